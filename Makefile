@@ -1,0 +1,55 @@
+# make run      an experiment on real disk, and its report (about two minutes)
+# make test     everything, with the race detector where there is concurrency
+# make help     all targets
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --warn-undefined-variables --no-builtin-rules
+.DEFAULT_GOAL := help
+
+EXPERIMENT ?= experiments/backends.toml
+OUT        ?=
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Packages that start goroutines run under the race detector; it needs cgo.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
+
+.PHONY: help
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: build
+build: ## build the programs into bin/
+	mkdir -p bin
+	go build -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to OUT
+	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
+
+.PHONY: test
+test: ## run all tests, with the race detector
+	go test $(RACE) -timeout 8m ./...
+
+.PHONY: lint
+lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
+	unformatted=$$(gofmt -l .)
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
+	go vet ./...
+	CGO_ENABLED=0 go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: tidy-check
+tidy-check: ## fail if go.mod or go.sum is not tidy
+	go mod tidy -diff
+	go mod verify
+
+.PHONY: bench
+bench: ## benchmarks of stores, transports and the framework; benchstat reads the output
+	go test -run=NONE -bench=. -benchmem ./backends ./transports ./engines/... ./kv ./bench/workload
+
+.PHONY: clean
+clean: ## remove what make built; runs stay
+	rm -rf bin

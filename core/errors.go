@@ -1,0 +1,65 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error kinds. Compare with [errors.Is]; every error that raftlab returns wraps
+// one of these with the operation and, where there is one, the path or address.
+//
+// One error is outside this list on purpose: a missing log entry is
+// raft.ErrLogNotFound itself, unwrapped, because hashicorp/raft compares it
+// with ==.
+var (
+	// ErrNotLeader says that the replica is not the leader, so the proposal was
+	// never appended. The error is a *[NotLeaderError], which names the leader.
+	ErrNotLeader = errors.New("not the leader")
+
+	// ErrOutcomeUnknown says that a proposal was handed to the group but its
+	// fate was not learned: it may be committed already, later or never.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+
+	// ErrNotFound says that the thing asked for does not exist.
+	ErrNotFound = errors.New("not found")
+
+	// ErrClosed says that the store, link or replica was closed before the call.
+	ErrClosed = errors.New("closed")
+
+	// ErrFull says that a store has reached a limit of its own (a map size, a
+	// quota), not that the disk is full: that one wraps syscall.ENOSPC.
+	ErrFull = errors.New("store is full")
+
+	// ErrUnavailable says that something is known to raftlab but cannot work in
+	// this build or on this machine; the message says why and what to do.
+	ErrUnavailable = errors.New("unavailable")
+
+	// ErrUnknownName says that a name is in no catalogue; the message lists
+	// those that are.
+	ErrUnknownName = errors.New("unknown name")
+
+	// ErrInvalid says that an option or argument is out of range; the message
+	// names it and what is allowed.
+	ErrInvalid = errors.New("invalid")
+
+	// ErrUnsupported says that an engine or store does not offer an operation.
+	ErrUnsupported = errors.New("unsupported")
+)
+
+// NotLeaderError is ErrNotLeader with what is known of the leader. Both fields
+// are empty while the group has none.
+type NotLeaderError struct {
+	LeaderID      string
+	LeaderAddress string
+}
+
+// Error implements error.
+func (e *NotLeaderError) Error() string {
+	if e.LeaderID == "" {
+		return ErrNotLeader.Error() + ", no leader known"
+	}
+	return fmt.Sprintf("%s, the leader is %s at %s", ErrNotLeader, e.LeaderID, e.LeaderAddress)
+}
+
+// Is reports that a NotLeaderError is an ErrNotLeader.
+func (e *NotLeaderError) Is(target error) bool { return target == ErrNotLeader }

@@ -1,0 +1,93 @@
+package core
+
+import (
+	"io"
+
+	"github.com/hashicorp/raft"
+)
+
+// LogStore keeps one member's log entries and its few stable values (current
+// term, last vote).
+//
+// Beyond what hashicorp/raft writes down for the embedded interfaces:
+//
+//   - Durability: when StoreLog, StoreLogs, DeleteRange, Set or SetUint64
+//     returns nil, the change is durable to the degree that Describe declares.
+//   - Atomicity: a StoreLogs call is all or nothing, also across a crash.
+//   - Concurrency: one writer at a time (the engine); readers may run
+//     concurrently with it. Snapshots delete prefixes from another goroutine,
+//     so DeleteRange may overlap with StoreLogs.
+//   - Ownership: the store copies what it keeps; GetLog fills the caller's
+//     entry with bytes that the store never changes afterwards. Extensions and
+//     AppendedAt are kept.
+//   - Errors: GetLog of a missing index returns raft.ErrLogNotFound itself. A
+//     missing stable key is reported as hashicorp/raft expects: GetUint64
+//     returns 0 and Get an empty value, with either a nil error or one whose
+//     text is exactly "not found". After Close every method but Close returns
+//     an error that is [ErrClosed].
+//   - Close is idempotent and waits for calls under way.
+type LogStore interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+
+	// Describe says what the store is and what a returned write guarantees.
+	Describe() StoreInfo
+}
+
+// SyncCounter is a LogStore that knows how often it asked the operating system
+// to make writes durable.
+type SyncCounter interface {
+	// SyncCount returns the number of synchronous flushes (fsync, fdatasync, or
+	// a write through a descriptor opened with O_DSYNC) since the store was
+	// opened. Safe for concurrent use.
+	SyncCount() uint64
+}
+
+// Durability says what survives once a write has returned.
+type Durability string
+
+// The degrees of durability, weakest first.
+const (
+	// DurableNothing: the data is in the memory of the process only.
+	DurableNothing Durability = "nothing"
+	// DurableOSBuffer: the data was handed to the operating system and survives
+	// a crash of the process, not one of the machine.
+	DurableOSBuffer Durability = "os-buffer"
+	// DurableDisk: the data was flushed to the disk (fsync or equivalent).
+	DurableDisk Durability = "disk"
+)
+
+// StoreInfo describes a log store.
+type StoreInfo struct {
+	Name       string     // as in the catalogue, e.g. "bolt"
+	Library    string     // module path of the library that stores the bytes; empty for our own code
+	Version    string     // its version as linked into this program
+	Durability Durability // what survives once a write has returned
+}
+
+// AdaptStore makes a LogStore of any hashicorp/raft log store and stable store,
+// unmodified. closer may be nil for a store that needs no closing. The optional
+// raft.MonotonicLogStore of logs is kept. What the contract asks beyond
+// hashicorp/raft (use after Close, say) is as good as the adapted store's own.
+func AdaptStore(logs raft.LogStore, stable raft.StableStore, closer io.Closer, info StoreInfo) LogStore {
+	if closer == nil {
+		closer = io.NopCloser(nil)
+	}
+	return &adaptedStore{LogStore: logs, StableStore: stable, Closer: closer, info: info}
+}
+
+type adaptedStore struct {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+	info StoreInfo
+}
+
+func (a *adaptedStore) Describe() StoreInfo { return a.info }
+
+// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
+func (a *adaptedStore) IsMonotonic() bool {
+	m, ok := a.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}

@@ -1,0 +1,189 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options are the settings that an experiment or node file gives one plug-in,
+// as its format decoded them: [options.mdb] map_size = "1GiB".
+type Options map[string]any
+
+// OptionReader takes typed values out of [Options]. A wrong type or value, and
+// at the end a key that nobody asked for, is collected and told by Err, so that
+// a plug-in reads all its options first and checks once.
+type OptionReader struct {
+	owner   string
+	options Options
+	asked   []string
+	errs    []error
+}
+
+// Read begins reading the options of the plug-in called owner; the name appears
+// in errors.
+func (o Options) Read(owner string) *OptionReader {
+	return &OptionReader{owner: owner, options: o}
+}
+
+// Bool returns the boolean option key, or fallback where it is not set.
+func (r *OptionReader) Bool(key string, fallback bool) bool {
+	v, set := r.take(key)
+	if !set {
+		return fallback
+	}
+	b, ok := v.(bool)
+	if !ok {
+		r.refuse(key, v, "true or false")
+		return fallback
+	}
+	return b
+}
+
+// Int returns the integer option key, or fallback where it is not set.
+func (r *OptionReader) Int(key string, fallback int) int {
+	v, set := r.take(key)
+	if !set {
+		return fallback
+	}
+	n, ok := integer(v)
+	if !ok {
+		r.refuse(key, v, "a whole number")
+		return fallback
+	}
+	return int(n)
+}
+
+// Bytes returns the size option key in bytes, or fallback where it is not set.
+// A size is a whole number of bytes or text as [ParseBytes] takes it.
+func (r *OptionReader) Bytes(key string, fallback uint64) uint64 {
+	v, set := r.take(key)
+	if !set {
+		return fallback
+	}
+	if n, ok := integer(v); ok && n >= 0 {
+		return uint64(n)
+	}
+	if s, ok := v.(string); ok {
+		if n, err := ParseBytes(s); err == nil {
+			return n
+		}
+	}
+	r.refuse(key, v, `a size such as "64MiB"`)
+	return fallback
+}
+
+// Duration returns the duration option key, or fallback where it is not set.
+func (r *OptionReader) Duration(key string, fallback time.Duration) time.Duration {
+	v, set := r.take(key)
+	if !set {
+		return fallback
+	}
+	if s, ok := v.(string); ok {
+		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+			return d
+		}
+	}
+	r.refuse(key, v, `a duration such as "150ms"`)
+	return fallback
+}
+
+// String returns the text option key, or fallback where it is not set.
+func (r *OptionReader) String(key, fallback string) string {
+	v, set := r.take(key)
+	if !set {
+		return fallback
+	}
+	s, ok := v.(string)
+	if !ok {
+		r.refuse(key, v, "text in quotes")
+		return fallback
+	}
+	return s
+}
+
+// Err returns all that was wrong, as an [ErrInvalid], or nil.
+func (r *OptionReader) Err() error {
+	var unknown []string
+	for key := range r.options {
+		if !slices.Contains(r.asked, key) {
+			unknown = append(unknown, key)
+		}
+	}
+	slices.Sort(unknown)
+	errs := slices.Clone(r.errs)
+	for _, key := range unknown {
+		known := "it has none"
+		if len(r.asked) > 0 {
+			known = "it has " + strings.Join(r.asked, ", ")
+		}
+		errs = append(errs, fmt.Errorf("%w: %s has no option %q; %s", ErrInvalid, r.owner, key, known))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *OptionReader) take(key string) (any, bool) {
+	r.asked = append(r.asked, key)
+	v, ok := r.options[key]
+	return v, ok
+}
+
+func (r *OptionReader) refuse(key string, got any, want string) {
+	r.errs = append(r.errs, fmt.Errorf("%w: options.%s.%s = %#v: want %s", ErrInvalid, r.owner, key, got, want))
+}
+
+// integer accepts what TOML (int64) and JSON (float64) make of a whole number.
+func integer(v any) (int64, bool) {
+	switch n := v.(type) {
+	case int:
+		return int64(n), true
+	case int64:
+		return n, true
+	case float64:
+		if n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+			return int64(n), true
+		}
+	}
+	return 0, false
+}
+
+// ParseBytes reads a size: a whole number followed by B, KiB, MiB, GiB or TiB
+// (powers of 1024), kB, MB, GB or TB (powers of 1000), or by nothing for bytes.
+func ParseBytes(text string) (uint64, error) {
+	text = strings.TrimSpace(text)
+	digits := strings.TrimRight(text, "BKMGTkib ")
+	unit := strings.TrimSpace(text[len(digits):])
+	scale, ok := byteUnits()[unit]
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%w: size %q: want a whole number and a unit, such as 64MiB", ErrInvalid, text)
+	}
+	if n > math.MaxInt64/scale {
+		return 0, fmt.Errorf("%w: size %q is too large", ErrInvalid, text)
+	}
+	return n * scale, nil
+}
+
+func byteUnits() map[string]uint64 {
+	return map[string]uint64{
+		"": 1, "B": 1,
+		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+		"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+	}
+}
+
+// FormatBytes writes a size as ParseBytes reads it: in the largest binary unit
+// that divides it.
+func FormatBytes(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for i < len(units)-1 && n != 0 && n%1024 == 0 {
+		n /= 1024
+		i++
+	}
+	return strconv.FormatUint(n, 10) + units[i]
+}

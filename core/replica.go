@@ -1,0 +1,191 @@
+package core
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Replica is one running member of a group, whatever the engine. All methods
+// are safe for concurrent use.
+type Replica interface {
+	// Propose replicates command and returns once it is committed by a majority
+	// and applied on this replica. Which disks hold it by then is what the log
+	// stores of that majority declare.
+	//
+	// The command is copied: its bytes are the caller's again once Propose has
+	// returned. An error that is ErrNotLeader or ErrClosed: the command was not appended, another
+	// try is safe. One that is ErrOutcomeUnknown (ctx ended, leadership lost or
+	// the replica stopped meanwhile): it may still be committed. A command that
+	// the state machine refused is no error here: the refusal is the Result.
+	Propose(ctx context.Context, command []byte) (Applied, error)
+
+	// ReadBarrier returns once this replica has applied every command that was
+	// acknowledged, anywhere in the group, before the call: a local read after
+	// it is linearizable. Only the leader can do it (ErrNotLeader otherwise).
+	// It follows the ReadIndex protocol (Raft dissertation, §6.4): no log entry
+	// is written, except for one per term.
+	ReadBarrier(ctx context.Context) error
+
+	// Status returns a snapshot of what the replica knows. It never blocks on
+	// the network or the disk.
+	Status() Status
+
+	// AddVoter and AddNonvoter add the member, or change the address or voting
+	// right of one that is there; Remove removes it. They return once the new
+	// configuration is committed. Leader only.
+	AddVoter(ctx context.Context, id, address string) error
+	AddNonvoter(ctx context.Context, id, address string) error
+	Remove(ctx context.Context, id string) error
+
+	// TransferLeadership hands leadership to the voter id, or, where id is
+	// empty, to the most up-to-date voter. Leader only.
+	TransferLeadership(ctx context.Context, id string) error
+
+	// Snapshot writes a snapshot of the state machine and lets the log before it
+	// be dropped. With nothing new to write it returns nil.
+	Snapshot(ctx context.Context) error
+
+	// Done is closed once the replica has stopped, by Close or because of a
+	// failure that it must not survive (a log store that cannot write). Err then
+	// tells the cause: nil after an orderly Close.
+	Done() <-chan struct{}
+	Err() error
+
+	// Close stops the replica, waits for its goroutines and closes the link and
+	// the log store it was started with. Idempotent. The data stays.
+	Close() error
+}
+
+// Applied is what became of a proposal.
+type Applied struct {
+	Index  uint64 // log index of the command
+	Result any    // what FSM.Apply returned for it
+}
+
+// Campaigner is a Replica that can be told to stand for election at once, as
+// the target of a leadership transfer does (Raft dissertation, §3.10), without
+// waiting for an election timeout. The runner uses it to start a group under a
+// known leader; it is safe at any time, as elections are.
+type Campaigner interface {
+	// Campaign returns once the candidacy was accepted locally, not once the
+	// election is won.
+	Campaign(ctx context.Context) error
+}
+
+// Role is what a replica is at the moment.
+type Role string
+
+// The roles of a replica.
+const (
+	Follower  Role = "follower"
+	Candidate Role = "candidate"
+	Leader    Role = "leader"
+	Stopped   Role = "stopped"
+)
+
+// Status is what a replica knows at one moment. The fields are read one after
+// the other, so they need not be consistent with each other under load.
+type Status struct {
+	ID            string
+	Address       string
+	Role          Role
+	Term          uint64
+	LeaderID      string // empty: none known
+	LeaderAddress string
+	LastIndex     uint64    // newest entry in the log
+	CommitIndex   uint64    // newest entry known to be committed
+	AppliedIndex  uint64    // newest entry that the state machine has taken in
+	SnapshotIndex uint64    // newest entry that the last snapshot covers
+	LastContact   time.Time // when a follower last heard from the leader; zero: never, or is leader
+	Members       []Member  // latest configuration, sorted by id
+}
+
+// Member is one server of the group's configuration.
+type Member struct {
+	ID      string
+	Address string
+	Voter   bool
+}
+
+// Engine makes replicas: one implementation of Raft.
+type Engine interface {
+	// Describe says what the engine is.
+	Describe() EngineInfo
+
+	// Start makes a replica of cfg. On success the replica owns cfg.Logs and
+	// cfg.Link and closes them; on an error they stay the caller's.
+	Start(cfg ReplicaConfig) (Replica, error)
+}
+
+// EngineInfo describes an engine.
+type EngineInfo struct {
+	Name    string // as in the catalogue, e.g. "hashicorp"
+	Library string // module path
+	Version string // as linked into this program
+}
+
+// ReplicaConfig is all that an engine needs for one replica.
+type ReplicaConfig struct {
+	// ID names the member for good: it must not change between restarts.
+	ID string
+
+	FSM  FSM
+	Logs LogStore
+	Link Link
+
+	// SnapshotDir is the folder for snapshots, made where missing. Empty keeps
+	// snapshots in memory: only sensible with a log store that does, too.
+	SnapshotDir string
+
+	// Bootstrap is the first configuration of a new group, the same on each of
+	// its members. It is used only where the log store is empty; a replica
+	// without state and without Bootstrap waits to be added to a group.
+	Bootstrap []Member
+
+	// Tuning sets timeouts and sizes; zero fields keep the engine's defaults.
+	Tuning Tuning
+
+	// Logger takes the engine's own log lines. Nil is quiet.
+	Logger *slog.Logger
+}
+
+// Tuning holds the knobs that engines share. A zero field means the engine's
+// default, which docs/ARCHITECTURE.md lists per engine.
+type Tuning struct {
+	// HeartbeatTimeout is how long a follower goes without hearing from a leader
+	// before it stands for election. Shorter: faster failover, more needless
+	// elections when a disk or the scheduler stalls.
+	HeartbeatTimeout time.Duration
+	// ElectionTimeout is how long a candidate waits for votes before it tries
+	// again.
+	ElectionTimeout time.Duration
+	// LeaderLeaseTimeout is how long a leader goes on without a quorum answering
+	// before it steps down. Must not exceed HeartbeatTimeout.
+	LeaderLeaseTimeout time.Duration
+	// CommitTimeout is how long an idle leader waits before it tells followers
+	// of a new commit index. It bounds how stale an idle follower is, not the
+	// latency of a write.
+	CommitTimeout time.Duration
+	// MaxAppendEntries is how many entries one AppendEntries message holds at
+	// most. Larger: fewer disk writes under load, longer ones.
+	MaxAppendEntries int
+	// MaxInFlight is how many AppendEntries messages may be under way to one
+	// follower. 1 turns pipelining off.
+	MaxInFlight int
+	// BatchApply lets the leader gather up to MaxAppendEntries waiting proposals
+	// into one log write, instead of the one to which they happened to queue.
+	BatchApply bool
+	// LogCache is how many recent entries are kept in memory in front of the
+	// log store, so that replication need not read them back. Negative: none.
+	LogCache int
+	// DisablePreVote turns off the pre-vote round (Raft dissertation, §9.6).
+	DisablePreVote bool
+	// SnapshotInterval is how often a replica looks whether to snapshot, and
+	// SnapshotThreshold how many new entries make it worth one.
+	SnapshotInterval  time.Duration
+	SnapshotThreshold uint64
+	// TrailingLogs is how many entries stay in the log behind a snapshot, for
+	// followers that lag a little.
+	TrailingLogs uint64
+}

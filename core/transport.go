@@ -1,0 +1,83 @@
+package core
+
+import (
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Transport carries one member's Raft messages as structs: raft.Transport with
+// pre-vote and close, which hashicorp/raft keeps as optional interfaces that a
+// wrapper loses too easily.
+//
+//   - Concurrency: all methods may be called concurrently.
+//   - Ordering: the requests of one AppendPipeline arrive in the order sent.
+//   - Ownership: a request and all it points to must not be changed by either
+//     side once sent; an in-memory transport hands over the very same structs.
+//   - Errors: a call to a peer that is gone, or that closes meanwhile, returns
+//     an error and never hangs. After Close calls fail; Close is idempotent,
+//     ends the calls that are out and frees the address.
+type Transport interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// Wire moves bytes between members: it dials and listens, and knows nothing of
+// Raft. An engine puts its own framing on top, so that another engine can ride
+// the same wire, under the same delays and cuts. raft.StreamLayer satisfies it.
+//
+// Addr is the address that other members dial. Close stops Accept; connections
+// already made live on until closed themselves.
+type Wire interface {
+	net.Listener
+
+	// Dial opens a connection to the member at address within timeout
+	// (0: no limit).
+	Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error)
+}
+
+// Link is one member's end of a [Network]. Exactly one field is set: Wire where
+// bytes are moved, Transport where structs are handed over in memory and there
+// is no wire to put a framing on.
+type Link struct {
+	Wire      Wire
+	Transport Transport
+}
+
+// Address returns the address that other members reach this link under.
+func (l Link) Address() string {
+	if l.Wire != nil {
+		return l.Wire.Addr().String()
+	}
+	return string(l.Transport.LocalAddr())
+}
+
+// Close closes whichever end is set.
+func (l Link) Close() error {
+	if l.Wire != nil {
+		return l.Wire.Close()
+	}
+	return l.Transport.Close()
+}
+
+// Network makes the links of one group of members. It is a value: two networks
+// never see each other, also when both live in one process.
+type Network interface {
+	// Listen makes a link that is reachable as bind. An empty bind, or port 0,
+	// lets the network choose; Link.Address tells what it chose. The caller owns
+	// the link and closes it, or hands it to a replica.
+	Listen(bind string) (Link, error)
+
+	// Describe says what the network is.
+	Describe() NetworkInfo
+}
+
+// NetworkInfo describes a network.
+type NetworkInfo struct {
+	Name    string // as in the catalogue, e.g. "tcp"
+	Library string // module path of the library that moves the bytes; empty for the standard library or our own code
+	Version string // its version as linked into this program
+	Wire    bool   // true: bytes move and the engine frames them; false: structs are handed over in memory
+}

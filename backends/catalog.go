@@ -1,0 +1,134 @@
+// Package backends is the table of log stores: which names an experiment or a
+// node may ask for and how each is opened. It holds no store itself and never
+// opens one on its own account.
+package backends
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Backend is one entry of the catalogue.
+type Backend struct {
+	// Summary says in a line what it is.
+	Summary string
+	// Options are the keys that Open understands.
+	Options []string
+	// Info checks the options and describes the store that Open would make of
+	// them, without opening anything.
+	Info func(core.Options) (core.StoreInfo, error)
+	// Open opens the store in dir, making it where missing.
+	Open func(dir string, opts core.Options) (core.LogStore, error)
+	// Available returns why the store cannot be opened in this build or process,
+	// or nil. A nil func means it always can.
+	Available func() error
+}
+
+// Catalog maps names to backends. It is not safe for concurrent registration.
+type Catalog struct {
+	entries map[string]Backend
+}
+
+// Builtin returns a new catalogue of the stores that come with raftlab.
+func Builtin() *Catalog {
+	return &Catalog{entries: map[string]Backend{
+		inmem.Name: {
+			Summary: "memory of the process; the base line, nothing survives",
+			Info: func(o core.Options) (core.StoreInfo, error) {
+				return inmem.Info(), o.Read(inmem.Name).Err()
+			},
+			Open: func(_ string, o core.Options) (core.LogStore, error) {
+				return opened(inmem.New(), o.Read(inmem.Name).Err())
+			},
+		},
+		bolt.Name: {
+			Summary: "BoltDB, a B+tree file, two flushes a write",
+			Options: []string{"no_sync", "no_freelist_sync"},
+			Info: func(o core.Options) (core.StoreInfo, error) {
+				opts, err := boltOptions(o)
+				return bolt.Info(opts), err
+			},
+			Open: func(dir string, o core.Options) (core.LogStore, error) {
+				opts, err := boltOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return opened(bolt.Open(dir, opts))
+			},
+		},
+		mdb.Name: {
+			Summary: "LMDB, a memory-mapped B+tree, two flushes a write; needs cgo",
+			Options: []string{"map_size"},
+			Info: func(o core.Options) (core.StoreInfo, error) {
+				_, err := mdbOptions(o)
+				return mdb.Info(), err
+			},
+			Open: func(dir string, o core.Options) (core.LogStore, error) {
+				opts, err := mdbOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return opened(mdb.Open(dir, opts))
+			},
+			Available: mdb.Available,
+		},
+	}}
+}
+
+// opened keeps a nil *Store from becoming a non-nil interface.
+func opened[S core.LogStore](store S, err error) (core.LogStore, error) {
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+func boltOptions(o core.Options) (bolt.Options, error) {
+	r := o.Read(bolt.Name)
+	return bolt.Options{
+		NoSync:         r.Bool("no_sync", false),
+		NoFreelistSync: r.Bool("no_freelist_sync", false),
+	}, r.Err()
+}
+
+func mdbOptions(o core.Options) (mdb.Options, error) {
+	r := o.Read(mdb.Name)
+	opts := mdb.Options{MapSizeBytes: r.Bytes("map_size", mdb.DefaultMapSizeBytes)}
+	return opts, errors.Join(r.Err(), opts.Validate())
+}
+
+// Register adds a backend under a new name.
+func (c *Catalog) Register(name string, b Backend) error {
+	if name == "" || b.Open == nil || b.Info == nil {
+		return fmt.Errorf("%w: a backend needs a name, Info and Open", core.ErrInvalid)
+	}
+	if _, taken := c.entries[name]; taken {
+		return fmt.Errorf("%w: there is a backend %q already", core.ErrInvalid, name)
+	}
+	c.entries[name] = b
+	return nil
+}
+
+// Lookup returns the backend called name. An unknown name is an error that
+// lists the known ones.
+func (c *Catalog) Lookup(name string) (Backend, error) {
+	b, ok := c.entries[name]
+	if !ok {
+		return Backend{}, fmt.Errorf("%w: no backend %q; there are %s",
+			core.ErrUnknownName, name, strings.Join(c.Names(), ", "))
+	}
+	return b, nil
+}
+
+// Names returns all names, sorted.
+func (c *Catalog) Names() []string {
+	return slices.Sorted(maps.Keys(c.entries))
+}

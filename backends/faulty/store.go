@@ -1,0 +1,162 @@
+// Package faulty makes a log store fail on purpose: a decorator around any
+// core.LogStore that asks a plan, before each write, whether it may happen. It
+// never changes what a write does that it lets through, and never loses data on
+// its own.
+package faulty
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Op names a kind of write.
+type Op string
+
+// The writes that a plan is asked about.
+const (
+	StoreLogs   Op = "store logs" // StoreLog too
+	DeleteRange Op = "delete range"
+	Set         Op = "set" // SetUint64 too
+)
+
+// Write is one write that is about to happen.
+type Write struct {
+	Op      Op
+	Nth     int // of its kind on this store, from 1
+	Entries int // of StoreLogs
+}
+
+// String implements fmt.Stringer: what a failing test prints.
+func (w Write) String() string { return fmt.Sprintf("%s #%d", w.Op, w.Nth) }
+
+// Plan decides about a write: nil lets it happen, an error is returned in its
+// place. It may block, to stall the store. It is called from any goroutine.
+type Plan func(Write) error
+
+// From fails every write of the kind op from the nth on.
+func From(op Op, nth int, err error) Plan {
+	return func(w Write) error {
+		if w.Op == op && w.Nth >= nth {
+			return fmt.Errorf("%s: %w", w, err)
+		}
+		return nil
+	}
+}
+
+// Once fails the nth write of the kind op.
+func Once(op Op, nth int, err error) Plan {
+	return func(w Write) error {
+		if w.Op == op && w.Nth == nth {
+			return fmt.Errorf("%s: %w", w, err)
+		}
+		return nil
+	}
+}
+
+// Any fails a write that one of the plans fails.
+func Any(plans ...Plan) Plan {
+	return func(w Write) error {
+		for _, p := range plans {
+			if err := p(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// Store is a log store that fails by plan. Make one with [Wrap].
+type Store struct {
+	core.LogStore
+	plan Plan
+
+	mu     sync.Mutex
+	counts map[Op]int
+	failed int
+}
+
+var (
+	_ core.LogStore          = (*Store)(nil)
+	_ core.SyncCounter       = (*Store)(nil)
+	_ raft.MonotonicLogStore = (*Store)(nil)
+)
+
+// Wrap returns store under the plan. Closing it closes store.
+func Wrap(store core.LogStore, plan Plan) *Store {
+	return &Store{LogStore: store, plan: plan, counts: map[Op]int{}}
+}
+
+// Failed returns how many writes the plan has failed so far.
+func (s *Store) Failed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// StoreLog implements raft.LogStore.
+func (s *Store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *Store) StoreLogs(entries []*raft.Log) error {
+	if err := s.ask(StoreLogs, len(entries)); err != nil {
+		return err
+	}
+	return s.LogStore.StoreLogs(entries)
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *Store) DeleteRange(low, high uint64) error {
+	if err := s.ask(DeleteRange, 0); err != nil {
+		return err
+	}
+	return s.LogStore.DeleteRange(low, high)
+}
+
+// Set implements raft.StableStore.
+func (s *Store) Set(key, value []byte) error {
+	if err := s.ask(Set, 0); err != nil {
+		return err
+	}
+	return s.LogStore.Set(key, value)
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *Store) SetUint64(key []byte, value uint64) error {
+	if err := s.ask(Set, 0); err != nil {
+		return err
+	}
+	return s.LogStore.SetUint64(key, value)
+}
+
+// SyncCount forwards core.SyncCounter, which embedding would hide; 0 where the
+// wrapped store does not count.
+func (s *Store) SyncCount() uint64 {
+	if c, ok := s.LogStore.(core.SyncCounter); ok {
+		return c.SyncCount()
+	}
+	return 0
+}
+
+// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
+func (s *Store) IsMonotonic() bool {
+	m, ok := s.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}
+
+func (s *Store) ask(op Op, entries int) error {
+	s.mu.Lock()
+	s.counts[op]++
+	w := Write{Op: op, Nth: s.counts[op], Entries: entries}
+	s.mu.Unlock()
+	err := s.plan(w) // outside the lock: a plan may block
+	if err != nil {
+		s.mu.Lock()
+		s.failed++
+		s.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package faulty_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends/faulty"
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/coretest"
+)
+
+// TestLogStore: with a plan that fails nothing the store is what it wraps.
+func TestLogStore(t *testing.T) {
+	coretest.TestLogStore(t, func(*testing.T, string) core.LogStore {
+		return faulty.Wrap(inmem.New(), faulty.Any())
+	})
+}
+
+func TestPlans(t *testing.T) {
+	broken := errors.New("broken")
+	s := faulty.Wrap(inmem.New(), faulty.Any(
+		faulty.Once(faulty.StoreLogs, 2, broken),
+		faulty.From(faulty.Set, 2, broken)))
+	var got []bool
+	for index := uint64(1); index <= 3; index++ {
+		got = append(got, s.StoreLog(&raft.Log{Index: index}) != nil, s.SetUint64([]byte("k"), index) != nil)
+	}
+	want := []bool{false, false, true, true, false, true}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("failed: %v, want %v", got, want)
+		}
+	}
+	if s.Failed() != 3 {
+		t.Errorf("%d failures counted, want 3", s.Failed())
+	}
+	var entry raft.Log
+	if err := s.GetLog(2, &entry); err != raft.ErrLogNotFound {
+		t.Errorf("the entry that failed: %v", err)
+	}
+	if err := s.Set([]byte("k"), nil); !errors.Is(err, broken) {
+		t.Errorf("the plan's error is hidden: %v", err)
+	}
+}

@@ -1,0 +1,52 @@
+// Package mdb keeps log entries and stable values in LMDB, through hashicorp's
+// raft-mdb: a memory-mapped B+tree, read without copying and written with two
+// flushes a transaction. It is the store that Consul began with; it needs cgo.
+//
+// Three things that raft-mdb leaves to its user are handled here: the size of
+// the map is an option and a full map is a clear error; a call after Close is
+// an error instead of a crash; and after a failed write no further one is
+// tried, because LMDB's Go binding ends a failed transaction twice.
+//
+// The package never works around the "cgo argument has Go pointer" check
+// silently: see [EnsureRuntime].
+package mdb
+
+import (
+	"fmt"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Name is the store's name in the catalogue.
+const Name = "mdb"
+
+const library = "github.com/hashicorp/raft-mdb"
+
+// DefaultMapSizeBytes is the map size where no option sets one. Address space
+// is reserved, not disk: the file grows as it is used.
+const DefaultMapSizeBytes = 1 << 30
+
+// minMapSizeBytes is what the two empty tables of raft-mdb need, with room for
+// LMDB's own reserve.
+const minMapSizeBytes = 1 << 20
+
+// Options are the settings of the store.
+type Options struct {
+	// MapSizeBytes is the most that the store can hold, LMDB's own overhead
+	// included; 0 means DefaultMapSizeBytes. It is rounded up to whole pages.
+	MapSizeBytes uint64
+}
+
+// Validate checks the options without opening anything.
+func (o Options) Validate() error {
+	if o.MapSizeBytes != 0 && o.MapSizeBytes < minMapSizeBytes {
+		return fmt.Errorf("%w: options.mdb.map_size = %s: must be at least %s",
+			core.ErrInvalid, core.FormatBytes(o.MapSizeBytes), core.FormatBytes(minMapSizeBytes))
+	}
+	return nil
+}
+
+// Info describes the store.
+func Info() core.StoreInfo {
+	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk}
+}

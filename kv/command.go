@@ -1,0 +1,195 @@
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Limits of a command. They bound what one entry of the log can hold and what a
+// decoder allocates.
+const (
+	MaxKeyBytes   = 64 << 10
+	MaxValueBytes = 64 << 20
+	MaxBatchOps   = 1 << 16
+)
+
+// commandVersion is the first byte of every command.
+//
+//	command = version op
+//	op      = 1 key value | 2 key | 3 count { op 1 or 2 }
+//	key, value = uvarint length, bytes
+const commandVersion = 1
+
+// OpKind is what an operation does.
+type OpKind byte
+
+// The operations. A batch holds several of the others and is applied as one.
+const (
+	OpSet    OpKind = 1
+	OpDelete OpKind = 2
+	opBatch  OpKind = 3
+)
+
+// Op is one change of the map.
+type Op struct {
+	Kind  OpKind
+	Key   string
+	Value []byte // of OpSet
+}
+
+// errCommand is the kind of all errors of decoding.
+var errCommand = errors.New("malformed command")
+
+// EncodeSet returns the command that sets key to value.
+func EncodeSet(key string, value []byte) []byte {
+	dst := make([]byte, 0, 2+2*binary.MaxVarintLen32+len(key)+len(value))
+	return appendOp(append(dst, commandVersion), Op{Kind: OpSet, Key: key, Value: value})
+}
+
+// EncodeDelete returns the command that deletes key.
+func EncodeDelete(key string) []byte {
+	dst := make([]byte, 0, 2+binary.MaxVarintLen32+len(key))
+	return appendOp(append(dst, commandVersion), Op{Kind: OpDelete, Key: key})
+}
+
+// EncodeBatch returns the command that applies ops in order as one: all or
+// none. It refuses what a decoder would.
+func EncodeBatch(ops []Op) ([]byte, error) {
+	if len(ops) > MaxBatchOps {
+		return nil, fmt.Errorf("batch of %d operations: at most %d fit in one command", len(ops), MaxBatchOps)
+	}
+	dst := binary.AppendUvarint([]byte{commandVersion, byte(opBatch)}, uint64(len(ops)))
+	for _, op := range ops {
+		if err := op.validate(); err != nil {
+			return nil, err
+		}
+		dst = appendOp(dst, op)
+	}
+	return dst, nil
+}
+
+func (op Op) validate() error {
+	switch {
+	case op.Kind != OpSet && op.Kind != OpDelete:
+		return fmt.Errorf("operation %d cannot stand in a batch", op.Kind)
+	case len(op.Key) > MaxKeyBytes:
+		return fmt.Errorf("key of %d bytes: at most %d are allowed", len(op.Key), MaxKeyBytes)
+	case len(op.Value) > MaxValueBytes:
+		return fmt.Errorf("value of %d bytes: at most %d are allowed", len(op.Value), MaxValueBytes)
+	}
+	return nil
+}
+
+func appendOp(dst []byte, op Op) []byte {
+	dst = append(dst, byte(op.Kind))
+	dst = binary.AppendUvarint(dst, uint64(len(op.Key)))
+	dst = append(dst, op.Key...)
+	if op.Kind == OpSet {
+		dst = binary.AppendUvarint(dst, uint64(len(op.Value)))
+		dst = append(dst, op.Value...)
+	}
+	return dst
+}
+
+// decode calls each with every operation of the command, in order. The bytes of
+// key and value are the command's own. A command that is malformed anywhere is
+// refused before each is called for the first time.
+func decode(command []byte, each func(kind OpKind, key, value []byte)) error {
+	if err := walk(command, nil); err != nil {
+		return err
+	}
+	return walk(command, each)
+}
+
+// walk is one pass over a command; a nil each only checks.
+func walk(command []byte, each func(kind OpKind, key, value []byte)) error {
+	d := decoder{rest: command}
+	if v := d.byte(); d.err == nil && v != commandVersion {
+		return fmt.Errorf("%w: version %d, this program knows %d", errCommand, v, commandVersion)
+	}
+	count, kind := uint64(1), OpKind(d.byte())
+	batch := kind == opBatch
+	if batch {
+		count = d.uvarint(MaxBatchOps, "operations")
+	}
+	for i := uint64(0); i < count && d.err == nil; i++ {
+		if batch {
+			kind = OpKind(d.byte())
+		}
+		d.op(kind, each)
+	}
+	if d.err == nil && len(d.rest) > 0 {
+		d.fail("%d bytes after its end", len(d.rest))
+	}
+	return d.err
+}
+
+// decoder takes a command apart. After an error all it returns is zero.
+type decoder struct {
+	rest []byte
+	err  error
+}
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: "+format, append([]any{errCommand}, args...)...)
+	}
+	d.rest = nil
+}
+
+func (d *decoder) op(kind OpKind, each func(OpKind, []byte, []byte)) {
+	var key, value []byte
+	switch kind {
+	case OpSet:
+		key = d.bytes(MaxKeyBytes, "key")
+		value = d.bytes(MaxValueBytes, "value")
+	case OpDelete:
+		key = d.bytes(MaxKeyBytes, "key")
+	default:
+		d.fail("operation %d", kind)
+	}
+	if d.err == nil && each != nil {
+		each(kind, key, value)
+	}
+}
+
+func (d *decoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.fail("cut off")
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) bytes(limit uint64, what string) []byte {
+	n := d.uvarint(limit, what+" bytes")
+	if n > uint64(len(d.rest)) {
+		d.fail("%s cut off", what)
+		return nil
+	}
+	b := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+// uvarint takes a length in its shortest form: one command, one encoding.
+func (d *decoder) uvarint(limit uint64, what string) uint64 {
+	n, size := binary.Uvarint(d.rest)
+	switch {
+	case size <= 0:
+		d.fail("%s: bad length", what)
+		return 0
+	case n > limit || n > math.MaxInt:
+		d.fail("%d %s: at most %d are allowed", n, what, limit)
+		return 0
+	case size > 1 && d.rest[size-1] == 0:
+		d.fail("%s: length is not in its shortest form", what)
+		return 0
+	}
+	d.rest = d.rest[size:]
+	return n
+}

@@ -1,0 +1,8 @@
+// Package kv is the replicated map: the state machine under raftlab's own
+// measurements and under kvnode. It decodes commands, keeps the map, and writes
+// and reads snapshots of it. It never talks to the network, the disk or an
+// engine; what is committed reaches it through core.FSM.
+//
+// Keys and values are any bytes. Every entry remembers the log index of its last
+// change, and the map is ordered by key.
+package kv

@@ -1,0 +1,254 @@
+package kv
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+
+	"github.com/tidwall/btree"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// A snapshot is, in this order, numbers being uvarints:
+//
+//	"raftlab-kv" version
+//	index commands refused lastRefusedIndex lastRefusedReason(length, bytes)
+//	count { index key(length, bytes) value(length, bytes) }, keys ascending
+//	CRC-32C of all of the above, 4 bytes, little endian
+const (
+	snapshotMagic   = "raftlab-kv"
+	snapshotVersion = 1
+	snapshotBuffer  = 256 << 10
+	maxReasonBytes  = 4 << 10
+)
+
+// ErrSnapshot is the kind of every error that a damaged snapshot gives.
+var ErrSnapshot = errors.New("damaged snapshot")
+
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// Snapshot implements core.FSM. It takes constant time.
+func (s *Store) Snapshot() (core.Snapshot, error) {
+	return &snapshot{state: s.capture()}, nil
+}
+
+type snapshot struct{ state state }
+
+// Release implements core.Snapshot.
+func (s *snapshot) Release() { s.state = state{entries: new(btree.Map[string, entry])} }
+
+// WriteTo implements core.Snapshot.
+func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
+	sum := crc32.New(castagnoli())
+	buffered := bufio.NewWriterSize(to, snapshotBuffer)
+	e := encoder{w: io.MultiWriter(buffered, sum)}
+	e.bytes([]byte(snapshotMagic))
+	e.number(snapshotVersion)
+	e.state(&s.state)
+	if e.err == nil {
+		e.w = buffered
+		e.bytes(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
+	}
+	if e.err == nil {
+		e.err = buffered.Flush()
+	}
+	if e.err != nil {
+		return e.n, fmt.Errorf("write snapshot at index %d: %w", s.state.index, e.err)
+	}
+	return e.n, nil
+}
+
+// encoder writes the state; after an error it does nothing more.
+type encoder struct {
+	w       io.Writer
+	n       int64
+	err     error
+	scratch [binary.MaxVarintLen64]byte
+}
+
+func (e *encoder) bytes(b []byte) {
+	if e.err != nil {
+		return
+	}
+	n, err := e.w.Write(b)
+	e.n += int64(n)
+	e.err = err
+}
+
+func (e *encoder) number(n uint64) {
+	e.bytes(e.scratch[:binary.PutUvarint(e.scratch[:], n)])
+}
+
+func (e *encoder) sized(b []byte) {
+	e.number(uint64(len(b)))
+	e.bytes(b)
+}
+
+func (e *encoder) state(s *state) {
+	for _, n := range []uint64{s.index, s.commands, s.refused, s.lastRefused.Index} {
+		e.number(n)
+	}
+	e.sized([]byte(s.lastRefused.Reason))
+	e.number(uint64(s.entries.Len()))
+	s.entries.Scan(func(key string, v entry) bool {
+		e.number(v.index)
+		e.sized([]byte(key))
+		e.sized(v.value)
+		return e.err == nil
+	})
+}
+
+// Restore implements core.FSM. On an error, which is an ErrSnapshot or one of
+// the reader's, the map is as it was.
+func (s *Store) Restore(from io.Reader) error {
+	d := snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer), sum: crc32.New(castagnoli())}
+	restored, err := d.state()
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = restored
+	return nil
+}
+
+// snapshotReader takes a snapshot apart without trusting any length in it.
+type snapshotReader struct {
+	from *bufio.Reader
+	sum  hash.Hash32
+	one  [1]byte
+	err  error
+}
+
+func (d *snapshotReader) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: "+format, append([]any{ErrSnapshot}, args...)...)
+	}
+}
+
+func (d *snapshotReader) state() (state, error) {
+	s := state{entries: new(btree.Map[string, entry])}
+	if magic := d.take(uint64(len(snapshotMagic))); d.err == nil && string(magic) != snapshotMagic {
+		d.fail("it does not begin with %q", snapshotMagic)
+	}
+	if v := d.number(); d.err == nil && v != snapshotVersion {
+		d.fail("version %d, this program knows %d", v, snapshotVersion)
+	}
+	s.index, s.commands, s.refused = d.number(), d.number(), d.number()
+	s.lastRefused = RefusedError{Index: d.number(), Reason: string(d.sized(maxReasonBytes, "reason"))}
+	d.entries(&s)
+	d.trailer()
+	return s, d.err
+}
+
+func (d *snapshotReader) entries(s *state) {
+	last := ""
+	for i, n := uint64(0), d.number(); i < n && d.err == nil; i++ {
+		index := d.number()
+		key := string(d.sized(MaxKeyBytes, "key"))
+		value := d.sized(MaxValueBytes, "value")
+		if d.err != nil {
+			return
+		}
+		if i > 0 && key <= last {
+			d.fail("key %q after %q", key, last)
+			return
+		}
+		if index > s.index {
+			d.fail("key %q was changed at index %d, after index %d of the snapshot", key, index, s.index)
+			return
+		}
+		s.entries.Load(key, entry{value, index}) // Load is quick for ascending keys
+		last = key
+	}
+}
+
+func (d *snapshotReader) trailer() {
+	want := d.sum.Sum32()
+	got := d.take(4)
+	if d.err == nil && binary.LittleEndian.Uint32(got) != want {
+		d.fail("checksum %08x, computed %08x", got, want)
+	}
+	if d.err != nil {
+		return
+	}
+	if _, err := d.from.ReadByte(); err == nil {
+		d.fail("bytes after its end")
+	} else if !errors.Is(err, io.EOF) {
+		d.err = err
+	}
+}
+
+// take reads n bytes. It allocates as they come in, so that a length that lies
+// costs no more than the bytes that are there.
+func (d *snapshotReader) take(n uint64) []byte {
+	const step = 1 << 20
+	var b []byte
+	for d.err == nil && uint64(len(b)) < n {
+		part := make([]byte, min(n-uint64(len(b)), step))
+		if _, err := io.ReadFull(d.from, part); err != nil {
+			d.readError(err)
+			break
+		}
+		if b == nil {
+			b = part
+		} else {
+			b = append(b, part...)
+		}
+	}
+	if d.err != nil {
+		return nil
+	}
+	d.sum.Write(b)
+	return b
+}
+
+func (d *snapshotReader) readError(err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		d.fail("cut off")
+		return
+	}
+	d.err = err
+}
+
+func (d *snapshotReader) number() uint64 {
+	if d.err != nil {
+		return 0
+	}
+	n, err := binary.ReadUvarint(summing{d})
+	if err != nil && d.err == nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			d.fail("cut off")
+		} else {
+			d.fail("bad number: %v", err)
+		}
+	}
+	return n
+}
+
+func (d *snapshotReader) sized(limit uint64, what string) []byte {
+	n := d.number()
+	if n > limit {
+		d.fail("%s of %d bytes: at most %d are allowed", what, n, limit)
+		return nil
+	}
+	return d.take(n)
+}
+
+// summing reads bytes one by one into the checksum.
+type summing struct{ d *snapshotReader }
+
+// ReadByte implements io.ByteReader.
+func (s summing) ReadByte() (byte, error) {
+	b, err := s.d.from.ReadByte()
+	if err == nil {
+		s.d.one[0] = b
+		s.d.sum.Write(s.d.one[:])
+	}
+	return b, err
+}

@@ -1,0 +1,185 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+var (
+	_ core.FSM      = (*Store)(nil)
+	_ core.BatchFSM = (*Store)(nil)
+)
+
+// entry is a value with the log index of its last change.
+type entry struct {
+	value []byte
+	index uint64
+}
+
+// Result is what Apply returns for every command.
+type Result struct {
+	// Changed counts the keys that the command set, or deleted where they were.
+	Changed int
+	// Err is why the command was refused: a *RefusedError, or nil.
+	Err error
+}
+
+// RefusedError says that a committed command could not be decoded. Every member
+// refuses it alike and changes nothing.
+type RefusedError struct {
+	Index  uint64 // of the command in the log
+	Reason string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("command at index %d refused: %s", e.Index, e.Reason)
+}
+
+// ErrRefused is the kind of every RefusedError.
+var ErrRefused = errors.New("command refused")
+
+// Is reports that a RefusedError is an ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// state is all that is replicated: what a snapshot holds and the digest covers.
+type state struct {
+	entries     *btree.Map[string, entry]
+	index       uint64 // of the last command, refused ones included
+	commands    uint64 // applied since the beginning, refused ones included
+	refused     uint64
+	lastRefused RefusedError
+}
+
+// copy returns the state as of now; it takes constant time, and later changes
+// copy the nodes of the tree that they touch.
+func (s *state) copy() state {
+	c := *s
+	c.entries = s.entries.Copy()
+	return c
+}
+
+// Store is the map. Reads may run concurrently with Apply, ApplyBatch, Snapshot
+// and each other; they see whole commands only. Make one with [New].
+type Store struct {
+	mu    sync.RWMutex
+	state state
+}
+
+// New returns an empty map.
+func New() *Store {
+	return &Store{state: state{entries: new(btree.Map[string, entry])}}
+}
+
+// Apply implements core.FSM; the result is a [Result].
+func (s *Store) Apply(index uint64, command []byte) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.apply(index, command)
+}
+
+// ApplyBatch implements core.BatchFSM.
+func (s *Store) ApplyBatch(batch []core.BatchEntry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range batch {
+		batch[i].Result = s.state.apply(batch[i].Index, batch[i].Command)
+	}
+}
+
+func (s *state) apply(index uint64, command []byte) Result {
+	s.index = index
+	s.commands++
+	changed := 0
+	err := decode(command, func(kind OpKind, key, value []byte) {
+		if kind == OpSet {
+			s.entries.Set(string(key), entry{slices.Clone(value), index})
+			changed++
+			return
+		}
+		if _, was := s.entries.Delete(string(key)); was {
+			changed++
+		}
+	})
+	if err != nil {
+		s.refused++
+		s.lastRefused = RefusedError{Index: index, Reason: err.Error()}
+		refusal := s.lastRefused
+		return Result{Err: &refusal}
+	}
+	return Result{Changed: changed}
+}
+
+// Get returns the value of key and the log index of its last change. The value
+// must not be modified.
+func (s *Store) Get(key string) (value []byte, index uint64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e, ok := s.state.entries.Get(key)
+	return e.value, e.index, ok
+}
+
+// Pair is one key of a page.
+type Pair struct {
+	Key   string
+	Value []byte // must not be modified
+	Index uint64 // of its last change
+}
+
+// Scan returns up to limit keys that begin with prefix and come after the key
+// after, in order. A limit below 1 means no limit.
+func (s *Store) Scan(prefix, after string, limit int) []Pair {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var page []Pair
+	s.state.entries.Ascend(max(prefix, after), func(key string, e entry) bool {
+		if !strings.HasPrefix(key, prefix) {
+			return false // past the prefix
+		}
+		if key != after || after == "" {
+			page = append(page, Pair{key, e.value, e.index})
+		}
+		return limit < 1 || len(page) < limit
+	})
+	return page
+}
+
+// Len returns the number of keys.
+func (s *Store) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.entries.Len()
+}
+
+// Applied returns how many commands were applied since the beginning of the
+// log, refused ones included.
+func (s *Store) Applied() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.commands
+}
+
+// Refused returns how many commands were refused, and the last refusal: nil if
+// there was none.
+func (s *Store) Refused() (count uint64, last *RefusedError) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.state.refused == 0 {
+		return 0, nil
+	}
+	refusal := s.state.lastRefused
+	return s.state.refused, &refusal
+}
+
+func (s *Store) capture() state {
+	s.mu.Lock() // Copy marks the tree as shared
+	defer s.mu.Unlock()
+	return s.state.copy()
+}

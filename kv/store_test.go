@@ -1,0 +1,369 @@
+package kv_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+func set(t *testing.T, s *kv.Store, index uint64, key, value string) {
+	t.Helper()
+	if r := s.Apply(index, kv.EncodeSet(key, []byte(value))).(kv.Result); r.Err != nil || r.Changed != 1 {
+		t.Fatalf("set %q: %+v", key, r)
+	}
+}
+
+func TestSetGetDelete(t *testing.T) {
+	s := kv.New()
+	set(t, s, 7, "a", "1")
+	if v, index, ok := s.Get("a"); !ok || string(v) != "1" || index != 7 {
+		t.Fatalf("get: %q %d %v", v, index, ok)
+	}
+	if r := s.Apply(8, kv.EncodeDelete("a")).(kv.Result); r.Changed != 1 || r.Err != nil {
+		t.Fatalf("delete: %+v", r)
+	}
+	if r := s.Apply(9, kv.EncodeDelete("a")).(kv.Result); r.Changed != 0 || r.Err != nil {
+		t.Fatalf("second delete: %+v", r)
+	}
+	if _, _, ok := s.Get("a"); ok || s.Len() != 0 || s.Applied() != 3 {
+		t.Fatalf("after delete: %v, %d keys, %d applied", ok, s.Len(), s.Applied())
+	}
+}
+
+func TestApplyCopiesTheCommand(t *testing.T) {
+	s := kv.New()
+	command := kv.EncodeSet("key", []byte("value"))
+	s.Apply(1, command)
+	clear(command)
+	if v, _, ok := s.Get("key"); !ok || string(v) != "value" {
+		t.Fatalf("the map shares the command's bytes: %q", v)
+	}
+}
+
+func TestScan(t *testing.T) {
+	s := kv.New()
+	for i, key := range []string{"", "a", "a/1", "a/2", "a/3", "b"} {
+		set(t, s, uint64(i+1), key, "v")
+	}
+	for _, c := range []struct {
+		prefix, after string
+		limit         int
+		want          string
+	}{
+		{"", "", 0, ",a,a/1,a/2,a/3,b"},
+		{"a/", "", 0, "a/1,a/2,a/3"},
+		{"a/", "", 2, "a/1,a/2"},
+		{"a/", "a/1", 2, "a/2,a/3"},
+		{"a/", "a/3", 2, ""},
+		{"a/", "a", 1, "a/1"},
+		{"a/", "z", 0, ""},
+		{"c", "", 0, ""},
+	} {
+		var got []string
+		for _, p := range s.Scan(c.prefix, c.after, c.limit) {
+			got = append(got, p.Key)
+		}
+		if strings.Join(got, ",") != c.want {
+			t.Errorf("prefix %q after %q limit %d: %q, want %q", c.prefix, c.after, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestBadCommandIsRefusedAndChangesNothing(t *testing.T) {
+	s := kv.New()
+	set(t, s, 1, "a", "1")
+	good, err := kv.EncodeBatch([]kv.Op{{Kind: kv.OpSet, Key: "a", Value: []byte("2")}, {Kind: kv.OpDelete, Key: "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, command := range [][]byte{nil, {}, {0}, {2, 1, 0, 0}, {1, 9}, {1, 3, 1, 3, 0}, good[:len(good)-1], append(good, 0)} {
+		index := uint64(i + 2)
+		r := s.Apply(index, command).(kv.Result)
+		var refused *kv.RefusedError
+		if !errors.As(r.Err, &refused) || !errors.Is(r.Err, kv.ErrRefused) || refused.Index != index || r.Changed != 0 {
+			t.Errorf("%x: %+v", command, r)
+		}
+		if n, last := s.Refused(); n != uint64(i+1) || last.Index != index {
+			t.Errorf("%x: %d refused, the last %+v", command, n, last)
+		}
+	}
+	if v, _, _ := s.Get("a"); string(v) != "1" {
+		t.Errorf("a refused batch changed the map: %q", v)
+	}
+}
+
+func TestEncodeBatchRefuses(t *testing.T) {
+	for name, ops := range map[string][]kv.Op{
+		"nested":   {{Kind: 3}},
+		"long key": {{Kind: kv.OpSet, Key: strings.Repeat("k", kv.MaxKeyBytes+1)}},
+		"too many": make([]kv.Op, kv.MaxBatchOps+1),
+	} {
+		if _, err := kv.EncodeBatch(ops); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// model is the naive second version: a plain map.
+type model struct {
+	values  map[string]string
+	indexes map[string]uint64
+}
+
+func (m *model) apply(index uint64, ops []kv.Op) {
+	for _, op := range ops {
+		delete(m.values, op.Key)
+		delete(m.indexes, op.Key)
+		if op.Kind == kv.OpSet {
+			m.values[op.Key] = string(op.Value)
+			m.indexes[op.Key] = index
+		}
+	}
+}
+
+func drawOp(t *rapid.T) kv.Op {
+	op := kv.Op{Kind: kv.OpDelete, Key: rapid.StringN(0, 3, 6).Draw(t, "key")}
+	if rapid.Bool().Draw(t, "set") {
+		op.Kind = kv.OpSet
+		op.Value = rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "value")
+	}
+	return op
+}
+
+func encode(t *rapid.T, ops []kv.Op) []byte {
+	if len(ops) == 1 && ops[0].Kind == kv.OpSet {
+		return kv.EncodeSet(ops[0].Key, ops[0].Value)
+	}
+	if len(ops) == 1 {
+		return kv.EncodeDelete(ops[0].Key)
+	}
+	command, err := kv.EncodeBatch(ops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command
+}
+
+// TestModel applies random commands, good and bad, to three stores (one by one,
+// in batches, and through a snapshot now and then) and to a plain map.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		single, batched, restored := kv.New(), kv.New(), kv.New()
+		m := model{values: map[string]string{}, indexes: map[string]uint64{}}
+		var batch []core.BatchEntry
+		for i := range rapid.IntRange(0, 30).Draw(t, "commands") {
+			index := uint64(i + 1)
+			command := rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "garbage")
+			if rapid.IntRange(0, 4).Draw(t, "good") > 0 {
+				ops := rapid.SliceOfN(rapid.Custom(drawOp), 1, 4).Draw(t, "ops")
+				command = encode(t, ops)
+				m.apply(index, ops)
+			} else {
+				command = append([]byte{9}, command...)
+			}
+			single.Apply(index, command)
+			restored.Apply(index, command)
+			batch = append(batch, core.BatchEntry{Index: index, Command: command})
+			if rapid.IntRange(0, 5).Draw(t, "restart") == 0 {
+				restored = reload(t, restored)
+			}
+		}
+		batched.ApplyBatch(batch)
+		compare(t, single, m)
+		_, want := single.Digest()
+		for name, s := range map[string]*kv.Store{"batched": batched, "restored": restored} {
+			if _, got := s.Digest(); got != want || s.Applied() != single.Applied() {
+				t.Fatalf("%s differs from one by one", name)
+			}
+		}
+	})
+}
+
+func reload(t *rapid.T, from *kv.Store) *kv.Store {
+	var file bytes.Buffer
+	snap, err := from.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Release()
+	if n, err := snap.WriteTo(&file); err != nil || n != int64(file.Len()) {
+		t.Fatalf("wrote %d of %d bytes: %v", n, file.Len(), err)
+	}
+	s := kv.New()
+	s.Apply(99, kv.EncodeSet("to be replaced", nil))
+	if err := s.Restore(&file); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func compare(t *rapid.T, s *kv.Store, m model) {
+	if s.Len() != len(m.values) {
+		t.Fatalf("%d keys, want %d", s.Len(), len(m.values))
+	}
+	var keys []string
+	for _, p := range s.Scan("", "", 0) {
+		keys = append(keys, p.Key)
+		if m.values[p.Key] != string(p.Value) || m.indexes[p.Key] != p.Index {
+			t.Fatalf("%q = %q at %d, want %q at %d", p.Key, p.Value, p.Index, m.values[p.Key], m.indexes[p.Key])
+		}
+	}
+	if !slices.Equal(keys, slices.Sorted(maps.Keys(m.values))) {
+		t.Fatalf("keys %q", keys)
+	}
+}
+
+// TestSnapshotStays sees that a snapshot holds the state of its moment while
+// writes and reads go on.
+func TestSnapshotStays(t *testing.T) {
+	s := kv.New()
+	const keys = 500
+	for i := range keys {
+		set(t, s, uint64(i+1), fmt.Sprint(i), "old")
+	}
+	_, want := s.Digest()
+	snap, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	writers.Go(func() {
+		for i := range keys {
+			s.Apply(uint64(keys+i+1), kv.EncodeSet(fmt.Sprint(i), []byte("new")))
+		}
+	})
+	writers.Go(func() {
+		for i := range keys {
+			s.Get(fmt.Sprint(i))
+			s.Scan("1", "", 10)
+		}
+	})
+	var file bytes.Buffer
+	_, errWrite := snap.WriteTo(&file)
+	writers.Wait()
+	if errWrite != nil {
+		t.Fatal(errWrite)
+	}
+	restored := kv.New()
+	if err := restored.Restore(&file); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := restored.Digest(); got != want {
+		t.Fatal("the snapshot took in later writes")
+	}
+}
+
+func TestDamagedSnapshotChangesNothing(t *testing.T) {
+	s := kv.New()
+	set(t, s, 1, "a", "1")
+	set(t, s, 2, "b", "2")
+	s.Apply(3, nil) // refused
+	var file bytes.Buffer
+	snap, _ := s.Snapshot()
+	if _, err := snap.WriteTo(&file); err != nil {
+		t.Fatal(err)
+	}
+	whole := file.Bytes()
+	_, want := s.Digest()
+	for i := range whole {
+		flipped := slices.Clone(whole)
+		flipped[i] ^= 0x40
+		for name, bad := range map[string][]byte{"flipped": flipped, "cut": whole[:i]} {
+			if err := s.Restore(bytes.NewReader(bad)); !errors.Is(err, kv.ErrSnapshot) {
+				t.Fatalf("%s at byte %d: %v", name, i, err)
+			}
+		}
+	}
+	if err := s.Restore(bytes.NewReader(append(slices.Clone(whole), 0))); !errors.Is(err, kv.ErrSnapshot) {
+		t.Fatalf("with a byte after the end: %v", err)
+	}
+	if _, got := s.Digest(); got != want {
+		t.Fatal("a failed restore changed the map")
+	}
+}
+
+func FuzzApply(f *testing.F) {
+	batch, err := kv.EncodeBatch([]kv.Op{{Kind: kv.OpSet, Key: "k", Value: []byte("v")}, {Kind: kv.OpDelete, Key: "x"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{nil, kv.EncodeSet("k", []byte("v")), kv.EncodeDelete("k"), batch} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, command []byte) {
+		a, b := kv.New(), kv.New()
+		ra := a.Apply(1, command).(kv.Result)
+		batch := []core.BatchEntry{{Index: 1, Command: command}}
+		b.ApplyBatch(batch)
+		rb := batch[0].Result.(kv.Result)
+		if ra.Changed != rb.Changed || (ra.Err == nil) != (rb.Err == nil) {
+			t.Fatalf("%+v and %+v", ra, rb)
+		}
+		_, da := a.Digest()
+		_, db := b.Digest()
+		if da != db {
+			t.Fatal("two members differ")
+		}
+		if ra.Err != nil && a.Len() > 0 {
+			t.Fatal("a refused command changed the map")
+		}
+	})
+}
+
+func FuzzRestore(f *testing.F) {
+	s := kv.New()
+	s.Apply(1, kv.EncodeSet("k", []byte("v")))
+	s.Apply(2, nil)
+	var file bytes.Buffer
+	snap, _ := s.Snapshot()
+	if _, err := snap.WriteTo(&file); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Add([]byte("raftlab-kv"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := kv.New()
+		if s.Restore(bytes.NewReader(data)) != nil {
+			return
+		}
+		var again bytes.Buffer
+		snap, _ := s.Snapshot()
+		if _, err := snap.WriteTo(&again); err != nil {
+			t.Fatal(err)
+		}
+		if err := kv.New().Restore(&again); err != nil {
+			t.Fatalf("what was restored cannot be restored again: %v", err)
+		}
+	})
+}
+
+func BenchmarkApply(b *testing.B) {
+	s := kv.New()
+	command := kv.EncodeSet("key-000000000001", make([]byte, 256))
+	b.SetBytes(256)
+	b.ReportAllocs()
+	for index := uint64(1); b.Loop(); index++ {
+		s.Apply(index, command)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	s := kv.New()
+	for i := range 10000 {
+		s.Apply(uint64(i+1), kv.EncodeSet(fmt.Sprintf("key-%012d", i), make([]byte, 256)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Get("key-000000005000")
+	}
+}

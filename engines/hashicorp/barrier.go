@@ -1,0 +1,79 @@
+package hashicorp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// ReadBarrier implements core.Replica by the ReadIndex protocol (Raft
+// dissertation, §6.4):
+//
+//  1. A leader knows the commit index of its predecessors only once an entry of
+//     its own term is committed. The library's no-op does that, but does not
+//     tell when; so the first read of each term writes one barrier entry.
+//  2. The commit index is taken.
+//  3. A majority confirms that this replica is still the leader (VerifyLeader,
+//     a round of heartbeats), so the index covers all that was acknowledged
+//     before the call. If the term has moved on meanwhile, step 1 did not hold
+//     for it: once more.
+//  4. The state machine catches up with that index. All entries up to it are
+//     commands and configurations, which advance r.applied, barriers, which do
+//     so when their call returns, or no-ops that a barrier follows.
+func (r *replica) ReadBarrier(ctx context.Context) error {
+	const op = "read barrier"
+	for {
+		if r.raft.State() != raft.Leader {
+			return r.translate(op, raft.ErrNotLeader)
+		}
+		term := r.raft.CurrentTerm()
+		if err := r.ensureBarrier(ctx, op, term); err != nil {
+			return readFailed(op, err)
+		}
+		index := r.raft.CommitIndex()
+		if _, err := r.await(ctx, op, r.raft.VerifyLeader); err != nil {
+			return readFailed(op, err)
+		}
+		if r.raft.CurrentTerm() != term {
+			continue
+		}
+		if err := r.applied.wait(ctx, index, r.done, func() error { return r.stopped(op) }); err != nil {
+			return fmt.Errorf("%s: wait for index %d: %w", op, index, err)
+		}
+		return nil
+	}
+}
+
+// ensureBarrier writes a barrier entry unless term has one.
+func (r *replica) ensureBarrier(ctx context.Context, op string, term uint64) error {
+	if r.barrierTerm.Load() == term {
+		return nil
+	}
+	r.barrierMu.Lock()
+	defer r.barrierMu.Unlock()
+	if r.barrierTerm.Load() == term {
+		return nil
+	}
+	f, err := r.await(ctx, op, func() raft.Future { return r.raft.Barrier(0) })
+	if err != nil {
+		return err
+	}
+	if indexed, ok := f.(raft.IndexFuture); ok { // the library's barrier is a log future
+		r.applied.advance(indexed.Index())
+	}
+	r.barrierTerm.Store(term)
+	return nil
+}
+
+// readFailed makes a plain failure of an unknown outcome: a read that did not
+// finish has no effect to be unsure of.
+func readFailed(op string, err error) error {
+	if errors.Is(err, raft.ErrLeadershipLost) {
+		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{})
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package hashicorp
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// errStoreFailed is the cause of a replica that its log store stopped.
+var errStoreFailed = errors.New("log store failed, replica stopped")
+
+// guard makes a replica fail-stop: after the first write that its log store
+// could not do, no further one is tried (a second fsync may report success for
+// data that the first one lost) and the replica is told to stop.
+//
+// The library panics where it cannot save its term. To take only the replica
+// down and not the process, guard ends the goroutine that asked, which is one
+// of the library's own: seen from the group, the member has crashed.
+type guard struct {
+	core.LogStore
+	onFailure func(error)
+	failure   atomic.Pointer[error]
+	started   atomic.Bool // from here on it is the library's goroutines that call
+}
+
+func (g *guard) failed() error {
+	if p := g.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// StoreLog implements raft.LogStore.
+func (g *guard) StoreLog(entry *raft.Log) error {
+	return g.write(func() error { return g.LogStore.StoreLog(entry) })
+}
+
+// StoreLogs implements raft.LogStore.
+func (g *guard) StoreLogs(entries []*raft.Log) error {
+	return g.write(func() error { return g.LogStore.StoreLogs(entries) })
+}
+
+// DeleteRange implements raft.LogStore.
+func (g *guard) DeleteRange(low, high uint64) error {
+	return g.write(func() error { return g.LogStore.DeleteRange(low, high) })
+}
+
+// Set implements raft.StableStore.
+func (g *guard) Set(key, value []byte) error {
+	return g.write(func() error { return g.LogStore.Set(key, value) })
+}
+
+// SetUint64 implements raft.StableStore. The library panics on its errors: once
+// the replica runs, it does not return one.
+func (g *guard) SetUint64(key []byte, value uint64) error {
+	err := g.write(func() error { return g.LogStore.SetUint64(key, value) })
+	if err != nil && g.started.Load() {
+		runtime.Goexit()
+	}
+	// Before that, the library saves the very term it has just read, so nothing
+	// is lost by going on; Start looks at failed and reports it.
+	return nil
+}
+
+// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
+func (g *guard) IsMonotonic() bool {
+	m, ok := g.LogStore.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}
+
+func (g *guard) write(call func() error) error {
+	if err := g.failed(); err != nil {
+		return err
+	}
+	err := call()
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%w: %w", errStoreFailed, err)
+	if g.failure.CompareAndSwap(nil, &err) {
+		g.onFailure(err)
+	}
+	return err
+}
+
+// isolated wraps the library's heartbeat handler, which runs on the goroutine
+// of the transport or even of the peer that sends: guard must not end that one.
+func isolated(handle func(raft.RPC)) func(raft.RPC) {
+	return func(rpc raft.RPC) {
+		answer := make(chan raft.RPCResponse, 1)
+		inner := rpc
+		inner.RespChan = answer
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			handle(inner)
+		}()
+		<-done
+		select {
+		case a := <-answer:
+			rpc.RespChan <- a
+		default:
+			rpc.Respond(nil, errStoreFailed)
+		}
+	}
+}
+
+// guardedTransport isolates the heartbeat handler and is otherwise what it wraps.
+type guardedTransport struct{ core.Transport }
+
+// SetHeartbeatHandler implements raft.Transport.
+func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	if handle != nil {
+		handle = isolated(handle)
+	}
+	t.Transport.SetHeartbeatHandler(handle)
+}

@@ -1,0 +1,258 @@
+package hashicorp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+var (
+	_ core.Replica    = (*replica)(nil)
+	_ core.Campaigner = (*replica)(nil)
+)
+
+// replica is a core.Replica on hashicorp/raft.
+type replica struct {
+	id, address string
+	raft        *raft.Raft
+	logs        *guard
+	transport   core.Transport
+	applied     *progress
+	logger      hclog.Logger
+
+	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
+	barrierMu   sync.Mutex    // one barrier entry at a time
+
+	proposals proposals
+	deposed   *event        // leadership was lost
+	transfers atomic.Int64  // leadership transfers under way, during which the library refuses proposals
+	watching  chan struct{} // closed when watchLeadership has ended
+	quit      chan struct{} // ends it
+
+	calls   atomic.Int64  // calls of the library being waited for
+	closing atomic.Bool   // no new ones
+	idle    chan struct{} // told when calls falls to 0 while closing
+	grace   time.Duration // how long a stop waits for calls that are out
+
+	stopOnce sync.Once
+	done     chan struct{}
+	cause    error // why it stopped; set before done is closed
+	closeErr error
+}
+
+// await runs start and waits for the future it returns, for ctx and for the
+// replica's end. The library's futures cannot be abandoned and some are never
+// answered once it has shut down, so a goroutine of its own waits for each; stop
+// gives them time before it shuts the library down.
+func (r *replica) await(ctx context.Context, op string, start func() raft.Future) (raft.Future, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	if !r.enter() {
+		return nil, r.stopped(op)
+	}
+	type outcome struct {
+		future raft.Future
+		err    error
+	}
+	answer := make(chan outcome, 1)
+	go func() {
+		defer r.callDone()
+		f := start()
+		answer <- outcome{f, f.Error()}
+	}()
+	select {
+	case a := <-answer:
+		return a.future, r.translate(op, a.err)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
+	case <-r.done:
+		return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
+	}
+}
+
+// enter counts a call that is out, unless the replica is closing. callDone ends it.
+func (r *replica) enter() bool {
+	r.calls.Add(1)
+	if r.closing.Load() {
+		r.callDone()
+		return false
+	}
+	return true
+}
+
+func (r *replica) callDone() {
+	if r.calls.Add(-1) == 0 && r.closing.Load() {
+		select {
+		case r.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// translate gives the library's errors the kinds of package core.
+func (r *replica) translate(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		address, id := r.raft.LeaderWithID()
+		if id == raft.ServerID(r.id) {
+			address, id = "", "" // it is handing leadership over
+		}
+		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: string(id), LeaderAddress: string(address)})
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown),
+		errors.Is(err, raft.ErrAbortedByRestore):
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, err)
+	case r.logs.failed() != nil: // the library turns the store's error into text
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.failed())
+	default:
+		return fmt.Errorf("%s: %w", op, err)
+	}
+}
+
+func (r *replica) stopped(op string) error {
+	select {
+	case <-r.done:
+		if r.cause != nil {
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.id, core.ErrClosed, r.cause)
+		}
+	default:
+	}
+	return fmt.Errorf("%s: replica %s: %w", op, r.id, core.ErrClosed)
+}
+
+// AddVoter implements core.Replica.
+func (r *replica) AddVoter(ctx context.Context, id, address string) error {
+	_, err := r.await(ctx, "add voter "+id, func() raft.Future {
+		return r.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
+	})
+	return err
+}
+
+// AddNonvoter implements core.Replica.
+func (r *replica) AddNonvoter(ctx context.Context, id, address string) error {
+	_, err := r.await(ctx, "add non-voter "+id, func() raft.Future {
+		return r.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
+	})
+	return err
+}
+
+// Remove implements core.Replica.
+func (r *replica) Remove(ctx context.Context, id string) error {
+	_, err := r.await(ctx, "remove "+id, func() raft.Future { return r.raft.RemoveServer(raft.ServerID(id), 0, 0) })
+	return err
+}
+
+// TransferLeadership implements core.Replica.
+func (r *replica) TransferLeadership(ctx context.Context, id string) error {
+	r.transfers.Add(1)
+	defer func() {
+		r.transfers.Add(-1)
+		r.deposed.happened() // proposals that the library refused meanwhile look at their futures
+	}()
+	if id == "" {
+		_, err := r.await(ctx, "transfer leadership", r.raft.LeadershipTransfer)
+		return err
+	}
+	for _, m := range r.members() {
+		if m.ID == id {
+			_, err := r.await(ctx, "transfer leadership to "+id, func() raft.Future {
+				return r.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(m.Address))
+			})
+			return err
+		}
+	}
+	return fmt.Errorf("transfer leadership to %s: %w: no such member", id, core.ErrNotFound)
+}
+
+// Snapshot implements core.Replica.
+func (r *replica) Snapshot(ctx context.Context) error {
+	_, err := r.await(ctx, "snapshot", func() raft.Future { return r.raft.Snapshot() })
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	return err
+}
+
+// Campaign implements core.Campaigner: the replica sends itself the message that
+// ends a leadership transfer, over its own transport.
+func (r *replica) Campaign(ctx context.Context) error {
+	_, err := r.await(ctx, "campaign", func() raft.Future {
+		request := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+			ProtocolVersion: raft.ProtocolVersionMax,
+			ID:              []byte(r.id),
+			Addr:            []byte(r.address),
+		}}
+		var response raft.TimeoutNowResponse
+		return settled{r.transport.TimeoutNow(raft.ServerID(r.id), raft.ServerAddress(r.address), &request, &response)}
+	})
+	return err
+}
+
+// settled is a future that has its outcome.
+type settled struct{ err error }
+
+// Error implements raft.Future.
+func (s settled) Error() error { return s.err }
+
+// Status implements core.Replica. AppliedIndex counts commands and
+// configurations: the library does not show its no-ops to anyone.
+func (r *replica) Status() core.Status {
+	address, id := r.raft.LeaderWithID()
+	snapshotIndex, _ := strconv.ParseUint(r.raft.Stats()["last_snapshot_index"], 10, 64)
+	s := core.Status{
+		ID:            r.id,
+		Address:       r.address,
+		Role:          role(r.raft.State()),
+		Term:          r.raft.CurrentTerm(),
+		LeaderID:      string(id),
+		LeaderAddress: string(address),
+		LastIndex:     r.raft.LastIndex(),
+		CommitIndex:   r.raft.CommitIndex(),
+		AppliedIndex:  max(r.applied.load(), snapshotIndex),
+		SnapshotIndex: snapshotIndex,
+		Members:       r.members(),
+	}
+	if s.Role != core.Leader {
+		s.LastContact = r.raft.LastContact()
+	}
+	return s
+}
+
+func (r *replica) members() []core.Member {
+	f := r.raft.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	var members []core.Member
+	for _, s := range f.Configuration().Servers {
+		members = append(members, core.Member{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	slices.SortFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
+	return members
+}
+
+func role(s raft.RaftState) core.Role {
+	switch s {
+	case raft.Leader:
+		return core.Leader
+	case raft.Candidate:
+		return core.Candidate
+	case raft.Shutdown:
+		return core.Stopped
+	default:
+		return core.Follower
+	}
+}

@@ -1,0 +1,74 @@
+package hashicorp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Done implements core.Replica.
+func (r *replica) Done() <-chan struct{} { return r.done }
+
+// Err implements core.Replica.
+func (r *replica) Err() error {
+	select {
+	case <-r.done:
+		return r.cause
+	default:
+		return nil
+	}
+}
+
+// Close implements core.Replica.
+func (r *replica) Close() error {
+	r.stop(nil)
+	<-r.done
+	return r.closeErr
+}
+
+// storeFailed is called, once, on the goroutine whose write failed: it must not
+// wait for the library, which waits for that goroutine.
+func (r *replica) storeFailed(err error) {
+	r.logger.Error("log store failed, stopping the replica", "error", err)
+	if !r.logs.started.Load() {
+		return // Start returns the error
+	}
+	go r.stop(err)
+}
+
+// stop lets the calls that are out finish, then shuts everything down and
+// closes done. Its goroutine is waited for through done.
+func (r *replica) stop(cause error) {
+	r.stopOnce.Do(func() {
+		r.closing.Store(true)
+		go func() {
+			r.drain()
+			// Shutdown waits for the library's goroutines and closes the transport.
+			errShutdown := r.raft.Shutdown().Error()
+			close(r.quit)
+			<-r.watching
+			errTransport := r.transport.Close()
+			errLogs := r.logs.Close()
+			if err := errors.Join(errShutdown, errTransport, errLogs); err != nil {
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.id, err)
+			}
+			r.cause = cause
+			close(r.done)
+		}()
+	})
+}
+
+// drain waits until no call is out: a leader that still has its quorum answers
+// them, one without gives them up when its lease runs out. A stalled disk can
+// keep one longer than the grace; it is then told core.ErrOutcomeUnknown.
+func (r *replica) drain() {
+	deadline := time.NewTimer(r.grace)
+	defer deadline.Stop()
+	for r.calls.Load() > 0 {
+		select {
+		case <-r.idle:
+		case <-deadline.C:
+			return
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package experiment
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// maxCells bounds a matrix: beyond it an experiment is a slip, not a plan.
+const maxCells = 10_000
+
+// Expand returns every combination of the matrix as a cell, the first factor
+// changing slowest; without a matrix there is one cell. The cells share nothing
+// with e or each other. It needs no catalogue, so an experiment read back from
+// a manifest expands as it did when it ran. The error is [ErrInvalid].
+func (e *Experiment) Expand() ([]Cell, error) {
+	total := 1
+	for _, f := range e.Matrix {
+		if len(f.Levels) == 0 {
+			return nil, fmt.Errorf("%w: factor %s has no levels", ErrInvalid, f.Name)
+		}
+		if total > maxCells/len(f.Levels) {
+			return nil, fmt.Errorf("%w: the matrix has more than %d cells; take levels or factors away", ErrInvalid, maxCells)
+		}
+		total *= len(f.Levels)
+	}
+	width := max(2, len(strconv.Itoa(total)))
+	keys := newSchema(nil)
+	cells := make([]Cell, total)
+	for i := range cells {
+		cell, err := e.cell(keys, i)
+		if err != nil {
+			return nil, err
+		}
+		cell.ID = fmt.Sprintf("c%0*d", width, i+1)
+		cells[i] = cell
+	}
+	return cells, nil
+}
+
+// cell makes combination number i, counted with the last factor as the lowest
+// digit.
+func (e *Experiment) cell(keys schema, i int) (Cell, error) {
+	combined := *e
+	levels := make([]Level, len(e.Matrix))
+	for k, f := range slices.Backward(e.Matrix) {
+		text := f.Levels[i%len(f.Levels)]
+		i /= len(f.Levels)
+		if err := keys.applyText(&combined, f.Key, text); err != nil {
+			return Cell{}, fmt.Errorf("%w: factor %s, level %q: %w", ErrInvalid, f.Key, text, err)
+		}
+		levels[k] = Level{Factor: f.Name, Value: text}
+	}
+	return Cell{
+		Levels:  levels,
+		Cluster: combined.Cluster,
+		Raft:    combined.Raft,
+		Load:    combined.Load,
+		Options: cloneOptions(combined.Options),
+	}, nil
+}
+
+// The lengths that Quick cuts a trial to: about a second in all.
+const (
+	quickDuration = 800 * time.Millisecond
+	quickWarmup   = 200 * time.Millisecond
+)
+
+// Quick cuts the experiment down to a trial run: one trial of each cell, at
+// most 800 ms measured after at most 200 ms of warm-up. Its figures only show
+// that the experiment works. Levels of a factor that become equal are merged.
+func (e *Experiment) Quick() {
+	e.Trials = 1
+	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
+	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
+	e.Matrix = slices.Clone(e.Matrix)
+	for i := range e.Matrix {
+		switch f := &e.Matrix[i]; f.Key {
+		case "load.duration":
+			f.Levels = capDurations(f.Levels, quickDuration)
+		case "load.warmup":
+			f.Levels = capDurations(f.Levels, quickWarmup)
+		}
+	}
+}
+
+func capDurations(levels []string, limit time.Duration) []string {
+	var capped []string
+	for _, level := range levels {
+		if d, err := time.ParseDuration(level); err == nil {
+			level = min(d, limit).String()
+		}
+		if !slices.Contains(capped, level) {
+			capped = append(capped, level)
+		}
+	}
+	return capped
+}
+
+// Hash identifies the experiment: SHA-256, in hex, of its JSON form, which is
+// canonical (struct fields in order, map keys sorted). Every field counts, the
+// title and the question too. Before and after a round trip through JSON it is
+// the same.
+func (e *Experiment) Hash() string {
+	text, err := json.Marshal(e)
+	if err != nil { // only for options that Parse refuses, such as a channel or infinity
+		text = []byte(err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}

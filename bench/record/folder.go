@@ -1,0 +1,319 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Names of the files in a run folder.
+const (
+	ManifestFile   = "manifest.json"
+	ExperimentFile = "experiment.toml"
+	TrialsDir      = "trials"
+	PlotsDir       = "plots"
+	EngineLogFile  = "raft.log"
+	lockName       = ".lock"
+)
+
+// Folder is one run folder. A Folder made by Create or Resume holds the lock
+// and may be written to; one made by Open only reads. It is not safe for
+// concurrent use.
+type Folder struct {
+	dir      string
+	manifest Manifest
+	release  func() error // nil: read-only
+}
+
+// Create makes dir, with its parents, a run folder that holds manifest and the
+// experiment file as it was given, and locks it. A folder that holds files of a
+// run already is refused with an [ErrExists], one that is being written with an
+// [ErrLocked]. The caller closes the Folder.
+func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, error) {
+	if err := manifest.Validate(); err != nil {
+		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
+	}
+	release, err := lockFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
+	}
+	f := &Folder{dir: dir, manifest: manifest, release: release}
+	if err := f.fill(experimentSource); err != nil {
+		return nil, errors.Join(fmt.Errorf("create run folder %s: %w", dir, err), release())
+	}
+	return f, nil
+}
+
+// fill writes the first files, the manifest last: a folder without it is no run.
+func (f *Folder) fill(experimentSource []byte) error {
+	for _, name := range []string{ManifestFile, ExperimentFile, TrialsDir, PlotsDir, "results.csv", "report.md", "report.html"} {
+		if _, err := os.Lstat(filepath.Join(f.dir, name)); err == nil {
+			return fmt.Errorf("%w (there is a %s): continue it with --resume or choose another folder with --out", ErrExists, name)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Mkdir(f.path(TrialsDir), 0o755); err != nil {
+		return err
+	}
+	if err := writeAtomic(f.path(ExperimentFile), experimentSource); err != nil {
+		return err
+	}
+	return f.writeManifest()
+}
+
+// Open opens the run folder dir for reading. The error is an [ErrNotRun],
+// [ErrNewer] or [ErrDamaged] that names the file.
+func Open(dir string) (*Folder, error) {
+	f := &Folder{dir: dir}
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Resume opens the run folder dir for writing and locks it; see Open and
+// [ErrLocked]. The caller closes the Folder.
+func Resume(dir string) (*Folder, error) {
+	if _, err := Open(dir); err != nil { // makes no lock file where there is no run
+		return nil, err
+	}
+	release, err := lockFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("resume %s: %w", dir, err)
+	}
+	f := &Folder{dir: dir, release: release}
+	if err := f.load(); err != nil { // again: it may have changed before we held the lock
+		return nil, errors.Join(err, release())
+	}
+	return f, nil
+}
+
+func (f *Folder) load() error {
+	data, err := readFile(f.path(ManifestFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is %w: it has no %s", f.dir, ErrNotRun, ManifestFile)
+	}
+	if err == nil {
+		f.manifest, err = decodeManifest(data)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.path(ManifestFile), err)
+	}
+	return nil
+}
+
+func decodeManifest(data []byte) (Manifest, error) {
+	var head struct {
+		Format int `json:"format"`
+	}
+	// The version first, leniently: a newer one may have members unknown here.
+	if json.Unmarshal(data, &head) == nil && head.Format > FormatVersion {
+		return Manifest{}, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, head.Format, FormatVersion)
+	}
+	var m Manifest
+	if err := decodeJSON(data, &m); err != nil {
+		return Manifest{}, err
+	}
+	if err := m.Validate(); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return m, nil
+}
+
+// Dir returns the folder's path as it was given.
+func (f *Folder) Dir() string { return f.dir }
+
+// Manifest returns the manifest. What its slices and maps point to must not be
+// changed.
+func (f *Folder) Manifest() Manifest { return f.manifest }
+
+// AppendSession adds a session to the manifest, on disk once it returns nil.
+// Trials saved from then on belong to it by its index.
+func (f *Folder) AppendSession(s Session) error {
+	if f.release == nil {
+		return fmt.Errorf("append session: %s was %w", f.dir, ErrReadOnly)
+	}
+	before := f.manifest.Sessions
+	f.manifest.Sessions = append(slices.Clip(before), s)
+	if err := f.writeManifest(); err != nil {
+		f.manifest.Sessions = before
+		return fmt.Errorf("append session: %w", err)
+	}
+	return nil
+}
+
+func (f *Folder) writeManifest() error {
+	data, err := encodeJSON(f.manifest)
+	if err != nil {
+		return err
+	}
+	return writeAtomic(f.path(ManifestFile), data)
+}
+
+// SaveTrial writes one finished trial, whole and flushed once it returns nil. A
+// trial that the run did not plan, that contradicts itself or that was saved
+// before is refused with an [ErrInvalid].
+func (f *Folder) SaveTrial(t Trial) error {
+	if f.release == nil {
+		return fmt.Errorf("save trial: %s was %w", f.dir, ErrReadOnly)
+	}
+	path := f.path(trialFile(t.TrialID))
+	err := f.checkTrial(t)
+	if err == nil {
+		if _, statErr := os.Lstat(path); statErr == nil {
+			err = fmt.Errorf("%w: it is there already", ErrInvalid)
+		}
+	}
+	var data []byte
+	if err == nil {
+		data, err = encodeJSON(t)
+	}
+	if err == nil {
+		err = writeAtomic(path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("save trial %d of cell %s in %s: %w", t.Trial, t.Cell, f.dir, err)
+	}
+	return nil
+}
+
+func (f *Folder) checkTrial(t Trial) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	if !slices.Contains(f.manifest.Order, t.TrialID) {
+		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
+	}
+	if t.Session >= len(f.manifest.Sessions) {
+		return fmt.Errorf("%w: session %d of %d", ErrInvalid, t.Session, len(f.manifest.Sessions))
+	}
+	return nil
+}
+
+// Trials reads all trials that were saved, by cell in the order of the manifest
+// and then by number. A file in the trials directory that is no whole trial of
+// this run is an [ErrDamaged] that names it.
+func (f *Folder) Trials() ([]Trial, error) {
+	entries, err := os.ReadDir(f.path(TrialsDir))
+	if err != nil {
+		return nil, fmt.Errorf("read trials of %s: %w", f.dir, err)
+	}
+	var trials []Trial
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") { // a write that was broken off
+			continue
+		}
+		t, err := f.readTrial(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.path(filepath.Join(TrialsDir, e.Name())), err)
+		}
+		trials = append(trials, t)
+	}
+	place := make(map[string]int, len(f.manifest.Cells))
+	for i, c := range f.manifest.Cells {
+		place[c.ID] = i
+	}
+	slices.SortFunc(trials, func(a, b Trial) int {
+		if a.Cell != b.Cell {
+			return place[a.Cell] - place[b.Cell]
+		}
+		return a.Trial - b.Trial
+	})
+	return trials, nil
+}
+
+func (f *Folder) readTrial(name string) (Trial, error) {
+	data, err := readFile(f.path(filepath.Join(TrialsDir, name)))
+	if err != nil {
+		return Trial{}, err
+	}
+	t, err := decodeTrial(data)
+	if err != nil {
+		return Trial{}, err
+	}
+	if err := f.checkTrial(t); err != nil {
+		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if filepath.Base(trialFile(t.TrialID)) != name {
+		return Trial{}, fmt.Errorf("%w: it holds trial %d of cell %s", ErrDamaged, t.Trial, t.Cell)
+	}
+	return t, nil
+}
+
+func decodeTrial(data []byte) (Trial, error) {
+	var t Trial
+	if err := decodeJSON(data, &t); err != nil {
+		return Trial{}, err
+	}
+	if err := t.Validate(); err != nil {
+		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return t, nil
+}
+
+// Missing returns the trials that are not saved yet, in the order in which they
+// are to run.
+func (f *Folder) Missing() ([]TrialID, error) {
+	trials, err := f.Trials()
+	if err != nil {
+		return nil, err
+	}
+	done := make(map[TrialID]bool, len(trials))
+	for _, t := range trials {
+		done[t.TrialID] = true
+	}
+	var missing []TrialID
+	for _, id := range f.manifest.Order {
+		if !done[id] {
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}
+
+// ReadFile returns a file of the folder by its slash-separated name.
+func (f *Folder) ReadFile(name string) ([]byte, error) { return readFile(f.path(name)) }
+
+// WriteFile writes a file that is made from the raw data, such as a report, and
+// makes its directory. A reader sees the old content or the new, never a part.
+// The manifest and the trials are refused. No lock is needed.
+func (f *Folder) WriteFile(name string, data []byte) error {
+	clean := filepath.ToSlash(filepath.Clean(filepath.FromSlash(name)))
+	raw := clean == ManifestFile || clean == ExperimentFile || clean == TrialsDir || strings.HasPrefix(clean, TrialsDir+"/")
+	if raw || !filepath.IsLocal(clean) {
+		return fmt.Errorf("write %s in %s: %w: not a file that may be replaced", name, f.dir, ErrInvalid)
+	}
+	path := f.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := writeAtomic(path, data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Close gives up the lock. It is idempotent.
+func (f *Folder) Close() error {
+	if f.release == nil {
+		return nil
+	}
+	release := f.release
+	f.release = nil
+	return release()
+}
+
+func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath.FromSlash(name)) }
+
+// trialFile returns the name of a trial's file, below the folder.
+func trialFile(id TrialID) string {
+	return fmt.Sprintf("%s/%s-t%02d.json", TrialsDir, id.Cell, id.Trial)
+}

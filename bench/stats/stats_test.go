@@ -1,0 +1,361 @@
+package stats
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+func near(t rapid.TB, what string, got, want, tolerance float64) {
+	t.Helper()
+	if math.Abs(got-want) > tolerance {
+		t.Errorf("%s = %.10g, want %.10g", what, got, want)
+	}
+}
+
+// samples draws few values from few, so that ties are common.
+func samples(least, most int) *rapid.Generator[[]float64] {
+	return rapid.Custom(func(t *rapid.T) []float64 {
+		ints := rapid.SliceOfN(rapid.IntRange(1, 12), least, most).Draw(t, "samples")
+		out := make([]float64, len(ints))
+		for i, v := range ints {
+			out[i] = float64(v)
+		}
+		return out
+	})
+}
+
+// allResamples returns the median of each of the n^n resamples: the bootstrap
+// distribution by brute force.
+func allResamples(x []float64) []float64 {
+	n := len(x)
+	total := 1
+	for range n {
+		total *= n
+	}
+	medians := make([]float64, 0, total)
+	draw := make([]float64, n)
+	for code := range total {
+		for i, c := 0, code; i < n; i, c = i+1, c/n {
+			draw[i] = x[c%n]
+		}
+		medians = append(medians, medianOf(slices.Sorted(slices.Values(draw))))
+	}
+	slices.Sort(medians)
+	return medians
+}
+
+func TestBootstrapMedianAgainstAllResamples(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := slices.Sorted(slices.Values(samples(1, 5).Draw(t, "x")))
+		brute := allResamples(x)
+		cdf := func(at float64) float64 {
+			i, _ := slices.BinarySearchFunc(brute, at, func(v, at float64) int {
+				if v <= at {
+					return -1
+				}
+				return 1
+			})
+			return float64(i) / float64(len(brute))
+		}
+		sum := 0.0
+		d := bootstrapMedian(x)
+		for i, m := range d {
+			sum += m.p
+			if i+1 == len(d) || d[i+1].value != m.value {
+				near(t, "P(median <= x)", sum, cdf(m.value), 1e-9)
+			}
+		}
+		near(t, "total probability", sum, 1, 1e-9)
+		if len(x) >= MinForInterval {
+			tail := int(math.Ceil((1-Confidence)/2*float64(len(brute)))) - 1
+			want := Interval{brute[tail], brute[len(brute)-1-tail]}
+			if diff := cmp.Diff(want, Summarize(x).CI); diff != "" {
+				t.Errorf("interval of %v (-brute +exact):\n%s", x, diff)
+			}
+		}
+	})
+}
+
+func TestRatioIntervalAgainstAllResamples(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		base, other := samples(3, 4).Draw(t, "base"), samples(3, 4).Draw(t, "other")
+		var ratios []float64
+		b, o := allResamples(base), allResamples(other)
+		for _, x := range b {
+			for _, y := range o {
+				ratios = append(ratios, y/x)
+			}
+		}
+		slices.Sort(ratios)
+		tail := int(math.Ceil((1-Confidence)/2*float64(len(ratios)))) - 1
+		want := Interval{ratios[tail], ratios[len(ratios)-1-tail]}
+		if diff := cmp.Diff(want, Compare(base, other).CI); diff != "" {
+			t.Errorf("base %v other %v (-brute +exact):\n%s", base, other, diff)
+		}
+	})
+}
+
+func TestSummarize(t *testing.T) {
+	for _, c := range []struct {
+		samples []float64
+		want    Summary
+	}{
+		{nil, Summary{}},
+		{[]float64{4}, Summary{N: 1, Median: 4, Min: 4, Max: 4}},
+		{[]float64{4, 2}, Summary{N: 2, Median: 3, Min: 2, Max: 4}},
+		{[]float64{3, 1, 2}, Summary{N: 3, Median: 2, Min: 1, Max: 3, CI: Interval{1, 3}, Coverage: 0.75}},
+		{[]float64{5, 4, 1, 2, 3}, Summary{N: 5, Median: 3, Min: 1, Max: 5, CI: Interval{1, 5}, Coverage: 0.9375}},
+		{[]float64{1, 2, 3, 4, 5, 6, 7}, Summary{N: 7, Median: 4, Min: 1, Max: 7, CI: Interval{2, 6}, Coverage: 0.875}},
+	} {
+		if diff := cmp.Diff(c.want, Summarize(c.samples), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", c.samples, diff)
+		}
+	}
+	order := []float64{3, 1, 2}
+	Summarize(order)
+	if !slices.Equal(order, []float64{3, 1, 2}) {
+		t.Errorf("the samples were sorted in place: %v", order)
+	}
+	many := make([]float64, 200)
+	for i := range many {
+		many[i] = float64(i)
+	}
+	s := Summarize(many)
+	if s.CI.Low < 80 || s.CI.High > 119 || s.Coverage < 0.93 {
+		t.Errorf("200 samples: %+v", s)
+	}
+}
+
+// naiveP enumerates all splits of the pooled samples and counts pairs.
+func naiveP(a, b []float64) float64 {
+	pooled := slices.Concat(a, b)
+	n := len(a)
+	u := func(inA uint) float64 {
+		sum := 0.0
+		for i, x := range pooled {
+			for j, y := range pooled {
+				if inA>>i&1 == 1 && inA>>j&1 == 0 {
+					if x > y {
+						sum++
+					} else if x == y {
+						sum += 0.5
+					}
+				}
+			}
+		}
+		return sum
+	}
+	mean := float64(n*len(b)) / 2
+	observed := math.Abs(u(1<<n-1) - mean)
+	extreme, all := 0, 0
+	for mask := range uint(1) << len(pooled) {
+		bits := 0
+		for m := mask; m != 0; m &= m - 1 {
+			bits++
+		}
+		if bits != n {
+			continue
+		}
+		all++
+		if math.Abs(u(mask)-mean) >= observed-1e-9 {
+			extreme++
+		}
+	}
+	return float64(extreme) / float64(all)
+}
+
+func TestMannWhitneyAgainstAllSplits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := samples(1, 5).Draw(t, "a"), samples(1, 5).Draw(t, "b")
+		near(t, "p", MannWhitney(a, b).P, naiveP(a, b), 1e-12)
+		near(t, "p the other way round", MannWhitney(b, a).P, MannWhitney(a, b).P, 1e-12)
+		near(t, "U of both", MannWhitney(a, b).U+MannWhitney(b, a).U, float64(len(a)*len(b)), 1e-12)
+	})
+}
+
+// TestMannWhitneyKnown checks published values.
+func TestMannWhitneyKnown(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		a, b []float64
+		u, p float64
+	}{
+		// Hollander & Wolfe, example 4.1: permeability of the human chorioamnion;
+		// R's wilcox.test gives W = 35 and a two-sided p of 0.2544.
+		{"placenta", []float64{0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46}, []float64{1.15, 0.88, 0.90, 0.74, 1.21}, 35, 0.2544},
+		{"no overlap, 3 v 3", []float64{1, 2, 3}, []float64{4, 5, 6}, 0, 0.1},
+		{"no overlap, 4 v 4", []float64{1, 2, 3, 4}, []float64{5, 6, 7, 8}, 0, 0.02857},
+		{"no overlap, 5 v 5", []float64{1, 2, 3, 4, 5}, []float64{6, 7, 8, 9, 10}, 0, 0.007937},
+		{"all equal", []float64{1, 1, 1, 1}, []float64{1, 1, 1, 1}, 8, 1},
+		{"empty", nil, []float64{1}, 0, 1},
+	} {
+		got := MannWhitney(c.a, c.b)
+		near(t, c.name+": U", got.U, c.u, 0)
+		near(t, c.name+": p", got.P, c.p, 5e-5)
+		if !got.Exact {
+			t.Errorf("%s: not exact", c.name)
+		}
+	}
+}
+
+// TestMannWhitneyNormal checks the approximation against the exact test where
+// both can be had.
+func TestMannWhitneyNormal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := samples(12, 15).Draw(t, "a"), samples(12, 15).Draw(t, "b")
+		exact := MannWhitney(a, b)
+		_, ties := doubledMidranks(a, b)
+		near(t, "approximate p", normalP(exact.U, len(a), len(b), ties), exact.P, 0.02)
+	})
+	equal := slices.Repeat([]float64{7}, 40)
+	if got := MannWhitney(equal, equal); got.Exact || got.P != 1 {
+		t.Errorf("80 equal samples: %+v", got)
+	}
+	low, high := make([]float64, 40), make([]float64, 40)
+	for i := range low {
+		low[i], high[i] = float64(i), float64(100+i)
+	}
+	if got := MannWhitney(low, high); got.P > 1e-10 {
+		t.Errorf("40 v 40 without overlap: p = %g", got.P)
+	}
+}
+
+func TestSmallestPIsReached(t *testing.T) {
+	for n := 1; n <= 6; n++ {
+		for m := 1; m <= 6; m++ {
+			var a, b []float64
+			for i := range n {
+				a = append(a, float64(i))
+			}
+			for i := range m {
+				b = append(b, float64(100+i))
+			}
+			near(t, "smallest p", SmallestP(n, m), MannWhitney(a, b).P, 1e-12)
+		}
+	}
+	if got := TrialsNeeded(0.05); got != 4 {
+		t.Errorf("TrialsNeeded(0.05) = %d, want 4", got)
+	}
+}
+
+// TestBenjaminiHochbergPaper uses the 15 p-values of §3.2 of the paper: at
+// q = 0.05 the procedure rejects the four smallest.
+func TestBenjaminiHochbergPaper(t *testing.T) {
+	p := []float64{
+		0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
+		0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000,
+	}
+	adjusted := BenjaminiHochberg(p)
+	for i, q := range adjusted {
+		if (q <= 0.05) != (i < 4) {
+			t.Errorf("p = %g: adjusted to %g", p[i], q)
+		}
+	}
+	near(t, "adjusted 4th", adjusted[3], 0.0095*15/4, 1e-12)
+}
+
+// TestBenjaminiHochbergNaive checks against the definition: test i is rejected
+// at q if some p at least as large as p_i is at most its rank times q / m.
+func TestBenjaminiHochbergNaive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.SliceOfN(rapid.Float64Range(0, 1), 1, 10).Draw(t, "p")
+		q := rapid.Float64Range(0.001, 0.999).Draw(t, "q")
+		threshold := -1.0
+		for _, candidate := range p {
+			rank := 0
+			for _, other := range p {
+				if other <= candidate {
+					rank++
+				}
+			}
+			if candidate*(float64(len(p))/float64(rank)) <= q {
+				threshold = max(threshold, candidate)
+			}
+		}
+		for i, a := range BenjaminiHochberg(p) {
+			if (a <= q) != (p[i] <= threshold) {
+				t.Errorf("p = %v, q = %g: adjusted %d to %g, threshold %g", p, q, i, a, threshold)
+			}
+			if a < p[i] {
+				t.Errorf("adjusted %g below p = %g", a, p[i])
+			}
+		}
+	})
+}
+
+func TestCompare(t *testing.T) {
+	base := []float64{10, 11, 12, 13, 14}
+	other := []float64{20, 22, 24, 26, 28}
+	c := Compare(base, other)
+	near(t, "ratio", c.Ratio, 2, 0)
+	near(t, "p", c.P, 2.0/252, 1e-12)
+	if c.CI.Low > 2 || c.CI.High < 2 || len(c.Warnings) != 0 || c.Different() {
+		t.Errorf("before Adjust: %+v", c)
+	}
+	if w := Adjust([]*Comparison{&c}); len(w) != 0 || !c.Different() {
+		t.Errorf("alone: %+v, %v", c, w)
+	}
+	same := Compare(base, base)
+	none := Compare(base, base)
+	if Adjust([]*Comparison{&same, &none}); same.Different() || none.Different() {
+		t.Error("equal samples differ")
+	}
+}
+
+func TestCompareTooFew(t *testing.T) {
+	codes := func(ws []Warning) (out []Code) {
+		for _, w := range ws {
+			out = append(out, w.Code)
+		}
+		return out
+	}
+	three := Compare([]float64{1, 2, 3}, []float64{4, 5, 6})
+	Adjust([]*Comparison{&three})
+	if three.Different() || !slices.Equal(codes(three.Warnings), []Code{CannotDiffer}) || three.Warnings[0].Want != 4 {
+		t.Errorf("3 v 3: %+v", three)
+	}
+	one := Compare([]float64{1}, []float64{4})
+	Adjust([]*Comparison{&one})
+	if one.Tested || one.HasCI || !one.HasRatio || !slices.Equal(codes(one.Warnings), []Code{FewTrials}) {
+		t.Errorf("1 v 1: %+v", one)
+	}
+	zero := Compare([]float64{0, 0, 0, 0}, []float64{4, 5, 6, 7})
+	if zero.HasRatio || zero.HasCI || !slices.Equal(codes(zero.Warnings), []Code{ZeroBase}) {
+		t.Errorf("zero base: %+v", zero)
+	}
+	empty := Compare(nil, []float64{1, 2, 3})
+	if empty.Tested || empty.HasRatio {
+		t.Errorf("empty base: %+v", empty)
+	}
+}
+
+// TestAdjustWarnsOfALoneDifference: 12 comparisons of 5 v 5 cannot single one
+// out, since 12 * 2/252 > 0.05; 6 v 6 can.
+func TestAdjustWarnsOfALoneDifference(t *testing.T) {
+	family := func(n, m int) []*Comparison {
+		x := make([]float64, n)
+		for i := range x {
+			x[i] = float64(i + 1)
+		}
+		out := make([]*Comparison, m)
+		for i := range out {
+			c := Compare(x, x)
+			out[i] = &c
+		}
+		return out
+	}
+	w := Adjust(family(5, 12))
+	if len(w) != 1 || w[0].Code != LoneDifference || w[0].Want != 6 {
+		t.Errorf("5 v 5, 12 comparisons: %v", w)
+	}
+	for _, c := range []struct{ n, m int }{{6, 12}, {5, 6}, {3, 12}, {5, 1}} {
+		if w := Adjust(family(c.n, c.m)); len(w) != 0 {
+			t.Errorf("%d v %d, %d comparisons: %v", c.n, c.n, c.m, w)
+		}
+	}
+}

@@ -1,0 +1,372 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type targetFunc func(ctx context.Context, op *Op) error
+
+func (f targetFunc) Do(ctx context.Context, op *Op) error { return f(ctx, op) }
+
+func instant(context.Context, *Op) error { return nil }
+
+func testSpec() Spec {
+	return Spec{
+		Clients: 4, Warmup: 20 * time.Millisecond, Duration: 200 * time.Millisecond, OpTimeout: 5 * time.Second,
+		ValueBytes: 16, Keys: 1000, KeyDistribution: Uniform, ReadRatio: 0.5, Seed: 1,
+	}
+}
+
+// countFrom returns how many values of h are at least ns, within its resolution.
+func countFrom(h *hdrhistogram.Histogram, ns int64) (n int64) {
+	for _, b := range h.Distribution() {
+		if b.To >= ns {
+			n += b.Count
+		}
+	}
+	return n
+}
+
+func TestValidateRefuses(t *testing.T) {
+	if err := testSpec().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Spec){
+		"clients":          func(s *Spec) { s.Clients = 0 },
+		"rate":             func(s *Spec) { s.Rate = math.NaN() },
+		"arrival":          func(s *Spec) { s.Arrival = "bursty" },
+		"max in flight":    func(s *Spec) { s.MaxInFlight = -1 },
+		"warmup":           func(s *Spec) { s.Warmup = -1 },
+		"duration":         func(s *Spec) { s.Duration = 0 },
+		"timeout":          func(s *Spec) { s.OpTimeout = 0 },
+		"value size":       func(s *Spec) { s.ValueBytes = -1 },
+		"keys":             func(s *Spec) { s.Keys = 0 },
+		"key distribution": func(s *Spec) { s.KeyDistribution = "hot" },
+		"read ratio":       func(s *Spec) { s.ReadRatio = math.NaN() },
+		"+Inf":             func(s *Spec) { s.Rate = math.Inf(1) },
+		"1.5":              func(s *Spec) { s.ReadRatio = 1.5 },
+	} {
+		s := testSpec()
+		spoil(&s)
+		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// stream returns the first operations of one client as text.
+func stream(s Spec, client int) (ops []string) {
+	g := newShared(s).generator(client, s.Clients)
+	for range 200 {
+		op := g.next()
+		ops = append(ops, fmt.Sprintf("%d %s %x", op.Kind, op.Key, op.Value))
+	}
+	return ops
+}
+
+func TestSameSeedSameOperations(t *testing.T) {
+	for _, distribution := range []string{Uniform, Zipf, Sequential} {
+		s := testSpec()
+		s.KeyDistribution = distribution
+		other := s
+		other.Seed++
+		if !slices.Equal(stream(s, 1), stream(s, 1)) {
+			t.Errorf("%s: the same seed gave other operations", distribution)
+		}
+		if slices.Equal(stream(s, 1), stream(s, 2)) || slices.Equal(stream(s, 1), stream(other, 1)) {
+			t.Errorf("%s: another client or seed gave the same operations", distribution)
+		}
+	}
+}
+
+func TestReadRatioAndValues(t *testing.T) {
+	s := testSpec()
+	s.ReadRatio = 0.25
+	g := newShared(s).generator(0, 1)
+	const draws = 20000
+	reads := 0
+	for range draws {
+		switch op := g.next(); {
+		case op.Kind == Read && op.Value == nil:
+			reads++
+		case op.Kind == Read || len(op.Value) != s.ValueBytes:
+			t.Fatalf("%+v", op)
+		}
+	}
+	if got := float64(reads) / draws; math.Abs(got-s.ReadRatio) > 0.02 { // over 6 sigma
+		t.Errorf("%.3f of the operations are reads, want %.2f", got, s.ReadRatio)
+	}
+}
+
+func TestClosedLoopCounts(t *testing.T) {
+	s := testSpec()
+	var acknowledged atomic.Uint64
+	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, op *Op) error {
+		if err := sleep(ctx, 100*time.Microsecond); err != nil {
+			return err
+		}
+		if op.Kind == Write {
+			acknowledged.Add(1)
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	completed := r.Writes.Completed + r.Reads.Completed
+	total := int64(0)
+	for _, n := range r.Intervals {
+		total += n
+	}
+	if completed == 0 || total != completed {
+		t.Errorf("%d completed, %d in the intervals", completed, total)
+	}
+	if got := r.Acknowledged(); got != acknowledged.Load() {
+		t.Errorf("%d writes acknowledged, the target says %d", got, acknowledged.Load())
+	}
+	// Operations that straddle an edge of the window differ, one per client.
+	if d := completed - r.Writes.Latency.TotalCount() - r.Reads.Latency.TotalCount(); d < -4 || d > 4 {
+		t.Errorf("%d more completions than latencies", d)
+	}
+}
+
+func TestFailuresAreCountedAndNeverTimed(t *testing.T) {
+	var seen atomic.Int64
+	for _, rate := range []float64{0, 2000} {
+		s := testSpec()
+		s.Rate, s.Warmup = rate, 0
+		seen.Store(0)
+		r, err := Run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
+			return fmt.Errorf("refused for reason %d", min(seen.Add(1), 100))
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts := int64(0)
+		for _, n := range r.Errors {
+			texts += n
+		}
+		failed := r.Writes.Failed + r.Reads.Failed
+		if failed == 0 || failed != seen.Load() || texts != failed {
+			t.Errorf("rate %g: %d failed, %d in the texts, the target says %d", rate, failed, texts, seen.Load())
+		}
+		if n := r.Writes.Latency.TotalCount() + r.Reads.Latency.TotalCount(); n != 0 {
+			t.Errorf("rate %g: %d failures were timed", rate, n)
+		}
+		if len(r.Errors) > maxErrorTexts+1 {
+			t.Errorf("rate %g: %d error texts", rate, len(r.Errors))
+		}
+	}
+}
+
+// TestTimeout: a target that answers to nothing but its context ends the run all
+// the same, in both kinds of loop.
+func TestTimeout(t *testing.T) {
+	for _, rate := range []float64{0, 200} {
+		s := testSpec()
+		s.Rate, s.OpTimeout = rate, 30*time.Millisecond
+		r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		if err != nil || r.Writes.Failed+r.Reads.Failed == 0 || r.Errors[context.DeadlineExceeded.Error()] == 0 {
+			t.Errorf("rate %g: %v, %v", rate, r.Errors, err)
+		}
+	}
+}
+
+func TestCancelReturnsWhatWasMeasured(t *testing.T) {
+	for _, rate := range []float64{0, 1000} {
+		s := testSpec()
+		s.Rate, s.Warmup, s.Duration = rate, 0, time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		var done atomic.Int64
+		r, err := Run(ctx, s, targetFunc(func(ctx context.Context, _ *Op) error {
+			if done.Add(1) == 50 {
+				cancel()
+			}
+			return sleep(ctx, 100*time.Microsecond)
+		}))
+		cancel()
+		if !errors.Is(err, context.Canceled) || r == nil || r.Writes.Completed+r.Reads.Completed == 0 {
+			t.Fatalf("rate %g: %+v, %v", rate, r, err)
+		}
+		if r.Window > r.Elapsed {
+			t.Errorf("rate %g: a window of %s in a load of %s", rate, r.Window, r.Elapsed)
+		}
+		if r.Writes.Failed+r.Reads.Failed != 0 {
+			t.Errorf("rate %g: what was cut off counts as failed: %v", rate, r.Errors)
+		}
+	}
+}
+
+// starts records when the target saw each operation.
+type starts struct {
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (s *starts) add() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = append(s.at, time.Now())
+}
+
+// TestOpenLoopSeesAStall: the target stalls once. Every operation that was due
+// meanwhile waited for the rest of the stall, and its latency must say so
+// (coordinated omission). The stall's length is what the target measured, so the
+// check holds however slow the machine is.
+func TestOpenLoopSeesAStall(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio = 1000, 1, 1, 0
+	s.Warmup, s.Duration = 0, 500*time.Millisecond
+	var stall time.Duration
+	count := 0
+	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		if count++; count != 20 { // one at a time: MaxInFlight is 1
+			return nil
+		}
+		from := time.Now()
+		err := sleep(ctx, 200*time.Millisecond)
+		stall = time.Since(from)
+		return err
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stall > 400*time.Millisecond {
+		t.Skipf("the machine made it a stall of %s, which outlasts the window", stall)
+	}
+	due := int64(stall/2/time.Millisecond) - 1 // one a millisecond in the first half
+	if got := countFrom(r.Writes.Latency, int64(stall/2)); got < due {
+		t.Errorf("%d operations took at least half of the stall of %s, want at least %d", got, stall, due)
+	}
+	if got := countFrom(r.Lag, int64(stall/2)); got < due-1 {
+		t.Errorf("%d operations started late by half of the stall, want at least %d", got, due-1)
+	}
+}
+
+func TestOpenLoopKeepsTheScheduleAndTheCap(t *testing.T) {
+	const limit = 7
+	s := testSpec()
+	s.Rate, s.MaxInFlight, s.Clients, s.Warmup = 5000, limit, 1, 0
+	var out, peak atomic.Int64
+	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		n := out.Add(1)
+		defer out.Add(-1)
+		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
+		}
+		return sleep(ctx, 5*time.Millisecond)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := peak.Load(); got != limit {
+		t.Errorf("%d operations were out at once, want %d", got, limit)
+	}
+	const scheduled = 1000 // 5000 a second for 200 ms
+	if r.Scheduled != scheduled {
+		t.Errorf("%d operations were scheduled, want %d", r.Scheduled, scheduled)
+	}
+	accounted := r.Writes.Latency.TotalCount() + r.Reads.Latency.TotalCount() + r.Writes.Failed + r.Reads.Failed
+	if accounted != scheduled {
+		t.Errorf("%d operations are accounted for, want %d", accounted, scheduled)
+	}
+}
+
+// TestOpenLoopNeverStartsEarly: an operation before its time would take less
+// than nothing, and the rate would not be the one asked for.
+func TestOpenLoopNeverStartsEarly(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.Arrival, s.Warmup, s.ReadRatio = 20000, Poisson, 0, 0
+	begin := time.Now()
+	var seen starts
+	r, err := Run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
+		seen.add()
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if floor := r.Writes.Latency.TotalCount() - countFrom(r.Writes.Latency, 2*lowestNS); floor > 0 {
+		t.Errorf("%d of %d operations took no time at all: they started early", floor, r.Scheduled)
+	}
+	if early := r.Lag.TotalCount() - countFrom(r.Lag, 2*lowestNS); early > 0 {
+		t.Errorf("%d of %d operations started before their time", early, r.Scheduled)
+	}
+	if len(seen.at) == 0 || seen.at[0].Before(begin) {
+		t.Error("nothing was started")
+	}
+}
+
+// TestOverloadEnds: what was never started is counted, as the kind it was.
+func TestOverloadEnds(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio, s.OpTimeout = 5000, 1, 1, 1, 100*time.Millisecond
+	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		return sleep(ctx, 20*time.Millisecond)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Errors[errNeverStarted.Error()] == 0 || r.Writes.Failed != 0 {
+		t.Errorf("%d reads and %d writes failed: %v", r.Reads.Failed, r.Writes.Failed, r.Errors)
+	}
+}
+
+func TestGapsMatchTheRate(t *testing.T) {
+	for _, arrival := range []string{Constant, Poisson} {
+		s := testSpec()
+		s.Rate, s.Arrival = 3000, arrival
+		gap := (&load{spec: s}).gaps()
+		const n = 60000
+		var sum, squares float64
+		for range n {
+			x := gap().Seconds() * s.Rate
+			sum += x
+			squares += x * x
+		}
+		mean := sum / n
+		variance := squares/n - mean*mean
+		if math.Abs(mean-1) > 0.03 {
+			t.Errorf("%s: gaps are %.3f of what the rate asks", arrival, mean)
+		}
+		want := map[string]float64{Constant: 0, Poisson: 1}[arrival]
+		if math.Abs(variance-want) > 0.1 {
+			t.Errorf("%s: variance %.3f, want %.0f", arrival, variance, want)
+		}
+	}
+}
+
+func BenchmarkClosedLoop(b *testing.B) {
+	for _, clients := range []int{1, 16} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s := testSpec()
+			s.Clients, s.Warmup = clients, 0
+			var ops, overhead float64
+			for b.Loop() {
+				r, err := Run(b.Context(), s, targetFunc(instant))
+				if err != nil {
+					b.Fatal(err)
+				}
+				ops += float64(r.Writes.Completed + r.Reads.Completed)
+				overhead += float64(r.ClientCPU)
+			}
+			b.ReportMetric(overhead/ops, "overhead-ns/op")
+		})
+	}
+}

@@ -11,7 +11,7 @@ type FSM interface {
 	//
 	// It must be deterministic (same commands in the same order, same state and
 	// results on every member) and must not panic: a command that cannot be
-	// decoded is refused with a result that is an error, the same everywhere.
+	// decoded is refused with a result that says so, the same everywhere.
 	// The command's bytes belong to the engine and are valid only during the
 	// call: what is kept must be copied.
 	Apply(index uint64, command []byte) any

@@ -74,6 +74,8 @@ func (op Op) validate() error {
 	switch {
 	case op.Kind != OpSet && op.Kind != OpDelete:
 		return fmt.Errorf("operation %d cannot stand in a batch", op.Kind)
+	case len(op.Key) == 0:
+		return errors.New("an empty key: keys have at least one byte")
 	case len(op.Key) > MaxKeyBytes:
 		return fmt.Errorf("key of %d bytes: at most %d are allowed", len(op.Key), MaxKeyBytes)
 	case len(op.Value) > MaxValueBytes:
@@ -149,6 +151,9 @@ func (d *decoder) op(kind OpKind, each func(OpKind, []byte, []byte)) {
 		key = d.bytes(MaxKeyBytes, "key")
 	default:
 		d.fail("operation %d", kind)
+	}
+	if d.err == nil && len(key) == 0 {
+		d.fail("an empty key")
 	}
 	if d.err == nil && each != nil {
 		each(kind, key, value)

@@ -3,6 +3,6 @@
 // and reads snapshots of it. It never talks to the network, the disk or an
 // engine; what is committed reaches it through core.FSM.
 //
-// Keys and values are any bytes. Every entry remembers the log index of its last
+// Keys are any bytes, at least one; values are any bytes. Every entry remembers the log index of its last
 // change, and the map is ordered by key.
 package kv

@@ -17,14 +17,13 @@ import (
 // A snapshot is, in this order, numbers being uvarints:
 //
 //	"raftlab-kv" version
-//	index commands refused lastRefusedIndex lastRefusedReason(length, bytes)
+//	index commands refused lastRefused
 //	count { index key(length, bytes) value(length, bytes) }, keys ascending
 //	CRC-32C of all of the above, 4 bytes, little endian
 const (
 	snapshotMagic   = "raftlab-kv"
 	snapshotVersion = 1
 	snapshotBuffer  = 256 << 10
-	maxReasonBytes  = 4 << 10
 )
 
 // ErrSnapshot is the kind of every error that a damaged snapshot gives.
@@ -37,15 +36,21 @@ func (s *Store) Snapshot() (core.Snapshot, error) {
 	return &snapshot{state: s.capture()}, nil
 }
 
-type snapshot struct{ state state }
+type snapshot struct {
+	state state // without entries once released
+}
 
 // Release implements core.Snapshot.
-func (s *snapshot) Release() { s.state = state{entries: new(btree.Map[string, entry])} }
+func (s *snapshot) Release() { s.state.entries = nil }
 
 // WriteTo implements core.Snapshot.
 func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
+	if s.state.entries == nil { // an empty map would be written as if it were the state
+		return 0, fmt.Errorf("write snapshot at index %d: released: %w", s.state.index, core.ErrClosed)
+	}
 	sum := crc32.New(castagnoli())
-	buffered := bufio.NewWriterSize(to, snapshotBuffer)
+	counted := &countingWriter{to: to}
+	buffered := bufio.NewWriterSize(counted, snapshotBuffer)
 	e := encoder{w: io.MultiWriter(buffered, sum)}
 	e.bytes([]byte(snapshotMagic))
 	e.number(snapshotVersion)
@@ -58,26 +63,35 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 		e.err = buffered.Flush()
 	}
 	if e.err != nil {
-		return e.n, fmt.Errorf("write snapshot at index %d: %w", s.state.index, e.err)
+		return counted.n, fmt.Errorf("write snapshot at index %d: %w", s.state.index, e.err)
 	}
-	return e.n, nil
+	return counted.n, nil
+}
+
+// countingWriter counts what has left the buffer, as io.WriterTo asks.
+type countingWriter struct {
+	to io.Writer
+	n  int64
+}
+
+// Write implements io.Writer.
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // encoder writes the state; after an error it does nothing more.
 type encoder struct {
 	w       io.Writer
-	n       int64
 	err     error
 	scratch [binary.MaxVarintLen64]byte
 }
 
 func (e *encoder) bytes(b []byte) {
-	if e.err != nil {
-		return
+	if e.err == nil {
+		_, e.err = e.w.Write(b)
 	}
-	n, err := e.w.Write(b)
-	e.n += int64(n)
-	e.err = err
 }
 
 func (e *encoder) number(n uint64) {
@@ -90,10 +104,9 @@ func (e *encoder) sized(b []byte) {
 }
 
 func (e *encoder) state(s *state) {
-	for _, n := range []uint64{s.index, s.commands, s.refused, s.lastRefused.Index} {
+	for _, n := range []uint64{s.index, s.commands, s.refused, s.lastRefused} {
 		e.number(n)
 	}
-	e.sized([]byte(s.lastRefused.Reason))
 	e.number(uint64(s.entries.Len()))
 	s.entries.Scan(func(key string, v entry) bool {
 		e.number(v.index)
@@ -139,8 +152,7 @@ func (d *snapshotReader) state() (state, error) {
 	if v := d.number(); d.err == nil && v != snapshotVersion {
 		d.fail("version %d, this program knows %d", v, snapshotVersion)
 	}
-	s.index, s.commands, s.refused = d.number(), d.number(), d.number()
-	s.lastRefused = RefusedError{Index: d.number(), Reason: string(d.sized(maxReasonBytes, "reason"))}
+	s.index, s.commands, s.refused, s.lastRefused = d.number(), d.number(), d.number(), d.number()
 	d.entries(&s)
 	d.trailer()
 	return s, d.err
@@ -155,7 +167,7 @@ func (d *snapshotReader) entries(s *state) {
 		if d.err != nil {
 			return
 		}
-		if i > 0 && key <= last {
+		if key <= last { // an empty key too
 			d.fail("key %q after %q", key, last)
 			return
 		}
@@ -222,11 +234,7 @@ func (d *snapshotReader) number() uint64 {
 	}
 	n, err := binary.ReadUvarint(summing{d})
 	if err != nil && d.err == nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			d.fail("cut off")
-		} else {
-			d.fail("bad number: %v", err)
-		}
+		d.fail("bad number: %v", err) // not the reader's error: that one is set already
 	}
 	return n
 }
@@ -246,9 +254,11 @@ type summing struct{ d *snapshotReader }
 // ReadByte implements io.ByteReader.
 func (s summing) ReadByte() (byte, error) {
 	b, err := s.d.from.ReadByte()
-	if err == nil {
-		s.d.one[0] = b
-		s.d.sum.Write(s.d.one[:])
+	if err != nil {
+		s.d.readError(err)
+		return 0, err
 	}
-	return b, err
+	s.d.one[0] = b
+	s.d.sum.Write(s.d.one[:])
+	return b, nil
 }

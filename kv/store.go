@@ -55,7 +55,7 @@ type state struct {
 	index       uint64 // of the last command, refused ones included
 	commands    uint64 // applied since the beginning, refused ones included
 	refused     uint64
-	lastRefused RefusedError
+	lastRefused uint64 // index; the reason is not kept: its wording may differ from one version to the next
 }
 
 // copy returns the state as of now; it takes constant time, and later changes
@@ -110,9 +110,8 @@ func (s *state) apply(index uint64, command []byte) Result {
 	})
 	if err != nil {
 		s.refused++
-		s.lastRefused = RefusedError{Index: index, Reason: err.Error()}
-		refusal := s.lastRefused
-		return Result{Err: &refusal}
+		s.lastRefused = index
+		return Result{Err: &RefusedError{Index: index, Reason: err.Error()}}
 	}
 	return Result{Changed: changed}
 }
@@ -134,7 +133,8 @@ type Pair struct {
 }
 
 // Scan returns up to limit keys that begin with prefix and come after the key
-// after, in order. A limit below 1 means no limit.
+// after, in order; an empty after begins at the beginning. A limit below 1 means
+// no limit.
 func (s *Store) Scan(prefix, after string, limit int) []Pair {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -143,7 +143,7 @@ func (s *Store) Scan(prefix, after string, limit int) []Pair {
 		if !strings.HasPrefix(key, prefix) {
 			return false // past the prefix
 		}
-		if key != after || after == "" {
+		if key != after {
 			page = append(page, Pair{key, e.value, e.index})
 		}
 		return limit < 1 || len(page) < limit
@@ -166,16 +166,12 @@ func (s *Store) Applied() uint64 {
 	return s.state.commands
 }
 
-// Refused returns how many commands were refused, and the last refusal: nil if
-// there was none.
-func (s *Store) Refused() (count uint64, last *RefusedError) {
+// Refused returns how many commands were refused and the log index of the last
+// one, 0 if there was none.
+func (s *Store) Refused() (count, lastIndex uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.state.refused == 0 {
-		return 0, nil
-	}
-	refusal := s.state.lastRefused
-	return s.state.refused, &refusal
+	return s.state.refused, s.state.lastRefused
 }
 
 func (s *Store) capture() state {

@@ -1,0 +1,132 @@
+package coretest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// brokenEnv makes TestBroken run what must fail.
+const brokenEnv = "CORETEST_RUN_BROKEN"
+
+// brokenDeadline is short: a property that does not get done in it fails, as it
+// is to do anyway.
+const brokenDeadline = 1500 * time.Millisecond
+
+func TestMain(m *testing.M) {
+	if os.Getenv(brokenEnv) != "" {
+		os.Exit(m.Run()) // what is broken leaks
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// only restricts a suite to one property.
+func only(property string) Option {
+	return func(cfg *config) { cfg.only = property }
+}
+
+// broken is a subject with one defect, and the property that must find it.
+type broken struct {
+	property string
+	defect   string // a name for the subtest
+	run      func(t *testing.T, opts ...Option)
+}
+
+// suite is a conformance suite with a correct subject and broken ones.
+type suite struct {
+	name    string
+	correct func(t *testing.T, opts ...Option)
+	broken  []broken
+}
+
+func suites() []suite {
+	return []suite{
+		{"LogStore", correctStore, brokenStores()},
+		{"Transport", correctTransport, brokenTransports()},
+		{"Wire", correctWire, brokenWires()},
+		{"Network", correctNetwork, brokenNetworks()},
+	}
+}
+
+// TestBroken is run by TestSuitesCanFail in a process of its own.
+func TestBroken(t *testing.T) {
+	if os.Getenv(brokenEnv) == "" {
+		return
+	}
+	for _, s := range suites() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("correct", func(t *testing.T) {
+				t.Parallel()
+				s.correct(t)
+			})
+			for _, b := range s.broken {
+				t.Run(b.defect, func(t *testing.T) {
+					t.Parallel()
+					b.run(t, only(b.property), WithDeadline(brokenDeadline))
+				})
+			}
+		})
+	}
+}
+
+// TestSuitesCanFail holds every suite against subjects with one defect each: the
+// property that is there for the defect must fail, and every property of a suite
+// must be such a one. The run is a process of its own, as a failed subtest cannot
+// be taken back.
+func TestSuitesCanFail(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestBroken$", "-test.v", "-test.parallel=16", "-rapid.nofailfile", "-rapid.seed=1")
+	cmd.Env = append(os.Environ(), brokenEnv+"=1")
+	cmd.Dir = t.TempDir()
+	output, err := cmd.CombinedOutput()
+	if _, exited := err.(*exec.ExitError); !exited || bytes.Contains(output, []byte("panic:")) {
+		t.Fatalf("the broken subjects: %v, want a run with failures\n%s", err, output)
+	}
+	results := map[string]string{} // of each subtest: PASS or FAIL
+	for _, m := range regexp.MustCompile(`(?m)^\s*--- (\w+): TestBroken/(\S+)`).FindAllSubmatch(output, -1) {
+		results[string(m[2])] = string(m[1])
+	}
+	for _, s := range suites() {
+		var caught []string
+		for _, b := range s.broken {
+			name := s.name + "/" + b.defect + "/" + b.property
+			if got := results[name]; got != "FAIL" {
+				t.Errorf("%s: the result is %q, want FAIL", name, got)
+			}
+			caught = append(caught, b.property)
+		}
+		for name, result := range results {
+			property, ok := strings.CutPrefix(name, s.name+"/correct/")
+			if !ok {
+				continue
+			}
+			if result != "PASS" {
+				t.Errorf("%s: the result is %s, want PASS", name, result)
+			}
+			if !slices.Contains(caught, property) {
+				t.Errorf("property %s of suite %s is tried against no broken subject", property, s.name)
+			}
+		}
+		if results[s.name+"/correct"] != "PASS" {
+			t.Errorf("%s against a correct subject: the result is %q, want PASS", s.name, results[s.name+"/correct"])
+		}
+	}
+	hang := fmt.Sprintf("the property has not ended within %v; all goroutines:", brokenDeadline)
+	if !bytes.Contains(output, []byte(hang)) || !bytes.Contains(output, []byte("coretest.hangingClose.Close")) {
+		t.Errorf("a Close that hangs is not reported as such with its stack")
+	}
+	if t.Failed() {
+		t.Logf("output of the run:\n%s", output)
+	}
+}

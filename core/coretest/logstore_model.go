@@ -1,0 +1,172 @@
+package coretest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// maxModelSteps bounds one run against the model, as each step may cost a flush.
+const maxModelSteps = 12
+
+// checkModel runs random operations against the store and against maps, and
+// compares everything that can be read after each.
+func checkModel(t *checker, h storeHarness) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir := t.TempDir()
+		m := &storeModel{
+			store:  h.open(t.T, dir),
+			logs:   map[uint64]*raft.Log{},
+			values: map[string][]byte{},
+			counts: map[string]uint64{},
+		}
+		defer func() { m.store.Close() }()
+		steps := m.steps(h, func() core.LogStore { return h.open(t.T, dir) })
+		names := slices.Sorted(maps.Keys(steps))
+		for range rapid.IntRange(1, maxModelSteps).Draw(rt, "steps") {
+			steps[rapid.SampledFrom(names).Draw(rt, "step")](rt)
+			m.compare(rt)
+		}
+	})
+}
+
+// storeModel is a store beside the naive version of what it should hold.
+type storeModel struct {
+	store  core.LogStore
+	logs   map[uint64]*raft.Log
+	values map[string][]byte
+	counts map[string]uint64
+	high   uint64 // highest index ever stored
+}
+
+// steps are the operations to choose from.
+func (m *storeModel) steps(h storeHarness, reopen func() core.LogStore) map[string]func(*rapid.T) {
+	steps := map[string]func(*rapid.T){
+		"append":        func(rt *rapid.T) { m.storeFrom(rt, m.last()+1) },
+		"delete prefix": func(rt *rapid.T) { m.remove(rt, 1, m.draw(rt, "to")) },
+		"delete suffix": func(rt *rapid.T) { m.remove(rt, m.draw(rt, "from"), m.last()+2) },
+		"set":           m.set,
+	}
+	if !h.monotonic {
+		steps["store anywhere"] = func(rt *rapid.T) { m.storeFrom(rt, m.draw(rt, "first")) }
+		steps["delete middle"] = func(rt *rapid.T) {
+			from := m.draw(rt, "from")
+			m.remove(rt, from, from+rapid.Uint64Range(0, 4).Draw(rt, "more"))
+		}
+	}
+	if h.durable {
+		steps["reopen"] = func(rt *rapid.T) {
+			m.must(rt, "Close", m.store.Close())
+			m.store = reopen()
+		}
+	}
+	return steps
+}
+
+func (m *storeModel) must(rt *rapid.T, what string, err error) {
+	if err != nil {
+		rt.Fatalf("%s: %v", what, err)
+	}
+}
+
+// draw chooses an index in the log or just outside it.
+func (m *storeModel) draw(rt *rapid.T, label string) uint64 {
+	first := m.first()
+	return rapid.Uint64Range(max(first, 2)-1, m.last()+2).Draw(rt, label)
+}
+
+func (m *storeModel) first() uint64 {
+	if len(m.logs) == 0 {
+		return 0
+	}
+	return slices.Min(slices.Collect(maps.Keys(m.logs)))
+}
+
+func (m *storeModel) last() uint64 {
+	if len(m.logs) == 0 {
+		return 0
+	}
+	return slices.Max(slices.Collect(maps.Keys(m.logs)))
+}
+
+func (m *storeModel) storeFrom(rt *rapid.T, first uint64) {
+	small := rapid.SliceOfN(rapid.Byte(), 0, 16)
+	logs := make([]*raft.Log, rapid.IntRange(1, 5).Draw(rt, "entries"))
+	for i := range logs {
+		logs[i] = &raft.Log{
+			Index:      first + uint64(i),
+			Term:       rapid.Uint64Range(0, 9).Draw(rt, "term"),
+			Type:       rapid.SampledFrom([]raft.LogType{raft.LogCommand, raft.LogNoop, raft.LogBarrier, raft.LogConfiguration}).Draw(rt, "type"),
+			Data:       small.Draw(rt, "data"),
+			Extensions: small.Draw(rt, "extensions"),
+			AppendedAt: time.Unix(rapid.Int64Range(0, 4e9).Draw(rt, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(rt, "nanoseconds")),
+		}
+		m.logs[logs[i].Index] = logs[i]
+		m.high = max(m.high, logs[i].Index)
+	}
+	if len(logs) == 1 {
+		m.must(rt, fmt.Sprintf("StoreLog(%d)", first), m.store.StoreLog(logs[0]))
+		return
+	}
+	m.must(rt, fmt.Sprintf("StoreLogs of %d from %d", len(logs), first), m.store.StoreLogs(logs))
+}
+
+func (m *storeModel) remove(rt *rapid.T, low, high uint64) {
+	m.must(rt, fmt.Sprintf("DeleteRange(%d, %d)", low, high), m.store.DeleteRange(low, high))
+	maps.DeleteFunc(m.logs, func(i uint64, _ *raft.Log) bool { return low <= i && i <= high })
+}
+
+func (m *storeModel) set(rt *rapid.T) {
+	key := rapid.SampledFrom([]string{"a", "b", "ab"}).Draw(rt, "key")
+	if rapid.Bool().Draw(rt, "as number") {
+		// Number keys are kept apart: hashicorp/raft never reads one as bytes.
+		v := rapid.Uint64().Draw(rt, "value")
+		m.must(rt, "SetUint64", m.store.SetUint64([]byte("n"+key), v))
+		m.counts["n"+key] = v
+		return
+	}
+	v := rapid.SliceOfN(rapid.Byte(), 1, 16).Draw(rt, "value")
+	m.must(rt, "Set", m.store.Set([]byte(key), v))
+	m.values[key] = v
+}
+
+// compare reads the whole store.
+func (m *storeModel) compare(rt *rapid.T) {
+	if got, err := m.store.FirstIndex(); err != nil || got != m.first() {
+		rt.Fatalf("FirstIndex() = %d, %v, want %d", got, err, m.first())
+	}
+	if got, err := m.store.LastIndex(); err != nil || got != m.last() {
+		rt.Fatalf("LastIndex() = %d, %v, want %d", got, err, m.last())
+	}
+	for i := range m.high + 3 {
+		var got raft.Log
+		err := m.store.GetLog(i, &got)
+		want, ok := m.logs[i]
+		if !ok {
+			if err != raft.ErrLogNotFound {
+				rt.Fatalf("GetLog(%d) of a missing entry: error is %v, want raft.ErrLogNotFound itself", i, err)
+			}
+			continue
+		}
+		m.must(rt, fmt.Sprintf("GetLog(%d)", i), err)
+		if diff := diffLog(&got, want); diff != "" {
+			rt.Fatalf("GetLog(%d): %s", i, diff)
+		}
+	}
+	for key, want := range m.values {
+		if got, err := m.store.Get([]byte(key)); err != nil || string(got) != string(want) {
+			rt.Fatalf("Get(%q) = %q, %v, want %q", key, got, err, want)
+		}
+	}
+	for key, want := range m.counts {
+		if got, err := m.store.GetUint64([]byte(key)); err != nil || got != want {
+			rt.Fatalf("GetUint64(%q) = %d, %v, want %d", key, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package hashicorp_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/coretest"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
+)
+
+// pipeNet joins wires in memory, so that a test can run in virtual time and
+// count the connections.
+type pipeNet struct {
+	mu    sync.Mutex
+	wires map[raft.ServerAddress]*pipeWire
+	open  atomic.Int64 // ends of connections that are not closed
+}
+
+type pipeWire struct {
+	net      *pipeNet
+	addr     pipeAddr
+	incoming chan net.Conn
+	done     chan struct{}
+	once     sync.Once
+	closeErr error
+}
+
+type pipeAddr string
+
+func (pipeAddr) Network() string  { return "pipe" }
+func (a pipeAddr) String() string { return string(a) }
+
+type countedConn struct {
+	net.Conn
+	once sync.Once
+	open *atomic.Int64
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+func (n *pipeNet) listen(addr raft.ServerAddress) *pipeWire {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.wires == nil {
+		n.wires = make(map[raft.ServerAddress]*pipeWire)
+	}
+	w := &pipeWire{net: n, addr: pipeAddr(addr), incoming: make(chan net.Conn), done: make(chan struct{})}
+	n.wires[addr] = w
+	return w
+}
+
+func (w *pipeWire) Addr() net.Addr { return w.addr }
+
+func (w *pipeWire) Accept() (net.Conn, error) {
+	select {
+	case c := <-w.incoming:
+		return c, nil
+	case <-w.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (w *pipeWire) Dial(target raft.ServerAddress, _ time.Duration) (net.Conn, error) {
+	w.net.mu.Lock()
+	peer := w.net.wires[target]
+	w.net.mu.Unlock()
+	if peer == nil {
+		return nil, fmt.Errorf("nobody at %s", target)
+	}
+	x, y := net.Pipe()
+	w.net.open.Add(2)
+	select {
+	case peer.incoming <- &countedConn{Conn: y, open: &w.net.open}:
+		return &countedConn{Conn: x, open: &w.net.open}, nil
+	case <-peer.done:
+		w.net.open.Add(-2)
+		return nil, net.ErrClosed
+	}
+}
+
+func (w *pipeWire) Close() error {
+	w.once.Do(func() { close(w.done) })
+	return w.closeErr
+}
+
+func framedPair(n *pipeNet, opts hashicorp.FrameOptions) (a, b core.Transport) {
+	return hashicorp.Frame(n.listen("a"), opts), hashicorp.Frame(n.listen("b"), opts)
+}
+
+func TestFrame(t *testing.T) {
+	running := goleak.IgnoreCurrent()
+	for maxInFlight, opts := range map[int][]coretest.Option{2: nil, 16: {coretest.WithLooseFutures()}} {
+		t.Run(fmt.Sprintf("InFlight%d", maxInFlight), func(t *testing.T) {
+			coretest.TestTransport(t, func(t *testing.T) (a, b core.Transport) {
+				n := new(pipeNet)
+				t.Cleanup(func() { // runs after the suite has closed both
+					if open := n.open.Load(); open != 0 {
+						t.Errorf("%d ends of connections are open after Close", open)
+					}
+				})
+				return framedPair(n, hashicorp.FrameOptions{MaxInFlight: maxInFlight, Timeout: time.Hour})
+			}, opts...)
+		})
+	}
+	goleak.VerifyNone(t, running)
+}
+
+func TestFrameKeepsAppendedAt(t *testing.T) {
+	a, b := framedPair(new(pipeNet), hashicorp.FrameOptions{})
+	defer a.Close()
+	defer b.Close()
+	for _, at := range []time.Time{
+		{},
+		time.Unix(0, 0),
+		time.Date(2026, 3, 1, 4, 5, 6, 789_123_456, time.FixedZone("", 5*60*60+30*60)),
+		time.Date(2026, 3, 1, 4, 5, 6, 1, time.FixedZone("", -(60*60+1))), // an offset of seconds
+	} {
+		req := &raft.AppendEntriesRequest{Term: 1, Entries: []*raft.Log{{Index: 1, AppendedAt: at}}}
+		done := make(chan error, 1)
+		go func() { done <- a.AppendEntries("b", "b", req, new(raft.AppendEntriesResponse)) }()
+		select {
+		case rpc := <-b.Consumer():
+			if got := rpc.Command.(*raft.AppendEntriesRequest).Entries[0].AppendedAt; !got.Equal(at) {
+				t.Errorf("AppendedAt %v arrived as %v", at, got)
+			}
+			rpc.Respond(new(raft.AppendEntriesResponse), nil)
+			if err := <-done; err != nil {
+				t.Errorf("AppendEntries: %v", err)
+			}
+		case err := <-done:
+			t.Errorf("an entry appended at %v cannot be sent: %v", at, err)
+		}
+	}
+}
+
+func TestFramePipeliningOff(t *testing.T) {
+	a, b := framedPair(new(pipeNet), hashicorp.FrameOptions{MaxInFlight: 1})
+	defer a.Close()
+	defer b.Close()
+	if _, err := a.AppendEntriesPipeline("b", "b"); err != raft.ErrPipelineReplicationNotSupported {
+		t.Errorf("pipeline with one message in flight: %v, want raft.ErrPipelineReplicationNotSupported itself", err)
+	}
+}
+
+func TestFrameCloseTellsTheWiresError(t *testing.T) {
+	w := new(pipeNet).listen("a")
+	w.closeErr = errors.New("the wire is stuck")
+	tr := hashicorp.Frame(w, hashicorp.FrameOptions{})
+	for range 2 {
+		if err := tr.Close(); !errors.Is(err, w.closeErr) {
+			t.Errorf("Close: %v, want the wire's error", err)
+		}
+	}
+}
+
+func TestFrameDefaultTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := framedPair(new(pipeNet), hashicorp.FrameOptions{})
+		defer a.Close()
+		defer b.Close()
+		begin := time.Now()
+		err := a.TimeoutNow("b", "b", new(raft.TimeoutNowRequest), new(raft.TimeoutNowResponse))
+		if err == nil || time.Since(begin) != hashicorp.DefaultFrameTimeout {
+			t.Errorf("call that nobody answers: %v after %v, want an error after %v", err, time.Since(begin), hashicorp.DefaultFrameTimeout)
+		}
+	})
+}
+
+// TestFrameCloseWaitsForHandlers: a handler of an accepted connection is gone
+// when Close returns.
+func TestFrameCloseWaitsForHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := framedPair(new(pipeNet), hashicorp.FrameOptions{})
+		release, call, closed := make(chan struct{}), make(chan error, 1), make(chan struct{})
+		b.SetHeartbeatHandler(func(raft.RPC) { <-release })
+		go func() {
+			beat := &raft.AppendEntriesRequest{Term: 1, Leader: []byte("a")}
+			call <- a.AppendEntries("b", "b", beat, new(raft.AppendEntriesResponse))
+		}()
+		synctest.Wait()
+		go func() { b.Close(); close(closed) }()
+		synctest.Wait()
+		select {
+		case err := <-call:
+			if err == nil {
+				t.Error("heartbeat to a peer that closes: no error")
+			}
+		default:
+			t.Error("the caller waits on after its peer has closed the connection")
+		}
+		select {
+		case <-closed:
+			t.Error("Close has not waited for the handler")
+		default:
+		}
+		close(release)
+		<-closed
+		a.Close()
+	})
+}

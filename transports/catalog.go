@@ -1,0 +1,98 @@
+// Package transports is the table of networks: which names an experiment or a
+// node may ask for and how each is made. It holds no network itself and never
+// makes one on its own account.
+package transports
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/transports/inmem"
+	"github.com/themilchenko/raftlab/transports/tcp"
+)
+
+// Transport is one entry of the catalogue.
+type Transport struct {
+	// Summary says in a line what it is.
+	Summary string
+	// Options are the keys that New understands.
+	Options []string
+	// Info checks the options and describes the network that New would make of
+	// them, without making one.
+	Info func(core.Options) (core.NetworkInfo, error)
+	// New makes a network. An option that is unknown or has a wrong value is an
+	// error that is core.ErrInvalid.
+	New func(core.Options) (core.Network, error)
+}
+
+// Catalog maps names to transports. It is not safe for concurrent registration.
+type Catalog struct {
+	entries map[string]Transport
+}
+
+// Builtin returns a new catalogue of the transports that come with raftlab.
+func Builtin() *Catalog {
+	return &Catalog{entries: map[string]Transport{
+		inmem.Name: {
+			Summary: "memory of the process; the base line, nothing is encoded",
+			Options: []string{"max_in_flight", "timeout"},
+			Info: func(o core.Options) (core.NetworkInfo, error) {
+				_, err := inmemOptions(o)
+				return inmem.Info(), err
+			},
+			New: func(o core.Options) (core.Network, error) {
+				opts, err := inmemOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return inmem.New(opts), nil
+			},
+		},
+		tcp.Name: {
+			Summary: "TCP, without encryption",
+			Options: []string{"advertise", "no_delay", "keep_alive"},
+			Info: func(o core.Options) (core.NetworkInfo, error) {
+				_, err := tcpOptions(o)
+				return tcp.Info(), err
+			},
+			New: func(o core.Options) (core.Network, error) {
+				opts, err := tcpOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return tcp.New(opts), nil
+			},
+		},
+	}}
+}
+
+// Register adds a transport under a new name.
+func (c *Catalog) Register(name string, t Transport) error {
+	if name == "" || t.New == nil || t.Info == nil {
+		return fmt.Errorf("%w: a transport needs a name, Info and New", core.ErrInvalid)
+	}
+	if _, taken := c.entries[name]; taken {
+		return fmt.Errorf("%w: there is a transport %q already", core.ErrInvalid, name)
+	}
+	c.entries[name] = t
+	return nil
+}
+
+// Lookup returns the transport called name. An unknown name is an error that
+// lists the known ones.
+func (c *Catalog) Lookup(name string) (Transport, error) {
+	t, ok := c.entries[name]
+	if !ok {
+		return Transport{}, fmt.Errorf("%w: no transport %q; there are %s",
+			core.ErrUnknownName, name, strings.Join(c.Names(), ", "))
+	}
+	return t, nil
+}
+
+// Names returns all names, sorted.
+func (c *Catalog) Names() []string {
+	return slices.Sorted(maps.Keys(c.entries))
+}

@@ -1,0 +1,189 @@
+// Package raftlab holds only this test: it keeps the layout of the repository as
+// docs/ARCHITECTURE.md draws it.
+package raftlab
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/themilchenko/raftlab"
+
+// rule says what of ours the packages at or below a path may import. Longest
+// path wins.
+type rule struct {
+	path    string
+	allowed []string // paths below the module, with everything below them
+}
+
+// rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
+var rules = []rule{
+	{"core", nil},
+	{"core/coretest", []string{"core"}},
+	{"backends", []string{"core", "backends"}}, // the catalogue
+	{"backends/inmem", []string{"core"}},
+	{"backends/bolt", []string{"core"}},
+	{"backends/mdb", []string{"core"}},
+	{"backends/faulty", []string{"core"}},
+	{"transports", []string{"core", "transports"}}, // the catalogue
+	{"transports/inmem", []string{"core"}},
+	{"transports/tcp", []string{"core"}},
+	{"engines", []string{"core", "engines"}}, // the catalogue
+	{"engines/hashicorp", []string{"core"}},
+	{"kv", []string{"core"}},
+	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
+	{"bench/experiment", nil},
+	{"bench/record", []string{"bench/experiment"}},
+	{"bench/stats", []string{"bench/record", "bench/experiment"}},
+	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats"}},
+	{"bench/workload", nil},
+	{"bench/calibrate", []string{"bench/record"}},
+	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
+		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
+	{"cmd", []string{"core", "backends", "transports", "engines", "kv", "cluster", "bench"}},
+	{"experiments", nil}, // tests only
+}
+
+// coreMay lists what core may import besides the standard library.
+var coreMay = []string{"github.com/hashicorp/raft"}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func TestForbiddenImports(t *testing.T) {
+	seen := 0
+	for _, p := range listPackages(t) {
+		path, ours := strings.CutPrefix(p.ImportPath, module+"/")
+		if !ours {
+			continue
+		}
+		seen++
+		r, ok := ruleFor(path)
+		if !ok {
+			t.Errorf("%s: no rule in layout_test.go: add it there and to docs/ARCHITECTURE.md", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			checkImport(t, path, r, imported)
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("go list found %d packages of ours: the test has lost its subject", seen)
+	}
+}
+
+func checkImport(t *testing.T, path string, r rule, imported string) {
+	t.Helper()
+	target, ours := strings.CutPrefix(imported, module+"/")
+	if ours {
+		if strings.HasPrefix(target, "cmd/") {
+			t.Errorf("%s imports %s: nobody imports cmd", path, target)
+		}
+		if !below(target, r.allowed) {
+			t.Errorf("%s imports %s; it may import %v of ours", path, target, r.allowed)
+		}
+		return
+	}
+	external := strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
+	if path == "core" && external && !below(imported, coreMay) {
+		t.Errorf("core imports %s; it may import the standard library and %v", imported, coreMay)
+	}
+}
+
+func ruleFor(path string) (rule, bool) {
+	best, found := rule{}, false
+	for _, r := range rules {
+		if below(path, []string{r.path}) && (!found || len(r.path) > len(best.path)) {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+func below(path string, roots []string) bool {
+	for _, root := range roots {
+		if path == root || strings.HasPrefix(path, root+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Standard", "./...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// TestRulesCanFail sees that the check finds a wrong arrow.
+func TestRulesCanFail(t *testing.T) {
+	for path, imported := range map[string]string{
+		"core":           "core/coretest",
+		"backends/bolt":  "backends/mdb",
+		"kv":             "engines/hashicorp",
+		"bench/stats":    "bench/report",
+		"bench/workload": "kv",
+	} {
+		r, ok := ruleFor(path)
+		if !ok || below(imported, r.allowed) {
+			t.Errorf("%s may import %s", path, imported)
+		}
+	}
+}
+
+// maxLines is where a file has become hard to take in at once.
+const maxLines = 450
+
+func TestFilesAreShort(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		lines := 0
+		for s := bufio.NewScanner(f); s.Scan(); {
+			lines++
+		}
+		if lines > maxLines {
+			t.Errorf("%s has %d lines, more than %d: split it", path, lines, maxLines)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

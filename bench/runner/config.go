@@ -1,0 +1,106 @@
+package runner
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/transports"
+)
+
+// Catalogs are the parts that an experiment may name.
+type Catalogs struct {
+	Engines    *engines.Catalog
+	Backends   *backends.Catalog
+	Transports *transports.Catalog
+}
+
+// Builtin returns the catalogues of what comes with raftlab.
+func Builtin() Catalogs {
+	return Catalogs{Engines: engines.Builtin(), Backends: backends.Builtin(), Transports: transports.Builtin()}
+}
+
+// Known lists the names for the parser of experiment files.
+func (c Catalogs) Known() experiment.Known {
+	k := experiment.Known{
+		Engines:    c.Engines.Names(),
+		Backends:   c.Backends.Names(),
+		Transports: c.Transports.Names(),
+		Options:    map[string][]string{},
+	}
+	for _, name := range k.Backends {
+		if b, err := c.Backends.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], b.Options...)
+		}
+	}
+	for _, name := range k.Transports {
+		if t, err := c.Transports.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], t.Options...)
+		}
+	}
+	return k
+}
+
+// Config is what a run needs.
+type Config struct {
+	Experiment *experiment.Experiment
+	Source     []byte   // the experiment file as it was given
+	Overrides  []string // what the command line changed in it
+	Command    []string // the command line, for the manifest
+
+	Out     string // run folder
+	DataDir string // where the members' data goes; empty: next to the run folder
+	Resume  bool   // go on with the run in Out
+
+	Catalogs Catalogs
+	Progress Progress     // nil: none
+	Logger   *slog.Logger // engines' log lines; nil: to raft.log in the run folder, warnings and worse
+}
+
+// Progress is told how a run goes, from one goroutine.
+type Progress interface {
+	// Begin: total trials, of which done were there already; planned is the time
+	// that the remaining ones take at least.
+	Begin(total, done int, planned time.Duration)
+	// Calibrating: the machine is being measured.
+	Calibrating()
+	// TrialBegin: a trial starts.
+	TrialBegin(cell experiment.Cell, trial record.TrialID)
+	// TrialEnd: it is over and recorded.
+	TrialEnd(cell experiment.Cell, trial record.Trial)
+	// End: no more calls come.
+	End()
+}
+
+// Outcome sums up a run for the caller. What was measured is in Folder.
+type Outcome struct {
+	Folder      *record.Folder
+	Ran         int      // trials run by this call
+	Failures    []string // trials that could not be carried through, with the reason
+	Interrupted bool     // the context ended before all trials had run
+}
+
+// dataDir returns the folder for the members' data, made and known to be
+// writable.
+func (c *Config) dataDir() (string, error) {
+	dir := c.DataDir
+	if dir == "" {
+		dir = c.Out
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("data directory: %w", err)
+	}
+	probe, err := os.CreateTemp(dir, ".raftlab-write-test-*")
+	if err != nil {
+		return "", fmt.Errorf("data directory %s cannot be written: %w", dir, err)
+	}
+	if err := probe.Close(); err != nil {
+		return "", fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	return dir, os.Remove(probe.Name())
+}

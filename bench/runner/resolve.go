@@ -1,0 +1,121 @@
+package runner
+
+import (
+	"errors"
+	"time"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/transports"
+)
+
+// acknowledgement is when a client's write returns, for every engine there is:
+// the contract of core.Replica.Propose.
+const acknowledgement = "committed by a majority, applied on the leader"
+
+// parts are the plug-ins of one cell, looked up.
+type parts struct {
+	info      record.CellInfo
+	engine    core.Engine
+	backend   backends.Backend
+	transport transports.Transport
+	options   core.Options // of the backend
+	netOpts   core.Options // of the transport
+}
+
+// resolve looks up the parts of all cells and checks their options. All that is
+// wrong comes in one error.
+func resolve(cells []experiment.Cell, c Catalogs) ([]parts, error) {
+	var resolved []parts
+	var errs []error
+	said := map[string]bool{} // cells share parts: say each thing once
+	for _, cell := range cells {
+		p, err := resolveCell(cell, c)
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			errs = append(errs, err)
+		}
+		resolved = append(resolved, p)
+	}
+	return resolved, errors.Join(errs...)
+}
+
+func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
+	p := parts{
+		options: core.Options(cell.Options[cell.Cluster.Backend]),
+		netOpts: core.Options(cell.Options[cell.Cluster.Transport]),
+	}
+	var err error
+	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
+		return p, err
+	}
+	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
+		return p, err
+	}
+	if p.backend.Available != nil {
+		if err := p.backend.Available(); err != nil {
+			return p, err
+		}
+	}
+	if p.transport, err = c.Transports.Lookup(cell.Cluster.Transport); err != nil {
+		return p, err
+	}
+	store, err := p.backend.Info(p.options)
+	if err != nil {
+		return p, err
+	}
+	network, err := p.transport.Info(p.netOpts)
+	if err != nil {
+		return p, err
+	}
+	p.info = cellInfo(cell, p.engine.Describe(), store, network)
+	return p, nil
+}
+
+func cellInfo(cell experiment.Cell, e core.EngineInfo, s core.StoreInfo, n core.NetworkInfo) record.CellInfo {
+	info := record.CellInfo{
+		Cell:            cell,
+		Engine:          record.Part(e),
+		Backend:         record.Part{Name: s.Name, Library: s.Library, Version: s.Version},
+		Transport:       record.Part{Name: n.Name, Library: n.Library, Version: n.Version},
+		Durability:      string(s.Durability),
+		Acknowledgement: acknowledgement,
+		Wire:            n.Wire,
+	}
+	if cell.Load.ReadRatio > 0 {
+		info.ReadLevel = cell.Load.ReadLevel
+	}
+	return info
+}
+
+// modules lists the libraries behind the cells' parts with their versions.
+func modules(cells []parts) map[string]string {
+	m := map[string]string{}
+	for _, p := range cells {
+		for _, part := range []record.Part{p.info.Engine, p.info.Backend, p.info.Transport} {
+			if part.Library != "" {
+				m[part.Library] = part.Version
+			}
+		}
+	}
+	return m
+}
+
+func tuning(r experiment.Raft) core.Tuning {
+	return core.Tuning{
+		HeartbeatTimeout:   time.Duration(r.HeartbeatTimeout),
+		ElectionTimeout:    time.Duration(r.ElectionTimeout),
+		LeaderLeaseTimeout: time.Duration(r.LeaderLeaseTimeout),
+		CommitTimeout:      time.Duration(r.CommitTimeout),
+		MaxAppendEntries:   r.MaxAppendEntries,
+		MaxInFlight:        r.MaxInFlight,
+		BatchApply:         r.BatchApply,
+		LogCache:           r.LogCache,
+		DisablePreVote:     r.DisablePreVote,
+		SnapshotInterval:   time.Duration(r.SnapshotInterval),
+		SnapshotThreshold:  r.SnapshotThreshold,
+		TrailingLogs:       r.TrailingLogs,
+	}
+}

@@ -1,0 +1,283 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/backends/faulty"
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/core"
+)
+
+func TestMain(m *testing.M) {
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// head is a small experiment; a test adds the matrix and the options.
+const head = `
+name   = "test"
+title  = "A test"
+trials = 2
+
+[cluster]
+nodes = 3
+
+[load]
+clients    = 4
+duration   = "150ms"
+warmup     = "50ms"
+value_size = 64
+keys       = 100
+`
+
+func configure(t *testing.T, toml string, catalogs runner.Catalogs) runner.Config {
+	t.Helper()
+	e, err := experiment.Parse("test.toml", []byte(toml), catalogs.Known(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runner.Config{Experiment: e, Source: []byte(toml), Out: filepath.Join(t.TempDir(), "run"), Catalogs: catalogs}
+}
+
+func run(t *testing.T, ctx context.Context, cfg runner.Config) (runner.Outcome, error) {
+	t.Helper()
+	outcome, err := runner.Run(ctx, cfg)
+	if outcome.Folder != nil {
+		t.Cleanup(func() { _ = outcome.Folder.Close() })
+	}
+	return outcome, err
+}
+
+func trials(t *testing.T, o runner.Outcome) []record.Trial {
+	t.Helper()
+	all, err := o.Folder.Trials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// counting counts trials and may act after some.
+type counting struct {
+	runner.Progress
+	begun atomic.Int64
+	after func(done int64)
+}
+
+func (c *counting) Begin(int, int, time.Duration)              {}
+func (c *counting) Calibrating()                               {}
+func (c *counting) TrialBegin(experiment.Cell, record.TrialID) { c.begun.Add(1) }
+func (c *counting) End()                                       {}
+func (c *counting) TrialEnd(experiment.Cell, record.Trial) {
+	if c.after != nil {
+		c.after(c.begun.Load())
+	}
+}
+
+// TestRun runs real groups on real disk and sockets, with reads and writes, in a
+// closed and in an open loop.
+func TestRun(t *testing.T) {
+	cfg := configure(t, head+`
+read_ratio = 0.3
+[matrix]
+backend = ["inmem", "bolt", "mdb"]
+rate = [0, 400]
+`, runner.Builtin())
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := trials(t, outcome)
+	if len(all) != 12 || outcome.Ran != 12 || len(outcome.Failures) != 0 || outcome.Interrupted {
+		t.Fatalf("%d trials recorded; %+v", len(all), outcome)
+	}
+	for _, trial := range all {
+		checkTrial(t, trial)
+	}
+	m := outcome.Folder.Manifest()
+	if len(m.Sessions) != 1 || m.Sessions[0].Calibration.FsyncUS.N == 0 || m.Sessions[0].Environment.Cores == 0 {
+		t.Errorf("the machine is not described: %+v", m.Sessions)
+	}
+	for _, c := range m.Cells {
+		if c.Acknowledgement == "" || c.ReadLevel != experiment.ReadLinearizable || c.Durability == "" {
+			t.Errorf("cell %s does not declare itself: %+v", c.ID, c)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(cfg.Out, "data-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("data left behind: %v %v", left, err)
+	}
+}
+
+func checkTrial(t *testing.T, trial record.Trial) {
+	t.Helper()
+	name := fmt.Sprintf("%s trial %d", trial.Cell, trial.Trial)
+	if trial.Writes.Completed == 0 || trial.Reads.Completed == 0 || trial.Commands == 0 || trial.CPUNS == 0 {
+		t.Errorf("%s measured nothing: %+v", name, trial)
+	}
+	gates := map[string]record.Verdict{}
+	for _, g := range trial.Gates {
+		gates[g.Name] = g.Verdict
+	}
+	// What depends on the machine's speed may fail here; what depends on the
+	// replicas must not.
+	for _, must := range []string{"errors", "leader", "convergence", "acknowledged"} {
+		if gates[must] != record.Pass {
+			t.Errorf("%s: gate %s: %q; gates %+v; errors %v", name, must, gates[must], trial.Gates, trial.Errors)
+		}
+	}
+}
+
+func TestInterruptAndResume(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", runner.Builtin())
+	first := &counting{after: func(done int64) {
+		if done == 2 {
+			cancel()
+		}
+	}}
+	cfg.Progress = first
+	outcome, err := run(t, ctx, cfg)
+	if err != nil || !outcome.Interrupted || outcome.Ran != 2 {
+		t.Fatalf("interrupted run: %v, %+v", err, outcome)
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	second := &counting{}
+	cfg.Progress, cfg.Resume = second, true
+	outcome, err = run(t, t.Context(), cfg)
+	if err != nil || outcome.Interrupted {
+		t.Fatalf("resumed run: %v, %+v", err, outcome)
+	}
+	if n := second.begun.Load(); n != 4 {
+		t.Errorf("the resumed run took %d trials, want the 4 that were missing", n)
+	}
+	if n := len(trials(t, outcome)); n != 6 {
+		t.Errorf("%d trials in the end, want 6", n)
+	}
+	if n := len(outcome.Folder.Manifest().Sessions); n != 2 {
+		t.Errorf("%d sessions recorded, want 2", n)
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg.Experiment.Seed++
+	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "another experiment") {
+		t.Errorf("resumed with another experiment: %v", err)
+	}
+	cfg.Resume = false
+	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("ran into a folder that holds a run: %v", err)
+	}
+}
+
+// TestFullMap: the cell fails with its reason, the others are measured.
+func TestFullMap(t *testing.T) {
+	cfg := configure(t, strings.Replace(head, "value_size = 64", "value_size = 1048576", 1)+`
+[matrix]
+backend = ["inmem", "mdb"]
+[options.mdb]
+map_size = "1MiB"
+`, runner.Builtin())
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(outcome.Failures) != 2 || !strings.Contains(outcome.Failures[0], "options.mdb.map_size") {
+		t.Fatalf("failures: %q", outcome.Failures)
+	}
+	for _, trial := range trials(t, outcome) {
+		failed := trial.Failure != ""
+		if mdbCell := trial.Cell == "c02"; failed != mdbCell {
+			t.Errorf("%s: failure %q", trial.Cell, trial.Failure)
+		}
+	}
+}
+
+// TestFullDisk: the run ends, what was measured is kept, and with room made it
+// goes on. The disk is a third party's backend that runs full once.
+func TestFullDisk(t *testing.T) {
+	var full atomic.Bool
+	catalogs := runner.Builtin()
+	err := catalogs.Backends.Register("small-disk", backends.Backend{
+		Summary: "a disk that can be full",
+		Info: func(o core.Options) (core.StoreInfo, error) {
+			return core.StoreInfo{Name: "small-disk", Durability: core.DurableNothing}, o.Read("small-disk").Err()
+		},
+		Open: func(string, core.Options) (core.LogStore, error) {
+			return faulty.Wrap(inmem.New(), func(w faulty.Write) error {
+				if full.Load() && w.Op == faulty.StoreLogs && w.Nth > 20 {
+					return syscall.ENOSPC
+				}
+				return nil
+			}), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := configure(t, head+"[matrix]\nbackend = [\"small-disk\"]\nclients = [1, 2]\n", catalogs)
+	cfg.Progress = &counting{after: func(int64) { full.Store(true) }}
+	outcome, err := run(t, t.Context(), cfg)
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "--resume") {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	if n := len(trials(t, outcome)); n != 1 {
+		t.Fatalf("%d trials kept, want the one before the disk was full", n)
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(false)
+	cfg.Progress, cfg.Resume = nil, true
+	outcome, err = run(t, t.Context(), cfg)
+	if err != nil || len(trials(t, outcome)) != 4 {
+		t.Fatalf("with room made: %v, %d trials", err, len(trials(t, outcome)))
+	}
+}
+
+func TestBadOptionsFailBeforeAnythingRuns(t *testing.T) {
+	cfg := configure(t, head+"[matrix]\nbackend = [\"bolt\", \"mdb\"]\n[options.mdb]\nmap_size = \"much\"\n", runner.Builtin())
+	_, err := run(t, t.Context(), cfg)
+	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "map_size") {
+		t.Fatalf("a size that is none: %v", err)
+	}
+	if _, err := os.Stat(cfg.Out); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a run folder was made all the same")
+	}
+}
+
+func TestUnwritableDataDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := configure(t, head, runner.Builtin())
+	cfg.DataDir = filepath.Join(file, "data")
+	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) {
+		t.Fatalf("a data directory below a file: %v", err)
+	}
+}

@@ -85,22 +85,29 @@ type Outcome struct {
 	Interrupted bool     // the context ended before all trials had run
 }
 
-// dataDir returns the folder for the members' data, made and known to be
-// writable.
-func (c *Config) dataDir() (string, error) {
-	dir := c.DataDir
-	if dir == "" {
-		dir = c.Out
+// dataDir is the folder for the members' data.
+func (c *Config) dataDir() string {
+	if c.DataDir != "" {
+		return c.DataDir
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+	return c.Out
+}
+
+// checkDataDir makes the folder for the members' data, unless it is that of a
+// run to go on with, and sees that it can be written.
+func (c *Config) checkDataDir() error {
+	dir := c.dataDir()
+	if !c.Resume || c.DataDir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
 	}
 	probe, err := os.CreateTemp(dir, ".raftlab-write-test-*")
 	if err != nil {
-		return "", fmt.Errorf("data directory %s cannot be written: %w", dir, err)
+		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
 	}
 	if err := probe.Close(); err != nil {
-		return "", fmt.Errorf("data directory %s: %w", dir, err)
+		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
-	return dir, os.Remove(probe.Name())
+	return os.Remove(probe.Name())
 }

@@ -32,6 +32,9 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	if err := cfg.checkDataDir(); err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	if cfg.Progress == nil {
 		cfg.Progress = noProgress{}
 	}
@@ -39,11 +42,7 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	dataDir, err := cfg.dataDir()
-	if err != nil {
-		return Outcome{Folder: folder}, fmt.Errorf("%w: %w", ErrUsage, err)
-	}
-	r := &run{cfg: cfg, folder: folder, dataDir: dataDir, cells: map[string]parts{}}
+	r := &run{cfg: cfg, folder: folder, dataDir: cfg.dataDir(), cells: map[string]parts{}}
 	for _, p := range resolved {
 		r.cells[p.info.ID] = p
 	}

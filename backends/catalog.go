@@ -5,10 +5,6 @@ package backends
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
@@ -32,14 +28,12 @@ type Backend struct {
 	Available func() error
 }
 
-// Catalog maps names to backends. It is not safe for concurrent registration.
-type Catalog struct {
-	entries map[string]Backend
-}
+// Catalog maps names to backends.
+type Catalog = core.Catalog[Backend]
 
 // Builtin returns a new catalogue of the stores that come with raftlab.
 func Builtin() *Catalog {
-	return &Catalog{entries: map[string]Backend{
+	return core.NewCatalog("backend", check, map[string]Backend{
 		inmem.Name: {
 			Summary: "memory of the process; the base line, nothing survives",
 			Info: func(o core.Options) (core.StoreInfo, error) {
@@ -80,7 +74,14 @@ func Builtin() *Catalog {
 			},
 			Available: mdb.Available,
 		},
-	}}
+	})
+}
+
+func check(b Backend) error {
+	if b.Info == nil || b.Open == nil {
+		return errors.New("Info and Open must be set")
+	}
+	return nil
 }
 
 // opened keeps a nil *Store from becoming a non-nil interface.
@@ -103,32 +104,4 @@ func mdbOptions(o core.Options) (mdb.Options, error) {
 	r := o.Read(mdb.Name)
 	opts := mdb.Options{MapSizeBytes: r.Bytes("map_size", mdb.DefaultMapSizeBytes)}
 	return opts, errors.Join(r.Err(), opts.Validate())
-}
-
-// Register adds a backend under a new name.
-func (c *Catalog) Register(name string, b Backend) error {
-	if name == "" || b.Open == nil || b.Info == nil {
-		return fmt.Errorf("%w: a backend needs a name, Info and Open", core.ErrInvalid)
-	}
-	if _, taken := c.entries[name]; taken {
-		return fmt.Errorf("%w: there is a backend %q already", core.ErrInvalid, name)
-	}
-	c.entries[name] = b
-	return nil
-}
-
-// Lookup returns the backend called name. An unknown name is an error that
-// lists the known ones.
-func (c *Catalog) Lookup(name string) (Backend, error) {
-	b, ok := c.entries[name]
-	if !ok {
-		return Backend{}, fmt.Errorf("%w: no backend %q; there are %s",
-			core.ErrUnknownName, name, strings.Join(c.Names(), ", "))
-	}
-	return b, nil
-}
-
-// Names returns all names, sorted.
-func (c *Catalog) Names() []string {
-	return slices.Sorted(maps.Keys(c.entries))
 }

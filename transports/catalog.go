@@ -4,10 +4,7 @@
 package transports
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
+	"errors"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/transports/inmem"
@@ -28,14 +25,12 @@ type Transport struct {
 	New func(core.Options) (core.Network, error)
 }
 
-// Catalog maps names to transports. It is not safe for concurrent registration.
-type Catalog struct {
-	entries map[string]Transport
-}
+// Catalog maps names to transports.
+type Catalog = core.Catalog[Transport]
 
 // Builtin returns a new catalogue of the transports that come with raftlab.
 func Builtin() *Catalog {
-	return &Catalog{entries: map[string]Transport{
+	return core.NewCatalog("transport", check, map[string]Transport{
 		inmem.Name: {
 			Summary: "memory of the process; the base line, nothing is encoded",
 			Options: []string{"max_in_flight", "timeout"},
@@ -66,33 +61,12 @@ func Builtin() *Catalog {
 				return tcp.New(opts), nil
 			},
 		},
-	}}
+	})
 }
 
-// Register adds a transport under a new name.
-func (c *Catalog) Register(name string, t Transport) error {
-	if name == "" || t.New == nil || t.Info == nil {
-		return fmt.Errorf("%w: a transport needs a name, Info and New", core.ErrInvalid)
+func check(t Transport) error {
+	if t.Info == nil || t.New == nil {
+		return errors.New("Info and New must be set")
 	}
-	if _, taken := c.entries[name]; taken {
-		return fmt.Errorf("%w: there is a transport %q already", core.ErrInvalid, name)
-	}
-	c.entries[name] = t
 	return nil
-}
-
-// Lookup returns the transport called name. An unknown name is an error that
-// lists the known ones.
-func (c *Catalog) Lookup(name string) (Transport, error) {
-	t, ok := c.entries[name]
-	if !ok {
-		return Transport{}, fmt.Errorf("%w: no transport %q; there are %s",
-			core.ErrUnknownName, name, strings.Join(c.Names(), ", "))
-	}
-	return t, nil
-}
-
-// Names returns all names, sorted.
-func (c *Catalog) Names() []string {
-	return slices.Sorted(maps.Keys(c.entries))
 }

@@ -29,7 +29,7 @@ const (
 func BenchmarkLogStore(b *testing.B, open func(b *testing.B, dir string) core.LogStore) {
 	b.Helper()
 	run := func(name string, measure func(*storeBench)) {
-		b.Run(fmt.Sprintf("%s/size=%d", name, benchEntrySize), func(b *testing.B) {
+		b.Run(name, func(b *testing.B) {
 			s := open(b, b.TempDir())
 			b.Cleanup(func() {
 				if err := s.Close(); err != nil {

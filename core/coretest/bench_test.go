@@ -68,15 +68,15 @@ func TestBenchmarks(t *testing.T) {
 	}
 	const store, transport = "BenchmarkStoreOfMemory/", "BenchmarkTransportOfMemory/"
 	for name, want := range map[string][]string{
-		store + "op=append/batch=1/size=256":                {" 1.000 fsyncs/op", " entries/s", " MB/s"},
-		store + "op=append/batch=64/size=256":               {" 1.000 fsyncs/op", " entries/s", " MB/s"},
-		store + "op=append/batch=512/size=256":              {" 1.000 fsyncs/op", " entries/s", " MB/s"},
-		store + "op=get/size=256":                           {" 0 fsyncs/op", " entries/s", " MB/s"},
-		store + "op=delete-prefix/entries=512/size=256":     {" 1.000 fsyncs/op", " entries/s", " MB/s"},
-		transport + "rpc=append/batch=1/size=256":           {" entries/s", " MB/s"},
-		transport + "rpc=append/batch=64/size=256":          {" entries/s", " MB/s"},
-		transport + "rpc=append-pipeline/batch=1/size=256":  {" entries/s", " MB/s"},
-		transport + "rpc=append-pipeline/batch=64/size=256": {" entries/s", " MB/s"},
+		store + "op=append/batch=1":                {" 1.000 fsyncs/op", " entries/s", " MB/s"},
+		store + "op=append/batch=64":               {" 1.000 fsyncs/op", " entries/s", " MB/s"},
+		store + "op=append/batch=512":              {" 1.000 fsyncs/op", " entries/s", " MB/s"},
+		store + "op=get":                           {" 0 fsyncs/op", " entries/s", " MB/s"},
+		store + "op=delete-prefix/entries=512":     {" 1.000 fsyncs/op", " entries/s", " MB/s"},
+		transport + "rpc=append/batch=1":           {" entries/s", " MB/s"},
+		transport + "rpc=append/batch=64":          {" entries/s", " MB/s"},
+		transport + "rpc=append-pipeline/batch=1":  {" entries/s", " MB/s"},
+		transport + "rpc=append-pipeline/batch=64": {" entries/s", " MB/s"},
 	} {
 		for _, w := range want {
 			if !strings.Contains(lines[name], w) {

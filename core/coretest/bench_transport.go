@@ -27,7 +27,7 @@ func BenchmarkTransport(b *testing.B, make func(b *testing.B) (sender, receiver 
 	}
 	for _, mode := range modes {
 		for _, batch := range []int{1, 64} {
-			b.Run(fmt.Sprintf("rpc=%s/batch=%d/size=%d", mode.name, batch, benchEntrySize), func(b *testing.B) {
+			b.Run(fmt.Sprintf("rpc=%s/batch=%d", mode.name, batch), func(b *testing.B) {
 				from, to := make(b)
 				b.Cleanup(func() {
 					if err := from.Close(); err != nil {

@@ -102,7 +102,9 @@ func startNode(spec Spec, id string, link core.Link, members []core.Member) (*No
 		Link:      link,
 		Bootstrap: members,
 		Tuning:    spec.Tuning,
-		Logger:    spec.Logger,
+	}
+	if spec.Logger != nil {
+		cfg.Logger = spec.Logger.With("node", id)
 	}
 	if !spec.SnapshotsInMemory {
 		cfg.SnapshotDir = dir

@@ -127,7 +127,8 @@ func (r *run) all(ctx context.Context) error {
 func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (stop bool, err error) {
 	p := r.cells[id.Cell]
 	r.cfg.Progress.TrialBegin(p.info.Cell, id)
-	t := trial{id: id, parts: p, dataDir: r.dataDir, seed: r.cfg.Experiment.Seed, logger: logger}
+	t := trial{id: id, parts: p, dataDir: r.dataDir, seed: r.cfg.Experiment.Seed,
+		logger: logger.With("cell", id.Cell, "trial", id.Trial)}
 	result, failure := t.run(ctx)
 	if ctx.Err() != nil {
 		r.outcome.Interrupted = true

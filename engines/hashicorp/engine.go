@@ -3,6 +3,7 @@ package hashicorp
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -36,7 +37,8 @@ func (Engine) Describe() core.EngineInfo {
 
 // Start implements core.Engine.
 func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
-	logger := newLogger(cfg.Logger)
+	muted := new(atomic.Bool)
+	logger := newLogger(cfg.Logger, muted)
 	conf, err := raftConfig(cfg, logger)
 	if err != nil {
 		return nil, err
@@ -49,6 +51,7 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		id:        cfg.ID,
 		address:   cfg.Link.Address(),
 		logger:    logger,
+		muted:     muted,
 		applied:   newProgress(),
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		deposed:   newEvent(),

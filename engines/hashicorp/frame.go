@@ -115,7 +115,6 @@ func (f *framed) Close() error {
 		// First the library's: what fails from here on, it does not log.
 		f.failure = f.NetworkTransport.Close()
 		f.failure = errors.Join(f.failure, f.wire.closeAll())
-		f.NetworkTransport.CloseStreams() // empties the pool
 		for p := range open {
 			p.AppendPipeline.Close()
 		}

@@ -5,28 +5,32 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 // newLogger routes all that the library logs into one sink: logger. Nil is
-// quiet.
-func newLogger(logger *slog.Logger) hclog.Logger {
+// quiet, and so is everything once muted says so.
+func newLogger(logger *slog.Logger, muted *atomic.Bool) hclog.Logger {
 	if logger == nil {
 		return hclog.NewNullLogger()
 	}
 	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Off, Output: io.Discard})
-	l.RegisterSink(&sink{logger})
+	l.RegisterSink(&sink{logger, muted})
 	return l
 }
 
-type sink struct{ logger *slog.Logger }
+type sink struct {
+	logger *slog.Logger
+	muted  *atomic.Bool
+}
 
 // Accept implements hclog.SinkAdapter.
 func (s *sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	ctx := context.Background()
 	l := slogLevel(level)
-	if !s.logger.Enabled(ctx, l) {
+	if s.muted.Load() || !s.logger.Enabled(ctx, l) {
 		return
 	}
 	attrs := make([]any, 0, len(args)+2)

@@ -30,6 +30,7 @@ type replica struct {
 	transport   core.Transport
 	applied     *progress
 	logger      hclog.Logger
+	muted       *atomic.Bool // stops the log: connections that break while stopping are no news
 
 	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
 	barrierMu   sync.Mutex    // one barrier entry at a time

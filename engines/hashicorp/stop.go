@@ -43,6 +43,7 @@ func (r *replica) stop(cause error) {
 		r.closing.Store(true)
 		go func() {
 			r.drain()
+			r.muted.Store(true)
 			// Shutdown waits for the library's goroutines and closes the transport.
 			errShutdown := r.raft.Shutdown().Error()
 			close(r.quit)

@@ -99,7 +99,7 @@ func (c *Config) checkDataDir() error {
 	dir := c.dataDir()
 	if !c.Resume || c.DataDir != "" {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("data directory: %w", err)
+			return fmt.Errorf("data directory %s: %w", dir, err)
 		}
 	}
 	probe, err := os.CreateTemp(dir, ".raftlab-write-test-*")

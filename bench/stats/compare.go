@@ -18,9 +18,9 @@ type Comparison struct {
 	CI    Interval
 	HasCI bool
 
-	// Tested says that both samples were large enough to be tested at all; P is
-	// of the Mann-Whitney test, and Adjusted what [Adjust] made of it in its
-	// family. Adjusted is 1 until then.
+	// Tested says that both samples were large enough for the test to find a
+	// difference, if there is one; P is of the Mann-Whitney test, and Adjusted
+	// what [Adjust] made of it in its family. Adjusted is 1 until then.
 	Tested   bool
 	P        float64
 	Adjusted float64
@@ -41,22 +41,22 @@ func Compare(base, other []float64) Comparison {
 	} else if b.N > 0 && o.N > 0 {
 		c.Warnings = append(c.Warnings, Warning{Code: ZeroBase})
 	}
-	c.Tested = b.HasCI() && o.HasCI()
-	if !c.Tested {
+	if !b.HasCI() || !o.HasCI() {
 		c.Warnings = append(c.Warnings, Warning{Code: FewTrials, Have: float64(min(b.N, o.N)), Want: MinForInterval})
 		return c
 	}
 	if c.HasRatio {
 		c.CI, c.HasCI = ratioInterval(base, other), true
 	}
-	test := MannWhitney(other, base)
-	c.P, c.Exact = test.P, test.Exact
 	if SmallestP(b.N, o.N) > FalseDiscoveryRate {
 		c.Warnings = append(c.Warnings, Warning{
 			Code: CannotDiffer, Subject: trialsAgainst(o.N, b.N),
 			Have: SmallestP(b.N, o.N), Want: float64(TrialsNeeded(FalseDiscoveryRate)),
 		})
+		return c
 	}
+	test := MannWhitney(other, base)
+	c.Tested, c.P, c.Exact = true, test.P, test.Exact
 	return c
 }
 
@@ -97,7 +97,7 @@ func Adjust(family []*Comparison) []Warning {
 		tested[i].Adjusted = adjusted
 	}
 	alone := FalseDiscoveryRate / float64(max(1, len(tested)))
-	if len(tested) < 2 || reach <= alone || reach > FalseDiscoveryRate {
+	if len(tested) < 2 || reach <= alone {
 		return nil
 	}
 	return []Warning{{

@@ -316,7 +316,7 @@ func TestCompareTooFew(t *testing.T) {
 	}
 	three := Compare([]float64{1, 2, 3}, []float64{4, 5, 6})
 	Adjust([]*Comparison{&three})
-	if three.Different() || !slices.Equal(codes(three.Warnings), []Code{CannotDiffer}) || three.Warnings[0].Want != 4 {
+	if three.Tested || three.Different() || !three.HasCI || !slices.Equal(codes(three.Warnings), []Code{CannotDiffer}) || three.Warnings[0].Want != 4 {
 		t.Errorf("3 v 3: %+v", three)
 	}
 	one := Compare([]float64{1}, []float64{4})

@@ -14,7 +14,8 @@ const (
 	// FewTrials: Have trials, fewer than the Want that an interval needs.
 	FewTrials Code = "few-trials"
 	// CannotDiffer: with Subject ("3 v 3") trials the test's smallest p is Have,
-	// so it never finds a difference; Want trials each are needed.
+	// so it can never find a difference and was not made; Want trials each are
+	// needed.
 	CannotDiffer Code = "cannot-differ"
 	// LoneDifference: in a family of comparisons (Subject: "5 v 12", trials and
 	// comparisons), one difference among none could not be found with Have

@@ -34,15 +34,17 @@ func whenPiping(wrap func(raft.AppendPipeline) raft.AppendPipeline) func(core.Tr
 // relay hands the futures of a pipeline on as pass decides, until it is closed.
 type relay struct {
 	raft.AppendPipeline
-	out  chan raft.AppendFuture
-	done chan struct{}
-	once *sync.Once
+	out   chan raft.AppendFuture
+	done  chan struct{}
+	ended chan struct{} // closed when nothing is sent to out any more
+	once  *sync.Once
 }
 
 func relaying(pass func(f raft.AppendFuture, out chan<- raft.AppendFuture)) func(raft.AppendPipeline) raft.AppendPipeline {
 	return func(p raft.AppendPipeline) raft.AppendPipeline {
-		r := relay{p, make(chan raft.AppendFuture, 1000), make(chan struct{}), new(sync.Once)}
+		r := relay{p, make(chan raft.AppendFuture, 1000), make(chan struct{}), make(chan struct{}), new(sync.Once)}
 		go func() {
+			defer close(r.ended)
 			for {
 				select {
 				case f := <-p.Consumer():
@@ -64,12 +66,15 @@ func (r relay) Close() error {
 }
 
 // closesConsumer closes the channel of futures, as the engine must never see.
-type closesConsumer struct{ relay }
+type closesConsumer struct {
+	relay
+	closing *sync.Once
+}
 
 func (c closesConsumer) Close() error {
 	err := c.relay.Close()
-	defer func() { _ = recover() }() // closed already
-	close(c.out)
+	<-c.ended
+	c.closing.Do(func() { close(c.out) })
 	return err
 }
 
@@ -141,7 +146,7 @@ func brokenPipelines() []broken {
 		transportWith("PipelineHandlerError", "hides-refusals", whenPiping(onlySuccess)),
 		transportWith("PipelinePeerCloses", "hides-failures", whenPiping(onlySuccess)),
 		transportWith("PipelineClose", "closes-consumer", whenPiping(func(p raft.AppendPipeline) raft.AppendPipeline {
-			return closesConsumer{all(p).(relay)}
+			return closesConsumer{all(p).(relay), new(sync.Once)}
 		})),
 		transportWith("PipelineOwnerCloses", "outlives-its-owner", whenPiping(func(p raft.AppendPipeline) raft.AppendPipeline {
 			return neverEnds{p}

@@ -34,6 +34,7 @@ func newChecker(t *testing.T, patience time.Duration) *checker {
 
 // inTime calls do and returns true, or returns false if the test is over.
 func (c *checker) inTime(do func()) bool {
+	c.Helper()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if !c.over {

@@ -94,10 +94,15 @@ func checkPipelineHandlerError(t *checker, h transportHarness) {
 	}
 }
 
-// stall fills the pipeline to a peer that answers nothing of it: it returns the
-// first future, and the channel through which the sender, once it is blocked,
-// returns. The peer goes on answering votes.
-func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) (raft.AppendFuture, <-chan error) {
+// stalled is a pipeline to a peer that answers nothing of it.
+type stalled struct {
+	first   raft.AppendFuture   // the peer has this request
+	blocked <-chan error        // what the sender, once it is blocked, returns with
+	further []raft.AppendFuture // of the requests it got rid of; to be read after blocked
+}
+
+// stall fills the pipeline p from a to b. The peer goes on answering votes.
+func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) *stalled {
 	t.Helper()
 	held := make(chan raft.RPC, 1)
 	serve(t, b, func(rpc raft.RPC) {
@@ -115,17 +120,41 @@ func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) (raft.AppendF
 		t.Fatalf("AppendEntries of the pipeline: %v", err)
 	}
 	mustReceive(t, held, "the first request at the peer")
-	blocked := start(func() error {
+	s := &stalled{first: first}
+	s.blocked = start(func() error {
 		const most = 10_000 // far above any bound on requests under way
 		for i := range uint64(most) {
-			if _, err := p.AppendEntries(appendRequest(a, i+2, 1), new(raft.AppendEntriesResponse)); err != nil {
+			f, err := p.AppendEntries(appendRequest(a, i+2, 1), new(raft.AppendEntriesResponse))
+			if err != nil {
 				return err
 			}
+			if f == nil {
+				t.Error("AppendEntries of the pipeline returned neither a future nor an error")
+				return nil
+			}
+			s.further = append(s.further, f)
 		}
 		t.Errorf("the pipeline took %d requests without an answer to any", most)
 		return nil
 	})
-	return first, blocked
+	return s
+}
+
+// wantCancelled checks that the sender was let go, and that every request which
+// was under way has failed.
+func (h transportHarness) wantCancelled(t *checker, s *stalled) {
+	t.Helper()
+	if err := mustReceive(t, s.blocked, "the return of the blocked sender"); err == nil {
+		t.Error("the sender that was blocked: no error")
+	}
+	if h.looseFutures {
+		return
+	}
+	for i, f := range append([]raft.AppendFuture{s.first}, s.further...) {
+		if err := mustReceive(t, start(f.Error), "the failure of a request that was under way"); err == nil {
+			t.Errorf("request %d that was under way: no error", i)
+		}
+	}
 }
 
 // wantPipelineEnded checks what the engine relies on after Close: later sends
@@ -154,32 +183,17 @@ func wantPipelineEnded(t *checker, a core.Transport, p raft.AppendPipeline) {
 	}
 }
 
-// wantCancelled checks that a request which was under way at Close has failed.
-func (h transportHarness) wantCancelled(t *checker, f raft.AppendFuture) {
-	t.Helper()
-	if h.looseFutures {
-		return
-	}
-	if err := mustReceive(t, start(f.Error), "the failure of the request that was under way at Close"); err == nil {
-		t.Error("the request that was under way at Close: no error")
-	}
-}
-
 func checkPipelineClose(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	p := openPipeline(t, a, b)
-	first, blocked := stall(t, a, b, p)
+	s := stall(t, a, b, p)
 	for range 2 {
 		if err := mustReceive(t, start(p.Close), "the end of the pipeline's Close"); err != nil {
 			t.Errorf("Close of the pipeline: %v", err)
 		}
 	}
-	h.wantCancelled(t, first)
-	if err := mustReceive(t, blocked, "the return of the blocked sender"); err == nil {
-		t.Error("the sender that was blocked when the pipeline closed: no error")
-	}
+	h.wantCancelled(t, s)
 	wantPipelineEnded(t, a, p)
-
 	if err := transportCalls(a, b)["RequestVote"](); err != nil {
 		t.Errorf("RequestVote after a pipeline to the same peer was closed: %v", err)
 	}
@@ -190,26 +204,27 @@ func checkPipelineClose(t *checker, h transportHarness) {
 func checkPipelinePeerCloses(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	p := openPipeline(t, a, b)
-	first, blocked := stall(t, a, b, p)
+	s := stall(t, a, b, p)
 	if err := mustReceive(t, start(b.Close), "the end of the peer's Close"); err != nil {
 		t.Errorf("Close of the peer: %v", err)
 	}
 	delivered := mustReceive(t, p.Consumer(), "the failed future")
-	if delivered != first {
+	if delivered != s.first {
 		t.Error("the first future to come out is not that of the first request")
 	}
-	if err := mustReceive(t, start(first.Error), "the failure of the request under way"); err == nil {
+	if err := mustReceive(t, start(delivered.Error), "the failure of the request under way"); err == nil {
 		t.Error("the request that was under way when the peer closed: no error")
 	}
-	for done := false; !done; { // the sender goes on until it meets the error
+	for { // the sender goes on until it meets the error
 		select {
 		case <-p.Consumer():
-		case err := <-blocked:
-			done = true
+			continue
+		case err := <-s.blocked:
 			if err == nil {
 				t.Error("the sender that was blocked when the peer closed: no error")
 			}
 		}
+		break
 	}
 }
 
@@ -217,14 +232,11 @@ func checkPipelinePeerCloses(t *checker, h transportHarness) {
 func checkPipelineOwnerCloses(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	p := openPipeline(t, a, b)
-	first, blocked := stall(t, a, b, p)
+	s := stall(t, a, b, p)
 	if err := mustReceive(t, start(a.Close), "the end of Close with a pipeline open"); err != nil {
 		t.Errorf("Close with a pipeline open: %v", err)
 	}
-	h.wantCancelled(t, first)
-	if err := mustReceive(t, blocked, "the return of the blocked sender"); err == nil {
-		t.Error("the sender that was blocked at Close: no error")
-	}
+	h.wantCancelled(t, s)
 	wantPipelineEnded(t, a, p)
 }
 

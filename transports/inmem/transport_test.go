@@ -158,6 +158,31 @@ func TestPipelineBoundsRequestsUnderWay(t *testing.T) {
 	}
 }
 
+func TestPipelineCloseFailsAllUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const requests = 7
+		a, b := pair(t, inmem.Options{MaxInFlight: requests + 1, Timeout: time.Hour})
+		p, err := a.AppendEntriesPipeline("b", b.LocalAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var futures []raft.AppendFuture
+		for range requests {
+			f, err := p.AppendEntries(&raft.AppendEntriesRequest{PrevLogEntry: 4}, new(raft.AppendEntriesResponse))
+			if err != nil {
+				t.Fatal(err)
+			}
+			futures = append(futures, f)
+		}
+		p.Close()
+		for i, f := range futures {
+			if err := f.Error(); !errors.Is(err, raft.ErrPipelineShutdown) {
+				t.Errorf("request %d under way at Close: %v, want raft.ErrPipelineShutdown", i, err)
+			}
+		}
+	})
+}
+
 func TestPipelineTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, inmem.Options{Timeout: time.Second})
@@ -166,12 +191,19 @@ func TestPipelineTimesOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		f, err := p.AppendEntries(&raft.AppendEntriesRequest{PrevLogEntry: 4}, new(raft.AppendEntriesResponse))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if delivered := <-p.Consumer(); delivered != f || !errors.Is(f.Error(), os.ErrDeadlineExceeded) {
-			t.Errorf("request that nobody answers: %v, want os.ErrDeadlineExceeded", f.Error())
+		for request := range 3 {
+			time.Sleep(300 * time.Millisecond) // virtual; each request has the whole timeout
+			begin := time.Now()
+			f, err := p.AppendEntries(&raft.AppendEntriesRequest{PrevLogEntry: 4}, new(raft.AppendEntriesResponse))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if delivered := <-p.Consumer(); delivered != f || !errors.Is(f.Error(), os.ErrDeadlineExceeded) {
+				t.Errorf("request %d that nobody answers: %v, want os.ErrDeadlineExceeded", request, f.Error())
+			}
+			if took := time.Since(begin); took != time.Second {
+				t.Errorf("request %d that nobody answers ended after %v, want 1s", request, took)
+			}
 		}
 	})
 }

@@ -79,7 +79,7 @@ func Builtin() *Catalog {
 
 func check(b Backend) error {
 	if b.Info == nil || b.Open == nil {
-		return errors.New("Info and Open must be set")
+		return errors.New("it needs Info and Open")
 	}
 	return nil
 }

@@ -23,7 +23,8 @@ import (
 //   - Errors: GetLog of a missing index returns raft.ErrLogNotFound itself. A
 //     missing stable key is reported as hashicorp/raft expects: GetUint64
 //     returns 0 and Get an empty value, with either a nil error or one whose
-//     text is exactly "not found". After Close every method but Close returns
+//     text is exactly "not found". An empty value may be refused, as
+//     [ErrInvalid]: the engine sets none. After Close every method but Close returns
 //     an error that is [ErrClosed].
 //   - Close is idempotent and waits for calls under way.
 type LogStore interface {

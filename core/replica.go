@@ -114,7 +114,8 @@ type Engine interface {
 	Describe() EngineInfo
 
 	// Start makes a replica of cfg. On success the replica owns cfg.Logs and
-	// cfg.Link and closes them; on an error they stay the caller's.
+	// cfg.Link and closes them; on an error both stay the caller's to close,
+	// though the link may be closed already.
 	Start(cfg ReplicaConfig) (Replica, error)
 }
 

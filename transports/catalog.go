@@ -66,7 +66,7 @@ func Builtin() *Catalog {
 
 func check(t Transport) error {
 	if t.Info == nil || t.New == nil {
-		return errors.New("Info and New must be set")
+		return errors.New("it needs Info and New")
 	}
 	return nil
 }

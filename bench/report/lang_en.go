@@ -62,7 +62,7 @@ func englishPhrases() phrases {
 		CautionIncomplete:    "The run is incomplete: %d of %d trials.",
 		CautionInvalid:       "%d of %s are invalid and compared with nothing; see the validity gates.",
 		CautionInvalidTrials: "%d of %s are invalid and left out; see the validity gates.",
-		CautionMixed:         "These p50 are of reads and writes together; see the table of both apart.",
+		CautionMixed:         "Here p50 is of reads and writes together; a table below has them apart.",
 		CautionMemory:        "The data directory is in memory: a flush costs nothing there.",
 		UnequalNote:          "%[1]s Unequal %[2]s: %[4]s for %[3]s, %[6]s for %[5]s.",
 
@@ -123,6 +123,7 @@ func englishPhrases() phrases {
 
 		PlotLatency:           "Latency distribution",
 		PlotLatencyCaption:    "Latency by percentile, all valid trials of a cell together. The percentile axis stretches the tail: each step divides what lies beyond by ten. A curve ends where fewer than 10 samples lie beyond it.",
+		PlotInvalid:           "marks an invalid cell.",
 		PlotPoints:            "The numbers at the points: %s.",
 		PlotThroughput:        "Throughput and latency",
 		PlotThroughputCaption: "Throughput against p50: medians over the trials with 95 % intervals.",

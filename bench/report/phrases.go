@@ -78,6 +78,7 @@ type phrases struct {
 
 	// Plots.
 	PlotLatency, PlotLatencyCaption                      string
+	PlotInvalid                                          string
 	PlotPoints                                           string // factors
 	PlotThroughput, PlotThroughputCaption                string
 	AxisPercentile, AxisLatency, AxisThroughput, AxisP50 string

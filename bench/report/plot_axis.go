@@ -21,7 +21,7 @@ const (
 // its ticks at most so many are labelled.
 func logAxis(label string, values []float64, most int, write func(float64) string) axis {
 	low, high := bounds(values)
-	low, high = niceBelow(low), niceAbove(high)
+	low, high = niceBelow(low*0.95), niceAbove(high*1.05)
 	if high < 4*low {
 		low, high = niceBelow(low*0.9), niceAbove(high*1.1)
 	}
@@ -53,13 +53,13 @@ func logAxis(label string, values []float64, most int, write func(float64) strin
 }
 
 // linearAxis covers the values from zero to a nice number.
-func linearAxis(label string, values []float64, most int, write func(v, step float64) string) axis {
+func linearAxis(label string, values []float64, most int, write func(float64) string) axis {
 	_, high := bounds(values)
 	step := niceAbove(high / float64(most-1))
 	a := axis{label: label, low: 0, scale: plot.LinearScale{}}
 	for i := 0; ; i++ {
 		v := float64(i) * step
-		a.ticks = append(a.ticks, plot.Tick{Value: v, Label: write(v, step)})
+		a.ticks = append(a.ticks, plot.Tick{Value: v, Label: write(v)})
 		a.high = v
 		if v >= high {
 			return a
@@ -76,10 +76,9 @@ func (l *language) latencyAxis(label string, values []float64, mustLog bool) axi
 			return l.general(ns/u.ns) + " " + u.name(l)
 		})
 	}
-	return linearAxis(label, values, labelsBeside, func(ns, step float64) string {
-		u := unitOf(step)
-		return l.general(ns/u.ns) + " " + u.name(l)
-	})
+	_, high := bounds(values)
+	u := unitOf(high)
+	return linearAxis(label, values, labelsBeside, func(ns float64) string { return l.general(ns/u.ns) + " " + u.name(l) })
 }
 
 // throughputAxis is the axis of operations per second below a plot.
@@ -87,7 +86,7 @@ func (l *language) throughputAxis(values []float64) axis {
 	if low, high := bounds(values); low > 0 && high/low >= logFrom {
 		return logAxis(l.AxisThroughput, values, labelsBelow, l.general)
 	}
-	return linearAxis(l.AxisThroughput, values, labelsBelow, func(v, _ float64) string { return l.general(v) })
+	return linearAxis(l.AxisThroughput, values, labelsBelow, l.general)
 }
 
 // percentileAxis reaches to the highest percentile, a fraction below 1.
@@ -97,7 +96,7 @@ func (l *language) percentileAxis(highest float64) axis {
 		value    float64
 		percent  float64
 		decimals int
-	}{{0, 0, 0}, {0.5, 50, 0}, {0.9, 90, 0}, {0.99, 99, 0}, {0.999, 99.9, 1}, {0.9999, 99.99, 2}, {0.99999, 99.999, 3}} {
+	}{{0.5, 50, 0}, {0.9, 90, 0}, {0.99, 99, 0}, {0.999, 99.9, 1}, {0.9999, 99.99, 2}, {0.99999, 99.999, 3}} {
 		if t.value <= highest {
 			a.ticks = append(a.ticks, plot.Tick{Value: t.value, Label: l.number(t.percent, t.decimals)})
 		}

@@ -47,14 +47,18 @@ func (l *language) figures(m *model) ([]figure, error) {
 		if len(f.panels) == 0 {
 			continue
 		}
+		if slices.ContainsFunc(m.cells, (*cell).invalid) {
+			f.caption += " " + markWarn + " " + l.PlotInvalid
+		}
 		x := figure{File: record.PlotsDir + "/" + f.stem + suffix + ".svg", Title: f.title, Caption: f.caption}
-		raw, err := p.svg(f.panels, 2)
+		labels := p.labelWidth(f.panels)
+		raw, err := p.svg(f.panels, 2, labels)
 		if err != nil {
 			return nil, err
 		}
 		x.SVG = polish(raw, f.title, true)
 		for _, one := range f.panels {
-			raw, err := p.svg([]panel{one}, 1)
+			raw, err := p.svg([]panel{one}, 1, labels)
 			if err != nil {
 				return nil, err
 			}
@@ -142,7 +146,7 @@ func (l *language) seriesLabel(fs []factor, c *cell) string {
 	}
 	text := l.label(fs, c.info)
 	if c.invalid() {
-		text += " (" + l.InvalidWord + ")"
+		text += " " + markWarn
 	}
 	return text
 }
@@ -277,7 +281,7 @@ func (p *panel) add(l *language, c *cell, lines, load []factor) {
 		m.label = strings.Join(levels, ", ")
 	}
 	if c.invalid() {
-		m.label = strings.TrimSpace(m.label + " (" + l.InvalidWord + ")")
+		m.label = strings.TrimSpace(m.label + " " + markWarn)
 	}
 	s.line = append(s.line, m.point)
 	s.marks = append(s.marks, m)

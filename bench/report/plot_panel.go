@@ -74,13 +74,13 @@ func (p painter) style(points float64, grey uint8) text.Style {
 	}
 }
 
-// svg draws the panels in rows of so many columns and returns the document.
-func (p painter) svg(panels []panel, columns int) ([]byte, error) {
+// svg draws the panels in rows of so many columns, each with so much room for the
+// labels of its lines, and returns the document.
+func (p painter) svg(panels []panel, columns int, labels vg.Length) ([]byte, error) {
 	columns = min(columns, len(panels))
 	rows := (len(panels) + columns - 1) / columns
 	width, height := vg.Length(columns*panelWidth), vg.Length(rows*panelHeight)
 	canvas := vgsvg.NewWith(vgsvg.UseWH(width, height))
-	labels := p.labelWidth(panels)
 	for i, x := range panels {
 		left, top := vg.Length(i%columns*panelWidth), vg.Length(i/columns*panelHeight)
 		area := draw.NewCanvas(canvas, width, height)
@@ -194,8 +194,8 @@ func (d *drawing) marks(c draw.Canvas, s series, toX, toY func(float64) vg.Lengt
 		c.DrawGlyphNoClip(glyph(s.style), vg.Point{X: x, Y: y})
 		if m.label != "" {
 			style := d.painter.style(9, 90)
-			style.XAlign, style.YAlign = draw.XCenter, draw.YBottom
-			c.FillText(style, vg.Point{X: x, Y: y + 4}, m.label)
+			style.XAlign, style.YAlign = draw.XLeft, draw.YBottom
+			c.FillText(style, vg.Point{X: x + 4, Y: y + 3}, m.label)
 		}
 	}
 }

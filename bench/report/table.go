@@ -16,6 +16,7 @@ const (
 	markUnsure   = "?"
 	markNone     = "–"
 	markInvalid  = "(…)"
+	markWarn     = "(!)" // in plots
 	textOfNoData = "–"
 )
 

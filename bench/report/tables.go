@@ -23,7 +23,6 @@ func (l *language) tailTable(m *model) table {
 	figures := []figure{
 		{l.Mean, 0, func(x stats.Latency) float64 { return x.Mean }},
 		{"p90", 900, func(x stats.Latency) float64 { return float64(x.P90) }},
-		{"p99", 990, func(x stats.Latency) float64 { return float64(x.P99) }},
 		{"p99" + l.decimal + "9", 999, func(x stats.Latency) float64 { return float64(x.P999) }},
 		{l.Max, 0, func(x stats.Latency) float64 { return float64(x.Max) }},
 	}

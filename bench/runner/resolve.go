@@ -2,6 +2,8 @@ package runner
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -45,7 +47,7 @@ func resolve(cells []experiment.Cell, c Catalogs) ([]parts, error) {
 func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 	p := parts{
 		options: core.Options(cell.Options[cell.Cluster.Backend]),
-		netOpts: core.Options(cell.Options[cell.Cluster.Transport]),
+		netOpts: maps.Clone(core.Options(cell.Options[cell.Cluster.Transport])),
 	}
 	var err error
 	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
@@ -62,6 +64,7 @@ func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 	if p.transport, err = c.Transports.Lookup(cell.Cluster.Transport); err != nil {
 		return p, err
 	}
+	p.setInFlight(cell.Raft.MaxInFlight)
 	store, err := p.backend.Info(p.options)
 	if err != nil {
 		return p, err
@@ -72,6 +75,22 @@ func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 	}
 	p.info = cellInfo(cell, p.engine.Describe(), store, network)
 	return p, nil
+}
+
+// setInFlight gives a transport that makes pipelines itself the experiment's
+// raft.max_in_flight, which the engine knows only for those that it frames: two
+// transports must not be compared at different depths.
+func (p *parts) setInFlight(n int) {
+	const key = "max_in_flight"
+	if n == 0 || !slices.Contains(p.transport.Options, key) {
+		return
+	}
+	if p.netOpts == nil {
+		p.netOpts = core.Options{}
+	}
+	if _, set := p.netOpts[key]; !set {
+		p.netOpts[key] = n
+	}
 }
 
 func cellInfo(cell experiment.Cell, e core.EngineInfo, s core.StoreInfo, n core.NetworkInfo) record.CellInfo {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/report"
@@ -52,7 +53,11 @@ is 1.
 		},
 		RunE: func(c *cobra.Command, files []string) error { return runAll(c, files, f) },
 	}
-	flags := c.Flags()
+	f.addTo(c.Flags())
+	return c
+}
+
+func (f *runFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.out, "out", "o", "", "run folder (default out/NAME-TIME; with several files, a folder of run folders)")
 	flags.StringVar(&f.dataDir, "data-dir", "", "where the members' data goes: the disk that is measured (default: the run folder)")
 	flags.BoolVar(&f.quick, "quick", false, "one trial of about a second per cell: a look, not a measurement")
@@ -61,7 +66,6 @@ is 1.
 	flags.StringArrayVar(&f.set, "set", nil, "set a key of the file, as in load.duration=2s (may be repeated)")
 	flags.StringVar(&f.lang, "lang", "en", "language of the printed table: en or ru")
 	flags.BoolVar(&f.plain, "plain", false, "plain progress lines also on a terminal")
-	return c
 }
 
 func runAll(c *cobra.Command, files []string, f runFlags) error {

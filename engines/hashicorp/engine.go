@@ -54,6 +54,7 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		applied:   newProgress(),
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
+		rounds:    newRounds(),
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
@@ -87,16 +88,15 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
 	var err error
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, guardedTransport{r.transport})
+	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, guardedTransport{r.transport, r.rounds})
 	if err != nil {
 		return err
 	}
-	r.logs.started.Store(true)
 	go func() {
 		defer close(r.watching)
 		r.watchLeadership(notify, r.quit)
 	}()
-	if err := r.logs.failed(); err != nil {
+	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
 		<-r.watching

@@ -25,7 +25,23 @@ type guard struct {
 	core.LogStore
 	onFailure func(error)
 	failure   atomic.Pointer[error]
-	started   atomic.Bool // from here on it is the library's goroutines that call
+	phase     atomic.Int32
+}
+
+// The phases of a guard. Who leaves starting first, Start or a failure, decides
+// who is to stop the replica.
+const (
+	starting  int32 = iota
+	running         // from here on it is the library's goroutines that call
+	stillborn       // a write failed before Start was done: Start reports it
+)
+
+// begin ends the start, and fails if a write has.
+func (g *guard) begin() error {
+	if g.phase.CompareAndSwap(starting, running) {
+		return nil
+	}
+	return g.failed()
 }
 
 func (g *guard) failed() error {
@@ -59,7 +75,7 @@ func (g *guard) Set(key, value []byte) error {
 // the replica runs, it does not return one.
 func (g *guard) SetUint64(key []byte, value uint64) error {
 	err := g.write(func() error { return g.LogStore.SetUint64(key, value) })
-	if err != nil && g.started.Load() {
+	if err != nil && g.phase.Load() == running {
 		runtime.Goexit()
 	}
 	// Before that, the library saves the very term it has just read, so nothing
@@ -110,8 +126,12 @@ func isolated(handle func(raft.RPC)) func(raft.RPC) {
 	}
 }
 
-// guardedTransport isolates the heartbeat handler and is otherwise what it wraps.
-type guardedTransport struct{ core.Transport }
+// guardedTransport isolates the heartbeat handler, notes in rounds which peers
+// agree, and is otherwise what it wraps.
+type guardedTransport struct {
+	core.Transport
+	rounds *rounds
+}
 
 // SetHeartbeatHandler implements raft.Transport.
 func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
@@ -119,4 +139,14 @@ func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 		handle = isolated(handle)
 	}
 	t.Transport.SetHeartbeatHandler(handle)
+}
+
+// AppendEntries implements raft.Transport.
+func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	sent := t.rounds.next()
+	err := t.Transport.AppendEntries(id, target, req, resp)
+	if err == nil && resp.Success && resp.Term == req.Term {
+		t.rounds.agreed(id, req.Term, sent)
+	}
+	return err
 }

@@ -13,13 +13,19 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
+// patience is how long a proposal waits for its result before it looks whether the
+// library has refused it. Shorter: more goroutines where disks are slow.
+const patience = 100 * time.Millisecond
+
 // Propose implements core.Replica.
 //
 // A future of the library cannot be waited for together with a context, and a
 // goroutine for each costs wake-ups that show in the latency. So the result
 // comes another way: the state machine hands it to the caller as it applies the
 // entry (see proposals), and the future is looked at only when this replica has
-// lost leadership, so that the entry may never be applied here.
+// lost leadership, so that the entry may never be applied here, or when the
+// result is long in coming: the library also refuses proposals while it transfers
+// leadership, and goes on with that after the caller of the transfer has left.
 func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, error) {
 	const op = "propose"
 	if err := ctx.Err(); err != nil {
@@ -43,6 +49,9 @@ func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, er
 	case applied := <-result:
 		return applied, nil
 	case <-deposed:
+		defer r.proposals.forget(command)
+		return r.settle(ctx, op, future, result)
+	case <-time.After(patience):
 		defer r.proposals.forget(command)
 		return r.settle(ctx, op, future, result)
 	case <-ctx.Done():
@@ -75,8 +84,8 @@ func (r *replica) proposeSlowly(ctx context.Context, op string, command []byte) 
 	return core.Applied{Index: applied.Index(), Result: applied.Response()}, nil
 }
 
-// settle finds out what became of a proposal of a leader that was deposed: the
-// library answers the future once it has stepped down, unless the entry had been
+// settle finds out what became of a proposal that may have been refused or whose
+// leader was deposed: the library answers the future once it has stepped down, unless the entry had been
 // committed by then and is still on its way to the state machine.
 func (r *replica) settle(ctx context.Context, op string, future raft.ApplyFuture, result <-chan core.Applied) (core.Applied, error) {
 	type outcome struct {

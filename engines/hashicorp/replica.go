@@ -34,6 +34,7 @@ type replica struct {
 
 	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
 	barrierMu   sync.Mutex    // one barrier entry at a time
+	rounds      *rounds
 
 	proposals proposals
 	deposed   *event        // leadership was lost

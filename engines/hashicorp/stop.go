@@ -30,7 +30,7 @@ func (r *replica) Close() error {
 // wait for the library, which waits for that goroutine.
 func (r *replica) storeFailed(err error) {
 	r.logger.Error("log store failed, stopping the replica", "error", err)
-	if !r.logs.started.Load() {
+	if r.logs.phase.CompareAndSwap(starting, stillborn) {
 		return // Start returns the error
 	}
 	go r.stop(err)

@@ -1,0 +1,87 @@
+package hashicorp
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// rounds knows when this replica's peers last agreed that it leads.
+//
+// The library's VerifyLeader takes any answer that comes after the call, also
+// one that was sent before it, and that of a non-voter. Neither shows that no
+// other leader has acknowledged a write meanwhile; what does is an answer of a
+// majority of the voters to messages sent after the read began.
+type rounds struct {
+	clock atomic.Uint64 // orders sends and the beginnings of reads
+	moved *event        // agreements has changed
+
+	mu         sync.Mutex
+	agreements map[raft.ServerID]agreement
+}
+
+// agreement is the newest message of the newest term that a peer agreed to.
+type agreement struct{ term, sent uint64 }
+
+func newRounds() *rounds {
+	return &rounds{moved: newEvent(), agreements: map[raft.ServerID]agreement{}}
+}
+
+// next returns a point in time, later than all that were returned before.
+func (r *rounds) next() uint64 { return r.clock.Add(1) }
+
+func (r *rounds) agreed(id raft.ServerID, term, sent uint64) {
+	r.mu.Lock()
+	old := r.agreements[id]
+	if term > old.term || term == old.term && sent > old.sent {
+		r.agreements[id] = agreement{term, sent}
+	}
+	r.mu.Unlock()
+	r.moved.happened()
+}
+
+// majority says whether more than half of the voters, self included, have agreed
+// to a message of term that was sent after since.
+func (r *rounds) majority(servers []raft.Server, self raft.ServerID, term, since uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	voters, agree := 0, 0
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if a := r.agreements[s.ID]; s.ID == self || a.term == term && a.sent > since {
+			agree++
+		}
+	}
+	return agree > voters/2
+}
+
+// awaitRound waits until a majority of the voters, itself included, has agreed to
+// messages of term sent after since. The library must have been made to send some.
+func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-chan struct{}) error {
+	for {
+		moved := r.rounds.moved.channel()
+		servers := r.raft.GetConfiguration().Configuration().Servers
+		if r.rounds.majority(servers, raft.ServerID(r.id), term, since) {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-deposed: // or only told to look
+			deposed = r.deposed.channel()
+			if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
+				return &core.NotLeaderError{}
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.done:
+			return r.stopped("verify leadership")
+		}
+	}
+}

@@ -358,3 +358,5 @@ func TestProgramVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestWork(t *testing.T) { checkOrder(t, "work", Work(t.Context()), workRounds) }

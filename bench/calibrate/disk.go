@@ -58,15 +58,16 @@ func Disk(ctx context.Context, dir string, opts DiskOptions) (fsync, fdatasync r
 }
 
 // Probe measures fdatasync as [Disk] does, but 30 times and in 100 ms at most
-// (or one flush, if that takes longer). It is meant for the moment before each
-// trial, to see whether the disk is still what it was.
+// (or one flush, if that takes longer), and the processors as [Work] does. It is
+// meant for the moment before each trial, to see whether the machine is still
+// what it was.
 func Probe(ctx context.Context, dir string) (record.Probe, error) {
 	opts := DiskOptions{Rounds: probeRounds, Limit: probeLimit}
 	samples, err := timeAppends(ctx, dir, opts, datasync)
 	if err != nil {
 		return record.Probe{}, fmt.Errorf("probe disk: %w", err)
 	}
-	return record.Probe{FdatasyncUS: quantiles(samples[0])}, nil
+	return record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}, nil
 }
 
 // timeAppends takes samples for each kind of flush, in turns.

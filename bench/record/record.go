@@ -136,10 +136,11 @@ type Kind struct {
 	Hist      string `json:"hist,omitempty"` // HdrHistogram V2, compressed, base64; nanoseconds; empty: none
 }
 
-// Probe is the disk as it was just before the trial, to see drift of a shared
-// machine across a run.
+// Probe is the machine as it was just before the trial, to see drift of a shared
+// machine across a run and between runs.
 type Probe struct {
 	FdatasyncUS Quantiles `json:"fdatasync_us"`
+	WorkUS      Quantiles `json:"work_us"` // a fixed piece of work on all processors at once
 }
 
 // Verdict is the outcome of a validity gate.

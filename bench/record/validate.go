@@ -101,6 +101,9 @@ func (t *Trial) Validate() error {
 	if err := t.Probe.FdatasyncUS.validate("probe.fdatasync_us"); err != nil {
 		return err
 	}
+	if err := t.Probe.WorkUS.validate("probe.work_us"); err != nil {
+		return err
+	}
 	for _, g := range t.Gates {
 		if err := g.validate(); err != nil {
 			return err

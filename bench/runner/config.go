@@ -97,7 +97,11 @@ func (c *Config) dataDir() string {
 // run to go on with, and sees that it can be written.
 func (c *Config) checkDataDir() error {
 	dir := c.dataDir()
-	if !c.Resume || c.DataDir != "" {
+	if c.Resume && c.DataDir == "" {
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("there is no run to resume: %w", err)
+		}
+	} else {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("data directory %s: %w", dir, err)
 		}

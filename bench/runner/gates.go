@@ -75,7 +75,8 @@ func leaderGate(before, after leadership) record.Gate {
 		fmt.Sprintf("%s led in term %d at the start, %s in term %d at the end", before, before.term, after, after.term))
 }
 
-// acknowledgedGate: is every acknowledged write there?
+// acknowledgedGate: is every acknowledged write there? It counts: a lost write
+// goes unseen if one whose outcome the client never learned was applied instead.
 func acknowledgedGate(acknowledged, applied uint64) record.Gate {
 	missing := max(0, float64(acknowledged)-float64(applied))
 	return atMost("acknowledged", "lost", missing, 0,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,6 +64,9 @@ func openFolder(cfg Config, cells []parts) (*record.Folder, error) {
 				"%s holds a run of another experiment, or of this one with other settings; resume with the same file and flags, or choose another --out",
 				cfg.Out), folder.Close())
 		}
+		if err := removeLeftovers(cfg.Out); err != nil {
+			return nil, errors.Join(err, folder.Close())
+		}
 		return folder, nil
 	}
 	m := record.Manifest{
@@ -77,6 +81,25 @@ func openFolder(cfg Config, cells []parts) (*record.Folder, error) {
 	}
 	m.Order = order(plain, cfg.Experiment.Trials, cfg.Experiment.Seed)
 	return record.Create(cfg.Out, m, cfg.Source)
+}
+
+// removeLeftovers removes the members' data that a run which was killed has left
+// in its folder. It is called under the folder's lock, so nobody uses them; a
+// data directory elsewhere may be shared with other runs and is left alone.
+func removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), dataPrefix) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove what a killed run left: %w", err)
+		}
+	}
+	return nil
 }
 
 // run is one call of Run.

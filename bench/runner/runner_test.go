@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -165,11 +166,18 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	killed := filepath.Join(cfg.Out, "data-c01-t01-1") // as a run that was killed leaves it
+	if err := os.MkdirAll(filepath.Join(killed, "node1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	second := &counting{}
 	cfg.Progress, cfg.Resume = second, true
 	outcome, err = run(t, t.Context(), cfg)
 	if err != nil || outcome.Interrupted {
 		t.Fatalf("resumed run: %v, %+v", err, outcome)
+	}
+	if _, err := os.Stat(killed); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data of a killed run is still there: %v", err)
 	}
 	if n := second.begun.Load(); n != 4 {
 		t.Errorf("the resumed run took %d trials, want the 4 that were missing", n)
@@ -192,6 +200,49 @@ func TestInterruptAndResume(t *testing.T) {
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "--resume") {
 		t.Errorf("ran into a folder that holds a run: %v", err)
 	}
+}
+
+// TestLargeValues: the keys are written before the load in entries that a store
+// with little room takes.
+func TestLargeValues(t *testing.T) {
+	cfg := configure(t, strings.Replace(head, "value_size = 64", "value_size = 262144", 1)+`
+read_ratio = 0.99
+[matrix]
+backend = ["small-entries"]
+`, smallEntries(t))
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil || len(outcome.Failures) != 0 {
+		t.Fatalf("%v; failures: %q", err, outcome.Failures)
+	}
+}
+
+// smallEntries is a third party's backend that takes 2 MiB as one entry.
+func smallEntries(t *testing.T) runner.Catalogs {
+	t.Helper()
+	catalogs := runner.Builtin()
+	err := catalogs.Backends.Register("small-entries", backends.Backend{
+		Summary: "entries of 2 MiB at most",
+		Info: func(o core.Options) (core.StoreInfo, error) {
+			return core.StoreInfo{Name: "small-entries", Durability: core.DurableNothing}, o.Read("small-entries").Err()
+		},
+		Open: func(string, core.Options) (core.LogStore, error) { return boundedEntries{inmem.New()}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return catalogs
+}
+
+type boundedEntries struct{ core.LogStore }
+
+// StoreLogs implements raft.LogStore.
+func (s boundedEntries) StoreLogs(entries []*raft.Log) error {
+	for _, e := range entries {
+		if len(e.Data) > 2<<20 {
+			return fmt.Errorf("an entry of %d bytes: %w", len(e.Data), core.ErrFull)
+		}
+	}
+	return s.LogStore.StoreLogs(entries)
 }
 
 // TestFullMap: the cell fails with its reason, the others are measured.

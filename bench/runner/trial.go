@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"time"
@@ -22,6 +23,9 @@ import (
 // election, so only a machine in trouble needs longer.
 const startTimeout = 30 * time.Second
 
+// dataPrefix begins the names of the members' folders in the data directory.
+const dataPrefix = "data-"
+
 // trial is one repetition of one cell: a new group in a new folder.
 type trial struct {
 	id      record.TrialID
@@ -35,7 +39,7 @@ type trial struct {
 // measured until then.
 func (t *trial) run(ctx context.Context) (result record.Trial, err error) {
 	result = record.Trial{TrialID: t.id, Started: time.Now().UTC()}
-	dir, err := os.MkdirTemp(t.dataDir, fmt.Sprintf("data-%s-t%02d-*", t.id.Cell, t.id.Trial))
+	dir, err := os.MkdirTemp(t.dataDir, fmt.Sprintf(dataPrefix+"%s-t%02d-*", t.id.Cell, t.id.Trial))
 	if err != nil {
 		return result, fmt.Errorf("data folder: %w", err)
 	}
@@ -50,7 +54,8 @@ func (t *trial) run(ctx context.Context) (result record.Trial, err error) {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, group.Close()) }()
-	return result, t.measure(ctx, group, &result)
+	err = t.measure(ctx, group, &result) // a statement of its own: in a return, result might be read first
+	return result, err
 }
 
 func (t *trial) start(ctx context.Context, dir string) (*cluster.InProcess, error) {
@@ -89,10 +94,14 @@ func (t *trial) measure(ctx context.Context, group *cluster.InProcess, result *r
 			return failure(ctx, fmt.Errorf("write the keys before the load: %w", err))
 		}
 	}
+	prepared, err := workload.Prepare(t.spec())
+	if err != nil {
+		return err
+	}
 	runtime.GC() // every trial begins with a clean heap, whatever ran before it
 
 	before := t.observe(group)
-	measured, err := workload.Run(ctx, t.spec(), &target{leader: leader, stale: load.ReadLevel == experiment.ReadStale})
+	measured, err := prepared.Run(ctx, &target{leader: leader, stale: load.ReadLevel == experiment.ReadStale})
 	after := t.observe(group)
 	if measured != nil {
 		difference(result, before, after)
@@ -127,7 +136,7 @@ func (t *trial) spec() workload.Spec {
 		Keys:            l.Keys,
 		KeyDistribution: l.KeyDistribution,
 		ReadRatio:       l.ReadRatio,
-		Seed:            t.seed + uint64(t.id.Trial),
+		Seed:            rand.NewPCG(t.seed, uint64(t.id.Trial)).Uint64(),
 	}
 }
 
@@ -163,9 +172,11 @@ func watch(group *cluster.InProcess, cancel context.CancelCauseFunc) func() {
 	}
 }
 
-// preload writes every key once, in batches, so that reads find them.
+// preload writes every key once, in batches that stay far below what a store or
+// a transport takes as one entry, so that reads find them.
 func preload(ctx context.Context, leader *cluster.Node, load experiment.Load) error {
-	const batchKeys = 128
+	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
+	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.ValueSize)))
 	value := make([]byte, load.ValueSize)
 	var batch []kv.Op
 	for i := range load.Keys {

@@ -35,12 +35,15 @@ func TestScripts(t *testing.T) {
 			"tamper": tamper,
 			"trials": countTrials,
 		},
-		Setup: func(e *testscript.Env) error {
-			root, err := filepath.Abs("../..")
-			e.Setenv("ROOT", root)
-			return err
-		},
+		Setup: setRoot,
 	})
+}
+
+// setRoot tells scripts where the repository is.
+func setRoot(e *testscript.Env) error {
+	root, err := filepath.Abs("../..")
+	e.Setenv("ROOT", root)
+	return err
 }
 
 // exitCode runs a program of ours in this process and wants an exit code:
@@ -49,7 +52,6 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: exit CODE ARGS…")
 	}
-	ts.Check(ts.Chdir("."))
 	err := ts.Exec("raftlab", args[1:]...)
 	code := "0"
 	if err != nil {

@@ -23,7 +23,7 @@ func (l *language) answer(m *model) answer {
 	var a answer
 	for _, g := range m.groups {
 		if s := l.sentence(m, g); s != "" {
-			a.Others = append(a.Others, s)
+			a.Others = append(a.Others, strings.ReplaceAll(s, latencySlot, l.latencyWord(m)))
 		}
 	}
 	if n := len(a.Others); n > 0 {
@@ -31,6 +31,16 @@ func (l *language) answer(m *model) answer {
 	}
 	a.Cautions = l.cautions(m)
 	return a
+}
+
+// latencySlot stands in the phrases for what the latency of a run is of.
+const latencySlot = "{latency}"
+
+func (l *language) latencyWord(m *model) string {
+	if m.reads {
+		return l.LatencyOfOperations
+	}
+	return l.LatencyOfWrites
 }
 
 // sentence says what one combination shows; empty where nothing was measured.
@@ -226,10 +236,11 @@ func (l *language) cautions(m *model) []string {
 	for _, c := range m.cells {
 		run += len(c.run)
 		planned += c.planned
-		invalidTrials += len(c.run) - c.valid
 		most = max(most, len(c.run))
 		if c.invalid() {
 			invalid++
+		} else {
+			invalidTrials += len(c.run) - c.valid
 		}
 	}
 	if run == 0 {
@@ -241,7 +252,7 @@ func (l *language) cautions(m *model) []string {
 	if invalid > 0 {
 		out = append(out, fill(l.CautionInvalid, invalid, l.count(len(m.cells), l.CellsOf)))
 	}
-	if invalidTrials > 0 && invalid == 0 {
+	if invalidTrials > 0 {
 		out = append(out, fill(l.CautionInvalidTrials, invalidTrials, l.count(run, l.TrialsOf)))
 	}
 	if most == 1 {

@@ -50,9 +50,10 @@ type Comparison struct {
 
 // CellComparison compares one cell of each run.
 type CellComparison struct {
-	Label      string // of the cell in A
-	A, B       string // ids of the cells
-	Margin     float64
+	Label      string   // of the cell in A
+	A, B       string   // ids of the cells
+	Margin     float64  // for p50 and throughput
+	TailMargin float64  // for p99
 	P50        Quantity // nanoseconds
 	P99        Quantity // nanoseconds
 	Throughput Quantity // operations per second
@@ -104,7 +105,11 @@ func compareModels(l *language, a, b *model, margins margins) (Comparison, match
 	c.Family = stats.Adjust(family)
 	for i := range c.Cells {
 		for _, q := range c.Cells[i].quantities() {
-			q.Direction = direction(q.Comparison, c.Cells[i].Margin)
+			margin := c.Cells[i].Margin
+			if q == &c.Cells[i].P99 {
+				margin = c.Cells[i].TailMargin
+			}
+			q.Direction = direction(q.Comparison, margin)
 			if q.Direction == Lower || q.Direction == Higher {
 				c.Found++
 			}
@@ -122,7 +127,8 @@ func (l *language) comparePair(a *model, p pair, margins margins) CellComparison
 	if len(fs) == 0 {
 		fs = withParts(nil)
 	}
-	c := CellComparison{Label: l.label(fs, p.a.info), A: p.a.info.ID, B: p.b.info.ID, Margin: margins.of(p)}
+	c := CellComparison{Label: l.label(fs, p.a.info), A: p.a.info.ID, B: p.b.info.ID}
+	c.Margin, c.TailMargin = margins.of(p)
 	for _, u := range inequalities(p.a.info, p.b.info) {
 		c.Unequal = append(c.Unequal, fmt.Sprintf("%s: %s → %s", l.Respects[u.what], l.term(u.base), l.term(u.this)))
 	}
@@ -160,34 +166,68 @@ func direction(c stats.Comparison, margin float64) Direction {
 // margins are what two runs may differ by because of the machine.
 type margins struct {
 	given  float64 // by the user; 0: estimated
-	disk   float64 // for cells of which one flushes to the disk
-	others float64
+	disk   drift   // for cells of which one flushes to the disk
+	others drift
 }
 
-// estimateMargins takes the drift of the disk from the probes that precede every
-// trial: between the two runs, and between the first and the second half of each.
-// For cells that do not flush there is no such probe, and DefaultMargin stands.
+// drift is by which share the machine changed, in the middle of a distribution
+// and in its tail.
+type drift struct{ middle, tail float64 }
+
+func (d drift) atLeast(o drift) drift { return drift{max(d.middle, o.middle), max(d.tail, o.tail)} }
+
+// estimateMargins takes the drift of the machine from the probes that precede
+// every trial, between the two runs and between the first and the second half of
+// each: that of a fixed piece of work for all cells, and that of fdatasync for
+// those that flush. What a neighbour on the machine costs shows in tails first,
+// so p99 is held against the drift of the probes' own p90.
 func estimateMargins(a, b *model, given float64) margins {
 	if given > 0 {
-		return margins{given, given, given}
+		d := drift{given, given}
+		return margins{given, d, d}
 	}
-	pa, pb := probesInTime(a), probesInTime(b)
-	drift := max(apart(pa, pb), apart(halves(pa)), apart(halves(pb)))
-	return margins{disk: max(DefaultMargin, drift), others: DefaultMargin}
+	work := driftOf(a, b, func(p record.Probe) record.Quantiles { return p.WorkUS })
+	disk := driftOf(a, b, func(p record.Probe) record.Quantiles { return p.FdatasyncUS })
+	others := work.atLeast(drift{DefaultMargin, DefaultMargin})
+	return margins{disk: disk.atLeast(others), others: others}
 }
 
-func (m margins) of(p pair) float64 {
-	if p.a.info.Durability == "disk" || p.b.info.Durability == "disk" {
-		return m.disk
+func driftOf(a, b *model, of func(record.Probe) record.Quantiles) drift {
+	largest := func(quantile func(record.Quantiles) float64) float64 {
+		pa := inTime(a, func(r stats.Row) float64 { return quantile(of(r.Probe)) })
+		pb := inTime(b, func(r stats.Row) float64 { return quantile(of(r.Probe)) })
+		return max(apart(pa, pb), apart(halves(pa)), apart(halves(pb)))
 	}
-	return m.others
+	return drift{
+		middle: largest(func(q record.Quantiles) float64 { return q.P50 }),
+		tail:   largest(func(q record.Quantiles) float64 { return q.P90 }),
+	}
+}
+
+func (m margins) of(p pair) (middle, tail float64) {
+	d := m.others
+	if p.a.info.Durability == "disk" || p.b.info.Durability == "disk" {
+		d = m.disk
+	}
+	return d.middle, d.tail
 }
 
 // probesInTime returns the disk probes of all trials, in the order of time.
 func probesInTime(m *model) []float64 {
+	return inTime(m, func(r stats.Row) float64 { return r.ProbeUS })
+}
+
+// inTime returns a figure of all trials that have it, in the order of time.
+func inTime(m *model, of func(stats.Row) float64) []float64 {
 	rows := slices.Clone(m.rows)
 	slices.SortStableFunc(rows, func(x, y stats.Row) int { return x.Started.Compare(y.Started) })
-	return slices.DeleteFunc(probes(rows), func(us float64) bool { return us <= 0 })
+	var figures []float64
+	for _, r := range rows {
+		if v := of(r); v > 0 {
+			figures = append(figures, v)
+		}
+	}
+	return figures
 }
 
 func halves(x []float64) (first, second []float64) { return x[:len(x)/2], x[len(x)/2:] }

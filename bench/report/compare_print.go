@@ -117,6 +117,7 @@ func (l *language) calibrations(a, b *model) []calibration {
 		both("fsync, 4 KiB", func(c record.Calibration) record.Quantiles { return c.FsyncUS }),
 		both("fdatasync, 4 KiB", func(c record.Calibration) record.Quantiles { return c.FdatasyncUS }),
 		{l.CompareProbes, stats.Median(probesInTime(a)), stats.Median(probesInTime(b))},
+		{l.CompareWork, stats.Median(inTime(a, workOf)), stats.Median(inTime(b, workOf))},
 		both(l.Loopback, func(c record.Calibration) record.Quantiles { return c.LoopbackUS }),
 		both(l.Timer, func(c record.Calibration) record.Quantiles { return c.TimerUS }),
 	}
@@ -155,6 +156,13 @@ func (p *printer) cells(l *language, c Comparison, matched matchResult) {
 		}
 	}
 	widths := t.widths()
+	if len(c.Cells) > 0 {
+		var b strings.Builder
+		for j, x := range t.Columns {
+			b.WriteString("  " + pad(x.Head, widths[j], x.Number))
+		}
+		p.line(b.String())
+	}
 	for i := range c.Cells {
 		label := c.Cells[i].Label
 		for _, u := range c.Cells[i].Unequal {
@@ -219,15 +227,16 @@ func (p *printer) conclusion(l *language, c Comparison, m margins) {
 	switch {
 	case m.given > 0:
 		p.wrap("", "", fill(l.CompareMarginGiven, percent(m.given)))
-	case m.disk > m.others:
-		p.wrap("", "", fill(l.CompareMarginDrift, percent(m.others), percent(m.disk)))
 	default:
-		p.wrap("", "", fill(l.CompareMargin, percent(m.others)))
+		p.wrap("", "", fill(l.CompareMargin, percent(m.others.middle), percent(m.others.tail),
+			percent(m.disk.middle), percent(m.disk.tail)))
 	}
 	for _, w := range c.Family {
 		p.wrap("! ", "  ", l.warning(w))
 	}
 }
+
+func workOf(r stats.Row) float64 { return r.Probe.WorkUS.P50 }
 
 func significantPercent(v float64) int { return min(1, significant(100*v)) }
 

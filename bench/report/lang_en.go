@@ -37,6 +37,7 @@ func englishPhrases() phrases {
 		ValuesOf: "%s values", WithValuesOf: "with %s values", ReadsOf: "%s reads", ReadsAt: "%s reads", With: "with %s",
 		ClosedLoopShort: "closed loop", ClosedLoopAt: "in a closed loop",
 
+		LatencyOfWrites: "commit latency", LatencyOfOperations: "latency",
 		AnswerSingle:     "%s: p50 %s at %s.",
 		AnswerPair:       "%s: p50 %s, %s (%s).",
 		AnswerPairSame:   "%s: p50 %s; no difference found from %s (%s).",
@@ -60,8 +61,8 @@ func englishPhrases() phrases {
 		CautionNothing:       "No trial was run yet: there is nothing to report.",
 		CautionOneTrial:      "One trial: no interval, nothing is compared.",
 		CautionIncomplete:    "The run is incomplete: %d of %d trials.",
-		CautionInvalid:       "%d of %s are invalid and compared with nothing; see the validity gates.",
-		CautionInvalidTrials: "%d of %s are invalid and left out; see the validity gates.",
+		CautionInvalid:       "Invalid and compared with nothing: %d of %s; see the validity gates.",
+		CautionInvalidTrials: "Invalid and left out: %d of %s; see the validity gates.",
 		CautionMixed:         "Here p50 is of reads and writes together; a table below has them apart.",
 		CautionMemory:        "The data directory is in memory: a flush costs nothing there.",
 		UnequalNote:          "%[1]s Unequal %[2]s: %[4]s for %[3]s, %[6]s for %[5]s.",
@@ -131,7 +132,7 @@ func englishPhrases() phrases {
 
 		CompareSameMachine: "The machine, the versions and the way of measuring are the same.",
 		CompareMachines:    "The runs differ in (A → B):",
-		CompareCosts:       "cost of the machine, median", CompareProbes: "fdatasync before the trials",
+		CompareCosts:       "cost of the machine, median", CompareProbes: "fdatasync before the trials", CompareWork: "fixed work before the trials",
 		CompareDisk:   "The disk was not equally fast in the two runs: differences of latency on stores that flush may be the machine’s.",
 		CompareDiffer: "The runs differ as a whole in %s: %s in A, %s in B. That is what is compared.",
 		CompareOnlyA:  "only in A: %s", CompareOnlyB: "only in B: %s",
@@ -140,8 +141,7 @@ func englishPhrases() phrases {
 			Untested: "not compared", NoDifference: "~", WithinMargin: "within margin", Lower: "lower", Higher: "higher",
 		},
 		CompareConclusion:  "%s, %d differences found. Of the significant ones at most %s %% are expected to be due to chance (Mann–Whitney, Benjamini–Hochberg over all).",
-		CompareMargin:      "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1.",
+		CompareMargin:      "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies beyond a margin: %s from 1 (for p99, %s), and where a store flushes %s (for p99, %s). So much the probes before the trials drifted between or within the runs: a fixed piece of work and fdatasync, their p50 or, for p99, their p90; 5 %% at least.",
 		CompareMarginGiven: "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1, as given.",
-		CompareMarginDrift: "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1, or %s where a store flushes: by so much fdatasync drifted between or within the runs.",
 	}
 }

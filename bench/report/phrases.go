@@ -20,7 +20,8 @@ type phrases struct {
 	ValuesOf, WithValuesOf, ReadsOf, ReadsAt, With                     string
 	ClosedLoopShort, ClosedLoopAt                                      string
 
-	// The answer.
+	// The answer. "{latency}" stands for one of the first two.
+	LatencyOfWrites, LatencyOfOperations      string
 	AnswerSingle                              string // subject, p50, throughput
 	AnswerPair                                string // subject, p50, times, p50 of the base
 	AnswerPairSame, AnswerPairNot             string // subject, p50, base, p50 of the base
@@ -84,12 +85,12 @@ type phrases struct {
 	AxisPercentile, AxisLatency, AxisThroughput, AxisP50 string
 
 	// The comparison of two runs.
-	CompareSameMachine, CompareMachines, CompareCosts, CompareProbes string
-	CompareDisk                                                      string
-	CompareDiffer                                                    string // key, value in A, value in B
-	CompareOnlyA, CompareOnlyB                                       string
-	CompareQuantities                                                [3]string
-	Directions                                                       map[Direction]string
-	CompareConclusion                                                string // comparisons, found, percent
-	CompareMargin, CompareMarginGiven, CompareMarginDrift            string
+	CompareSameMachine, CompareMachines, CompareCosts, CompareProbes, CompareWork string
+	CompareDisk                                                                   string
+	CompareDiffer                                                                 string // key, value in A, value in B
+	CompareOnlyA, CompareOnlyB                                                    string
+	CompareQuantities                                                             [3]string
+	Directions                                                                    map[Direction]string
+	CompareConclusion                                                             string // comparisons, found, percent
+	CompareMargin, CompareMarginGiven                                             string
 }

@@ -63,13 +63,13 @@ const (
 
 // layout says what the table of cells shows, so that it can be made to fit.
 type layout struct {
-	id, durability, p99, pValue, trials bool
-	p50Spread, p99Spread, rateSpread    spread
-	ratioSpread                         spread
+	id, durability, p99, rate, pValue, trials bool
+	p50Spread, p99Spread, rateSpread          spread
+	ratioSpread                               spread
 }
 
 func fullLayout() layout {
-	return layout{id: true, durability: true, p99: true, pValue: true, trials: true}
+	return layout{id: true, durability: true, p99: true, rate: true, pValue: true, trials: true}
 }
 
 // cellsTable is the main table: the figures of every cell and how it compares.
@@ -86,7 +86,7 @@ func (l *language) cellsTable(m *model, lay layout) table {
 	add(lay.durability, column{Head: l.Durability})
 	add(true, column{"p50", p50Unit.name(l), true})
 	add(lay.p99, column{"p99", p99Unit.name(l), true})
-	add(true, column{l.Throughput, l.OpsPerSecond, true})
+	add(lay.rate, column{l.Throughput, l.OpsPerSecond, true})
 	compared := len(m.factors) > 0
 	add(compared, column{Head: l.ratioHead(m), Number: true})
 	lay.pValue = lay.pValue && m.comparisons() > 0
@@ -103,7 +103,7 @@ func (l *language) cellsTable(m *model, lay layout) table {
 			add(lay.durability, entry{Text: l.DurabilityWord[c.info.Durability]})
 			add(true, l.latencyEntry(c, c.p50, p50Unit, lay.p50Spread, 500, samplesOf(c)))
 			add(lay.p99, l.latencyEntry(c, c.p99, p99Unit, lay.p99Spread, 990, samplesOf(c)))
-			add(true, l.summaryEntry(c, c.throughput, 1, lay.rateSpread, ""))
+			add(lay.rate, l.summaryEntry(c, c.throughput, 1, lay.rateSpread, ""))
 			add(compared, l.ratioEntry(c, lay.ratioSpread))
 			add(compared && lay.pValue, l.pEntry(c))
 			add(lay.trials, entry{Text: strconv.Itoa(c.valid) + "/" + strconv.Itoa(len(c.run))})

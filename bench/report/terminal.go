@@ -23,7 +23,10 @@ func Terminal(w io.Writer, f *record.Folder, lang Lang, width int) error {
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	l := newLanguage(lang)
+	return newLanguage(lang).terminal(w, m, width)
+}
+
+func (l *language) terminal(w io.Writer, m *model, width int) error {
 	p := l.page(m)
 	out := &printer{l: l, w: bufio.NewWriter(w), width: max(width, narrowest)}
 	out.wrap("", "", p.Title)
@@ -59,7 +62,7 @@ func Terminal(w io.Writer, f *record.Folder, lang Lang, width int) error {
 // layouts are the forms that the table of cells may take, the fullest first.
 // Each step gives up a little more.
 func layouts() []layout {
-	lay := layout{durability: true, p99: true, pValue: true, trials: true}
+	lay := layout{durability: true, p99: true, rate: true, pValue: true, trials: true}
 	all := []layout{lay}
 	for _, giveUp := range []func(){
 		func() { lay.pValue = false },
@@ -71,6 +74,7 @@ func layouts() []layout {
 		func() { lay.trials = false },
 		func() { lay.p99 = false },
 		func() { lay.p50Spread = none },
+		func() { lay.rate = false },
 	} {
 		giveUp()
 		all = append(all, lay)
@@ -79,12 +83,11 @@ func layouts() []layout {
 }
 
 // fitting returns the fullest table of cells that fits the width, or else the
-// leanest. A column that holds no news (every trial valid, one durability) goes
-// before any figure does.
+// leanest. Where not all trials are valid, the column that says so goes last.
 func (l *language) fitting(m *model, width int) table {
 	var t table
 	for _, lay := range layouts() {
-		lay.trials = lay.trials || !allValid(m)
+		lay.trials = lay.trials || (lay.rate && !allValid(m))
 		t = l.cellsTable(m, lay)
 		if t.width() <= width {
 			return t

@@ -62,14 +62,23 @@ func Verify(f *record.Folder) ([]Difference, error) {
 			diffs = append(diffs, Difference{File: x.name, Printed: "no such file", Computed: "a file"})
 		case err != nil:
 			return nil, fmt.Errorf("verify: %w", err)
-		case bytes.Equal(printed, x.data):
-		case x.name == csvFile:
-			diffs = append(diffs, csvDifferences(printed, x.data)...)
 		default:
-			diffs = append(diffs, lineDifference(x.name, printed, x.data))
+			diffs = append(diffs, differences(x.name, printed, x.data)...)
 		}
 	}
 	return diffs, nil
+}
+
+// differences compares one file with what it should be.
+func differences(name string, printed, computed []byte) []Difference {
+	switch {
+	case bytes.Equal(printed, computed):
+		return nil
+	case name == csvFile:
+		return csvDifferences(printed, computed)
+	default:
+		return []Difference{lineDifference(name, printed, computed)}
+	}
 }
 
 // csvDifferences compares field by field, and by lines where the fields cannot

@@ -50,7 +50,8 @@ type Row struct {
 	// members, clients and runtime alike; 0: not measured.
 	CPUCores float64
 
-	ProbeUS   float64 // median fdatasync just before the trial, µs; 0: not probed
+	ProbeUS   float64      // median fdatasync just before the trial, µs; 0: not probed
+	Probe     record.Probe // all of the probe
 	Intervals []int64
 	Gates     []record.Gate
 
@@ -93,7 +94,7 @@ func NewRow(cell *record.CellInfo, t *record.Trial) (Row, error) {
 		Writes: Kind{t.Writes.Completed, t.Writes.Failed, LatencyOf(writes)},
 		Reads:  Kind{t.Reads.Completed, t.Reads.Failed, LatencyOf(reads)},
 		All:    LatencyOf(all), Scheduled: t.Scheduled, Lag: LatencyOf(lag),
-		ProbeUS: t.Probe.FdatasyncUS.P50, Intervals: t.Intervals, Gates: t.Gates,
+		ProbeUS: t.Probe.FdatasyncUS.P50, Probe: t.Probe, Intervals: t.Intervals, Gates: t.Gates,
 		Valid: reason == "", Reason: reason,
 	}
 	if t.WindowNS > 0 {
@@ -118,27 +119,16 @@ func LatencyOf(h *hdrhistogram.Histogram) Latency {
 	if h.TotalCount() == 0 {
 		return Latency{}
 	}
+	at := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9, 100}) // in one walk
 	return Latency{
 		Samples: h.TotalCount(),
-		Mean:    mean(h),
-		P50:     h.ValueAtPercentile(50),
-		P90:     h.ValueAtPercentile(90),
-		P99:     h.ValueAtPercentile(99),
-		P999:    h.ValueAtPercentile(99.9),
-		Max:     h.Max(),
+		Mean:    h.Mean(),
+		P50:     at[0],
+		P90:     at[1],
+		P99:     at[2],
+		P999:    at[3],
+		Max:     at[4],
 	}
-}
-
-// mean is written out here, instead of taken from the library, so that no
-// compiler may fuse the multiplication with the addition: the last digit would
-// depend on the machine.
-func mean(h *hdrhistogram.Histogram) float64 {
-	sum := 0.0
-	for _, bar := range h.Distribution() {
-		middle := float64(bar.From) + float64(bar.To-bar.From)/2
-		sum += float64(float64(bar.Count) * middle)
-	}
-	return sum / float64(h.TotalCount())
 }
 
 // Pool merges the latencies of several trials into one distribution, to draw

@@ -1,0 +1,194 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/stats"
+)
+
+// stores is a small run: two stores at two loads.
+func stores(change func(*synth)) synth {
+	s := synth{
+		name: "stores", trials: 5, load: closedLoop(), seed: 11,
+		matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb"), factorOf(keyClients, "1", "16")},
+	}
+	if change != nil {
+		change(&s)
+	}
+	return s
+}
+
+func compared(t *testing.T, a, b synth, opts CompareOptions) (Comparison, string) {
+	t.Helper()
+	var out bytes.Buffer
+	c, err := Compare(&out, a.folder(t), b.folder(t), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if len([]rune(line)) > 81 && !strings.Contains(line, "/") { // paths may be longer
+			t.Errorf("line wider than 80: %q", line)
+		}
+	}
+	return c, out.String()
+}
+
+func directions(c Comparison) []Direction {
+	var out []Direction
+	for i := range c.Cells {
+		for _, q := range c.Cells[i].quantities() {
+			if !slices.Contains(out, q.Direction) {
+				out = append(out, q.Direction)
+			}
+		}
+	}
+	return out
+}
+
+// TestCompareSame: two runs of the same thing show no difference, though the
+// tests find some.
+func TestCompareSame(t *testing.T) {
+	again := stores(func(s *synth) { s.seed = 12 })
+	c, text := compared(t, stores(nil), again, CompareOptions{})
+	if c.Found != 0 || len(c.Cells) != 4 || c.Tested != 12 || c.Differ != "" {
+		t.Errorf("found %d of %d in %d cells: %s", c.Found, c.Tested, len(c.Cells), text)
+	}
+	// 4.5 % slower, and a test that is sure of it: within the margin.
+	one := []experiment.Factor{factorOf(keyBackend, "bolt")}
+	slower := stores(func(s *synth) { s.slower, s.trials, s.matrix = 1.045, 12, one })
+	many := stores(func(s *synth) { s.trials, s.matrix = 12, one })
+	c, text = compared(t, many, slower, CompareOptions{})
+	if c.Found != 0 || !slices.Contains(directions(c), WithinMargin) {
+		t.Errorf("a little slower: %v\n%s", directions(c), text)
+	}
+	// The same with a margin of almost nothing.
+	if c, text = compared(t, many, slower, CompareOptions{Margin: 0.0001}); c.Found == 0 {
+		t.Errorf("a margin of 0.01 %%: %v\n%s", directions(c), text)
+	}
+}
+
+func TestCompareSlower(t *testing.T) {
+	c, text := compared(t, stores(nil), stores(func(s *synth) { s.slower = 1.4 }), CompareOptions{})
+	for i := range c.Cells {
+		if x := c.Cells[i]; x.P50.Direction != Higher || x.Throughput.Direction != Lower {
+			t.Errorf("%s: p50 %s, throughput %s\n%s", x.Label, x.P50.Direction, x.Throughput.Direction, text)
+		}
+	}
+	if c.Found < 8 {
+		t.Errorf("found %d", c.Found)
+	}
+}
+
+// TestCompareDrift: where the disk of B was twice as slow, twice the latency of a
+// store that flushes is no difference of the store.
+func TestCompareDrift(t *testing.T) {
+	with := func(backend string) func(float64, float64) synth {
+		return func(slower, disk float64) synth {
+			return stores(func(s *synth) {
+				s.slower, s.slowDisk = slower, disk
+				s.matrix = []experiment.Factor{factorOf(keyBackend, backend), factorOf(keyClients, "1", "16")}
+			})
+		}
+	}
+	bolt, inmem := with("bolt"), with("inmem")
+	c, text := compared(t, bolt(1, 1), bolt(1.9, 2), CompareOptions{})
+	if c.Found != 0 || c.Cells[0].P50.Direction != WithinMargin || c.Cells[0].Margin < 0.9 {
+		t.Errorf("bolt: found %d, margin %g\n%s", c.Found, c.Cells[0].Margin, text)
+	}
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), newLanguage(English).CompareDisk) {
+		t.Errorf("no word about the disk:\n%s", text)
+	}
+	if c, text := compared(t, inmem(1, 1), inmem(1.9, 2), CompareOptions{}); c.Cells[0].P50.Direction != Higher {
+		t.Errorf("inmem: %s\n%s", c.Cells[0].P50.Direction, text)
+	}
+}
+
+func TestCompareOneSettingApart(t *testing.T) {
+	with := func(backend string, clients ...string) synth {
+		return stores(func(s *synth) {
+			s.matrix = []experiment.Factor{factorOf(keyBackend, backend), factorOf(keyClients, clients...)}
+		})
+	}
+	c, text := compared(t, with("bolt", "1", "16"), with("inmem", "1", "16"), CompareOptions{})
+	if c.Differ != keyBackend || len(c.Cells) != 2 || c.Cells[0].P50.Direction != Lower || len(c.Cells[0].Unequal) != 1 {
+		t.Errorf("%+v\n%s", c, text)
+	}
+	if !strings.Contains(text, markUnequal) {
+		t.Errorf("unequal durability goes without a mark:\n%s", text)
+	}
+	// Single cells that differ in one setting are compared, in two not.
+	one := func(change func(*experiment.Load)) synth {
+		s := scenarios()["one"]
+		s.trials = 5
+		change(&s.load)
+		return s
+	}
+	a := one(func(*experiment.Load) {})
+	c, _ = compared(t, a, one(func(l *experiment.Load) { l.Clients = 64 }), CompareOptions{})
+	if c.Differ != keyClients || len(c.Cells) != 1 {
+		t.Errorf("clients apart: %+v", c)
+	}
+	var out bytes.Buffer
+	two := one(func(l *experiment.Load) { l.Clients, l.ValueSize = 64, 1024 })
+	if _, err := Compare(&out, a.folder(t), two.folder(t), CompareOptions{}); !errors.Is(err, errNothingToCompare) {
+		t.Errorf("two settings apart: %v", err)
+	}
+	// Where some cells agree, only those are compared.
+	c, text = compared(t, with("bolt", "1", "16"), with("bolt", "16", "64"), CompareOptions{})
+	if len(c.Cells) != 1 || len(c.OnlyA) != 1 || len(c.OnlyB) != 1 || c.Differ != "" {
+		t.Errorf("overlap: %+v\n%s", c, text)
+	}
+}
+
+func TestCompareTooFewAndInvalid(t *testing.T) {
+	few := stores(func(s *synth) { s.trials = 3 })
+	c, text := compared(t, few, few, CompareOptions{})
+	if c.Tested != 0 || c.Found != 0 || !slices.Equal(directions(c), []Direction{Untested}) {
+		t.Errorf("3 trials: %v\n%s", directions(c), text)
+	}
+	if !slices.ContainsFunc(c.Family, func(w stats.Warning) bool { return w.Code == stats.CannotDiffer }) {
+		t.Errorf("3 trials: no warning: %v", c.Family)
+	}
+	invalid := stores(func(s *synth) {
+		s.fail = func(c experiment.Cell, _ int) string {
+			if c.ID == "c01" {
+				return "too slow"
+			}
+			return ""
+		}
+	})
+	c, _ = compared(t, stores(nil), invalid, CompareOptions{})
+	if c.Cells[0].P50.Direction != Untested || c.Cells[1].P50.Direction == Untested {
+		t.Errorf("invalid cell: %s, valid one: %s", c.Cells[0].P50.Direction, c.Cells[1].P50.Direction)
+	}
+}
+
+func TestCompareGolden(t *testing.T) {
+	a := stores(func(s *synth) {
+		s.matrix = []experiment.Factor{factorOf(keyBackend, "bolt", "mdb"), factorOf(keyClients, "1")}
+	})
+	b := a
+	b.slower, b.slowDisk, b.seed = 1.3, 1.1, 5
+	for _, lang := range []Lang{English, Russian} {
+		var out bytes.Buffer
+		fa, fb := a.folder(t), b.folder(t)
+		if _, err := Compare(&out, fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer(fa.Dir(), "A/stores", fb.Dir(), "B/stores").Replace(out.String())
+		_, text, _ = strings.Cut(text, "\n\n") // the folders differ from run to run
+		golden(t, "compare."+string(lang)+".txt", []byte(text))
+	}
+}
+
+func TestCompareRefusesANegativeMargin(t *testing.T) {
+	f := scenario(t, "one").folder
+	if _, err := Compare(&bytes.Buffer{}, f, f, CompareOptions{Margin: -1}); err == nil {
+		t.Error("accepted")
+	}
+}

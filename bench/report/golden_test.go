@@ -1,0 +1,248 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares got with testdata/name.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, diff)
+	}
+}
+
+func rendered(t testing.TB, f *record.Folder) map[string][]byte {
+	t.Helper()
+	files, err := render(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, x := range files {
+		if _, twice := out[x.name]; twice {
+			t.Errorf("%s is made twice", x.name)
+		}
+		out[x.name] = x.data
+	}
+	return out
+}
+
+func TestGoldenMarkdown(t *testing.T) {
+	golden(t, "invalid.md", scenario(t, "invalid").files["report.md"])
+	golden(t, "mixed.ru.md", scenario(t, "mixed").files["report.ru.md"])
+}
+
+func TestGoldenCSV(t *testing.T) {
+	golden(t, "rate.csv", scenario(t, "rate").files[csvFile])
+}
+
+func TestGoldenTerminal(t *testing.T) {
+	for _, lang := range []Lang{English, Russian} {
+		var out bytes.Buffer
+		for _, name := range slices.Sorted(maps.Keys(scenarios())) {
+			out.WriteString("=== " + name + "\n")
+			if err := newLanguage(lang).terminal(&out, scenario(t, name).model, 80); err != nil {
+				t.Fatal(err)
+			}
+		}
+		golden(t, "terminal."+string(lang)+".txt", out.Bytes())
+	}
+}
+
+// TestTerminalKeepsToItsWidth: no line is wider than asked for, down to what
+// the names of the cells need.
+func TestTerminalKeepsToItsWidth(t *testing.T) {
+	for name := range scenarios() {
+		for _, width := range []int{60, 80, 100, 200} {
+			for _, lang := range []Lang{English, Russian} {
+				var out bytes.Buffer
+				if err := newLanguage(lang).terminal(&out, scenario(t, name).model, width); err != nil {
+					t.Fatal(err)
+				}
+				for line := range strings.Lines(out.String()) {
+					if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+						t.Errorf("%s in %s: %d columns, want at most %d: %q", name, lang, n, width, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestReportIsTheSameAgain makes the report from the folder as the runner holds
+// it, from the folder opened again, and from a copy elsewhere.
+func TestReportIsTheSameAgain(t *testing.T) {
+	f, want := scenario(t, "partial").folder, scenario(t, "partial").files
+	elsewhere := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(elsewhere, os.DirFS(f.Dir())); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{f.Dir(), elsewhere} {
+		again, err := record.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := rendered(t, again)
+		if len(got) != len(want) {
+			t.Errorf("%s: %d files, want %d", dir, len(got), len(want))
+		}
+		for name, data := range want {
+			if !bytes.Equal(got[name], data) {
+				t.Errorf("%s: %s differs: %v", dir, name, differences(name, got[name], data))
+			}
+		}
+	}
+}
+
+func TestWriteMakesAllFiles(t *testing.T) {
+	f := scenarios()["rate"].folder(t)
+	if err := Write(f); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"results.csv", "report.md", "report.html", "report.ru.md", "report.ru.html",
+		"plots/latency.svg", "plots/throughput.svg", "plots/latency.ru.svg", "plots/throughput.ru.svg",
+	} {
+		if data, err := f.ReadFile(name); err != nil || len(data) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+	}
+	for name := range scenario(t, "load").files { // has no Russian title
+		if strings.Contains(name, ".ru.") {
+			t.Errorf("%s without a Russian title", name)
+		}
+	}
+}
+
+// TestHTMLAndSVG checks that tags nest, that nothing comes from outside and
+// that the drawings are fit for any browser.
+func TestHTMLAndSVG(t *testing.T) {
+	outside := regexp.MustCompile(`(?:src|href|url\()\s*=?\s*["'(]?\s*(?:https?:)?//`)
+	for name := range scenarios() {
+		for file, data := range scenario(t, name).files {
+			html := strings.HasSuffix(file, ".html")
+			if !html && !strings.HasSuffix(file, ".svg") {
+				continue
+			}
+			if err := wellFormed(data, html); err != nil {
+				t.Errorf("%s/%s: %v", name, file, err)
+			}
+			if where := outside.FindIndex(data); where != nil {
+				t.Errorf("%s/%s: refers to the outside: %q", name, file, data[where[0]:where[1]])
+			}
+			if bytes.Contains(data, []byte("font-family:Liberation Sans;")) {
+				t.Errorf("%s/%s: a font without a fallback", name, file)
+			}
+			if !html && !bytes.Contains(data, []byte("<title>")) {
+				t.Errorf("%s/%s: no title", name, file)
+			}
+			if strings.Contains(file, ".ru.svg") && !regexp.MustCompile(`>[^<]*[а-я]+[^<]*</text>`).Match(data) {
+				t.Errorf("%s/%s: no Russian label", name, file)
+			}
+		}
+	}
+}
+
+func wellFormed(data []byte, html bool) error {
+	d := xml.NewDecoder(bytes.NewReader(data))
+	if html {
+		d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	}
+	var open []string
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			if len(open) > 0 {
+				return errors.New("left open: " + strings.Join(open, " "))
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch x := token.(type) {
+		case xml.StartElement:
+			open = append(open, x.Name.Local)
+		case xml.EndElement:
+			if len(open) == 0 || open[len(open)-1] != x.Name.Local {
+				return errors.New("</" + x.Name.Local + "> closes nothing")
+			}
+			open = open[:len(open)-1]
+		}
+	}
+}
+
+// TestHostileNames: what an experiment file may say never becomes markup.
+func TestHostileNames(t *testing.T) {
+	s := scenarios()["one"]
+	s.titleRu = `<script>alert("ы")</script> | *a*`
+	s.question = "`x` <img src=x onerror=alert(1)> & [a](b)\n\n# head"
+	files := rendered(t, s.folder(t))
+	for _, name := range []string{"report.html", "report.ru.html"} {
+		if bytes.Contains(files[name], []byte("<script>")) || bytes.Contains(files[name], []byte("<img")) {
+			t.Errorf("%s: markup came through", name)
+		}
+		if err := wellFormed(files[name], true); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if text := string(files["report.md"]); strings.Contains(text, "<img") || strings.Contains(text, "\n# head") || strings.Contains(text, "[a](b)") {
+		t.Errorf("report.md: markup came through")
+	}
+}
+
+// TestPhrasesAreComplete: no language lacks a phrase, and both take the same
+// arguments.
+func TestPhrasesAreComplete(t *testing.T) {
+	optional := []string{"Times"} // English has no word for it
+	verbs := regexp.MustCompile(`%(?:\[(\d)\])?[a-z]`)
+	count := func(s string) int { return len(verbs.FindAllString(strings.ReplaceAll(s, "%%", ""), -1)) }
+	en, ru := reflect.ValueOf(englishPhrases()), reflect.ValueOf(russianPhrases())
+	for i := range en.NumField() {
+		name := en.Type().Field(i).Name
+		if ru.Field(i).IsZero() || (en.Field(i).IsZero() && !slices.Contains(optional, name)) {
+			t.Errorf("%s is missing in a language", name)
+		}
+		if en.Field(i).Kind() == reflect.String && count(en.Field(i).String()) != count(ru.Field(i).String()) {
+			t.Errorf("%s takes other arguments in English than in Russian", name)
+		}
+	}
+	for file, data := range scenario(t, "invalid").files {
+		if bytes.Contains(data, []byte("%!")) {
+			t.Errorf("%s: a phrase was filled in wrongly", file)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package report
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// written returns a fresh folder with its reports written.
+func written(t *testing.T, name string) *record.Folder {
+	t.Helper()
+	f := scenarios()[name].folder(t)
+	if err := Write(f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func verified(t *testing.T, f *record.Folder) []Difference {
+	t.Helper()
+	diffs, err := Verify(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return diffs
+}
+
+func TestVerifyFindsNothingToSay(t *testing.T) {
+	for _, name := range []string{"mixed", "rate", "one", "empty", "quick"} {
+		if diffs := verified(t, written(t, name)); len(diffs) > 0 {
+			t.Errorf("%s: %v", name, diffs)
+		}
+	}
+}
+
+// TestVerifyFindsAnyEdit changes one figure anywhere in a printed file.
+func TestVerifyFindsAnyEdit(t *testing.T) {
+	files := scenario(t, "mixed").files
+	var names []string
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom(names).Draw(t, "file")
+		var digits []int
+		for i, b := range files[name] {
+			if unicode.IsDigit(rune(b)) {
+				digits = append(digits, i)
+			}
+		}
+		where := rapid.SampledFrom(digits).Draw(t, "offset")
+		edited := slices.Clone(files[name])
+		edited[where] = '0' + (edited[where]-'0'+byte(rapid.IntRange(1, 9).Draw(t, "step")))%10
+		diffs := differences(name, edited, files[name])
+		if len(diffs) != 1 {
+			t.Fatalf("%d differences: %v", len(diffs), diffs)
+		}
+		line := 1 + strings.Count(string(files[name][:where]), "\n")
+		if d := diffs[0]; d.File != name || d.Row != line || d.Printed == d.Computed {
+			t.Errorf("edited line %d: %+v", line, d)
+		}
+		if name == csvFile && diffs[0].Column == "" {
+			t.Errorf("no column: %+v", diffs[0])
+		}
+	})
+}
+
+func TestVerifyOnDisk(t *testing.T) {
+	f := written(t, "rate")
+	path := func(name string) string { return filepath.Join(f.Dir(), filepath.FromSlash(name)) }
+	edit := func(name, old, new string) {
+		t.Helper()
+		data, err := os.ReadFile(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), old) {
+			t.Fatalf("%s has no %q", name, old)
+		}
+		if err := os.WriteFile(path(name), []byte(strings.Replace(string(data), old, new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(csvFile, "3405.823", "1405.823")
+	edit("report.ru.md", "1,49", "2,49")
+	edit("plots/latency.svg", "<path", "<!-- hm --><path")
+	if err := os.Remove(path("report.html")); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]Difference{}
+	for _, d := range verified(t, f) {
+		got[d.File] = d
+	}
+	if d := got[csvFile]; d.Row != 2 || d.Column != "p50_us" || d.Printed != "1405.823" || d.Computed != "3405.823" {
+		t.Errorf("csv: %+v", d)
+	}
+	if d := got["report.ru.md"]; !strings.Contains(d.Printed, "2,49") || !strings.Contains(d.Computed, "1,49") {
+		t.Errorf("markdown: %+v", d)
+	}
+	if d := got["report.html"]; d.Row != 0 || !strings.Contains(d.String(), "report.html") {
+		t.Errorf("missing file: %+v", d)
+	}
+	if len(got) != 4 {
+		t.Errorf("%d files differ, want 4: %v", len(got), got)
+	}
+}
+
+func TestCSVDifferences(t *testing.T) {
+	want := []byte("a,b\n1,2\n3,4\n")
+	for _, c := range []struct {
+		printed string
+		want    []Difference
+	}{
+		{"a,b\n1,2\n", []Difference{{csvFile, 3, "", "", "3,4"}}},
+		{"a,b\n1,2\n3,4\n5,6\n", []Difference{{csvFile, 4, "", "5,6", ""}}},
+		{"a,b\n1,7\n8,4\n", []Difference{{csvFile, 2, "b", "7", "2"}, {csvFile, 3, "a", "8", "3"}}},
+		{"a,b,c\n1,2\n3,4\n", []Difference{{csvFile, 1, "", "c", ""}}},
+		{"a,b\r\n1,2\n3,4\n", []Difference{{csvFile, 1, "", "a,b\r\n", "a,b\n"}}},
+		{"a,b\n\"1,2\n3,4\n", []Difference{{csvFile, 2, "", "\"1,2\n", "1,2\n"}}},
+	} {
+		if got := csvDifferences([]byte(c.printed), want); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %v, want %v", c.printed, got, c.want)
+		}
+	}
+}
+
+// TestVerifyFindsContradictions: a trial that cannot have been is told, also
+// where the reports follow from it.
+func TestVerifyFindsContradictions(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*record.Trial)
+		column string
+	}{
+		"verdict":   {func(tr *record.Trial) { tr.Gates[1].Figure = 7 }, "gates.errors"},
+		"at least":  {func(tr *record.Trial) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
+		"window":    {func(tr *record.Trial) { tr.WindowNS /= 2 }, "window_ns"},
+		"samples":   {func(tr *record.Trial) { tr.Writes.Hist = tr.LagHist }, "hist"},
+		"scheduled": {func(tr *record.Trial) { tr.Scheduled = 3 }, "scheduled"},
+	} {
+		s := scenarios()["one"]
+		if name == "scheduled" {
+			s = scenarios()["rate"]
+		}
+		s.change = func(tr *record.Trial) {
+			if tr.Trial == 2 && tr.Cell == "c01" {
+				c.change(tr)
+			}
+		}
+		f := s.folder(t)
+		if err := Write(f); err != nil {
+			t.Fatal(err)
+		}
+		diffs := verified(t, f)
+		if len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != c.column {
+			t.Errorf("%s: %v", name, diffs)
+		}
+	}
+}
+
+func TestVerifyDamagedTrial(t *testing.T) {
+	f := written(t, "one")
+	path := filepath.Join(f.Dir(), "trials", "c01-t01.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), `"hist": "`)
+	text, _, _ := strings.Cut(rest, `"`)
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	spoilt := strings.Replace(string(data), text, base64.StdEncoding.EncodeToString(raw), 1)
+	if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(f); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
+		t.Errorf("a damaged histogram: %v", err)
+	}
+}

@@ -141,6 +141,7 @@ func englishPhrases() phrases {
 			Untested: "not compared", NoDifference: "~", WithinMargin: "within margin", Lower: "lower", Higher: "higher",
 		},
 		CompareConclusion:  "%s, %d differences found. Of the significant ones at most %s %% are expected to be due to chance (Mann–Whitney, Benjamini–Hochberg over all).",
+		CellsWarned:        "Cells with warnings of their own: %d; the report lists them.",
 		CompareMargin:      "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies beyond a margin: %s from 1 (for p99, %s), and where a store flushes %s (for p99, %s). So much the probes before the trials drifted between or within the runs: a fixed piece of work and fdatasync, their p50 or, for p99, their p90; 5 %% at least.",
 		CompareMarginGiven: "Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1, as given.",
 	}

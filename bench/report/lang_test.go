@@ -65,7 +65,7 @@ func TestUnitFor(t *testing.T) {
 }
 
 func TestLabel(t *testing.T) {
-	m := scenario(t, "backends").folder.Manifest()
+	m := scenario(t, "quick").folder.Manifest()
 	for _, c := range []struct {
 		cell string
 		lang Lang

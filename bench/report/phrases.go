@@ -93,4 +93,5 @@ type phrases struct {
 	Directions                                                                    map[Direction]string
 	CompareConclusion                                                             string // comparisons, found, percent
 	CompareMargin, CompareMarginGiven                                             string
+	CellsWarned                                                                   string
 }

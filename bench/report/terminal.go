@@ -48,15 +48,30 @@ func (l *language) terminal(w io.Writer, m *model, width int) error {
 	for _, c := range p.Answer.Cautions {
 		out.wrap("! ", "  ", c)
 	}
-	for _, c := range p.Warnings {
-		for _, text := range c.Texts {
-			out.wrap("  "+c.Cell+": ", "    ", text)
-		}
-	}
+	out.cellWarnings(p)
 	if len(p.Answer.Cautions)+len(p.Warnings) > 0 {
 		out.line("")
 	}
 	return out.w.Flush()
+}
+
+// cellWarnings prints what is warned of single cells, or only how many there are
+// where they would bury the table.
+func (p *printer) cellWarnings(of page) {
+	const most = 4
+	texts := 0
+	for _, c := range of.Warnings {
+		texts += len(c.Texts)
+	}
+	if texts > most {
+		p.wrap("! ", "  ", fill(p.l.CellsWarned, len(of.Warnings)))
+		return
+	}
+	for _, c := range of.Warnings {
+		for _, text := range c.Texts {
+			p.wrap("  "+c.Cell+": ", "    ", text)
+		}
+	}
 }
 
 // layouts are the forms that the table of cells may take, the fullest first.

@@ -13,19 +13,17 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// patience is how long a proposal waits for its result before it looks whether the
-// library has refused it. Shorter: more goroutines where disks are slow.
-const patience = 100 * time.Millisecond
-
 // Propose implements core.Replica.
 //
 // A future of the library cannot be waited for together with a context, and a
 // goroutine for each costs wake-ups that show in the latency. So the result
 // comes another way: the state machine hands it to the caller as it applies the
 // entry (see proposals), and the future is looked at only when this replica has
-// lost leadership, so that the entry may never be applied here, or when the
-// result is long in coming: the library also refuses proposals while it transfers
-// leadership, and goes on with that after the caller of the transfer has left.
+// lost leadership, so that the entry may never be applied here.
+//
+// The library also refuses proposals while it transfers leadership, and goes on
+// with that when a transfer has failed or its caller has left. From the beginning
+// of a transfer on, until one succeeds, every proposal waits for its future.
 func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, error) {
 	const op = "propose"
 	if err := ctx.Err(); err != nil {
@@ -36,7 +34,7 @@ func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, er
 	// Taken before the state is looked at: a loss of leadership that follows is
 	// not missed, whether it comes before the proposal is queued or after.
 	deposed := r.deposed.channel()
-	if len(command) == 0 || !bounded || r.transfers.Load() > 0 || r.raft.State() != raft.Leader {
+	if len(command) == 0 || !bounded || r.transferring.Load() || r.raft.State() != raft.Leader {
 		return r.proposeSlowly(ctx, op, command)
 	}
 	if !r.enter() {
@@ -49,9 +47,6 @@ func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, er
 	case applied := <-result:
 		return applied, nil
 	case <-deposed:
-		defer r.proposals.forget(command)
-		return r.settle(ctx, op, future, result)
-	case <-time.After(patience):
 		defer r.proposals.forget(command)
 		return r.settle(ctx, op, future, result)
 	case <-ctx.Done():
@@ -85,8 +80,9 @@ func (r *replica) proposeSlowly(ctx context.Context, op string, command []byte) 
 }
 
 // settle finds out what became of a proposal that may have been refused or whose
-// leader was deposed: the library answers the future once it has stepped down, unless the entry had been
-// committed by then and is still on its way to the state machine.
+// leader was deposed: the library answers the future once it has stepped down,
+// unless the entry had been committed by then and is still on its way to the
+// state machine.
 func (r *replica) settle(ctx context.Context, op string, future raft.ApplyFuture, result <-chan core.Applied) (core.Applied, error) {
 	type outcome struct {
 		applied core.Applied

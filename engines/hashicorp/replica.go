@@ -36,11 +36,11 @@ type replica struct {
 	barrierMu   sync.Mutex    // one barrier entry at a time
 	rounds      *rounds
 
-	proposals proposals
-	deposed   *event        // leadership was lost
-	transfers atomic.Int64  // leadership transfers under way, during which the library refuses proposals
-	watching  chan struct{} // closed when watchLeadership has ended
-	quit      chan struct{} // ends it
+	proposals    proposals
+	deposed      *event        // leadership was lost
+	transferring atomic.Bool   // a transfer of leadership has begun and none has succeeded since
+	watching     chan struct{} // closed when watchLeadership has ended
+	quit         chan struct{} // ends it
 
 	calls   atomic.Int64  // calls of the library being waited for
 	closing atomic.Bool   // no new ones
@@ -159,24 +159,33 @@ func (r *replica) Remove(ctx context.Context, id string) error {
 
 // TransferLeadership implements core.Replica.
 func (r *replica) TransferLeadership(ctx context.Context, id string) error {
-	r.transfers.Add(1)
-	defer func() {
-		r.transfers.Add(-1)
-		r.deposed.happened() // proposals that the library refused meanwhile look at their futures
-	}()
-	if id == "" {
-		_, err := r.await(ctx, "transfer leadership", r.raft.LeadershipTransfer)
-		return err
-	}
-	for _, m := range r.members() {
-		if m.ID == id {
-			_, err := r.await(ctx, "transfer leadership to "+id, func() raft.Future {
-				return r.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(m.Address))
-			})
-			return err
+	op, transfer := "transfer leadership", r.raft.LeadershipTransfer
+	if id != "" {
+		target, ok := r.member(id)
+		if !ok {
+			return fmt.Errorf("transfer leadership to %s: %w: no such member", id, core.ErrNotFound)
+		}
+		op += " to " + id
+		transfer = func() raft.Future {
+			return r.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(target.Address))
 		}
 	}
-	return fmt.Errorf("transfer leadership to %s: %w: no such member", id, core.ErrNotFound)
+	r.transferring.Store(true)
+	_, err := r.await(ctx, op, transfer)
+	if err == nil {
+		r.transferring.Store(false)
+	}
+	r.deposed.happened() // proposals that the library refused meanwhile look at their futures
+	return err
+}
+
+func (r *replica) member(id string) (core.Member, bool) {
+	for _, m := range r.members() {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return core.Member{}, false
 }
 
 // Snapshot implements core.Replica.

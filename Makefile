@@ -1,4 +1,4 @@
-# make run      an experiment on real disk, and its report (about two minutes)
+# make run      an experiment on real disk, and its report (about a minute)
 # make test     everything, with the race detector where there is concurrency
 # make help     all targets
 

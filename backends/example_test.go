@@ -19,8 +19,11 @@ func Example() {
 			return info, o.Read(info.Name).Err() // it has no options
 		},
 		Open: func(dir string, o core.Options) (core.LogStore, error) {
-			store := raft.NewInmemStore()
-			return core.AdaptStore(store, store, nil, info), o.Read(info.Name).Err()
+			if err := o.Read(info.Name).Err(); err != nil {
+				return nil, err
+			}
+			store := raft.NewInmemStore() // a store on disk would be opened in dir
+			return core.AdaptStore(store, store, nil, info), nil
 		},
 	})
 	if err != nil {

@@ -174,9 +174,9 @@ func TestCompareGolden(t *testing.T) {
 	})
 	b := a
 	b.slower, b.slowDisk, b.seed = 1.3, 1.1, 5
+	fa, fb := a.folder(t), b.folder(t)
 	for _, lang := range []Lang{English, Russian} {
 		var out bytes.Buffer
-		fa, fb := a.folder(t), b.folder(t)
 		if _, err := Compare(&out, fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
 			t.Fatal(err)
 		}

@@ -85,10 +85,18 @@ func (l *language) concerns(m *model) []concern {
 	var out []concern
 	for _, c := range m.cells {
 		texts := l.invalidTrials(c)
+		var unsteady []string
 		for _, w := range c.warnings {
-			if w.Code != stats.InvalidTrials { // said above, with the reasons
+			switch w.Code {
+			case stats.InvalidTrials: // said above, with the reasons
+			case stats.WindowDrift: // said of all trials at once
+				unsteady = append(unsteady, fill(l.UnsteadyTrial, w.Subject, l.ratio(w.Have)))
+			default:
 				texts = append(texts, l.warning(w))
 			}
+		}
+		if len(unsteady) > 0 {
+			texts = append(texts, fill(l.WarnWindowDrift, strings.Join(unsteady, ", ")))
 		}
 		if len(texts) > 0 {
 			out = append(out, concern{l.cellName(m, c), texts})
@@ -159,8 +167,6 @@ func (l *language) warning(w stats.Warning) string {
 		return l.WarnZeroBase
 	case stats.FewSamples:
 		return fill(l.WarnFewSamples, w.Subject, int(w.Have), int(w.Want))
-	case stats.WindowDrift:
-		return fill(l.WarnWindowDrift, w.Subject, l.ratio(w.Have))
 	case stats.HighSpread:
 		return fill(l.WarnHighSpread, l.term(w.Subject), percent(w.Have))
 	case stats.MachineDrift:

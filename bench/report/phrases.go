@@ -44,6 +44,7 @@ type phrases struct {
 	WarnFewTrials, WarnCannotDiffer           string
 	WarnLoneDifference, WarnZeroBase          string
 	WarnFewSamples, WarnWindowDrift           string
+	UnsteadyTrial                             string // number, ratio
 	WarnHighSpread, WarnMachineDrift          string
 	WarnInvalidTrials                         string
 	InvalidTrial, InvalidTrialsAre            string // numbers, reason

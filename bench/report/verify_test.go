@@ -34,7 +34,7 @@ func verified(t *testing.T, f *record.Folder) []Difference {
 }
 
 func TestVerifyFindsNothingToSay(t *testing.T) {
-	for _, name := range []string{"mixed", "rate", "one", "empty", "quick"} {
+	for _, name := range []string{"one", "empty", "mixed"} {
 		if diffs := verified(t, written(t, name)); len(diffs) > 0 {
 			t.Errorf("%s: %v", name, diffs)
 		}
@@ -156,10 +156,14 @@ func TestVerifyFindsContradictions(t *testing.T) {
 			}
 		}
 		f := s.folder(t)
-		if err := Write(f); err != nil {
+		trials, err := f.Trials()
+		if err != nil {
 			t.Fatal(err)
 		}
-		diffs := verified(t, f)
+		var diffs []Difference
+		for _, tr := range trials {
+			diffs = append(diffs, checkTrial(f.Manifest(), tr)...)
+		}
 		if len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != c.column {
 			t.Errorf("%s: %v", name, diffs)
 		}

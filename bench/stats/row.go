@@ -81,9 +81,11 @@ func NewRow(cell *record.CellInfo, t *record.Trial) (Row, error) {
 	if err != nil {
 		return Row{}, fmt.Errorf("trial %d of cell %s: lag: %w", t.Trial, t.Cell, err)
 	}
-	all, err := record.MergeHistograms(writes, reads)
-	if err != nil {
-		return Row{}, fmt.Errorf("trial %d of cell %s: %w", t.Trial, t.Cell, err)
+	all := writes
+	if reads.TotalCount() > 0 {
+		if all, err = record.MergeHistograms(writes, reads); err != nil {
+			return Row{}, fmt.Errorf("trial %d of cell %s: %w", t.Trial, t.Cell, err)
+		}
 	}
 	reason := t.InvalidReason()
 	row := Row{

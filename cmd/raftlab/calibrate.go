@@ -39,7 +39,7 @@ the same before its first trial and keeps the figures in its manifest.`,
 }
 
 func printCalibration(w io.Writer, dir string, env record.Environment, c record.Calibration) error {
-	fmt.Fprintf(w, "%s, %d cores, %s, Linux kernel or OS: %s\n", env.CPU, env.Cores, env.Arch, env.Kernel)
+	fmt.Fprintf(w, "%s, %d cores, %s %s %s\n", env.CPU, env.Cores, env.OS, env.Kernel, env.Arch)
 	fmt.Fprintf(w, "%s is on %s (%s)\n", dir, env.DataFileSystem, env.DataDevice)
 	if env.DataMemory {
 		fmt.Fprintln(w, "That is memory: a flush costs nothing there and no durable store can be judged.")

@@ -168,6 +168,9 @@ func (s *Store) write(op string, call func() error) error {
 		s.commits.Add(1)
 		return nil
 	}
+	if plain(err) == syscall.EIO && noSpace(s.dir) {
+		err = syscall.ENOSPC // LMDB takes a write that a full disk cut short for a broken one
+	}
 	if errors.Is(err, gomdb.MapFull) {
 		err = fmt.Errorf("mdb: %s: %s: %w: the map of %s is used up; raise options.mdb.map_size",
 			op, s.dir, core.ErrFull, core.FormatBytes(s.mapSize))
@@ -176,6 +179,13 @@ func (s *Store) write(op string, call func() error) error {
 	}
 	s.broken.CompareAndSwap(nil, &err)
 	return err
+}
+
+// noSpace says whether the file system of dir has less room than a few pages.
+func noSpace(dir string) bool {
+	const few = 16
+	var fs syscall.Statfs_t
+	return syscall.Statfs(dir, &fs) == nil && uint64(fs.Bavail)*uint64(fs.Bsize) < few*uint64(os.Getpagesize())
 }
 
 // plain turns LMDB's copy of an operating system error into the error itself,

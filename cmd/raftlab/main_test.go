@@ -192,9 +192,16 @@ func TestFullDisk(t *testing.T) {
 		return
 	}
 	defer syscall.Unmount(disk, 0)
+	for _, backend := range []string{"bolt", "mdb"} {
+		t.Run(backend, func(t *testing.T) { fillDisk(t, backend, disk) })
+	}
+}
+
+func fillDisk(t *testing.T, backend, disk string) {
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "full.toml"), filepath.Join(dir, "out")
 	toml := strings.Replace(small, "[load]", "[load]\nvalue_size = 65536", 1)
+	toml = strings.Replace(toml, `["inmem", "bolt"]`, fmt.Sprintf("[%q]", backend), 1)
 	if err := os.WriteFile(file, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -202,5 +209,8 @@ func TestFullDisk(t *testing.T) {
 	code := run(t.Context(), []string{"run", file, "--out", out, "--data-dir", disk}, &stdout, &stderr)
 	if code != exitFailed || !strings.Contains(stderr.String(), "is full") || !strings.Contains(stderr.String(), "--resume") {
 		t.Fatalf("exit code %d\n%s", code, stderr.String())
+	}
+	if n := len(recorded(t, out)); n != 0 {
+		t.Errorf("%d trials recorded that the full disk broke off", n)
 	}
 }

@@ -29,7 +29,10 @@ there. Exits 1 on any difference and names each. Nothing is written.`,
 			for _, d := range differences {
 				fmt.Fprintln(c.OutOrStdout(), d)
 			}
-			if n := len(differences); n > 0 {
+			switch n := len(differences); {
+			case n == 1:
+				return fmt.Errorf("%s: 1 difference between what is printed and the raw data", args[0])
+			case n > 1:
 				return fmt.Errorf("%s: %d differences between what is printed and the raw data", args[0], n)
 			}
 			trials, err := folder.Trials()

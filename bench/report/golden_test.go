@@ -61,9 +61,7 @@ func rendered(t testing.TB, f *record.Folder) map[string][]byte {
 }
 
 func TestGoldenMarkdown(t *testing.T) {
-	if !underRace {
-		golden(t, "invalid.md", scenario(t, "invalid").files["report.md"])
-	}
+	golden(t, "invalid.md", scenario(t, "invalid").files["report.md"])
 	golden(t, "mixed.ru.md", scenario(t, "mixed").files["report.ru.md"])
 }
 
@@ -72,9 +70,6 @@ func TestGoldenCSV(t *testing.T) {
 }
 
 func TestGoldenTerminal(t *testing.T) {
-	if underRace {
-		t.Skip("goes through all scenarios")
-	}
 	for _, lang := range []Lang{English, Russian} {
 		var out bytes.Buffer
 		for _, name := range names() {
@@ -89,9 +84,6 @@ func TestGoldenTerminal(t *testing.T) {
 
 // names are the scenarios to go through.
 func names() []string {
-	if underRace {
-		return []string{"empty", "mixed", "one", "quick", "rate"}
-	}
 	return slices.Sorted(maps.Keys(scenarios()))
 }
 

@@ -200,7 +200,7 @@ func TestFullDisk(t *testing.T) {
 func fillDisk(t *testing.T, backend, disk string) {
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "full.toml"), filepath.Join(dir, "out")
-	toml := strings.Replace(small, "[load]", "[load]\nvalue_size = 65536", 1)
+	toml := strings.Replace(small, "[load]", "[load]\nvalue_size = 1048576", 1)
 	toml = strings.Replace(toml, `["inmem", "bolt"]`, fmt.Sprintf("[%q]", backend), 1)
 	if err := os.WriteFile(file, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)

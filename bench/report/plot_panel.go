@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"image/color"
 	"math"
@@ -214,7 +215,7 @@ func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
 			places = append(places, place{s, toY(s.line[len(s.line)-1].y)})
 		}
 	}
-	slices.SortStableFunc(places, func(a, b place) int { return -compare(float64(a.y), float64(b.y)) })
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(b.y, a.y) })
 	for i := range places { // from the top down, then back up from the bottom
 		highest := c.Max.Y - apart/2
 		if i > 0 {
@@ -236,17 +237,6 @@ func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
 		c.StrokeLine2(lineStyle(p.style), left, p.y, left+keyLength-4, p.y)
 		c.DrawGlyphNoClip(glyph(p.style), vg.Point{X: left + keyLength/2 - 2, Y: p.y})
 		c.FillText(style, vg.Point{X: left + keyLength, Y: p.y + 1}, p.label)
-	}
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
 	}
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -193,7 +194,7 @@ func figureDecimals(g record.Gate) int {
 	for ; decimals < 6; decimals++ {
 		scale := math.Pow10(decimals)
 		shown := math.Round(g.Figure*scale) / scale
-		if compare(shown, g.Limit) == compare(g.Figure, g.Limit) {
+		if cmp.Compare(shown, g.Limit) == cmp.Compare(g.Figure, g.Limit) {
 			break
 		}
 	}

@@ -1,6 +1,9 @@
 package stats
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // FalseDiscoveryRate is the share of the differences found that may be found by
 // chance.
@@ -72,7 +75,7 @@ func ratioInterval(base, other []float64) Interval {
 			}
 		}
 	}
-	slices.SortFunc(ratios, func(x, y mass) int { return compareFloat(x.value, y.value) })
+	slices.SortFunc(ratios, func(x, y mass) int { return cmp.Compare(x.value, y.value) })
 	return ratios.interval()
 }
 

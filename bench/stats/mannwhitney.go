@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -53,7 +54,7 @@ func doubledMidranks(a, b []float64) (ranks []int, ties float64) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(x, y int) int { return compareFloat(pooled[x], pooled[y]) })
+	slices.SortFunc(order, func(x, y int) int { return cmp.Compare(pooled[x], pooled[y]) })
 	ranks = make([]int, len(pooled))
 	for from := 0; from < len(order); {
 		to := from + 1
@@ -137,7 +138,7 @@ func BenjaminiHochberg(p []float64) []float64 {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(x, y int) int { return compareFloat(p[x], p[y]) })
+	slices.SortFunc(order, func(x, y int) int { return cmp.Compare(p[x], p[y]) })
 	adjusted := make([]float64, len(p))
 	smallest := 1.0
 	for rank, i := range slices.Backward(order) {

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -169,7 +170,7 @@ func bootstrapEven(sorted []float64) distribution {
 			d = d.with(mid(low, sorted[j]), p)
 		}
 	}
-	slices.SortFunc(d, func(a, b mass) int { return compareFloat(a.value, b.value) })
+	slices.SortFunc(d, func(a, b mass) int { return cmp.Compare(a.value, b.value) })
 	return d
 }
 
@@ -207,15 +208,4 @@ func choose(n, k int) float64 {
 		c = c * float64(n-k+i) / float64(i)
 	}
 	return c
-}
-
-func compareFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
-	}
 }

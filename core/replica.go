@@ -27,6 +27,21 @@ type Replica interface {
 	// is written, except for one per term.
 	ReadBarrier(ctx context.Context) error
 
+	// ReadIndex and WaitApplied are the two halves of ReadBarrier, for a read
+	// that another replica than the leader serves. ReadIndex returns an index
+	// that covers every command acknowledged before the call, once a majority
+	// has confirmed that this replica leads (ErrNotLeader otherwise); a replica
+	// that has applied it may answer. Calls that wait together share a round.
+	// WaitApplied returns once this replica, whatever its role, has applied index.
+	ReadIndex(ctx context.Context) (uint64, error)
+	WaitApplied(ctx context.Context, index uint64) error
+
+	// LeaseBarrier is ReadBarrier on the strength of the leader's lease: nobody
+	// is asked (but for one log entry per term). A local read after it can miss an
+	// acknowledged write if clocks run at different speeds, or if the process
+	// stood still for longer than the lease (Raft dissertation, §6.4.1).
+	LeaseBarrier(ctx context.Context) error
+
 	// Status returns a snapshot of what the replica knows. It never blocks on
 	// the network or the disk.
 	Status() Status
@@ -99,6 +114,16 @@ type Status struct {
 	SnapshotIndex uint64    // newest entry that the last snapshot covers
 	LastContact   time.Time // when a follower last heard from the leader; zero: never, or is leader
 	Members       []Member  // latest configuration, sorted by id
+	// Followers is what a leader knows of the others, sorted by id; nil elsewhere.
+	Followers []FollowerStatus
+}
+
+// FollowerStatus is what a leader has learned from a member's last answer, which
+// in a healthy group is at most a fifth of the heartbeat timeout old.
+type FollowerStatus struct {
+	ID          string
+	LastIndex   uint64    // newest entry in its log
+	LastContact time.Time // when it answered; zero: never in this term
 }
 
 // Member is one server of the group's configuration.

@@ -10,8 +10,28 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// ReadBarrier implements core.Replica by the ReadIndex protocol (Raft
-// dissertation, §6.4):
+// ReadBarrier implements core.Replica.
+func (r *replica) ReadBarrier(ctx context.Context) error {
+	_, err := r.ReadIndex(ctx)
+	return err
+}
+
+// WaitApplied implements core.Replica for the indexes that ReadIndex returns:
+// those that every member's state machine gets to see.
+func (r *replica) WaitApplied(ctx context.Context, index uint64) error {
+	return r.waitFor(ctx, "wait until applied", &r.seen, index)
+}
+
+func (r *replica) waitFor(ctx context.Context, op string, p *progress, index uint64) error {
+	err := p.wait(ctx, index, r.done, func() error { return r.stopped(op) })
+	if err != nil {
+		return fmt.Errorf("%s: index %d: %w", op, index, err)
+	}
+	return nil
+}
+
+// ReadIndex implements core.Replica by the ReadIndex protocol (Raft dissertation,
+// §6.4):
 //
 //  1. A leader knows the commit index of its predecessors only once an entry of
 //     its own term is committed. The library's no-op does that, but does not
@@ -25,33 +45,59 @@ import (
 //  4. The state machine catches up with that index. All entries up to it are
 //     commands and configurations, which advance r.applied, barriers, which do
 //     so when their call returns, or no-ops that a barrier follows.
-func (r *replica) ReadBarrier(ctx context.Context) error {
-	const op = "read barrier"
+//
+// What is returned is the last command or configuration by then: a follower does
+// not learn when it has passed a barrier or a no-op, and nothing is to be read there.
+func (r *replica) ReadIndex(ctx context.Context) (uint64, error) {
+	return r.reads.share(ctx, r.confirmedIndex)
+}
+
+func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
+	const op = "read index"
 	for {
 		deposed := r.deposed.channel() // before the state: see Propose
 		if r.raft.State() != raft.Leader {
-			return r.translate(op, raft.ErrNotLeader)
+			return 0, r.translate(op, raft.ErrNotLeader)
 		}
 		term := r.raft.CurrentTerm()
 		if err := r.ensureBarrier(ctx, op, term); err != nil {
-			return readFailed(op, err)
+			return 0, readFailed(op, err)
 		}
 		index := r.raft.CommitIndex()
 		begun := r.rounds.next()
 		if _, err := r.await(ctx, op, r.raft.VerifyLeader); err != nil {
-			return readFailed(op, err)
+			return 0, readFailed(op, err)
 		}
 		if r.raft.CurrentTerm() != term {
 			continue
 		}
 		if err := r.awaitRound(ctx, term, begun, deposed); err != nil {
-			return fmt.Errorf("%s: %w", op, err)
+			return 0, fmt.Errorf("%s: %w", op, err)
 		}
-		if err := r.applied.wait(ctx, index, r.done, func() error { return r.stopped(op) }); err != nil {
-			return fmt.Errorf("%s: wait for index %d: %w", op, index, err)
+		if err := r.waitFor(ctx, op, &r.applied, index); err != nil {
+			return 0, err
 		}
-		return nil
+		return r.seen.load(), nil
 	}
+}
+
+// LeaseBarrier implements core.Replica. The library steps down once it has not
+// heard from a majority for the lease timeout, so being its leader is the lease.
+// What this term acknowledged was applied here first; what earlier terms did, the
+// term's barrier entry has brought in.
+func (r *replica) LeaseBarrier(ctx context.Context) error {
+	const op = "lease barrier"
+	term := r.raft.CurrentTerm()
+	if r.raft.State() != raft.Leader {
+		return r.translate(op, raft.ErrNotLeader)
+	}
+	if err := r.ensureBarrier(ctx, op, term); err != nil {
+		return readFailed(op, err)
+	}
+	if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
+		return r.translate(op, raft.ErrNotLeader)
+	}
+	return nil
 }
 
 // ensureBarrier writes a barrier entry unless term has one.
@@ -64,7 +110,7 @@ func (r *replica) ensureBarrier(ctx context.Context, op string, term uint64) err
 	if r.barrierTerm.Load() == term {
 		return nil
 	}
-	if _, err := r.await(ctx, op, func() raft.Future { return barrier{r.raft.Barrier(0), r.applied} }); err != nil {
+	if _, err := r.await(ctx, op, func() raft.Future { return barrier{r.raft.Barrier(0), &r.applied} }); err != nil {
 		return err
 	}
 	r.barrierTerm.Store(term)

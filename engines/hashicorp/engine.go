@@ -52,7 +52,6 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
-		applied:   newProgress(),
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
 		deposed:   newEvent(),

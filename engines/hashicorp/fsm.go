@@ -1,6 +1,8 @@
 package hashicorp
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -42,6 +44,7 @@ func (m *machine) Apply(entry *raft.Log) any {
 }
 
 func (m *machine) applied(index uint64, entries []core.BatchEntry) {
+	m.replica.seen.advance(index)
 	m.replica.applied.advance(index)
 	m.replica.proposals.applied(entries)
 }
@@ -56,13 +59,21 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture snapshot: %w", err)
 	}
-	return &snapshot{s}, nil
+	return &snapshot{s, m.replica.seen.load()}, nil
 }
 
 // Restore implements raft.FSM.
 func (m *machine) Restore(from io.ReadCloser) error {
 	defer from.Close()
-	return m.fsm.Restore(from)
+	index, err := readSnapshotHeader(from)
+	if err != nil {
+		return err
+	}
+	if err := m.fsm.Restore(from); err != nil {
+		return err
+	}
+	m.applied(index, nil)
+	return nil
 }
 
 // batchMachine hands a whole batch of committed entries to a core.BatchFSM.
@@ -96,11 +107,23 @@ func (m *batchMachine) ApplyBatch(logs []*raft.Log) []any {
 	return results
 }
 
-type snapshot struct{ core.Snapshot }
+// snapshot is one of the state machine's, after a header with the last index it
+// saw: the library keeps an index too, but does not tell it to who restores.
+type snapshot struct {
+	core.Snapshot
+	seen uint64
+}
+
+// snapshotMagic begins the header; the index follows, 8 bytes, big endian.
+const snapshotMagic = "raftlab1"
 
 // Persist implements raft.FSMSnapshot.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if _, err := s.WriteTo(sink); err != nil {
+	_, err := sink.Write(binary.BigEndian.AppendUint64([]byte(snapshotMagic), s.seen))
+	if err == nil {
+		_, err = s.WriteTo(sink)
+	}
+	if err != nil {
 		_ = sink.Cancel()
 		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
 	}
@@ -108,4 +131,15 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 		return fmt.Errorf("finish snapshot %s: %w", sink.ID(), err)
 	}
 	return nil
+}
+
+func readSnapshotHeader(from io.Reader) (seen uint64, err error) {
+	header := make([]byte, len(snapshotMagic)+8)
+	if _, err := io.ReadFull(from, header); err != nil {
+		return 0, fmt.Errorf("restore: header of the snapshot: %w", err)
+	}
+	if string(header[:len(snapshotMagic)]) != snapshotMagic {
+		return 0, errors.New("restore: this is no snapshot of raftlab")
+	}
+	return binary.BigEndian.Uint64(header[len(snapshotMagic):]), nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -146,7 +147,7 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 	sent := t.rounds.next()
 	err := t.Transport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success && resp.Term == req.Term {
-		t.rounds.agreed(id, req.Term, sent)
+		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, at: time.Now()})
 	}
 	return err
 }

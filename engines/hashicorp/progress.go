@@ -7,15 +7,13 @@ import (
 )
 
 // progress is an index that only grows and that callers can wait for. Advancing
-// costs two atomic operations while nobody waits.
+// costs two atomic operations while nobody waits. The zero value is ready.
 type progress struct {
 	index   atomic.Uint64
 	waiting atomic.Int32
 	mu      sync.Mutex
-	moved   chan struct{} // closed and replaced when the index grew
+	moved   chan struct{} // made by who waits, closed when the index grew
 }
-
-func newProgress() *progress { return &progress{moved: make(chan struct{})} }
 
 func (p *progress) load() uint64 { return p.index.Load() }
 
@@ -34,8 +32,10 @@ func (p *progress) advance(to uint64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	close(p.moved)
-	p.moved = make(chan struct{})
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
 }
 
 // wait returns nil once the index is at least target, or the error of the
@@ -50,6 +50,9 @@ func (p *progress) wait(ctx context.Context, target uint64, stopped <-chan struc
 	defer p.waiting.Add(-1)
 	for {
 		p.mu.Lock()
+		if p.moved == nil {
+			p.moved = make(chan struct{})
+		}
 		moved := p.moved
 		p.mu.Unlock()
 		if p.index.Load() >= target {

@@ -28,13 +28,15 @@ type replica struct {
 	raft        *raft.Raft
 	logs        *guard
 	transport   core.Transport
-	applied     *progress
+	applied     progress // all entries but no-ops
+	seen        progress // those that state machines see: commands and configurations
 	logger      hclog.Logger
 	muted       *atomic.Bool // stops the log: connections that break while stopping are no news
 
 	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
 	barrierMu   sync.Mutex    // one barrier entry at a time
 	rounds      *rounds
+	reads       reads
 
 	proposals    proposals
 	deposed      *event        // leadership was lost
@@ -236,7 +238,9 @@ func (r *replica) Status() core.Status {
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
 	}
-	if s.Role != core.Leader {
+	if s.Role == core.Leader {
+		s.Followers = r.rounds.followers(s.Members, r.id, s.Term)
+	} else {
 		s.LastContact = r.raft.LastContact()
 	}
 	return s

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -202,6 +203,118 @@ func TestReadBarrierWritesOneEntryPerTerm(t *testing.T) {
 	if after := members[0].Status().LastIndex; after != before {
 		t.Fatalf("20 read barriers wrote %d entries", after-before)
 	}
+}
+
+// TestFollowerReads asks the leader for an index and reads on the followers, also
+// right after a restart, when barriers and no-ops are all there is in the new term,
+// and on one that has its state from a snapshot.
+func TestFollowerReads(t *testing.T) {
+	tuning := fast
+	tuning.TrailingLogs = 1
+	members := group(t, options{nodes: 3, tuning: tuning})
+	leader := members[0]
+	readEverywhere := func(value string) {
+		t.Helper()
+		ctx := deadline(t)
+		for _, m := range members {
+			index, err := leader.ReadIndex(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.WaitApplied(ctx, index); err != nil {
+				t.Fatalf("%s: %v", m.cfg.ID, err)
+			}
+			if !m.has("k", value) {
+				t.Fatalf("%s has not applied index %d", m.cfg.ID, index)
+			}
+		}
+	}
+	for i := range 20 {
+		value := fmt.Sprint(i)
+		put(t, leader, "k", value)
+		readEverywhere(value)
+	}
+	if err := leader.TransferLeadership(deadline(t), "n2"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n2 leads", func() bool { return members[1].Status().Role == core.Leader })
+	leader = members[1]
+	readEverywhere("19") // the term has a no-op and a barrier only
+
+	if err := leader.Snapshot(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	late := newMember(t, tcp.New(tcp.Options{}), "n4", inmem.New(), fast)
+	late.start(t, nil)
+	if err := leader.AddVoter(deadline(t), "n4", late.cfg.Link.Address()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n4 has a snapshot", func() bool { return late.Status().SnapshotIndex > 0 })
+	members = append(members, late)
+	readEverywhere("19")
+	eventually(t, "the leader knows how far n4 is", func() bool {
+		for _, f := range leader.Status().Followers {
+			if f.ID == "n4" {
+				return f.LastIndex == leader.Status().LastIndex && !f.LastContact.IsZero()
+			}
+		}
+		return false
+	})
+}
+
+// TestReadsShareRounds lets many read at once; each must see the write before it,
+// and a reader that leaves must not take the others with it.
+func TestReadsShareRounds(t *testing.T) {
+	members := group(t, options{nodes: 3})
+	leader := members[0]
+	ctx := deadline(t)
+	var readers sync.WaitGroup
+	for r := range 16 {
+		readers.Go(func() {
+			key := fmt.Sprint(r)
+			for i := range 30 {
+				value := fmt.Sprint(i)
+				if _, err := leader.Propose(ctx, kv.EncodeSet(key, []byte(value))); err != nil {
+					t.Error(err)
+					return
+				}
+				if r%4 == 0 {
+					left, cancel := context.WithCancel(ctx)
+					cancel()
+					if _, err := leader.ReadIndex(left); !errors.Is(err, context.Canceled) {
+						t.Errorf("a read without time: %v", err)
+					}
+				}
+				if err := leader.ReadBarrier(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+				if !leader.has(key, value) {
+					t.Errorf("read of %s misses write %d", key, i)
+				}
+			}
+		})
+	}
+	readers.Wait()
+}
+
+func TestLeaseBarrier(t *testing.T) {
+	members := group(t, options{nodes: 3, tuning: fast})
+	put(t, members[0], "k", "v")
+	if err := members[0].LeaseBarrier(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := members[1].LeaseBarrier(deadline(t)); !errors.Is(err, core.ErrNotLeader) {
+		t.Fatalf("on a follower: %v", err)
+	}
+	for _, m := range members[1:] {
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the lease runs out", func() bool {
+		return errors.Is(members[0].LeaseBarrier(deadline(t)), core.ErrNotLeader)
+	})
 }
 
 // TestReadBarrierSeesAcknowledgedWrites hands leadership round; each new leader

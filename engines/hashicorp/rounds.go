@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -24,8 +25,13 @@ type rounds struct {
 	agreements map[raft.ServerID]agreement
 }
 
-// agreement is the newest message of the newest term that a peer agreed to.
-type agreement struct{ term, sent uint64 }
+// agreement is the newest message of the newest term that a peer agreed to, and
+// what it said of itself.
+type agreement struct {
+	term, sent uint64
+	lastIndex  uint64
+	at         time.Time
+}
 
 func newRounds() *rounds {
 	return &rounds{moved: newEvent(), agreements: map[raft.ServerID]agreement{}}
@@ -34,14 +40,32 @@ func newRounds() *rounds {
 // next returns a point in time, later than all that were returned before.
 func (r *rounds) next() uint64 { return r.clock.Add(1) }
 
-func (r *rounds) agreed(id raft.ServerID, term, sent uint64) {
+func (r *rounds) agreed(id raft.ServerID, a agreement) {
 	r.mu.Lock()
 	old := r.agreements[id]
-	if term > old.term || term == old.term && sent > old.sent {
-		r.agreements[id] = agreement{term, sent}
+	if a.term > old.term || a.term == old.term && a.sent > old.sent {
+		r.agreements[id] = a
 	}
 	r.mu.Unlock()
 	r.moved.happened()
+}
+
+// followers returns what the members other than self have said in term.
+func (r *rounds) followers(members []core.Member, self string, term uint64) []core.FollowerStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var followers []core.FollowerStatus
+	for _, m := range members {
+		if m.ID == self {
+			continue
+		}
+		f := core.FollowerStatus{ID: m.ID}
+		if a := r.agreements[raft.ServerID(m.ID)]; a.term == term {
+			f.LastIndex, f.LastContact = a.lastIndex, a.at
+		}
+		followers = append(followers, f)
+	}
+	return followers
 }
 
 // majority says whether more than half of the voters, self included, have agreed

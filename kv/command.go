@@ -13,13 +13,15 @@ const (
 	MaxKeyBytes   = 64 << 10
 	MaxValueBytes = 64 << 20
 	MaxBatchOps   = 1 << 16
+	MaxNodeBytes  = 1 << 10 // a member's id, and its address
 )
 
 // commandVersion is the first byte of every command.
 //
 //	command = version op
-//	op      = 1 key value | 2 key | 3 count { op 1 or 2 }
-//	key, value = uvarint length, bytes
+//	op      = 1 key value | 2 key | 3 count { op 1 or 2 } | 4 condition op 1 or 2 | 5 id address
+//	condition = 1 index | 2 | 3
+//	key, value, id, address = uvarint length, bytes
 const commandVersion = 1
 
 // OpKind is what an operation does.
@@ -30,6 +32,8 @@ const (
 	OpSet    OpKind = 1
 	OpDelete OpKind = 2
 	opBatch  OpKind = 3
+	opIf     OpKind = 4
+	opNode   OpKind = 5
 )
 
 // Op is one change of the map.
@@ -37,6 +41,37 @@ type Op struct {
 	Kind  OpKind
 	Key   string
 	Value []byte // of OpSet
+}
+
+// Condition is what must hold of an operation's key for the operation to be
+// carried out. The zero value always holds.
+type Condition struct {
+	Kind  ConditionKind
+	Index uint64 // of IfIndex
+}
+
+// ConditionKind is what a condition asks.
+type ConditionKind byte
+
+// The conditions.
+const (
+	Always    ConditionKind = 0
+	IfIndex   ConditionKind = 1 // the key's last change is at Condition.Index
+	IfPresent ConditionKind = 2
+	IfAbsent  ConditionKind = 3
+)
+
+func (c Condition) holds(index uint64, present bool) bool {
+	switch c.Kind {
+	case IfIndex:
+		return present && index == c.Index
+	case IfPresent:
+		return present
+	case IfAbsent:
+		return !present
+	default:
+		return true
+	}
 }
 
 // errCommand is the kind of all errors of decoding.
@@ -70,6 +105,41 @@ func EncodeBatch(ops []Op) ([]byte, error) {
 	return dst, nil
 }
 
+// EncodeIf returns the command that carries op out if cond holds when it is
+// applied. It refuses what a decoder would.
+func EncodeIf(cond Condition, op Op) ([]byte, error) {
+	if err := op.validate(); err != nil {
+		return nil, err
+	}
+	if cond.Kind > IfAbsent {
+		return nil, fmt.Errorf("there is no condition %d", cond.Kind)
+	}
+	dst := []byte{commandVersion}
+	if cond.Kind != Always {
+		dst = append(dst, byte(opIf), byte(cond.Kind))
+	}
+	if cond.Kind == IfIndex {
+		dst = binary.AppendUvarint(dst, cond.Index)
+	}
+	return appendOp(dst, op), nil
+}
+
+// EncodeAnnounce returns the command that enters the member's HTTP address into
+// the directory of members, see [Store.HTTPAddress]. An empty address takes the
+// member out.
+func EncodeAnnounce(id, httpAddress string) ([]byte, error) {
+	switch {
+	case id == "":
+		return nil, errors.New("announce: a member without an id")
+	case len(id) > MaxNodeBytes, len(httpAddress) > MaxNodeBytes:
+		return nil, fmt.Errorf("announce %.40s…: id and address may have %d bytes each", id, MaxNodeBytes)
+	}
+	dst := binary.AppendUvarint([]byte{commandVersion, byte(opNode)}, uint64(len(id)))
+	dst = append(dst, id...)
+	dst = binary.AppendUvarint(dst, uint64(len(httpAddress)))
+	return append(dst, httpAddress...), nil
+}
+
 func (op Op) validate() error {
 	switch {
 	case op.Kind != OpSet && op.Kind != OpDelete:
@@ -95,10 +165,17 @@ func appendOp(dst []byte, op Op) []byte {
 	return dst
 }
 
-// decode calls each with every operation of the command, in order. The bytes of
-// key and value are the command's own. A command that is malformed anywhere is
-// refused before each is called for the first time.
-func decode(command []byte, each func(kind OpKind, key, value []byte)) error {
+// change is one operation of a decoded command. Key and value, which are id and
+// address for opNode, are the command's own bytes.
+type change struct {
+	cond       Condition
+	kind       OpKind
+	key, value []byte
+}
+
+// decode calls each with every operation of the command, in order. A command that
+// is malformed anywhere is refused before each is called for the first time.
+func decode(command []byte, each func(change)) error {
 	if err := walk(command, nil); err != nil {
 		return err
 	}
@@ -106,21 +183,24 @@ func decode(command []byte, each func(kind OpKind, key, value []byte)) error {
 }
 
 // walk is one pass over a command; a nil each only checks.
-func walk(command []byte, each func(kind OpKind, key, value []byte)) error {
+func walk(command []byte, each func(change)) error {
 	d := decoder{rest: command}
 	if v := d.byte(); d.err == nil && v != commandVersion {
 		return fmt.Errorf("%w: version %d, this program knows %d", errCommand, v, commandVersion)
 	}
-	count, kind := uint64(1), OpKind(d.byte())
-	batch := kind == opBatch
-	if batch {
-		count = d.uvarint(MaxBatchOps, "operations")
-	}
-	for i := uint64(0); i < count && d.err == nil; i++ {
-		if batch {
-			kind = OpKind(d.byte())
+	switch kind := OpKind(d.byte()); kind {
+	case opBatch:
+		count := d.uvarint(MaxBatchOps, "operations")
+		for i := uint64(0); i < count && d.err == nil; i++ {
+			d.op(change{kind: OpKind(d.byte())}, each)
 		}
-		d.op(kind, each)
+	case opIf:
+		cond := d.condition()
+		d.op(change{cond: cond, kind: OpKind(d.byte())}, each)
+	case opNode:
+		d.node(each)
+	default:
+		d.op(change{kind: kind}, each)
 	}
 	if d.err == nil && len(d.rest) > 0 {
 		d.fail("%d bytes after its end", len(d.rest))
@@ -141,23 +221,44 @@ func (d *decoder) fail(format string, args ...any) {
 	d.rest = nil
 }
 
-func (d *decoder) op(kind OpKind, each func(OpKind, []byte, []byte)) {
-	var key, value []byte
-	switch kind {
+func (d *decoder) op(c change, each func(change)) {
+	switch c.kind {
 	case OpSet:
-		key = d.bytes(MaxKeyBytes, "key")
-		value = d.bytes(MaxValueBytes, "value")
+		c.key = d.bytes(MaxKeyBytes, "key")
+		c.value = d.bytes(MaxValueBytes, "value")
 	case OpDelete:
-		key = d.bytes(MaxKeyBytes, "key")
+		c.key = d.bytes(MaxKeyBytes, "key")
 	default:
-		d.fail("operation %d", kind)
+		d.fail("operation %d", c.kind)
 	}
-	if d.err == nil && len(key) == 0 {
+	d.give(c, each)
+}
+
+func (d *decoder) node(each func(change)) {
+	id := d.bytes(MaxNodeBytes, "id")
+	address := d.bytes(MaxNodeBytes, "address")
+	d.give(change{kind: opNode, key: id, value: address}, each)
+}
+
+func (d *decoder) give(c change, each func(change)) {
+	if d.err == nil && len(c.key) == 0 {
 		d.fail("an empty key")
 	}
 	if d.err == nil && each != nil {
-		each(kind, key, value)
+		each(c)
 	}
+}
+
+func (d *decoder) condition() Condition {
+	c := Condition{Kind: ConditionKind(d.byte())}
+	switch c.Kind {
+	case IfIndex:
+		c.Index = d.uvarint(math.MaxUint64, "index")
+	case IfPresent, IfAbsent:
+	default:
+		d.fail("condition %d", c.Kind)
+	}
+	return c
 }
 
 func (d *decoder) byte() byte {
@@ -188,7 +289,7 @@ func (d *decoder) uvarint(limit uint64, what string) uint64 {
 	case size <= 0:
 		d.fail("%s: bad length", what)
 		return 0
-	case n > limit || n > math.MaxInt:
+	case n > limit:
 		d.fail("%d %s: at most %d are allowed", n, what, limit)
 		return 0
 	case size > 1 && d.rest[size-1] == 0:

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/tidwall/btree"
 
@@ -18,6 +20,7 @@ import (
 //
 //	"raftlab-kv" version
 //	index commands refused lastRefused
+//	count { id(length, bytes) address(length, bytes) }, ids ascending
 //	count { index key(length, bytes) value(length, bytes) }, keys ascending
 //	CRC-32C of all of the above, 4 bytes, little endian
 const (
@@ -107,6 +110,11 @@ func (e *encoder) state(s *state) {
 	for _, n := range []uint64{s.index, s.commands, s.refused, s.lastRefused} {
 		e.number(n)
 	}
+	e.number(uint64(len(s.nodes)))
+	for _, id := range slices.Sorted(maps.Keys(s.nodes)) {
+		e.sized([]byte(id))
+		e.sized([]byte(s.nodes[id]))
+	}
 	e.number(uint64(s.entries.Len()))
 	s.entries.Scan(func(key string, v entry) bool {
 		e.number(v.index)
@@ -153,9 +161,29 @@ func (d *snapshotReader) state() (state, error) {
 		d.fail("version %d, this program knows %d", v, snapshotVersion)
 	}
 	s.index, s.commands, s.refused, s.lastRefused = d.number(), d.number(), d.number(), d.number()
+	d.nodes(&s)
 	d.entries(&s)
 	d.trailer()
 	return s, d.err
+}
+
+func (d *snapshotReader) nodes(s *state) {
+	last := ""
+	for i, n := uint64(0), d.number(); i < n && d.err == nil; i++ {
+		id := string(d.sized(MaxNodeBytes, "id"))
+		address := string(d.sized(MaxNodeBytes, "address"))
+		switch {
+		case d.err != nil:
+			return
+		case id <= last, address == "":
+			d.fail("member %q at %q after %q", id, address, last)
+			return
+		case s.nodes == nil:
+			s.nodes = map[string]string{}
+		}
+		s.nodes[id] = address
+		last = id
+	}
 }
 
 func (d *snapshotReader) entries(s *state) {

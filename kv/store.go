@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,9 +28,31 @@ type entry struct {
 type Result struct {
 	// Changed counts the keys that the command set, or deleted where they were.
 	Changed int
-	// Err is why the command was refused: a *RefusedError, or nil.
+	// Err is why the command changed nothing: a *RefusedError, a *ConditionError
+	// or nil.
 	Err error
 }
+
+// ConditionError says that the condition of a command did not hold. Every member
+// finds so alike.
+type ConditionError struct {
+	Key   string
+	Index uint64 // of the key's last change; 0: it is not there
+}
+
+// Error implements error.
+func (e *ConditionError) Error() string {
+	if e.Index == 0 {
+		return fmt.Sprintf("condition does not hold: key %q is not there", e.Key)
+	}
+	return fmt.Sprintf("condition does not hold: key %q was last changed at index %d", e.Key, e.Index)
+}
+
+// ErrCondition is the kind of every ConditionError.
+var ErrCondition = errors.New("condition does not hold")
+
+// Is reports that a ConditionError is an ErrCondition.
+func (e *ConditionError) Is(target error) bool { return target == ErrCondition }
 
 // RefusedError says that a committed command could not be decoded. Every member
 // refuses it alike and changes nothing.
@@ -52,8 +75,9 @@ func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 // state is all that is replicated: what a snapshot holds and the digest covers.
 type state struct {
 	entries     *btree.Map[string, entry]
-	index       uint64 // of the last command, refused ones included
-	commands    uint64 // applied since the beginning, refused ones included
+	nodes       map[string]string // HTTP addresses of members by id; replaced, never changed
+	index       uint64            // of the last command, refused ones included
+	commands    uint64            // applied since the beginning, refused ones included
 	refused     uint64
 	lastRefused uint64 // index; the reason is not kept: its wording may differ from one version to the next
 }
@@ -97,23 +121,65 @@ func (s *Store) ApplyBatch(batch []core.BatchEntry) {
 func (s *state) apply(index uint64, command []byte) Result {
 	s.index = index
 	s.commands++
-	changed := 0
-	err := decode(command, func(kind OpKind, key, value []byte) {
-		if kind == OpSet {
-			s.entries.Set(string(key), entry{slices.Clone(value), index})
-			changed++
-			return
-		}
-		if _, was := s.entries.Delete(string(key)); was {
-			changed++
-		}
-	})
+	var result Result
+	err := decode(command, func(c change) { s.change(c, &result) })
 	if err != nil {
 		s.refused++
 		s.lastRefused = index
 		return Result{Err: &RefusedError{Index: index, Reason: err.Error()}}
 	}
-	return Result{Changed: changed}
+	return result
+}
+
+func (s *state) change(c change, result *Result) {
+	if c.kind == opNode {
+		s.announce(string(c.key), string(c.value))
+		return
+	}
+	key := string(c.key)
+	if c.cond.Kind != Always {
+		if e, ok := s.entries.Get(key); !c.cond.holds(e.index, ok) {
+			result.Err = &ConditionError{Key: key, Index: e.index}
+			return
+		}
+	}
+	if c.kind == OpSet {
+		s.entries.Set(key, entry{slices.Clone(c.value), s.index})
+		result.Changed++
+		return
+	}
+	if _, was := s.entries.Delete(key); was {
+		result.Changed++
+	}
+}
+
+func (s *state) announce(id, address string) {
+	nodes := maps.Clone(s.nodes) // captured states share it
+	if address == "" {
+		delete(nodes, id)
+	} else {
+		if nodes == nil {
+			nodes = map[string]string{}
+		}
+		nodes[id] = address
+	}
+	s.nodes = nodes
+}
+
+// HTTPAddress returns where the member answers HTTP, as it was announced.
+func (s *Store) HTTPAddress(id string) (address string, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	address, ok = s.state.nodes[id]
+	return address, ok
+}
+
+// Nodes returns the HTTP addresses of all members that were announced, by id. The
+// map must not be modified.
+func (s *Store) Nodes() map[string]string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.nodes
 }
 
 // Get returns the value of key and the log index of its last change. The value

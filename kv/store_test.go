@@ -116,10 +116,132 @@ func TestEncodeBatchRefuses(t *testing.T) {
 	}
 }
 
+func TestEncodeIfRefuses(t *testing.T) {
+	good := kv.Op{Kind: kv.OpSet, Key: "k"}
+	if _, err := kv.EncodeIf(kv.Condition{Kind: 9}, good); err == nil {
+		t.Error("an unknown condition was accepted")
+	}
+	if _, err := kv.EncodeIf(kv.Condition{Kind: kv.IfAbsent}, kv.Op{Kind: kv.OpSet}); err == nil {
+		t.Error("an empty key was accepted")
+	}
+	if _, err := kv.EncodeAnnounce("", "h:1"); err == nil {
+		t.Error("a member without an id was accepted")
+	}
+	if _, err := kv.EncodeAnnounce("n", strings.Repeat("h", kv.MaxNodeBytes+1)); err == nil {
+		t.Error("a long address was accepted")
+	}
+}
+
+func TestConditions(t *testing.T) {
+	for _, c := range []struct {
+		cond    kv.Condition
+		key     string // "there" was set at index 7
+		refused uint64 // index that the error tells
+		ok      bool
+	}{
+		{kv.Condition{}, "there", 0, true},
+		{kv.Condition{Kind: kv.IfIndex, Index: 7}, "there", 0, true},
+		{kv.Condition{Kind: kv.IfIndex, Index: 6}, "there", 7, false},
+		{kv.Condition{Kind: kv.IfIndex, Index: 0}, "gone", 0, false},
+		{kv.Condition{Kind: kv.IfPresent}, "there", 0, true},
+		{kv.Condition{Kind: kv.IfPresent}, "gone", 0, false},
+		{kv.Condition{Kind: kv.IfAbsent}, "there", 7, false},
+		{kv.Condition{Kind: kv.IfAbsent}, "gone", 0, true},
+	} {
+		s := kv.New()
+		set(t, s, 7, "there", "1")
+		command, err := kv.EncodeIf(c.cond, kv.Op{Kind: kv.OpSet, Key: c.key, Value: []byte("2")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := s.Apply(8, command).(kv.Result)
+		v, _, _ := s.Get(c.key)
+		if got := string(v) == "2"; got != c.ok || (r.Err == nil) != c.ok {
+			t.Errorf("%+v on %q: value %q, %+v", c.cond, c.key, v, r)
+		}
+		var failed *kv.ConditionError
+		if !c.ok && (!errors.Is(r.Err, kv.ErrCondition) || !errors.As(r.Err, &failed) || failed.Index != c.refused || failed.Key != c.key) {
+			t.Errorf("%+v on %q: error %v", c.cond, c.key, r.Err)
+		}
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	s := kv.New()
+	announce := func(index uint64, id, address string) {
+		t.Helper()
+		command, err := kv.EncodeAnnounce(id, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := s.Apply(index, command).(kv.Result); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	announce(1, "n1", "h:1")
+	snap, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	announce(2, "n2", "h:2")
+	announce(3, "n1", "h:3")
+	announce(4, "n3", "")
+	if want := map[string]string{"n1": "h:3", "n2": "h:2"}; !maps.Equal(s.Nodes(), want) {
+		t.Fatalf("directory %v, want %v", s.Nodes(), want)
+	}
+	announce(5, "n2", "")
+	if _, ok := s.HTTPAddress("n2"); ok || s.Len() != 0 {
+		t.Fatal("n2 was taken out and is there, or is a key")
+	}
+	var file bytes.Buffer
+	if _, err := snap.WriteTo(&file); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restore(&file); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]string{"n1": "h:1"}; !maps.Equal(s.Nodes(), want) {
+		t.Fatalf("the snapshot's directory is %v, want %v", s.Nodes(), want)
+	}
+}
+
 // model is the naive second version: a plain map.
 type model struct {
 	values  map[string]string
 	indexes map[string]uint64
+	nodes   map[string]string
+}
+
+// conditional draws a condition that may hold or not, and applies op if it does.
+func (m *model) conditional(t *rapid.T, index uint64, op kv.Op) []byte {
+	cond := kv.Condition{Kind: kv.ConditionKind(rapid.IntRange(0, 3).Draw(t, "condition"))}
+	if cond.Kind == kv.IfIndex {
+		cond.Index = rapid.Uint64Range(0, index).Draw(t, "if index")
+	}
+	at, present := m.indexes[op.Key]
+	if cond.Kind == kv.Always || cond.Kind == kv.IfIndex && present && at == cond.Index ||
+		cond.Kind == kv.IfPresent && present || cond.Kind == kv.IfAbsent && !present {
+		m.apply(index, []kv.Op{op})
+	}
+	command, err := kv.EncodeIf(cond, op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command
+}
+
+func (m *model) announce(t *rapid.T) []byte {
+	id := rapid.StringN(1, 2, 4).Draw(t, "id")
+	address := rapid.StringN(0, 2, 4).Draw(t, "address")
+	delete(m.nodes, id)
+	if address != "" {
+		m.nodes[id] = address
+	}
+	command, err := kv.EncodeAnnounce(id, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command
 }
 
 func (m *model) apply(index uint64, ops []kv.Op) {
@@ -161,17 +283,22 @@ func encode(t *rapid.T, ops []kv.Op) []byte {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		single, batched, restored := kv.New(), kv.New(), kv.New()
-		m := model{values: map[string]string{}, indexes: map[string]uint64{}}
+		m := model{values: map[string]string{}, indexes: map[string]uint64{}, nodes: map[string]string{}}
 		var batch []core.BatchEntry
 		for i := range rapid.IntRange(0, 30).Draw(t, "commands") {
 			index := uint64(i + 1)
-			command := rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "garbage")
-			if rapid.IntRange(0, 4).Draw(t, "good") > 0 {
+			var command []byte
+			switch rapid.IntRange(0, 6).Draw(t, "kind") {
+			case 0:
+				command = append([]byte{9}, rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "garbage")...)
+			case 1, 2:
+				command = m.conditional(t, index, drawOp(t))
+			case 3:
+				command = m.announce(t)
+			default:
 				ops := rapid.SliceOfN(rapid.Custom(drawOp), 1, 4).Draw(t, "ops")
 				command = encode(t, ops)
 				m.apply(index, ops)
-			} else {
-				command = append([]byte{9}, command...)
 			}
 			single.Apply(index, command)
 			restored.Apply(index, command)
@@ -222,6 +349,9 @@ func compare(t *rapid.T, s *kv.Store, m model) {
 	}
 	if !slices.Equal(keys, slices.Sorted(maps.Keys(m.values))) {
 		t.Fatalf("keys %q", keys)
+	}
+	if !maps.Equal(s.Nodes(), m.nodes) {
+		t.Fatalf("directory %v, want %v", s.Nodes(), m.nodes)
 	}
 }
 
@@ -299,7 +429,15 @@ func FuzzApply(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range [][]byte{nil, kv.EncodeSet("k", []byte("v")), kv.EncodeDelete("k"), batch} {
+	conditional, err := kv.EncodeIf(kv.Condition{Kind: kv.IfIndex, Index: 1}, kv.Op{Kind: kv.OpDelete, Key: "k"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	announce, err := kv.EncodeAnnounce("n1", "h:1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{nil, kv.EncodeSet("k", []byte("v")), kv.EncodeDelete("k"), batch, conditional, announce} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, command []byte) {
@@ -326,6 +464,7 @@ func FuzzRestore(f *testing.F) {
 	s := kv.New()
 	s.Apply(1, kv.EncodeSet("k", []byte("v")))
 	s.Apply(2, nil)
+	s.Apply(3, []byte("\x01\x05\x02n1\x03h:1"))
 	var file bytes.Buffer
 	snap, _ := s.Snapshot()
 	if _, err := snap.WriteTo(&file); err != nil {

@@ -1,0 +1,175 @@
+// Package api holds what kvnode and its clients say to each other over HTTP:
+// paths, headers, JSON bodies and error codes. docs/http-api.md is the manual.
+// It holds types only: it neither serves nor sends anything.
+package api
+
+import "time"
+
+// Headers. All but Timeout are of responses, or, Forwarded, between nodes.
+const (
+	// HeaderLeader is the HTTP address (host:port) of the leader as far as the
+	// answering node knows it; absent where it knows none.
+	HeaderLeader = "X-Raft-Leader"
+	// HeaderLeaderID is that leader's id.
+	HeaderLeaderID = "X-Raft-Leader-Id"
+	// HeaderNode is the id of the node that answered the client.
+	HeaderNode = "X-Raft-Node"
+	// HeaderIndex is the log index of the entry that a write became.
+	HeaderIndex = "X-Raft-Index"
+	// HeaderForwarded is the id of the node that forwards a request. Who gets it
+	// never forwards again.
+	HeaderForwarded = "X-Raft-Forwarded"
+)
+
+// Values of the query parameter "consistency" of reads.
+const (
+	Linearizable = "linearizable" // the default: a read barrier on the leader
+	Leader       = "leader"       // answered by the leader on the strength of its lease
+	Stale        = "stale"        // what the asked node holds
+)
+
+// Code is what kind an error is, for programs.
+type Code string
+
+// The codes. Only CodeOutcomeUnknown leaves open whether a write took effect; with
+// any other it did not.
+const (
+	CodeBadRequest       Code = "bad_request"        // 400
+	CodeNotFound         Code = "not_found"          // 404: no such path or member; a missing key has a body of its own
+	CodeMethodNotAllowed Code = "method_not_allowed" // 405
+	CodeConditionFailed  Code = "condition_failed"   // 412
+	CodeTooLarge         Code = "too_large"          // 413
+	CodeNoLeader         Code = "no_leader"          // 503: none within the request's deadline
+	CodeNotLeader        Code = "not_leader"         // 503: to a forwarded request only
+	CodeStopped          Code = "stopped"            // 503: the node is stopping or its store has failed
+	CodeNotReady         Code = "not_ready"          // 503: of /readyz
+	CodeTimeout          Code = "timeout"            // 504: a read, or a write that was never sent
+	CodeOutcomeUnknown   Code = "outcome_unknown"    // 504: the write may have taken effect, or may yet
+	CodeInternal         Code = "internal"           // 500
+)
+
+// Error is the body of every response that is an error, but for a missing key.
+type Error struct {
+	Error  string `json:"error"`
+	Code   Code   `json:"code"`
+	Leader string `json:"leader,omitempty"` // id, with CodeNotLeader
+}
+
+// Pair is one key of a page. A key or value that is not valid UTF-8 stands in
+// the base64 field instead (standard encoding, padded).
+type Pair struct {
+	Key         string `json:"key,omitempty"`
+	Value       string `json:"value"`
+	KeyBase64   string `json:"key_base64,omitempty"`
+	ValueBase64 string `json:"value_base64,omitempty"`
+	Index       uint64 `json:"index"`
+}
+
+// Page is the answer to GET /key.
+type Page struct {
+	Pairs []Pair `json:"pairs"`
+	// Next is what to give as "after" to get the next page, percent-encoded;
+	// absent on the last one.
+	Next string `json:"next,omitempty"`
+}
+
+// Status is the answer to GET /status.
+type Status struct {
+	Me        Node       `json:"me"`
+	Leader    *Peer      `json:"leader"` // null: none known
+	Followers []Follower `json:"followers"`
+}
+
+// Node is what the answering node knows of itself.
+type Node struct {
+	Peer
+	Role          string  `json:"role"` // follower, candidate, leader, stopped
+	Voter         bool    `json:"voter"`
+	Term          uint64  `json:"term"`
+	LastIndex     uint64  `json:"last_index"`
+	CommitIndex   uint64  `json:"commit_index"`
+	AppliedIndex  uint64  `json:"applied_index"`
+	SnapshotIndex uint64  `json:"snapshot_index"`
+	LastContactMS float64 `json:"last_contact_ms"` // since it last heard from the leader; 0 on the leader, -1: never
+	UptimeS       float64 `json:"uptime_s"`
+	PID           int     `json:"pid"`
+	Version       string  `json:"version"`
+	Keys          int     `json:"keys"`
+	Commands      uint64  `json:"commands"` // applied since the beginning of the log
+	Store         Store   `json:"store"`
+	Transport     string  `json:"transport"`
+}
+
+// Store says which log store a node runs on.
+type Store struct {
+	Name       string `json:"name"`
+	Durability string `json:"durability"`
+	// Syncs counts its flushes since the start; null where it does not count.
+	Syncs *uint64 `json:"syncs"`
+}
+
+// Peer names a member.
+type Peer struct {
+	ID          string `json:"id"`
+	Address     string `json:"address"`                // Raft
+	HTTPAddress string `json:"http_address,omitempty"` // empty: not known yet
+}
+
+// Follower is a member that does not lead. What the leader alone knows is null
+// in the answers of others.
+type Follower struct {
+	Peer
+	Voter         bool     `json:"voter"`
+	LastIndex     *uint64  `json:"last_index"`      // newest entry in its log when it last answered
+	Lag           *uint64  `json:"lag"`             // entries that it is behind the leader's log
+	LastContactMS *float64 `json:"last_contact_ms"` // since it last answered; null: never
+}
+
+// Member is one server of the configuration.
+type Member struct {
+	Peer
+	Voter  bool `json:"voter"`
+	Leader bool `json:"leader"`
+}
+
+// Members is the answer to GET /members.
+type Members struct {
+	Members []Member `json:"members"`
+}
+
+// Join is the body of POST /join.
+type Join struct {
+	ID          string `json:"id"`
+	Address     string `json:"address"`      // Raft
+	HTTPAddress string `json:"http_address"` // host:port
+	Nonvoter    bool   `json:"nonvoter,omitempty"`
+}
+
+// Transfer is the body of POST /transfer. An empty one picks the most up-to-date
+// voter.
+type Transfer struct {
+	ID string `json:"id,omitempty"`
+}
+
+// ReadIndex is the answer to GET /internal/read-index.
+type ReadIndex struct {
+	Index uint64 `json:"index"`
+}
+
+// Digest is the answer to GET /digest: two nodes with the same digest hold the
+// same map.
+type Digest struct {
+	ID       string `json:"id"`
+	Keys     int    `json:"keys"`
+	Commands uint64 `json:"commands"`
+	SHA256   string `json:"sha256"` // hex
+}
+
+// Limits of requests, beside those of package kv.
+const (
+	DefaultTimeout   = 5 * time.Second // of a request that gives none
+	MaxTimeout       = 5 * time.Minute
+	MaxBatchBytes    = 64 << 20 // body of POST /key
+	DefaultPageLimit = 100
+	MaxPageLimit     = 1000
+)

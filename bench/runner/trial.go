@@ -14,8 +14,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/workload"
-	"github.com/themilchenko/raftlab/cluster"
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -58,39 +56,22 @@ func (t *trial) run(ctx context.Context) (result record.Trial, err error) {
 	return result, err
 }
 
-func (t *trial) start(ctx context.Context, dir string) (*cluster.InProcess, error) {
-	network, err := t.parts.transport.New(t.parts.netOpts)
-	if err != nil {
-		return nil, err
-	}
+func (t *trial) start(ctx context.Context, dir string) (group, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	return cluster.StartInProcess(ctx, cluster.Spec{
-		Nodes:   t.parts.info.Cluster.Nodes,
-		Engine:  t.parts.engine,
-		Network: network,
-		OpenStore: func(dir string) (core.LogStore, error) {
-			return t.parts.backend.Open(dir, t.parts.options)
-		},
-		Dir:               dir,
-		SnapshotsInMemory: t.parts.info.Durability == string(core.DurableNothing),
-		Tuning:            tuning(t.parts.info.Raft),
-		Logger:            t.logger,
-	})
+	return startInProcess(ctx, t, dir)
 }
 
 // measure puts the load on the group and fills in the record.
-func (t *trial) measure(ctx context.Context, group *cluster.InProcess, result *record.Trial) error {
-	leader := group.Nodes[0]
+func (t *trial) measure(ctx context.Context, g group, result *record.Trial) error {
 	load := t.parts.info.Load
-	result.Leader = leader.ID
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stopWatching := watch(group, cancel)
+	stopWatching := g.watch(cancel)
 	defer stopWatching()
 
 	if load.ReadRatio > 0 {
-		if err := preload(ctx, leader, load); err != nil {
+		if err := preload(ctx, g, load); err != nil {
 			return failure(ctx, fmt.Errorf("write the keys before the load: %w", err))
 		}
 	}
@@ -100,25 +81,48 @@ func (t *trial) measure(ctx context.Context, group *cluster.InProcess, result *r
 	}
 	runtime.GC() // every trial begins with a clean heap, whatever ran before it
 
-	before := t.observe(group)
-	measured, err := prepared.Run(ctx, &target{leader: leader, stale: load.ReadLevel == experiment.ReadStale})
-	after := t.observe(group)
-	if measured != nil {
-		difference(result, before, after)
-		err = errors.Join(err, fill(result, measured))
-	}
+	before, err := g.observe(ctx)
 	if err != nil {
+		return failure(ctx, fmt.Errorf("look at the group before the load: %w", err))
+	}
+	result.Leader = before.leadership.id
+	measured, err := prepared.Run(ctx, g.target(load.ReadLevel == experiment.ReadStale))
+	if measured == nil || err != nil {
+		if measured != nil {
+			err = errors.Join(err, fill(result, measured))
+		}
 		return failure(ctx, fmt.Errorf("load: %w", err))
+	}
+	after, err := g.observe(ctx)
+	if err != nil {
+		return failure(ctx, fmt.Errorf("look at the group after the load: %w", err))
+	}
+	difference(result, before, after)
+	if err := fill(result, measured); err != nil {
+		return err
+	}
+	return failure(ctx, t.judge(ctx, g, result, measured, before, after))
+}
+
+// judge waits for the group to come to rest and passes the gates' verdicts.
+func (t *trial) judge(ctx context.Context, g group, result *record.Trial, measured *workload.Result, before, after observation) error {
+	convergence, err := convergenceGate(ctx, g)
+	if err != nil {
+		return err
+	}
+	rested, err := g.observe(ctx)
+	if err != nil {
+		return err
 	}
 	result.Gates = append(result.Gates,
 		loadGate(*result),
 		errorGate(*result),
 		clientGate(measured.ClientCPU, measured.Elapsed, runtime.GOMAXPROCS(0)),
 		leaderGate(before.leadership, after.leadership),
-		convergenceGate(ctx, group),
-		acknowledgedGate(measured.Acknowledged(), leader.Map.Applied()-before.commands),
+		convergence,
+		acknowledgedGate(measured.Acknowledged(), rested.commands-before.commands),
 		clockGate(measured.ClockDrift))
-	return failure(ctx, nil)
+	return nil
 }
 
 // spec is the load of the cell. The seed differs from trial to trial, so that
@@ -149,32 +153,9 @@ func failure(ctx context.Context, err error) error {
 	return err
 }
 
-// watch ends the trial when a replica stops on its own. The returned func ends
-// the watching and waits for it.
-func watch(group *cluster.InProcess, cancel context.CancelCauseFunc) func() {
-	quit := make(chan struct{})
-	done := make(chan struct{}, len(group.Nodes))
-	for _, n := range group.Nodes {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			select {
-			case <-n.Replica.Done():
-				cancel(fmt.Errorf("%s stopped: %w", n.ID, n.Replica.Err()))
-			case <-quit:
-			}
-		}()
-	}
-	return func() {
-		close(quit)
-		for range group.Nodes {
-			<-done
-		}
-	}
-}
-
 // preload writes every key once, in batches that stay far below what a store or
 // a transport takes as one entry, so that reads find them.
-func preload(ctx context.Context, leader *cluster.Node, load experiment.Load) error {
+func preload(ctx context.Context, g group, load experiment.Load) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
 	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.ValueSize)))
 	value := make([]byte, load.ValueSize)
@@ -184,15 +165,7 @@ func preload(ctx context.Context, leader *cluster.Node, load experiment.Load) er
 		if len(batch) < batchKeys && i < load.Keys-1 {
 			continue
 		}
-		command, err := kv.EncodeBatch(batch)
-		if err != nil {
-			return err
-		}
-		applied, err := leader.Replica.Propose(ctx, command)
-		if err != nil {
-			return err
-		}
-		if err := refusal(applied.Result); err != nil {
+		if err := g.set(ctx, batch); err != nil {
 			return err
 		}
 		batch = batch[:0]

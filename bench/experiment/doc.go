@@ -16,7 +16,7 @@
 //	engine    = "hashicorp"           # ["hashicorp"]
 //	backend   = "bolt"                # ["bolt"]
 //	transport = "tcp"                 # ["tcp"]
-//	mode      = "inprocess"           # ["inprocess"]
+//	mode      = "inprocess"           # or "process": kvnode processes ["inprocess"]
 //
 //	[raft]                            # see the type Raft; 0 is the engine's default [0]
 //	heartbeat_timeout = "1s"

@@ -31,11 +31,16 @@ type Cluster struct {
 	Engine    string `json:"engine"`
 	Backend   string `json:"backend"`
 	Transport string `json:"transport"`
-	Mode      string `json:"mode"` // ModeInProcess
+	Mode      string `json:"mode"` // ModeInProcess or ModeProcess
 }
 
-// ModeInProcess runs all members of the group inside the runner.
-const ModeInProcess = "inprocess"
+// Modes: where the members of the group run.
+const (
+	// ModeInProcess: inside the runner, called as functions.
+	ModeInProcess = "inprocess"
+	// ModeProcess: each in a kvnode process of its own, asked over HTTP.
+	ModeProcess = "process"
+)
 
 // Read levels: what a read may see.
 const (

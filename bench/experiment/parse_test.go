@@ -155,8 +155,8 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:3: cluster.engine = "etcd": want "hashicorp"`}},
 		{"unknown level", head + "[matrix]\ntransport = [\"tcp\", \"tpc\"]", []string{
 			`x.toml:3: level "tpc" of matrix.transport: want one of "inmem", "tcp"; did you mean "tcp"?`}},
-		{"processes", head + "[cluster]\nmode = \"process\"", []string{
-			`x.toml:3: cluster.mode = "process": members in processes of their own come with a later version; want "inprocess"`}},
+		{"unknown mode", head + "[cluster]\nmode = \"proces\"", []string{
+			`x.toml:3: cluster.mode = "proces": want one of "inprocess", "process"; did you mean "process"?`}},
 		{"no duration", head + "[load]\nduration = \"5 parsecs\"", []string{
 			`x.toml:3: load.duration = "5 parsecs": want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as "500ms" or "1m30s"`}},
 		{"bare number for a duration", head + "[load]\nduration = 5", []string{

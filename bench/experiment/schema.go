@@ -108,7 +108,7 @@ func limits(known *Known) map[string]limit {
 		"name":                  {check: checkName},
 		"trials":                {low: 1, high: 10_000},
 		"cluster.nodes":         {low: 1, high: 99},
-		"cluster.mode":          {names: []string{ModeInProcess}, check: checkMode},
+		"cluster.mode":          {names: []string{ModeInProcess, ModeProcess}},
 		"raft.log_cache":        {low: -1, high: math.MaxInt32},
 		"load.clients":          {low: 1, high: 100_000},
 		"load.rate":             {low: 0, high: 10_000_000},
@@ -136,13 +136,6 @@ func checkName(name string) error {
 		return nil
 	}
 	return errors.New(`want the name of a folder, of a-z, 0-9 and "-" only, such as "backends"`)
-}
-
-func checkMode(mode string) error {
-	if mode == "process" {
-		return fmt.Errorf("members in processes of their own come with a later version; want %q", ModeInProcess)
-	}
-	return nil
 }
 
 // find returns the scalar of a qualified key, or nil.

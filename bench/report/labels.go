@@ -13,6 +13,7 @@ const (
 	keyBackend   = "cluster.backend"
 	keyTransport = "cluster.transport"
 	keyNodes     = "cluster.nodes"
+	keyMode      = "cluster.mode"
 	keyClients   = "load.clients"
 	keyRate      = "load.rate"
 	keyValueSize = "load.value_size"
@@ -24,7 +25,7 @@ const (
 // that something grows with them.
 func isNumeric(f factor) bool {
 	switch f.Key {
-	case keyEngine, keyBackend, keyTransport, keyReadLevel:
+	case keyEngine, keyBackend, keyTransport, keyMode, keyReadLevel:
 		return false
 	}
 	for _, level := range f.Levels {
@@ -49,6 +50,8 @@ func (l *language) short(f factor, c *record.CellInfo) string {
 		return l.general(c.Load.Rate)
 	case keyReadLevel:
 		return l.term(c.Load.ReadLevel)
+	case keyMode:
+		return l.modeWord(c.Cluster.Mode)
 	default:
 		return f.value(c)
 	}
@@ -74,6 +77,8 @@ func (l *language) named(f factor, c *record.CellInfo) string {
 		return fill(l.ReadsOf, l.short(f, c))
 	case keyReadLevel:
 		return fill(l.ReadsAt, l.short(f, c))
+	case keyMode:
+		return l.short(f, c)
 	default:
 		return f.Name + " = " + f.value(c)
 	}
@@ -99,9 +104,19 @@ func (l *language) placed(f factor, c *record.CellInfo) string {
 		return fill(l.AtRate, l.general(c.Load.Rate))
 	case keyValueSize:
 		return fill(l.WithValuesOf, l.short(f, c))
+	case keyMode:
+		return l.short(f, c)
 	default:
 		return fill(l.With, l.named(f, c))
 	}
+}
+
+// modeWord says where the members run, as a circumstance.
+func (l *language) modeWord(mode string) string {
+	if word, ok := l.ModeWord[mode]; ok {
+		return word
+	}
+	return mode
 }
 
 // rank orders the parts of a label: "bolt over tcp at 16 clients, 3 nodes".

@@ -16,14 +16,16 @@ func englishPhrases() phrases {
 		Times:       noun{"", "", ""},
 		Terms: map[string]string{
 			"inprocess": "all in the process of the load generator",
+			"process":   "each in a process of its own, asked over HTTP",
 			"changes":   "", "lost": "", "replicas": "", "ops": "op",
 			"uniform": "uniformly at random", "zipf": "by Zipf’s law", "sequential": "one after the other",
 			"constant": "evenly spaced", "poisson": "as a Poisson process",
 			"acknowledged": "lost writes", "convergence": "diverged replicas", "leader": "leader changes", "client": "client CPU",
 		},
 		FactorNames: map[string]string{
-			keyRate: "rate", keyValueSize: "value", keyReadRatio: "reads", keyReadLevel: "read level",
+			keyRate: "rate", keyValueSize: "value", keyReadRatio: "reads", keyReadLevel: "read level", keyMode: "members",
 		},
+		ModeWord:       map[string]string{"inprocess": "in one process", "process": "in kvnode processes"},
 		DurabilityWord: map[string]string{"nothing": "nothing", "os-buffer": "OS buffer", "disk": "disk"},
 		DurabilityText: map[string]string{
 			"nothing":   "nothing survives the end of the process",

@@ -24,12 +24,15 @@ func russianPhrases() phrases {
 			"constant": "через равные промежутки", "poisson": "пуассоновский поток",
 			"uniform": "равномерно", "zipf": "по закону Ципфа", "sequential": "последовательно",
 			"inprocess": "все в одном процессе с генератором нагрузки",
-			"committed by a majority, applied on the leader": "после фиксации кворумом и применения на лидере",
+			"process":   "каждый в отдельном процессе, запросы по HTTP",
+			"committed by a majority, applied on the leader":                     "после фиксации кворумом и применения на лидере",
+			"committed by a majority, applied on the leader, answered over HTTP": "после фиксации кворумом, применения на лидере и ответа по HTTP",
 		},
 		FactorNames: map[string]string{
-			keyEngine: "движок", keyBackend: "хранилище", keyTransport: "транспорт", keyNodes: "узлы", keyClients: "клиенты",
+			keyEngine: "движок", keyBackend: "хранилище", keyTransport: "транспорт", keyNodes: "узлы", keyMode: "узлы работают", keyClients: "клиенты",
 			keyRate: "частота", keyValueSize: "значение", keyReadRatio: "чтения", keyReadLevel: "чтение",
 		},
+		ModeWord:       map[string]string{"inprocess": "в одном процессе", "process": "в процессах kvnode"},
 		DurabilityWord: map[string]string{"nothing": "ничего", "os-buffer": "буфер ОС", "disk": "диск"},
 		DurabilityText: map[string]string{
 			"nothing":   "после завершения процесса не остаётся ничего",

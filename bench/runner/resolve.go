@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -13,9 +14,12 @@ import (
 	"github.com/themilchenko/raftlab/transports"
 )
 
-// acknowledgement is when a client's write returns, for every engine there is:
-// the contract of core.Replica.Propose.
-const acknowledgement = "committed by a majority, applied on the leader"
+// When a client's write returns, for every engine there is: the contract of
+// core.Replica.Propose, and what the way to the client adds.
+const (
+	acknowledgedByCall = "committed by a majority, applied on the leader"
+	acknowledgedByHTTP = acknowledgedByCall + ", answered over HTTP"
+)
 
 // parts are the plug-ins of one cell, looked up.
 type parts struct {
@@ -73,6 +77,10 @@ func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 	if err != nil {
 		return p, err
 	}
+	if cell.Cluster.Mode == experiment.ModeProcess && !network.Wire {
+		return p, fmt.Errorf("transport %q cannot connect processes: with mode = %q use one with a wire, such as \"tcp\"",
+			cell.Cluster.Transport, experiment.ModeProcess)
+	}
 	p.info = cellInfo(cell, p.engine.Describe(), store, network)
 	return p, nil
 }
@@ -100,8 +108,11 @@ func cellInfo(cell experiment.Cell, e core.EngineInfo, s core.StoreInfo, n core.
 		Backend:         record.Part{Name: s.Name, Library: s.Library, Version: s.Version},
 		Transport:       record.Part{Name: n.Name, Library: n.Library, Version: n.Version},
 		Durability:      string(s.Durability),
-		Acknowledgement: acknowledgement,
+		Acknowledgement: acknowledgedByCall,
 		Wire:            n.Wire,
+	}
+	if cell.Cluster.Mode == experiment.ModeProcess {
+		info.Acknowledgement = acknowledgedByHTTP
 	}
 	if cell.Load.ReadRatio > 0 {
 		info.ReadLevel = cell.Load.ReadLevel

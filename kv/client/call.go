@@ -1,0 +1,234 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+const (
+	backoffMin = 10 * time.Millisecond
+	backoffMax = 200 * time.Millisecond
+	// maxErrorBytes bounds what is read of an answer that is an error.
+	maxErrorBytes = 64 << 10
+)
+
+// call is one request, wherever it is sent.
+type call struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	header map[string]string
+	body   []byte
+	write  bool // sent again only if it was not taken for certain
+	leader bool // the leader is asked first
+}
+
+// answer is a success.
+type answer struct {
+	endpoint string
+	header   http.Header
+	body     []byte
+}
+
+// do sends the call to one node after the other until one serves it, the deadline
+// has come or it would not be safe to go on.
+func (c *Client) do(ctx context.Context, k call) (answer, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	var last error
+	var tried []string
+	answered := false
+	for wait := backoffMin; ; {
+		if ctx.Err() != nil {
+			return answer{}, gaveUp(ctx, answered, last)
+		}
+		endpoint, ok := c.endpoints.pick(k.leader, tried)
+		if !ok { // all of them
+			pause(ctx, wait)
+			wait = min(2*wait, backoffMax)
+			tried = tried[:0]
+			continue
+		}
+		tried = append(tried, endpoint)
+		a, err := c.try(ctx, endpoint, k, c.share(k))
+		if err == nil || !k.mayRepeat(err) {
+			return a, k.settle(err)
+		}
+		if _, ok := err.(*Error); ok || !answered { // an answer tells more than a failed try
+			answered, last = ok, err
+		}
+	}
+}
+
+// doAt sends the call to one node, once.
+func (c *Client) doAt(ctx context.Context, endpoint string, k call) (answer, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	a, err := c.try(ctx, endpoint, k, 1)
+	return a, k.settle(err)
+}
+
+// share is into how many parts the time that is left is divided, one of which a
+// try gets. A read can leave a node that hangs; a write cannot, once it is sent.
+func (c *Client) share(k call) int {
+	if k.write || len(c.endpoints.given) == 1 {
+		return 1
+	}
+	return 2
+}
+
+// mayRepeat reports whether sending the call again cannot do harm and may help.
+func (k call) mayRepeat(err error) bool {
+	switch e := err.(type) {
+	case *transportError:
+		return !k.write || !e.sent
+	case *Error:
+		if !k.write {
+			return e.Status >= http.StatusInternalServerError
+		}
+		return e.Status == http.StatusServiceUnavailable && e.notTaken() || e.Code == api.CodeTimeout
+	}
+	return false
+}
+
+// settle gives the error of a call that ends with it its kind: of a write whose
+// fate is open, core.ErrOutcomeUnknown.
+func (k call) settle(err error) error {
+	unknown := false
+	switch e := err.(type) {
+	case *transportError:
+		if !k.write || !e.sent {
+			return fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		unknown = true
+	case *Error:
+		unknown = k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown
+	}
+	if unknown {
+		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+	}
+	return err
+}
+
+// gaveUp is the error of a call whose context ended before a node served it.
+func gaveUp(ctx context.Context, answered bool, last error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case last == nil:
+		return fmt.Errorf("nothing was sent: %w", cause)
+	case !answered && errors.Is(cause, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w; last try: %w", ErrUnreachable, cause, last)
+	}
+	return fmt.Errorf("%w; last try: %w", cause, last)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d/2 + rand.N(d/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// try sends the call to one node and reads its answer. The error of a call that
+// could be sent is an *Error or a *transportError, not wrapped.
+func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (answer, error) {
+	if c.closed.Load() {
+		return answer{}, fmt.Errorf("client: %w", core.ErrClosed)
+	}
+	deadline, _ := ctx.Deadline() // bound has seen to it
+	left := time.Until(deadline) / time.Duration(share)
+	tryCtx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	s := &sending{}
+	req, err := k.request(s.trace(tryCtx), endpoint, left)
+	if err != nil {
+		return answer{}, err
+	}
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
+			c.endpoints.fails(endpoint)
+		}
+		return answer{}, &transportError{endpoint: endpoint, sent: s.stop(), cause: err}
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		c.endpoints.fails(endpoint)
+	default:
+		c.endpoints.works(endpoint)
+	}
+	c.endpoints.leads(resp.Header.Get(api.HeaderLeader))
+	if resp.StatusCode != http.StatusOK {
+		return answer{}, readError(endpoint, resp)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil && !k.write { // a write has succeeded whatever follows the status
+		return answer{}, &transportError{endpoint: endpoint, sent: true, cause: fmt.Errorf("read the answer: %w", err)}
+	}
+	return answer{endpoint: endpoint, header: resp.Header, body: body}, nil
+}
+
+// request makes the HTTP request. Its body can be sent again by the transport,
+// which for POST and DELETE it does only where nothing was written (net/http:
+// only GET, HEAD, OPTIONS and TRACE are replayable without an Idempotency-Key).
+func (k call) request(ctx context.Context, endpoint string, left time.Duration) (*http.Request, error) {
+	query := url.Values{}
+	for name, values := range k.query {
+		query[name] = values
+	}
+	// The node gives up a little before us, so that we learn what became of it.
+	ask := min(left-min(left/10, 100*time.Millisecond), api.MaxTimeout)
+	query.Set("timeout", max(ask, time.Millisecond).String())
+	target := "http://" + endpoint + k.path + "?" + query.Encode()
+	req, err := http.NewRequestWithContext(ctx, k.method, target, bytes.NewReader(k.body))
+	if err != nil {
+		return nil, fmt.Errorf("%w request: %w", core.ErrInvalid, err)
+	}
+	for name, value := range k.header {
+		req.Header.Set(name, value)
+	}
+	return req, nil
+}
+
+// readError reads an answer that is not a success.
+func readError(endpoint string, resp *http.Response) error {
+	e := &Error{
+		Endpoint: endpoint,
+		Node:     resp.Header.Get(api.HeaderNode),
+		Status:   resp.StatusCode,
+		Index:    indexOf(resp.Header),
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	var wire api.Error
+	if err == nil && json.Unmarshal(body, &wire) == nil && wire.Code != "" {
+		e.Code, e.Message = wire.Code, wire.Error
+		return e
+	}
+	e.Message = fmt.Sprintf("%.100q", body)
+	return e
+}
+
+// indexOf returns the log index in the ETag; 0: there is none.
+func indexOf(h http.Header) uint64 {
+	n, err := strconv.ParseUint(strings.Trim(h.Get("ETag"), `"`), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

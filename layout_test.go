@@ -38,17 +38,25 @@ var rules = []rule{
 	{"engines", []string{"core", "engines"}}, // the catalogue
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
+	{"kv/api", nil},
+	{"kv/client", []string{"core", "kv/api"}},
+	{"kv/httpapi", []string{"core", "kv"}},
+	{"discovery", []string{"core", "discovery"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
+	{"cluster/clusterfile", nil},
+	{"cluster/process", []string{"core", "kv/api", "kv/client", "cluster/clusterfile"}},
 	{"bench/experiment", nil},
 	{"bench/record", []string{"bench/experiment"}},
 	{"bench/stats", []string{"bench/record", "bench/experiment"}},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats"}},
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
+	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
-	{"cmd", []string{"core", "backends", "transports", "engines", "kv", "cluster", "bench"}},
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
 	{"experiments", nil}, // tests only
+	{"docs", nil},        // tests only
 }
 
 // coreMay lists what core may import besides the standard library.

@@ -51,7 +51,7 @@ func (l *language) short(f factor, c *record.CellInfo) string {
 	case keyReadLevel:
 		return l.term(c.Load.ReadLevel)
 	case keyMode:
-		return l.modeWord(c.Cluster.Mode)
+		return l.modeWord(c.Cluster.Mode, false)
 	default:
 		return f.value(c)
 	}
@@ -105,28 +105,35 @@ func (l *language) placed(f factor, c *record.CellInfo) string {
 	case keyValueSize:
 		return fill(l.WithValuesOf, l.short(f, c))
 	case keyMode:
-		return l.short(f, c)
+		return l.modeWord(c.Cluster.Mode, true)
 	default:
 		return fill(l.With, l.named(f, c))
 	}
 }
 
-// modeWord says where the members run, as a circumstance.
-func (l *language) modeWord(mode string) string {
-	if word, ok := l.ModeWord[mode]; ok {
-		return word
+// modeWord says where the members run, as a circumstance ("in one process") or
+// by itself ("one process").
+func (l *language) modeWord(mode string, placed bool) string {
+	words, ok := l.ModeWords[mode]
+	switch {
+	case !ok:
+		return mode
+	case placed:
+		return words[1]
+	default:
+		return words[0]
 	}
-	return mode
 }
 
 // rank orders the parts of a label: "bolt over tcp at 16 clients, 3 nodes".
 func rank(key string) int {
-	for i, k := range []string{keyBackend, keyTransport, keyEngine, keyClients, keyRate} {
+	placed := []string{keyBackend, keyTransport, keyEngine, keyMode, keyClients, keyRate}
+	for i, k := range placed {
 		if k == key {
 			return i
 		}
 	}
-	return 5
+	return len(placed)
 }
 
 // label names a cell by its levels of fs, the first part as a noun.

@@ -25,7 +25,7 @@ func englishPhrases() phrases {
 		FactorNames: map[string]string{
 			keyRate: "rate", keyValueSize: "value", keyReadRatio: "reads", keyReadLevel: "read level", keyMode: "members",
 		},
-		ModeWord:       map[string]string{"inprocess": "in one process", "process": "in kvnode processes"},
+		ModeWords:      map[string][2]string{"inprocess": {"one process", "in one process"}, "process": {"kvnode processes", "in kvnode processes"}},
 		DurabilityWord: map[string]string{"nothing": "nothing", "os-buffer": "OS buffer", "disk": "disk"},
 		DurabilityText: map[string]string{
 			"nothing":   "nothing survives the end of the process",

@@ -29,10 +29,11 @@ func russianPhrases() phrases {
 			"committed by a majority, applied on the leader, answered over HTTP": "после фиксации кворумом, применения на лидере и ответа по HTTP",
 		},
 		FactorNames: map[string]string{
-			keyEngine: "движок", keyBackend: "хранилище", keyTransport: "транспорт", keyNodes: "узлы", keyMode: "узлы работают", keyClients: "клиенты",
+			keyEngine: "движок", keyBackend: "хранилище", keyTransport: "транспорт", keyNodes: "узлы", keyMode: "режим", keyClients: "клиенты",
 			keyRate: "частота", keyValueSize: "значение", keyReadRatio: "чтения", keyReadLevel: "чтение",
 		},
-		ModeWord:       map[string]string{"inprocess": "в одном процессе", "process": "в процессах kvnode"},
+		// Names, as those of stores are: they need not be declined.
+		ModeWords:      map[string][2]string{"inprocess": {"inprocess", "в одном процессе"}, "process": {"process", "в процессах kvnode"}},
 		DurabilityWord: map[string]string{"nothing": "ничего", "os-buffer": "буфер ОС", "disk": "диск"},
 		DurabilityText: map[string]string{
 			"nothing":   "после завершения процесса не остаётся ничего",

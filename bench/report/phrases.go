@@ -13,8 +13,8 @@ type phrases struct {
 	Terms                                            map[string]string // words of the raw data
 	FactorNames                                      map[string]string // by qualified key
 	DurabilityWord, DurabilityText                   map[string]string
-	ModeWord                                         map[string]string // where the members run, as a circumstance
-	Respects                                         [3]string         // by respect
+	ModeWords                                        map[string][2]string // where the members run: by itself, and as a circumstance
+	Respects                                         [3]string            // by respect
 
 	// Labels of cells.
 	OverTransport, OnEngine, WithBackend, WithNodes, AtClients, AtRate string

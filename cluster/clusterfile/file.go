@@ -1,0 +1,117 @@
+package clusterfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// File is a cluster file. It is a value to read: nothing in it changes on its
+// own, and several goroutines may read it at once.
+type File struct {
+	Path    string // as read; empty after Generate
+	DataDir string // holds a folder per node, named by alias
+	BinPath string // the folder that the program kvnode is in
+	Leader  string // alias of the founder; may be empty, see package process
+	Nodes   []Node // in the order of the file, never empty after Parse
+	// Kvnode holds settings of every node by the keys of kvnode --config; nil if
+	// there are none. Values are bool, int64, float64, string, []any and
+	// map[string]any of these.
+	Kvnode map[string]any
+}
+
+// Node is one kvnode process.
+type Node struct {
+	Alias       string         // id in the cluster; safe as the name of a folder
+	HTTPAddress string         // host:port
+	RPCAddress  string         // host:port, of Raft
+	Kvnode      map[string]any // as File.Kvnode, of this node only
+}
+
+// Node returns the node called alias.
+func (f *File) Node(alias string) (Node, bool) {
+	for _, n := range f.Nodes {
+		if n.Alias == alias {
+			return n, true
+		}
+	}
+	return Node{}, false
+}
+
+// Settings returns the kvnode settings of n: those of the file with those of
+// the node put over them, table by table. The caller owns the result's tables.
+func (f *File) Settings(n Node) map[string]any { return overlay(f.Kvnode, n.Kvnode) }
+
+func overlay(base, over map[string]any) map[string]any {
+	merged := make(map[string]any, len(base)+len(over))
+	for key, v := range base {
+		if t, ok := v.(map[string]any); ok {
+			v = overlay(t, nil)
+		}
+		merged[key] = v
+	}
+	for key, v := range over {
+		if t, ok := v.(map[string]any); ok {
+			below, _ := merged[key].(map[string]any)
+			v = overlay(below, t)
+		}
+		merged[key] = v
+	}
+	return merged
+}
+
+// Read reads and checks the file at path. An error that is not [ErrInvalid]
+// says that the file could not be read.
+func Read(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cluster file: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("cluster file: %w", err)
+	}
+	return Parse(path, data)
+}
+
+// Save writes the file to path, in the format of its extension, whole or not at
+// all. Comments of a file that was there are lost.
+func (f *File) Save(path string) error {
+	data, err := f.Encode(path)
+	if err != nil {
+		return err
+	}
+	if err := replace(path, data); err != nil {
+		return fmt.Errorf("cluster file: %w", err)
+	}
+	return nil
+}
+
+// replace writes a temporary file beside path and renames it.
+func replace(path string, data []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

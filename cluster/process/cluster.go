@@ -1,0 +1,110 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+)
+
+// Options says how a Cluster runs its nodes. The zero value is usable.
+type Options struct {
+	Binary       string        // path of kvnode [BinPath/kvnode]
+	Events       func(Event)   // told of progress, one call at a time; nil: nobody is
+	ReadyTimeout time.Duration // from the start of a node until it is ready [30s]
+	StopTimeout  time.Duration // from SIGTERM to SIGKILL [15s]
+	// Foreground ties the nodes to this process: Close kills those still running,
+	// a failed Start leaves none running, and on Linux they are killed too when
+	// this process ends, however it does. Otherwise they live on.
+	Foreground bool
+}
+
+// lockTimeout is how long an operation waits for one of another process.
+const lockTimeout = 5 * time.Second
+
+// Cluster is the processes of one cluster file. Its methods may be called from
+// several goroutines; those that start or end nodes wait for each other.
+type Cluster struct {
+	file        *clusterfile.File
+	opts        Options
+	lockTimeout time.Duration
+
+	telling  sync.Mutex    // held during a call of opts.Events
+	turn     chan struct{} // holds a token while no operation is under way
+	children children
+}
+
+// New returns the cluster of f. It starts nothing and looks at nothing. f must
+// not change any more.
+func New(f *clusterfile.File, o Options) *Cluster {
+	o.Binary = cmp.Or(o.Binary, filepath.Join(f.BinPath, "kvnode"))
+	if !strings.ContainsRune(o.Binary, filepath.Separator) {
+		o.Binary = "." + string(filepath.Separator) + o.Binary // never one from $PATH
+	}
+	o.ReadyTimeout = cmp.Or(o.ReadyTimeout, 30*time.Second)
+	o.StopTimeout = cmp.Or(o.StopTimeout, 15*time.Second)
+	c := &Cluster{file: f, opts: o, lockTimeout: lockTimeout, turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
+}
+
+// Dir returns the folder of a node: its state, its log, its pid file.
+func (c *Cluster) Dir(alias string) string { return filepath.Join(c.file.DataDir, alias) }
+
+// LogPath returns where the node's output goes.
+func (c *Cluster) LogPath(alias string) string { return filepath.Join(c.Dir(alias), "node.log") }
+
+// PIDPath returns where the process of the node is written down.
+func (c *Cluster) PIDPath(alias string) string { return filepath.Join(c.Dir(alias), "node.pid") }
+
+func (c *Cluster) configPath(alias string) string {
+	return filepath.Join(c.Dir(alias), "kvnode.toml")
+}
+
+// statePath is where kvnode writes down which member it is, before anything else.
+func (c *Cluster) statePath(alias string) string { return filepath.Join(c.Dir(alias), "node.json") }
+
+func (c *Cluster) node(alias string) (clusterfile.Node, error) {
+	if n, ok := c.file.Node(alias); ok {
+		return n, nil
+	}
+	return clusterfile.Node{}, fmt.Errorf("%w: %q", ErrUnknownNode, alias)
+}
+
+// Close kills the nodes that a Foreground cluster has started and that still
+// run, and waits for their ends; the nodes of others live on. Nothing is to be
+// called after it.
+func (c *Cluster) Close() error {
+	if !c.opts.Foreground {
+		return nil
+	}
+	return c.exclusively(context.Background(), func() error {
+		var errs []error
+		for _, alias := range c.children.all() {
+			errs = append(errs, c.end(alias))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		c.children.waiting.Wait()
+		return nil
+	})
+}
+
+// end kills a child and cleans up after it.
+func (c *Cluster) end(alias string) error {
+	c.children.sweep(alias)
+	pid, err := c.children.end(alias)
+	if pid == 0 || err != nil {
+		return err
+	}
+	n, _ := c.file.Node(alias)
+	c.tell(Event{Kind: Killed, Node: n, PID: pid})
+	return removeFile(c.PIDPath(alias))
+}

@@ -1,0 +1,17 @@
+// Package process starts, watches and stops the kvnode processes of a cluster
+// file on this machine. It prints nothing: progress goes through a callback. It
+// needs Unix.
+//
+// What it keeps of a node is in data_dir/alias, beside the node's own state:
+//
+//	node.pid     the process that runs the node: id, start, program, a line each
+//	node.log     standard output and error of its processes, appended
+//	kvnode.toml  the settings it was last started with, if there are any
+//
+// A process is known by its id together with its start, so one that got the id
+// of a dead node is never signalled; on Linux it is held by a descriptor, so
+// that nothing comes between the check and the signal. A node.pid that holds
+// nothing but an id counts if the process is a kvnode with that data path.
+//
+// Who starts or ends nodes locks data_dir/clusterctl.lock meanwhile.
+package process

@@ -1,0 +1,86 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFD returns a descriptor of the process, which stays its own when the id
+// has gone to another.
+func openFD(pid int) (int, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case err == nil:
+		return fd, nil
+	case errors.Is(err, unix.ESRCH):
+		return -1, errGone
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL):
+		return -1, errors.ErrUnsupported // an old kernel, or a sandbox that forbids the call
+	}
+	return -1, os.NewSyscallError("pidfd_open", err)
+}
+
+func signalFD(fd int, sig syscall.Signal) error {
+	err := unix.PidfdSendSignal(fd, sig, nil, 0)
+	if errors.Is(err, unix.ENOSYS) {
+		return errors.ErrUnsupported
+	}
+	return err
+}
+
+// endedFD waits up to d: the descriptor becomes readable with the end.
+func endedFD(fd int, d time.Duration) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, int(d.Milliseconds()))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, os.NewSyscallError("poll", err)
+	}
+	return n > 0, nil
+}
+
+// look reads /proc/PID/stat. The start is counted from boot, so the boot is part
+// of it.
+func look(pid int) (glance, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return glance{}, errGone
+	}
+	if err != nil {
+		return glance{}, err
+	}
+	// The second field is the program's name, in parentheses, with anything in it.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const state, start = 0, 22 - 3 // as proc(5) counts, state is field 3
+	if len(fields) <= start {
+		return glance{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
+	}
+	if fields[state] == "Z" || fields[state] == "X" {
+		return glance{}, errGone
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return glance{}, err
+	}
+	return glance{
+		start:  strings.TrimSpace(string(boot)) + " " + fields[start],
+		paused: fields[state] == "T" || fields[state] == "t",
+	}, nil
+}
+
+// attributes are those of a new node process: a session of its own, so that
+// what a terminal sends does not reach it.
+func attributes(foreground bool) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setsid: true}
+	if foreground {
+		a.Pdeathsig = syscall.SIGKILL
+	}
+	return a
+}

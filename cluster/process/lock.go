@@ -1,0 +1,63 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// exclusively runs an operation that starts or ends nodes, alone among those of
+// this Cluster and of other processes on the same data directory.
+func (c *Cluster) exclusively(ctx context.Context, operation func() error) error {
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	defer func() { c.turn <- struct{}{} }()
+	lock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		defer lock.Close() // and with it the lock
+	}
+	return operation()
+}
+
+// lock returns nil if there is no data directory: then there is nothing to
+// guard. It ends with the process that holds it, so none is ever left behind.
+func (c *Cluster) lock(ctx context.Context) (*os.File, error) {
+	path := filepath.Join(c.file.DataDir, "clusterctl.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.lockTimeout, fmt.Errorf("waited %v", c.lockTimeout))
+	defer cancel()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, fmt.Errorf("%w (%s is locked; %w): try again when it is done", ErrBusy, path, context.Cause(ctx))
+		case <-time.After(pollInterval):
+		}
+	}
+}

@@ -1,0 +1,298 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+// TestMain also makes this binary the programs that the tests start.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "-id":
+		os.Exit(standIn(os.Args[1:]))
+	case len(os.Args) > 1 && os.Args[1] == "start-and-end":
+		os.Exit(startAndEnd(os.Args[2], os.Args[3] == "foreground"))
+	}
+	// With the race detector a program that ends sleeps for a second by default.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// behaviour is what kvnode.toml tells a stand-in to do.
+type behaviour struct {
+	Fail       bool     // end at once, after some words
+	Doomed     bool     // end soon, before it is ready
+	Deaf       bool     // never listen
+	NeverReady bool     // answer, but not be ready
+	IgnoreTerm bool     // not stop
+	Leader     string   // whom to name; empty: nobody
+	Members    []string // whom to name
+}
+
+// standIn behaves as kvnode does where package process can see it, or as badly
+// as it is told. It is given arguments like kvnode's.
+func standIn(args []string) int {
+	flags := map[string]string{}
+	for len(args) > 1 {
+		flags[args[0]] = args[1]
+		args = args[2:]
+	}
+	var b behaviour
+	if _, err := toml.DecodeFile(flags["-config"], &b); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	fmt.Println("join", flags["-join"])
+	if b.Fail {
+		for i := range 30 {
+			fmt.Fprintln(os.Stderr, "line", i)
+		}
+		return 3
+	}
+	if err := os.WriteFile(filepath.Join(args[0], "node.json"), nil, 0o644); err != nil {
+		return 1
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	if b.IgnoreTerm {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	if b.Doomed {
+		time.AfterFunc(100*time.Millisecond, func() { os.Exit(4) })
+	}
+	if !b.Deaf {
+		l, err := net.Listen("tcp", flags["-haddr"])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		go func() { _ = http.Serve(l, b.handler(flags["-id"])) }()
+	}
+	<-stop
+	return 0
+}
+
+func (b behaviour) handler(id string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, PID: os.Getpid(), Term: 1}}
+		if b.Leader != "" {
+			s.Leader = &api.Peer{ID: b.Leader}
+		}
+		for _, m := range b.Members {
+			if m != b.Leader {
+				s.Followers = append(s.Followers, api.Follower{Peer: api.Peer{ID: m}})
+			}
+		}
+		_ = json.NewEncoder(w).Encode(s)
+	})
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if b.NeverReady {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_ = json.NewEncoder(w).Encode(api.Error{Error: "still thinking", Code: api.CodeNotReady})
+		}
+	})
+	return mux
+}
+
+// startAndEnd starts the cluster of a file and ends without stopping it; in the
+// foreground it waits to be killed.
+func startAndEnd(path string, foreground bool) int {
+	f, err := clusterfile.Read(path)
+	if err == nil {
+		err = New(f, Options{Binary: os.Args[0], Foreground: foreground}).Start(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("started")
+	if foreground {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}
+	return 0
+}
+
+// world is a cluster and what happened to it.
+type world struct {
+	t *testing.T
+	*Cluster
+	file *clusterfile.File
+
+	mu     sync.Mutex
+	events []Event
+}
+
+// newFile describes n nodes in a new folder.
+func newFile(t *testing.T, n int) *clusterfile.File {
+	t.Helper()
+	f, err := clusterfile.Generate(n, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.DataDir = filepath.Join(t.TempDir(), "var")
+	f.Path = "cluster.yaml"
+	return f
+}
+
+// newWorld makes a cluster that does not outlive the test.
+func newWorld(t *testing.T, f *clusterfile.File, o Options) *world {
+	t.Helper()
+	w := &world{t: t, file: f}
+	o.Events = func(e Event) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, e)
+	}
+	w.Cluster = New(f, o)
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, n := range f.Nodes {
+			if err := w.Kill(context.Background(), n.Alias); err != nil && !errorsIsNotRunning(err) {
+				t.Error(err)
+			}
+		}
+	})
+	return w
+}
+
+// standIns is a cluster of n stand-ins which behave; change tells them otherwise.
+func standIns(t *testing.T, n int, o Options, change map[string]map[string]any) *world {
+	t.Helper()
+	f := newFile(t, n)
+	var members []any
+	for _, node := range f.Nodes {
+		members = append(members, node.Alias)
+	}
+	f.Kvnode = map[string]any{"leader": "node1", "members": members}
+	for i := range f.Nodes {
+		f.Nodes[i].Kvnode = change[f.Nodes[i].Alias]
+	}
+	o.Binary = testBinary(t)
+	return newWorld(t, f, o)
+}
+
+func testBinary(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// take returns the events since the last call, as "kind alias", with a "*" at
+// the leader.
+func (w *world) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for _, e := range w.events {
+		text := e.Kind.String() + " " + e.Node.Alias
+		if e.Leader {
+			text += "*"
+		}
+		if (e.PID == 0) != (e.Kind == Starting || e.Kind == AlreadyStopped) {
+			w.t.Errorf("%s: pid %d", text, e.PID)
+		}
+		all = append(all, text)
+	}
+	w.events = nil
+	return all
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	if err := w.Start(context.Background()); err != nil {
+		w.t.Fatal(describe(err))
+	}
+}
+
+func (w *world) stop() {
+	w.t.Helper()
+	if err := w.Stop(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) inspect(alias string) State {
+	w.t.Helper()
+	s, err := w.Inspect(alias)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) log(alias string) string {
+	w.t.Helper()
+	text, err := os.ReadFile(w.LogPath(alias))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// alive reports whether a process has not ended.
+func alive(pid int) bool {
+	_, err := look(pid)
+	return err == nil
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !met(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// sleeper is a process that has nothing to do with any cluster.
+func sleeper(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+// describe is an error with the tails of logs in it.
+func describe(err error) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, err)
+	for _, e := range startErrors(err) {
+		fmt.Fprintf(&b, "%s:\n\t%s\n", e.Alias, strings.Join(e.Tail, "\n\t"))
+	}
+	return b.String()
+}

@@ -1,0 +1,221 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+// Start starts the nodes that do not run and returns once all are ready, agree
+// on one leader and are in its configuration.
+//
+// Only while no node has state and none runs does the file's leader found the
+// cluster: it is started first, and the others join it once it leads. Otherwise
+// all are started together, and a node without state joins those that have some,
+// the file's leader too: it never founds a second cluster.
+//
+// The errors of nodes are [*StartError]s, joined. When one node fails the others
+// are not waited for, and stay as they are; of a Foreground cluster, those that
+// this call started are killed.
+func (c *Cluster) Start(ctx context.Context) error {
+	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
+		rest := c.file.Nodes
+		if len(s.established()) == 0 {
+			founder, err := c.founder()
+			if err != nil {
+				return err
+			}
+			if err := s.bringUp(ctx, nodes, []clusterfile.Node{founder}, leads); err != nil {
+				return err
+			}
+			rest = slices.DeleteFunc(slices.Clone(rest), func(n clusterfile.Node) bool { return n.Alias == founder.Alias })
+		}
+		if err := s.bringUp(ctx, nodes, rest, ready); err != nil {
+			return err
+		}
+		return c.awaitAgreement(ctx, nodes, s.attempts)
+	})
+}
+
+// StartNode starts one node, in the way of [Cluster.Start], and returns once it
+// is ready. While most nodes of the file do not run it cannot become that; then
+// StartNode returns once it answers.
+func (c *Cluster) StartNode(ctx context.Context, alias string) error {
+	n, err := c.node(alias)
+	if err != nil {
+		return err
+	}
+	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
+		met := ready
+		others := len(s.attempts)
+		if s.attempt(alias) != nil {
+			others--
+		}
+		if len(s.established()) == 0 {
+			founder, err := c.founder()
+			if err != nil {
+				return err
+			}
+			if founder.Alias != alias {
+				return fmt.Errorf("start %s: there is no cluster to join yet: start %s first, which founds it", alias, founder.Alias)
+			}
+			met = leads
+		} else if 2*(others+1) <= len(c.file.Nodes) {
+			met = serves
+		}
+		return s.bringUp(ctx, nodes, []clusterfile.Node{n}, met)
+	})
+}
+
+// founder returns the node that founds the cluster.
+func (c *Cluster) founder() (clusterfile.Node, error) {
+	if c.file.Leader == "" {
+		return clusterfile.Node{}, fmt.Errorf("%s: %w: add leader: %s, or another node that is to found the cluster",
+			c.file.Path, ErrNoLeader, c.file.Nodes[0].Alias)
+	}
+	return c.node(c.file.Leader)
+}
+
+// situation is what a start finds, and then what it has brought about.
+type situation struct {
+	cluster  *Cluster
+	attempts []*attempt      // of the nodes that run
+	stateful map[string]bool // nodes that have state
+}
+
+// starting looks at what is there, calls start and cleans up after it.
+func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.Client) error) error {
+	if err := os.MkdirAll(c.file.DataDir, 0o755); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	return c.exclusively(ctx, func() (err error) {
+		nodes, err := client.New(addresses(c.file.Nodes), client.Options{})
+		if err != nil {
+			return err
+		}
+		defer nodes.Close()
+		s := &situation{cluster: c, stateful: make(map[string]bool)}
+		defer s.close()
+		if err := s.look(); err != nil {
+			return err
+		}
+		if err = start(s, nodes); err != nil && c.opts.Foreground {
+			err = errors.Join(err, s.undo())
+		}
+		return err
+	})
+}
+
+func (s *situation) look() error {
+	for _, n := range s.cluster.file.Nodes {
+		p, err := s.cluster.running(n.Alias)
+		if err != nil {
+			return err
+		}
+		if p != nil {
+			a := &attempt{node: n, process: p, deadline: time.Now().Add(s.cluster.opts.ReadyTimeout)}
+			s.attempts = append(s.attempts, a)
+		}
+		_, err = os.Stat(s.cluster.statePath(n.Alias))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.stateful[n.Alias] = err == nil
+	}
+	return nil
+}
+
+func (s *situation) close() {
+	for _, a := range s.attempts {
+		a.process.close()
+	}
+}
+
+// attempt returns that of a node that runs, nil if it does not.
+func (s *situation) attempt(alias string) *attempt {
+	for _, a := range s.attempts {
+		if a.node.Alias == alias {
+			return a
+		}
+	}
+	return nil
+}
+
+// established lists the nodes that belong to a cluster as far as can be seen
+// from here.
+func (s *situation) established() []clusterfile.Node {
+	var nodes []clusterfile.Node
+	for _, n := range s.cluster.file.Nodes {
+		if s.stateful[n.Alias] || s.attempt(n.Alias) != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// join lists whom a node asks to be let in. A node with state is mostly in
+// already, which it finds out itself; but it may have been stopped before it
+// was. The file's leader with state is the founder, whom nobody needs to let in.
+func (s *situation) join(n clusterfile.Node) []string {
+	if n.Alias == s.cluster.file.Leader && s.stateful[n.Alias] {
+		return nil
+	}
+	var others []clusterfile.Node
+	for _, other := range s.established() {
+		if other.Alias != n.Alias {
+			others = append(others, other)
+		}
+	}
+	return addresses(others)
+}
+
+// bringUp starts those of the nodes that do not run and waits for all of them.
+func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
+	joins := make([][]string, len(wanted)) // before any start: nobody joins a node that is new itself
+	for i, n := range wanted {
+		joins[i] = s.join(n)
+	}
+	var attempts []*attempt
+	for i, n := range wanted {
+		a := s.attempt(n.Alias)
+		if a == nil {
+			var err error
+			if a, err = s.cluster.launch(n, joins[i]); err != nil {
+				return err
+			}
+			s.attempts = append(s.attempts, a)
+		} else if err := s.cluster.leaveRunning(a); err != nil {
+			return err
+		}
+		attempts = append(attempts, a)
+	}
+	return s.cluster.awaitAll(ctx, nodes, attempts, met)
+}
+
+// leaveRunning tells that a node ran before. A paused one would never answer.
+func (c *Cluster) leaveRunning(a *attempt) error {
+	now, err := look(a.process.id.pid)
+	if err == nil && now.paused {
+		return c.startError(a, errors.New("it is paused: resume it first"))
+	}
+	c.tell(Event{Kind: AlreadyRunning, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
+	return nil
+}
+
+// undo kills what this call started.
+func (s *situation) undo() error {
+	var errs []error
+	for _, a := range s.attempts {
+		if a.ours {
+			errs = append(errs, s.cluster.end(a.node.Alias))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -132,6 +132,9 @@ func (w *worker) plan(seq uint64) ([]int, line) {
 		count = 2 + w.rng.IntN(min(w.cfg.KeysPerWorker, maxBatchKeys)-1)
 	}
 	first := w.rng.IntN(w.cfg.KeysPerWorker)
+	if seq <= uint64(w.cfg.KeysPerWorker) { // once round, so that every key is written
+		first = int(seq - 1)
+	}
 	var slots []int
 	for i := range count {
 		slot := (first + i) % w.cfg.KeysPerWorker

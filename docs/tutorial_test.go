@@ -1,0 +1,261 @@
+// Package docs holds only this test: it does what tutorial.md says.
+package docs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets this program stand in for curl, which a fresh machine may lack.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "curl" {
+		if err := curl(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "curl:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// curl understands what the tutorial uses: URL, -X METHOD, -d BODY.
+func curl(args []string) error {
+	method, url, body := http.MethodGet, "", ""
+	for i := 0; i < len(args); i++ {
+		switch args[i] {
+		case "-X":
+			i++
+			method = args[i]
+		case "-d":
+			i++
+			body = args[i]
+		default:
+			url = "http://" + args[i]
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(os.Stdout, resp.Body)
+	return err
+}
+
+// step is one command with the output that the tutorial shows, or, of an sh block,
+// the whole block; its output is not compared.
+type step struct {
+	line    int
+	command string
+	output  string
+	compare bool
+}
+
+// steps reads the fenced blocks of the tutorial.
+func steps(text string) []step {
+	var all []step
+	fence := ""
+	for i, line := range strings.Split(text, "\n") {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			if fence = strings.TrimPrefix(line, "```"); fence == "sh" {
+				all = append(all, step{line: i + 1})
+			}
+		case fence == "sh":
+			all[len(all)-1].command += line + "\n"
+		case fence == "console":
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				all = append(all, step{line: i + 1, command: command, compare: true})
+			} else if n := len(all) - 1; n >= 0 && all[n].compare {
+				all[n].output += line + "\n"
+			}
+		}
+	}
+	return all
+}
+
+// TestTutorial runs the tutorial's commands in a folder of its own, on free ports,
+// and compares what they print.
+func TestTutorial(t *testing.T) {
+	source, err := os.ReadFile("tutorial.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := onFreePorts(t, string(source))
+	dir := workplace(t)
+	t.Cleanup(func() { _, _ = inShell(t, dir, "clusterctl -c cluster.yaml stop") })
+	elected, gone := false, false
+	for _, s := range steps(text) {
+		if strings.Contains(s.command, "make build") {
+			continue // workplace has done it
+		}
+		out, err := inShell(t, dir, s.command)
+		if err != nil {
+			t.Fatalf("tutorial.md:%d: %s\n%v\n%s%s", s.line, s.command, err, out, logs(dir))
+		}
+		if strings.HasPrefix(s.command, "kill -INT") {
+			elected, gone = true, true
+		}
+		if strings.Contains(s.command, "start node1") {
+			gone = false
+		}
+		if got, want := normal(out, elected), normal(s.output, elected); s.compare && got != want {
+			t.Fatalf("tutorial.md:%d: %s\nprints\n%s\nand should print\n%s%s", s.line, s.command, got, want, logs(dir))
+		}
+		if gone && strings.Contains(s.command, "status") && strings.Contains(out, "node1") {
+			t.Errorf("tutorial.md:%d: node1 was stopped and is listed:\n%s", s.line, out)
+		}
+	}
+	if left := processes(t, dir); left != "" {
+		t.Errorf("processes that the tutorial has left:\n%s", left)
+	}
+}
+
+// TestReadme runs the commands of the README's section on the store.
+func TestReadme(t *testing.T) {
+	source, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(source), "\n## The key-value store\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !ok {
+		t.Fatal("README.md has no section on the store")
+	}
+	dir := workplace(t)
+	t.Cleanup(func() { _, _ = inShell(t, dir, "bin/clusterctl stop") })
+	ran := 0
+	for _, s := range steps(section) {
+		for command := range strings.Lines(s.command) {
+			if command = strings.TrimSpace(command); command == "" || strings.HasPrefix(command, "make") {
+				continue
+			}
+			if out, err := inShell(t, dir, command); err != nil {
+				t.Fatalf("README.md: %s\n%v\n%s%s", command, err, out, logs(dir))
+			}
+			ran++
+		}
+	}
+	if ran < 5 {
+		t.Errorf("only %d commands were found", ran)
+	}
+	if left := processes(t, dir); left != "" {
+		t.Errorf("processes that the README has left:\n%s", left)
+	}
+}
+
+// inShell runs a command in dir with its programs on the path.
+func inShell(t *testing.T, dir, command string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-e", "-c", command)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// normal leaves out what differs from run to run: times, process ids, a final
+// newline, and, once the leader was elected, who that is.
+func normal(text string, elected bool) string {
+	text = regexp.MustCompile(`\d{4}/\d\d/\d\d \d\d:\d\d:\d\d`).ReplaceAllString(text, "TIME")
+	text = regexp.MustCompile(`\(pid \d+\)`).ReplaceAllString(text, "(pid N)")
+	if elected {
+		text = regexp.MustCompile(`node\d( \([0-9.]+:\d+\))?`).ReplaceAllString(text, "nodeN")
+	}
+	return strings.TrimSpace(text)
+}
+
+// workplace is a folder with the programs in bin.
+func workplace(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "bin")
+	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/kvnode", "./cmd/clusterctl")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(bin, "curl")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// onFreePorts puts free ports in place of the tutorial's.
+func onFreePorts(t *testing.T, text string) string {
+	t.Helper()
+	ports := regexp.MustCompile(`:(80|90)0?\d\d\b`)
+	chosen := map[string]string{}
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
+	return ports.ReplaceAllStringFunc(text, func(port string) string {
+		if chosen[port] == "" {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, l)
+			chosen[port] = fmt.Sprintf(":%d", l.Addr().(*net.TCPAddr).Port)
+		}
+		return chosen[port]
+	})
+}
+
+// processes lists the nodes that run in dir, from /proc; elsewhere it sees none.
+func processes(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found strings.Builder
+	for _, f := range files {
+		line, err := os.ReadFile(f)
+		if err == nil && strings.Contains(string(line), "kvnode") && strings.Contains(cwd(f), dir) {
+			fmt.Fprintln(&found, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found.String()
+}
+
+func cwd(cmdline string) string {
+	dir, _ := os.Readlink(filepath.Join(filepath.Dir(cmdline), "cwd"))
+	return dir
+}
+
+// logs are the last lines of every node.
+func logs(dir string) string {
+	files, _ := filepath.Glob(filepath.Join(dir, "var", "*", "node.log"))
+	var all strings.Builder
+	for _, f := range files {
+		data, _ := os.ReadFile(f)
+		fmt.Fprintf(&all, "\n--- %s\n%s", filepath.Base(filepath.Dir(f)), data[max(0, len(data)-2000):])
+	}
+	return all.String()
+}

@@ -1,0 +1,221 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+const (
+	dialTimeout  = time.Second
+	maxIdlePeers = 256
+	idlePeer     = 90 * time.Second
+)
+
+// newTransport returns the transport to other nodes: what connects them is their
+// own business, so no proxy of the environment stands between.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		MaxIdleConnsPerHost: maxIdlePeers,
+		IdleConnTimeout:     idlePeer,
+		DisableCompression:  true,
+	}
+}
+
+// lost is the error of a request to a peer that has brought no answer.
+type lost struct {
+	to    peer
+	sent  bool // the peer may have got it
+	cause error
+}
+
+// Error implements error.
+func (l *lost) Error() string {
+	if !l.sent {
+		return fmt.Sprintf("node %s at %s cannot be reached: %v", l.to.id, l.to.address, l.cause)
+	}
+	return fmt.Sprintf("node %s at %s has not answered: %v", l.to.id, l.to.address, l.cause)
+}
+
+// Unwrap returns the cause.
+func (l *lost) Unwrap() error { return l.cause }
+
+// forward has the leader serve the request, once. An error is an again if that
+// is certain to have changed nothing.
+func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, error) {
+	if q.writes() {
+		a, err := s.exchange(ctx, to, q.Method, q.URL.EscapedPath(), q)
+		return a, settle(err)
+	}
+	ctx, cancel := halfTheTime(ctx)
+	defer cancel()
+	a, err := s.exchange(ctx, to, http.MethodGet, q.URL.EscapedPath(), q) // of HEAD, respond drops the body
+	if err == nil && a.status >= http.StatusInternalServerError {
+		err = fmt.Errorf("node %s: %s", to.id, a.body)
+	}
+	return a, readAgain(err)
+}
+
+// settle makes an error of exchange that of a write: an again or, once it was
+// sent, a core.ErrOutcomeUnknown.
+func settle(err error) error {
+	var l *lost
+	switch {
+	case !errors.As(err, &l):
+		return err
+	case l.sent:
+		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &again{code: api.CodeTimeout, cause: err}
+	default:
+		return &again{code: api.CodeNoLeader, cause: err}
+	}
+}
+
+// readAgain makes an error of a read an again.
+func readAgain(err error) error {
+	var l *lost
+	switch {
+	case err == nil, errors.As(err, new(*again)):
+		return err
+	case errors.As(err, &l) && !l.sent && !errors.Is(err, context.DeadlineExceeded):
+		return &again{code: api.CodeNoLeader, cause: err}
+	default:
+		return &again{code: api.CodeTimeout, cause: err}
+	}
+}
+
+// halfTheTime bounds one try of a read at a peer: if that hangs, there is time to
+// ask another.
+func halfTheTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, _ := ctx.Deadline() // dispatch has set one
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
+// askReadIndex gets a read index from the leader.
+func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
+	ctx, cancel := halfTheTime(ctx)
+	defer cancel()
+	a, err := s.exchange(ctx, to, http.MethodGet, readIndexPath, nil)
+	if err != nil {
+		return 0, err
+	}
+	var index api.ReadIndex
+	if a.status != http.StatusOK {
+		return 0, fmt.Errorf("node %s: read index: %.200s", to.id, a.body)
+	}
+	if err := json.Unmarshal(a.body, &index); err != nil {
+		return 0, fmt.Errorf("node %s: read index: %w", to.id, err)
+	}
+	return index.Index, nil
+}
+
+// exchange sends a request to the peer and reads the answer; body, query and
+// headers are those of q, unless it is nil. Errors are *lost, or an *again where
+// the peer answered that it did nothing.
+func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
+	var sent atomic.Bool
+	r, err := s.outgoing(trace(ctx, &sent), to, method, path, q)
+	if err != nil {
+		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
+		return answer{}, &lost{to: to, cause: err}
+	}
+	a, err := roundTrip(s.peers, r, to)
+	switch {
+	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
+		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
+		return answer{}, noLeader("node %s: %s", to.id, a.body)
+	case err == nil:
+		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
+		return a, nil
+	case sent.Load():
+		s.metrics.forwarded.WithLabelValues(forwardLost).Inc()
+	default:
+		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
+	}
+	return answer{}, &lost{to: to, sent: sent.Load(), cause: err}
+}
+
+// trace follows a request: sent is whether a connection was got for it, so that
+// bytes may have left. The transport gets another one only while nothing was
+// written, or for reads.
+func trace(ctx context.Context, sent *atomic.Bool) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { sent.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+}
+
+// outgoing makes the request. Only the headers that mean something are passed on:
+// an Idempotency-Key, for one, would have the transport send a write twice.
+func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *request) (*http.Request, error) {
+	query, header, body := url.Values{}, http.Header{}, []byte(nil)
+	if q != nil {
+		maps.Copy(query, q.query)
+		body = q.body
+		for _, name := range []string{"Accept", "Content-Type", "If-Match", "If-None-Match"} {
+			if values := q.Header.Values(name); len(values) > 0 {
+				header[name] = slices.Clone(values)
+			}
+		}
+	}
+	deadline, _ := ctx.Deadline() // dispatch has set one
+	left := time.Until(deadline)
+	if left <= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	// The peer gives up a little earlier, so that we learn what became of it.
+	query.Set("timeout", (left - min(left/10, 50*time.Millisecond)).String())
+	header.Set(api.HeaderForwarded, s.id)
+	header.Set(api.HeaderLeaderID, to.id)
+	target := "http://" + to.address + path + "?" + query.Encode()
+	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header = header
+	return r, nil
+}
+
+// roundTrip sends the request and reads the answer, which has to be that peer's.
+func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) {
+	resp, err := via.RoundTrip(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	if node := resp.Header.Get(api.HeaderNode); node != to.id && !isMisaddressed(resp) {
+		return answer{}, fmt.Errorf("who answers there is not node %s: status %d of %.40q", to.id, resp.StatusCode, node)
+	}
+	body, err := readAll(resp.Body, resp.ContentLength)
+	if err != nil {
+		return answer{}, fmt.Errorf("read the answer: %w", err)
+	}
+	a := answer{status: resp.StatusCode, header: http.Header{}, body: body}
+	for _, name := range []string{"Allow", "Content-Type", "Etag", "Retry-After", "Vary", headerEncoding, api.HeaderIndex} {
+		if values := resp.Header.Values(name); len(values) > 0 {
+			a.header[name] = values
+		}
+	}
+	return a, nil
+}
+
+// isMisaddressed reports whether another node has told that it is not the one
+// meant, by refusing.
+func isMisaddressed(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get(api.HeaderNode) != ""
+}

@@ -1,0 +1,83 @@
+package httpapi
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+// readyWait is how long /readyz waits for the leader and for the map to catch up:
+// who asks wants to know now.
+const readyWait = 100 * time.Millisecond
+
+// readiness is whether the node has, since its start, once caught up with what a
+// leader had committed: the index that the first leader it reached told. It stays
+// so. The zero value is ready to use.
+type readiness struct {
+	index atomic.Pointer[uint64] // what to apply; nil: no leader has told it yet
+	done  atomic.Bool
+}
+
+// healthz is GET /healthz.
+func (s *Server) healthz(context.Context, *request) (answer, error) {
+	if s.stopped() {
+		return answer{}, s.stoppedProblem()
+	}
+	return done(nil)
+}
+
+// readyz is GET /readyz.
+func (s *Server) readyz(ctx context.Context, q *request) (answer, error) {
+	if s.stopped() {
+		return answer{}, s.stoppedProblem()
+	}
+	if s.look().leader == "" {
+		return answer{}, unavailable(api.CodeNotReady, "node %s knows no leader", s.id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	if err := s.catchUp(ctx, q); err != nil {
+		return answer{}, err
+	}
+	return done(nil)
+}
+
+// catchUp returns nil once the node is as far as readiness asks for.
+func (s *Server) catchUp(ctx context.Context, q *request) error {
+	if s.caught.done.Load() {
+		return nil
+	}
+	if s.caught.index.Load() == nil {
+		index, err := s.leaderIndex(ctx, q)
+		if err != nil {
+			return unavailable(api.CodeNotReady, "how far node %s has to catch up is not known yet: %v", s.id, err)
+		}
+		s.caught.index.CompareAndSwap(nil, &index)
+	}
+	index := *s.caught.index.Load()
+	if err := s.cfg.Replica.WaitApplied(ctx, index); err != nil {
+		applied := s.cfg.Replica.Status().AppliedIndex
+		return unavailable(api.CodeNotReady, "node %s is catching up: it has applied index %d of %d", s.id, applied, index)
+	}
+	s.caught.done.Store(true)
+	return nil
+}
+
+// leaderIndex asks the leader, once, how far it is.
+func (s *Server) leaderIndex(ctx context.Context, q *request) (uint64, error) {
+	to, err := s.leader(q)
+	switch {
+	case err != nil:
+		return 0, err
+	case to == nil:
+		return s.cfg.Replica.ReadIndex(ctx)
+	}
+	return s.askReadIndex(ctx, *to)
+}
+
+// scrape is GET /metrics.
+func (s *Server) scrape(_ context.Context, q *request) (answer, error) {
+	return s.metrics.scrape(q.Request)
+}

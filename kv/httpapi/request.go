@@ -1,0 +1,200 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+// request is a request whose query is checked.
+type request struct {
+	*http.Request
+	w           http.ResponseWriter // for the limits of the body
+	subject     string              // the key or id in the path, as bytes
+	query       url.Values
+	consistency string
+	deadline    time.Time
+	forwarder   string // id of the node that forwards it; empty: it is a client's
+	body        []byte // once read, as it came
+}
+
+// writes reports whether serving the request can change anything.
+func (q *request) writes() bool { return q.Method != http.MethodGet && q.Method != http.MethodHead }
+
+// parse checks what a request says outside its body.
+func (s *Server) parse(w http.ResponseWriter, r *http.Request, subject string, e endpoint) (*request, error) {
+	query, err := parseQuery(r.URL.RawQuery, e.params)
+	if err != nil {
+		return nil, err
+	}
+	timeout, err := parseTimeout(query, s.cfg.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	q := &request{
+		Request:     r,
+		w:           w,
+		subject:     subject,
+		query:       query,
+		consistency: query.Get("consistency"),
+		deadline:    time.Now().Add(timeout),
+		forwarder:   r.Header.Get(api.HeaderForwarded),
+	}
+	switch {
+	case !query.Has("consistency"):
+		q.consistency = api.Linearizable
+	case !slices.Contains([]string{api.Linearizable, api.Leader, api.Stale}, q.consistency):
+		return nil, badRequest("consistency=%.40q: there are %s, %s and %s", q.consistency, api.Linearizable, api.Leader, api.Stale)
+	}
+	// A directory can be out of date: the address of one node is another's now.
+	if meant := r.Header.Get(api.HeaderLeaderID); q.forwarder != "" && meant != "" && meant != s.id {
+		return nil, s.notLeader("this is node %s; %s forwarded the request to %s", s.id, q.forwarder, meant)
+	}
+	return q, nil
+}
+
+// parseQuery refuses parameters that are not known and such that stand twice: a
+// typo in consistency must not weaken a read.
+func parseQuery(raw string, known []string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, badRequest("query: %v", err)
+	}
+	known = append([]string{"timeout"}, known...)
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(known, name) {
+			return nil, badRequest("query: there is no parameter %.40q here; there are %s", name, strings.Join(known, ", "))
+		}
+		if n := len(query[name]); n > 1 && !strings.HasSuffix(name, "[]") {
+			return nil, badRequest("query: %s stands there %d times", name, n)
+		}
+	}
+	return query, nil
+}
+
+// parseTimeout reads timeout: a duration as Go writes it, or a number of seconds.
+func parseTimeout(query url.Values, fallback time.Duration) (time.Duration, error) {
+	if !query.Has("timeout") {
+		return fallback, nil
+	}
+	text := query.Get("timeout")
+	timeout, err := time.ParseDuration(text)
+	if err != nil {
+		timeout, err = time.ParseDuration(text + "s")
+	}
+	if err != nil || timeout <= 0 || timeout > api.MaxTimeout {
+		return 0, badRequest("timeout=%.40q: want a duration such as 2s or 150ms, or seconds, above 0 and up to %s", text, api.MaxTimeout)
+	}
+	return timeout, nil
+}
+
+// parseLimit reads limit, the length of a page.
+func parseLimit(query url.Values) (int, error) {
+	if !query.Has("limit") {
+		return api.DefaultPageLimit, nil
+	}
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < 1 || limit > api.MaxPageLimit {
+		return 0, badRequest("limit=%.40q: want a whole number from 1 to %d", query.Get("limit"), api.MaxPageLimit)
+	}
+	return limit, nil
+}
+
+// key returns the key in the path.
+func (q *request) key() (string, error) {
+	if q.subject == "" {
+		return "", badRequest("the key is empty: keys have at least one byte")
+	}
+	if err := checkKey(q.subject); err != nil {
+		return "", err
+	}
+	return q.subject, nil
+}
+
+func checkKey(key string) error {
+	if len(key) > kv.MaxKeyBytes {
+		return tooLarge("key %.40q… has %d bytes: at most %d are allowed", key, len(key), kv.MaxKeyBytes)
+	}
+	return nil
+}
+
+// condition reads If-Match and If-None-Match of a write.
+func condition(h http.Header) (kv.Condition, error) {
+	none := kv.Condition{}
+	match, noneMatch := h.Values("If-Match"), h.Values("If-None-Match")
+	switch {
+	case len(match)+len(noneMatch) == 0:
+		return none, nil
+	case len(match) > 0 && len(noneMatch) > 0:
+		return none, badRequest("If-Match and If-None-Match: a request can have one of them")
+	case len(match)+len(noneMatch) > 1:
+		return none, badRequest("If-Match or If-None-Match stands there twice")
+	case len(noneMatch) == 1 && noneMatch[0] == "*":
+		return kv.Condition{Kind: kv.IfAbsent}, nil
+	case len(noneMatch) == 1:
+		return none, badRequest("If-None-Match: %.40q: a write takes only *", noneMatch[0])
+	case match[0] == "*":
+		return kv.Condition{Kind: kv.IfPresent}, nil
+	}
+	index, ok := parseETag(match[0])
+	if !ok {
+		return none, badRequest(`If-Match: %.40q: want *, or one ETag such as "7"`, match[0])
+	}
+	return kv.Condition{Kind: kv.IfIndex, Index: index}, nil
+}
+
+// noneMatch reads If-None-Match of a read: what it returns says whether a key
+// with the given index is one that the client has already.
+func noneMatch(h http.Header) (has func(index uint64) bool, err error) {
+	values := h.Values("If-None-Match")
+	switch {
+	case len(h.Values("If-Match")) > 0:
+		return nil, badRequest("If-Match goes with POST, PUT and DELETE")
+	case len(values) == 0:
+		return func(uint64) bool { return false }, nil
+	case len(values) == 1 && values[0] == "*":
+		return func(uint64) bool { return true }, nil
+	case len(values) == 1:
+		if known, ok := parseETag(values[0]); ok {
+			return func(index uint64) bool { return index == known }, nil
+		}
+	}
+	return nil, badRequest(`If-None-Match: %.40q: want *, or one ETag such as "7"`, strings.Join(values, ", "))
+}
+
+// unconditional refuses conditions where there is no one key they could hold of.
+func unconditional(h http.Header) error {
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if len(h.Values(name)) > 0 {
+			return badRequest("%s goes with /key/{key} only", name)
+		}
+	}
+	return nil
+}
+
+// parseETag reads a log index as an ETag gives it, with quotes or without.
+func parseETag(text string) (index uint64, ok bool) {
+	if len(text) > 2 && text[0] == '"' && text[len(text)-1] == '"' {
+		text = text[1 : len(text)-1]
+	}
+	index, err := strconv.ParseUint(text, 10, 64)
+	return index, err == nil && text == strconv.FormatUint(index, 10)
+}
+
+// octets reports whether the client asks for the bare bytes of a value.
+func octets(h http.Header) bool {
+	for _, accepted := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
+		kind, _, _ := strings.Cut(accepted, ";")
+		if strings.EqualFold(strings.TrimSpace(kind), typeBytes) {
+			return true
+		}
+	}
+	return false
+}

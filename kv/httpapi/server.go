@@ -1,0 +1,190 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+// Config is what a Server serves.
+type Config struct {
+	Replica core.Replica // required
+	Map     *kv.Store    // required: the state machine of Replica
+	Logger  *slog.Logger // nil: none
+	Version string       // of the program, for /status and /metrics
+	// HTTPAddress is where others reach this server, host:port.
+	HTTPAddress string
+	Store       core.StoreInfo
+	Syncs       func() uint64 // flushes of the store since the start; nil: it does not count
+	Transport   string        // name in the catalogue
+	// Timeout is the deadline of a request that gives none; 0: api.DefaultTimeout.
+	Timeout time.Duration
+	// Directory knows the HTTP addresses of members; nil: Map.
+	Directory Directory
+}
+
+// Directory tells where members answer HTTP. It is asked on every request that is
+// forwarded, concurrently.
+type Directory interface {
+	HTTPAddress(id string) (address string, ok bool)
+}
+
+// Server is the HTTP interface of one node: an http.Handler, safe for concurrent
+// use. It is no http.ServeMux, and must not stand behind one: that would tidy up
+// the paths that keys are taken from.
+type Server struct {
+	cfg     Config
+	id      string
+	started time.Time
+	routes  []*route
+	peers   *http.Transport
+	view    atomic.Pointer[view]
+	caught  readiness
+	metrics *metrics
+	journal *journal
+}
+
+// New returns a server of cfg. An error is a core.ErrInvalid.
+func New(cfg Config) (*Server, error) {
+	if cfg.Replica == nil || cfg.Map == nil {
+		return nil, fmt.Errorf("httpapi: %w: a server needs a replica and its map", core.ErrInvalid)
+	}
+	if cfg.Timeout < 0 || cfg.Timeout > api.MaxTimeout {
+		return nil, fmt.Errorf("httpapi: %w timeout %s: between 0 and %s", core.ErrInvalid, cfg.Timeout, api.MaxTimeout)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = api.DefaultTimeout
+	}
+	if cfg.Directory == nil {
+		cfg.Directory = cfg.Map
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg:     cfg,
+		id:      cfg.Replica.Status().ID,
+		started: time.Now(),
+		peers:   newTransport(),
+		journal: &journal{to: cfg.Logger},
+	}
+	if err := checkID(s.id); err != nil {
+		return nil, fmt.Errorf("httpapi: %w id of the replica: %w", core.ErrInvalid, err)
+	}
+	s.metrics = newMetrics(s)
+	s.routes = s.table()
+	return s, nil
+}
+
+// Close closes the connections to other nodes. Call it once no request is under
+// way any more; later ones fail to reach the others or open new connections.
+func (s *Server) Close() error {
+	s.peers.CloseIdleConnections()
+	return nil
+}
+
+// answer is a response, ready to be written.
+type answer struct {
+	status int
+	header http.Header // may be nil
+	body   []byte
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
+	s.metrics.inFlight.Inc()
+	defer s.metrics.inFlight.Dec()
+	if r.ContentLength != 0 {
+		readUntil(w, begun.Add(drainTime)) // readBody gives it more
+	}
+	pattern, a := "other", answer{}
+	route, subject, err := s.route(r.URL.EscapedPath())
+	if err == nil {
+		pattern = route.pattern
+		a, err = s.dispatch(w, r, route, subject)
+	}
+	if err != nil {
+		p := s.problemOf(err)
+		s.journal.problem(r, p)
+		a = p.answer()
+	}
+	s.respond(w, r, a)
+	took := time.Since(begun)
+	s.metrics.observe(r.Method, pattern, a.status, took)
+	s.journal.request(r, pattern, a, took)
+}
+
+// dispatch checks what all requests have in common and has the request served.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, subject string) (answer, error) {
+	endpoint, ok := route.methods[r.Method]
+	if !ok {
+		return answer{}, route.methodNotAllowed(r.Method)
+	}
+	if !endpoint.always && s.stopped() {
+		return answer{}, s.stoppedProblem()
+	}
+	q, err := s.parse(w, r, subject, endpoint)
+	if err != nil {
+		return answer{}, err
+	}
+	ctx, cancel := context.WithDeadline(r.Context(), q.deadline)
+	defer cancel()
+	return endpoint.serve(ctx, q)
+}
+
+// respond writes the answer with the headers that all answers have.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
+	h := w.Header()
+	maps.Copy(h, a.header)
+	h.Set(api.HeaderNode, s.id)
+	if v := s.look(); v.leader != "" {
+		h.Set(api.HeaderLeaderID, v.leader)
+		if address, ok := s.address(v.leader); ok {
+			h.Set(api.HeaderLeader, address)
+		}
+	}
+	if a.status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	w.WriteHeader(a.status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(a.body) // the client's going is no news
+	}
+}
+
+// address returns where the member answers HTTP.
+func (s *Server) address(id string) (string, bool) {
+	if id == s.id {
+		return s.cfg.HTTPAddress, s.cfg.HTTPAddress != ""
+	}
+	return s.cfg.Directory.HTTPAddress(id)
+}
+
+// stopped reports whether the replica has stopped, for whatever reason.
+func (s *Server) stopped() bool {
+	select {
+	case <-s.cfg.Replica.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) stoppedProblem() error {
+	err := s.cfg.Replica.Err()
+	if err == nil {
+		err = errors.New("it is shutting down")
+	}
+	return unavailable(api.CodeStopped, "node %s has stopped: %v", s.id, err)
+}

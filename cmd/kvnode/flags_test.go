@@ -1,0 +1,246 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+func TestDoubleDashes(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"-id node1 -haddr=:1 -inmem data", "--id node1 --haddr=:1 --inmem data"},
+		{"--id node1 -h", "--id node1 -h"},
+		{"-id -raddr data", "--id -raddr data"}, // a value is left alone
+		{"-inmem -raddr :1", "--inmem --raddr :1"},
+		{"--config -x.toml -inmem", "--config -x.toml --inmem"},
+		{"-nonsense data", "--nonsense data"},
+		{"-id=a -- -inmem", "--id=a -- -inmem"},
+		{"- data", "- data"},
+		{"-id", "--id"},
+		{"", ""},
+	} {
+		args := strings.Fields(test.in)
+		if got := strings.Join(newCommandLine(builtin()).doubleDashes(args), " "); got != test.want {
+			t.Errorf("%q becomes %q, want %q", test.in, got, test.want)
+		}
+		if strings.Join(args, " ") != test.in {
+			t.Errorf("%q was changed in place", test.in)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	s := mustParse(t, "", "data")
+	if s.haddr != "localhost:11000" || s.raddr != "localhost:12000" || s.id != "" || s.backendName != "bolt" || s.inMemory ||
+		s.requestTimeout != 5*time.Second || s.data != "data" || s.network.Describe().Name != "tcp" || s.engine.Describe().Name != "hashicorp" {
+		t.Errorf("%+v", s)
+	}
+	if want := (core.Tuning{SnapshotThreshold: 8192, TrailingLogs: 1024}); s.tuning != want {
+		t.Errorf("tuning %+v", s.tuning)
+	}
+}
+
+const full = `
+data = "file-data"
+id = "from-file"
+haddr = "0.0.0.0:11001"
+raddr = "localhost:12001"
+advertise_http = "db1:0"
+join = ["a:1", "b:2"]
+nonvoter = true
+backend = "mdb"
+request-timeout = "7s"
+log_level = "warn"
+log-format = "json"
+
+[backend-options]
+map_size = "1GiB"
+[transport_options]
+no-delay = false
+[raft]
+heartbeat_timeout = "500ms"
+election_timeout = "600ms"
+leader_lease_timeout = "400ms"
+commit_timeout = "10ms"
+max_append_entries = 128
+max_in_flight = 4
+batch_apply = true
+log_cache = -1
+disable_pre_vote = true
+snapshot_interval = "30s"
+snapshot_threshold = 100
+trailing_logs = 10
+`
+
+func TestConfig(t *testing.T) {
+	s := mustParse(t, full)
+	want := core.Tuning{
+		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond,
+		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
+		MaxAppendEntries: 128, MaxInFlight: 4, BatchApply: true, LogCache: -1, DisablePreVote: true,
+		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
+	}
+	if diff := cmp.Diff(want, s.tuning); diff != "" {
+		t.Error(diff)
+	}
+	if s.data != "file-data" || s.id != "from-file" || s.haddr != "0.0.0.0:11001" || s.httpAddr != "db1:0" || !s.nonvoter ||
+		!slices.Equal(s.join, []string{"a:1", "b:2"}) || s.backendName != "mdb" || s.requestTimeout != 7*time.Second ||
+		s.logLevel.String() != "WARN" || s.logFormat != "json" {
+		t.Errorf("%+v", s)
+	}
+	if diff := cmp.Diff(core.Options{"map_size": "1GiB"}, s.backendOptions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCommandLineWins(t *testing.T) {
+	s := mustParse(t, full, "--id", "me", "--join", "c:3", "--join", "d:4,e:5", "--nonvoter=false", "--raft-option", "trailing-logs=11",
+		"--backend-option", "map_size=2GiB", "mine")
+	if s.id != "me" || s.data != "mine" || s.nonvoter || !slices.Equal(s.join, []string{"c:3", "d:4", "e:5"}) ||
+		s.tuning.TrailingLogs != 11 || s.tuning.SnapshotThreshold != 100 || s.backendOptions["map_size"] != "2GiB" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestInMemory: of --inmem and --backend, the nearer to the user wins.
+func TestInMemory(t *testing.T) {
+	for _, test := range []struct {
+		file, args string
+		want       string // backend; empty: refused
+	}{
+		{"", "--inmem", "inmem"},
+		{"", "--backend inmem", "inmem"},
+		{"", "--inmem --backend inmem", "inmem"},
+		{"", "--inmem --backend bolt", ""},
+		{`backend = "bolt"`, "--inmem", "inmem"},
+		{`inmem = true`, "", "inmem"},
+		{`inmem = true`, "--backend bolt", "bolt"},
+		{`inmem = true`, "--inmem=false", "bolt"},
+		{"inmem = true\nbackend = \"bolt\"", "", ""},
+	} {
+		s, err := parseWith(t, test.file, append(strings.Fields(test.args), "data")...)
+		if test.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "--inmem and --backend bolt") {
+				t.Errorf("%q, %q: %v", test.file, test.args, err)
+			}
+		} else if err != nil || s.backendName != test.want || s.inMemory != (test.want == "inmem") {
+			t.Errorf("%q, %q: %s, %v", test.file, test.args, s.backendName, err)
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		file string
+		want []string
+	}{
+		"unknown key":        {"\nidd = 1", []string{`node.toml:2: unknown key "idd"; did you mean "id"?`}},
+		"unknown table":      {"[rafft]\nx = 1", []string{`node.toml:1: unknown table [rafft]; did you mean "raft"?`}},
+		"nothing near":       {"xyzzy = 1", []string{`node.toml:1: unknown key "xyzzy"; known are id, haddr`}},
+		"syntax":             {"id = \"a\"\nid", []string{"node.toml:2: not TOML"}},
+		"type of text":       {"id = 5", []string{"node.toml:1: id: want text in quotes"}},
+		"table for text":     {"[id]\na = 1", []string{"node.toml:1: id: want text in quotes"}},
+		"type of a switch":   {"inmem = \"yes\"", []string{"node.toml:1: inmem: want true or false"}},
+		"type of join":       {"join = [1]", []string{`node.toml:1: join: want addresses, such as ["localhost:11000"]`}},
+		"no join":            {"join = []", []string{"node.toml:1: join: want addresses"}},
+		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
+		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", "bolt, inmem, mdb"}},
+		"twice":              {"log_level = \"info\"\nlog-level = \"warn\"", []string{"node.toml:2: log-level is given twice, first on line 1"}},
+		"command line only":  {`config = "x"`, []string{"node.toml:1: config: this is for the command line only"}},
+		"flag for table":     {`raft-option = "a=b"`, []string{"node.toml:1: raft-option: write a table: [raft]"}},
+		"options flag":       {`backend_option = "a=b"`, []string{"node.toml:1: backend_option: write a table: [backend-options]"}},
+		"value for table":    {"raft = 1", []string{"node.toml:1: raft: want a table: write [raft]"}},
+		"list of tables":     {"[[raft]]\na = 1", []string{"node.toml:1: raft: want a table"}},
+		"data":               {"data = 1", []string{"node.toml:1: data: want a path in quotes"}},
+		"raft key outside":   {`trailing_logs = 1`, []string{"node.toml:1: ", "belongs in [raft]"}},
+		"unknown raft key":   {"[raft]\n\nheartbeat = \"1s\"", []string{"node.toml:3: ", `"heartbeat"`, "heartbeat_timeout"}},
+		"raft value":         {"[raft]\ncommit_timeout = 5", []string{"node.toml:2: ", "commit_timeout", "duration"}},
+		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "-1 or more"}},
+		"unknown option":     {"[backend-options]\nmap_size = 1", []string{"node.toml:2: ", "map_size", "no_sync"}},
+		"option value":       {"[transport-options]\nno_delay = \"x\"", []string{"node.toml:2: ", "no_delay", "true or false"}},
+		"table in a table":   {"[raft.commit_timeout]\na = 1", []string{"node.toml:1: ", "commit_timeout"}},
+		"several, in order":  {"haddr = 1\nidd = 2", []string{"node.toml:1: haddr: want text in quotes\nnode.toml:2: unknown key"}},
+		"too long":           {strings.Repeat("#\n", maxConfigBytes), []string{"node.toml:1: longer than 16 KiB"}},
+		"wrong in two parts": {"[raft]\nx = 1\ny = 2", []string{"node.toml:2: ", "node.toml:3: "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseWith(t, test.file, "data")
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			got := regexp.MustCompile(`\S*/node.toml`).ReplaceAllString(err.Error(), "node.toml")
+			for _, want := range test.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("no %q in\n%s", want, got)
+				}
+			}
+		})
+	}
+}
+
+func mustParse(t *testing.T, file string, args ...string) settings {
+	t.Helper()
+	s, err := parseWith(t, file, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// parseWith parses a command line with a settings file, unless that is empty.
+func parseWith(t *testing.T, file string, args ...string) (settings, error) {
+	t.Helper()
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "node.toml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config", path}, args...)
+	}
+	return newCommandLine(builtin()).parse(args)
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add(full)
+	for _, seed := range []string{"", "id = 5", "[raft]\nx = 1", "[[raft]]", "join = [1]", "a.b.c = 1", "raft = {log_cache = 3}", "\xef\xbb\xbfid = 'a'", "id"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		if len(source) > 2048 {
+			return // the parser keeps the whole path of every key
+		}
+		c := newCommandLine(builtin())
+		err := c.applyConfig("node.toml", []byte(source))
+		lines := strings.Count(source, "\n") + 1
+		for _, e := range flatten(err) {
+			var place *configError
+			if !errors.As(e, &place) || place.file != "node.toml" || place.line < 1 || place.line > lines {
+				t.Fatalf("%q: no place in %v", source, e)
+			}
+		}
+		if err == nil {
+			c.data = "data"
+			_, _ = c.settings() // must not panic
+		}
+	})
+}
+
+// flatten takes a joined error apart.
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

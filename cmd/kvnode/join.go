@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+const (
+	// shortestWait and longestWait bound the time between two tries; it doubles.
+	shortestWait = 20 * time.Millisecond
+	longestWait  = time.Second
+	// checkInterval is how often a node that is known looks whether it still is:
+	// the directory can lose it, and looking costs no request.
+	checkInterval = 250 * time.Millisecond
+	// askTimeout bounds one try.
+	askTimeout = time.Second
+)
+
+// membership sees to it that the group knows the node: that its configuration has
+// the node's Raft address, and the replicated directory its HTTP address.
+//
+// It adds the node to a group only while joining is set, that is from a start with
+// --join until the group is seen to have it. Who removes a node later means it.
+type membership struct {
+	id, raft, http string
+	nonvoter       bool
+	seeds          []string // HTTP addresses of --join
+	joining        bool
+	remembered     map[string]string // the members' HTTP addresses when the node last ended
+	remember       func(nodes map[string]string) error
+
+	replica core.Replica
+	store   *kv.Store
+	logger  *slog.Logger
+	said    string // last error in the log
+}
+
+// run goes on until ctx ends or the replica has stopped.
+func (m *membership) run(ctx context.Context) {
+	wait := shortestWait
+	for {
+		known, err := m.step(ctx)
+		m.say(ctx, err)
+		next := wait
+		if known {
+			next, wait = checkInterval, shortestWait
+		} else {
+			wait = min(2*wait, longestWait)
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-timer.C:
+		case <-m.replica.Done():
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil || m.replica.Status().Role == core.Stopped {
+			if known {
+				m.say(context.WithoutCancel(ctx), m.remember(m.store.Nodes()))
+			}
+			return
+		}
+	}
+}
+
+// say logs an error when it is another than before.
+func (m *membership) say(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != m.said && ctx.Err() == nil {
+		m.logger.Warn("not settled in the group", "error", err)
+	}
+	m.said = text
+}
+
+// step does the next thing, if there is one, and says whether the group knows
+// the node.
+func (m *membership) step(ctx context.Context) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	status := m.replica.Status()
+	me, member := find(status.Members, m.id)
+	located := member && me.Address == m.raft
+	address, _ := m.store.HTTPAddress(m.id)
+	announced := address == m.http
+	switch {
+	case located && announced && inTouch(status):
+		m.joining = false
+		return true, m.remember(m.store.Nodes())
+	case status.Role == core.Leader:
+		return false, m.tellSelf(ctx, me, located)
+	case located && announced && !m.joining, member && len(status.Members) == 1:
+		return false, nil // nothing to tell: there is no leader just now
+	case !member && !m.joining:
+		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; to add it, start it with --join")
+	default:
+		return false, m.tellGroup(ctx)
+	}
+}
+
+// inTouch says whether a leader counts the node in: it sends to members only. A
+// node's own log can be behind, and name it where the group has removed it.
+func inTouch(s core.Status) bool {
+	return s.Role == core.Leader || s.LeaderID != "" && !s.LastContact.IsZero()
+}
+
+// tellSelf is for the leader, who changes what the group knows on its own.
+func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool) error {
+	if !located {
+		add := m.replica.AddVoter
+		if !me.Voter {
+			add = m.replica.AddNonvoter
+		}
+		if err := add(ctx, m.id, m.raft); err != nil {
+			return err
+		}
+	}
+	command, err := kv.EncodeAnnounce(m.id, m.http)
+	if err != nil {
+		return err
+	}
+	_, err = m.replica.Propose(ctx, command)
+	return err
+}
+
+// tellGroup asks the others to add the node, or to note its new addresses.
+func (m *membership) tellGroup(ctx context.Context) error {
+	others := m.others()
+	if len(others) == 0 {
+		return errors.New("this node does not know where the others are: give --join HOST:PORT of a member")
+	}
+	group, err := client.New(others, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	members, err := group.Members(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(members, func(other api.Member) bool { return other.ID == m.id })
+	nonvoter := m.nonvoter
+	switch {
+	case len(members) == 0:
+		return fmt.Errorf("%v has no group yet", others)
+	case i < 0 && !m.joining:
+		return errors.New("this node was removed from its group; to add it again, start it with --join")
+	case i >= 0 && members[i].Address == m.raft && members[i].HTTPAddress == m.http:
+		return nil // known: the leader will be in touch
+	case i >= 0:
+		nonvoter = !members[i].Voter // as it is
+	}
+	err = group.Join(ctx, api.Join{ID: m.id, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter})
+	if err == nil {
+		m.logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
+	}
+	return err
+}
+
+// others returns the HTTP addresses to ask, the given ones first.
+func (m *membership) others() []string {
+	all := slices.Clone(m.seeds)
+	for _, nodes := range []map[string]string{m.store.Nodes(), m.remembered} {
+		for _, id := range slices.Sorted(maps.Keys(nodes)) {
+			if id != m.id && !slices.Contains(all, nodes[id]) {
+				all = append(all, nodes[id])
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(address string) bool { return address == m.http })
+}
+
+func find(members []core.Member, id string) (core.Member, bool) {
+	for _, m := range members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return core.Member{}, false
+}

@@ -1,0 +1,98 @@
+// Command kvnode is one node of the replicated key-value store: a replica, its
+// data on disk, and the HTTP interface of docs/http-api.md. It serves whoever
+// reaches its ports: it neither encrypts nor authenticates.
+//
+// A node without data founds a group of its own, or, with --join, asks members of
+// one to add it. One that comes back goes on with what its folder holds:
+//
+//	node.json   whose data this is: id, log store, engine
+//	nodes.json  HTTP addresses of the group's members; there once it is one
+//	log/        the log store's
+//	snapshots/  the engine's
+//	LOCK        locked while a process uses the folder; holds its id
+//
+// On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
+// second signal ends the process at once.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it could not start, or did not end well
+	exitUsage  = 2 // the command line or the settings file is wrong
+)
+
+func main() {
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(os.Stderr, "kvnode:", err)
+		os.Exit(exitFailed)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // lives as long as the process
+		cancel(fmt.Errorf("signal: %v", <-signals))
+		fmt.Fprintf(os.Stderr, "kvnode: second signal (%v): ending at once\n", <-signals)
+		os.Exit(exitFailed)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program: it serves until ctx ends, and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := newCommandLine(builtin())
+	s, err := c.parse(args)
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "kvnode:", err)
+		return exitUsage
+	case c.help:
+		fmt.Fprint(stdout, c.usage())
+		return exitOK
+	case c.version:
+		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return exitOK
+	}
+	if err := serve(ctx, s, stderr); err != nil {
+		fmt.Fprintln(stderr, "kvnode:", err)
+		if errors.Is(err, core.ErrInvalid) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+// serve runs a node until ctx ends or the node fails.
+func serve(ctx context.Context, s settings, stderr io.Writer) error {
+	logger := newLogger(stderr, s.logLevel, s.logFormat)
+	n, err := start(ctx, s, logger)
+	if err != nil {
+		return err
+	}
+	failure := n.wait(ctx)
+	if failure != nil {
+		logger.Error("stopping", "cause", failure)
+	}
+	if err := errors.Join(failure, n.stop()); err != nil {
+		return fmt.Errorf("%s: %w", n.id, err)
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+func version() string { return core.ModuleVersion("github.com/themilchenko/raftlab") }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+)
+
+type initFlags struct {
+	out     string
+	host    string
+	backend string
+	dataDir string
+	binPath string
+	force   bool
+}
+
+func newInit(m *manager) *cobra.Command {
+	var f initFlags
+	c := &cobra.Command{
+		Use:   "init [N]",
+		Short: "Write a cluster file of N nodes",
+		Long: `Write a cluster file of N nodes (3 without it) on ports that are free now. It starts
+nothing. A file that is there is kept, unless --force is given.
+
+See 'clusterctl help config' for what the file says.`,
+		Args:              wants(0, 1, "at most the number of nodes"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.out, "out", "", "the file to write (default: that of --config)")
+	flags.StringVar(&f.host, "host", "127.0.0.1", "address that the nodes listen on and are reached at")
+	flags.StringVar(&f.backend, "backend", "", "log store of the nodes (default: kvnode's own)")
+	flags.StringVar(&f.dataDir, "data-dir", "var", "folder for the state and logs of the nodes")
+	flags.StringVar(&f.binPath, "bin-path", "bin", "folder that kvnode is in")
+	flags.BoolVar(&f.force, "force", false, "overwrite a file that is there")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		f.out = cmp.Or(f.out, m.config)
+		return writeClusterFile(c, args, f)
+	}
+	return c
+}
+
+func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
+	nodes := 3
+	if len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return usage(fmt.Errorf("init wants the number of nodes, not %q", args[0]))
+		}
+		nodes = n
+	}
+	switch _, err := os.Stat(f.out); {
+	case err == nil && !f.force:
+		return usage(fmt.Errorf("there is a file %s already: --force overwrites it, --out writes another", f.out))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return usage(err)
+	}
+	file, err := clusterfile.Generate(nodes, f.host)
+	if err != nil {
+		return usage(err)
+	}
+	file.DataDir, file.BinPath = f.dataDir, f.binPath
+	if f.backend != "" {
+		if _, err := backends.Builtin().Lookup(f.backend); err != nil {
+			return usage(fmt.Errorf("--backend: %w", err))
+		}
+		file.Kvnode = map[string]any{"backend": f.backend}
+	}
+	if err := file.Save(f.out); err != nil {
+		return usage(err)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "Wrote %s: %s on %s\n", f.out, count(nodes, "node"), f.host)
+	return nil
+}

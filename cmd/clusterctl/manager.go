@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+// theLeader stands for the node that leads, wherever a NODE is asked for.
+const theLeader = "leader"
+
+// manager holds the flags that all commands share.
+type manager struct {
+	config string // path of the cluster file
+}
+
+// session is one command at work on the cluster of its file.
+type session struct {
+	*narrator
+	path    string
+	file    *clusterfile.File
+	cluster *process.Cluster
+}
+
+// read reads the cluster file.
+func (m *manager) read() (*clusterfile.File, error) {
+	f, err := clusterfile.Read(m.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage(fmt.Errorf("there is no cluster file %s: write one with 'clusterctl init', or name another with -c", m.config))
+	}
+	if err != nil {
+		return nil, usage(err)
+	}
+	return f, nil
+}
+
+// open reads the cluster file and prepares to work on its processes.
+func (m *manager) open(c *cobra.Command) (*session, error) {
+	f, err := m.read()
+	if err != nil {
+		return nil, err
+	}
+	return newSession(c, m.config, f), nil
+}
+
+func newSession(c *cobra.Command, path string, f *clusterfile.File) *session {
+	n := newNarrator(c.OutOrStdout(), c.ErrOrStderr())
+	return &session{narrator: n, path: path, file: f, cluster: process.New(f, process.Options{Events: n.event})}
+}
+
+// node returns the node that a command line names.
+func (s *session) node(ctx context.Context, name string) (clusterfile.Node, error) {
+	if n, ok := s.file.Node(name); ok {
+		return n, nil
+	}
+	if name != theLeader {
+		return clusterfile.Node{}, unknownNode(s.path, s.file, name)
+	}
+	r := newReport(s.cluster.Status(ctx))
+	if r.Leader == nil {
+		return clusterfile.Node{}, errors.New("no node leads now; see 'clusterctl status --wide'")
+	}
+	n, ok := s.file.Node(*r.Leader)
+	if !ok {
+		return clusterfile.Node{}, fmt.Errorf("the leader, %s, is not in %s", *r.Leader, s.path)
+	}
+	return n, nil
+}
+
+// nodes returns the nodes that a command line names.
+func (s *session) nodes(ctx context.Context, names []string) ([]clusterfile.Node, error) {
+	var nodes []clusterfile.Node
+	for _, name := range names {
+		n, err := s.node(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}
+
+// client returns a client of the nodes, or, unless node is empty, one that knows
+// only that node. The caller closes it.
+func (s *session) client(ctx context.Context, node string, timeout time.Duration) (*client.Client, error) {
+	endpoints := s.endpoints()
+	if node != "" {
+		n, err := s.node(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = []string{n.HTTPAddress}
+	}
+	return client.New(endpoints, client.Options{Timeout: timeout})
+}
+
+// endpoints returns the HTTP addresses of all nodes but the paused ones: those take
+// a request in and then say nothing, which leaves a write's outcome unknown.
+func (s *session) endpoints() []string {
+	var all, awake []string
+	for _, n := range s.file.Nodes {
+		all = append(all, n.HTTPAddress)
+		if state, err := s.cluster.Inspect(n.Alias); err != nil || !state.Paused {
+			awake = append(awake, n.HTTPAddress)
+		}
+	}
+	if len(awake) == 0 {
+		return all
+	}
+	return awake
+}
+
+func unknownNode(path string, f *clusterfile.File, name string) error {
+	known := aliases(f)
+	hint := ""
+	if near := nearest(name, known); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return usage(fmt.Errorf("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint))
+}
+
+func aliases(f *clusterfile.File) []string {
+	var names []string
+	for _, n := range f.Nodes {
+		names = append(names, n.Alias)
+	}
+	return names
+}
+
+// nearest returns the name that is fewest changes of a letter away from what was
+// typed, or "" if every one is too far for a slip.
+func nearest(typed string, names []string) string {
+	best, least := "", 1+len(typed)/3
+	for _, name := range names {
+		if d := distance(typed, name); d <= least && (best == "" || d < least) {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance counts the bytes to insert, delete or replace.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// completeNodes completes aliases; most is how many the command takes, -1: any
+// number.
+func (m *manager) completeNodes(most int) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		f, err := m.read()
+		if err != nil || (most >= 0 && len(args) >= most) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		left := slices.DeleteFunc(append(aliases(f), theLeader), func(name string) bool { return slices.Contains(args, name) })
+		return left, cobra.ShellCompDirectiveNoFileComp
+	}
+}

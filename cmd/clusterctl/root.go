@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// The groups that the help lists commands in.
+const (
+	groupCluster = "cluster"
+	groupData    = "data"
+	groupMembers = "members"
+	groupCheck   = "check"
+)
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	explain(stderr, ctx, err)
+	return exitCode(ctx, err)
+}
+
+func newRoot() *cobra.Command {
+	m := new(manager)
+	root := &cobra.Command{
+		Use:   "clusterctl",
+		Short: "CLI utility to manage a kvnode cluster",
+		Long: `CLI utility to manage a kvnode cluster: the processes that a cluster file
+describes, their membership, and the keys they hold.
+
+  clusterctl init 5                  describe five nodes in config.yaml
+  clusterctl start                   start them; returns once all are ready
+  clusterctl status                  who leads, who follows
+  clusterctl set fruit pear          write through the leader, wherever it is
+  clusterctl get fruit --node node2  read on one node
+
+NODE is an alias of the cluster file, or "leader": the node that leads now.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or cluster file, 3 a write's outcome
+is unknown, 130 interrupted.`,
+		Version:                    core.ModuleVersion("github.com/themilchenko/raftlab"),
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       noCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	// The program alone does nothing but print its help, so only the line with
+	// [command] is worth showing.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable .HasParent}}", 1))
+	root.PersistentFlags().StringVarP(&m.config, "config", "c", "config.yaml", "path to config file (YAML or TOML)")
+	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml") // the flag is there
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
+	})
+	add := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	add(groupCluster, "Cluster Commands:", newInit(m), newStart(m), newStatus(m), newStop(m), newRestart(m),
+		newKill(m), newPause(m), newResume(m), newLogs(m), newWait(m))
+	add(groupData, "Data Commands:", newGet(m), newSet(m), newDelete(m), newKeys(m))
+	add(groupMembers, "Membership Commands:", newMembers(m), newTransfer(m), newSnapshot(m))
+	add(groupCheck, "Checking Commands:", newLoad(m), newAudit(m))
+	root.AddCommand(configTopic())
+	return root
+}
+
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return usage(fmt.Errorf("unknown command %q%s; see '%s --help'", args[0], hint, c.CommandPath()))
+}
+
+// wants checks the number of arguments and says what they are; high -1: any.
+func wants(low, high int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) >= low && (high < 0 || len(args) <= high) {
+			return nil
+		}
+		return usage(fmt.Errorf("%s wants %s, not %s; see '%s --help'",
+			c.Name(), what, count(len(args), "argument"), c.CommandPath()))
+	}
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// configTopic is "clusterctl help config".
+func configTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "The cluster file: what it says, with an example",
+		Long: `The cluster file says which nodes there are. 'clusterctl init' writes one with
+ports that are free; --config names it, config.yaml without.
+
+  data_dir: var                          # state and logs, a folder per node
+  bin_path: bin                          # the folder that kvnode is in
+  cluster:
+    - alias: node1                       # name of the node and of its folder
+      http_address: "127.0.0.1:8080"     # clients
+      rpc_address: "127.0.0.1:9000"      # Raft, between the nodes
+    - alias: node2
+      http_address: "127.0.0.1:8081"
+      rpc_address: "127.0.0.1:9001"
+    - alias: node3
+      http_address: "127.0.0.1:8082"
+      rpc_address: "127.0.0.1:9002"
+  leader: node1                          # founds the cluster on the first start
+  kvnode:                                # optional: settings of every node,
+    backend: bolt                        # keys as in 'kvnode --config FILE'
+    raft: {heartbeat_timeout: 500ms}
+
+A node may have a kvnode table of its own, which goes over the common one. Paths
+are relative to the current directory. A file named .toml is read as TOML, with
+the nodes in [[cluster]] tables. Everything is checked before anything starts;
+a mistake is reported with its line.
+
+What a node writes is in data_dir/ALIAS: its state, node.log with its output,
+node.pid while it runs.`,
+	}
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+)
+
+func newStart(m *manager) *cobra.Command {
+	return &cobra.Command{
+		Use:   "start [NODE]",
+		Short: "Start the cluster nodes",
+		Long: `Start the nodes of the cluster file, or one of them, and wait until they are ready.
+The first start makes the file's leader found the cluster; the others join it. Later
+starts find the state where it was left. Nodes that run already are left alone.
+
+If a node does not start, the end of its log is printed and the exit code is 1; the
+others go on running.`,
+		Args:              wants(0, 1, "at most one node"),
+		ValidArgsFunction: m.completeNodes(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := m.open(c)
+			if err != nil {
+				return err
+			}
+			return s.start(c.Context(), args)
+		},
+	}
+}
+
+func (s *session) start(ctx context.Context, args []string) error {
+	nodes, err := s.nodes(ctx, args)
+	if err != nil {
+		return err
+	}
+	if len(nodes) == 0 {
+		err = s.startAll(ctx)
+	} else {
+		err = s.startNode(ctx, nodes[0].Alias)
+	}
+	if err != nil {
+		return err
+	}
+	s.sayReady(ctx)
+	return nil
+}
+
+func (s *session) startAll(ctx context.Context) error {
+	defer s.watch(newReport(s.cluster.Status(ctx)).Leader != nil)()
+	return s.cluster.Start(ctx)
+}
+
+func (s *session) startNode(ctx context.Context, alias string) error {
+	defer s.watch(newReport(s.cluster.Status(ctx)).Leader != nil)()
+	return s.cluster.StartNode(ctx, alias)
+}
+
+// sayReady prints the line that closes a start.
+func (s *session) sayReady(ctx context.Context) {
+	r := newReport(s.cluster.Status(ctx))
+	nodes := count(r.running(), "node")
+	if r.Leader == nil {
+		s.log.Printf("Started: %s, but none leads at the moment", nodes)
+		return
+	}
+	s.log.Printf("Cluster is ready: leader %s, %s", *r.Leader, nodes)
+}
+
+func newRestart(m *manager) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "restart NODE... | --all",
+		Short: "Stop nodes and start them again, one at a time",
+		Long: `Stop nodes and start them again, one at a time: the next one is stopped once the one
+before is ready. With --all, the leader comes last, so that leadership moves once and
+clients can go on writing meanwhile.`,
+		Args:              wants(0, -1, "nodes"),
+		ValidArgsFunction: m.completeNodes(-1),
+	}
+	c.Flags().BoolVar(&all, "all", false, "restart every node, the leader last")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if all == (len(args) > 0) {
+			return usage(errors.New("restart wants either nodes or --all"))
+		}
+		s, err := m.open(c)
+		if err != nil {
+			return err
+		}
+		return s.restart(c.Context(), args)
+	}
+	return c
+}
+
+// restart restarts the named nodes, or all if none is named.
+func (s *session) restart(ctx context.Context, args []string) error {
+	nodes, err := s.nodes(ctx, args)
+	if err != nil {
+		return err
+	}
+	if len(nodes) == 0 {
+		nodes = s.leaderLast(ctx)
+	}
+	for _, n := range nodes {
+		if err := s.cluster.StopNode(ctx, n.Alias); err != nil {
+			return err
+		}
+		if err := s.startNode(ctx, n.Alias); err != nil {
+			return err
+		}
+	}
+	s.sayReady(ctx)
+	return nil
+}
+
+func (s *session) leaderLast(ctx context.Context) []clusterfile.Node {
+	nodes := slices.Clone(s.file.Nodes)
+	r := newReport(s.cluster.Status(ctx))
+	leads := func(n clusterfile.Node) bool { return r.Leader != nil && *r.Leader == n.Alias }
+	if i := slices.IndexFunc(nodes, leads); i >= 0 {
+		leader := nodes[i]
+		nodes = append(slices.Delete(nodes, i, i+1), leader)
+	}
+	return nodes
+}
+
+const (
+	lookEvery = 100 * time.Millisecond
+	settleFor = 500 * time.Millisecond
+)
+
+func newWait(m *manager) *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "wait",
+		Short: "Wait until the nodes that run follow one leader",
+		Long: `Wait until every node that runs answers, all follow the same leader, and that has been
+so for half a second. Prints nothing; the exit code is 1 if it does not come about in
+time. For scripts, after a leader was stopped.`,
+		Args:              wants(0, 0, "no argument"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after this time")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := m.open(c)
+		if err != nil {
+			return err
+		}
+		return s.settle(c.Context(), timeout)
+	}
+	return c
+}
+
+// settle returns once the nodes that run agree on a leader and stay so.
+func (s *session) settle(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
+	ticks := time.NewTicker(lookEvery)
+	defer ticks.Stop()
+	var since time.Time
+	last := ""
+	for {
+		picture, missing := newReport(s.cluster.Status(ctx)).agreement()
+		switch now := time.Now(); {
+		case missing != "" || picture != last:
+			last, since = picture, now
+		case now.Sub(since) >= settleFor:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, errTimeout) {
+				return err
+			}
+			if missing == "" {
+				missing = "the leader keeps changing"
+			}
+			return fmt.Errorf("wait: not settled within %v: %s", timeout, missing)
+		case <-ticks.C:
+		}
+	}
+}
+
+var errTimeout = errors.New("timeout")
+
+// agreement returns who leads whom, or what is missing for all to follow one
+// leader.
+func (r report) agreement() (picture, missing string) {
+	if r.Leader == nil {
+		return "", "no node leads"
+	}
+	parts := []string{*r.Leader}
+	for _, n := range r.Nodes {
+		switch {
+		case n.State == stateStopped:
+			continue
+		case n.State != stateRunning:
+			return "", n.Alias + " is " + n.State
+		case n.follows != *r.Leader:
+			return "", fmt.Sprintf("%s does not follow %s", n.Alias, *r.Leader)
+		}
+		parts = append(parts, n.Alias)
+	}
+	return strings.Join(parts, " "), ""
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -57,6 +58,10 @@ type Config struct {
 	DataDir string // where the members' data goes; empty: next to the run folder
 	Resume  bool   // go on with the run in Out
 
+	// Kvnode is the path of the program that members in processes of their own
+	// run; needed only where a cell has mode "process".
+	Kvnode string
+
 	Catalogs Catalogs
 	Progress Progress     // nil: none
 	Logger   *slog.Logger // engines' log lines; nil: to raft.log in the run folder, warnings and worse
@@ -91,6 +96,20 @@ func (c *Config) dataDir() string {
 		return c.DataDir
 	}
 	return c.Out
+}
+
+// checkKvnode sees that there is a kvnode to run, if any cell needs one.
+func (c *Config) checkKvnode(cells []parts) error {
+	for _, p := range cells {
+		if p.info.Cluster.Mode != experiment.ModeProcess {
+			continue
+		}
+		if _, err := exec.LookPath(c.Kvnode); err != nil {
+			return fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
+		}
+		return nil
+	}
+	return nil
 }
 
 // checkDataDir makes the folder for the members' data, unless it is that of a

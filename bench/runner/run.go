@@ -33,6 +33,9 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
+	if err := cfg.checkKvnode(resolved); err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	if err := cfg.checkDataDir(); err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
@@ -150,7 +153,7 @@ func (r *run) all(ctx context.Context) error {
 func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (stop bool, err error) {
 	p := r.cells[id.Cell]
 	r.cfg.Progress.TrialBegin(p.info.Cell, id)
-	t := trial{id: id, parts: p, dataDir: r.dataDir, seed: r.cfg.Experiment.Seed,
+	t := trial{id: id, parts: p, dataDir: r.dataDir, kvnode: r.cfg.Kvnode, seed: r.cfg.Experiment.Seed,
 		logger: logger.With("cell", id.Cell, "trial", id.Trial)}
 	result, failure := t.run(ctx)
 	if ctx.Err() != nil {

@@ -29,6 +29,7 @@ type trial struct {
 	id      record.TrialID
 	parts   parts
 	dataDir string
+	kvnode  string // the program, for members in processes of their own
 	seed    uint64
 	logger  *slog.Logger
 }
@@ -59,6 +60,9 @@ func (t *trial) run(ctx context.Context) (result record.Trial, err error) {
 func (t *trial) start(ctx context.Context, dir string) (group, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if t.parts.info.Cluster.Mode == experiment.ModeProcess {
+		return startProcesses(ctx, t, dir)
+	}
 	return startInProcess(ctx, t, dir)
 }
 

@@ -27,6 +27,7 @@ type runFlags struct {
 	set     []string
 	lang    string
 	plain   bool
+	kvnode  string
 }
 
 func newRun() *cobra.Command {
@@ -60,6 +61,7 @@ is 1.
 func (f *runFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.out, "out", "o", "", "run folder (default out/NAME-TIME; with several files, a folder of run folders)")
 	flags.StringVar(&f.dataDir, "data-dir", "", "where the members' data goes: the disk that is measured (default: the run folder)")
+	flags.StringVar(&f.kvnode, "kvnode", "", "the program for members in processes of their own (default: kvnode beside raftlab)")
 	flags.BoolVar(&f.quick, "quick", false, "one trial of about a second per cell: a look, not a measurement")
 	flags.BoolVar(&f.resume, "resume", false, "run only what is missing in the run folder given by --out")
 	flags.IntVar(&f.trials, "trials", 0, "repetitions of each cell, instead of the file's")
@@ -141,9 +143,22 @@ func configure(file string, f runFlags, catalogs runner.Catalogs, several bool) 
 		Command:    commandLine(file, f),
 		Out:        out,
 		DataDir:    f.dataDir,
+		Kvnode:     kvnode(f.kvnode),
 		Resume:     f.resume,
 		Catalogs:   catalogs,
 	}, nil
+}
+
+// kvnode is the path of the program: the one that was named, or else the one that
+// was built together with this one.
+func kvnode(path string) string {
+	if path != "" {
+		return path
+	}
+	if self, err := os.Executable(); err == nil {
+		return filepath.Join(filepath.Dir(self), "kvnode")
+	}
+	return "kvnode"
 }
 
 // commandLine is how to repeat the run, without the folders of this machine.

@@ -1,0 +1,175 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	psutil "github.com/shirou/gopsutil/v4/process"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+const processes = `
+[cluster]
+nodes = 3
+mode  = "process"
+`
+
+// kvnode builds the program.
+func kvnode(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kvnode")
+	build := exec.Command("go", "build", "-o", path, "../../cmd/kvnode")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build kvnode: %v\n%s", err, out)
+	}
+	return path
+}
+
+func inProcesses(toml string) string {
+	return strings.Replace(toml, "\n[cluster]\nnodes = 3\n", processes, 1)
+}
+
+// TestProcesses runs kvnode processes beside an in-process group of the same parts.
+func TestProcesses(t *testing.T) {
+	cfg := configure(t, head+`
+read_ratio = 0.3
+[matrix]
+mode    = ["inprocess", "process"]
+backend = ["inmem", "bolt"]
+[options.bolt]
+no_freelist_sync = true
+`, runner.Builtin())
+	cfg.Experiment.Trials = 1
+	cfg.Kvnode = kvnode(t)
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(outcome.Failures) > 0 {
+		t.Fatal(outcome.Failures)
+	}
+	for _, trial := range trials(t, outcome) {
+		checkTrial(t, trial)
+		if len(trial.SyncsPerNode) != 0 && len(trial.SyncsPerNode) != 3 {
+			t.Errorf("%s: flushes of %d members", trial.Cell, len(trial.SyncsPerNode))
+		}
+	}
+	acks := map[string]string{}
+	for _, c := range outcome.Folder.Manifest().Cells {
+		acks[c.Cluster.Mode] = c.Acknowledgement
+	}
+	if acks[experiment.ModeProcess] == acks[experiment.ModeInProcess] || len(acks) != 2 {
+		t.Errorf("the acknowledgements of the modes are not told apart: %v", acks)
+	}
+	if left, err := filepath.Glob(filepath.Join(cfg.Out, "data-*")); err != nil || len(left) > 0 {
+		t.Errorf("data left behind: %v %v", left, err)
+	}
+}
+
+// TestProcessDies kills a member under load: the trial fails, names the member, and
+// no process is left.
+func TestProcessDies(t *testing.T) {
+	cfg := configure(t, inProcesses(head), runner.Builtin())
+	cfg.Experiment.Trials = 1
+	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
+	cfg.Kvnode = kvnode(t)
+	var pids []int
+	killed := make(chan error, 1)
+	go func() {
+		var err error
+		if pids, err = members(cfg.Out, 3); err == nil {
+			err = errors.Join(underLoad(pids[0]), syscall.Kill(pids[1], syscall.SIGKILL))
+		}
+		killed <- err
+	}()
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	if len(outcome.Failures) != 1 || !strings.Contains(outcome.Failures[0], "node2 stopped") {
+		t.Errorf("failures: %q", outcome.Failures)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("process %d is still there: %v", pid, err)
+		}
+	}
+}
+
+// underLoad waits until the member has applied commands of the load.
+func underLoad(pid int) error {
+	p, err := psutil.NewProcess(int32(pid))
+	if err != nil {
+		return err
+	}
+	args, err := p.CmdlineSlice()
+	if err != nil {
+		return err
+	}
+	c, err := client.New([]string{args[slices.Index(args, "-haddr")+1]}, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if s, err := c.Status(context.Background()); err == nil && s.Me.Commands > 50 {
+			return nil
+		}
+	}
+	return errors.New("no load came")
+}
+
+// members waits until n members of the run in dir have started, and returns their
+// process ids, in the order of their names.
+func members(dir string, n int) ([]int, error) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		files, err := filepath.Glob(filepath.Join(dir, "data-*", "node*", "node.pid"))
+		if err != nil || len(files) < n {
+			continue
+		}
+		var pids []int
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				return nil, err
+			}
+			first, _, _ := strings.Cut(string(text), "\n")
+			pid, err := strconv.Atoi(first)
+			if err != nil {
+				return nil, err
+			}
+			pids = append(pids, pid)
+		}
+		return pids, nil
+	}
+	return nil, errors.New("the members did not start")
+}
+
+func TestProcessesThatCannotRun(t *testing.T) {
+	for name, c := range map[string]struct{ toml, kvnode, want string }{
+		"no program":   {head, filepath.Join(t.TempDir(), "kvnode"), "--kvnode"},
+		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), os.Args[0], "inmem"},
+		"not a kvnode": {head, "/dev/null", "--kvnode"},
+	} {
+		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), runner.Builtin())
+		cfg.Kvnode = c.kvnode
+		if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, which should name %s", name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+// Package discovery says how the members of a group find each other: what a
+// node needs to know of the others, and whether it may found a group itself.
+// discovery/static knows what it was told, discovery/gossip asks around;
+// discovery/steward lets a leader act on what either knows.
+//
+// It holds the contract only: it opens no socket and changes no configuration.
+package discovery
+
+import (
+	"context"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Protocol is the version of what kvnodes say to each other beside Raft itself.
+// Nodes announce it; it grows when an older node could not understand a newer.
+const Protocol = 1
+
+// Discovery is what kvnode needs to find the other members. All methods are safe
+// for concurrent use.
+type Discovery interface {
+	// Bootstrap returns the configuration with which this node founds a group
+	// together with all members named in it, sorted by id. It is nil where the
+	// node must not: it has state, or there is a group that it waits to be
+	// added to. It blocks until one or the other is known, or ctx ends.
+	Bootstrap(ctx context.Context) ([]core.Member, error)
+
+	// Announce replaces what the others are told of this node. Call it once the
+	// replica has state: from then on nobody founds another group beside it.
+	Announce(Self) error
+
+	// Peers returns what is known of all nodes, this one included, sorted by id.
+	// The slice is the caller's.
+	Peers() []Peer
+
+	// HTTPAddress returns where the node id serves HTTP, as host:port.
+	HTTPAddress(id string) (string, bool)
+
+	// Changes returns a channel that is closed at the next change of what Peers
+	// returns. Call it before Peers, so that no change is missed.
+	Changes() <-chan struct{}
+
+	// Leave tells the others that this node goes for good, and returns once they
+	// were told. The node should have been removed from the group before, or be
+	// removed by the leader's steward because of it. Close is still needed.
+	Leave(ctx context.Context) error
+
+	// Close stops without a word: to the others the node has failed, unless it
+	// left. It waits for the goroutines. Idempotent.
+	Close() error
+}
+
+// Self is what a node tells of itself, beside its id.
+type Self struct {
+	RaftAddress string // host:port that the others dial
+	HTTPAddress string // host:port; empty: does not serve
+	Voter       bool   // false: wants to follow only
+	HasState    bool   // its log is not empty
+}
+
+// State is what is known of whether a node runs.
+type State string
+
+// The states of a node.
+const (
+	Unknown State = "unknown" // nobody watches
+	Alive   State = "alive"
+	Failed  State = "failed" // went without a word
+	Left    State = "left"   // said goodbye
+)
+
+// Peer is a node as others see it.
+type Peer struct {
+	ID string
+	Self
+	State    State
+	Since    time.Time // of the state; zero: not known
+	Protocol int       // 0: not known
+	// Undecided is true while the node may yet found a group: its replica does
+	// not run, and it must not be added to another group.
+	Undecided bool
+	// Group names the founding of the group that the node's state comes from.
+	// Nodes of two groups must never be put into one. Empty: not known.
+	Group string
+	// GossipAddress is where it gossips, as host:port; empty if it does not.
+	GossipAddress string
+}

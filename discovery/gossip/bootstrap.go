@@ -1,0 +1,167 @@
+package gossip
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+)
+
+// remindEvery is how often it is logged again what a node that does not get on
+// waits for.
+const remindEvery = 30 * time.Second
+
+// Bootstrap implements [discovery.Discovery]; package founding tells how.
+func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
+	self, founds := a.founder()
+	if !founds {
+		return nil, ctx.Err()
+	}
+	a.founding.Store(true)
+	defer a.founding.Store(false)
+	a.prod()
+	w := waiter{logger: a.logger}
+	for {
+		changed := a.Changes()
+		d := a.decide(self)
+		switch d.Action {
+		case founding.Found:
+			return a.found(d.Members)
+		case founding.Join:
+			a.logger.Info("there is a group already: waiting to be added")
+			return nil, a.publish(func(m *meta) error {
+				m.expect = 0
+				if !m.promised {
+					m.proposal = nil
+				}
+				return nil
+			})
+		case founding.Propose:
+			self.Proposal = founding.SetOf(d.Members)
+			if err := a.publish(func(m *meta) error { m.proposal = self.Proposal; return nil }); err != nil {
+				return nil, fmt.Errorf("bootstrap: %w", err)
+			}
+			continue
+		case founding.Promise:
+			self.Promise, self.Proposal = d.Members, nil
+			if err := a.promise(d.Members); err != nil {
+				return nil, fmt.Errorf("bootstrap: %w", err)
+			}
+			continue
+		}
+		if err := w.wait(ctx, a.ctx, changed, d); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// founder returns the node as the founding protocol sees it, unless it founds
+// nothing.
+func (a *Agent) founder() (founding.Self, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return founding.Self{
+		ID:      a.cfg.ID,
+		Address: a.local.RaftAddress,
+		Expect:  a.cfg.Expect,
+		Promise: a.memory.Promise,
+		Founded: a.memory.Founded,
+	}, !a.local.HasState && a.cfg.Expect > 0
+}
+
+func (a *Agent) decide(self founding.Self) founding.Decision {
+	if len(a.cfg.Join) > 0 && !a.contacted.Load() && self.Promise == nil {
+		// Whoever was told of others asks them before it founds anything.
+		return founding.Decision{Action: founding.Wait, Reason: "none of the addresses to join was reached yet"}
+	}
+	return founding.Step(self, a.table.records(a.cfg.ID))
+}
+
+// promise stores the promise, then publishes it.
+func (a *Agent) promise(members []core.Member) error {
+	if err := a.remember(func(m *Memory) { m.Promise = members }); err != nil {
+		return err
+	}
+	return a.publish(func(m *meta) error { return m.promise(members) })
+}
+
+func (a *Agent) found(members []core.Member) ([]core.Member, error) {
+	group := founding.SetOf(members).Group()
+	if err := a.remember(func(m *Memory) { m.Founded, m.Group = true, group }); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	a.logger.Info("founding a group", "members", memberIDs(members), "group", group.String())
+	return slices.Clone(members), nil
+}
+
+// group returns the group that the node belongs to; 0: none or not known.
+func (a *Agent) group() founding.Group {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.memory.Group
+}
+
+// promise makes m tell of a promise; members is nil if there is none.
+func (m *meta) promise(members []core.Member) error {
+	if members == nil {
+		return nil
+	}
+	i := slices.IndexFunc(members, func(o core.Member) bool { return o.ID == m.id })
+	if i < 0 {
+		return fmt.Errorf("%w: the stored promise is to found a group of %v, without %s: is it another node's folder?",
+			core.ErrInvalid, memberIDs(members), m.id)
+	}
+	m.promised, m.proposal, m.founder = true, founding.SetOf(members), ""
+	if address := members[i].Address; address != m.RaftAddress {
+		m.founder = address
+	}
+	return nil
+}
+
+// fits says whether m still can be encoded with all that founding may add.
+func (m meta) fits(expect int) error {
+	m.proposal = make(founding.Set, max(expect, len(m.proposal)))
+	_, err := m.encode()
+	return err
+}
+
+func memberIDs(members []core.Member) []string {
+	var ids []string
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// waiter waits for changes, and logs now and then for what.
+type waiter struct {
+	logger *slog.Logger
+	reason string
+	said   time.Time
+}
+
+func (w *waiter) wait(ctx, closed context.Context, changed <-chan struct{}, d founding.Decision) error {
+	if d.Reason != w.reason || time.Since(w.said) >= remindEvery {
+		w.reason, w.said = d.Reason, time.Now()
+		level := slog.LevelInfo
+		if d.Blocked {
+			level = slog.LevelWarn
+		}
+		w.logger.Log(ctx, level, "no group yet: "+d.Reason)
+	}
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return fmt.Errorf("bootstrap: %w; %s", ctx.Err(), d.Reason)
+	case <-closed.Done():
+		return fmt.Errorf("bootstrap: gossip is %w", core.ErrClosed)
+	}
+	return nil
+}

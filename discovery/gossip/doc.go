@@ -1,0 +1,33 @@
+// Package gossip is discovery by asking around: nodes find each other, and notice
+// who fails, with hashicorp/memberlist (the SWIM protocol), and agree on the
+// group that they found with package founding. It implements
+// discovery.Discovery.
+//
+// It moves no data and changes no configuration: what it knows is late and
+// sometimes wrong, and whoever acts on it (discovery/steward) has to reckon with
+// that.
+//
+// # A node's life
+//
+//  1. Start, with the addresses of Raft and HTTP, once those are listened on.
+//  2. Bootstrap. It returns the configuration to found a group with, or nil.
+//  3. Start the replica with that.
+//  4. Announce that there is state: after 3 if a group was founded, else once
+//     the leader has added the node, which shows in the replica's status.
+//  5. Leave, if the node goes for good; then Close.
+//
+// A node that dies between 2 and 4 finds in its [Store] what it promised.
+//
+// # Who is let in
+//
+// Nodes of another cluster are told apart by memberlist's label on every message,
+// and again by their metadata. With a key file all is encrypted and
+// authenticated with AES-GCM; without one the network has to be trusted. Who is
+// refused is logged once, not with each packet.
+//
+// # What is told
+//
+// A node's metadata (at most 512 bytes): id, cluster, addresses, whether it votes
+// and has state, its group, and what it proposes or promises while a group is
+// founded. Nodes that failed or left are remembered for Config.ReapAfter.
+package gossip

@@ -1,0 +1,60 @@
+// Package founding decides, node by node, which nodes found a group together.
+//
+// Raft is safe only if all members of a new group start from the same
+// configuration: with {1,2,3} on one node and {1,2,4} on another, {2,3} and
+// {1,4} are majorities that share nobody. Nodes that find each other by gossip
+// see each other late, in any order, and some wrongly as dead. So seeing enough
+// nodes is not enough: they have to agree.
+//
+// # Protocol
+//
+// Each node publishes a [Record]. [Step] looks at a node's own record and at
+// those it knows of others, and says what to do next:
+//
+//  1. Propose: with at least Expect candidates in sight (alive, without state,
+//     voters, not promised), publish the set of the Expect smallest ids among
+//     them. A proposal binds nobody and follows what is seen.
+//  2. Promise: once all members of the proposed set are seen to propose that very
+//     set, promise it: store it, then publish it. A node also promises a set that
+//     names it and that another node has promised, where that comes before its
+//     own proposal. A node promises one set in its life, restarts included.
+//  3. Found: once all members of the promised set are seen to have promised it, or
+//     one of them has founded it, bootstrap it.
+//  4. Join: a node that sees one with state founds nothing and waits to be
+//     added by the leader of the group there is.
+//
+// A set names ids and Raft addresses, as fingerprints small enough for gossip.
+//
+// # Safety
+//
+// Invariant: two founded configurations are the same or have no member in common.
+// Proof: whoever founds C has seen, for each member, that it promised C, at
+// whatever time: a promise is for ever, so old news are as good as new ones, and
+// a member that has died meanwhile still counts. A member of both C and C' would
+// have promised both. Nothing is assumed of the network, of clocks or of the
+// failure detector.
+//
+// It rests on the promise being stored before it is published. A node that forgets
+// it (its disk is wiped, or it keeps nothing on disk and restarts before the group
+// is founded) may promise twice, and two configurations could then share that
+// node, but only if more than Expect nodes stand for election as founders.
+//
+// Two configurations without a common member need 2·Expect founders, of which
+// no half sees the other. Expect is the number of first voters, so that is a
+// mistake. It cannot be prevented by nodes that do not see each other. It is
+// noticed when they do: each group has a name, the [Group] of its founding set,
+// which travels with the nodes' records; nodes of two groups are never put
+// into one, and an error is logged.
+//
+// # Progress
+//
+// With Expect candidates that stay up all of them found. With more, and as long as
+// none fails meanwhile, the proposals of every node only get smaller in the order of
+// their ids; so of all sets that are ever promised the smallest is held by
+// members that can promise nothing smaller later, and it is founded; who is not
+// in it joins. A promise is never taken back, for somebody may have founded on
+// its strength. Where a promised member fails before its own promise was seen,
+// the others wait for it, and the reason says so. A promise that cannot be kept
+// (a member promised another set, or belongs to another group) holds nobody
+// back from joining.
+package founding

@@ -1,0 +1,137 @@
+package gossip
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/themilchenko/raftlab/discovery"
+)
+
+// keepJoined tries for the agent's whole life to reach whom it should: the
+// addresses of Config.Join, and nodes that failed, which heals a split that
+// lasted longer than memberlist remembers its dead.
+func (a *Agent) keepJoined() {
+	p := a.cfg.Profile
+	pending := slices.Clone(a.cfg.Join)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	pause := p.Rejoin
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-a.wake:
+			pause = p.Rejoin
+		case <-timer.C:
+			pending = a.reach(pending)
+			pause = min(2*pause, p.RejoinMax)
+		}
+		switch {
+		case a.founding.Load():
+			pause = p.Rejoin
+		case a.isDisputed():
+			pause = min(pause, p.ProbeInterval)
+		}
+		timer.Reset(pause)
+	}
+}
+
+// reach is one round of keepJoined. It returns those of pending that it has not
+// reached.
+func (a *Agent) reach(pending []string) []string {
+	a.table.reap(a.cfg.ReapAfter)
+	if a.left.Load() {
+		return nil
+	}
+	a.push()
+	alive := a.table.gossip(a.cfg.ID, discovery.Alive)
+	if len(alive) == 0 {
+		pending = slices.Clone(a.cfg.Join)
+	}
+	targets := append(slices.Clone(pending), a.table.gossip(a.cfg.ID, discovery.Failed)...)
+	switch {
+	case a.isDisputed(): // tell all, until the old address has failed
+		targets = append(targets, alive...)
+	case a.founding.Load() && len(alive) > 0: // packets can be lost, and all wait
+		targets = append(targets, alive[rand.IntN(len(alive))])
+	}
+	reached := a.dial(targets)
+	return slices.DeleteFunc(pending, func(address string) bool { return reached[address] })
+}
+
+// sync compares all that is known with the nodes at addresses, and returns how
+// many of them it has reached.
+func (a *Agent) sync(addresses []string) int { return len(a.dial(addresses)) }
+
+// dial does that at once for all addresses.
+func (a *Agent) dial(addresses []string) map[string]bool {
+	slices.Sort(addresses)
+	addresses = slices.Compact(addresses)
+	var running sync.WaitGroup
+	ok := make([]atomic.Bool, len(addresses))
+	for i, address := range addresses {
+		running.Go(func() {
+			_, err := a.list.Join([]string{address})
+			ok[i].Store(err == nil)
+			a.joined(address, err)
+		})
+	}
+	running.Wait()
+	reached := map[string]bool{}
+	for i, address := range addresses {
+		if ok[i].Load() {
+			reached[address] = true
+		}
+	}
+	return reached
+}
+
+// joined logs what came of an address: a failure once, until it is reached.
+func (a *Agent) joined(address string, err error) {
+	if a.ctx.Err() != nil {
+		return
+	}
+	configured := slices.Contains(a.cfg.Join, address)
+	silent, refused := "silent "+address, "refuses "+address
+	switch {
+	case err == nil:
+		a.once.forget(silent)
+		a.once.forget(refused)
+		if configured && !a.contacted.Swap(true) {
+			a.table.nudge()
+		}
+	case !configured:
+		a.logger.Debug("cannot reach "+address, "error", err)
+	case strings.Contains(err.Error(), "dial tcp"): // the library hands text on
+		if a.once.first(silent) {
+			a.logger.Info("nobody answers at "+address+" yet; going on to try", "error", err)
+		}
+	case a.once.first(refused):
+		a.logger.Warn("cannot join "+address+"; going on to try. Its cluster name and key must be the same as here", "error", err)
+	}
+}
+
+// dispute notes that somebody knows this node under another address. They take the
+// new one once the old one has failed, if they hear of it then: from suspicion on
+// nothing tells this node that it is still unknown. So it goes on telling for longer
+// than that lasts.
+func (a *Agent) dispute() {
+	until := time.Now().Add(a.cfg.Profile.patience())
+	if before := a.disputed.Swap(until.UnixNano()); before < time.Now().UnixNano() {
+		a.prod()
+	}
+}
+
+func (a *Agent) isDisputed() bool { return time.Now().UnixNano() < a.disputed.Load() }
+
+// prod makes keepJoined start over with short pauses.
+func (a *Agent) prod() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,346 @@
+// Package steward keeps a group's configuration in step with the nodes that
+// discovery knows. It runs on every member and acts on the leader:
+//
+//  1. A node that is alive and not a member is added as a non-voter.
+//  2. A non-voter that wants to vote is promoted once it has been caught up and
+//     stable for a time.
+//  3. A member that came back under another address gets that address.
+//  4. A member that left is removed.
+//  5. A member that failed is removed after a time, if that is asked for.
+//
+// Promotion and the choice of which failed members to remove are the work of
+// hashicorp/raft-autopilot, which lives in Consul and Vault; what it is told,
+// and when its word is followed, is decided here. What it has no idea of is
+// done here, too: addresses, leaving, and a gossip layer that is wrong.
+//
+// Two rules stand above all. A member has failed only if neither discovery nor
+// Raft hears from it: gossip can be split where Raft is not. And no voter is
+// removed unless, without it, more than half of the voters answer.
+//
+// The steward starts no node, stops none, and never removes its own.
+package steward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+)
+
+// Replica is what the steward needs of a core.Replica.
+type Replica interface {
+	Status() core.Status
+	AddVoter(ctx context.Context, id, address string) error
+	AddNonvoter(ctx context.Context, id, address string) error
+	Remove(ctx context.Context, id string) error
+	TransferLeadership(ctx context.Context, id string) error
+}
+
+// Peers is what the steward needs of a discovery.Discovery.
+type Peers interface {
+	Peers() []discovery.Peer
+	Changes() <-chan struct{}
+}
+
+var (
+	_ Replica = core.Replica(nil)
+	_ Peers   = discovery.Discovery(nil)
+)
+
+// Config says what a steward works with.
+type Config struct {
+	Replica Replica // required
+	Peers   Peers   // required
+
+	// RemoveFailedAfter is how long a member must have been failed, without a
+	// word to the leader either, before it is removed. 0: it never is. Shorter: a
+	// group gets back its tolerance sooner, and a node that was only being
+	// repaired comes back as a new one.
+	RemoveFailedAfter time.Duration
+	// MinVoters is how many voters stay when failed ones are removed. 0: 3. It
+	// does not keep those that left.
+	MinVoters uint
+	// LastContact is how recent a member's last answer to the leader must be for
+	// it to count as healthy. 0: 2 s. It must exceed the heartbeat timeout.
+	LastContact time.Duration
+	// MaxTrailingLogs is how many entries a non-voter may be behind and still be
+	// promoted. 0: 250.
+	MaxTrailingLogs uint64
+	// Stabilization is how long a non-voter must have been healthy before it is
+	// promoted. It is not waited for in the first such time of a leadership. 0: 10 s.
+	Stabilization time.Duration
+	// Interval is how often the leader looks, also when nothing has changed.
+	// 0: 1 s.
+	Interval time.Duration
+
+	// Logger takes what was done, and why something was not. Nil is quiet.
+	Logger *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	c.MinVoters = or(c.MinVoters, 3)
+	c.LastContact = or(c.LastContact, 2*time.Second)
+	c.MaxTrailingLogs = or(c.MaxTrailingLogs, 250)
+	c.Stabilization = or(c.Stabilization, 10*time.Second)
+	c.Interval = or(c.Interval, time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// changeTimeout bounds one change of the configuration: without a quorum it would
+// wait for ever.
+const changeTimeout = 10 * time.Second
+
+// Steward runs until Close.
+type Steward struct {
+	cfg    Config
+	logger *slog.Logger
+	pilot  *autopilot.Autopilot
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	doomed  map[string]struct{} // whom autopilot wants removed
+	health  Health
+	wake    chan struct{}
+	said    map[string]string // what was logged of whom, not to say it again
+	led     time.Time         // since when this replica leads; zero: it does not
+	missing map[string]time.Time
+}
+
+// Health is what the leader thinks of the group.
+type Health struct {
+	Leading bool // this replica leads; the rest is zero if not
+	Healthy bool // all members are
+	// Tolerance is how many more voters may fail without the group stopping.
+	Tolerance int
+}
+
+// Start begins to look after the group. The replica and the peers stay the caller's;
+// Close the steward before them.
+func Start(cfg Config) (*Steward, error) {
+	if cfg.Replica == nil || cfg.Peers == nil {
+		return nil, fmt.Errorf("%w: a steward needs a replica and its peers", core.ErrInvalid)
+	}
+	cfg.setDefaults()
+	s := &Steward{
+		cfg:     cfg,
+		logger:  cfg.Logger.With("component", "steward"),
+		doomed:  map[string]struct{}{},
+		missing: map[string]time.Time{},
+		said:    map[string]string{},
+		wake:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.pilot = autopilot.New(raftOf{s}, application{s},
+		autopilot.WithLogger(newLogger(cfg.Logger)),
+		autopilot.WithPromoter(promoter{s: s}),
+		autopilot.WithUpdateInterval(cfg.Interval),
+		autopilot.WithReconcileInterval(cfg.Interval))
+	go s.run()
+	return s, nil
+}
+
+// Health returns what the last look has shown.
+func (s *Steward) Health() Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health
+}
+
+// Close stops looking after the group and waits until what is under way has ended.
+// Idempotent.
+func (s *Steward) Close() error {
+	s.cancel()
+	<-s.done
+	return nil
+}
+
+func (s *Steward) run() {
+	defer close(s.done)
+	defer s.rest()
+	tick := time.NewTicker(s.cfg.Interval)
+	defer tick.Stop()
+	for {
+		changed := s.cfg.Peers.Changes()
+		s.look()
+		select {
+		case <-tick.C:
+		case <-changed:
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// look is one round: see who there is, and if this replica leads, act on it.
+func (s *Steward) look() {
+	v := s.observe()
+	if v.led.IsZero() {
+		s.rest()
+		return
+	}
+	s.pilot.Start(s.ctx) // nothing, if it runs
+	for _, m := range v.members {
+		s.tend(v, m)
+	}
+	for _, p := range v.strangers() {
+		s.welcome(v, p)
+	}
+}
+
+// rest stops autopilot.
+func (s *Steward) rest() {
+	<-s.pilot.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health = Health{}
+	clear(s.doomed)
+	clear(s.said)
+}
+
+// tend does what a member needs: another address, or to be removed.
+func (s *Steward) tend(v view, m member) {
+	switch {
+	case m.ID == v.self:
+	case m.state == discovery.Left:
+		s.remove(v, m, "it left")
+	case s.isDoomed(m.ID) && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
+		s.remove(v, m, "it has failed for "+s.cfg.RemoveFailedAfter.String())
+	case m.state == discovery.Alive && m.announced != "" && m.announced != m.Address:
+		s.move(v, m)
+	}
+}
+
+func (s *Steward) remove(v view, m member, why string) {
+	if m.Voter && !v.safeWithout(m.ID) {
+		if v.settled(s.cfg.LastContact) {
+			s.say(m.ID, slog.LevelWarn, "not removing "+m.ID+", though "+why+
+				": too few of the other voters answer. It is done once they do")
+		}
+		return
+	}
+	if s.change("remove "+m.ID, func(ctx context.Context) error { return s.cfg.Replica.Remove(ctx, m.ID) }) {
+		s.logger.Info("removed "+m.ID+" from the group", "because", why)
+	}
+}
+
+// move gives a member the address under which it announces itself, unless it still
+// answers under the one it has: then two nodes run under one id.
+func (s *Steward) move(v view, m member) {
+	if !m.answers && !v.settled(s.cfg.LastContact) {
+		return
+	}
+	if m.answers {
+		s.say(m.ID, slog.LevelWarn, m.ID+" announces "+m.announced+" and still answers at "+m.Address+
+			": its address stays. Do two nodes run under one id?")
+		return
+	}
+	if !s.vacate(v, m.ID, m.announced) {
+		return
+	}
+	update := s.cfg.Replica.AddNonvoter
+	if m.Voter {
+		update = s.cfg.Replica.AddVoter
+	}
+	if s.change("update "+m.ID, func(ctx context.Context) error { return update(ctx, m.ID, m.announced) }) {
+		s.logger.Info("updated the address of "+m.ID, "from", m.Address, "to", m.announced)
+	}
+}
+
+// welcome adds a node as a non-voter.
+func (s *Steward) welcome(v view, p discovery.Peer) {
+	if v.group != "" && p.Group != "" && p.Group != v.group {
+		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": its data are of another group. "+
+			"Start it without them, or under another cluster name")
+		return
+	}
+	if !s.vacate(v, p.ID, p.RaftAddress) {
+		return
+	}
+	if s.change("add "+p.ID, func(ctx context.Context) error { return s.cfg.Replica.AddNonvoter(ctx, p.ID, p.RaftAddress) }) {
+		s.logger.Info("added "+p.ID+" to the group", "address", p.RaftAddress, "wants_to_vote", p.Voter)
+	}
+}
+
+// vacate removes a member that does not answer from an address that id announces: a
+// configuration holds an address once. It says whether the address is free.
+func (s *Steward) vacate(v view, id, address string) bool {
+	for _, m := range v.members {
+		if m.ID == id || m.Address != address {
+			continue
+		}
+		if !m.answers && !v.settled(s.cfg.LastContact) {
+			return false
+		}
+		if m.answers {
+			s.say(id, slog.LevelError, "not adding "+id+" at "+address+": "+m.ID+" answers there")
+			return false
+		}
+		s.remove(v, m, id+" has its address "+address+" now")
+		return false // the rest when the configuration has changed
+	}
+	return true
+}
+
+// change makes one change of the configuration and says whether it came about.
+func (s *Steward) change(what string, do func(context.Context) error) bool {
+	ctx, cancel := context.WithTimeout(s.ctx, changeTimeout)
+	defer cancel()
+	err := do(ctx)
+	switch {
+	case err == nil:
+		s.prod() // what depends on it
+		return true
+	case s.ctx.Err() != nil, errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed):
+	default:
+		s.logger.Warn("cannot "+what+"; going on to try", "error", err)
+	}
+	return false
+}
+
+// say logs a message about id, unless it was the last one.
+func (s *Steward) say(id string, level slog.Level, message string) {
+	s.mu.Lock()
+	before := s.said[id]
+	s.said[id] = message
+	s.mu.Unlock()
+	if before != message {
+		s.logger.Log(s.ctx, level, message)
+	}
+}
+
+func (s *Steward) prod() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// isDoomed says whether autopilot wants id removed. It is asked again next time.
+func (s *Steward) isDoomed(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, doomed := s.doomed[id]
+	delete(s.doomed, id)
+	return doomed
+}

@@ -1,0 +1,138 @@
+package steward
+
+import (
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+)
+
+// view is what one look has shown, of Raft and of discovery.
+type view struct {
+	at      time.Time
+	self    string
+	group   string
+	term    uint64
+	index   uint64    // newest entry in the leader's log
+	led     time.Time // since when this replica leads; zero: it does not
+	members []member
+	peers   []discovery.Peer
+}
+
+// member is a server of the configuration, with what is known of its node.
+type member struct {
+	core.Member
+	state      discovery.State // Unknown: discovery has never heard of it
+	since      time.Time       // of the state
+	announced  string          // Raft address; empty: not known
+	wantsVote  bool
+	lastIndex  uint64
+	lastAnswer time.Time // to the leader, in this term; zero: none
+	answers    bool      // the last one is recent
+}
+
+// observe looks at Raft and at discovery.
+func (s *Steward) observe() view {
+	status := s.cfg.Replica.Status()
+	v := view{at: time.Now(), self: status.ID, term: status.Term, index: status.LastIndex, peers: s.cfg.Peers.Peers()}
+	peers := map[string]discovery.Peer{}
+	for _, p := range v.peers {
+		peers[p.ID] = p
+	}
+	v.group = peers[v.self].Group
+	followers := map[string]core.FollowerStatus{}
+	for _, f := range status.Followers {
+		followers[f.ID] = f
+	}
+	for _, c := range status.Members {
+		p, f := peers[c.ID], followers[c.ID]
+		m := member{
+			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress, wantsVote: p.Voter || c.Voter,
+			lastIndex: f.LastIndex, lastAnswer: f.LastContact,
+		}
+		if c.ID == v.self {
+			m.lastIndex, m.lastAnswer = status.LastIndex, v.at
+		}
+		if p.ID == "" {
+			m.state = discovery.Unknown
+		}
+		m.answers = v.at.Sub(m.lastAnswer) <= s.cfg.LastContact
+		v.members = append(v.members, m)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case status.Role != core.Leader:
+		s.led = time.Time{}
+	case s.led.IsZero():
+		s.led = v.at
+	}
+	v.led = s.led
+	s.date(v)
+	return v
+}
+
+// date says since when a member is missing that discovery has never heard of.
+func (s *Steward) date(v view) {
+	for i := range v.members {
+		m := &v.members[i]
+		if m.state != discovery.Unknown {
+			delete(s.missing, m.ID)
+			continue
+		}
+		if s.missing[m.ID].IsZero() {
+			s.missing[m.ID] = v.at
+		}
+		m.since = s.missing[m.ID]
+	}
+}
+
+// strangers returns the nodes that should be members and are not.
+func (v view) strangers() []discovery.Peer {
+	members := map[string]bool{}
+	for _, m := range v.members {
+		members[m.ID] = true
+	}
+	var strangers []discovery.Peer
+	for _, p := range v.peers {
+		if p.State == discovery.Alive && !p.Undecided && p.RaftAddress != "" && !members[p.ID] {
+			strangers = append(strangers, p)
+		}
+	}
+	return strangers
+}
+
+// settled says whether the leader has led for long enough to have heard from all
+// that answer.
+func (v view) settled(lastContact time.Duration) bool { return v.at.Sub(v.led) > lastContact }
+
+// safeWithout says whether, with the member id removed, more than half of the voters
+// that are left answer: the group could commit the removal and go on.
+func (v view) safeWithout(id string) bool {
+	voters, answering := 0, 0
+	for _, m := range v.members {
+		if !m.Voter || m.ID == id {
+			continue
+		}
+		voters++
+		if m.answers {
+			answering++
+		}
+	}
+	return answering > voters/2
+}
+
+// silentFor says for how long neither discovery nor the leader has heard of m. A
+// new leader starts to count anew.
+func (v view) silentFor(m member) time.Duration {
+	if m.answers || m.state == discovery.Alive {
+		return 0
+	}
+	since := v.led
+	for _, t := range []time.Time{m.since, m.lastAnswer} {
+		if t.After(since) {
+			since = t
+		}
+	}
+	return v.at.Sub(since)
+}

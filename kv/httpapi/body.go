@@ -28,12 +28,9 @@ func (q *request) readBody(limit int64, what string) ([]byte, error) {
 	if q.ContentLength > limit {
 		return nil, tooLarge("%s of %d bytes: at most %d are allowed", what, q.ContentLength, limit)
 	}
-	readUntil(q.w, q.deadline)
+	readUntil(q.w, q.deadline) // and then the request is over anyway
 	body, err := readAll(http.MaxBytesReader(q.w, q.Body, limit), q.ContentLength)
 	if err == nil {
-		// The connection is watched for the client's going from now on; a deadline
-		// that came then would be taken for it.
-		readUntil(q.w, time.Time{})
 		q.body = body
 		return body, nil
 	}
@@ -48,8 +45,8 @@ func (q *request) readBody(limit int64, what string) ([]byte, error) {
 	}
 }
 
-// readUntil bounds the reading of the request's body; the zero time is no bound.
-// A ResponseWriter that cannot do that has no connection that could hang.
+// readUntil bounds the reading of the request's body. A ResponseWriter that cannot
+// do that has no connection that could hang.
 func readUntil(w http.ResponseWriter, deadline time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(deadline)
 }

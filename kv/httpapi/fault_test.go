@@ -45,7 +45,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	var requests atomic.Int32
 	// The first request on a connection is answered: the next one goes out on a
 	// connection that the transport holds for good.
-	broken := deaf(t, func(c net.Conn) {
+	broken := listen(t, func(c net.Conn) {
 		defer c.Close()
 		for r := bufio.NewReader(c); ; {
 			if _, err := http.ReadRequest(r); err != nil || requests.Add(1)%2 == 0 {
@@ -73,7 +73,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	directory.leader.Store(&hanging)
 	g.do(g.nodes[1], "PUT", "/key/k?timeout=100ms", "v").refused(t, 504, api.CodeOutcomeUnknown, "node1 at "+hanging)
 	// A stranger at that address says nothing about the write.
-	stranger := deaf(t, func(c net.Conn) {
+	stranger := listen(t, func(c net.Conn) {
 		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
@@ -89,7 +89,7 @@ func TestOutcomeUnknown(t *testing.T) {
 // hangs returns the address of a listener that takes connections and says nothing.
 func hangs(t *testing.T) (address string) {
 	t.Helper()
-	return deaf(t, func(c net.Conn) { t.Cleanup(func() { _ = c.Close() }) })
+	return listen(t, func(net.Conn) {})
 }
 
 // TestClientGone sees that a request ends when its client has left.
@@ -196,7 +196,10 @@ func TestSafeRetries(t *testing.T) {
 				{"GET", "/key/k?timeout=200ms", ""},
 				{"GET", "/key/k?timeout=200ms&consistency=leader", ""},
 			} {
-				g.do(follower, c.method, c.target, c.body).refused(t, 503, api.CodeNoLeader, wrong.want)
+				eventually(t, func() error { // a node too slow to refuse within the time leaves it open
+					_, err := g.do(follower, c.method, c.target, c.body).isRefused(503, api.CodeNoLeader, wrong.want)
+					return err
+				})
 			}
 			before := leader.store.Applied()
 			answered := make(chan response)
@@ -218,14 +221,33 @@ func TestSafeRetries(t *testing.T) {
 	}
 }
 
+// TestTellsTheReason sees that a request that runs into its deadline tells what
+// was wrong before, not that the last try had no time.
+func TestTellsTheReason(t *testing.T) {
+	g, directory := misled(t)
+	closed, hanging := freeAddress(t), hangs(t)
+	directory.leader.Store(&closed)
+	answered := make(chan response)
+	go func() { answered <- g.do(g.nodes[1], "GET", "/key/k?timeout=500ms", "") }()
+	eventually(t, func() error {
+		text := g.must(g.nodes[1], "GET", "/metrics", "").body
+		if metric(t, text, `raftlab_http_forwarded_requests_total{outcome="unreachable"}`) == 0 {
+			return errors.New("nobody tried to reach the leader")
+		}
+		return nil
+	})
+	directory.leader.Store(&hanging)
+	r := <-answered
+	r.refused(t, 503, api.CodeNoLeader, "node1 at "+closed+" cannot be reached")
+}
+
 // TestReadsTryAgain has a read find a broken leader first.
 func TestReadsTryAgain(t *testing.T) {
 	g, directory := misled(t)
 	g.must(g.nodes[0], "PUT", "/key/k", "v")
 	right := g.nodes[0].address()
 	for _, level := range []string{api.Linearizable, api.Leader} {
-		var broken string
-		broken = deaf(t, func(c net.Conn) {
+		broken := listen(t, func(c net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 				directory.leader.Store(&right)
 			}

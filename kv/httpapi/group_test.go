@@ -205,17 +205,25 @@ func (g *group) must(n *node, method, path, body string, headers ...string) resp
 // refused fails unless the answer is that error, with want in its message.
 func (r response) refused(t testing.TB, status int, code api.Code, want string) api.Error {
 	t.Helper()
-	var e api.Error
-	if err := json.Unmarshal([]byte(r.body), &e); err != nil {
-		t.Fatalf("%d %q: %v", r.StatusCode, r.body, err)
-	}
-	if r.StatusCode != status || e.Code != code || !strings.Contains(e.Error, want) {
-		t.Fatalf("%d %s %q; want %d %s with %q", r.StatusCode, e.Code, e.Error, status, code, want)
-	}
-	if retry := r.Header.Get("Retry-After"); (retry != "") != (status == http.StatusServiceUnavailable) {
-		t.Fatalf("%d %s with Retry-After %q", status, code, retry)
+	e, err := r.isRefused(status, code, want)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return e
+}
+
+func (r response) isRefused(status int, code api.Code, want string) (api.Error, error) {
+	var e api.Error
+	if err := json.Unmarshal([]byte(r.body), &e); err != nil {
+		return e, fmt.Errorf("%d %q: %w", r.StatusCode, r.body, err)
+	}
+	if r.StatusCode != status || e.Code != code || !strings.Contains(e.Error, want) {
+		return e, fmt.Errorf("%d %s %q; want %d %s with %q", r.StatusCode, e.Code, e.Error, status, code, want)
+	}
+	if retry := r.Header.Get("Retry-After"); (retry != "") != (status == http.StatusServiceUnavailable) {
+		return e, fmt.Errorf("%d %s with Retry-After %q", status, code, retry)
+	}
+	return e, nil
 }
 
 // tester is a *testing.T or a *rapid.T.
@@ -253,13 +261,15 @@ func eventually(t testing.TB, f func() error) {
 	}
 }
 
-// deaf listens on loopback and hands every connection to serve.
-func deaf(t testing.TB, serve func(net.Conn)) (address string) {
+// listen hands every connection to an address on loopback to serve, one after the
+// other. They are closed at the end of the test, if not by serve.
+func listen(t testing.TB, serve func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	connections := make(chan net.Conn, 100)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -268,12 +278,22 @@ func deaf(t testing.TB, serve func(net.Conn)) (address string) {
 			if err != nil {
 				return
 			}
+			connections <- c
 			serve(c)
 		}
 	}()
 	t.Cleanup(func() {
 		_ = l.Close()
-		<-done
+		for {
+			select {
+			case c := <-connections:
+				_ = c.Close()
+			case <-done:
+				if len(connections) == 0 {
+					return
+				}
+			}
+		}
 	})
 	return l.Addr().String()
 }

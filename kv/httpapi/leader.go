@@ -15,6 +15,10 @@ import (
 // again.
 const pollInterval = 20 * time.Millisecond
 
+// shortestTry is the time that has to be left for another try: a write that was sent
+// when its answer could not come any more would have an open fate for nothing.
+const shortestTry = 50 * time.Millisecond
+
 // again is why a try came to nothing. Nothing took effect, and another try may do
 // better; if there is none, code is what the client is told.
 type again struct {
@@ -40,7 +44,7 @@ func (a *again) gaveUp() error {
 	return unavailable(a.code, "no leader served the request before its deadline: %v", a.cause)
 }
 
-// retry calls try until its error is no again, the deadline comes, or this node
+// retry calls try until its error is no again, the deadline is near, or this node
 // stops.
 func (s *Server) retry(ctx context.Context, try func() error) error {
 	var last *again
@@ -54,6 +58,9 @@ func (s *Server) retry(ctx context.Context, try func() error) error {
 			last = a
 		}
 		s.lookAgain()
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pollInterval+shortestTry {
+			return last.gaveUp()
+		}
 		select {
 		case <-time.After(pollInterval):
 		case <-ctx.Done():

@@ -119,8 +119,11 @@ func TestJoinAndRemove(t *testing.T) {
 // down to the last voter.
 func TestRemoveLeader(t *testing.T) {
 	g := start(t, 3, nil)
-	g.must(g.nodes[0], "DELETE", "/members/node1", "")
+	r := g.must(g.nodes[0], "DELETE", "/members/node1", "")
 	second := g.leaderOf(g.nodes[1:])
+	if id := r.Header.Get(api.HeaderLeaderID); id != second.id { // it has handed over first
+		t.Errorf("the answer names %q as the leader, not %s", id, second.id)
+	}
 	asked := g.nodes[1]
 	if asked == second {
 		asked = g.nodes[2]

@@ -85,8 +85,16 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 // heard from a majority for the lease timeout, so being its leader is the lease.
 // What this term acknowledged was applied here first; what earlier terms did, the
 // term's barrier entry has brought in.
+//
+// A transfer of leadership breaks the lease: the successor is elected without
+// anyone waiting for it to run out (Raft dissertation, §6.4.1), and may have
+// acknowledged writes before this replica hears of it. From the beginning of a
+// transfer on, until one succeeds, the others are asked.
 func (r *replica) LeaseBarrier(ctx context.Context) error {
 	const op = "lease barrier"
+	if r.transferring.Load() {
+		return r.ReadBarrier(ctx)
+	}
 	term := r.raft.CurrentTerm()
 	if r.raft.State() != raft.Leader {
 		return r.translate(op, raft.ErrNotLeader)

@@ -82,7 +82,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 		if err != nil {
 			return err
 		}
-		logs = c
+		logs = boundedCache{c, r.logs}
 	}
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify

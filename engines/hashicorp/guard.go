@@ -128,7 +128,7 @@ func isolated(handle func(raft.RPC)) func(raft.RPC) {
 }
 
 // guardedTransport isolates the heartbeat handler, notes in rounds which peers
-// agree, and is otherwise what it wraps.
+// agree, bounds messages, and is otherwise what it wraps.
 type guardedTransport struct {
 	core.Transport
 	rounds *rounds
@@ -144,10 +144,20 @@ func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	trim(req)
 	sent := t.rounds.next()
 	err := t.Transport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success && resp.Term == req.Term {
 		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, at: time.Now()})
 	}
 	return err
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.Transport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return boundedPipeline{p}, nil
 }

@@ -24,6 +24,9 @@ type lateNetwork struct {
 	kept atomic.Int64
 	cut  atomic.Pointer[raft.ServerAddress]
 	hang atomic.Pointer[chan struct{}] // no TimeoutNow is answered before its end
+	deaf atomic.Pointer[chan struct{}] // what keep becomes once a TimeoutNow goes out
+
+	largest atomic.Int64 // bytes of commands in one message of several entries
 }
 
 var errCut = errors.New("cut off")
@@ -37,6 +40,9 @@ func (l *lateNetwork) AppendEntries(id raft.ServerID, target raft.ServerAddress,
 	if l.lost(target) {
 		return errCut
 	}
+	if size := commandBytes(req); len(req.Entries) > 1 && size > l.largest.Load() {
+		l.largest.Store(size) // one peer is sent entries from one goroutine
+	}
 	keep := l.keep.Load()
 	err := l.Transport.AppendEntries(id, target, req, resp)
 	if keep != nil {
@@ -44,6 +50,13 @@ func (l *lateNetwork) AppendEntries(id raft.ServerID, target raft.ServerAddress,
 		<-*keep
 	}
 	return err
+}
+
+func commandBytes(req *raft.AppendEntriesRequest) (size int64) {
+	for _, e := range req.Entries {
+		size += int64(len(e.Data))
+	}
+	return size
 }
 
 func (l *lateNetwork) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
@@ -62,6 +75,9 @@ func (l *lateNetwork) TimeoutNow(id raft.ServerID, target raft.ServerAddress, re
 	if hang := l.hang.Load(); hang != nil {
 		<-*hang
 		return errCut
+	}
+	if deaf := l.deaf.Load(); deaf != nil {
+		l.keep.Store(deaf)
 	}
 	return l.Transport.TimeoutNow(id, target, req, resp)
 }
@@ -145,5 +161,53 @@ func TestProposeDuringAnAbandonedTransfer(t *testing.T) {
 	_, err := members[0].Propose(deadline(t), kv.EncodeSet("k", nil))
 	if !errors.Is(err, core.ErrNotLeader) {
 		t.Fatalf("propose while the library transfers leadership: %v", err)
+	}
+}
+
+// TestLeaseBarrierDuringATransfer: the successor does not wait for the lease to
+// run out, and may have acknowledged a write before the old leader hears of it.
+func TestLeaseBarrierDuringATransfer(t *testing.T) {
+	members, late := lateGroup(t, core.Tuning{HeartbeatTimeout: 2 * time.Second, LeaderLeaseTimeout: 2 * time.Second})
+	old, next := members[0], members[1]
+	put(t, old, "k", "old")
+	if err := old.LeaseBarrier(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	address := raft.ServerAddress(old.cfg.Link.Address())
+	late[1].cut.Store(&address)
+	late[2].cut.Store(&address)
+	arrive := make(chan struct{})
+	late[0].deaf.Store(&arrive)
+	transferred := make(chan struct{})
+	go func() {
+		defer close(transferred)
+		_ = old.TransferLeadership(deadline(t), "n2")
+	}()
+	defer func() { close(arrive); <-transferred }()
+	eventually(t, "n2 leads", func() bool { return next.Status().Role == core.Leader })
+	put(t, next, "k", "new")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := old.LeaseBarrier(ctx); err == nil && old.has("k", "old") {
+		t.Error("a read by the lease misses a write that the successor has acknowledged")
+	}
+}
+
+// TestLargeEntriesReachAFollowerThatLags: in messages that a slow network can
+// carry, however many entries are waiting.
+func TestLargeEntriesReachAFollowerThatLags(t *testing.T) {
+	members, late := lateGroup(t, core.Tuning{LogCache: -1})
+	address := raft.ServerAddress(members[2].cfg.Link.Address())
+	late[0].cut.Store(&address)
+	value := string(make([]byte, 3<<20))
+	for i := range 8 {
+		put(t, members[0], fmt.Sprintf("k%d", i), value)
+	}
+	late[0].largest.Store(0)
+	late[0].cut.Store(nil)
+	eventually(t, "n3 has all", func() bool { return members[2].kv.Len() == 8 })
+	if got := late[0].largest.Load(); got == 0 || got > 8<<20 {
+		t.Errorf("a message carried %d bytes of commands", got)
 	}
 }

@@ -124,7 +124,7 @@ func TestMapsThatDiffer(t *testing.T) {
 // TestDroppedWrites: the group acknowledges and does nothing.
 func TestDroppedWrites(t *testing.T) {
 	g := startFake(t, 3, func(number int, _ []string) deed {
-		if number > 40 {
+		if number > 8 {
 			return drop
 		}
 		return apply

@@ -44,6 +44,7 @@ type Agent struct {
 	pushing    sync.Mutex // one push at a time
 	reloading  sync.Mutex // one ReloadKeys at a time
 	founding   atomic.Bool
+	waiting    atomic.Value  // string: what Bootstrap waits for
 	disputed   atomic.Int64  // until when to assume that others know this node under another address, Unix ns
 	contacted  atomic.Bool   // some address of Join was reached
 	wake       chan struct{} // makes keepJoined look at once

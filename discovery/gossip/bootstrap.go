@@ -23,6 +23,7 @@ func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
 	}
 	a.founding.Store(true)
 	defer a.founding.Store(false)
+	defer a.waiting.Store("")
 	a.prod()
 	w := waiter{logger: a.logger}
 	for {
@@ -53,6 +54,7 @@ func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
 			}
 			continue
 		}
+		a.waiting.Store(d.Reason)
 		if err := w.wait(ctx, a.ctx, changed, d); err != nil {
 			return nil, err
 		}
@@ -71,6 +73,13 @@ func (a *Agent) founder() (founding.Self, bool) {
 		Promise: a.memory.Promise,
 		Founded: a.memory.Founded,
 	}, !a.local.HasState && a.cfg.Expect > 0
+}
+
+// Waiting returns what Bootstrap waits for, in words for an operator; empty: for
+// nothing.
+func (a *Agent) Waiting() string {
+	reason, _ := a.waiting.Load().(string)
+	return reason
 }
 
 func (a *Agent) decide(self founding.Self) founding.Decision {

@@ -42,7 +42,7 @@ const (
 	CodeNoLeader         Code = "no_leader"          // 503: none within the request's deadline
 	CodeNotLeader        Code = "not_leader"         // 503: to a forwarded request only
 	CodeStopped          Code = "stopped"            // 503: the node is stopping or its store has failed
-	CodeNotReady         Code = "not_ready"          // 503: of /readyz
+	CodeNotReady         Code = "not_ready"          // 503: not yet able to do what was asked
 	CodeTimeout          Code = "timeout"            // 504: a read, or a write that was never sent
 	CodeOutcomeUnknown   Code = "outcome_unknown"    // 504: the write may have taken effect, or may yet
 	CodeInternal         Code = "internal"           // 500
@@ -78,6 +78,9 @@ type Status struct {
 	Me        Node       `json:"me"`
 	Leader    *Peer      `json:"leader"` // null: none known
 	Followers []Follower `json:"followers"`
+	// Gossip is what gossip knows of all nodes, members or not, sorted by id;
+	// absent on a node that does not gossip.
+	Gossip []GossipPeer `json:"gossip,omitempty"`
 }
 
 // Node is what the answering node knows of itself.
@@ -125,6 +128,15 @@ type Follower struct {
 	LastContactMS *float64 `json:"last_contact_ms"` // since it last answered; null: never
 }
 
+// GossipPeer is a node as gossip sees it, which may be late or wrong.
+type GossipPeer struct {
+	Peer
+	GossipAddress string    `json:"gossip_address"`
+	State         string    `json:"state"` // alive, failed, left
+	Since         time.Time `json:"since"` // of the state, by the clock of the node that answers
+	Voter         bool      `json:"voter"` // wants to vote
+}
+
 // Member is one server of the configuration.
 type Member struct {
 	Peer
@@ -167,9 +179,13 @@ type Digest struct {
 
 // Limits of requests, beside those of package kv.
 const (
-	DefaultTimeout   = 5 * time.Second // of a request that gives none
-	MaxTimeout       = 5 * time.Minute
-	MaxBatchBytes    = 64 << 20 // body of POST /key
+	DefaultTimeout = 5 * time.Second // of a request that gives none
+	MaxTimeout     = 5 * time.Minute
+	// MaxValueBytes and MaxBatchBytes are what one write may carry. The map could
+	// hold more, but one log entry travels in one message, and a slow disk or
+	// network must take it within the engine's timeout.
+	MaxValueBytes    = 16 << 20
+	MaxBatchBytes    = 16 << 20 // body of POST /key
 	DefaultPageLimit = 100
 	MaxPageLimit     = 1000
 )

@@ -50,7 +50,7 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 	if err := s.checkNewcomer(status, j); err != nil {
 		return err
 	}
-	if known, _ := s.cfg.Directory.HTTPAddress(j.ID); known != j.HTTPAddress {
+	if known, _ := s.cfg.Map.HTTPAddress(j.ID); known != j.HTTPAddress {
 		if err := s.announce(ctx, j.ID, j.HTTPAddress); err != nil {
 			return err
 		}
@@ -70,6 +70,10 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	if err := checkAddress(status.Address, "address", j.Address); err != nil {
 		return err
+	}
+	if j.ID == s.id && (j.Address != status.Address || j.HTTPAddress != s.cfg.HTTPAddress) {
+		return badRequest("node %s leads the group from address %s and http_address %s: a newcomer needs another id",
+			s.id, status.Address, s.cfg.HTTPAddress)
 	}
 	for _, m := range status.Members {
 		if m.ID == j.ID {
@@ -120,6 +124,8 @@ func (s *Server) expel(ctx context.Context, id string) error {
 		return notFound("there is no member %q", id)
 	case member.Voter && voters(status.Members) == 1:
 		return badRequest("node %s is the last voter: without it there is no group", id)
+	case s.gossips(id):
+		return badRequest("node %s is alive and gossips, so it would be added again: have it leave with POST /leave on it, or end it first", id)
 	case id == s.id:
 		if err := s.cfg.Replica.TransferLeadership(ctx, ""); err != nil {
 			return notHandedOver(err)

@@ -51,6 +51,9 @@ func newMetrics(s *Server) *metrics {
 	}
 	m.registry.MustRegister(m.requests, m.inFlight, m.forwarded, newNodeCollector(s.cfg),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.cfg.Gossip != nil {
+		m.registry.MustRegister(newGossipCollector(s.cfg.Gossip))
+	}
 	return m
 }
 

@@ -145,7 +145,7 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 	raw(t, n, "PUT /key/k HTTP/1.1\r\nHost: n\r\nContent-Length: 67108865\r\n\r\n").
 		refused(t, 413, api.CodeTooLarge, "67108865 bytes")
 	raw(t, n, "POST /key HTTP/1.1\r\nHost: n\r\nContent-Length: 99999999999\r\n\r\n").
-		refused(t, 413, api.CodeTooLarge, "at most 67108864")
+		refused(t, 413, api.CodeTooLarge, "at most 16777216")
 	raw(t, n, "POST /join HTTP/1.1\r\nHost: n\r\nContent-Length: 65537\r\n\r\n").
 		refused(t, 413, api.CodeTooLarge, "at most 65536")
 	raw(t, n, "PUT /key/k?timeout=50ms HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nval").

@@ -50,6 +50,7 @@ func (s *Server) table() []*route {
 		{"/members", get(endpoint{serve: s.members, always: true})},
 		{"/members/{id}", map[string]endpoint{http.MethodDelete: {serve: s.removeMember}}},
 		{"/join", post(s.join)},
+		{"/leave", post(s.leave)},
 		{"/transfer", post(s.transfer)},
 		{"/snapshot", post(s.snapshot)},
 		{"/digest", get(endpoint{serve: s.digest})},

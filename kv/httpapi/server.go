@@ -31,6 +31,12 @@ type Config struct {
 	Timeout time.Duration
 	// Directory knows the HTTP addresses of members; nil: Map.
 	Directory Directory
+	// Gossip is shown by /status and /metrics; nil: the node does not gossip.
+	Gossip Gossip
+	// Leave takes the node out of its group for good, and then ends it. An error
+	// that is core.ErrInvalid or core.ErrUnavailable says that it did neither.
+	// Nil: the node has to be removed by others.
+	Leave func(context.Context) error
 }
 
 // Directory tells where members answer HTTP. It is asked on every request that is
@@ -100,7 +106,10 @@ type answer struct {
 	body   []byte
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. It bounds the reading of bodies by itself, by
+// the deadline of each request: of an http.Server's timeouts, ReadHeaderTimeout and
+// IdleTimeout are worth setting. Keys of 64 KiB need a MaxHeaderBytes of 256 KiB or
+// more; net/http's default is enough.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	s.metrics.inFlight.Inc()
@@ -145,15 +154,20 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, 
 
 // respond writes the answer with the headers that all answers have.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
-	h := w.Header()
-	maps.Copy(h, a.header)
-	h.Set(api.HeaderNode, s.id)
 	if v := s.look(); v.leader != "" {
-		h.Set(api.HeaderLeaderID, v.leader)
+		w.Header().Set(api.HeaderLeaderID, v.leader)
 		if address, ok := s.address(v.leader); ok {
-			h.Set(api.HeaderLeader, address)
+			w.Header().Set(api.HeaderLeader, address)
 		}
 	}
+	write(w, r, s.id, a)
+}
+
+// write writes the answer of the node id.
+func write(w http.ResponseWriter, r *http.Request, id string, a answer) {
+	h := w.Header()
+	maps.Copy(h, a.header)
+	h.Set(api.HeaderNode, id)
 	if a.status != http.StatusNotModified {
 		h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	}

@@ -13,7 +13,7 @@ import (
 // status is GET /status. It tells what this node knows and asks nobody.
 func (s *Server) status(context.Context, *request) (answer, error) {
 	status := s.cfg.Replica.Status()
-	wire := api.Status{Me: s.me(status), Followers: s.followers(status)}
+	wire := api.Status{Me: s.me(status), Followers: s.followers(status), Gossip: s.gossip()}
 	if id := status.LeaderID; id != "" {
 		leader := s.peer(core.Member{ID: id, Address: status.LeaderAddress})
 		wire.Leader = &leader

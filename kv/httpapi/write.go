@@ -22,7 +22,7 @@ func (s *Server) setKey(ctx context.Context, q *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	value, err := q.readBody(kv.MaxValueBytes, "the value")
+	value, err := q.readBody(api.MaxValueBytes, "the value")
 	if err != nil {
 		return answer{}, err
 	}

@@ -155,6 +155,12 @@ func fileValue(flag *pflag.Flag, e entry) ([]string, error) {
 		}
 		return nil, fmt.Errorf("%s: want true or false", e.key)
 	}
+	if flag.Value.Type() == "number" {
+		if n, ok := e.value.(int64); ok {
+			return []string{strconv.FormatInt(n, 10)}, nil
+		}
+		return nil, fmt.Errorf("%s: want a whole number", e.key)
+	}
 	if s, ok := e.value.(string); ok {
 		return []string{s}, nil
 	}

@@ -16,11 +16,12 @@ import (
 // What a node keeps in its folder. Whoever starts it may keep files of other
 // names there.
 const (
-	lockName      = "LOCK"       // locked while a process uses the folder; holds its id
-	identityName  = "node.json"  // whose data this is
-	nodesName     = "nodes.json" // HTTP addresses of the group's members, once the node is one
-	logDir        = "log"        // the log store's
-	snapshotsName = "snapshots"  // the engine's
+	lockName      = "LOCK"        // locked while a process uses the folder; holds its id
+	identityName  = "node.json"   // whose data this is
+	nodesName     = "nodes.json"  // HTTP addresses of the group's members, once the node is one
+	promiseName   = "gossip.json" // what the node has promised to others with whom it founds a group
+	logDir        = "log"         // the log store's
+	snapshotsName = "snapshots"   // the engine's
 )
 
 // identityFormat is the version of node.json.
@@ -35,7 +36,10 @@ type identity struct {
 	Engine  string `json:"engine"`
 	// Join is what --join said last before the node became a member; empty: it
 	// was to found a group.
-	Join    []string  `json:"join,omitempty"`
+	Join []string `json:"join,omitempty"`
+	// Gossip is true once the node was started with --gossip: before it had state
+	// it may have promised others to found a group with them.
+	Gossip  bool      `json:"gossip,omitempty"`
 	Created time.Time `json:"created"`
 }
 
@@ -120,6 +124,12 @@ func (d *dataDir) mustBeNew() error {
 		}
 	}
 	return nil
+}
+
+// lacks says whether there is no folder of that name, or nothing in it.
+func (d *dataDir) lacks(name string) bool {
+	list, err := os.ReadDir(filepath.Join(d.path, name))
+	return errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0
 }
 
 func (d *dataDir) loadNodes() error {

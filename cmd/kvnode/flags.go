@@ -40,6 +40,8 @@ type commandLine struct {
 	id, haddr, raddr, advertiseHTTP string
 	join                            addressList
 	inmem, nonvoter                 bool
+	gossip                          gossipSettings
+	gossipFlags                     *pflag.FlagSet
 	backend, transport, engine      string
 	backendOptions                  *optionSet
 	transportOptions                *optionSet
@@ -57,6 +59,7 @@ func newCommandLine(known catalogs) *commandLine {
 		transportOptions: newOptionSet("--transport-option"),
 		raftOptions:      newOptionSet("--raft-option"),
 		requestTimeout:   api.DefaultTimeout,
+		gossip:           defaultGossip(),
 		logLevel:         "info", logFormat: "text",
 	}
 	f := pflag.NewFlagSet("kvnode", pflag.ContinueOnError)
@@ -71,6 +74,8 @@ func newCommandLine(known catalogs) *commandLine {
 	f.BoolVar(&c.inmem, "inmem", false, "Use in-memory storage for Raft: nothing outlives the process")
 	f.Var(&text{&c.advertiseHTTP, "host:port", checkAdvertise}, "advertise-http", "Set the HTTP address that others are to dial, if not the bind address")
 	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")
+	c.gossipFlags = c.gossip.flags()
+	f.AddFlagSet(c.gossipFlags)
 	f.Var(&text{&c.backend, "name", lookup(known.backends)}, "backend", "Log store: "+names(known.backends.Names()))
 	f.Var(c.backendOptions, "backend-option", "Option of the log store, such as map_size=1GiB; may be repeated")
 	f.Var(&text{&c.transport, "name", lookup(known.transports)}, "transport", "Network of Raft: "+names(networked(known.transports)))

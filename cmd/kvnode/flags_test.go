@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery/gossip"
 )
 
 func TestDoubleDashes(t *testing.T) {
@@ -102,6 +104,35 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestGossipConfig(t *testing.T) {
+	if s := mustParse(t, "", "data"); s.gossip != nil {
+		t.Errorf("%+v", s.gossip)
+	}
+	want := defaultGossip()
+	want.bind = "localhost:0"
+	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.LAN() {
+		t.Errorf("%+v", s.gossip)
+	}
+	s := mustParse(t, `
+data = "data"
+gossip = "localhost:7946"
+gossip_advertise = "db1:0"
+gossip_join = ["a:1", "b:2"]
+bootstrap_expect = 3
+cluster = "one"
+gossip_profile = "local"
+remove_failed_after = "0"
+leave_on_stop = true
+`, "--bootstrap-expect", "5")
+	want = gossipSettings{
+		bind: "localhost:7946", advertise: "db1:0", join: addressList{"a:1", "b:2"}, expect: 5,
+		cluster: "one", profile: "local", leaveOnStop: true,
+	}
+	if !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.Local() {
+		t.Errorf("%+v", s.gossip)
+	}
+}
+
 func TestCommandLineWins(t *testing.T) {
 	s := mustParse(t, full, "--id", "me", "--join", "c:3", "--join", "d:4,e:5", "--nonvoter=false", "--raft-option", "trailing-logs=11",
 		"--backend-option", "map_size=2GiB", "mine")
@@ -151,6 +182,9 @@ func TestConfigErrors(t *testing.T) {
 		"table for text":     {"[id]\na = 1", []string{"node.toml:1: id: want text in quotes"}},
 		"type of a switch":   {"inmem = \"yes\"", []string{"node.toml:1: inmem: want true or false"}},
 		"type of join":       {"join = [1]", []string{`node.toml:1: join: want addresses, such as ["localhost:11000"]`}},
+		"type of a number":   {"gossip = \"a:0\"\nbootstrap_expect = true", []string{"node.toml:2: bootstrap_expect: want a whole number"}},
+		"number":             {"bootstrap_expect = 99", []string{`node.toml:1: bootstrap_expect = "99": want a whole number from 0 to 15`}},
+		"no gossip":          {"bootstrap_expect = 3", []string{"--bootstrap-expect: means nothing without gossip"}},
 		"no join":            {"join = []", []string{"node.toml:1: join: want addresses"}},
 		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
 		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", "bolt, inmem, mdb"}},

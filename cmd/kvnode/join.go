@@ -36,6 +36,8 @@ type membership struct {
 	nonvoter       bool
 	seeds          []string // HTTP addresses of --join
 	joining        bool
+	admitted       bool              // the group has said so since
+	fresh          bool              // started without anything that was its own before
 	remembered     map[string]string // the members' HTTP addresses when the node last ended
 	remember       func(nodes map[string]string) error
 
@@ -155,15 +157,20 @@ func (m *membership) tellGroup(ctx context.Context) error {
 	switch {
 	case len(members) == 0:
 		return fmt.Errorf("%v has no group yet", others)
-	case i < 0 && !m.joining:
+	case i < 0 && (!m.joining || m.admitted):
 		return errors.New("this node was removed from its group; to add it again, start it with --join")
 	case i >= 0 && members[i].Address == m.raft && members[i].HTTPAddress == m.http:
 		return nil // known: the leader will be in touch
+	case i >= 0 && m.fresh && !m.admitted && members[i].Address != m.raft:
+		// To take a member's place without its log and its vote can lose what it
+		// has acknowledged.
+		return fmt.Errorf("there is a member %s at %s already: give this node another --id, or remove that member first", m.id, members[i].Address)
 	case i >= 0:
 		nonvoter = !members[i].Voter // as it is
 	}
 	err = group.Join(ctx, api.Join{ID: m.id, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter})
 	if err == nil {
+		m.admitted = true
 		m.logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
 	}
 	return err

@@ -3,13 +3,16 @@
 // reaches its ports: it neither encrypts nor authenticates.
 //
 // A node without data founds a group of its own, or, with --join, asks members of
-// one to add it. One that comes back goes on with what its folder holds:
+// one to add it. With --gossip nodes find each other: as many as --bootstrap-expect
+// says found a group together, and later ones are added by its leader. One that
+// comes back goes on with what its folder holds:
 //
-//	node.json   whose data this is: id, log store, engine
-//	nodes.json  HTTP addresses of the group's members; there once it is one
-//	log/        the log store's
-//	snapshots/  the engine's
-//	LOCK        locked while a process uses the folder; holds its id
+//	node.json    whose data this is: id, log store, engine
+//	nodes.json   HTTP addresses of the group's members; there once it is one
+//	gossip.json  with whom it promised to found a group
+//	log/         the log store's
+//	snapshots/   the engine's
+//	LOCK         locked while a process uses the folder; holds its id
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
 // second signal ends the process at once.
@@ -81,12 +84,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func serve(ctx context.Context, s settings, stderr io.Writer) error {
 	logger := newLogger(stderr, s.logLevel, s.logFormat)
 	n, err := start(ctx, s, logger)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was still waiting for others
+		logger.Info("stopped before it had a group", "cause", context.Cause(ctx), "was", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	failure := n.wait(ctx)
-	if failure != nil {
+	switch {
+	case failure != nil:
 		logger.Error("stopping", "cause", failure)
+	case s.gossip != nil && s.gossip.leaveOnStop:
+		n.leaveAtLast()
 	}
 	if err := errors.Join(failure, n.stop()); err != nil {
 		return fmt.Errorf("%s: %w", n.id, err)

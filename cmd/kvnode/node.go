@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,17 +15,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/discovery/gossip"
+	"github.com/themilchenko/raftlab/discovery/steward"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/httpapi"
-)
-
-// Limits of the HTTP server. A large value may take its sender long, so only the
-// header of a request is bounded here.
-const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 512 << 10 // two keys of 64 KiB, percent-encoded, fit
 )
 
 // node is a running node and what it owns, in the order in which it comes up.
@@ -35,19 +33,27 @@ type node struct {
 	logger   *slog.Logger
 
 	dir      *dataDir
+	fresh    bool // the folder was new, or all is in memory
 	listener net.Listener
 	http     string // host:port that others reach HTTP under
 	link     core.Link
 	raft     string // address that others reach Raft under
 	store    *kv.Store
 	logs     core.LogStore
+	hasState bool          // logs, or the snapshots beside it, do
+	agent    *gossip.Agent // nil without gossip
+	handler  replaceable
+	server   *http.Server // owns listener
 	replica  core.Replica // owns link and logs
 	api      *httpapi.Server
-	server   *http.Server // owns listener
+	steward  *steward.Steward // nil without gossip
 
 	serving  chan struct{} // closed when the server has ended
 	serveErr error         // why; set before serving is closed
 	expelled chan struct{} // closed when the engine has left its group
+	ending   chan struct{} // closed when the node is to stop
+	endOnce  sync.Once
+	running  context.Context // of the tasks
 	endTasks context.CancelFunc
 	tasks    sync.WaitGroup
 }
@@ -57,8 +63,9 @@ type node struct {
 func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err error) {
 	n := &node{
 		settings: s, logger: logger, store: kv.New(),
-		serving: make(chan struct{}), expelled: make(chan struct{}),
+		serving: make(chan struct{}), expelled: make(chan struct{}), ending: make(chan struct{}),
 	}
+	n.running, n.endTasks = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.release())
@@ -70,20 +77,25 @@ func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err e
 	if err := n.listen(); err != nil { // before anything is written
 		return nil, err
 	}
-	founder, err := n.identify()
-	if err != nil {
+	if err := n.identify(); err != nil {
 		return nil, err
 	}
 	n.logStart()
-	if err := n.startReplica(founder); err != nil {
+	if err := n.openStore(); err != nil {
+		return nil, err
+	}
+	founders, err := n.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.startReplica(founders); err != nil {
 		return nil, err
 	}
 	if err := n.serve(); err != nil {
 		return nil, err
 	}
 	n.electSelf(ctx)
-	n.startTasks()
-	return n, nil
+	return n, n.startTasks()
 }
 
 // openDir locks the folder and settles the node's ID.
@@ -96,6 +108,7 @@ func (n *node) openDir() (err error) {
 	if err := n.dir.check(want, s.inMemory); err != nil {
 		return err
 	}
+	n.fresh = n.dir.identity == nil
 	n.id = cmp.Or(s.id, s.raddr)
 	if n.dir.identity != nil {
 		n.id = n.dir.identity.ID
@@ -129,15 +142,14 @@ func advertised(given string, bound net.Addr) string {
 	return given
 }
 
-// identify writes node.json where the folder is new, and settles how the node is
-// to begin if it has no state: with others to join, or as the founder of a group.
-// A node that was to join a group before, or has been a member, must not found
-// one: it would part from the group that knows it.
-func (n *node) identify() (founder bool, err error) {
+// identify writes node.json where the folder is new, and settles whom the node asks
+// to be added to their group. A node that was to join a group before must not
+// found one: it would part from the group that knows it.
+func (n *node) identify() error {
 	s := n.settings
 	if n.dir.nodes != nil {
 		n.join = s.join
-		return false, nil
+		return nil
 	}
 	begin := identity{ID: n.id, Backend: s.backendName, Engine: s.engine.Describe().Name, Created: time.Now().UTC()}
 	if n.dir.identity != nil {
@@ -146,15 +158,15 @@ func (n *node) identify() (founder bool, err error) {
 	if len(s.join) > 0 {
 		begin.Join = s.join
 	}
+	begin.Gossip = begin.Gossip || s.gossip != nil
 	n.join = begin.Join
-	founder = len(n.join) == 0
-	if founder && s.nonvoter {
-		return false, fmt.Errorf("%w: --nonvoter without --join: who founds a group needs its vote", core.ErrInvalid)
+	if len(n.join) == 0 && s.gossip == nil && s.nonvoter {
+		return fmt.Errorf("%w: --nonvoter without --join: who founds a group needs its vote", core.ErrInvalid)
 	}
 	if s.inMemory {
-		return founder, nil
+		return nil
 	}
-	return founder, n.dir.claim(begin)
+	return n.dir.claim(begin)
 }
 
 func (n *node) logStart() {
@@ -164,35 +176,13 @@ func (n *node) logStart() {
 	n.logger.Info("Raft listening", "address", n.raft, "transport", s.network.Describe().Name, "engine", s.engine.Describe().Name)
 }
 
-func (n *node) startReplica(founder bool) error {
-	s := n.settings
-	cfg := core.ReplicaConfig{
-		ID: n.id, FSM: n.store, Link: n.link,
-		Tuning: s.tuning, Logger: n.logger,
-	}
-	if !s.inMemory {
-		cfg.SnapshotDir = n.dir.path
-	}
-	if founder {
-		cfg.Bootstrap = []core.Member{{ID: n.id, Address: n.raft, Voter: true}}
-	}
-	if err := n.openStore(); err != nil {
-		return err
-	}
-	cfg.Logs = n.logs
-	if err := n.startEngine(cfg); err != nil {
-		return err
-	}
-	if n.dir.nodes != nil && n.replica.Status().LastIndex == 0 {
-		return fmt.Errorf("%s is empty, but %s has been a member and has voted: bring the log back, or start in another directory under another --id",
-			filepath.Join(n.dir.path, logDir), n.id)
-	}
-	return nil
-}
-
+// openStore opens the log store and looks whether there is a group to go on with.
 func (n *node) openStore() (err error) {
 	s := n.settings
 	dir := filepath.Join(n.dir.path, logDir)
+	if n.dir.nodes != nil && n.dir.lacks(logDir) {
+		return n.logLost() // a snapshot that is left holds neither the vote nor what came after it
+	}
 	defer damaged(dir, &err)()
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
@@ -201,13 +191,49 @@ func (n *node) openStore() (err error) {
 	n.logger.Info("log store open", "backend", store.Name, "durability", store.Durability)
 	if s.inMemory {
 		n.logger.Warn("all is in memory: what this node holds, and its vote, are lost when it ends")
+		return nil
+	}
+	snapshots, err := raft.NewFileSnapshotStore(n.dir.path, 1, io.Discard)
+	if err != nil {
+		return fmt.Errorf("open snapshots in %s: %w", n.dir.path, err)
+	}
+	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, snapshots); err != nil {
+		return fmt.Errorf("look for state in %s: %w", dir, err)
+	}
+	return n.checkState()
+}
+
+// checkState refuses a node without state that others may count on.
+func (n *node) checkState() error {
+	switch {
+	case n.hasState:
+		return nil
+	case n.dir.nodes != nil:
+		return n.logLost()
+	case n.dir.identity.Gossip && n.settings.gossip == nil:
+		return fmt.Errorf("%w: %s was started with --gossip and has no group yet, but may have promised others to found one: give --gossip again, or another directory",
+			core.ErrInvalid, n.id)
 	}
 	return nil
 }
 
-func (n *node) startEngine(cfg core.ReplicaConfig) (err error) {
+func (n *node) logLost() error {
+	return fmt.Errorf("%s is empty, but %s has been a member and has voted: bring the log back, or start in another directory under another --id",
+		filepath.Join(n.dir.path, logDir), n.id)
+}
+
+// startReplica starts the engine; founders are nil where no group is to be founded.
+func (n *node) startReplica(founders []core.Member) (err error) {
+	s := n.settings
+	cfg := core.ReplicaConfig{
+		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: founders,
+		Tuning: s.tuning, Logger: n.logger,
+	}
+	if !s.inMemory {
+		cfg.SnapshotDir = n.dir.path
+	}
 	defer damaged(n.dir.path, &err)()
-	replica, err := n.settings.engine.Start(cfg)
+	replica, err := s.engine.Start(cfg)
 	if err != nil {
 		return fmt.Errorf("start on the data in %s: %w", n.dir.path, err)
 	}
@@ -226,33 +252,6 @@ func damaged(path string, err *error) func() {
 			*err = fmt.Errorf("%s is damaged: %v", path, p)
 		}
 	}
-}
-
-func (n *node) serve() (err error) {
-	s := n.settings
-	var syncs func() uint64
-	if counter, ok := n.logs.(core.SyncCounter); ok {
-		syncs = counter.SyncCount
-	}
-	n.api, err = httpapi.New(httpapi.Config{
-		Replica: n.replica, Map: n.store, Logger: n.logger, Version: version(), HTTPAddress: n.http,
-		Store: n.logs.Describe(), Syncs: syncs, Transport: s.network.Describe().Name, Timeout: s.requestTimeout,
-	})
-	if err != nil {
-		return err
-	}
-	n.server = &http.Server{
-		Handler:           n.api,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(n.logger.Handler(), slog.LevelWarn),
-	}
-	go func() {
-		defer close(n.serving)
-		n.serveErr = n.server.Serve(n.listener)
-	}()
-	return nil
 }
 
 // electSelf spares the only voter of a group the wait for an election.
@@ -278,17 +277,24 @@ func (n *node) votesAlone() bool {
 }
 
 // startTasks starts what goes on beside the requests; stop waits for it.
-func (n *node) startTasks() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.endTasks = cancel
+func (n *node) startTasks() error {
+	n.tasks.Go(func() { n.watch(n.running) })
+	if n.agent != nil {
+		k := &keeper{
+			id: n.id, discovery: n.agent, remember: n.dir.remember, replica: n.replica, store: n.store, logger: n.logger,
+			self: discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState},
+		}
+		n.tasks.Go(func() { k.run(n.running) })
+		return n.startSteward()
+	}
 	m := &membership{
 		id: n.id, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
-		seeds: n.join, joining: len(n.join) > 0,
+		seeds: n.join, joining: len(n.join) > 0, fresh: n.fresh,
 		remembered: n.dir.nodes, remember: n.dir.remember,
 		replica: n.replica, store: n.store, logger: n.logger,
 	}
-	n.tasks.Go(func() { m.run(ctx) })
-	n.tasks.Go(func() { n.watch(ctx) })
+	n.tasks.Go(func() { m.run(n.running) })
+	return nil
 }
 
 // wait returns nil once ctx ends, or why the node cannot go on.
@@ -296,6 +302,9 @@ func (n *node) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		n.logger.Info("stopping", "cause", context.Cause(ctx))
+		return nil
+	case <-n.ending:
+		n.logger.Info("stopping", "cause", "this node has left its group")
 		return nil
 	case <-n.replica.Done():
 		return fmt.Errorf("the replica stopped: %w", n.replica.Err())

@@ -122,3 +122,20 @@ func TestJSONLog(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestState: a node knows whether its folder holds anything to go on with.
+func TestState(t *testing.T) {
+	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir())
+	for _, want := range []bool{false, true} {
+		n, err := start(t.Context(), s, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.hasState != want {
+			t.Errorf("has state: %t", n.hasState)
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -7,8 +7,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,13 +20,6 @@ import (
 const patience = 15 * time.Second
 
 type nodesKey struct{}
-
-// process is a kvnode that a script has started.
-type process struct {
-	cmd   *exec.Cmd
-	log   string // path of its output
-	ended chan struct{}
-}
 
 // exitCode runs kvnode to its end: exit CODE ARGS…
 func exitCode(ts *testscript.TestScript, neg bool, args []string) {
@@ -43,33 +36,24 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // startNode starts a kvnode beside the script: node NAME ARGS… Its output goes to
-// NAME.log, and the addresses that it listens on to $NAME_HTTP and $NAME_RAFT.
+// NAME.log, and the addresses that it listens on to $NAME_HTTP, $NAME_RAFT and, with
+// --gossip, $NAME_GOSSIP.
 func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: node NAME ARGS…")
 	}
 	name := args[0]
-	p := &process{log: ts.MkAbs(name + ".log"), ended: make(chan struct{})}
-	out, err := os.Create(p.log)
+	p, err := launch(ts.MkAbs("."), ts.MkAbs(name+".log"), args[1:]...)
 	ts.Check(err)
-	defer out.Close()
-	self, err := os.Executable()
-	ts.Check(err)
-	p.cmd = exec.Command(self, args[1:]...)
-	p.cmd.Args[0] = "kvnode" // TestMain runs main under this name
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), out, out
-	ts.Check(p.cmd.Start())
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // its exit code is what counts
-	}()
-	ts.Defer(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.ended
-	})
+	ts.Defer(p.kill)
 	nodes(ts)[name] = p
-	for what, variable := range map[string]string{"HTTP": "_HTTP", "Raft": "_RAFT"} {
-		found := p.awaitLog(ts, `msg="`+what+` listening" address=(\S+)`)
+	what := map[string]string{"HTTP": "_HTTP", "Raft": "_RAFT"}
+	if slices.Contains(args, "--gossip") {
+		what["gossip"] = "_GOSSIP"
+	}
+	for what, variable := range what {
+		found, err := p.find(`msg="` + what + ` listening" address=(\S+)`)
+		ts.Check(err)
 		ts.Setenv(name+variable, found[1])
 	}
 }
@@ -101,13 +85,10 @@ func awaitEnd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: ended NAME CODE")
 	}
 	p := named(ts, args[0])
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		ts.Fatalf("%s goes on\n%s", args[0], p.output())
-	}
-	if code := fmt.Sprint(p.cmd.ProcessState.ExitCode()); code != args[1] {
-		ts.Fatalf("exit code %s, want %s\n%s", code, args[1], p.output())
+	code, err := p.exit()
+	ts.Check(err)
+	if fmt.Sprint(code) != args[1] {
+		ts.Fatalf("exit code %d, want %s\n%s", code, args[1], p.output())
 	}
 }
 
@@ -116,35 +97,8 @@ func awaitLog(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: logged NAME REGEXP")
 	}
-	named(ts, args[0]).awaitLog(ts, args[1])
-}
-
-func (p *process) awaitLog(ts *testscript.TestScript, pattern string) []string {
-	re := regexp.MustCompile(`(?m)` + pattern)
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if found := re.FindStringSubmatch(p.output()); found != nil {
-			return found
-		}
-		select {
-		case <-p.ended:
-			if found := re.FindStringSubmatch(p.output()); found != nil {
-				return found
-			}
-			ts.Fatalf("it ended without %q in its output\n%s", pattern, p.output())
-		default:
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("no %q in its output\n%s", pattern, p.output())
-		}
-	}
-}
-
-func (p *process) output() string {
-	data, err := os.ReadFile(p.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(data)
+	_, err := named(ts, args[0]).find(args[1])
+	ts.Check(err)
 }
 
 // request prints status and body of an answer: http METHOD URL [BODY].

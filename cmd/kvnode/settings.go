@@ -20,6 +20,7 @@ type settings struct {
 	httpAddr string // to advertise; empty: where haddr turns out to listen
 	join     []string
 	nonvoter bool
+	gossip   *gossipSettings // nil: the node is told where the others are
 
 	backendName    string
 	backend        backends.Backend
@@ -44,7 +45,7 @@ func (c *commandLine) settings() (settings, error) {
 	if err := s.logLevel.UnmarshalText([]byte(c.logLevel)); err != nil {
 		return s, err
 	}
-	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseNetwork(&s), c.chooseEngine(&s))
+	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseNetwork(&s), c.chooseEngine(&s), c.chooseGossip(&s))
 }
 
 func (c *commandLine) checkAddresses() error {

@@ -19,15 +19,28 @@ const (
 // stop ends the node in order: a leader hands over while it still serves, so that
 // requests that come meanwhile find the next one; those under way are finished.
 func (n *node) stop() error {
-	n.endTasks()
-	n.tasks.Wait()
+	err := n.endTogether()
 	n.handOver()
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
 	if err := n.server.Shutdown(ctx); err != nil {
 		n.logger.Warn("requests were cut off", "after", finishTimeout, "error", err)
 	}
-	return n.release()
+	return errors.Join(err, n.release())
+}
+
+// endTogether ends what looks after the node's place among the others. Idempotent.
+func (n *node) endTogether() error {
+	n.endTasks()
+	n.tasks.Wait()
+	var errs []error
+	if n.steward != nil {
+		errs = append(errs, n.steward.Close())
+	}
+	if n.agent != nil {
+		errs = append(errs, n.agent.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (n *node) handOver() {
@@ -47,7 +60,7 @@ func (n *node) handOver() {
 
 // release closes what there is, in reverse order.
 func (n *node) release() error {
-	var errs []error
+	errs := []error{n.endTogether()}
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
 		<-n.serving

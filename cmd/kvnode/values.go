@@ -65,8 +65,8 @@ func (t *timeout) Set(s string) error {
 	return nil
 }
 
-// addressList is the value of --join: addresses with commas between them. To
-// give the flag again adds to it.
+// addressList is the value of --join and --gossip-join: addresses with commas
+// between them. To give the flag again adds to it.
 type addressList []string
 
 // String implements pflag.Value.
@@ -119,7 +119,7 @@ func checkDial(address string) error {
 	case err != nil:
 		return err
 	case host == "" || port == 0:
-		return fmt.Errorf("%q cannot be dialled: want host:port of a member's HTTP interface", address)
+		return fmt.Errorf("%q cannot be dialled: want the host and port that another node listens on", address)
 	}
 	return nil
 }

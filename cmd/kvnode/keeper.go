@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+// keeper is for a node that gossips what membership is for one that does not. The
+// steward keeps the group's configuration; what is left is to tell by gossip that
+// the node has state, on the leader to keep the replicated directory of HTTP
+// addresses in step with gossip, and to remember the directory on disk.
+type keeper struct {
+	self      discovery.Self // as announced
+	discovery discovery.Discovery
+	remember  func(nodes map[string]string) error
+
+	id      string
+	replica core.Replica
+	store   *kv.Store
+	logger  *slog.Logger
+	said    string // last error in the log
+}
+
+// run goes on until ctx ends or the replica has stopped.
+func (k *keeper) run(ctx context.Context) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		changed := k.discovery.Changes()
+		k.say(k.step(ctx))
+		select {
+		case <-tick.C:
+		case <-changed:
+		case <-k.replica.Done():
+			return
+		case <-ctx.Done():
+			k.say(k.note(k.replica.Status()))
+			return
+		}
+	}
+}
+
+// say logs an error when it is another than before.
+func (k *keeper) say(err error) {
+	text := ""
+	switch {
+	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed), errors.Is(err, context.Canceled):
+		return
+	case err != nil:
+		text = err.Error()
+	}
+	if text != "" && text != k.said {
+		k.logger.Warn("cannot keep up with gossip; going on to try", "error", err)
+	}
+	k.said = text
+}
+
+func (k *keeper) step(ctx context.Context) error {
+	status := k.replica.Status()
+	return errors.Join(k.announce(status), k.direct(ctx, status), k.note(status))
+}
+
+// announce tells by gossip that the node has state, once it has.
+func (k *keeper) announce(status core.Status) error {
+	if k.self.HasState || len(status.Members) == 0 {
+		return nil
+	}
+	self := k.self
+	self.HasState = true
+	if err := k.discovery.Announce(self); err != nil {
+		return err
+	}
+	k.self = self
+	return nil
+}
+
+// direct is for the leader: it brings the directory in step with gossip. An entry of
+// a node that was removed goes, but for one that gossip has never heard of: that
+// one was announced by whoever adds it.
+func (k *keeper) direct(ctx context.Context, status core.Status) error {
+	if status.Role != core.Leader {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	for _, p := range k.discovery.Peers() {
+		known, _ := k.store.HTTPAddress(p.ID)
+		_, member := find(status.Members, p.ID)
+		wanted := known
+		switch {
+		case !member:
+			wanted = ""
+		case p.State == discovery.Alive:
+			wanted = p.HTTPAddress
+		}
+		if wanted == known {
+			continue
+		}
+		command, err := kv.EncodeAnnounce(p.ID, wanted)
+		if err != nil {
+			return err
+		}
+		if _, err := k.replica.Propose(ctx, command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note writes the directory down while the group counts the node in: from then on
+// it is known to have been a member.
+func (k *keeper) note(status core.Status) error {
+	_, member := find(status.Members, k.id)
+	if address, _ := k.store.HTTPAddress(k.id); !member || address != k.self.HTTPAddress || !inTouch(status) {
+		return nil
+	}
+	return k.remember(k.store.Nodes())
+}

@@ -12,7 +12,17 @@ import (
 type taken struct {
 	aliases   map[string]int // line
 	addresses map[string]use
+	places    []place
 }
+
+// place is where a node stands in the file.
+type place struct {
+	alias  string
+	node   int // line
+	gossip int // line of its address; 0: it has none
+}
+
+func (p place) gossips() bool { return p.gossip > 0 }
 
 type use struct {
 	line int
@@ -85,7 +95,7 @@ func (r *reader) address(e entry, key string, seen *taken) string {
 
 // managed are settings that follow from elsewhere in the file.
 func managed(key string) (from string, is bool) {
-	switch strings.TrimLeft(key, "-") {
+	switch strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-") {
 	case "id":
 		return keyAlias, true
 	case "haddr":
@@ -94,6 +104,14 @@ func managed(key string) (from string, is bool) {
 		return keyRPC, true
 	case "join":
 		return keyLeader, true
+	case "gossip", "gossip-join":
+		return keyGossip, true
+	case "gossip-key":
+		return keyGossipKey, true
+	case "bootstrap-expect":
+		return keyCluster, true
+	case "cluster":
+		return keyName, true
 	case "data":
 		return keyDataDir, true
 	}

@@ -13,6 +13,17 @@
 //	  backend: bolt
 //	  raft: {heartbeat_timeout: 500ms}
 //
+// Without a leader the nodes find each other by gossip. Then each has an address
+// for it, the cluster a name that must never change, and there may be a key:
+//
+//	cluster_name: lab-1                  # keeps clusters on one network apart
+//	gossip_key: gossip.keys              # path of the file of kvnode --gossip-key
+//	cluster:
+//	  - alias: node1
+//	    http_address: "127.0.0.1:8080"
+//	    rpc_address: "127.0.0.1:9000"
+//	    gossip_address: "127.0.0.1:7000" # TCP and UDP
+//
 // In TOML the nodes are [[cluster]] tables. Relative paths are relative to the
 // current directory, not to the file.
 //

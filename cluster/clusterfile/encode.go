@@ -75,18 +75,21 @@ func sayable(key string, v any) error {
 
 func (f *File) toml() ([]byte, error) {
 	type node struct {
-		Alias       string         `toml:"alias"`
-		HTTPAddress string         `toml:"http_address"`
-		RPCAddress  string         `toml:"rpc_address"`
-		Kvnode      map[string]any `toml:"kvnode,omitempty"`
+		Alias         string         `toml:"alias"`
+		HTTPAddress   string         `toml:"http_address"`
+		RPCAddress    string         `toml:"rpc_address"`
+		GossipAddress string         `toml:"gossip_address,omitempty"`
+		Kvnode        map[string]any `toml:"kvnode,omitempty"`
 	}
 	document := struct {
-		DataDir string         `toml:"data_dir"`
-		BinPath string         `toml:"bin_path"`
-		Leader  string         `toml:"leader,omitempty"`
-		Cluster []node         `toml:"cluster"`
-		Kvnode  map[string]any `toml:"kvnode,omitempty"`
-	}{DataDir: f.DataDir, BinPath: f.BinPath, Leader: f.Leader, Kvnode: f.Kvnode}
+		DataDir     string         `toml:"data_dir"`
+		BinPath     string         `toml:"bin_path"`
+		Leader      string         `toml:"leader,omitempty"`
+		ClusterName string         `toml:"cluster_name,omitempty"`
+		GossipKey   string         `toml:"gossip_key,omitempty"`
+		Cluster     []node         `toml:"cluster"`
+		Kvnode      map[string]any `toml:"kvnode,omitempty"`
+	}{DataDir: f.DataDir, BinPath: f.BinPath, Leader: f.Leader, ClusterName: f.ClusterName, GossipKey: f.GossipKey, Kvnode: f.Kvnode}
 	for _, n := range f.Nodes {
 		document.Cluster = append(document.Cluster, node(n))
 	}
@@ -104,14 +107,15 @@ func (f *File) yaml() []byte {
 	var w yamlWriter
 	w.pair("", keyDataDir, f.DataDir)
 	w.pair("", keyBinPath, f.BinPath)
-	if f.Leader != "" {
-		w.pair("", keyLeader, f.Leader)
-	}
+	w.optional("", keyLeader, f.Leader)
+	w.optional("", keyName, f.ClusterName)
+	w.optional("", keyGossipKey, f.GossipKey)
 	w.line(keyCluster + ":")
 	for _, n := range f.Nodes {
 		w.line("  - " + keyAlias + ": " + yamlString(n.Alias))
 		w.pair("    ", keyHTTP, n.HTTPAddress)
 		w.pair("    ", keyRPC, n.RPCAddress)
+		w.optional("    ", keyGossip, n.GossipAddress)
 		if len(n.Kvnode) > 0 {
 			w.pair("    ", keyKvnode, n.Kvnode)
 		}
@@ -125,6 +129,13 @@ func (f *File) yaml() []byte {
 type yamlWriter struct{ text bytes.Buffer }
 
 func (w *yamlWriter) line(s string) { w.text.WriteString(s + "\n") }
+
+// optional writes a key and its value, unless that is empty.
+func (w *yamlWriter) optional(indent, key, v string) {
+	if v != "" {
+		w.pair(indent, key, v)
+	}
+}
 
 // pair writes a key and its value; a table goes below it, a list on its line.
 func (w *yamlWriter) pair(indent, key string, v any) {

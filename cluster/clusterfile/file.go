@@ -10,11 +10,13 @@ import (
 // File is a cluster file. It is a value to read: nothing in it changes on its
 // own, and several goroutines may read it at once.
 type File struct {
-	Path    string // as read; empty after Generate
-	DataDir string // holds a folder per node, named by alias
-	BinPath string // the folder that the program kvnode is in
-	Leader  string // alias of the founder; may be empty, see package process
-	Nodes   []Node // in the order of the file, never empty after Parse
+	Path        string // as read; empty after Generate
+	DataDir     string // holds a folder per node, named by alias
+	BinPath     string // the folder that the program kvnode is in
+	Leader      string // alias of the founder; empty: they find each other by gossip
+	ClusterName string // of those that gossip; empty beside a leader
+	GossipKey   string // path of a file of keys; may be empty
+	Nodes       []Node // in the order of the file, never empty after Parse
 	// Kvnode holds settings of every node by the keys of kvnode --config; nil if
 	// there are none. Values are bool, int64, float64, string, []any and
 	// map[string]any of these.
@@ -23,10 +25,17 @@ type File struct {
 
 // Node is one kvnode process.
 type Node struct {
-	Alias       string         // id in the cluster; safe as the name of a folder
-	HTTPAddress string         // host:port
-	RPCAddress  string         // host:port, of Raft
-	Kvnode      map[string]any // as File.Kvnode, of this node only
+	Alias         string         // id in the cluster; safe as the name of a folder
+	HTTPAddress   string         // host:port
+	RPCAddress    string         // host:port, of Raft
+	GossipAddress string         // host:port; empty beside a leader
+	Kvnode        map[string]any // as File.Kvnode, of this node only
+}
+
+// Gossips reports whether the nodes find each other by gossip. If not, the leader
+// founds the cluster and the others join it.
+func (f *File) Gossips() bool {
+	return f.Leader == "" && len(f.Nodes) > 0 && f.Nodes[0].GossipAddress != ""
 }
 
 // Node returns the node called alias.

@@ -14,10 +14,18 @@ import (
 )
 
 func TestSaveAndRead(t *testing.T) {
-	want, err := Generate(3, "localhost")
-	if err != nil {
-		t.Fatal(err)
+	for name, generate := range map[string]func(int, string) (*File, error){"leader": Generate, "gossip": GenerateGossip} {
+		t.Run(name, func(t *testing.T) {
+			f, err := generate(3, "localhost")
+			if err != nil {
+				t.Fatal(err)
+			}
+			saveAndRead(t, f)
+		})
 	}
+}
+
+func saveAndRead(t *testing.T, want *File) {
 	want.Kvnode = map[string]any{
 		"backend": "bolt", "yes": "no", "": true, "list": []any{int64(1), 1.0, 1e300, "x", []any{}, map[string]any{"a b": -1.5}},
 		"raft": map[string]any{"heartbeat_timeout": "1s", "deep": map[string]any{"er": int64(math.MinInt64), "empty": map[string]any{}}},
@@ -149,12 +157,22 @@ func TestGenerate(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	g, err := GenerateGossip(maxNodes, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := GenerateGossip(1, "127.0.0.1")
+	if err != nil || !g.Gossips() || g.Leader != "" || g.ClusterName == again.ClusterName {
+		t.Errorf("%v: %+v, then %+v", err, g, again)
+	}
 	if f, err := Generate(1, "::1"); err == nil && !strings.HasPrefix(f.Nodes[0].HTTPAddress, "[::1]:") {
 		t.Errorf("%+v", f)
 	}
 	for n, host := range map[int]string{0: "localhost", -1: "localhost", 101: "localhost", 2: "0.0.0.0"} {
-		if f, err := Generate(n, host); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%d on %q: %+v, %v", n, host, f, err)
+		for _, generate := range []func(int, string) (*File, error){Generate, GenerateGossip} {
+			if f, err := generate(n, host); !errors.Is(err, ErrInvalid) {
+				t.Errorf("%d on %q: %+v, %v", n, host, f, err)
+			}
 		}
 	}
 	if _, err := Generate(1, "host.invalid"); err == nil || errors.Is(err, ErrInvalid) {

@@ -12,6 +12,9 @@ import (
 func FuzzParse(f *testing.F) {
 	f.Add(false, thesis)
 	f.Add(true, inTOML)
+	f.Add(true, gossipTOML)
+	f.Add(false, "cluster_name: no\ngossip_key: \"1\"\ncluster:\n"+gossiping("a", 1)+gossiping("true", 4))
+	f.Add(false, "cluster: [{alias: a, http_address: 'h:1', rpc_address: 'h:2'}]")
 	f.Add(false, "data_dir: ''\ncluster: [{alias: *a, http_address: &a 'x:1', <<: {a: !!str 1}}]\n---\n{}")
 	f.Add(true, "leader = \"\"\"a\"\"\"\"\ncluster = [{alias = 'a', kvnode.raft.x = 1979-05-27}]\n[kvnode]\nx = [[1.0, nan], {a = 1}]")
 	for _, text := range awkward {

@@ -1,50 +1,111 @@
 package clusterfile
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 )
 
 // Generate describes a new cluster of n nodes, node1 to noden, on host: leader
 // node1, data_dir var, bin_path bin. The ports are free and differ from each
 // other; another program can still take one before the cluster starts.
 func Generate(n int, host string) (*File, error) {
-	if n < 1 || n > maxNodes {
-		return nil, fmt.Errorf("%w: %d nodes: 1 to %d are possible", ErrInvalid, n, maxNodes)
-	}
-	addresses, err := freeAddresses(2*n, host)
+	f, err := generate(n, host, false)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{DataDir: defaultDataDir, BinPath: defaultBinPath, Leader: "node1"}
-	for i := range n {
-		f.Nodes = append(f.Nodes, Node{
-			Alias:       fmt.Sprintf("node%d", i+1),
-			HTTPAddress: addresses[i],
-			RPCAddress:  addresses[n+i],
-		})
+	f.Leader = f.Nodes[0].Alias
+	return f.checked()
+}
+
+// GenerateGossip is [Generate] of nodes that find each other by gossip, without a
+// leader, under a cluster name that no other file has.
+func GenerateGossip(n int, host string) (*File, error) {
+	f, err := generate(n, host, true)
+	if err != nil {
+		return nil, err
 	}
+	f.ClusterName = "cluster-" + strings.ToLower(rand.Text()[:12])
+	return f.checked()
+}
+
+func generate(n int, host string, gossip bool) (*File, error) {
+	if n < 1 || n > maxNodes {
+		return nil, fmt.Errorf("%w: %d nodes: 1 to %d are possible", ErrInvalid, n, maxNodes)
+	}
+	free := freePorts{host: host}
+	f := &File{DataDir: defaultDataDir, BinPath: defaultBinPath}
+	for i := range n {
+		node := Node{Alias: fmt.Sprintf("node%d", i+1), HTTPAddress: free.tcp(), RPCAddress: free.tcp()}
+		if gossip {
+			node.GossipAddress = free.both()
+		}
+		f.Nodes = append(f.Nodes, node)
+	}
+	if err := free.close(); err != nil {
+		return nil, fmt.Errorf("look for free ports on %q: %w", host, err)
+	}
+	return f, nil
+}
+
+// checked returns the file if Parse would take it.
+func (f *File) checked() (*File, error) {
 	if _, err := f.Encode("generated.toml"); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// freeAddresses keeps every port open until all are chosen: the system gives
-// none of them twice.
-func freeAddresses(n int, host string) ([]string, error) {
-	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, fmt.Errorf("look for free ports on %q: %w", host, err)
-		}
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("look for free ports on %q: %w", host, err)
-		}
-		addresses = append(addresses, net.JoinHostPort(host, port))
+// freePorts finds ports and keeps them open until close: the system gives none
+// of them twice. After an error it finds nothing more; close returns the error.
+type freePorts struct {
+	host string
+	open []io.Closer
+	err  error
+}
+
+// tcp returns the address of a free port.
+func (p *freePorts) tcp() (address string) {
+	if p.err != nil {
+		return ""
 	}
-	return addresses, nil
+	l, err := net.Listen("tcp", net.JoinHostPort(p.host, "0"))
+	if err != nil {
+		p.err = err
+		return ""
+	}
+	p.open = append(p.open, l)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	p.err = err
+	return net.JoinHostPort(p.host, port)
+}
+
+// both returns the address of a port that is free for TCP and for UDP.
+func (p *freePorts) both() (address string) {
+	const tries = 20 // few programs hold a port for UDP alone
+	var err error
+	for range tries {
+		address = p.tcp()
+		if p.err != nil {
+			return ""
+		}
+		var l net.PacketConn
+		if l, err = net.ListenPacket("udp", address); err == nil {
+			p.open = append(p.open, l)
+			return address
+		}
+	}
+	p.err = err
+	return ""
+}
+
+func (p *freePorts) close() error {
+	errs := []error{p.err}
+	for _, l := range p.open {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }

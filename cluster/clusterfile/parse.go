@@ -89,18 +89,21 @@ type reader struct {
 
 // Keys of a cluster file. Those below kvnode belong to kvnode.
 const (
-	keyDataDir = "data_dir"
-	keyBinPath = "bin_path"
-	keyLeader  = "leader"
-	keyCluster = "cluster"
-	keyKvnode  = "kvnode"
-	keyAlias   = "alias"
-	keyHTTP    = "http_address"
-	keyRPC     = "rpc_address"
+	keyDataDir   = "data_dir"
+	keyBinPath   = "bin_path"
+	keyLeader    = "leader"
+	keyName      = "cluster_name"
+	keyGossipKey = "gossip_key"
+	keyCluster   = "cluster"
+	keyKvnode    = "kvnode"
+	keyAlias     = "alias"
+	keyHTTP      = "http_address"
+	keyRPC       = "rpc_address"
+	keyGossip    = "gossip_address"
 )
 
 func (r *reader) file(root value) *File {
-	fields := r.fields(root, "", keyDataDir, keyBinPath, keyLeader, keyCluster, keyKvnode)
+	fields := r.fields(root, "", keyDataDir, keyBinPath, keyLeader, keyName, keyGossipKey, keyCluster, keyKvnode)
 	f := &File{DataDir: defaultDataDir, BinPath: defaultBinPath}
 	if fields == nil {
 		return f
@@ -119,18 +122,14 @@ func (r *reader) file(root value) *File {
 		r.add(root.line, keyCluster, "missing: list the nodes there, each with %s, %s and %s", keyAlias, keyHTTP, keyRPC)
 		return f
 	}
-	aliases := r.nodes(f, e)
-	if e, ok := fields[keyLeader]; ok {
-		var good bool
-		if f.Leader, good = r.text(e, keyLeader); good && !slices.Contains(aliases, f.Leader) {
-			r.add(e.line, keyLeader, "no node is called %q; %s", abridge(f.Leader), hint(f.Leader, aliases))
-		}
-	}
+	seen := r.nodes(f, e)
+	r.discovery(f, root, fields, seen)
 	return f
 }
 
-// nodes fills in f.Nodes and returns the aliases that the file gives, good or not.
-func (r *reader) nodes(f *File, e entry) []string {
+// nodes fills in f.Nodes and returns what they claim, nil if there is no list of
+// them.
+func (r *reader) nodes(f *File, e entry) *taken {
 	list, ok := e.value.data.([]value)
 	switch {
 	case !ok:
@@ -143,14 +142,11 @@ func (r *reader) nodes(f *File, e entry) []string {
 		r.add(e.line, keyCluster, "has %d nodes; at most %d are possible", len(list), maxNodes)
 		return nil
 	}
-	var aliases []string
 	seen := &taken{aliases: map[string]int{}, addresses: map[string]use{}}
 	for _, v := range list {
-		n := r.node(v, seen)
-		f.Nodes = append(f.Nodes, n)
-		aliases = append(aliases, n.Alias)
+		f.Nodes = append(f.Nodes, r.node(v, seen))
 	}
-	return aliases
+	return seen
 }
 
 func (r *reader) node(v value, seen *taken) Node {
@@ -159,7 +155,7 @@ func (r *reader) node(v value, seen *taken) Node {
 		r.add(v.line, keyCluster, "a node must be a table with %s, %s and %s, not %s", keyAlias, keyHTTP, keyRPC, v.kind())
 		return n
 	}
-	fields := r.fields(v, keyCluster, keyAlias, keyHTTP, keyRPC, keyKvnode)
+	fields := r.fields(v, keyCluster, keyAlias, keyHTTP, keyRPC, keyGossip, keyKvnode)
 	required := func(key string, use func(entry, string) string) string {
 		qualified := keyCluster + "." + key
 		e, ok := fields[key]
@@ -172,6 +168,12 @@ func (r *reader) node(v value, seen *taken) Node {
 	n.Alias = required(keyAlias, func(e entry, key string) string { return r.alias(e, key, seen) })
 	n.HTTPAddress = required(keyHTTP, func(e entry, key string) string { return r.address(e, key, seen) })
 	n.RPCAddress = required(keyRPC, func(e entry, key string) string { return r.address(e, key, seen) })
+	at := place{alias: n.Alias, node: v.line}
+	if e, ok := fields[keyGossip]; ok {
+		at.gossip = e.line
+		n.GossipAddress = r.address(e, qualify(keyCluster, keyGossip), seen)
+	}
+	seen.places = append(seen.places, at)
 	if e, ok := fields[keyKvnode]; ok {
 		n.Kvnode = r.settings(e.value, keyCluster+"."+keyKvnode)
 	}

@@ -50,9 +50,18 @@ heartbeat_timeout = "500ms"
 max_in_flight = 2
 `
 
+const gossipTOML = `
+cluster_name = "lab.1"
+gossip_key = "keys"
+cluster = [
+	{alias = "a", http_address = "h:1", rpc_address = "h:2", gossip_address = "h:3"},
+	{alias = "b", http_address = "h:4", rpc_address = "h:5", gossip_address = "h:6"},
+]
+`
+
 const (
-	minimalYAML = "cluster: [{alias: a, http_address: 'h:1', rpc_address: 'h:2'}]\n"
-	minimalTOML = "cluster = [{alias = 'a', http_address = 'h:1', rpc_address = 'h:2'}]\n"
+	minimalYAML = "cluster: [{alias: a, http_address: 'h:1', rpc_address: 'h:2'}]\nleader: a\n"
+	minimalTOML = "cluster = [{alias = 'a', http_address = 'h:1', rpc_address = 'h:2'}]\nleader = 'a'\n"
 )
 
 // awkward strings look like something else to a careless encoder.
@@ -115,12 +124,36 @@ func TestTOML(t *testing.T) {
 	}
 }
 
+func TestGossip(t *testing.T) {
+	yaml := "cluster_name: lab.1\ngossip_key: keys\ncluster:\n" + gossiping("a", 1) + gossiping("b", 4)
+	want := &File{DataDir: "var", BinPath: "bin", ClusterName: "lab.1", GossipKey: "keys", Nodes: []Node{
+		{Alias: "a", HTTPAddress: "h:1", RPCAddress: "h:2", GossipAddress: "h:3"},
+		{Alias: "b", HTTPAddress: "h:4", RPCAddress: "h:5", GossipAddress: "h:6"},
+	}}
+	for path, text := range map[string]string{"c.yaml": yaml, "c.toml": gossipTOML} {
+		got, err := Parse(path, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Path = path
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
+		if !got.Gossips() {
+			t.Errorf("%s: it is not seen that it gossips", path)
+		}
+	}
+	if f, err := Parse("c.yaml", []byte(thesis)); err != nil || f.Gossips() {
+		t.Errorf("the file of the thesis gossips; %v", err)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	for path, text := range map[string]string{"c.yaml": minimalYAML, "c.YML": "\ufeff" + minimalYAML, "c.toml": minimalTOML} {
 		f, err := Parse(path, []byte(text))
 		if err != nil {
 			t.Error(err)
-		} else if f.DataDir != "var" || f.BinPath != "bin" || f.Leader != "" || f.Kvnode != nil || len(f.Nodes) != 1 {
+		} else if f.DataDir != "var" || f.BinPath != "bin" || f.Leader != "a" || f.Kvnode != nil || len(f.Nodes) != 1 {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -131,22 +164,27 @@ func node(alias, http, rpc string) string {
 	return fmt.Sprintf("  - {alias: %s, http_address: %s, rpc_address: %s}\n", alias, http, rpc)
 }
 
+// gossiping is a node with a gossip address: three ports from first on.
+func gossiping(alias string, first int) string {
+	return fmt.Sprintf("  - {alias: %s, http_address: h:%d, rpc_address: h:%d, gossip_address: h:%d}\n", alias, first, first+1, first+2)
+}
+
 func TestMistakes(t *testing.T) {
 	const nodeA = "  - {alias: a, http_address: 'h:1', rpc_address: 'h:2'}\n"
 	for name, c := range map[string]struct {
 		path, text string
 		want       []string // whole lines
 	}{
-		"unknown keys": {"c.yaml", "data-dir: x\ncluster:\n  - alias: a\n    http_address: h:1\n    rpc_adress: h:2\nnothing: 1\n", []string{
+		"unknown keys": {"c.yaml", "data-dir: x\ncluster:\n  - alias: a\n    http_address: h:1\n    rpc_adress: h:2\nnothing: 1\nleader: a\n", []string{
 			`c.yaml:1: data-dir: unknown key; did you mean "data_dir"?`,
 			`c.yaml:3: cluster.rpc_address: missing`,
 			`c.yaml:5: cluster.rpc_adress: unknown key; did you mean "rpc_address"?`,
-			`c.yaml:6: nothing: unknown key; known are data_dir, bin_path, leader, cluster, kvnode`,
+			`c.yaml:6: nothing: unknown key; known are data_dir, bin_path, leader, cluster_name, gossip_key, cluster, kvnode`,
 		}},
 		"second table of TOML": {"c.toml", inTOML + "[[cluster]]\nalias = 'node3'\nhttp_address = '''\n127.0.0.1:8081'''\nrpc = 1\n[cluster.kvnode]\n\n[cluster.kvnode.raft]\nx = 1979-05-27\n", []string{
 			`c.toml:24: cluster.rpc_address: missing`,
 			`c.toml:26: cluster.http_address: "127.0.0.1:8081" is taken by cluster.http_address on line 16: give each its own port`,
-			`c.toml:28: cluster.rpc: unknown key; known are alias, http_address, rpc_address, kvnode`,
+			`c.toml:28: cluster.rpc: unknown key; known are alias, http_address, rpc_address, gossip_address, kvnode`,
 			`c.toml:32: cluster.kvnode.raft.x: must be a string, number, boolean, list or table, not a date or time: quote it`,
 		}},
 		"wrong types": {"c.yaml", "data_dir: [a]\nbin_path:\nleader: 1\nkvnode: x\ncluster:\n  - 1\n" + node("1", "h:1", "{}") + node("b", "''", "&x h"), []string{
@@ -160,7 +198,7 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:8: cluster.http_address: must not be empty`,
 			`c.yaml:8: cluster.rpc_address: must be a string, not an anchor or alias (& or *): write the value out`,
 		}},
-		"aliases": {"c.yaml", "cluster:\n" + nodeA + node("A", "h:3", "h:4") + node("..", "h:5", "h:6") + node("a/b", "h:7", "h:8") + node("-a", "h:9", "h:10") + node("é", "h:11", "h:12"), []string{
+		"aliases": {"c.yaml", "cluster:\n" + nodeA + node("A", "h:3", "h:4") + node("..", "h:5", "h:6") + node("a/b", "h:7", "h:8") + node("-a", "h:9", "h:10") + node("é", "h:11", "h:12") + "leader: a", []string{
 			`c.yaml:3: cluster.alias: "A" is taken by the node on line 2: give each its own`,
 			`c.yaml:4: cluster.alias: ".." cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
 			`c.yaml:5: cluster.alias: "a/b" cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
@@ -168,7 +206,7 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:7: cluster.alias: "é" cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
 		}},
 		"addresses": {"c.yaml", "cluster:\n" + node("a", "localhost:1", "127.0.0.1:1") + node("b", "http://h:2", "h:0") + node("c", "h:65536", "h:+1") +
-			node("d", "':3'", "'[::]:4'") + node("e", "0.0.0.0:5", "h") + node("f", "H:6", "h:6"), []string{
+			node("d", "':3'", "'[::]:4'") + node("e", "0.0.0.0:5", "h") + node("f", "H:6", "h:6") + "leader: a", []string{
 			`c.yaml:2: cluster.rpc_address: "127.0.0.1:1" is taken by cluster.http_address on line 2: give each its own port`,
 			`c.yaml:3: cluster.http_address: "http://h:2" is no address: write host:port, such as 127.0.0.1:8080`,
 			`c.yaml:3: cluster.rpc_address: "h:0" has no valid port: 1 to 65535 are`,
@@ -180,16 +218,41 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:6: cluster.rpc_address: "h" is no address: write host:port, such as 127.0.0.1:8080`,
 			`c.yaml:7: cluster.rpc_address: "h:6" is taken by cluster.http_address on line 7: give each its own port`,
 		}},
+		"neither leader nor gossip": {"c.yaml", "data_dir: x\ncluster:\n" + nodeA, []string{
+			`c.yaml:1: leader: missing, and the nodes have no gossip_address either: add leader: a, or give every node a gossip_address and the file a cluster_name`,
+		}},
+		"both leader and gossip": {"c.yaml", "cluster_name: x\ngossip_key: k\ncluster:\n" + nodeA + gossiping("b", 3) + "leader: a\n", []string{
+			`c.yaml:1: cluster_name: has no use beside leader (line 6), which founds the cluster: leave one of the two away`,
+			`c.yaml:2: gossip_key: has no use beside leader (line 6), which founds the cluster: leave one of the two away`,
+			`c.yaml:5: cluster.gossip_address: has no use beside leader (line 6), which founds the cluster: leave one of the two away`,
+		}},
+		"half of gossip": {"c.yaml", "data_dir: x\ncluster:\n" + gossiping(strings.Repeat("a", 65), 3) + nodeA, []string{
+			`c.yaml:1: cluster_name: missing: name the cluster, so that it never mixes with another one that gossips on this network`,
+			`c.yaml:3: cluster.alias: longer than 64 letters, which gossip cannot carry`,
+			`c.yaml:4: cluster.gossip_address: missing: without leader every node needs one`,
+		}},
+		"gossip addresses": {"c.yaml", "cluster_name: a b\ngossip_key: ''\ncluster:\n" + gossiping("a", 1) + gossiping("b", 4) +
+			"  - {alias: c, http_address: h:9, rpc_address: h:10, gossip_address: h:4}\n  - {alias: d, http_address: h:11, rpc_address: h:12, gossip_address: 7}\n", []string{
+			`c.yaml:1: cluster_name: "a b": use letters, digits, '.', '_' and '-', and do not begin with '-'`,
+			`c.yaml:2: gossip_key: must not be empty`,
+			`c.yaml:6: cluster.gossip_address: "h:4" is taken by cluster.http_address on line 5: give each its own port`,
+			`c.yaml:7: cluster.gossip_address: must be a string, not the number 7: write "7" in quotes`,
+		}},
+		"long name": {"c.yaml", "cluster_name: " + strings.Repeat("x", 65) + "\ncluster:\n" + gossiping("a", 1), []string{
+			`c.yaml:1: cluster_name: longer than 64 letters`,
+		}},
 		"leader": {"c.yaml", "leader: nodeA\ncluster:\n" + node("node1", "h:1", "h:2"), []string{`c.yaml:1: leader: no node is called "nodeA"; did you mean "node1"?`}},
-		"settings": {"c.yaml", "cluster:\n" + nodeA + "kvnode:\n  id: x\n  raft: {a: .nan, b: ~, 1: 2}\n  join: x\n  big: 18446744073709551615\n", []string{
+		"settings": {"c.yaml", "cluster:\n" + nodeA + "kvnode:\n  id: x\n  raft: {a: .nan, b: ~, 1: 2}\n  join: x\n  big: 18446744073709551615\n  gossip_join: x\n  --cluster: x\nleader: a\n", []string{
 			`c.yaml:4: kvnode.id: follows from alias: leave it away here`,
 			`c.yaml:5: kvnode.raft.a: must be a string, number, boolean, list or table, not a number that is not finite`,
 			`c.yaml:5: kvnode.raft.b: must be a string, number, boolean, list or table, not empty`,
 			`c.yaml:5: kvnode.raft.1: must be a string, number, boolean, list or table, not below a key that is no string: quote it`,
 			`c.yaml:6: kvnode.join: follows from leader: leave it away here`,
 			`c.yaml:7: kvnode.big: must be a string, number, boolean, list or table, not a number beyond 64 bits`,
+			`c.yaml:8: kvnode.gossip_join: follows from gossip_address: leave it away here`,
+			`c.yaml:9: kvnode.--cluster: follows from cluster_name: leave it away here`,
 		}},
-		"anchors": {"c.yaml", "cluster:\n" + nodeA + "kvnode: {x: &a 1, y: *a, <<: {z: 1}}\n", []string{
+		"anchors": {"c.yaml", "cluster:\n" + nodeA + "kvnode: {x: &a 1, y: *a, <<: {z: 1}}\nleader: a\n", []string{
 			`c.yaml:3: kvnode.x: must be a string, number, boolean, list or table, not an anchor or alias (& or *): write the value out`,
 			`c.yaml:3: kvnode.y: must be a string, number, boolean, list or table, not an anchor or alias (& or *): write the value out`,
 			`c.yaml:3: kvnode.<<: must be a string, number, boolean, list or table, not a merge key: write the keys out`,
@@ -199,7 +262,7 @@ func TestMistakes(t *testing.T) {
 		"no nodes":      {"c.yaml", "cluster: []", []string{`c.yaml:1: cluster: has no nodes: list at least one, with alias, http_address and rpc_address`}},
 		"many nodes":    {"c.yaml", "cluster: [" + strings.Repeat("1,", 101) + "]", []string{`c.yaml:1: cluster: has 101 nodes; at most 100 are possible`}},
 		"nodes in map":  {"c.yaml", "cluster: {a: 1}", []string{`c.yaml:1: cluster: must be a list of nodes, not a table`}},
-		"a list":        {"c.yaml", "- a", []string{`c.yaml:1: must be a table of data_dir, bin_path, leader, cluster, kvnode, not a list`}},
+		"a list":        {"c.yaml", "- a", []string{`c.yaml:1: must be a table of data_dir, bin_path, leader, cluster_name, gossip_key, cluster, kvnode, not a list`}},
 		"two documents": {"c.yaml", "# x\na: 1\n---\nb: 1\n", []string{`c.yaml:4: a second YAML document begins: a cluster file holds one`}},
 		"given twice":   {"c.yaml", "cluster: []\nleader: a\nleader: b\n", []string{`c.yaml:3: not YAML: mapping key "leader" already defined at [2:1]`}},
 		"YAML syntax":   {"c.yaml", "cluster:\n  - alias: [\n", []string{`c.yaml:2: not YAML: sequence end token ']' not found`}},

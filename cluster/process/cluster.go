@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Binary       string        // path of kvnode [BinPath/kvnode]
 	Events       func(Event)   // told of progress, one call at a time; nil: nobody is
-	ReadyTimeout time.Duration // from the start of a node until it is ready [30s]
+	ReadyTimeout time.Duration // how long a node that is not ready may make no progress [30s]
 	StopTimeout  time.Duration // from SIGTERM to SIGKILL [15s]
 	// Foreground ties the nodes to this process: Close kills those still running,
 	// a failed Start leaves none running, and on Linux they are killed too when
@@ -67,8 +67,16 @@ func (c *Cluster) configPath(alias string) string {
 	return filepath.Join(c.Dir(alias), "kvnode.toml")
 }
 
-// statePath is where kvnode writes down which member it is, before anything else.
-func (c *Cluster) statePath(alias string) string { return filepath.Join(c.Dir(alias), "node.json") }
+// statePath is a file of kvnode that is there if the node may belong to a cluster.
+// One with a leader to join does from its first start on, when it writes down who
+// it is. One that gossips waits for others first, and then notes where they are.
+func (c *Cluster) statePath(alias string) string {
+	name := "node.json"
+	if c.file.Gossips() {
+		name = "nodes.json"
+	}
+	return filepath.Join(c.Dir(alias), name)
+}
 
 func (c *Cluster) node(alias string) (clusterfile.Node, error) {
 	if n, ok := c.file.Node(alias); ok {

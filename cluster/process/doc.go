@@ -8,6 +8,9 @@
 //	node.log     standard output and error of its processes, appended
 //	kvnode.toml  the settings it was last started with, if there are any
 //
+// Of kvnode's own files it looks only whether node.json and nodes.json are there,
+// and how large the snapshots are.
+//
 // A process is known by its id together with its start, so one that got the id
 // of a dead node is never signalled; on Linux it is held by a descriptor, so
 // that nothing comes between the check and the signal. A node.pid that holds

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -20,12 +21,14 @@ func TestKvnode(t *testing.T) {
 	}
 	t.Run("life", func(t *testing.T) { kvnodeLife(t, bin) })
 	t.Run("refused", func(t *testing.T) { kvnodeRefused(t, bin) })
+	t.Run("gossip", func(t *testing.T) { kvnodeGossip(t, bin) })
+	t.Run("lost", func(t *testing.T) { kvnodeLost(t, bin) })
 }
 
 // realCluster is a cluster of n kvnodes.
 func realCluster(t *testing.T, bin string, n int) *world {
 	t.Helper()
-	f := newFile(t, n)
+	f := newFile(t, n, clusterfile.Generate)
 	f.BinPath = bin
 	f.Kvnode = map[string]any{"raft": map[string]any{"heartbeat_timeout": "200ms"}}
 	f.Nodes[0].Kvnode = map[string]any{"log-level": "debug"}

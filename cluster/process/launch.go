@@ -23,28 +23,28 @@ type attempt struct {
 	process  *handle
 	ours     bool  // started by this call
 	logBegin int64 // size of the log before the start
-	deadline time.Time
+	seen     progress
+	moved    time.Time // when it last made progress, or was started
 }
 
 // launch starts the process of a node that does not run, and writes it down.
-// join lists HTTP addresses of members; with none, a node without state founds
-// a cluster.
-func (c *Cluster) launch(n clusterfile.Node, join []string) (*attempt, error) {
-	a := &attempt{node: n, ours: true, deadline: time.Now().Add(c.opts.ReadyTimeout)}
+// The flags tell it how to find the others.
+func (c *Cluster) launch(n clusterfile.Node, flags []string) (*attempt, error) {
+	a := &attempt{node: n, ours: true, moved: time.Now()}
 	c.tell(Event{Kind: Starting, Node: n, Leader: n.Alias == c.file.Leader})
-	if err := c.spawn(a, join); err != nil {
+	if err := c.spawn(a, flags); err != nil {
 		return nil, c.startError(a, err)
 	}
 	c.tell(Event{Kind: Started, Node: n, Leader: n.Alias == c.file.Leader, PID: a.process.id.pid})
 	return a, nil
 }
 
-func (c *Cluster) spawn(a *attempt, join []string) error {
+func (c *Cluster) spawn(a *attempt, flags []string) error {
 	alias := a.node.Alias
 	if err := os.MkdirAll(c.Dir(alias), 0o755); err != nil {
 		return err
 	}
-	args, err := c.arguments(a.node, join)
+	args, err := c.arguments(a.node, flags)
 	if err != nil {
 		return err
 	}
@@ -108,11 +108,8 @@ func (c *Cluster) explain(err error) error {
 
 // arguments is the command line of a node. It writes the settings file that it
 // names.
-func (c *Cluster) arguments(n clusterfile.Node, join []string) ([]string, error) {
-	args := []string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}
-	if len(join) > 0 {
-		args = append(args, "-join", strings.Join(join, ","))
-	}
+func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
+	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, flags...)
 	path := c.configPath(n.Alias)
 	settings := c.file.Settings(n)
 	if len(settings) == 0 {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +47,11 @@ type behaviour struct {
 	Deaf       bool     // never listen
 	NeverReady bool     // answer, but not be ready
 	IgnoreTerm bool     // not stop
+	Applies    uint64   // be ready after so many looks, with another entry applied at each
+	Receives   uint64   // be ready after so many looks, with more of a snapshot received at each
+	Waiting    bool     // belong to no cluster
+	InMemory   bool     // write nothing
+	Voteless   bool     // say that it has no vote
 	Leader     string   // whom to name; empty: nobody
 	Members    []string // whom to name
 }
@@ -64,13 +70,18 @@ func standIn(args []string) int {
 		return 2
 	}
 	fmt.Println("join", flags["-join"])
+	if address, gossips := flags["-gossip"]; gossips {
+		fmt.Printf("gossip %s join %s expect %s cluster %s key %q profile %q\n", address, flags["-gossip-join"],
+			flags["-bootstrap-expect"], flags["-cluster"], flags["-gossip-key"], flags["-gossip-profile"])
+	}
 	if b.Fail {
 		for i := range 30 {
 			fmt.Fprintln(os.Stderr, "line", i)
 		}
 		return 3
 	}
-	if err := os.WriteFile(filepath.Join(args[0], "node.json"), nil, 0o644); err != nil {
+	if err := b.write(args[0]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	stop := make(chan os.Signal, 1)
@@ -87,16 +98,37 @@ func standIn(args []string) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		go func() { _ = http.Serve(l, b.handler(flags["-id"])) }()
+		go func() { _ = http.Serve(l, b.handler(flags["-id"], args[0])) }()
 	}
 	<-stop
 	return 0
 }
 
-func (b behaviour) handler(id string) http.Handler {
+// write leaves in its folder what tells of a node's state.
+func (b behaviour) write(dir string) error {
+	if b.InMemory {
+		return nil
+	}
+	err := os.WriteFile(filepath.Join(dir, "node.json"), nil, 0o644)
+	if err == nil && !b.Waiting {
+		err = os.WriteFile(filepath.Join(dir, "nodes.json"), nil, 0o644)
+	}
+	return err
+}
+
+func (b behaviour) handler(id, dir string) http.Handler {
+	var looks atomic.Uint64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, PID: os.Getpid(), Term: 1}}
+		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, PID: os.Getpid(), Term: 1, Voter: !b.Voteless}}
+		if !b.Waiting {
+			s.Me.LastIndex = 1
+		}
+		n := looks.Add(1)
+		s.Me.AppliedIndex = min(n, b.Applies)
+		if n <= b.Receives {
+			grow(filepath.Join(dir, "snapshots", "1", "state.bin"), n)
+		}
 		if b.Leader != "" {
 			s.Leader = &api.Peer{ID: b.Leader}
 		}
@@ -109,12 +141,22 @@ func (b behaviour) handler(id string) http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if b.NeverReady {
+		if b.NeverReady || looks.Load() < max(b.Applies, b.Receives) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_ = json.NewEncoder(w).Encode(api.Error{Error: "still thinking", Code: api.CodeNotReady})
 		}
 	})
 	return mux
+}
+
+// grow makes a file of n bytes.
+func grow(path string, n uint64) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(path, make([]byte, n), 0o644); err != nil {
+		panic(err)
+	}
 }
 
 // startAndEnd starts the cluster of a file and ends without stopping it; in the
@@ -145,10 +187,10 @@ type world struct {
 	events []Event
 }
 
-// newFile describes n nodes in a new folder.
-func newFile(t *testing.T, n int) *clusterfile.File {
+// newFile describes n nodes in a new folder; generate says how they find each other.
+func newFile(t *testing.T, n int, generate func(int, string) (*clusterfile.File, error)) *clusterfile.File {
 	t.Helper()
-	f, err := clusterfile.Generate(n, "127.0.0.1")
+	f, err := generate(n, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +225,11 @@ func newWorld(t *testing.T, f *clusterfile.File, o Options) *world {
 // standIns is a cluster of n stand-ins which behave; change tells them otherwise.
 func standIns(t *testing.T, n int, o Options, change map[string]map[string]any) *world {
 	t.Helper()
-	f := newFile(t, n)
+	return standInsOf(t, newFile(t, n, clusterfile.Generate), o, change)
+}
+
+func standInsOf(t *testing.T, f *clusterfile.File, o Options, change map[string]map[string]any) *world {
+	t.Helper()
 	var members []any
 	for _, node := range f.Nodes {
 		members = append(members, node.Alias)

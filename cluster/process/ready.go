@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +71,9 @@ func parentError(ctx context.Context, errs []error) error {
 // await waits for one attempt.
 func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, met condition) error {
 	for {
+		begun := time.Now()
 		missing := c.ask(ctx, nodes, a, met)
+		a.received(filepath.Join(c.Dir(a.node.Alias), "snapshots"))
 		if missing == nil {
 			c.tell(Event{Kind: Ready, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
 			return nil
@@ -83,8 +86,8 @@ func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, m
 			return c.ending(a.node.Alias, a.process.id.pid)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case time.Now().After(a.deadline):
-			return fmt.Errorf("not ready after %v: %w", c.opts.ReadyTimeout, missing)
+		case begun.Sub(a.moved) > c.opts.ReadyTimeout:
+			return fmt.Errorf("not ready after %v without progress: %w", c.opts.ReadyTimeout, missing)
 		}
 	}
 }
@@ -102,6 +105,7 @@ func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met
 	if status.Me.ID != a.node.Alias || status.Me.PID != a.process.id.pid {
 		return fmt.Errorf("%s is answered by another node: id %q, pid %d", a.node.HTTPAddress, status.Me.ID, status.Me.PID)
 	}
+	a.tells(status.Me)
 	return met(ctx, node, status)
 }
 
@@ -146,6 +150,9 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error 
 			return fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
 		}
 		leader = status.Leader.ID
+		if c.file.Gossips() && !status.Me.Voter && votes(c.file, n) {
+			return fmt.Errorf("%s has no vote yet", n.Alias)
+		}
 		if missing := c.absent(status); len(missing) > 0 {
 			return fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
 		}

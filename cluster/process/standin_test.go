@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 func errorsIsNotRunning(err error) bool { return errors.Is(err, ErrNotRunning) }
@@ -180,13 +183,44 @@ func TestEndsBeforeReady(t *testing.T) {
 }
 
 func TestNeverReady(t *testing.T) {
-	w := standIns(t, 1, Options{ReadyTimeout: 300 * time.Millisecond}, map[string]map[string]any{"node1": {"neverready": true}})
+	w := standIns(t, 1, Options{ReadyTimeout: time.Second}, map[string]map[string]any{"node1": {"neverready": true}})
 	err := w.Start(context.Background())
-	if len(startErrors(err)) != 1 || !strings.Contains(err.Error(), "not ready after 300ms") || !strings.Contains(err.Error(), "still thinking") {
+	if len(startErrors(err)) != 1 || !strings.Contains(err.Error(), "not ready after 1s without progress") || !strings.Contains(err.Error(), "still thinking") {
 		t.Error(err)
 	}
 	if !w.inspect("node1").Running {
 		t.Error("it is not left to be looked at")
+	}
+}
+
+// TestProgress: who gets on is waited for, however long it takes.
+func TestProgress(t *testing.T) {
+	for name, b := range map[string]behaviour{"applies": {Applies: 5}, "receives": {Receives: 5}, "stands still": {NeverReady: true}} {
+		t.Run(name, func(t *testing.T) {
+			w := standIns(t, 1, Options{ReadyTimeout: time.Nanosecond}, nil)
+			node := &w.file.Nodes[0]
+			server := httptest.NewServer(b.handler(node.Alias, w.Dir(node.Alias)))
+			defer server.Close()
+			node.HTTPAddress = server.Listener.Addr().String()
+			nodes, err := client.New(addresses(w.file.Nodes), client.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nodes.Close()
+			self, err := look(os.Getpid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &attempt{node: *node, moved: time.Now()}
+			if a.process, err = open(identity{pid: os.Getpid(), start: self.start}); err != nil {
+				t.Fatal(err)
+			}
+			defer a.process.close()
+			err = w.await(t.Context(), nodes, a, ready)
+			if b.NeverReady != (err != nil) {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -230,7 +264,7 @@ func TestNoAgreement(t *testing.T) {
 // TestAnotherAnswers: a port that somebody else has taken answers as ready.
 func TestAnotherAnswers(t *testing.T) {
 	w := standIns(t, 1, Options{ReadyTimeout: 300 * time.Millisecond}, map[string]map[string]any{"node1": {"deaf": true}})
-	other := httptest.NewUnstartedServer(behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1"))
+	other := httptest.NewUnstartedServer(behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1", t.TempDir()))
 	w.file.Nodes[0].HTTPAddress = other.Listener.Addr().String()
 	other.Start()
 	defer other.Close()
@@ -312,7 +346,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestBinaryIsNeverFromPath(t *testing.T) {
-	f := newFile(t, 1)
+	f := newFile(t, 1, clusterfile.Generate)
 	for bin, want := range map[string]string{"bin": "bin/kvnode", ".": "./kvnode", "/x": "/x/kvnode"} {
 		f.BinPath = bin
 		if got := New(f, Options{}).opts.Binary; got != want {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
@@ -21,13 +22,16 @@ import (
 // all are started together, and a node without state joins those that have some,
 // the file's leader too: it never founds a second cluster.
 //
+// Nodes that gossip are always started together. While none belongs to a cluster
+// they found one, all voters of the file at once; otherwise none may.
+//
 // The errors of nodes are [*StartError]s, joined. When one node fails the others
 // are not waited for, and stay as they are; of a Foreground cluster, those that
 // this call started are killed.
 func (c *Cluster) Start(ctx context.Context) error {
 	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
 		rest := c.file.Nodes
-		if len(s.established()) == 0 {
+		if !c.file.Gossips() && len(s.established()) == 0 {
 			founder, err := c.founder()
 			if err != nil {
 				return err
@@ -53,31 +57,45 @@ func (c *Cluster) StartNode(ctx context.Context, alias string) error {
 		return err
 	}
 	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
-		met := ready
-		others := len(s.attempts)
-		if s.attempt(alias) != nil {
-			others--
-		}
-		if len(s.established()) == 0 {
-			founder, err := c.founder()
-			if err != nil {
-				return err
-			}
-			if founder.Alias != alias {
-				return fmt.Errorf("start %s: there is no cluster to join yet: start %s first, which founds it", alias, founder.Alias)
-			}
-			met = leads
-		} else if 2*(others+1) <= len(c.file.Nodes) {
-			met = serves
+		met, err := s.attainable(n)
+		if err != nil {
+			return err
 		}
 		return s.bringUp(ctx, nodes, []clusterfile.Node{n}, met)
 	})
 }
 
+// attainable returns what can become of a node that is started alone.
+func (s *situation) attainable(n clusterfile.Node) (condition, error) {
+	running := []clusterfile.Node{n}
+	for _, a := range s.attempts {
+		if a.node.Alias != n.Alias {
+			running = append(running, a.node)
+		}
+	}
+	file := s.cluster.file
+	switch {
+	case len(s.established()) > 0 && 2*len(running) <= len(file.Nodes):
+		return serves, nil
+	case len(s.established()) > 0:
+		return ready, nil
+	case file.Gossips():
+		if all, here := len(voters(file, file.Nodes)), len(voters(file, running)); here < all {
+			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: start them all first", n.Alias, all)
+		}
+		return ready, nil
+	}
+	founder, err := s.cluster.founder()
+	if err == nil && founder.Alias != n.Alias {
+		err = fmt.Errorf("start %s: there is no cluster to join yet: start %s first, which founds it", n.Alias, founder.Alias)
+	}
+	return leads, err
+}
+
 // founder returns the node that founds the cluster.
 func (c *Cluster) founder() (clusterfile.Node, error) {
 	if c.file.Leader == "" {
-		return clusterfile.Node{}, fmt.Errorf("%s: %w: add leader: %s, or another node that is to found the cluster",
+		return clusterfile.Node{}, fmt.Errorf("%s: %w: add leader: %s, or another node that is to found the cluster; or let the nodes gossip",
 			c.file.Path, ErrNoLeader, c.file.Nodes[0].Alias)
 	}
 	return c.node(c.file.Leader)
@@ -87,7 +105,7 @@ func (c *Cluster) founder() (clusterfile.Node, error) {
 type situation struct {
 	cluster  *Cluster
 	attempts []*attempt      // of the nodes that run
-	stateful map[string]bool // nodes that have state
+	stateful map[string]bool // nodes that have state of a cluster
 }
 
 // starting looks at what is there, calls start and cleans up after it.
@@ -103,7 +121,7 @@ func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.C
 		defer nodes.Close()
 		s := &situation{cluster: c, stateful: make(map[string]bool)}
 		defer s.close()
-		if err := s.look(); err != nil {
+		if err := s.look(ctx, nodes); err != nil {
 			return err
 		}
 		if err = start(s, nodes); err != nil && c.opts.Foreground {
@@ -113,21 +131,20 @@ func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.C
 	})
 }
 
-func (s *situation) look() error {
+func (s *situation) look(ctx context.Context, nodes *client.Client) error {
 	for _, n := range s.cluster.file.Nodes {
 		p, err := s.cluster.running(n.Alias)
 		if err != nil {
 			return err
 		}
 		if p != nil {
-			a := &attempt{node: n, process: p, deadline: time.Now().Add(s.cluster.opts.ReadyTimeout)}
-			s.attempts = append(s.attempts, a)
+			s.attempts = append(s.attempts, &attempt{node: n, process: p, moved: time.Now()})
 		}
 		_, err = os.Stat(s.cluster.statePath(n.Alias))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		s.stateful[n.Alias] = err == nil
+		s.stateful[n.Alias] = err == nil || p != nil && s.cluster.file.Gossips() && hasLog(ctx, nodes, n)
 	}
 	return nil
 }
@@ -153,17 +170,23 @@ func (s *situation) attempt(alias string) *attempt {
 func (s *situation) established() []clusterfile.Node {
 	var nodes []clusterfile.Node
 	for _, n := range s.cluster.file.Nodes {
-		if s.stateful[n.Alias] || s.attempt(n.Alias) != nil {
+		enters := s.attempt(n.Alias) != nil && !s.cluster.file.Gossips() // it founds or joins, as it was told
+		if s.stateful[n.Alias] || enters {
 			nodes = append(nodes, n)
 		}
 	}
 	return nodes
 }
 
-// join lists whom a node asks to be let in. A node with state is mostly in
+// discovery returns the flags that tell a node how to find the others.
+//
+// With a leader they say whom it asks to be let in. A node with state is mostly in
 // already, which it finds out itself; but it may have been stopped before it
 // was. The file's leader with state is the founder, whom nobody needs to let in.
-func (s *situation) join(n clusterfile.Node) []string {
+func (s *situation) discovery(n clusterfile.Node) []string {
+	if s.cluster.file.Gossips() {
+		return s.gossip(n)
+	}
 	if n.Alias == s.cluster.file.Leader && s.stateful[n.Alias] {
 		return nil
 	}
@@ -173,21 +196,24 @@ func (s *situation) join(n clusterfile.Node) []string {
 			others = append(others, other)
 		}
 	}
-	return addresses(others)
+	if len(others) == 0 {
+		return nil
+	}
+	return []string{"-join", strings.Join(addresses(others), ",")}
 }
 
 // bringUp starts those of the nodes that do not run and waits for all of them.
 func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
-	joins := make([][]string, len(wanted)) // before any start: nobody joins a node that is new itself
+	flags := make([][]string, len(wanted)) // before any start: nobody joins a node that is new itself
 	for i, n := range wanted {
-		joins[i] = s.join(n)
+		flags[i] = s.discovery(n)
 	}
 	var attempts []*attempt
 	for i, n := range wanted {
 		a := s.attempt(n.Alias)
 		if a == nil {
 			var err error
-			if a, err = s.cluster.launch(n, joins[i]); err != nil {
+			if a, err = s.cluster.launch(n, flags[i]); err != nil {
 				return err
 			}
 			s.attempts = append(s.attempts, a)

@@ -65,6 +65,13 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	return failed("snapshot", err)
 }
 
+// Leave has the node leave its group for good; then its process ends. It is for
+// nodes that gossip.
+func (n *Node) Leave(ctx context.Context) error {
+	_, err := n.send(ctx, call{method: http.MethodPost, path: "/leave", write: true})
+	return failed("leave", err)
+}
+
 // Health returns nil if the node's process serves and its store works.
 func (n *Node) Health(ctx context.Context) error {
 	_, err := n.send(ctx, call{method: http.MethodGet, path: "/healthz"})

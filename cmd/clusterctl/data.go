@@ -25,7 +25,7 @@ type requestFlags struct {
 func (f *requestFlags) addTo(m *manager, c *cobra.Command, what string) {
 	c.Flags().StringVar(&f.node, "node", "", what)
 	_ = c.RegisterFlagCompletionFunc("node", m.completeNodes(-1)) // the flag is there
-	addTimeout(c.Flags(), &f.timeout)
+	addTimeout(c.Flags(), &f.timeout, api.DefaultTimeout)
 }
 
 func (f *requestFlags) addRead(m *manager, c *cobra.Command) {
@@ -37,8 +37,8 @@ func (f *requestFlags) addRead(m *manager, c *cobra.Command) {
 
 const toAnyNode = "send it to this node, which hands it on to the leader (default: any)"
 
-func addTimeout(flags *pflag.FlagSet, timeout *time.Duration) {
-	flags.DurationVar(timeout, "timeout", api.DefaultTimeout, "give up after this time, waiting for a leader included")
+func addTimeout(flags *pflag.FlagSet, timeout *time.Duration, byDefault time.Duration) {
+	flags.DurationVar(timeout, "timeout", byDefault, "give up after this time, waiting for a leader included")
 }
 
 func checkTimeout(timeout time.Duration) error {

@@ -17,6 +17,7 @@ import (
 type initFlags struct {
 	out     string
 	host    string
+	leader  string
 	backend string
 	dataDir string
 	binPath string
@@ -31,6 +32,9 @@ func newInit(m *manager) *cobra.Command {
 		Long: `Write a cluster file of N nodes (3 without it) on ports that are free now. It starts
 nothing. A file that is there is kept, unless --force is given.
 
+The nodes find each other by gossip and found the cluster together. With --leader that
+node founds it, and the others join: they need no gossip then.
+
 See 'clusterctl help config' for what the file says.`,
 		Args:              wants(0, 1, "at most the number of nodes"),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -38,6 +42,7 @@ See 'clusterctl help config' for what the file says.`,
 	flags := c.Flags()
 	flags.StringVar(&f.out, "out", "", "the file to write (default: that of --config)")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "address that the nodes listen on and are reached at")
+	flags.StringVar(&f.leader, "leader", "", "no gossip: this node, such as node1, founds the cluster")
 	flags.StringVar(&f.backend, "backend", "", "log store of the nodes (default: kvnode's own)")
 	flags.StringVar(&f.dataDir, "data-dir", "var", "folder for the state and logs of the nodes")
 	flags.StringVar(&f.binPath, "bin-path", "bin", "folder that kvnode is in")
@@ -64,10 +69,15 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return usage(err)
 	}
-	file, err := clusterfile.Generate(nodes, f.host)
+	generate := clusterfile.GenerateGossip
+	if f.leader != "" {
+		generate = clusterfile.Generate
+	}
+	file, err := generate(nodes, f.host)
 	if err != nil {
 		return usage(err)
 	}
+	file.Leader = f.leader
 	file.DataDir, file.BinPath = f.dataDir, f.binPath
 	if f.backend != "" {
 		if _, err := backends.Builtin().Lookup(f.backend); err != nil {

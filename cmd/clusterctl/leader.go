@@ -21,7 +21,7 @@ date, and wait until the new leader is known.`,
 		Args:              wants(0, 1, "at most one node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
-	addTimeout(c.Flags(), &timeout)
+	addTimeout(c.Flags(), &timeout, api.DefaultTimeout)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return m.request(c, requestFlags{timeout: timeout}, func(ctx context.Context, s *session, nodes *client.Client) error {
 			target := ""
@@ -82,7 +82,7 @@ by itself from time to time; this is for demonstrations and before a backup.`,
 		Args:              wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
-	addTimeout(c.Flags(), &timeout)
+	addTimeout(c.Flags(), &timeout, api.MaxTimeout) // gigabytes take their time
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return m.request(c, requestFlags{timeout: timeout}, func(ctx context.Context, s *session, nodes *client.Client) error {
 			n, err := s.node(ctx, args[0])

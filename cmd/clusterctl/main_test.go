@@ -115,14 +115,15 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// addresses sets H1, H2, … and R1, R2, … to the addresses in a cluster file:
-// addresses FILE.
+// addresses sets H1, H2, …, R1, R2, … and G1, G2, … to the addresses in a cluster
+// file: addresses FILE.
 func addresses(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := clusterfile.Read(ts.MkAbs(args[0]))
 	ts.Check(err)
 	for i, n := range f.Nodes {
 		ts.Setenv(fmt.Sprintf("H%d", i+1), n.HTTPAddress)
 		ts.Setenv(fmt.Sprintf("R%d", i+1), n.RPCAddress)
+		ts.Setenv(fmt.Sprintf("G%d", i+1), n.GossipAddress)
 	}
 }
 

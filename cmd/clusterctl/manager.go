@@ -50,12 +50,32 @@ func (m *manager) open(c *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSession(c, m.config, f), nil
+	return newSession(c, m.config, f, process.Options{}), nil
 }
 
-func newSession(c *cobra.Command, path string, f *clusterfile.File) *session {
+// openToStart is open for a command that waits until nodes are ready.
+func (m *manager) openToStart(c *cobra.Command, ready time.Duration) (*session, error) {
+	if err := checkReadyTimeout(ready); err != nil {
+		return nil, err
+	}
+	f, err := m.read()
+	if err != nil {
+		return nil, err
+	}
+	return newSession(c, m.config, f, process.Options{ReadyTimeout: ready}), nil
+}
+
+func checkReadyTimeout(timeout time.Duration) error {
+	if timeout <= 0 {
+		return usage(fmt.Errorf("--ready-timeout %v: must be above 0", timeout))
+	}
+	return nil
+}
+
+func newSession(c *cobra.Command, path string, f *clusterfile.File, o process.Options) *session {
 	n := newNarrator(c.OutOrStdout(), c.ErrOrStderr())
-	return &session{narrator: n, path: path, file: f, cluster: process.New(f, process.Options{Events: n.event})}
+	o.Events = n.event
+	return &session{narrator: n, path: path, file: f, cluster: process.New(f, o)}
 }
 
 // node returns the node that a command line names.

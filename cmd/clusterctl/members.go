@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
-	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -48,7 +46,7 @@ cluster file together. The file is written anew then; comments in it are lost.`,
 	}
 	for _, c := range []*cobra.Command{c, listCommand} {
 		c.Flags().StringVarP(&output, "output", "o", "text", "text or json (that of GET /members)")
-		addTimeout(c.Flags(), &f.timeout)
+		addTimeout(c.Flags(), &f.timeout, api.DefaultTimeout)
 	}
 	c.AddCommand(listCommand, newMembersAdd(m), newMembersRemove(m))
 	return c
@@ -64,12 +62,9 @@ func (s *session) listMembers(ctx context.Context, from *client.Client, output s
 	}
 	rows := [][]string{{"NODE", "ROLE", "RAFT", "HTTP"}}
 	for _, m := range members {
-		role := roleNonvoter
-		switch {
-		case m.Leader:
+		role := vote(m.Voter)
+		if m.Leader {
 			role = "leader"
-		case m.Voter:
-			role = "voter"
 		}
 		rows = append(rows, []string{m.ID, role, m.Address, cmp.Or(m.HTTPAddress, unknown)})
 	}
@@ -80,6 +75,7 @@ func (s *session) listMembers(ctx context.Context, from *client.Client, output s
 type addFlags struct {
 	http     string
 	rpc      string
+	gossip   string
 	nonvoter bool
 	timeout  time.Duration
 }
@@ -90,8 +86,9 @@ func newMembersAdd(m *manager) *cobra.Command {
 		Use:   "add ALIAS",
 		Short: "Start a new node that joins the cluster",
 		Long: `Write a new node to the cluster file, start it, let it join, and wait until it has what
-the leader had committed. Addresses that are not given are free ones on the host of the
-other nodes.
+the leader had committed, and votes. Addresses that are not given are free ones on the
+host of the other nodes. It may take as long as it wants to catch up, as long as it gets
+on: see --ready-timeout.
 
 If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries again,
 'clusterctl members remove ALIAS' takes it back.`,
@@ -100,9 +97,13 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 	}
 	c.Flags().StringVar(&f.http, "http", "", "host:port for clients")
 	c.Flags().StringVar(&f.rpc, "rpc", "", "host:port for Raft")
+	c.Flags().StringVar(&f.gossip, "gossip", "", "host:port for gossip, if the nodes of the file gossip")
 	c.Flags().BoolVar(&f.nonvoter, "nonvoter", false, "it gets the log, but does not vote nor count for a majority")
-	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "for it to catch up, once it runs")
+	addReadyTimeout(c, &f.timeout, 10*time.Minute)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := checkReadyTimeout(f.timeout); err != nil {
+			return err
+		}
 		file, err := m.read()
 		if err != nil {
 			return err
@@ -115,30 +116,33 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 			return err
 		}
 		file.Nodes = append(file.Nodes, node)
-		return newSession(c, m.config, file).addMember(c.Context(), node, f)
+		return newSession(c, m.config, file, process.Options{ReadyTimeout: f.timeout}).addMember(c.Context(), node, f)
 	}
 	return c
 }
 
 // newNode describes a node that is not in the file yet.
 func newNode(file *clusterfile.File, alias string, f addFlags) (clusterfile.Node, error) {
-	n := clusterfile.Node{Alias: alias, HTTPAddress: f.http, RPCAddress: f.rpc}
+	n := clusterfile.Node{Alias: alias, HTTPAddress: f.http, RPCAddress: f.rpc, GossipAddress: f.gossip}
 	if f.nonvoter {
 		n.Kvnode = map[string]any{"nonvoter": true}
 	}
-	if n.HTTPAddress != "" && n.RPCAddress != "" {
+	if n.HTTPAddress != "" && n.RPCAddress != "" && (n.GossipAddress != "" || !file.Gossips()) {
 		return n, nil
 	}
 	host, _, err := net.SplitHostPort(file.Nodes[0].RPCAddress)
 	if err != nil {
 		return n, usage(err)
 	}
-	free, err := clusterfile.Generate(1, host)
+	free, err := clusterfile.GenerateGossip(1, host)
 	if err != nil {
 		return n, err
 	}
 	n.HTTPAddress = cmp.Or(n.HTTPAddress, free.Nodes[0].HTTPAddress)
 	n.RPCAddress = cmp.Or(n.RPCAddress, free.Nodes[0].RPCAddress)
+	if file.Gossips() {
+		n.GossipAddress = cmp.Or(n.GossipAddress, free.Nodes[0].GossipAddress)
+	}
 	return n, nil
 }
 
@@ -154,12 +158,13 @@ func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags)
 	if err := s.startNode(ctx, n.Alias); err != nil {
 		return err
 	}
-	return s.catchUp(ctx, nodes, n, f.timeout)
+	return s.catchUp(ctx, nodes, n, f)
 }
 
-// catchUp waits until the node has applied what the leader has committed now.
-func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfile.Node, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+// catchUp waits until the node has applied what the leader has committed now, and
+// votes if it wants to.
+func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfile.Node, f addFlags) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, errTimeout)
 	defer cancel()
 	leader, err := nodes.Status(ctx)
 	if err != nil {
@@ -172,20 +177,24 @@ func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfi
 		if err == nil {
 			me = status.Me
 		}
-		return err == nil && me.AppliedIndex >= leader.Me.CommitIndex
+		return err == nil && me.AppliedIndex >= leader.Me.CommitIndex && (me.Voter || f.nonvoter)
 	})
 	if errors.Is(err, errTimeout) {
-		return fmt.Errorf("%s joined, but has applied only %d of %d entries within %v", n.Alias, me.AppliedIndex, leader.Me.CommitIndex, timeout)
+		return fmt.Errorf("%s joined, but within %v it has applied %d of %d entries and is a %s", n.Alias, f.timeout,
+			me.AppliedIndex, leader.Me.CommitIndex, vote(me.Voter))
 	}
 	if err != nil {
 		return err
 	}
-	role := "voter"
-	if !me.Voter {
-		role = roleNonvoter
-	}
-	s.log.Printf("%q is a %s and has caught up (index %d)", n.Alias, role, me.AppliedIndex)
+	s.log.Printf("%q is a %s and has caught up (index %d)", n.Alias, vote(me.Voter), me.AppliedIndex)
 	return nil
+}
+
+func vote(voter bool) string {
+	if voter {
+		return "voter"
+	}
+	return roleNonvoter
 }
 
 // until returns once done does, or with the cause of the context's end.
@@ -200,79 +209,4 @@ func until(ctx context.Context, done func() bool) error {
 		}
 	}
 	return nil
-}
-
-func newMembersRemove(m *manager) *cobra.Command {
-	var keepData bool
-	var timeout time.Duration
-	c := &cobra.Command{
-		Use:   "remove NODE",
-		Short: "Remove a node from the cluster, stop it and delete its data",
-		Long: `Remove a node from the configuration, stop its process, take it out of the cluster file
-and delete its folder. It does not ask. A leader hands over first.`,
-		Args:              wants(1, 1, "a node"),
-		ValidArgsFunction: m.completeNodes(1),
-	}
-	c.Flags().BoolVar(&keepData, "keep-data", false, "keep the node's folder")
-	addTimeout(c.Flags(), &timeout)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		return m.request(c, requestFlags{timeout: timeout}, func(ctx context.Context, s *session, nodes *client.Client) error {
-			return s.removeMember(ctx, nodes, args[0], keepData, timeout)
-		})
-	}
-	return c
-}
-
-func (s *session) removeMember(ctx context.Context, nodes *client.Client, name string, keepData bool, timeout time.Duration) error {
-	n, err := s.node(ctx, name)
-	if err != nil {
-		return err
-	}
-	if len(s.file.Nodes) == 1 {
-		return usage(fmt.Errorf("%s is the only node in %s: stop it, and delete %s", n.Alias, s.path, s.cluster.Dir(n.Alias)))
-	}
-	status, err := nodes.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if status.Leader != nil && status.Leader.ID == n.Alias {
-		if err := s.transfer(ctx, nodes, "", timeout); err != nil {
-			return err
-		}
-	}
-	// A node that has never joined is no member, but still in the file.
-	if err := nodes.Remove(ctx, n.Alias); err != nil && !errors.Is(err, core.ErrNotFound) {
-		return err
-	}
-	if err := s.cluster.StopNode(ctx, n.Alias); err != nil {
-		return err
-	}
-	left := without(s.file, n.Alias, newReport(s.cluster.Status(ctx)).Leader)
-	if err := left.Save(s.path); err != nil {
-		return err
-	}
-	if !keepData {
-		if err := os.RemoveAll(s.cluster.Dir(n.Alias)); err != nil {
-			return fmt.Errorf("delete the data of %s: %w", n.Alias, err)
-		}
-	}
-	fmt.Fprintf(s.stdout, "Removed %s: %s left\n", n.Alias, count(len(left.Nodes), "node"))
-	return nil
-}
-
-// without returns the file without a node. Where that was the file's leader, the
-// one that leads now takes its place.
-func without(f *clusterfile.File, alias string, leads *string) *clusterfile.File {
-	left := *f
-	left.Nodes = slices.DeleteFunc(slices.Clone(f.Nodes), func(n clusterfile.Node) bool { return n.Alias == alias })
-	if left.Leader != alias {
-		return &left
-	}
-	left.Leader = ""
-	if leads != nil {
-		if _, ok := left.Node(*leads); ok {
-			left.Leader = *leads
-		}
-	}
-	return &left
 }

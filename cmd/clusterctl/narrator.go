@@ -51,11 +51,15 @@ func (n *narrator) event(e process.Event) {
 	alias := e.Node.Alias
 	switch e.Kind {
 	case process.Starting:
-		role := "follower"
-		if e.Leader && !n.led {
-			role = "leader"
+		role := "follower "
+		switch {
+		case n.led:
+		case e.Leader:
+			role = "leader "
+		case e.Node.GossipAddress != "":
+			role = "" // nobody knows yet
 		}
-		n.log.Printf("Starting %s %q...", role, alias)
+		n.log.Printf("Starting %s%q...", role, alias)
 	case process.Started:
 		n.log.Printf("Started %q (pid %d)", alias, e.PID)
 		n.waiting = append(n.waiting, alias)

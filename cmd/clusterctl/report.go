@@ -43,6 +43,8 @@ type nodeReport struct {
 	UptimeS       *float64 `json:"uptime_s"`
 	HTTPAddress   string   `json:"http_address"`
 	RPCAddress    string   `json:"rpc_address"`
+	GossipAddress string   `json:"gossip_address,omitempty"`
+	Gossip        string   `json:"gossip,omitempty"`
 	Error         string   `json:"error,omitempty"`
 
 	follows string // id of the leader it names, its own if it leads
@@ -60,10 +62,31 @@ func newReport(nodes []process.NodeStatus) report {
 	default: // it is not in the cluster file, so nobody asked it
 		r.Leader, r.leaderAddress = &named.ID, named.Address
 	}
+	heard := heard(nodes, leader)
 	for _, n := range nodes {
-		r.Nodes = append(r.Nodes, reportNode(n, leader))
+		report := reportNode(n, leader)
+		report.Gossip = heard[n.Node.Alias]
+		r.Nodes = append(r.Nodes, report)
 	}
 	return r
+}
+
+// heard returns what gossip tells of each node, by id: what the leader hears, or
+// else the first node that hears anything.
+func heard(nodes []process.NodeStatus, leader *api.Status) map[string]string {
+	from := leader
+	for _, n := range nodes {
+		if from == nil && n.Status != nil && len(n.Status.Gossip) > 0 {
+			from = n.Status
+		}
+	}
+	states := make(map[string]string)
+	if from != nil {
+		for _, p := range from.Gossip {
+			states[p.ID] = p.State
+		}
+	}
+	return states
 }
 
 // leading returns the answer of the leader: of those that believe they lead, the
@@ -106,6 +129,8 @@ func reportNode(n process.NodeStatus, leader *api.Status) nodeReport {
 		HTTPAddress: n.Node.HTTPAddress,
 		RPCAddress:  n.Node.RPCAddress,
 		Lag:         lagOf(n, leader),
+
+		GossipAddress: n.Node.GossipAddress,
 	}
 	if n.State.Running {
 		r.PID = &n.State.PID

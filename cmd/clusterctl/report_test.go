@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -112,6 +113,47 @@ node5  unreachable  -            -       -        -    -       -  68216
 	}
 }
 
+// gossiping3 is a cluster of which one node has crashed.
+func gossiping3() []process.NodeStatus {
+	nodes := five()[:3]
+	for i := range nodes {
+		nodes[i].Node.GossipAddress = "127.0.0.1:700" + strconv.Itoa(i)
+	}
+	nodes[2].Status.Gossip = []api.GossipPeer{
+		{Peer: peer(node1), State: "failed"}, {Peer: peer(node2), State: "alive"}, {Peer: peer(node3), State: "alive"},
+	}
+	nodes[1].Status.Gossip = []api.GossipPeer{{Peer: peer(node1), State: "alive"}} // late
+	return nodes
+}
+
+// TestWideGossip shows what the leader hears, and without one what anybody does.
+func TestWideGossip(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes []process.NodeStatus
+		want  string
+	}{
+		"a leader": {gossiping3(), `
+NODE   STATE    GOSSIP  ROLE      TERM  COMMIT  APPLIED  LAG  UPTIME    PID
+node1  stopped  failed  -            -       -        -   12       -      -
+node2  running  alive   nonvoter     4     128      127    0   1h02m  68204
+node3  running  alive   leader       4     128      127    0   1h02m  68204
+`},
+		"none": {gossiping3()[:2], `
+NODE   STATE    GOSSIP  ROLE      TERM  COMMIT  APPLIED  LAG  UPTIME    PID
+node1  stopped  alive   -            -       -        -    -       -      -
+node2  running  -       nonvoter     4     128      127    -   1h02m  68204
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			newReport(c.nodes).writeWide(&out)
+			if diff := cmp.Diff(c.want, "\n"+out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestWideFits prints the widest that can occur.
 func TestWideFits(t *testing.T) {
 	name, role := strings.Repeat("ёж", 40), "candidate"
@@ -175,6 +217,14 @@ func TestJSON(t *testing.T) {
 		 "http_address": "127.0.0.1:8082", "rpc_address": "127.0.0.1:9002"}]}`
 	if diff := cmp.Diff(decode(t, want), decode(t, out.String())); diff != "" {
 		t.Error(diff)
+	}
+	out.Reset()
+	if err := writeJSON(&out, newReport(gossiping3()[:1]), ""); err != nil || !strings.Contains(out.String(), `"gossip_address":"127.0.0.1:7000"}`) {
+		t.Errorf("%v %s", err, out.String())
+	}
+	out.Reset()
+	if err := writeJSON(&out, newReport(gossiping3()), ""); err != nil || !strings.Contains(out.String(), `"gossip_address":"127.0.0.1:7000","gossip":"failed"}`) {
+		t.Errorf("%v %s", err, out.String())
 	}
 	var none strings.Builder
 	if err := writeJSON(&none, newReport(nil), ""); err != nil || none.String() != `{"leader":null,"nodes":[]}`+"\n" {

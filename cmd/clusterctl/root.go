@@ -123,20 +123,30 @@ ports that are free; --config names it, config.yaml without.
 
   data_dir: var                          # state and logs, a folder per node
   bin_path: bin                          # the folder that kvnode is in
+  cluster_name: lab-1                    # keeps clusters on one network apart
+  gossip_key: gossip.keys                # optional: as in 'kvnode --gossip-key FILE'
   cluster:
     - alias: node1                       # name of the node and of its folder
       http_address: "127.0.0.1:8080"     # clients
       rpc_address: "127.0.0.1:9000"      # Raft, between the nodes
+      gossip_address: "127.0.0.1:7000"   # how they find each other: TCP and UDP
     - alias: node2
       http_address: "127.0.0.1:8081"
       rpc_address: "127.0.0.1:9001"
+      gossip_address: "127.0.0.1:7001"
     - alias: node3
       http_address: "127.0.0.1:8082"
       rpc_address: "127.0.0.1:9002"
-  leader: node1                          # founds the cluster on the first start
+      gossip_address: "127.0.0.1:7002"
   kvnode:                                # optional: settings of every node,
     backend: bolt                        # keys as in 'kvnode --config FILE'
     raft: {heartbeat_timeout: 500ms}
+
+On the first start the nodes, but for those with nonvoter: true, found the cluster
+together. Without gossip one of them founds it, and the others join that one: leave
+out cluster_name, gossip_key and gossip_address, and name it:
+
+  leader: node1
 
 A node may have a kvnode table of its own, which goes over the common one. Paths
 are relative to the current directory. A file named .toml is read as TOML, with

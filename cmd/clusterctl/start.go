@@ -13,26 +13,38 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 )
 
+// addReadyTimeout adds the flag for what [process.Options] calls ReadyTimeout.
+func addReadyTimeout(c *cobra.Command, timeout *time.Duration, byDefault time.Duration) {
+	c.Flags().DurationVar(timeout, "ready-timeout", byDefault,
+		"give up on a node that is not ready and for this time has applied and received nothing more")
+}
+
+const readyTimeout = 30 * time.Second // by default
+
 func newStart(m *manager) *cobra.Command {
-	return &cobra.Command{
+	var timeout time.Duration
+	c := &cobra.Command{
 		Use:   "start [NODE]",
 		Short: "Start the cluster nodes",
 		Long: `Start the nodes of the cluster file, or one of them, and wait until they are ready.
-The first start makes the file's leader found the cluster; the others join it. Later
-starts find the state where it was left. Nodes that run already are left alone.
+On the first start they found the cluster together; or, where the file names a leader,
+that one founds it, and the others join. Later starts find the state where it was left.
+Nodes that run already are left alone.
 
 If a node does not start, the end of its log is printed and the exit code is 1; the
 others go on running.`,
 		Args:              wants(0, 1, "at most one node"),
 		ValidArgsFunction: m.completeNodes(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := m.open(c)
+			s, err := m.openToStart(c, timeout)
 			if err != nil {
 				return err
 			}
 			return s.start(c.Context(), args)
 		},
 	}
+	addReadyTimeout(c, &timeout, readyTimeout)
+	return c
 }
 
 func (s *session) start(ctx context.Context, args []string) error {
@@ -75,6 +87,7 @@ func (s *session) sayReady(ctx context.Context) {
 
 func newRestart(m *manager) *cobra.Command {
 	var all bool
+	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "restart NODE... | --all",
 		Short: "Stop nodes and start them again, one at a time",
@@ -85,11 +98,12 @@ clients can go on writing meanwhile.`,
 		ValidArgsFunction: m.completeNodes(-1),
 	}
 	c.Flags().BoolVar(&all, "all", false, "restart every node, the leader last")
+	addReadyTimeout(c, &timeout, readyTimeout)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if all == (len(args) > 0) {
 			return usage(errors.New("restart wants either nodes or --all"))
 		}
-		s, err := m.open(c)
+		s, err := m.openToStart(c, timeout)
 		if err != nil {
 			return err
 		}

@@ -31,10 +31,14 @@ With --watch the table is drawn again and again until Ctrl-C.
 
   --output json prints one object: "leader", the id of the leader or null, and "nodes",
   for each node of the cluster file in its order:
-    alias, http_address, rpc_address   as in the file
+    alias, http_address, rpc_address, gossip_address
+                                       as in the file
     state                              running, paused, unreachable or stopped
     pid, role, term, last_index, commit_index, applied_index, snapshot_index,
     lag (entries), uptime_s (seconds)  null where not known
+    gossip                             alive, failed or left: what the other nodes hear
+                                       of it, by the leader if there is one; absent if
+                                       not known, and without gossip
     error                              why the node does not answer; absent if it does
   With --watch it is one line each time.
 

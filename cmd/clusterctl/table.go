@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,14 +38,23 @@ func (r report) writePlain(w io.Writer) {
 	}
 }
 
-// writeWide prints a row for every node, at most 80 columns wide.
+// writeWide prints a row for every node, at most 80 columns wide. What gossip
+// tells is there where the nodes gossip.
 func (r report) writeWide(w io.Writer) {
-	rows := [][]string{{"NODE", "STATE", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "UPTIME", "PID"}}
+	rows := [][]string{{"NODE", "STATE", "GOSSIP", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "UPTIME", "PID"}}
+	gossips := false
 	for _, n := range r.Nodes {
-		rows = append(rows, []string{n.Alias, n.State, text(n.Role), short(n.Term), short(n.CommitIndex), short(n.AppliedIndex),
+		rows = append(rows, []string{n.Alias, n.State, text(&n.Gossip), text(n.Role), short(n.Term), short(n.CommitIndex), short(n.AppliedIndex),
 			short(n.Lag), uptime(n.UptimeS), pid(n.PID)})
+		gossips = gossips || n.GossipAddress != ""
 	}
-	const leftAligned = 3 // node, state, role
+	leftAligned := 4 // node, state, gossip, role
+	if !gossips {
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 2, 3)
+		}
+		leftAligned--
+	}
 	writeTable(w, rows, leftAligned)
 }
 

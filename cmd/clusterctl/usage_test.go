@@ -17,6 +17,8 @@ import (
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "config.yaml", threeNodes)
+	write(t, "gossip.yaml", gossiping)
+	write(t, "neither.yaml", strings.Replace(threeNodes, "leader: node1\n", "", 1))
 	write(t, "bad.yaml", strings.Replace(threeNodes, "rpc_address", "rcp_address", 1))
 	write(t, "list.json", `["a"]`)
 	write(t, "empty.json", `{}`)
@@ -35,6 +37,8 @@ func TestUsage(t *testing.T) {
 		{"start nod2", []string{`"nod2"`, "node1, node2, node3", `did you mean "node2"`}},
 		{"stop zebra", []string{`"zebra"`, "node1, node2, node3"}},
 		{"start node1 node2", []string{"at most one node"}},
+		{"start --ready-timeout 0s", []string{"--ready-timeout"}},
+		{"restart node1 --ready-timeout -1s", []string{"--ready-timeout"}},
 		{"restart", []string{"--all"}},
 		{"restart node1 --all", []string{"--all"}},
 		{"kill", []string{"a node"}},
@@ -64,6 +68,10 @@ func TestUsage(t *testing.T) {
 		{"members add a/b --http 127.0.0.1:1 --rpc 127.0.0.1:2", []string{"alias"}},
 		{"members add new --http nonsense --rpc 127.0.0.1:2", []string{"http_address"}},
 		{"members add new --http 127.0.0.1:8080 --rpc 127.0.0.1:2", []string{"127.0.0.1:8080"}},
+		{"members add new --http 127.0.0.1:1 --rpc 127.0.0.1:2 --gossip 127.0.0.1:3", []string{"gossip_address", "beside leader"}},
+		{"members add new --ready-timeout 0s", []string{"--ready-timeout"}},
+		{"-c gossip.yaml members add new --http 127.0.0.1:1 --rpc 127.0.0.1:2 --gossip 127.0.0.1:1", []string{"gossip_address", "127.0.0.1:1"}},
+		{"-c neither.yaml start", []string{"neither.yaml:1", "add leader: node1", "gossip_address"}},
 		{"members remove node9", []string{`"node9"`}},
 		{"transfer node9", []string{`"node9"`}},
 		{"snapshot node9", []string{`"node9"`}},
@@ -82,6 +90,7 @@ func TestUsage(t *testing.T) {
 		{"init", []string{"config.yaml", "--force"}},
 		{"init many --out new.yaml", []string{`"many"`}},
 		{"init 0 --out new.yaml", []string{"0 nodes"}},
+		{"init 3 --out new.yaml --leader node4", []string{`"node4"`, "leader"}},
 		{"init --out new.ini", []string{"new.ini"}},
 		{"init --out new.yaml --backend blot", []string{"blot", "bolt"}},
 		{"init --out no/such/folder.yaml", []string{"no/such"}},
@@ -123,6 +132,14 @@ cluster:
 leader: node1
 `
 
+const gossiping = `cluster_name: lab
+cluster:
+  - alias: node1
+    http_address: "127.0.0.1:8080"
+    rpc_address: "127.0.0.1:9000"
+    gossip_address: "127.0.0.1:7000"
+`
+
 func TestNearest(t *testing.T) {
 	names := []string{"node1", "node2", "node10", "leader"}
 	for typed, want := range map[string]string{
@@ -162,6 +179,7 @@ func TestNarrator(t *testing.T) {
 		{Kind: process.Starting, Node: node2},
 		{Kind: process.Started, Node: node2, PID: 68213},
 		{Kind: process.AlreadyRunning, Node: node3, PID: 68214},
+		{Kind: process.Starting, Node: clusterfile.Node{Alias: "node5", GossipAddress: "127.0.0.1:7000"}},
 	} {
 		n.event(e)
 	}
@@ -185,6 +203,7 @@ Started "node1" (pid 68204)
 Starting follower "node2"...
 Started "node2" (pid 68213)
 "node3" is already running (pid 68214)
+Starting "node5"...
 Stopped node2 (pid 68213)
 node3 is not running
 Killed node4 (pid 5)

@@ -3,6 +3,7 @@ package docs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,14 +29,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// curl understands what the tutorial uses: URL, -X METHOD, -d BODY.
+// curl understands what the tutorial uses: URL, -X METHOD, -d BODY, -s, -f.
 func curl(args []string) error {
-	method, url, body := http.MethodGet, "", ""
+	method, url, body, strict := http.MethodGet, "", "", false
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case "-X":
 			i++
 			method = args[i]
+		case "-s":
+		case "-f":
+			strict = true
 		case "-d":
 			i++
 			body = args[i]
@@ -54,6 +58,9 @@ func curl(args []string) error {
 		return err
 	}
 	defer resp.Body.Close()
+	if strict && resp.StatusCode >= http.StatusBadRequest {
+		return errors.New(resp.Status)
+	}
 	_, err = io.Copy(os.Stdout, resp.Body)
 	return err
 }
@@ -99,7 +106,7 @@ func TestTutorial(t *testing.T) {
 	}
 	text := onFreePorts(t, string(source))
 	dir := workplace(t)
-	t.Cleanup(func() { _, _ = inShell(t, dir, "clusterctl -c cluster.yaml stop") })
+	t.Cleanup(func() { _, _ = inShell(t, dir, "for f in cluster gossip; do clusterctl -c $f.yaml stop; done; true") })
 	elected, gone := false, false
 	for _, s := range steps(text) {
 		if strings.Contains(s.command, "make build") {
@@ -206,7 +213,7 @@ func workplace(t *testing.T) string {
 // onFreePorts puts free ports in place of the tutorial's.
 func onFreePorts(t *testing.T, text string) string {
 	t.Helper()
-	ports := regexp.MustCompile(`:(80|90)0?\d\d\b`)
+	ports := regexp.MustCompile(`:[789]0\d\d\b`)
 	chosen := map[string]string{}
 	var held []net.Listener
 	defer func() {

@@ -132,7 +132,9 @@ rate = [0, 400]
 func checkTrial(t *testing.T, trial record.Trial) {
 	t.Helper()
 	name := fmt.Sprintf("%s trial %d", trial.Cell, trial.Trial)
-	if trial.Writes.Completed == 0 || trial.Reads.Completed == 0 || trial.Commands == 0 || trial.CPUNS == 0 {
+	// Latencies, not completions: on a machine that stands still for a moment an
+	// operation of the short window may be completed after it.
+	if trial.Writes.Hist == "" || trial.Reads.Hist == "" || trial.Commands == 0 || trial.CPUNS == 0 {
 		t.Errorf("%s measured nothing: %+v", name, trial)
 	}
 	gates := map[string]record.Verdict{}

@@ -245,8 +245,15 @@ func (s *Steward) remove(v view, m member, why string) {
 }
 
 // move gives a member the address under which it announces itself, unless it still
-// answers under the one it has: then two nodes run under one id.
+// answers under the one it has: then two nodes run under one id. Nor does a node
+// without state take a voter's place: the group counts on what the voter's log holds
+// and on whom it has voted for.
 func (s *Steward) move(v view, m member) {
+	if m.Voter && m.empty {
+		s.say(m.ID, slog.LevelWarn, "not moving "+m.ID+" to "+m.announced+": the node there has no data, and the member has "+
+			"voted and acknowledged. Give the node another id, or stop it, remove the member and start it again")
+		return
+	}
 	if !m.answers && !v.settled(s.cfg.LastContact) {
 		return
 	}

@@ -386,7 +386,7 @@ func TestSplitOfGossipRemovesNobody(t *testing.T) {
 }
 
 // TestMoves: a member that comes back at another address is updated, and its place is
-// kept.
+// kept; but not for a node that says it has no data.
 func TestMoves(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3, nil)
@@ -394,7 +394,13 @@ func TestMoves(t *testing.T) {
 	g.kill(t, third)
 	g.write(t, "meanwhile")
 	back := g.start(t, third.ID, inmem.New())
-	g.roll.set(third.ID, back.Replica.Status().Address, discovery.Alive)
+	address := back.Replica.Status().Address
+	g.roll.set(third.ID, address, discovery.Alive)
+	await(t, "a node without data is refused", func() bool { return g.log.count("not moving node3") > 0 })
+	if n := g.log.count("updated the address of node3"); n != 0 {
+		t.Errorf("updated %d times", n)
+	}
+	g.roll.set(third.ID, address, discovery.Alive, hasState)
 	await(t, "node3 is back with the data", func() bool { _, _, ok := back.Map.Get("meanwhile"); return ok })
 	g.awaitMembers(t, "node1, node2, node3")
 	if n := g.log.count("updated the address of node3"); n != 1 {
@@ -402,12 +408,14 @@ func TestMoves(t *testing.T) {
 	}
 }
 
+func hasState(p *discovery.Peer) { p.HasState = true }
+
 // TestTwinDoesNotMove: a member that answers keeps its address, whoever announces
 // another one under its id.
 func TestTwinDoesNotMove(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3, nil)
-	g.roll.set("node3", "127.0.0.1:1", discovery.Alive)
+	g.roll.set("node3", "127.0.0.1:1", discovery.Alive, hasState)
 	await(t, "it says so", func() bool { return g.log.count("Do two nodes run under one id?") == 1 })
 	g.look(t)
 	if n := g.log.count("updated the address"); n != 0 {

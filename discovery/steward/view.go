@@ -25,6 +25,7 @@ type member struct {
 	state      discovery.State // Unknown: discovery has never heard of it
 	since      time.Time       // of the state
 	announced  string          // Raft address; empty: not known
+	empty      bool            // its node says that it has no state
 	wantsVote  bool
 	lastIndex  uint64
 	lastAnswer time.Time // to the leader, in this term; zero: none
@@ -47,7 +48,7 @@ func (s *Steward) observe() view {
 	for _, c := range status.Members {
 		p, f := peers[c.ID], followers[c.ID]
 		m := member{
-			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress, wantsVote: p.Voter || c.Voter,
+			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress, empty: p.ID != "" && !p.HasState, wantsVote: p.Voter || c.Voter,
 			lastIndex: f.LastIndex, lastAnswer: f.LastContact,
 		}
 		if c.ID == v.self {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 )
 
 // TestMain lets this program stand in for curl, which a fresh machine may lack.
@@ -214,21 +215,15 @@ func workplace(t *testing.T) string {
 func onFreePorts(t *testing.T, text string) string {
 	t.Helper()
 	ports := regexp.MustCompile(`:[789]0\d\d\b`)
+	free, err := clusterfile.Generate(30, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	chosen := map[string]string{}
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
 	return ports.ReplaceAllStringFunc(text, func(port string) string {
 		if chosen[port] == "" {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			held = append(held, l)
-			chosen[port] = fmt.Sprintf(":%d", l.Addr().(*net.TCPAddr).Port)
+			_, number, _ := strings.Cut(free.Nodes[len(chosen)].HTTPAddress, ":")
+			chosen[port] = ":" + number
 		}
 		return chosen[port]
 	})

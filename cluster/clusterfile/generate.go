@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Generate describes a new cluster of n nodes, node1 to noden, on host: leader
 // node1, data_dir var, bin_path bin. The ports are free and differ from each
-// other; another program can still take one before the cluster starts.
+// other, and the system gives them to no outgoing connection; another program can
+// still take one before the cluster starts.
 func Generate(n int, host string) (*File, error) {
 	f, err := generate(n, host, false)
 	if err != nil {
@@ -59,8 +63,16 @@ func (f *File) checked() (*File, error) {
 	return f, nil
 }
 
-// freePorts finds ports and keeps them open until close: the system gives none
-// of them twice. After an error it finds nothing more; close returns the error.
+// The ports that are tried: below those that systems give to outgoing connections
+// (Linux from 32768, others from 49152), so that no connection takes a port of the
+// cluster between two starts of a node.
+const (
+	firstPort = 10000
+	lastPort  = 32767
+)
+
+// freePorts finds ports and keeps them open until close, so that none is found
+// twice. After an error it finds nothing more; close returns the error.
 type freePorts struct {
 	host string
 	open []io.Closer
@@ -72,15 +84,19 @@ func (p *freePorts) tcp() (address string) {
 	if p.err != nil {
 		return ""
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(p.host, "0"))
-	if err != nil {
-		p.err = err
-		return ""
+	const tries = 100 // a machine with half of the ports taken fails once in 2^100
+	for range tries {
+		address = net.JoinHostPort(p.host, strconv.Itoa(firstPort+mathrand.IntN(lastPort-firstPort+1)))
+		var l net.Listener
+		if l, p.err = net.Listen("tcp", address); p.err == nil {
+			p.open = append(p.open, l)
+			return address
+		}
+		if !errors.Is(p.err, syscall.EADDRINUSE) {
+			return ""
+		}
 	}
-	p.open = append(p.open, l)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	p.err = err
-	return net.JoinHostPort(p.host, port)
+	return ""
 }
 
 // both returns the address of a port that is free for TCP and for UDP.

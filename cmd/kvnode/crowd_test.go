@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -94,9 +94,13 @@ func (c *crowd) found() error {
 	c.t.Helper()
 	ids := strings.Fields(five)
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	free, err := clusterfile.GenerateGossip(len(ids), "127.0.0.1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	gossip := map[string]string{}
-	for _, id := range ids {
-		gossip[id] = freePort(c.t)
+	for i, id := range ids {
+		gossip[id] = free.Nodes[i].GossipAddress
 	}
 	for i, at := range rand.Perm(len(ids)) {
 		next := gossip[ids[(at+1)%len(ids)]]
@@ -130,16 +134,6 @@ func (c *crowd) mustFound() {
 		}
 	}
 	c.t.Fatal("no free ports")
-}
-
-func freePort(t *testing.T) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func get[T any](g *gossiper, path string) (T, error) {

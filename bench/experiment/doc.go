@@ -10,6 +10,7 @@
 //	question_ru = "Какое хранилище …"
 //	seed        = 1                   # of keys, values and the order of trials [1]
 //	trials      = 5                   # repetitions of each cell [5]
+//	measure     = "load"              # or "formation", see below ["load"]
 //
 //	[cluster]
 //	nodes     = 3                     # voters [3]
@@ -17,6 +18,7 @@
 //	backend   = "bolt"                # ["bolt"]
 //	transport = "tcp"                 # ["tcp"]
 //	mode      = "inprocess"           # or "process": kvnode processes ["inprocess"]
+//	discovery = "static"              # or "gossip", with mode = "process" ["static"]
 //
 //	[raft]                            # see the type Raft; 0 is the engine's default [0]
 //	heartbeat_timeout = "1s"
@@ -43,9 +45,19 @@
 //	raft.heartbeat_timeout  = ["500ms", "1s"]
 //	options.mdb.map_size    = ["1GiB", "2GiB"]
 //
-// A factor of the matrix is any key of [cluster], [raft] or [load], by its bare
-// or dotted name, or an option by its dotted name. It replaces the value in the
-// table above it. A key that is not listed here is an error.
+// A factor of the matrix is any key of [cluster], [raft], [load] or [formation],
+// by its bare or dotted name, or an option by its dotted name. It replaces the
+// value in the table above it. A key that is not listed here is an error.
+//
+// With measure = "formation" no client asks anything. What is measured is how the
+// group comes into being, which needs mode = "process". The table [load] has no
+// meaning then, and neither has [formation] with measure = "load": each of their
+// keys is an error where it does not belong, in the file, the matrix and in
+// overrides.
+//
+//	[formation]
+//	rest    = "5s"                    # how long traffic is counted at rest ["5s"]
+//	timeout = "60s"                   # from the first start to a whole group ["60s"]
 //
 // The package reads and checks text. It never runs anything, and it knows no
 // backend or transport: the caller says which exist, see [Known].

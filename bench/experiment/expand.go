@@ -56,27 +56,32 @@ func (e *Experiment) cell(keys schema, i int) (Cell, error) {
 		levels[k] = Level{Factor: f.Name, Value: text}
 	}
 	return Cell{
-		Levels:  levels,
-		Cluster: combined.Cluster,
-		Raft:    combined.Raft,
-		Load:    combined.Load,
-		Options: cloneOptions(combined.Options),
+		Levels:    levels,
+		Cluster:   combined.Cluster,
+		Raft:      combined.Raft,
+		Load:      combined.Load,
+		Formation: combined.Formation,
+		Options:   cloneOptions(combined.Options),
 	}, nil
 }
 
-// The lengths that Quick cuts a trial to: about a second in all.
+// The lengths that Quick cuts a trial to: about a second in all, beside what a
+// group takes to come into being.
 const (
 	quickDuration = 800 * time.Millisecond
 	quickWarmup   = 200 * time.Millisecond
+	quickRest     = time.Second
 )
 
 // Quick cuts the experiment down to a trial run: one trial of each cell, at
-// most 800 ms measured after at most 200 ms of warm-up. Its figures only show
-// that the experiment works. Levels of a factor that become equal are merged.
+// most 800 ms measured after at most 200 ms of warm-up, or a second at rest. Its
+// figures only show that the experiment works. Levels of a factor that become
+// equal are merged.
 func (e *Experiment) Quick() {
 	e.Trials = 1
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
+	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
 	e.Matrix = slices.Clone(e.Matrix)
 	for i := range e.Matrix {
 		switch f := &e.Matrix[i]; f.Key {
@@ -84,6 +89,8 @@ func (e *Experiment) Quick() {
 			f.Levels = capDurations(f.Levels, quickDuration)
 		case "load.warmup":
 			f.Levels = capDurations(f.Levels, quickWarmup)
+		case "formation.rest":
+			f.Levels = capDurations(f.Levels, quickRest)
 		}
 	}
 }

@@ -214,7 +214,7 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5}
+	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
 	for _, path := range paths {
 		e, err := ParseFile(path, catalogue(), nil)
 		if err != nil {
@@ -236,9 +236,13 @@ func TestShippedExperiments(t *testing.T) {
 			t.Errorf("%s has %d cells, want %d", path, len(cells), cellCount)
 		}
 		delete(want, e.Name)
-		var total Duration
+		var total, rest Duration
 		for _, c := range cells {
 			total += Duration(e.Trials) * (c.Load.Warmup + c.Load.Duration)
+			rest += Duration(e.Trials) * c.Formation.Rest
+		}
+		if rest > Duration(20*time.Minute) {
+			t.Errorf("%s looks on for %s", path, rest)
 		}
 		if total > Duration(3*time.Minute) {
 			t.Errorf("%s loads the cluster for %s", path, total)

@@ -13,17 +13,28 @@ type Experiment struct {
 	Question   string `json:"question,omitempty"` // the file's header comment, as one paragraph
 	QuestionRu string `json:"question_ru,omitempty"`
 	Seed       uint64 `json:"seed"`
-	Trials     int    `json:"trials"` // repetitions of each cell
+	Trials     int    `json:"trials"`  // repetitions of each cell
+	Measure    string `json:"measure"` // MeasureLoad or MeasureFormation
 
-	Cluster Cluster  `json:"cluster"`
-	Raft    Raft     `json:"raft"`
-	Load    Load     `json:"load"`
-	Matrix  []Factor `json:"matrix"` // in the order of the file; the first is the one the report compares
+	Cluster   Cluster   `json:"cluster"`
+	Raft      Raft      `json:"raft"`
+	Load      Load      `json:"load,omitzero"`      // zero where no load is measured
+	Formation Formation `json:"formation,omitzero"` // zero where no formation is measured
+	Matrix    []Factor  `json:"matrix"`             // in the order of the file; the first is the one the report compares
 
 	// Options holds [options.NAME] for the backend or transport NAME, as TOML
 	// gave it.
 	Options map[string]map[string]any `json:"options,omitempty"`
 }
+
+// What an experiment measures.
+const (
+	// MeasureLoad: how a group serves clients.
+	MeasureLoad = "load"
+	// MeasureFormation: how a group comes into being, and what it says to find
+	// its members when all is quiet.
+	MeasureFormation = "formation"
+)
 
 // Cluster says what is measured: the [cluster] table.
 type Cluster struct {
@@ -31,7 +42,8 @@ type Cluster struct {
 	Engine    string `json:"engine"`
 	Backend   string `json:"backend"`
 	Transport string `json:"transport"`
-	Mode      string `json:"mode"` // ModeInProcess or ModeProcess
+	Mode      string `json:"mode"`      // ModeInProcess or ModeProcess
+	Discovery string `json:"discovery"` // DiscoveryStatic or DiscoveryGossip
 }
 
 // Modes: where the members of the group run.
@@ -40,6 +52,14 @@ const (
 	ModeInProcess = "inprocess"
 	// ModeProcess: each in a kvnode process of its own, asked over HTTP.
 	ModeProcess = "process"
+)
+
+// Discovery: how the members find each other.
+const (
+	// DiscoveryStatic: one founds the group, the others are told its address.
+	DiscoveryStatic = "static"
+	// DiscoveryGossip: each is told the address of another, and they gossip.
+	DiscoveryGossip = "gossip"
 )
 
 // Read levels: what a read may see.
@@ -84,6 +104,13 @@ type Load struct {
 	OpTimeout       Duration `json:"op_timeout"`
 }
 
+// Formation says how a group's coming into being is watched: the [formation]
+// table.
+type Formation struct {
+	Rest    Duration `json:"rest"`    // how long the traffic is counted once the group is whole
+	Timeout Duration `json:"timeout"` // from the first start to a whole group: beyond it the trial fails
+}
+
 // Factor is one line of [matrix]: a scalar of the tables above, by its
 // qualified key ("cluster.backend"), and the values it takes.
 type Factor struct {
@@ -97,11 +124,17 @@ type Cell struct {
 	ID     string  `json:"id"`     // "c01", "c02", …, in the order of expansion
 	Levels []Level `json:"levels"` // one per factor, in the order of the matrix
 
-	Cluster Cluster `json:"cluster"`
-	Raft    Raft    `json:"raft"`
-	Load    Load    `json:"load"`
+	Cluster   Cluster   `json:"cluster"`
+	Raft      Raft      `json:"raft"`
+	Load      Load      `json:"load,omitzero"`
+	Formation Formation `json:"formation,omitzero"`
 
 	Options map[string]map[string]any `json:"options,omitempty"`
+}
+
+// Planned is how long a trial of the cell lasts at least.
+func (c *Cell) Planned() time.Duration {
+	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

@@ -57,7 +57,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 	if err != nil {
 		return nil, &Error{File: file, Line: d.matrixLine, Key: "matrix", Msg: strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")}
 	}
-	d.checkCells(cells)
+	d.checkCells(e.Measure, cells)
 	if err := d.join(); err != nil {
 		return nil, err
 	}
@@ -88,10 +88,11 @@ func question(data []byte) string {
 // defaults returns what holds where a file says nothing.
 func defaults() *Experiment {
 	return &Experiment{
-		Seed:   1,
-		Trials: 5,
+		Seed:    1,
+		Trials:  5,
+		Measure: MeasureLoad,
 		Cluster: Cluster{
-			Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: ModeInProcess,
+			Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: ModeInProcess, Discovery: DiscoveryStatic,
 		},
 		Load: Load{
 			Clients: 16, Arrival: "constant",
@@ -99,6 +100,7 @@ func defaults() *Experiment {
 			ValueSize: 256, Keys: 10_000, KeyDistribution: "uniform",
 			ReadRatio: 0, ReadLevel: ReadLinearizable, OpTimeout: Duration(10 * time.Second),
 		},
+		Formation: Formation{Rest: Duration(5 * time.Second), Timeout: Duration(time.Minute)},
 	}
 }
 
@@ -154,7 +156,7 @@ func (d *draft) resolve(name string) (string, bool) {
 }
 
 // tables are the tables that hold scalars.
-func tables() []string { return []string{"cluster", "raft", "load"} }
+func tables() []string { return []string{"cluster", "raft", "load", "formation"} }
 
 // resolveAll turns the draft into an experiment, noting what is wrong.
 func (d *draft) resolveAll() *Experiment {
@@ -176,7 +178,32 @@ func (d *draft) resolveAll() *Experiment {
 			e.Matrix = append(e.Matrix, factor)
 		}
 	}
+	d.checkMeasure(e)
 	return e
+}
+
+// checkMeasure sees that the file says nothing of what is not measured, and takes
+// the defaults of that out.
+func (d *draft) checkMeasure(e *Experiment) {
+	foreign := "formation"
+	if e.Measure == MeasureFormation {
+		foreign = "load"
+		e.Load = Load{}
+	} else {
+		e.Formation = Formation{}
+	}
+	refuse := func(key string, at origin) {
+		if table, bare := splitKey(key); table == foreign {
+			d.add(at, key, "%s is for measure = %q, and this experiment has measure = %q: remove %s, or set measure at the top of the file",
+				key, foreign, e.Measure, bare)
+		}
+	}
+	for _, entry := range d.entries {
+		refuse(entry.key, entry.at)
+	}
+	for _, f := range d.factors {
+		refuse(f.key, f.at)
+	}
 }
 
 func (d *draft) isSet(key string) bool {
@@ -223,8 +250,9 @@ func (d *draft) locate(key string) origin {
 
 // checkCells checks what only several keys together show, each kind of mistake
 // at the first cell that has it.
-func (d *draft) checkCells(cells []Cell) {
+func (d *draft) checkCells(measure string, cells []Cell) {
 	var leaseDone, rateDone, anyOpen bool
+	d.checkModes(measure, cells)
 	for _, c := range cells {
 		lease, heartbeat := c.Raft.LeaderLeaseTimeout, c.Raft.HeartbeatTimeout
 		if !leaseDone && lease > 0 && heartbeat > 0 && lease > heartbeat {
@@ -245,6 +273,26 @@ func (d *draft) checkCells(cells []Cell) {
 	const key = "load.arrival"
 	if at := d.locate(key); !anyOpen && (d.isSet(key) || d.isFactor(key)) {
 		d.add(at, key, "%s is for an open loop, and there is no rate: set load.rate to operations per second, or remove %s", key, key)
+	}
+}
+
+// checkModes complains of the first cell in one process that needs several.
+func (d *draft) checkModes(measure string, cells []Cell) {
+	for _, c := range cells {
+		if c.Cluster.Mode == ModeProcess {
+			continue
+		}
+		switch {
+		case measure == MeasureFormation:
+			d.add(d.locate("measure"), "measure", "measure = %q needs processes that start, and cluster.mode is %q%s: set mode = %q in [cluster]",
+				measure, c.Cluster.Mode, c.describe(), ModeProcess)
+			return
+		case c.Cluster.Discovery == DiscoveryGossip:
+			const key = "cluster.discovery"
+			d.add(d.locate(key), key, "%s = %q needs processes that find each other, and cluster.mode is %q%s: set mode = %q in [cluster]",
+				key, c.Cluster.Discovery, c.Cluster.Mode, c.describe(), ModeProcess)
+			return
+		}
 	}
 }
 

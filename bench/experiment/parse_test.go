@@ -76,8 +76,8 @@ func TestParseReadsEveryKey(t *testing.T) {
 	want := &Experiment{
 		Name: "full", Title: "A title", TitleRu: "Название",
 		Question: "Does it read? All of it, that is.", QuestionRu: "Читается ли?",
-		Seed: 7, Trials: 3,
-		Cluster: Cluster{Nodes: 5, Engine: "hashicorp", Backend: "mdb", Transport: "inmem", Mode: "inprocess"},
+		Seed: 7, Trials: 3, Measure: "load",
+		Cluster: Cluster{Nodes: 5, Engine: "hashicorp", Backend: "mdb", Transport: "inmem", Mode: "inprocess", Discovery: "static"},
 		Raft: Raft{
 			HeartbeatTimeout: Duration(time.Second), LeaderLeaseTimeout: Duration(500 * time.Millisecond),
 			BatchApply: true, LogCache: -1, TrailingLogs: 128,
@@ -105,8 +105,8 @@ func TestParseDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Experiment{
-		Name: "d", Title: "d", Seed: 1, Trials: 5,
-		Cluster: Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: "inprocess"},
+		Name: "d", Title: "d", Seed: 1, Trials: 5, Measure: "load",
+		Cluster: Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: "inprocess", Discovery: "static"},
 		Load: Load{
 			Clients: 16, Arrival: "constant", Duration: Duration(5 * time.Second), Warmup: Duration(time.Second),
 			ValueSize: 256, Keys: 10_000, KeyDistribution: "uniform", ReadLevel: "linearizable",
@@ -129,7 +129,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown key, swapped letters", head + "[load]\nekys = 1", []string{
 			`x.toml:3: unknown key "ekys" in [load]; did you mean "keys"?`}},
 		{"unknown key, nothing near", head + "[cluster]\nzzzzzz = 1", []string{
-			`x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode`}},
+			`x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery`}},
 		{"key of another table", head + "[cluster]\nclients = 1", []string{
 			`x.toml:3: unknown key "clients" in [cluster]; it belongs in [load]`}},
 		{"top-level key below a table", "[load]\nname = \"x\"\n", []string{
@@ -143,7 +143,7 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:2: unknown table [custer]; did you mean "cluster"?`}},
 		{"unknown dotted and quoted keys", head + "cluster.backand = 1\n\"load.clients\" = 1\n[load]\n'key s' = 1", []string{
 			`x.toml:2: unknown key "backand" in [cluster]; did you mean "backend"?`,
-			`x.toml:3: unknown key "load.clients" at the top level; known are name, title, title_ru, question_ru, seed, trials`,
+			`x.toml:3: unknown key "load.clients" at the top level; known are name, title, title_ru, question_ru, seed, trials, measure`,
 			`x.toml:5: unknown key "key s" in [load]; did you mean "keys"?`}},
 		{"after a multi-line string", head + "title = \"\"\"a\nb\n\"\"\"\ntrails = 1", []string{
 			`x.toml:5: unknown key "trails" at the top level; did you mean "trials"?`}},
@@ -199,8 +199,8 @@ func TestParseErrors(t *testing.T) {
 		{"one factor twice", head + "[matrix]\nclients = [1]\nload.clients = [2]\n", []string{
 			`x.toml:4: matrix.load.clients is the same key as clients on line 3: remove one`}},
 		{"factor that is no scalar", head + "[matrix]\ncluster = [1]\ntrials = [1, 2]\nclients = 4\nraft = {}", []string{
-			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, batch_apply, log_cache, disable_pre_vote, snapshot_interval, snapshot_threshold, trailing_logs, clients, rate, arrival, duration, warmup, value_size, keys, key_distribution, read_ratio, read_level, op_timeout, options.bolt.no_freelist_sync, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
-			`x.toml:4: "trials" is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft] and [load], and options`,
+			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, batch_apply, log_cache, disable_pre_vote, snapshot_interval, snapshot_threshold, trailing_logs, clients, rate, arrival, duration, warmup, value_size, keys, key_distribution, read_ratio, read_level, op_timeout, rest, timeout, options.bolt.no_freelist_sync, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
+			`x.toml:4: "trials" is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options`,
 			`x.toml:5: matrix.clients = 4: want a list of values, such as clients = [4]`,
 			`x.toml:6: [matrix.raft] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`}},
 		{"dotted factors", head + "[matrix]\nraft.hearbeat_timeout = [\"1s\"]\n\"load.clinets\" = [1]", []string{

@@ -160,7 +160,7 @@ func (d *draft) factorKey(name string, at origin) (string, bool) {
 		return "", false
 	}
 	if table, _ := splitKey(key); table == "" {
-		d.add(at, "matrix."+name, "%q is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft] and [load], and options", name)
+		d.add(at, "matrix."+name, "%q is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options", name)
 		return "", false
 	}
 	return key, true

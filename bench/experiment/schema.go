@@ -107,8 +107,10 @@ func limits(known *Known) map[string]limit {
 	bounds := map[string]limit{
 		"name":                  {check: checkName},
 		"trials":                {low: 1, high: 10_000},
+		"measure":               {names: []string{MeasureLoad, MeasureFormation}},
 		"cluster.nodes":         {low: 1, high: 99},
 		"cluster.mode":          {names: []string{ModeInProcess, ModeProcess}},
+		"cluster.discovery":     {names: []string{DiscoveryStatic, DiscoveryGossip}},
 		"raft.log_cache":        {low: -1, high: math.MaxInt32},
 		"load.clients":          {low: 1, high: 100_000},
 		"load.rate":             {low: 0, high: 10_000_000},
@@ -121,6 +123,8 @@ func limits(known *Known) map[string]limit {
 		"load.read_ratio":       {low: 0, high: 1},
 		"load.read_level":       {names: []string{ReadLinearizable, ReadStale}},
 		"load.op_timeout":       {low: 0.001, high: day},
+		"formation.rest":        {low: 0.1, high: day},
+		"formation.timeout":     {low: 1, high: day},
 	}
 	if known != nil {
 		// An empty list admits nothing, unlike nil.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
 )
 
 // Names of the files in a run folder.
@@ -122,10 +124,25 @@ func decodeManifest(data []byte) (Manifest, error) {
 	if err := decodeJSON(data, &m); err != nil {
 		return Manifest{}, err
 	}
+	m.upgrade()
 	if err := m.Validate(); err != nil {
 		return Manifest{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return m, nil
+}
+
+// upgrade puts into a manifest of an older format what that one left unsaid, so
+// that what is written of it from now on is of the newest.
+func (m *Manifest) upgrade() {
+	if m.Format != 1 {
+		return
+	}
+	m.Format = FormatVersion
+	m.Experiment.Measure = experiment.MeasureLoad
+	m.Experiment.Cluster.Discovery = experiment.DiscoveryStatic
+	for i := range m.Cells {
+		m.Cells[i].Cluster.Discovery = experiment.DiscoveryStatic
+	}
 }
 
 // Dir returns the folder's path as it was given.
@@ -191,6 +208,9 @@ func (f *Folder) checkTrial(t Trial) error {
 	}
 	if !slices.Contains(f.manifest.Order, t.TrialID) {
 		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
+	}
+	if forms := f.manifest.Experiment.Measure == experiment.MeasureFormation; t.Failure == "" && forms != (t.Formation != nil) {
+		return fmt.Errorf("%w: the run measures a %s, the trial does not", ErrInvalid, f.manifest.Experiment.Measure)
 	}
 	if t.Session >= len(f.manifest.Sessions) {
 		return fmt.Errorf("%w: session %d of %d", ErrInvalid, t.Session, len(f.manifest.Sessions))

@@ -147,6 +147,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte(`{"format":3}`))
 	f.Add([]byte(`{"format":1,"cells":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := decodeManifest(data)
@@ -181,6 +182,10 @@ func FuzzDecodeTrial(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Add([]byte(`{"cell":"c01","trial":1,"window_ns":1}`))
+	if whole, err = encodeJSON(formationOf("c01", 1)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tr, err := decodeTrial(data)
 		if err != nil {

@@ -7,8 +7,15 @@ import (
 )
 
 // FormatVersion is the version of the run folder's format. A folder of a newer
-// version is refused.
-const FormatVersion = 1
+// version is refused, one of an older version is read as if it had been written
+// in this one:
+//
+//  1. the first.
+//  2. Experiments say what they measure and how members find each other, trials
+//     may hold a Formation. The version was raised because readers of 1 take
+//     members that they do not know for damage. What 1 does not say was the only
+//     choice then: a load, and static discovery.
+const FormatVersion = 2
 
 // Manifest says what a run was: written once before the first trial, and never
 // changed except for Sessions, which gains an entry for each resumption.
@@ -117,6 +124,10 @@ type Trial struct {
 	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of the process, all members and clients
 	LoadNS       int64    `json:"load_ns"`                  // length of the load
 
+	// Formation is what was measured instead of a load where the experiment says
+	// so; nil otherwise.
+	Formation *Formation `json:"formation,omitempty"`
+
 	Leader string `json:"leader"`
 	Probe  Probe  `json:"probe"`
 	Gates  []Gate `json:"gates"`
@@ -156,7 +167,7 @@ const (
 
 // Gate is one validity check of a trial with the figure it was decided on.
 type Gate struct {
-	Name    string  `json:"name"` // "load", "errors", "client", "convergence", "leader", "clock"
+	Name    string  `json:"name"` // "load", "errors", "client", "convergence", "leader", "clock", "alive", "voters"
 	Verdict Verdict `json:"verdict"`
 	Figure  float64 `json:"figure"`
 	Limit   float64 `json:"limit"`

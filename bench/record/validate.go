@@ -83,8 +83,11 @@ func (t *Trial) Validate() error {
 	if t.Session < 0 || min(t.WindowNS, t.IntervalNS, t.Scheduled, t.CPUNS, t.LoadNS) < 0 {
 		return fmt.Errorf("%w: a session, length or count below zero", ErrInvalid)
 	}
-	if t.Failure == "" && t.WindowNS == 0 {
-		return fmt.Errorf("%w: no measured window and no failure", ErrInvalid)
+	if t.Failure == "" && t.WindowNS == 0 && t.Formation == nil {
+		return fmt.Errorf("%w: no measured window, no formation and no failure", ErrInvalid)
+	}
+	if err := t.checkFormation(); err != nil {
+		return err
 	}
 	if err := t.Writes.validate("writes"); err != nil {
 		return err

@@ -45,6 +45,9 @@ func (l *language) latencyWord(m *model) string {
 
 // sentence says what one combination shows; empty where nothing was measured.
 func (l *language) sentence(m *model, g group) string {
+	if m.formation {
+		return l.formationSentence(m, g)
+	}
 	var measured []*cell
 	for _, c := range g.cells {
 		if c.p50.N > 0 {
@@ -134,7 +137,6 @@ func (l *language) sentenceOfGrowth(m *model, g group) string {
 func (l *language) sentenceOfList(m *model, g group) string {
 	first := m.factors[:1]
 	base := g.cells[0]
-	baseName := l.label(first, base.info)
 	var items []string
 	for _, c := range g.cells {
 		name := l.label(first, c.info)
@@ -142,19 +144,7 @@ func (l *language) sentenceOfList(m *model, g group) string {
 			items = append(items, fill(l.AnswerItemNone, name))
 			continue
 		}
-		item := fill(l.AnswerItem, name, l.figure(c))
-		if c != base {
-			switch c.verdict() {
-			case differs:
-				item += ", " + l.times(first[0], c)
-			case same:
-				item += ", " + fill(l.AnswerItemSame, baseName)
-			default:
-				item += ", " + l.AnswerItemNot
-			}
-			item += l.inequalityMark(c)
-		}
-		items = append(items, item)
+		items = append(items, fill(l.AnswerItem, name, l.figure(c))+l.against(first, base, c))
 	}
 	where := l.circumstance(m.others(), base.info)
 	if where == "" {
@@ -163,16 +153,33 @@ func (l *language) sentenceOfList(m *model, g group) string {
 	return fill(l.AnswerList, capital(where), strings.Join(items, "; "))
 }
 
-// figure is the p50 of a cell, marked where the cell is invalid.
+// against says how the main figure of c compares with that of the base.
+func (l *language) against(first []factor, base, c *cell) string {
+	if c == base {
+		return ""
+	}
+	text := ", "
+	switch c.verdict() {
+	case differs:
+		text += l.times(first[0], c)
+	case same:
+		text += fill(l.AnswerItemSame, l.label(first, base.info))
+	default:
+		text += l.AnswerItemNot
+	}
+	return text + l.inequalityMark(c)
+}
+
+// figure is the main figure of a cell, marked where the cell is invalid.
 func (l *language) figure(c *cell) string {
-	text := l.latencySummary(c.p50)
+	text := l.latencySummary(c.main)
 	if c.invalid() {
 		text += " (" + l.InvalidWord + ")"
 	}
 	return text
 }
 
-// times says how many times the base's p50 that of c is: "2.10× mdb's", or
+// times says how many times the base's main figure that of c is: "2.10× mdb's", or
 // "2.10× that over tcp" where the base is no thing that has a p50.
 func (l *language) times(first factor, c *cell) string {
 	more, less, base := l.TimesMore, l.TimesLess, l.named(first, c.base.info)
@@ -209,7 +216,7 @@ func (l *language) inequalityMark(c *cell) string {
 	return " " + markUnequal
 }
 
-// verdictOf is what a comparison came to.
+// verdict is what a comparison came to.
 type verdict int
 
 const (
@@ -218,11 +225,13 @@ const (
 	differs
 )
 
-func (c *cell) verdict() verdict {
+func (c *cell) verdict() verdict { return verdictOf(c.vs) }
+
+func verdictOf(vs *stats.Comparison) verdict {
 	switch {
-	case c.vs == nil || !c.vs.Tested || !c.vs.HasRatio:
+	case vs == nil || !vs.Tested || !vs.HasRatio:
 		return notCompared
-	case c.vs.Different():
+	case vs.Different():
 		return differs
 	default:
 		return same

@@ -71,6 +71,10 @@ func (c *CellComparison) quantities() []*Quantity {
 	return []*Quantity{&c.P50, &c.P99, &c.Throughput}
 }
 
+// errFormation says that a run measured no load.
+var errFormation = errors.New("it measured how groups come into being, and only runs under load can be compared with each other; " +
+	"put what is to be compared into the matrix of one experiment")
+
 // errNothingToCompare says that no cell of one run has a counterpart.
 var errNothingToCompare = errors.New("no cell of one run has a counterpart in the other")
 

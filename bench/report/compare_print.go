@@ -30,6 +30,14 @@ func Compare(w io.Writer, a, b *record.Folder, opts CompareOptions) (Comparison,
 	if err != nil {
 		return Comparison{}, fmt.Errorf("compare: %w", err)
 	}
+	for _, run := range []struct {
+		*model
+		dir string
+	}{{ma, a.Dir()}, {mb, b.Dir()}} {
+		if run.formation {
+			return Comparison{}, fmt.Errorf("compare %s: %w", run.dir, errFormation)
+		}
+	}
 	l := newLanguage(opts.Lang)
 	width := opts.Width
 	if width == 0 {

@@ -23,13 +23,7 @@ type csvColumn struct {
 // csvColumns are the columns of results.csv. Latencies are microseconds, with
 // the three significant digits of the histograms.
 func csvColumns() []csvColumn {
-	columns := []csvColumn{
-		{"cell", func(r stats.Row) string { return r.ID.Cell }},
-		{"trial", func(r stats.Row) string { return strconv.Itoa(r.ID.Trial) }},
-		{"engine", func(r stats.Row) string { return r.Cell.Cluster.Engine }},
-		{"backend", func(r stats.Row) string { return r.Cell.Cluster.Backend }},
-		{"transport", func(r stats.Row) string { return r.Cell.Cluster.Transport }},
-		{"nodes", func(r stats.Row) string { return strconv.Itoa(r.Cell.Cluster.Nodes) }},
+	columns := append(cellColumns(), []csvColumn{
 		{"clients", func(r stats.Row) string { return strconv.Itoa(r.Cell.Load.Clients) }},
 		{"rate", func(r stats.Row) string { return plain(r.Cell.Load.Rate) }},
 		{"value_size", func(r stats.Row) string { return strconv.Itoa(r.Cell.Load.ValueSize) }},
@@ -38,13 +32,10 @@ func csvColumns() []csvColumn {
 		{"errors", func(r stats.Row) string { return whole(r.Errors) }},
 		{"duration_s", func(r stats.Row) string { return fixed(r.Window.Seconds(), 3) }},
 		{"throughput_ops", func(r stats.Row) string { return fixed(r.Throughput, 2) }},
-	}
+	}...)
 	columns = append(columns, latencyColumns("", func(r stats.Row) stats.Latency { return r.All })...)
+	columns = append(columns, validColumns()...)
 	columns = append(columns,
-		csvColumn{"valid", func(r stats.Row) string { return strconv.FormatBool(r.Valid) }},
-		csvColumn{"invalid_reason", func(r stats.Row) string { return r.Reason }},
-		csvColumn{"levels", levels},
-		csvColumn{"durability", func(r stats.Row) string { return r.Cell.Durability }},
 		csvColumn{"acknowledgement", func(r stats.Row) string { return r.Cell.Acknowledgement }},
 		csvColumn{"read_level", func(r stats.Row) string { return r.Cell.ReadLevel }},
 		csvColumn{"samples", func(r stats.Row) string { return whole(r.All.Samples) }},
@@ -56,15 +47,44 @@ func csvColumns() []csvColumn {
 		csvColumn{"reads", func(r stats.Row) string { return whole(r.Reads.Ops) }},
 		csvColumn{"read_errors", func(r stats.Row) string { return whole(r.Reads.Errors) }})
 	columns = append(columns, latencyColumns("read_", func(r stats.Row) stats.Latency { return r.Reads.Latency })...)
-	return append(columns,
+	columns = append(columns,
 		csvColumn{"scheduled", func(r stats.Row) string { return optional(whole(r.Scheduled), r.Scheduled > 0) }},
 		csvColumn{"lag_p99_us", func(r stats.Row) string { return optional(micros(r.Lag.P99), r.Lag.Samples > 0) }},
 		csvColumn{"syncs_per_command", func(r stats.Row) string { return optional(fixed(r.SyncsPerCommand, 4), r.HasSyncs) }},
-		csvColumn{"cpu_cores", func(r stats.Row) string { return optional(fixed(r.CPUCores, 3), r.CPUCores > 0) }},
-		csvColumn{"probe_fdatasync_p50_us", func(r stats.Row) string { return optional(fixed(r.ProbeUS, 3), r.ProbeUS > 0) }},
-		csvColumn{"leader", func(r stats.Row) string { return r.Leader }},
-		csvColumn{"session", func(r stats.Row) string { return strconv.Itoa(r.Session + 1) }},
-		csvColumn{"started", func(r stats.Row) string { return r.Started.UTC().Format(time.RFC3339) }})
+		csvColumn{"cpu_cores", func(r stats.Row) string { return optional(fixed(r.CPUCores, 3), r.CPUCores > 0) }})
+	return append(columns, trialColumns()...)
+}
+
+// cellColumns say which trial a line is of.
+func cellColumns() []csvColumn {
+	return []csvColumn{
+		{"cell", func(r stats.Row) string { return r.ID.Cell }},
+		{"trial", func(r stats.Row) string { return strconv.Itoa(r.ID.Trial) }},
+		{"engine", func(r stats.Row) string { return r.Cell.Cluster.Engine }},
+		{"backend", func(r stats.Row) string { return r.Cell.Cluster.Backend }},
+		{"transport", func(r stats.Row) string { return r.Cell.Cluster.Transport }},
+		{"nodes", func(r stats.Row) string { return strconv.Itoa(r.Cell.Cluster.Nodes) }},
+	}
+}
+
+// validColumns say whether a trial counts, and what it is a trial of.
+func validColumns() []csvColumn {
+	return []csvColumn{
+		{"valid", func(r stats.Row) string { return strconv.FormatBool(r.Valid) }},
+		{"invalid_reason", func(r stats.Row) string { return r.Reason }},
+		{"levels", levels},
+		{"durability", func(r stats.Row) string { return r.Cell.Durability }},
+	}
+}
+
+// trialColumns say under what circumstances a trial ran.
+func trialColumns() []csvColumn {
+	return []csvColumn{
+		{"probe_fdatasync_p50_us", func(r stats.Row) string { return optional(fixed(r.ProbeUS, 3), r.ProbeUS > 0) }},
+		{"leader", func(r stats.Row) string { return r.Leader }},
+		{"session", func(r stats.Row) string { return strconv.Itoa(r.Session + 1) }},
+		{"started", func(r stats.Row) string { return r.Started.UTC().Format(time.RFC3339) }},
+	}
 }
 
 func latencyColumns(prefix string, of func(stats.Row) stats.Latency) []csvColumn {
@@ -107,6 +127,9 @@ func reliableTo(r stats.Row) string {
 // csvTable returns the header and one record per trial that was run.
 func csvTable(m *model) [][]string {
 	columns := csvColumns()
+	if m.formation {
+		columns = formationColumns()
+	}
 	header := make([]string, len(columns))
 	for i, c := range columns {
 		header[i] = c.name

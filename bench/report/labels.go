@@ -14,6 +14,7 @@ const (
 	keyTransport = "cluster.transport"
 	keyNodes     = "cluster.nodes"
 	keyMode      = "cluster.mode"
+	keyDiscovery = "cluster.discovery"
 	keyClients   = "load.clients"
 	keyRate      = "load.rate"
 	keyValueSize = "load.value_size"
@@ -25,7 +26,7 @@ const (
 // that something grows with them.
 func isNumeric(f factor) bool {
 	switch f.Key {
-	case keyEngine, keyBackend, keyTransport, keyMode, keyReadLevel:
+	case keyEngine, keyBackend, keyTransport, keyMode, keyDiscovery, keyReadLevel:
 		return false
 	}
 	for _, level := range f.Levels {
@@ -51,7 +52,9 @@ func (l *language) short(f factor, c *record.CellInfo) string {
 	case keyReadLevel:
 		return l.term(c.Load.ReadLevel)
 	case keyMode:
-		return l.modeWord(c.Cluster.Mode, false)
+		return word(l.ModeWords, c.Cluster.Mode, false)
+	case keyDiscovery:
+		return word(l.DiscoveryWords, c.Cluster.Discovery, false)
 	default:
 		return f.value(c)
 	}
@@ -77,7 +80,7 @@ func (l *language) named(f factor, c *record.CellInfo) string {
 		return fill(l.ReadsOf, l.short(f, c))
 	case keyReadLevel:
 		return fill(l.ReadsAt, l.short(f, c))
-	case keyMode:
+	case keyMode, keyDiscovery:
 		return l.short(f, c)
 	default:
 		return f.Name + " = " + f.value(c)
@@ -105,19 +108,21 @@ func (l *language) placed(f factor, c *record.CellInfo) string {
 	case keyValueSize:
 		return fill(l.WithValuesOf, l.short(f, c))
 	case keyMode:
-		return l.modeWord(c.Cluster.Mode, true)
+		return word(l.ModeWords, c.Cluster.Mode, true)
+	case keyDiscovery:
+		return word(l.DiscoveryWords, c.Cluster.Discovery, true)
 	default:
 		return fill(l.With, l.named(f, c))
 	}
 }
 
-// modeWord says where the members run, as a circumstance ("in one process") or
-// by itself ("one process").
-func (l *language) modeWord(mode string, placed bool) string {
-	words, ok := l.ModeWords[mode]
+// word says a level in words, as a circumstance ("in one process") or by itself
+// ("one process").
+func word(known map[string][2]string, level string, placed bool) string {
+	words, ok := known[level]
 	switch {
 	case !ok:
-		return mode
+		return level
 	case placed:
 		return words[1]
 	default:
@@ -127,7 +132,7 @@ func (l *language) modeWord(mode string, placed bool) string {
 
 // rank orders the parts of a label: "bolt over tcp at 16 clients, 3 nodes".
 func rank(key string) int {
-	placed := []string{keyBackend, keyTransport, keyEngine, keyMode, keyClients, keyRate}
+	placed := []string{keyBackend, keyTransport, keyEngine, keyMode, keyDiscovery, keyClients, keyRate}
 	for i, k := range placed {
 		if k == key {
 			return i

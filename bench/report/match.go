@@ -21,7 +21,8 @@ func settings(c *record.CellInfo) []setting {
 		{keyBackend, c.Cluster.Backend},
 		{keyTransport, c.Cluster.Transport},
 		{keyNodes, strconv.Itoa(c.Cluster.Nodes)},
-		{"cluster.mode", c.Cluster.Mode},
+		{keyMode, c.Cluster.Mode},
+		{keyDiscovery, c.Cluster.Discovery},
 		{keyRate, plain(c.Load.Rate)},
 		{keyClients, strconv.Itoa(c.Load.Clients)},
 		{"load.arrival", c.Load.Arrival},
@@ -79,7 +80,7 @@ func match(a, b *model) matchResult {
 		return exact
 	}
 	for _, key := range []string{keyBackend, keyTransport, keyEngine, keyNodes, keyClients, keyRate, keyValueSize,
-		keyReadRatio, keyReadLevel, "cluster.mode", "load.arrival", "load.keys", "load.key_distribution", "raft"} {
+		keyReadRatio, keyReadLevel, keyMode, keyDiscovery, "load.arrival", "load.keys", "load.key_distribution", "raft"} {
 		va, vb := constant(a, key), constant(b, key)
 		if va == "" || vb == "" || va == vb {
 			continue

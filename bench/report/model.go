@@ -19,9 +19,11 @@ type model struct {
 	rows     []stats.Row
 	family   []stats.Warning // on the comparisons as a whole
 	machine  []stats.Warning
-	reads    bool // some cell reads
-	mixed    bool // some cell reads and writes
-	openLoop bool // some cell has a schedule
+
+	formation bool // measured is how groups come into being; else, a load
+	reads     bool // some cell reads
+	mixed     bool // some cell reads and writes
+	openLoop  bool // some cell has a schedule
 }
 
 // factor is a factor of the matrix.
@@ -62,6 +64,8 @@ type cell struct {
 
 	p50, p99, throughput stats.Summary // ns, ns, operations per second
 	writes, reads        kind
+	formed               formed
+	main                 stats.Summary // what the cells are compared by: p50, or the time to all voters
 
 	base    *cell // what it is compared with; nil for a base
 	vs      *stats.Comparison
@@ -102,6 +106,7 @@ func build(f *record.Folder) (*model, error) {
 		return nil, err
 	}
 	m := &model{manifest: f.Manifest()}
+	m.formation = m.manifest.Experiment.Measure == experiment.MeasureFormation
 	for i, x := range m.manifest.Experiment.Matrix {
 		if len(x.Levels) > 1 {
 			m.factors = append(m.factors, factor{x, i})
@@ -200,19 +205,25 @@ func (c *cell) summarize() {
 	}
 	if c.valid == 0 {
 		for _, r := range c.run {
-			if r.All.Samples > 0 {
+			if r.All.Samples > 0 || r.Formation.Whole() {
 				c.used = append(c.used, r)
 			}
 		}
 	}
 	all := kindOf(c.used, func(r stats.Row) stats.Kind { return stats.Kind{Ops: r.Ops, Latency: r.All} })
 	c.p50, c.p99, c.throughput = all.p50, all.p99, all.throughput
+	c.formed = summarizeFormation(c.used)
+	if c.main = c.p50; c.formed.voters.N > 0 {
+		c.main = c.formed.voters
+	}
 	c.writes = kindOf(c.used, func(r stats.Row) stats.Kind { return r.Writes })
 	c.reads = kindOf(c.used, func(r stats.Row) stats.Kind { return r.Reads })
 	c.gates = summarizeGates(c.run)
 	c.warnings = append(c.warnings, stats.CheckTrials(c.valid, len(c.run))...)
 	c.warnings = append(c.warnings, stats.CheckSpread("p50", c.p50)...)
 	c.warnings = append(c.warnings, stats.CheckSpread("throughput", c.throughput)...)
+	c.warnings = append(c.warnings, stats.CheckSpread("time to the first leader", c.formed.leader)...)
+	c.warnings = append(c.warnings, stats.CheckSpread("time to all voters", c.formed.voters)...)
 	for _, r := range c.used {
 		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(r.ID.Trial), r.Intervals)...)
 	}
@@ -253,9 +264,13 @@ func (m *model) compare() {
 			if base.invalid() || c.invalid() || len(base.used) == 0 || len(c.used) == 0 {
 				continue
 			}
-			vs := stats.Compare(p50s(base.used), p50s(c.used))
-			c.vs = &vs
-			family = append(family, &vs)
+			if !m.formation {
+				c.vs = versus(base, c, p50Of)
+				family = append(family, c.vs)
+				continue
+			}
+			c.vs, c.formed.vsLeader = versus(base, c, votersOf), versus(base, c, leaderOf)
+			family = append(family, c.vs, c.formed.vsLeader)
 		}
 	}
 	m.family = stats.Adjust(family)
@@ -279,12 +294,19 @@ func distinct(ws []stats.Warning) []stats.Warning {
 	return out
 }
 
-func p50s(rows []stats.Row) []float64 {
-	return values(rows, func(r stats.Row) (float64, bool) { return float64(r.All.P50), r.All.Samples > 0 })
+// figureOf is one figure of a trial, if the trial has it.
+type figureOf func(stats.Row) (value float64, has bool)
+
+func p50Of(r stats.Row) (float64, bool) { return float64(r.All.P50), r.All.Samples > 0 }
+
+// versus compares a figure of two cells.
+func versus(base, c *cell, of figureOf) *stats.Comparison {
+	vs := stats.Compare(values(base.used, of), values(c.used, of))
+	return &vs
 }
 
 // values takes a figure from each row that has it.
-func values(rows []stats.Row, of func(stats.Row) (float64, bool)) []float64 {
+func values(rows []stats.Row, of figureOf) []float64 {
 	var out []float64
 	for _, r := range rows {
 		if v, ok := of(r); ok {

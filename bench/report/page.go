@@ -23,7 +23,7 @@ type page struct {
 
 	Cells     table
 	Kinds     *table // reads and writes apart; nil: there is only one of them
-	Tail      table  // percentiles, CPU, flushes
+	Tail      *table // percentiles, CPU, flushes; nil: no load was measured
 	Gates     table
 	Warnings  []concern
 	Figures   []figure
@@ -49,8 +49,7 @@ func (l *language) page(m *model) page {
 	p := page{
 		L: l, Title: e.Title, Question: e.Question,
 		Answer:    l.answer(m),
-		Cells:     l.cellsTable(m, fullLayout()),
-		Tail:      l.tailTable(m),
+		Cells:     l.forms(m)[0](),
 		Gates:     l.gatesTable(m),
 		Warnings:  l.concerns(m),
 		Method:    l.method(m),
@@ -67,6 +66,10 @@ func (l *language) page(m *model) page {
 	if m.mixed {
 		kinds := l.kindsTable(m)
 		p.Kinds = &kinds
+	}
+	if !m.formation {
+		tail := l.tailTable(m)
+		p.Tail = &tail
 	}
 	return p
 }
@@ -180,6 +183,9 @@ func (l *language) warning(w stats.Warning) string {
 
 // method says how the figures came about.
 func (l *language) method(m *model) []item {
+	if m.formation {
+		return l.formationMethod(m)
+	}
 	e := m.manifest.Experiment
 	distinct := func(of func(*record.CellInfo) string) string { return strings.Join(distinctOf(m, of), ", ") }
 	items := []item{
@@ -194,11 +200,15 @@ func (l *language) method(m *model) []item {
 	if m.reads {
 		items = append(items, item{l.MethodReads, capital(distinct(func(c *record.CellInfo) string { return l.term(c.ReadLevel) })) + "."})
 	}
-	items = append(items,
-		item{l.MethodLatency, l.MethodLatencyText},
-		item{l.MethodInterval, l.intervalText(m)})
+	items = append(items, item{l.MethodLatency, l.MethodLatencyText})
+	return append(items, l.statistics(m, l.MethodTestText)...)
+}
+
+// statistics says how the trials were summed up and compared.
+func (l *language) statistics(m *model, test string) []item {
+	items := []item{{l.MethodInterval, l.intervalText(m)}}
 	if n := m.comparisons(); n > 0 {
-		items = append(items, item{l.MethodTest, fill(l.MethodTestText, l.count(n, l.Comparisons))})
+		items = append(items, item{l.MethodTest, fill(test, l.count(n, l.Comparisons))})
 	}
 	return append(items, item{l.MethodValid, l.MethodValidText})
 }
@@ -268,9 +278,9 @@ func (l *language) intervalText(m *model) string {
 	text := l.MethodIntervalText
 	var said []int
 	for _, c := range m.cells {
-		if n := c.p50.N; c.p50.HasCI() && !slices.Contains(said, n) {
+		if n := c.main.N; c.main.HasCI() && !slices.Contains(said, n) {
 			said = append(said, n)
-			text += " " + fill(l.MethodCoverage, n, l.number(100*c.p50.Coverage, 1))
+			text += " " + fill(l.MethodCoverage, n, l.number(100*c.main.Coverage, 1))
 		}
 	}
 	return text
@@ -280,8 +290,10 @@ func (l *language) intervalText(m *model) string {
 func (m *model) comparisons() int {
 	n := 0
 	for _, c := range m.cells {
-		if c.vs != nil && c.vs.Tested {
-			n++
+		for _, vs := range []*stats.Comparison{c.vs, c.formed.vsLeader} {
+			if vs != nil && vs.Tested {
+				n++
+			}
 		}
 	}
 	return n

@@ -75,6 +75,24 @@ type phrases struct {
 	MethodValidText                                                    string
 	ClosedLoop, OpenLoop, Values, Reads, Group                         string
 
+	// Groups that come into being.
+	DiscoveryWords                                      map[string][2]string // by itself, and as a circumstance
+	DiscoveryText                                       map[string]string
+	FirstLeader, AllVoters, MessagesAtRest, BytesAtRest string
+	PerSecond, BytesPerSecond                           string
+	FormationItem                                       string // name, first leader, all voters
+	FormationRatioTo, FormationRatioToBase              string // base
+	NoteSameFormation                                   string
+	MethodFormation, MethodFormationText                string
+	MethodDiscovery                                     string
+	MethodResolution, MethodResolutionText              string // latest
+	MethodRest, MethodRestText                          string // for how long
+	FormationTrialsText                                 string // trials, seed
+	FormationTestText                                   string // comparisons
+	PlotFormation, PlotFormationCaption                 string
+	PlotTraffic, PlotTrafficCaption                     string
+	AxisTime, NodesAxis                                 string
+
 	// The machine.
 	CPUName, Cores, Memory, System, FileSystem, Loopback, Timer, Clock string
 	InMemory, Measured, SessionHead                                    string

@@ -32,18 +32,12 @@ func (l *language) figures(m *model) ([]figure, error) {
 	if l.Code != English {
 		suffix = "." + string(l.Code)
 	}
-	latency, err := l.latencyPanels(m)
+	sketches, err := l.sketches(m)
 	if err != nil {
 		return nil, err
 	}
 	var out []figure
-	for _, f := range []struct {
-		stem, title, caption string
-		panels               []panel
-	}{
-		{"latency", l.PlotLatency, l.PlotLatencyCaption, latency},
-		{"throughput", l.PlotThroughput, l.PlotThroughputCaption + l.pointsCaption(m), l.throughputPanels(m)},
-	} {
+	for _, f := range sketches {
 		if len(f.panels) == 0 {
 			continue
 		}
@@ -71,6 +65,26 @@ func (l *language) figures(m *model) ([]figure, error) {
 		out = append(out, x)
 	}
 	return out, nil
+}
+
+// sketch is a figure before it is drawn; one without panels is left out.
+type sketch struct {
+	stem, title, caption string
+	panels               []panel
+}
+
+func (l *language) sketches(m *model) ([]sketch, error) {
+	if m.formation {
+		return l.formationSketches(m), nil
+	}
+	latency, err := l.latencyPanels(m)
+	if err != nil {
+		return nil, err
+	}
+	return []sketch{
+		{"latency", l.PlotLatency, l.PlotLatencyCaption, latency},
+		{"throughput", l.PlotThroughput, l.PlotThroughputCaption + l.pointsCaption(m), l.throughputPanels(m)},
+	}, nil
 }
 
 // polish gives a drawing a title for those who cannot see it, fonts that exist
@@ -253,8 +267,8 @@ func (l *language) throughputPanels(m *model) []panel {
 	return panels
 }
 
-// add puts a cell on its line.
-func (p *panel) add(l *language, c *cell, lines, load []factor) {
+// line returns the line that a cell belongs on.
+func (p *panel) line(l *language, c *cell, lines []factor) *series {
 	label, style := "", 0
 	if len(lines) > 0 {
 		label = l.label(lines, c.info)
@@ -265,7 +279,16 @@ func (p *panel) add(l *language, c *cell, lines, load []factor) {
 		i = len(p.series)
 		p.series = append(p.series, series{label: label, style: style})
 	}
-	s := &p.series[i]
+	return &p.series[i]
+}
+
+func (s *series) extend(m mark) {
+	s.line = append(s.line, m.point)
+	s.marks = append(s.marks, m)
+}
+
+// add puts a cell on its line.
+func (p *panel) add(l *language, c *cell, lines, load []factor) {
 	m := mark{point: point{c.throughput.Median, c.p50.Median}}
 	if c.throughput.HasCI() {
 		m.xLow, m.xHigh = c.throughput.CI.Low, c.throughput.CI.High
@@ -283,6 +306,5 @@ func (p *panel) add(l *language, c *cell, lines, load []factor) {
 	if c.invalid() {
 		m.label = strings.TrimSpace(m.label + " " + markWarn)
 	}
-	s.line = append(s.line, m.point)
-	s.marks = append(s.marks, m)
+	p.line(l, c, lines).extend(m)
 }

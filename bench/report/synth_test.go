@@ -21,6 +21,7 @@ type synth struct {
 	matrix   []experiment.Factor
 	trials   int
 	load     experiment.Load
+	forms    bool // groups come into being; there is no load
 	seed     uint64
 	slower   float64 // multiplies every latency; 0: 1
 	slowDisk float64 // multiplies the probes; 0: 1
@@ -91,7 +92,11 @@ func (s synth) create(t testing.TB, dir string) *record.Folder {
 	e := experiment.Experiment{
 		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials,
 		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
-		Load:    s.load, Matrix: s.matrix,
+		Measure: experiment.MeasureLoad, Load: s.load, Matrix: s.matrix,
+	}
+	if s.forms {
+		e.Measure, e.Cluster.Mode, e.Cluster.Discovery = experiment.MeasureFormation, experiment.ModeProcess, experiment.DiscoveryStatic
+		e.Formation = experiment.Formation{Rest: experiment.Duration(30 * time.Second), Timeout: experiment.Duration(time.Minute)}
 	}
 	cells, err := e.Expand()
 	if err != nil {
@@ -174,6 +179,9 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(s.seed, uint64(1000*index+number)))
+	if s.forms {
+		return s.formation(c, number, random)
+	}
 	base := s.typical(c) * int64(970+random.IntN(60)) / 1000
 	clients := int64(c.Load.Clients)
 	window := int64(c.Load.Duration)
@@ -190,10 +198,7 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 		Reads:  record.Kind{Completed: reads, Hist: latencies(t, random, base/9+1, reads)},
 		LoadNS: window * 5 / 4, CPUNS: window * 3 / 2, Commands: uint64(ops),
 	}
-	probe := (600 + float64(random.IntN(30))) * or1(s.slowDisk)
-	tr.Probe.FdatasyncUS = record.Quantiles{N: 50, Min: probe - 100, P50: probe, P90: probe + 50, P99: probe + 200, Max: probe + 900}
-	work := 2000 + float64(random.IntN(20))
-	tr.Probe.WorkUS = record.Quantiles{N: 20, Min: work - 30, P50: work, P90: work + 40, P99: work + 90, Max: work + 300}
+	tr.Probe = s.probe(random)
 	if c.Durability == "disk" {
 		for range c.Cluster.Nodes {
 			tr.SyncsPerNode = append(tr.SyncsPerNode, uint64(ops/min(clients, 6)))
@@ -217,6 +222,15 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 		s.change(&tr)
 	}
 	return tr
+}
+
+func (s synth) probe(random *rand.Rand) record.Probe {
+	probe := (600 + float64(random.IntN(30))) * or1(s.slowDisk)
+	work := 2000 + float64(random.IntN(20))
+	return record.Probe{
+		FdatasyncUS: record.Quantiles{N: 50, Min: probe - 100, P50: probe, P90: probe + 50, P99: probe + 200, Max: probe + 900},
+		WorkUS:      record.Quantiles{N: 20, Min: work - 30, P50: work, P90: work + 40, P99: work + 90, Max: work + 300},
+	}
 }
 
 func gatesOf(tr record.Trial) []record.Gate {
@@ -333,8 +347,18 @@ func scenarios() map[string]synth {
 	partial.name, partial.sessions = "partial", 2
 	partial.matrix = partial.matrix[:2]
 	partial.skip = func(c experiment.Cell, trial int) bool { return c.ID > "c04" || trial > 3 }
+	forming := synth{name: "formation", titleRu: "Образование группы", trials: 5, seed: 10, forms: true,
+		question: "How long does a group take to come into being?",
+		matrix:   []experiment.Factor{factorOf(keyDiscovery, "static", "gossip"), factorOf(keyNodes, "3", "5", "9")}}
+	stopped := forming
+	stopped.name, stopped.seed = "stopped", 11
+	stopped.matrix = []experiment.Factor{factorOf(keyDiscovery, "static", "gossip")}
+	stopped.change = stopOne
+	alone := forming
+	alone.name, alone.seed, alone.matrix = "alone", 12, nil
 	open := closedLoop()
 	return map[string]synth{
+		"formation": forming, "stopped": stopped, "alone": alone,
 		"backends": threeFactors(),
 		"invalid":  invalid,
 		"quick":    quick,

@@ -104,8 +104,8 @@ func (l *language) cellsTable(m *model, lay layout) table {
 			add(true, l.latencyEntry(c, c.p50, p50Unit, lay.p50Spread, 500, samplesOf(c)))
 			add(lay.p99, l.latencyEntry(c, c.p99, p99Unit, lay.p99Spread, 990, samplesOf(c)))
 			add(lay.rate, l.summaryEntry(c, c.throughput, 1, lay.rateSpread, ""))
-			add(compared, l.ratioEntry(c, lay.ratioSpread))
-			add(compared && lay.pValue, l.pEntry(c))
+			add(compared, l.ratioEntry(c, c.vs, lay.ratioSpread))
+			add(compared && lay.pValue, l.pEntry(c, c.vs))
 			add(lay.trials, entry{Text: strconv.Itoa(c.valid) + "/" + strconv.Itoa(len(c.run))})
 			t.Rows = append(t.Rows, r)
 		}
@@ -164,10 +164,14 @@ func (l *language) ratioHead(m *model) string {
 		return ""
 	}
 	first, base := m.factors[0], m.groups[0].cells[0].info
-	if l.Code == Russian && isNumeric(first) {
-		return l.RatioToBase // a counted noun would need its dative
+	to, toBase := l.RatioTo, l.RatioToBase
+	if m.formation {
+		to, toBase = l.FormationRatioTo, l.FormationRatioToBase
 	}
-	return fill(l.RatioTo, l.named(first, base))
+	if l.Code == Russian && isNumeric(first) {
+		return toBase // a counted noun would need its dative
+	}
+	return fill(to, l.named(first, base))
 }
 
 func medians(m *model, of func(*cell) stats.Summary) []float64 {
@@ -214,32 +218,32 @@ func (l *language) summaryEntry(c *cell, s stats.Summary, scale float64, sp spre
 	return entry{Text: text, Struck: c.invalid()}
 }
 
-// ratioEntry says how the p50 of c compares with that of its base.
-func (l *language) ratioEntry(c *cell, sp spread) entry {
+// ratioEntry says how a figure of c compares with that of its base.
+func (l *language) ratioEntry(c *cell, vs *stats.Comparison, sp spread) entry {
 	if c.base == nil {
 		return entry{Text: l.Base}
 	}
 	text := markNone
-	switch c.verdict() {
+	switch verdictOf(vs) {
 	case same:
 		text = markSame
 	case differs:
-		text = l.ratio(c.vs.Ratio)
-		if sp == ends && c.vs.HasCI {
-			text += " " + l.interval(c.vs.CI, 1, significant(c.vs.Ratio))
+		text = l.ratio(vs.Ratio)
+		if sp == ends && vs.HasCI {
+			text += " " + l.interval(vs.CI, 1, significant(vs.Ratio))
 		}
 	}
 	return entry{Text: text + l.inequalityMark(c)}
 }
 
-func (l *language) pEntry(c *cell) entry {
+func (l *language) pEntry(c *cell, vs *stats.Comparison) entry {
 	switch {
 	case c.base == nil:
 		return entry{}
-	case c.vs == nil || !c.vs.Tested:
+	case vs == nil || !vs.Tested:
 		return entry{Text: markNone}
 	default:
-		return entry{Text: l.pValue(c.vs.Adjusted)}
+		return entry{Text: l.pValue(vs.Adjusted)}
 	}
 }
 
@@ -264,7 +268,11 @@ func (l *language) notes(m *model, t table, comparing bool) []item {
 		out = append(out, item{"±", l.NoteShare})
 	}
 	if uses(markSame) {
-		out = append(out, item{markSame, l.NoteSame})
+		note := l.NoteSame
+		if m.formation {
+			note = l.NoteSameFormation
+		}
+		out = append(out, item{markSame, note})
 	}
 	if comparing && len(m.factors) > 0 && uses(markNone) {
 		out = append(out, item{markNone, l.NoteNotCompared})

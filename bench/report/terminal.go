@@ -97,14 +97,27 @@ func layouts() []layout {
 	return all
 }
 
-// fitting returns the fullest table of cells that fits the width, or else the
-// leanest. Where not all trials are valid, the column that says so goes last.
-func (l *language) fitting(m *model, width int) table {
-	var t table
+// forms are the tables of cells that there may be: that of the report first, then
+// those without ids, the fullest first. Where not all trials are valid, the column
+// that says so goes last.
+func (l *language) forms(m *model) []func() table {
+	if m.formation {
+		return l.formationForms(m)
+	}
+	forms := []func() table{func() table { return l.cellsTable(m, fullLayout()) }}
 	for _, lay := range layouts() {
 		lay.trials = lay.trials || (lay.rate && !allValid(m))
-		t = l.cellsTable(m, lay)
-		if t.width() <= width {
+		forms = append(forms, func() table { return l.cellsTable(m, lay) })
+	}
+	return forms
+}
+
+// fitting returns the fullest table of cells that fits the width, or else the
+// leanest.
+func (l *language) fitting(m *model, width int) table {
+	var t table
+	for _, form := range l.forms(m)[1:] {
+		if t = form(); t.width() <= width {
 			return t
 		}
 	}

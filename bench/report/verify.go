@@ -182,6 +182,10 @@ func checkTrial(m record.Manifest, t record.Trial) []Difference {
 	if t.Failure != "" || cell == nil {
 		return diffs // broken off: the parts need not match up
 	}
+	if t.Formation != nil {
+		checkFormation(cell, t, add)
+		return diffs
+	}
 	if window := time.Duration(t.WindowNS); window != time.Duration(cell.Load.Duration) {
 		add("window_ns", window.String(), cell.Load.Duration.String())
 	}

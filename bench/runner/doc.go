@@ -14,4 +14,7 @@
 //  4. Each trial is a new group in a new folder under the data directory. It is
 //     written to the run folder as soon as it is over: what was measured
 //     survives Ctrl-C, a crash and a full disk, and Resume runs the rest.
+//
+// Where the experiment measures a formation, no load is put on the group: the
+// trial watches its processes become one, and then listens to it at rest.
 package runner

@@ -75,6 +75,28 @@ func leaderGate(before, after leadership) record.Gate {
 		fmt.Sprintf("%s led in term %d at the start, %s in term %d at the end", before, before.term, after, after.term))
 }
 
+// oneLeaderGate: does the leader that the group came into being with lead alone
+// and in the same term?
+func oneLeaderGate(before leadership, now []leadership) record.Gate {
+	if len(now) != 1 {
+		return atMost("leader", "changes", 1, 0, fmt.Sprintf("%s led at the start, %d members lead at the end", before, len(now)))
+	}
+	return leaderGate(before, now[0])
+}
+
+// aliveGate: do all processes still run? stopped says which does not.
+func aliveGate(stopped error) record.Gate {
+	if stopped == nil {
+		return atMost("alive", "processes", 0, 0, "")
+	}
+	return atMost("alive", "processes", 1, 0, stopped.Error())
+}
+
+// votersGate: does the leader have all nodes as voters?
+func votersGate(voters, nodes int) record.Gate {
+	return atLeast("voters", "nodes", float64(voters), float64(nodes), fmt.Sprintf("%d of %d nodes are voters", voters, nodes))
+}
+
 // acknowledgedGate: is every acknowledged write there? It counts: a lost write
 // goes unseen if one whose outcome the client never learned was applied instead.
 func acknowledgedGate(acknowledged, applied uint64) record.Gate {

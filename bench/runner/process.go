@@ -42,31 +42,15 @@ const (
 )
 
 func startProcesses(ctx context.Context, t *trial, dir string) (_ group, err error) {
-	file, err := clusterfile.Generate(t.parts.info.Cluster.Nodes, "127.0.0.1")
+	g, err := newProcesses(t, dir, process.Options{ReadyTimeout: startTimeout})
 	if err != nil {
 		return nil, err
-	}
-	file.DataDir = dir
-	if file.Kvnode, err = settings(t.parts); err != nil {
-		return nil, err
-	}
-	g := &processes{
-		file:    file,
-		cluster: process.New(file, process.Options{Binary: t.kvnode, Foreground: true, ReadyTimeout: startTimeout}),
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	var endpoints []string
-	for _, n := range file.Nodes {
-		endpoints = append(endpoints, n.HTTPAddress)
-	}
-	if g.client, err = client.New(endpoints, client.Options{}); err != nil {
-		return nil, err
-	}
-	g.nodes = g.client.Nodes()
 	if err := g.cluster.Start(ctx); err != nil {
 		return nil, g.explain(err)
 	}
@@ -74,6 +58,33 @@ func startProcesses(ctx context.Context, t *trial, dir string) (_ group, err err
 		return nil, err
 	}
 	return g, g.find()
+}
+
+// newProcesses describes the group of a cell. No process is started yet.
+func newProcesses(t *trial, dir string, o process.Options) (*processes, error) {
+	c := t.parts.info.Cluster
+	generate := clusterfile.Generate
+	if c.Discovery == experiment.DiscoveryGossip {
+		generate = clusterfile.GenerateGossip
+	}
+	file, err := generate(c.Nodes, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	file.DataDir = dir
+	if file.Kvnode, err = settings(t.parts); err != nil {
+		return nil, err
+	}
+	var endpoints []string
+	for _, n := range file.Nodes {
+		endpoints = append(endpoints, n.HTTPAddress)
+	}
+	asks, err := client.New(endpoints, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o.Binary, o.Foreground = t.kvnode, true
+	return &processes{file: file, cluster: process.New(file, o), client: asks, nodes: asks.Nodes()}, nil
 }
 
 // settings is the configuration of every kvnode.
@@ -93,6 +104,9 @@ func settings(p parts) (map[string]any, error) {
 		s["inmem"] = true // snapshots too
 	} else {
 		s["backend"] = c.Backend
+	}
+	if c.Discovery == experiment.DiscoveryGossip {
+		s["gossip-profile"] = "lan" // as between machines, also where all are on one
 	}
 	if len(p.options) > 0 {
 		s["backend-options"] = map[string]any(p.options)
@@ -239,11 +253,9 @@ func (g *processes) watch(failed func(error)) func() {
 				return
 			case <-tick.C:
 			}
-			for _, n := range g.file.Nodes {
-				if s, err := g.cluster.Inspect(n.Alias); err != nil || !s.Running {
-					failed(g.explain(errors.Join(fmt.Errorf("%s stopped", n.Alias), err)))
-					return
-				}
+			if err := g.stopped(); err != nil {
+				failed(err)
+				return
 			}
 		}
 	}()
@@ -251,6 +263,16 @@ func (g *processes) watch(failed func(error)) func() {
 		close(quit)
 		<-done
 	}
+}
+
+// stopped returns an error if a member does not run any more.
+func (g *processes) stopped() error {
+	for _, n := range g.file.Nodes {
+		if s, err := g.cluster.Inspect(n.Alias); err != nil || !s.Running {
+			return g.explain(errors.Join(fmt.Errorf("%s stopped", n.Alias), err))
+		}
+	}
+	return nil
 }
 
 // explain adds the last line of a dead member's log: it is removed with the
@@ -279,11 +301,7 @@ func (g *processes) explain(err error) error {
 func (g *processes) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*startTimeout)
 	defer cancel()
-	err := g.cluster.Stop(ctx)
-	if g.client != nil {
-		err = errors.Join(err, g.client.Close())
-	}
-	return errors.Join(err, g.cluster.Close())
+	return errors.Join(g.cluster.Stop(ctx), g.client.Close(), g.cluster.Close())
 }
 
 // httpTarget drives the leader over HTTP, as a client that knows it. What is sure

@@ -85,22 +85,7 @@ func TestProcessDies(t *testing.T) {
 	cfg.Experiment.Trials = 1
 	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
 	cfg.Kvnode = kvnode(t)
-	var pids []int
-	killed := make(chan error, 1)
-	go func() {
-		var err error
-		if pids, err = members(cfg.Out, 3); err == nil {
-			err = errors.Join(underLoad(pids[0]), syscall.Kill(pids[1], syscall.SIGKILL))
-		}
-		killed <- err
-	}()
-	outcome, err := run(t, t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-killed; err != nil {
-		t.Fatal(err)
-	}
+	outcome, pids := runAndKill(t, cfg, 1, func(pids []int) error { return underLoad(pids[0]) })
 	if len(outcome.Failures) != 1 || !strings.Contains(outcome.Failures[0], "node2 stopped") {
 		t.Errorf("failures: %q", outcome.Failures)
 	}
@@ -111,17 +96,32 @@ func TestProcessDies(t *testing.T) {
 	}
 }
 
+// runAndKill runs an experiment of three members and kills one of them once when
+// returns.
+func runAndKill(t *testing.T, cfg runner.Config, member int, when func(pids []int) error) (runner.Outcome, []int) {
+	t.Helper()
+	var pids []int
+	killed := make(chan error, 1)
+	go func() {
+		var err error
+		if pids, err = members(cfg.Out, 3); err == nil {
+			err = errors.Join(when(pids), syscall.Kill(pids[member], syscall.SIGKILL))
+		}
+		killed <- err
+	}()
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	return outcome, pids
+}
+
 // underLoad waits until the member has applied commands of the load.
 func underLoad(pid int) error {
-	p, err := psutil.NewProcess(int32(pid))
-	if err != nil {
-		return err
-	}
-	args, err := p.CmdlineSlice()
-	if err != nil {
-		return err
-	}
-	c, err := client.New([]string{args[slices.Index(args, "-haddr")+1]}, client.Options{})
+	c, _, err := reach(pid)
 	if err != nil {
 		return err
 	}
@@ -132,6 +132,21 @@ func underLoad(pid int) error {
 		}
 	}
 	return errors.New("no load came")
+}
+
+// reach returns a client of the member, and its HTTP address.
+func reach(pid int) (*client.Client, string, error) {
+	p, err := psutil.NewProcess(int32(pid))
+	if err != nil {
+		return nil, "", err
+	}
+	args, err := p.CmdlineSlice()
+	if err != nil {
+		return nil, "", err
+	}
+	address := args[slices.Index(args, "-haddr")+1]
+	c, err := client.New([]string{address}, client.Options{})
+	return c, address, err
 }
 
 // members waits until n members of the run in dir have started, and returns their

@@ -153,7 +153,7 @@ func (r *run) all(ctx context.Context) error {
 func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (stop bool, err error) {
 	p := r.cells[id.Cell]
 	r.cfg.Progress.TrialBegin(p.info.Cell, id)
-	t := trial{id: id, parts: p, dataDir: r.dataDir, kvnode: r.cfg.Kvnode, seed: r.cfg.Experiment.Seed,
+	t := trial{id: id, measures: r.cfg.Experiment.Measure, parts: p, dataDir: r.dataDir, kvnode: r.cfg.Kvnode, seed: r.cfg.Experiment.Seed,
 		logger: logger.With("cell", id.Cell, "trial", id.Trial)}
 	result, failure := t.run(ctx)
 	if ctx.Err() != nil {
@@ -205,8 +205,8 @@ func (r *run) beginSession(ctx context.Context) error {
 func (r *run) planned(trials []record.TrialID) time.Duration {
 	var sum time.Duration
 	for _, id := range trials {
-		l := r.cells[id.Cell].info.Load
-		sum += time.Duration(l.Duration) + time.Duration(l.Warmup)
+		cell := r.cells[id.Cell].info.Cell
+		sum += cell.Planned()
 	}
 	return sum
 }

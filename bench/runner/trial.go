@@ -26,12 +26,13 @@ const dataPrefix = "data-"
 
 // trial is one repetition of one cell: a new group in a new folder.
 type trial struct {
-	id      record.TrialID
-	parts   parts
-	dataDir string
-	kvnode  string // the program, for members in processes of their own
-	seed    uint64
-	logger  *slog.Logger
+	id       record.TrialID
+	measures string // what the experiment measures
+	parts    parts
+	dataDir  string
+	kvnode   string // the program, for members in processes of their own
+	seed     uint64
+	logger   *slog.Logger
 }
 
 // run carries the trial through. With an error, the record holds what was
@@ -47,6 +48,10 @@ func (t *trial) run(ctx context.Context) (result record.Trial, err error) {
 	result.Probe, err = calibrate.Probe(ctx, dir)
 	if err != nil {
 		return result, fmt.Errorf("probe the disk: %w", err)
+	}
+	if t.measures == experiment.MeasureFormation {
+		err = t.form(ctx, dir, &result)
+		return result, err
 	}
 	group, err := t.start(ctx, dir)
 	if err != nil {

@@ -50,6 +50,8 @@ type Row struct {
 	// members, clients and runtime alike; 0: not measured.
 	CPUCores float64
 
+	Formation *Formation // nil: the trial measured a load
+
 	ProbeUS   float64      // median fdatasync just before the trial, µs; 0: not probed
 	Probe     record.Probe // all of the probe
 	Intervals []int64
@@ -95,7 +97,7 @@ func NewRow(cell *record.CellInfo, t *record.Trial) (Row, error) {
 		Window: time.Duration(t.WindowNS),
 		Writes: Kind{t.Writes.Completed, t.Writes.Failed, LatencyOf(writes)},
 		Reads:  Kind{t.Reads.Completed, t.Reads.Failed, LatencyOf(reads)},
-		All:    LatencyOf(all), Scheduled: t.Scheduled, Lag: LatencyOf(lag),
+		All:    LatencyOf(all), Scheduled: t.Scheduled, Lag: LatencyOf(lag), Formation: newFormation(t.Formation),
 		ProbeUS: t.Probe.FdatasyncUS.P50, Probe: t.Probe, Intervals: t.Intervals, Gates: t.Gates,
 		Valid: reason == "", Reason: reason,
 	}

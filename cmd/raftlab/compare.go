@@ -17,7 +17,8 @@ func newCompare() *cobra.Command {
 		Long: `Compare the cells that two runs have in common: latency and throughput with the
 ratio and its interval, and "~" where no difference was found. Two runs happen
 at two times, so what the machine did differently is told first; compare within
-one run where you can.`,
+one run where you can. Runs that measure how groups come into being are not
+compared.`,
 		Args: wants(2, 2, "two run folders"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if marginPercent < 0 || marginPercent >= 100 {

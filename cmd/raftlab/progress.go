@@ -23,13 +23,13 @@ func newProgress(w io.Writer, plain bool, e *experiment.Experiment) runner.Progr
 	return &lines{w: w, tracker: t, name: e.Name}
 }
 
-// tracker estimates the time left: the load that is planned plus what each trial
-// so far has taken on top of its load.
+// tracker estimates the time left: what is planned plus what each trial so far has
+// taken on top of that.
 type tracker struct {
 	now         func() time.Time
 	total, done int
 	ran         int
-	planned     time.Duration // load of the trials to come
+	planned     time.Duration // of the trials to come
 	overhead    time.Duration // of the trials so far, summed
 	begun       time.Time
 }
@@ -40,12 +40,11 @@ func (t *tracker) begin(total, done int, planned time.Duration) {
 
 func (t *tracker) trialBegin() { t.begun = t.now() }
 
-func (t *tracker) trialEnd(l experiment.Load) {
-	load := time.Duration(l.Duration) + time.Duration(l.Warmup)
+func (t *tracker) trialEnd(planned time.Duration) {
 	t.done++
 	t.ran++
-	t.planned -= load
-	t.overhead += max(0, t.now().Sub(t.begun)-load)
+	t.planned -= planned
+	t.overhead += max(0, t.now().Sub(t.begun)-planned)
 }
 
 func (t *tracker) left() time.Duration {
@@ -90,7 +89,7 @@ func (p *lines) Calibrating() { fmt.Fprintln(p.w, "measuring the machine: flushe
 func (p *lines) TrialBegin(experiment.Cell, record.TrialID) { p.trialBegin() }
 
 func (p *lines) TrialEnd(c experiment.Cell, t record.Trial) {
-	p.trialEnd(c.Load)
+	p.trialEnd(c.Planned())
 	width := len(fmt.Sprint(p.total))
 	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), summary(t), p.left())
 }
@@ -114,6 +113,9 @@ func verdict(t record.Trial) (text string, bad bool) {
 func summary(t record.Trial) string {
 	if text, bad := verdict(t); bad {
 		return text
+	}
+	if f := t.Formation; f != nil {
+		return fmt.Sprintf("all voters after %s", time.Duration(f.VotersNS).Round(time.Millisecond))
 	}
 	perSecond := float64(t.Writes.Completed+t.Reads.Completed) / (float64(t.WindowNS) / 1e9)
 	return fmt.Sprintf("%.0f op/s", perSecond)

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// formation makes up a trial of a group that comes into being.
+func (s synth) formation(c record.CellInfo, number int, random *rand.Rand) record.Trial {
+	nodes := int64(c.Cluster.Nodes)
+	draw := func(typical int64) int64 { return typical * int64(900+random.IntN(200)) / 1000 }
+	f := &record.Formation{PollNS: 5e6, LeaderErrorNS: draw(6e6), VotersErrorNS: draw(9e6)}
+	gossips := c.Cluster.Discovery == experiment.DiscoveryGossip
+	if f.LeaderNS = draw(45e6); gossips {
+		f.LeaderNS = draw(1_600e6)
+	}
+	if f.VotersNS = f.LeaderNS + draw(nodes*60e6); gossips {
+		f.VotersNS = f.LeaderNS + draw(80e6)
+	}
+	for range nodes {
+		x := record.Traffic{NS: 30e9 + draw(3e6)}
+		if gossips {
+			x.Messages, x.Bytes = draw(62), draw(3100*nodes)
+		}
+		f.Traffic = append(f.Traffic, x)
+	}
+	tr := record.Trial{
+		TrialID: record.TrialID{Cell: c.ID, Trial: number}, Started: time.Date(2026, 3, 14, 6, 30+number, 0, 0, time.UTC),
+		Formation: f, Leader: "node1", Probe: s.probe(random),
+		Gates: []record.Gate{
+			{Name: "alive", Verdict: record.Pass, Unit: "processes"},
+			{Name: "leader", Verdict: record.Pass, Unit: "changes"},
+			{Name: "voters", Verdict: record.Pass, Figure: float64(nodes), Limit: float64(nodes), AtLeast: true, Unit: "nodes"},
+			{Name: "clock", Verdict: record.Pass, Figure: 0.02, Limit: 20, Unit: "ms"},
+		},
+	}
+	if s.change != nil {
+		s.change(&tr)
+	}
+	return tr
+}
+
+// stopOne spoils trials: in c02 a process ends in three of five, in c01 one group
+// is never whole.
+func stopOne(tr *record.Trial) {
+	switch {
+	case tr.Cell == "c02" && tr.Trial <= 3:
+		tr.Gates[0] = record.Gate{Name: "alive", Verdict: record.Fail, Figure: 1, Unit: "processes", Reason: "node2 stopped"}
+		tr.Formation.Traffic = nil
+	case tr.Cell == "c01" && tr.Trial == 2:
+		tr.Failure, tr.Gates = "the group is not whole after 1m0s: there is no leader", nil
+		tr.Formation = &record.Formation{PollNS: 5e6}
+	}
+}
+
+func TestGoldenFormation(t *testing.T) {
+	x := scenario(t, "formation")
+	golden(t, "formation.csv", x.files[csvFile])
+	golden(t, "formation.md", x.files["report.md"])
+	golden(t, "formation.ru.md", x.files["report.ru.md"])
+}
+
+func TestFormationFiles(t *testing.T) {
+	f := written(t, "formation")
+	for _, name := range []string{"report.html", "report.ru.html", "plots/formation.svg", "plots/formation.ru.svg", "plots/traffic.svg"} {
+		if data, err := f.ReadFile(name); err != nil || len(data) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+	}
+	for name, data := range scenario(t, "formation").files {
+		if strings.Contains(name, "latency") || bytes.Contains(data, []byte("p50 [")) || bytes.Contains(data, []byte("%!")) {
+			t.Errorf("%s speaks of a load, or wrongly", name)
+		}
+	}
+	if diffs := verified(t, f); len(diffs) > 0 {
+		t.Error(diffs)
+	}
+	for name := range scenario(t, "alone").files { // nothing to draw over
+		if strings.HasPrefix(name, record.PlotsDir) {
+			t.Errorf("%s of a single cell", name)
+		}
+	}
+}
+
+// TestFormationComparisons: both times of every pair are compared, as one family.
+func TestFormationComparisons(t *testing.T) {
+	m := scenario(t, "formation").model
+	if n := m.comparisons(); n != 6 {
+		t.Errorf("%d comparisons, want both times of three pairs", n)
+	}
+	for _, g := range m.groups {
+		c := g.cells[1]
+		if c.verdict() != differs || verdictOf(c.formed.vsLeader) != differs || c.vs.Adjusted < c.vs.P {
+			t.Errorf("%s: %+v, %+v", c.info.ID, c.vs, c.formed.vsLeader)
+		}
+		if c.vs.Ratio >= c.formed.vsLeader.Ratio {
+			t.Errorf("%s: the ratios are mixed up: %g and %g", c.info.ID, c.vs.Ratio, c.formed.vsLeader.Ratio)
+		}
+	}
+}
+
+// TestFormationInvalid: what did not come about is not summed up.
+func TestFormationInvalid(t *testing.T) {
+	m := scenario(t, "stopped").model
+	static, gossip := m.cells[0], m.cells[1]
+	if static.invalid() || static.valid != 4 || static.formed.voters.N != 4 {
+		t.Errorf("static: %d valid, %+v", static.valid, static.formed)
+	}
+	if !gossip.invalid() || gossip.vs != nil {
+		t.Errorf("gossip: %d valid, compared: %v", gossip.valid, gossip.vs)
+	}
+	text := string(scenario(t, "stopped").files["report.md"])
+	for _, want := range []string{"there is no leader", "stopped processes 1", "~~"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+}
+
+func TestVerifyFormation(t *testing.T) {
+	for column, spoil := range map[string]func(*record.Trial){
+		"formation.traffic":       func(tr *record.Trial) { tr.Formation.Traffic = tr.Formation.Traffic[1:] },
+		"formation.traffic[2].ns": func(tr *record.Trial) { tr.Formation.Traffic[2].NS = 1e9 },
+		"gates.alive":             func(tr *record.Trial) { tr.Gates[0].Figure = 1 },
+	} {
+		s := scenarios()["formation"]
+		s.change = func(tr *record.Trial) {
+			if tr.Trial == 2 && tr.Cell == "c01" {
+				spoil(tr)
+			}
+		}
+		f := s.folder(t)
+		if err := Write(f); err != nil {
+			t.Fatal(err)
+		}
+		if diffs := verified(t, f); len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != column {
+			t.Errorf("%s: %v", column, diffs)
+		}
+	}
+}
+
+func TestCompareRefusesFormations(t *testing.T) {
+	load, formation := scenario(t, "one").folder, scenario(t, "formation").folder
+	for _, pair := range [][2]*record.Folder{{load, formation}, {formation, load}, {formation, formation}} {
+		var out bytes.Buffer
+		_, err := Compare(&out, pair[0], pair[1], CompareOptions{})
+		if err == nil || !strings.Contains(err.Error(), formation.Dir()) || !strings.Contains(err.Error(), "come into being") || out.Len() > 0 {
+			t.Errorf("%v\n%s", err, out.String())
+		}
+	}
+}

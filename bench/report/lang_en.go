@@ -68,7 +68,7 @@ func englishPhrases() phrases {
 		CautionInvalidTrials: "Invalid and left out: %d of %s; see the validity gates.",
 		CautionMixed:         "Here p50 is of reads and writes together; a table below has them apart.",
 		CautionMemory:        "The data directory is in memory: a flush costs nothing there.",
-		UnequalNote:          "%[1]s Unequal %[2]s: %[4]s for %[3]s, %[6]s for %[5]s.",
+		UnequalNote:          "%[1]s Unequal %[2]s (%[3]s: %[4]s; %[5]s: %[6]s).",
 
 		WarnFewTrials:      "%s per cell: an interval and a comparison need %d.",
 		WarnCannotDiffer:   "%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",

@@ -194,7 +194,7 @@ func (l *language) method(m *model) []item {
 			distinct(func(c *record.CellInfo) string { return l.seconds(c.Load.Warmup) }),
 			distinct(func(c *record.CellInfo) string { return l.seconds(c.Load.Duration) }),
 			l.count(e.Trials, l.Trials), strconv.FormatUint(e.Seed, 10))},
-		{l.MethodAck, capital(distinct(func(c *record.CellInfo) string { return l.term(c.Acknowledgement) })) + "."},
+		{l.MethodAck, capital(strings.Join(distinctOf(m, func(c *record.CellInfo) string { return l.term(c.Acknowledgement) }), "; ")) + "."},
 		{l.MethodDurability, l.durabilityText(m)},
 	}
 	if m.reads {

@@ -124,6 +124,7 @@ type FollowerStatus struct {
 	ID          string
 	LastIndex   uint64    // newest entry in its log
 	LastContact time.Time // when it answered; zero: never in this term
+	Address     string    // where it answered: that of the configuration, unless it has moved
 }
 
 // Member is one server of the group's configuration.
@@ -168,6 +169,12 @@ type ReplicaConfig struct {
 	// its members. It is used only where the log store is empty; a replica
 	// without state and without Bootstrap waits to be added to a group.
 	Bootstrap []Member
+
+	// Locate says where a member may be reached when it is not at the address that
+	// the configuration has for it. It is called from several goroutines and must
+	// not block, and must never name a node that has not the member's log and
+	// votes. Nil: members do not move.
+	Locate func(id string) (address string, known bool)
 
 	// Tuning sets timeouts and sizes; zero fields keep the engine's defaults.
 	Tuning Tuning

@@ -262,3 +262,18 @@ func (c *crowd) knows(id string) {
 		return nil
 	})
 }
+
+// awaitRaft waits until the configuration, as the node has it, has the addresses where
+// the nodes of the crowd listen for Raft.
+func (c *crowd) awaitRaft(id string) {
+	c.t.Helper()
+	until(c.t, func() error {
+		m, err := get[api.Members](c.nodes[id], "/members")
+		for _, member := range m.Members {
+			if want := c.nodes[member.ID].raft; err == nil && member.Address != want {
+				err = fmt.Errorf("%s has %s at %s, not %s", id, member.ID, member.Address, want)
+			}
+		}
+		return err
+	})
+}

@@ -107,6 +107,26 @@ func TestLife(t *testing.T) {
 		c.awaitKey(id, "first", "1")
 		c.awaitKey(id, "last", "4")
 	}
+
+	// All crash again, and come back where none of the others looks for them.
+	all = maps.Clone(c.nodes)
+	for _, g := range all {
+		g.kill()
+	}
+	known := []string{"--bootstrap-expect", "5"}
+	for id, before := range all {
+		now := c.started(id, known...)
+		known = []string{"--gossip-join", now.gossip, "--bootstrap-expect", "5"}
+		if now.raft == before.raft {
+			t.Errorf("%s came back on its old port", id)
+		}
+	}
+	c.put(c.agreed(five), "moved", "5")
+	for id := range c.nodes {
+		c.awaitKey(id, "moved", "5")
+		c.knows(id)
+		c.awaitRaft(id)
+	}
 }
 
 // forwards sees that any node takes a write and tells where the leader is.

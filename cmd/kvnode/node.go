@@ -232,6 +232,9 @@ func (n *node) startReplica(founders []core.Member) (err error) {
 	if !s.inMemory {
 		cfg.SnapshotDir = n.dir.path
 	}
+	if n.agent != nil {
+		cfg.Locate = n.agent.RaftAddress
+	}
 	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
 	if err != nil {

@@ -197,6 +197,10 @@ func (a *Agent) Changes() <-chan struct{} { return a.table.changes() }
 // that have failed.
 func (a *Agent) HTTPAddress(id string) (string, bool) { return a.table.httpAddress(id) }
 
+// RaftAddress returns where the node id answers Raft: one that runs, has state and
+// is not known to belong to another group. It suits core.ReplicaConfig.Locate.
+func (a *Agent) RaftAddress(id string) (string, bool) { return a.table.raftAddress(id, a.group()) }
+
 // Announce implements [discovery.Discovery]. It does not wait for the others. With
 // an error they go on to know what they knew.
 func (a *Agent) Announce(self discovery.Self) error {

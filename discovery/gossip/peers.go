@@ -172,6 +172,24 @@ func (t *table) httpAddress(id string) (string, bool) {
 	return e.meta.HTTPAddress, true
 }
 
+// raftAddress returns where id answers Raft, for a member of group, 0 if not known.
+func (t *table) raftAddress(id string, group founding.Group) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, known := t.peers[id]
+	if !known {
+		return "", false
+	}
+	switch m := e.meta; {
+	case e.state != discovery.Alive, !m.HasState, m.RaftAddress == "":
+		return "", false
+	case m.group != 0 && group != 0 && m.group != group:
+		return "", false
+	default:
+		return m.RaftAddress, true
+	}
+}
+
 // onlyGroup returns the group that the other nodes with state belong to, or 0 if
 // they name none, or more than one.
 func (t *table) onlyGroup(self string) founding.Group {

@@ -21,9 +21,15 @@ type raftOf struct{ s *Steward }
 
 var _ autopilot.Raft = raftOf{}
 
-// AddVoter implements autopilot.Raft.
+// AddVoter implements autopilot.Raft. What autopilot decides on is up to an interval
+// old: who has left meanwhile is not added again.
 func (r raftOf) AddVoter(id raft.ServerID, address raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error { return r.s.cfg.Replica.AddVoter(ctx, string(id), string(address)) })
+	return r.change(func(ctx context.Context) error {
+		if !r.s.observe().has(string(id)) {
+			return fmt.Errorf("promote %s: it has left: %w", id, core.ErrNotFound)
+		}
+		return r.s.cfg.Replica.AddVoter(ctx, string(id), string(address))
+	})
 }
 
 // AddNonvoter implements autopilot.Raft.
@@ -47,6 +53,8 @@ func (r raftOf) LeadershipTransferToServer(id raft.ServerID, _ raft.ServerAddres
 }
 
 func (r raftOf) change(do func(context.Context) error) settled {
+	r.s.changing.Lock()
+	defer r.s.changing.Unlock()
 	ctx, cancel := context.WithTimeout(r.s.ctx, changeTimeout)
 	defer cancel()
 	err := do(ctx)

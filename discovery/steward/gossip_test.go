@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,22 +104,26 @@ func (n *node) stop(t *testing.T) {
 	}
 }
 
-// members is the configuration as the leader among nodes knows it.
+// members is the configuration, once all nodes have the same and one of them leads: then
+// it stays, whichever of them stops.
 func members(nodes map[string]*node) string {
+	seen, led := map[string]bool{}, false
 	for _, n := range nodes {
 		status := n.replica.Status()
-		if status.Role != core.Leader {
-			continue
-		}
+		led = led || status.Role == core.Leader
 		var s []string
 		for _, m := range status.Members {
-			if m.Voter {
-				s = append(s, m.ID)
+			if !m.Voter {
+				m.ID += "(reader)"
 			}
+			s = append(s, m.ID)
 		}
-		return strings.Join(s, " ")
+		seen[strings.Join(s, " ")] = true
 	}
-	return "no leader"
+	if !led || len(seen) != 1 {
+		return "not agreed"
+	}
+	return slices.Collect(maps.Keys(seen))[0]
 }
 
 func write(t *testing.T, nodes map[string]*node, key string) {

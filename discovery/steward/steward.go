@@ -116,6 +116,8 @@ type Steward struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	changing sync.Mutex // one change of the configuration at a time, and what it rests on is seen under it
+
 	mu      sync.Mutex
 	doomed  map[string]struct{} // whom autopilot wants removed
 	health  Health
@@ -220,11 +222,11 @@ func (s *Steward) rest() {
 
 // tend does what a member needs: another address, or to be removed.
 func (s *Steward) tend(v view, m member) {
+	self := m.ID == v.self
 	switch {
-	case m.ID == v.self:
-	case m.state == discovery.Left:
+	case m.state == discovery.Left && !self:
 		s.remove(v, m, "it left")
-	case s.isDoomed(m.ID) && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
+	case s.isDoomed(m.ID) && !self && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
 		s.remove(v, m, "it has failed for "+s.cfg.RemoveFailedAfter.String())
 	case m.state == discovery.Alive && m.announced != "" && m.announced != m.Address:
 		s.move(v, m)
@@ -244,8 +246,8 @@ func (s *Steward) remove(v view, m member, why string) {
 	}
 }
 
-// move gives a member the address under which it announces itself, unless it still
-// answers under the one it has: then two nodes run under one id. Nor does a node
+// move gives a member the address under which it announces itself, unless it
+// answers under another one: then two nodes run under one id. Nor does a node
 // without state take a voter's place: the group counts on what the voter's log holds
 // and on whom it has voted for.
 func (s *Steward) move(v view, m member) {
@@ -257,8 +259,8 @@ func (s *Steward) move(v view, m member) {
 	if !m.answers && !v.settled(s.cfg.LastContact) {
 		return
 	}
-	if m.answers {
-		s.say(m.ID, slog.LevelWarn, m.ID+" announces "+m.announced+" and still answers at "+m.Address+
+	if m.answers && m.answersAt != m.announced {
+		s.say(m.ID, slog.LevelWarn, m.ID+" announces "+m.announced+" and still answers at "+m.answersAt+
 			": its address stays. Do two nodes run under one id?")
 		return
 	}
@@ -299,9 +301,12 @@ func (s *Steward) vacate(v view, id, address string) bool {
 		if !m.answers && !v.settled(s.cfg.LastContact) {
 			return false
 		}
-		if m.answers {
+		if m.answers && m.answersAt == address {
 			s.say(id, slog.LevelError, "not adding "+id+" at "+address+": "+m.ID+" answers there")
 			return false
+		}
+		if m.answers || m.ID == v.self {
+			return false // it is elsewhere, and its address in the configuration changes first
 		}
 		s.remove(v, m, id+" has its address "+address+" now")
 		return false // the rest when the configuration has changed
@@ -311,6 +316,8 @@ func (s *Steward) vacate(v view, id, address string) bool {
 
 // change makes one change of the configuration and says whether it came about.
 func (s *Steward) change(what string, do func(context.Context) error) bool {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, changeTimeout)
 	defer cancel()
 	err := do(ctx)

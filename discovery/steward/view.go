@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -30,6 +31,7 @@ type member struct {
 	lastIndex  uint64
 	lastAnswer time.Time // to the leader, in this term; zero: none
 	answers    bool      // the last one is recent
+	answersAt  string    // where it came from
 }
 
 // observe looks at Raft and at discovery.
@@ -48,11 +50,12 @@ func (s *Steward) observe() view {
 	for _, c := range status.Members {
 		p, f := peers[c.ID], followers[c.ID]
 		m := member{
-			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress, empty: p.ID != "" && !p.HasState, wantsVote: p.Voter || c.Voter,
-			lastIndex: f.LastIndex, lastAnswer: f.LastContact,
+			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress,
+			empty: p.ID != "" && !p.HasState && c.ID != v.self, wantsVote: p.Voter || c.Voter,
+			lastIndex: f.LastIndex, lastAnswer: f.LastContact, answersAt: f.Address,
 		}
 		if c.ID == v.self {
-			m.lastIndex, m.lastAnswer = status.LastIndex, v.at
+			m.lastIndex, m.lastAnswer, m.answersAt = status.LastIndex, v.at, status.Address
 		}
 		if p.ID == "" {
 			m.state = discovery.Unknown
@@ -101,6 +104,11 @@ func (v view) strangers() []discovery.Peer {
 		}
 	}
 	return strangers
+}
+
+// has says whether id is a member that has not left.
+func (v view) has(id string) bool {
+	return slices.ContainsFunc(v.members, func(m member) bool { return m.ID == id && m.state != discovery.Left })
 }
 
 // settled says whether the leader has led for long enough to have heard from all

@@ -54,6 +54,7 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
+		detours:   newDetours(cfg.Locate),
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
@@ -87,7 +88,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
 	var err error
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, guardedTransport{r.transport, r.rounds})
+	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, guardedTransport{r.transport, r.rounds, r.detours})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -125,39 +124,4 @@ func isolated(handle func(raft.RPC)) func(raft.RPC) {
 			rpc.Respond(nil, errStoreFailed)
 		}
 	}
-}
-
-// guardedTransport isolates the heartbeat handler, notes in rounds which peers
-// agree, bounds messages, and is otherwise what it wraps.
-type guardedTransport struct {
-	core.Transport
-	rounds *rounds
-}
-
-// SetHeartbeatHandler implements raft.Transport.
-func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
-	if handle != nil {
-		handle = isolated(handle)
-	}
-	t.Transport.SetHeartbeatHandler(handle)
-}
-
-// AppendEntries implements raft.Transport.
-func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	trim(req)
-	sent := t.rounds.next()
-	err := t.Transport.AppendEntries(id, target, req, resp)
-	if err == nil && resp.Success && resp.Term == req.Term {
-		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, at: time.Now()})
-	}
-	return err
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	p, err := t.Transport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	return boundedPipeline{p}, nil
 }

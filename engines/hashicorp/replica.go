@@ -36,6 +36,7 @@ type replica struct {
 	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
 	barrierMu   sync.Mutex    // one barrier entry at a time
 	rounds      *rounds
+	detours     *detours
 	reads       reads
 
 	proposals    proposals

@@ -31,6 +31,7 @@ type agreement struct {
 	term, sent uint64
 	lastIndex  uint64
 	at         time.Time
+	address    raft.ServerAddress
 }
 
 func newRounds() *rounds {
@@ -61,7 +62,7 @@ func (r *rounds) followers(members []core.Member, self string, term uint64) []co
 		}
 		f := core.FollowerStatus{ID: m.ID}
 		if a := r.agreements[raft.ServerID(m.ID)]; a.term == term {
-			f.LastIndex, f.LastContact = a.lastIndex, a.at
+			f.LastIndex, f.LastContact, f.Address = a.lastIndex, a.at, string(a.address)
 		}
 		followers = append(followers, f)
 	}

@@ -1,0 +1,86 @@
+package hashicorp
+
+import (
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// guardedTransport isolates the heartbeat handler, finds members that have moved,
+// takes answers only from the member that was asked, notes in rounds which peers agree, bounds messages, and is otherwise what it wraps.
+type guardedTransport struct {
+	core.Transport
+	rounds  *rounds
+	detours *detours
+}
+
+// SetHeartbeatHandler implements raft.Transport.
+func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	if handle != nil {
+		handle = isolated(handle)
+	}
+	t.Transport.SetHeartbeatHandler(handle)
+}
+
+// AppendEntries implements raft.Transport.
+func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	trim(req)
+	sent := t.rounds.next()
+	at, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
+		return t.Transport.AppendEntries(id, at, req, resp)
+	})
+	if err == nil && resp.Success && resp.Term == req.Term {
+		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, at: time.Now(), address: at})
+	}
+	return err
+}
+
+// AppendEntriesPipeline implements raft.Transport. Who answers is not looked at: the
+// library opens a pipeline right after an answer of the member to AppendEntries.
+func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	var p raft.AppendPipeline
+	_, err := t.detours.call(id, target, nil, func(at raft.ServerAddress) (err error) {
+		p, err = t.Transport.AppendEntriesPipeline(id, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return boundedPipeline{p}, nil
+}
+
+// RequestVote implements raft.Transport.
+func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
+		return t.Transport.RequestVote(id, at, req, resp)
+	})
+	return err
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
+		return t.Transport.RequestPreVote(id, at, req, resp)
+	})
+	return err
+}
+
+// InstallSnapshot implements raft.Transport. A snapshot is read once, so it is the
+// library that tries again.
+func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
+		return t.Transport.InstallSnapshot(id, at, req, resp, data)
+	})
+	return err
+}
+
+// TimeoutNow implements raft.Transport.
+func (t guardedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
+		return t.Transport.TimeoutNow(id, at, req, resp)
+	})
+	return err
+}

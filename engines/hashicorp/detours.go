@@ -1,0 +1,87 @@
+package hashicorp
+
+import (
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// detours knows which members are reached elsewhere than at the address that the
+// configuration has for them. A member is looked for elsewhere only after nobody
+// was reached at that address, so it stays with a member that answers there,
+// whatever is said of it.
+type detours struct {
+	locate func(id string) (address string, known bool) // nil: nobody moves
+
+	mu sync.Mutex
+	to map[raft.ServerID]raft.ServerAddress
+}
+
+func newDetours(locate func(id string) (string, bool)) *detours {
+	return &detours{locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+}
+
+// call calls a member where it was last reached, and says where that was. Where
+// nobody is reached, or another member, the next call goes to the other address, if
+// there is one.
+//
+// Members share hosts, and a port that one had another may have later. The library
+// takes any answer for that of the member it meant; a vote or an entry counted for
+// two members is a majority that is none. So answer is looked at for who gave it, as
+// far as the library has its sender in it: all but those to snapshots and to
+// transfers of leadership.
+func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
+	at := d.target(id, configured)
+	err := call(at)
+	if err == nil && answer != nil {
+		if from := answer.GetRPCHeader().ID; len(from) > 0 && string(from) != string(id) {
+			err = &strangerError{at: at, from: string(from), meant: string(id)}
+		}
+	}
+	if unreachable(err) {
+		d.failed(id, configured, at)
+	}
+	return at, err
+}
+
+// strangerError says that another member answered than the one that was asked.
+type strangerError struct {
+	at          raft.ServerAddress
+	from, meant string
+}
+
+func (e *strangerError) Error() string {
+	return "at " + string(e.at) + ", where " + e.meant + " should be, " + e.from + " answers"
+}
+
+func unreachable(err error) bool {
+	var network net.Error
+	var stranger *strangerError
+	return errors.As(err, &network) || errors.As(err, &stranger)
+}
+
+func (d *detours) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at, found := d.to[id]; found {
+		return at
+	}
+	return configured
+}
+
+// failed notes that the member was not reached at an address.
+func (d *detours) failed(id raft.ServerID, configured, at raft.ServerAddress) {
+	if d.locate == nil {
+		return
+	}
+	elsewhere, known := d.locate(string(id))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at == configured && known && raft.ServerAddress(elsewhere) != configured {
+		d.to[id] = raft.ServerAddress(elsewhere)
+	} else {
+		delete(d.to, id)
+	}
+}

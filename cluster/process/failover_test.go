@@ -4,7 +4,6 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,17 +34,7 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	loadCtx, endLoad := context.WithCancel(ctx)
-	journal := filepath.Join(t.TempDir(), "journal")
-	var load sync.WaitGroup
-	var result audit.Result
-	var loadErr error
-	load.Go(func() {
-		result, loadErr = audit.Load(loadCtx, audit.Config{
-			Client: nodes, JournalPath: journal,
-			Parameters: audit.Parameters{Seed: 1, Workers: 8, BatchShare: 0.2, DeleteShare: 0.1},
-		})
-	})
+	load := startLoad(ctx, t, nodes, audit.Parameters{Seed: 1, Workers: 8, BatchShare: 0.2, DeleteShare: 0.1})
 	for range failovers {
 		leader := awaitLeader(ctx, t, w)
 		if err := w.Kill(ctx, leader); err != nil {
@@ -59,17 +48,13 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 			t.Fatal(describe(err))
 		}
 	}
-	endLoad()
-	load.Wait()
-	if loadErr != nil {
-		t.Fatal(loadErr)
-	}
+	result := load.end()
 	t.Logf("%d leaders killed; %d writes acknowledged, %d of unknown outcome, %d refused; longest stall %.0f ms",
 		failovers, result.Acknowledged, result.Unknown, result.Refused, result.LongestStallMS)
 	if result.Acknowledged < failovers {
 		t.Errorf("only %d writes were acknowledged: nothing was tested", result.Acknowledged)
 	}
-	check(ctx, t, nodes, journal)
+	check(ctx, t, nodes, load.journal)
 
 	before, err := nodes.Members(ctx)
 	if err != nil {
@@ -77,7 +62,7 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 	}
 	w.stop()
 	w.start()
-	check(ctx, t, nodes, journal)
+	check(ctx, t, nodes, load.journal)
 	after, err := nodes.Members(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +73,38 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 			t.Errorf("the restart has made %+v of %+v", after[i], before[i])
 		}
 	}
+}
+
+// load is writes under way.
+type load struct {
+	t       *testing.T
+	journal string
+	stop    context.CancelFunc
+	done    chan struct{}
+	result  audit.Result
+	err     error
+}
+
+// startLoad writes until end is called, or the test is over.
+func startLoad(ctx context.Context, t *testing.T, nodes *client.Client, p audit.Parameters) *load {
+	ctx, stop := context.WithCancel(ctx)
+	l := &load{t: t, journal: filepath.Join(t.TempDir(), "journal"), stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		l.result, l.err = audit.Load(ctx, audit.Config{Client: nodes, JournalPath: l.journal, Parameters: p})
+	}()
+	t.Cleanup(func() { stop(); <-l.done })
+	return l
+}
+
+func (l *load) end() audit.Result {
+	l.t.Helper()
+	l.stop()
+	<-l.done
+	if l.err != nil {
+		l.t.Fatal(l.err)
+	}
+	return l.result
 }
 
 func awaitLeader(ctx context.Context, t *testing.T, w *world) (leader string) {

@@ -63,6 +63,9 @@ func unreachable(err error) bool {
 }
 
 func (d *detours) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
+	if d.locate == nil {
+		return configured
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if at, found := d.to[id]; found {

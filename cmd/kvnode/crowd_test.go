@@ -23,9 +23,10 @@ const five = "node1 node2 node3 node4 node5"
 
 // crowd is nodes that gossip, each a process.
 type crowd struct {
-	t     *testing.T
-	dir   string
-	nodes map[string]*gossiper
+	t       *testing.T
+	dir     string
+	timeout string // of heartbeats
+	nodes   map[string]*gossiper
 }
 
 type gossiper struct {
@@ -34,7 +35,7 @@ type gossiper struct {
 }
 
 func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, dir: t.TempDir(), nodes: map[string]*gossiper{}}
+	c := &crowd{t: t, dir: t.TempDir(), timeout: "200ms", nodes: map[string]*gossiper{}}
 	t.Cleanup(func() {
 		for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
 			c.nodes[id].kill()
@@ -50,7 +51,7 @@ func newCrowd(t *testing.T) *crowd {
 func (c *crowd) start(id string, args ...string) *gossiper {
 	c.t.Helper()
 	args = append([]string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--gossip-profile", "local",
-		"--raft-option", "heartbeat_timeout=200ms", "--raft-option", "election_timeout=200ms", "--raft-option", "leader_lease_timeout=200ms"}, args...)
+		"--raft-option", "heartbeat_timeout=" + c.timeout, "--raft-option", "election_timeout=" + c.timeout, "--raft-option", "leader_lease_timeout=" + c.timeout}, args...)
 	if !slices.Contains(args, "--gossip") {
 		args = append(args, "--gossip", "127.0.0.1:0")
 	}

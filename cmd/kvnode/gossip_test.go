@@ -30,6 +30,17 @@ func TestFoundTogether(t *testing.T) {
 	}
 }
 
+// TestFirstElection: a new group elects its leader at once, and does not wait until
+// heartbeats are missed.
+func TestFirstElection(t *testing.T) {
+	c := newCrowd(t)
+	c.timeout = "1h"
+	c.mustFound()
+	if leader := c.agreed(five); leader != "node1" {
+		t.Errorf("%s leads", leader)
+	}
+}
+
 // TestLife: a node joins and leaves; two crash and come back elsewhere.
 func TestLife(t *testing.T) {
 	c := newCrowd(t)

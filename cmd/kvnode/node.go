@@ -42,6 +42,7 @@ type node struct {
 	logs     core.LogStore
 	hasState bool          // logs, or the snapshots beside it, do
 	agent    *gossip.Agent // nil without gossip
+	founders []core.Member // of the group that this node founds, sorted by id; nil: it founds none
 	handler  replaceable
 	server   *http.Server // owns listener
 	replica  core.Replica // owns link and logs
@@ -84,11 +85,10 @@ func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err e
 	if err := n.openStore(); err != nil {
 		return nil, err
 	}
-	founders, err := n.discover(ctx)
-	if err != nil {
+	if n.founders, err = n.discover(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.startReplica(founders); err != nil {
+	if err := n.startReplica(); err != nil {
 		return nil, err
 	}
 	if err := n.serve(); err != nil {
@@ -222,11 +222,10 @@ func (n *node) logLost() error {
 		filepath.Join(n.dir.path, logDir), n.id)
 }
 
-// startReplica starts the engine; founders are nil where no group is to be founded.
-func (n *node) startReplica(founders []core.Member) (err error) {
+func (n *node) startReplica() (err error) {
 	s := n.settings
 	cfg := core.ReplicaConfig{
-		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: founders,
+		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: s.tuning, Logger: n.logger,
 	}
 	if !s.inMemory {
@@ -257,28 +256,6 @@ func damaged(path string, err *error) func() {
 	}
 }
 
-// electSelf spares the only voter of a group the wait for an election.
-func (n *node) electSelf(ctx context.Context) {
-	campaigner, ok := n.replica.(core.Campaigner)
-	if !ok || !n.votesAlone() {
-		return
-	}
-	if err := campaigner.Campaign(ctx); err != nil {
-		n.logger.Warn("cannot stand for election at once", "error", err)
-	}
-}
-
-func (n *node) votesAlone() bool {
-	votes := false
-	for _, m := range n.replica.Status().Members {
-		if m.Voter && m.ID != n.id {
-			return false
-		}
-		votes = votes || m.Voter
-	}
-	return votes
-}
-
 // startTasks starts what goes on beside the requests; stop waits for it.
 func (n *node) startTasks() error {
 	n.tasks.Go(func() { n.watch(n.running) })
@@ -288,6 +265,7 @@ func (n *node) startTasks() error {
 			self: discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState},
 		}
 		n.tasks.Go(func() { k.run(n.running) })
+		n.tasks.Go(func() { n.electFirst(n.running) })
 		return n.startSteward()
 	}
 	m := &membership{

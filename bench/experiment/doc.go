@@ -56,6 +56,7 @@
 // overrides.
 //
 //	[formation]
+//	settle  = "5s"                    # from a whole group until it is at rest ["5s"]
 //	rest    = "5s"                    # how long traffic is counted at rest ["5s"]
 //	timeout = "60s"                   # from the first start to a whole group ["60s"]
 //

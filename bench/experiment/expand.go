@@ -70,6 +70,7 @@ func (e *Experiment) cell(keys schema, i int) (Cell, error) {
 const (
 	quickDuration = 800 * time.Millisecond
 	quickWarmup   = 200 * time.Millisecond
+	quickSettle   = 200 * time.Millisecond
 	quickRest     = time.Second
 )
 
@@ -81,6 +82,7 @@ func (e *Experiment) Quick() {
 	e.Trials = 1
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
+	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))
 	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
 	e.Matrix = slices.Clone(e.Matrix)
 	for i := range e.Matrix {
@@ -89,6 +91,8 @@ func (e *Experiment) Quick() {
 			f.Levels = capDurations(f.Levels, quickDuration)
 		case "load.warmup":
 			f.Levels = capDurations(f.Levels, quickWarmup)
+		case "formation.settle":
+			f.Levels = capDurations(f.Levels, quickSettle)
 		case "formation.rest":
 			f.Levels = capDurations(f.Levels, quickRest)
 		}

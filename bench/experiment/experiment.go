@@ -107,7 +107,8 @@ type Load struct {
 // Formation says how a group's coming into being is watched: the [formation]
 // table.
 type Formation struct {
-	Rest    Duration `json:"rest"`    // how long the traffic is counted once the group is whole
+	Settle  Duration `json:"settle"`  // from a whole group until the traffic is counted: news still go round
+	Rest    Duration `json:"rest"`    // how long it is counted then
 	Timeout Duration `json:"timeout"` // from the first start to a whole group: beyond it the trial fails
 }
 
@@ -134,7 +135,7 @@ type Cell struct {
 
 // Planned is how long a trial of the cell lasts at least.
 func (c *Cell) Planned() time.Duration {
-	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Rest)
+	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Settle + c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

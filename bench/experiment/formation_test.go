@@ -24,7 +24,7 @@ func TestParseFormation(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkExperiment(t, e)
-	want := Formation{Rest: Duration(2 * time.Second), Timeout: Duration(90 * time.Second)}
+	want := Formation{Settle: Duration(5 * time.Second), Rest: Duration(2 * time.Second), Timeout: Duration(90 * time.Second)}
 	if e.Measure != MeasureFormation || e.Formation != want || e.Load != (Load{}) {
 		t.Errorf("measure %q, formation %+v, load %+v", e.Measure, e.Formation, e.Load)
 	}
@@ -51,7 +51,7 @@ func TestFormationDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Formation{Duration(5 * time.Second), Duration(time.Minute)}); e.Formation != want {
+	if want := (Formation{Duration(5 * time.Second), Duration(5 * time.Second), Duration(time.Minute)}); e.Formation != want {
 		t.Errorf("%+v, want %+v", e.Formation, want)
 	}
 	if e, err = parseWith(t, withMatrix); err != nil || e.Formation != (Formation{}) {
@@ -60,13 +60,13 @@ func TestFormationDefaults(t *testing.T) {
 }
 
 func TestQuickFormation(t *testing.T) {
-	e, err := parseWith(t, forming, "rest=100ms", `matrix.rest=["500ms", "2s", "3s"]`)
+	e, err := parseWith(t, forming, "rest=100ms", "settle=1s", `matrix.rest=["500ms", "2s", "3s"]`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Quick()
-	if e.Trials != 1 || e.Formation.Rest != Duration(100*time.Millisecond) {
-		t.Errorf("%d trials, rest %s", e.Trials, e.Formation.Rest)
+	if e.Trials != 1 || e.Formation.Rest != Duration(100*time.Millisecond) || e.Formation.Settle != Duration(200*time.Millisecond) {
+		t.Errorf("%d trials, %+v", e.Trials, e.Formation)
 	}
 	if diff := cmp.Diff([]string{"500ms", "1s"}, e.Matrix[2].Levels); diff != "" {
 		t.Error(diff)

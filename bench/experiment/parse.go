@@ -100,7 +100,7 @@ func defaults() *Experiment {
 			ValueSize: 256, Keys: 10_000, KeyDistribution: "uniform",
 			ReadRatio: 0, ReadLevel: ReadLinearizable, OpTimeout: Duration(10 * time.Second),
 		},
-		Formation: Formation{Rest: Duration(5 * time.Second), Timeout: Duration(time.Minute)},
+		Formation: Formation{Settle: Duration(5 * time.Second), Rest: Duration(5 * time.Second), Timeout: Duration(time.Minute)},
 	}
 }
 

@@ -123,6 +123,7 @@ func limits(known *Known) map[string]limit {
 		"load.read_ratio":       {low: 0, high: 1},
 		"load.read_level":       {names: []string{ReadLinearizable, ReadStale}},
 		"load.op_timeout":       {low: 0.001, high: day},
+		"formation.settle":      {low: 0, high: day},
 		"formation.rest":        {low: 0.1, high: day},
 		"formation.timeout":     {low: 1, high: day},
 	}

@@ -21,7 +21,7 @@ type Formation struct {
 	VotersNS      int64 `json:"voters_ns"`
 	VotersErrorNS int64 `json:"voters_error_ns"`
 
-	// Traffic is what the discovery layers sent at rest, once the group was whole,
+	// Traffic is what the discovery layers sent at rest, after the group was whole,
 	// by node in the order of their names; zero where members do not look for each
 	// other. Empty where a process had ended.
 	Traffic []Traffic `json:"traffic"`

@@ -61,6 +61,7 @@ func formationColumns() []csvColumn {
 		figure("first_leader_late_ms", func(f *stats.Formation) (string, bool) { return millis(int64(f.LeaderError)), f.Leader > 0 }),
 		figure("all_voters_ms", func(f *stats.Formation) (string, bool) { return millis(int64(f.Voters)), f.Whole() }),
 		figure("all_voters_late_ms", func(f *stats.Formation) (string, bool) { return millis(int64(f.VotersError)), f.Whole() }),
+		csvColumn{"settle_s", func(r stats.Row) string { return fixed(float64(r.Cell.Formation.Settle)/1e9, 3) }},
 		csvColumn{"rest_s", func(r stats.Row) string { return fixed(float64(r.Cell.Formation.Rest)/1e9, 3) }},
 		figure("messages_per_s", func(f *stats.Formation) (string, bool) { return fixed(f.Messages, 3), f.HasTraffic }),
 		figure("bytes_per_s", func(f *stats.Formation) (string, bool) { return fixed(f.Bytes, 2), f.HasTraffic }))

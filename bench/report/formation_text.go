@@ -59,7 +59,9 @@ func (l *language) formationMethod(m *model) []item {
 		{l.MethodFormation, group + " " + l.MethodFormationText},
 		{l.MethodDiscovery, strings.Join(ways, " ")},
 		{l.MethodResolution, fill(l.MethodResolutionText, l.latency(late))},
-		{l.MethodRest, fill(l.MethodRestText, distinct(func(c *record.CellInfo) string { return l.seconds(c.Formation.Rest) }))},
+		{l.MethodRest, fill(l.MethodRestText,
+			distinct(func(c *record.CellInfo) string { return l.seconds(c.Formation.Rest) }),
+			distinct(func(c *record.CellInfo) string { return l.seconds(c.Formation.Settle) }))},
 		{l.MethodTrials, fill(l.FormationTrialsText, l.count(e.Trials, l.Trials), strconv.FormatUint(e.Seed, 10))},
 		{l.MethodDurability, l.durabilityText(m)},
 	}

@@ -96,7 +96,7 @@ func (s synth) create(t testing.TB, dir string) *record.Folder {
 	}
 	if s.forms {
 		e.Measure, e.Cluster.Mode, e.Cluster.Discovery = experiment.MeasureFormation, experiment.ModeProcess, experiment.DiscoveryStatic
-		e.Formation = experiment.Formation{Rest: experiment.Duration(30 * time.Second), Timeout: experiment.Duration(time.Minute)}
+		e.Formation = experiment.Formation{Settle: experiment.Duration(5 * time.Second), Rest: experiment.Duration(30 * time.Second), Timeout: experiment.Duration(time.Minute)}
 	}
 	cells, err := e.Expand()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
@@ -74,26 +75,18 @@ func (g *processes) form(ctx context.Context, timeout time.Duration, began <-cha
 	return b, err
 }
 
-// rest counts what is sent while nothing happens, and then judges the trial.
+// rest counts what is sent while nothing happens, and then judges the trial. Of a
+// group that has lost a process there is nothing to count.
 func (t *trial) rest(ctx context.Context, g *processes, b *birth, result *record.Trial) error {
-	before, err := g.sent(ctx)
-	if err != nil {
-		return g.explain(err)
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(time.Duration(t.parts.info.Formation.Rest)):
-	}
+	traffic, err := g.traffic(ctx, t.parts.info.Formation)
 	stopped := g.stopped()
-	if stopped == nil {
-		after, err := g.sent(ctx)
-		if err != nil {
-			return g.explain(err)
-		}
-		for i := range after {
-			result.Formation.Traffic = append(result.Formation.Traffic, after[i].since(before[i]))
-		}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case stopped == nil && err != nil:
+		return g.explain(err)
+	case stopped == nil:
+		result.Formation.Traffic = traffic
 	}
 	leaders, voters := g.leaders(ctx)
 	result.Gates = append(result.Gates,
@@ -102,6 +95,38 @@ func (t *trial) rest(ctx context.Context, g *processes, b *birth, result *record
 		votersGate(voters, len(g.nodes)),
 		clockGate(clockDrift(b.began)))
 	return nil
+}
+
+// traffic waits until the news of the formation have gone round and counts then.
+func (g *processes) traffic(ctx context.Context, f experiment.Formation) ([]record.Traffic, error) {
+	if err := pause(ctx, f.Settle); err != nil {
+		return nil, err
+	}
+	before, err := g.sent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, f.Rest); err != nil {
+		return nil, err
+	}
+	after, err := g.sent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counted := make([]record.Traffic, len(after))
+	for i := range after {
+		counted[i] = after[i].since(before[i])
+	}
+	return counted, nil
+}
+
+func pause(ctx context.Context, d experiment.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(d)):
+		return nil
+	}
 }
 
 // leaders lists the members that say that they lead, and counts the voters in the

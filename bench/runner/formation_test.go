@@ -30,7 +30,8 @@ backend = "inmem"
 heartbeat_timeout = "200ms"
 
 [formation]
-rest = "1500ms"
+settle = "300ms"
+rest   = "1500ms"
 `
 
 // TestFormation watches real groups come into being.

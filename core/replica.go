@@ -46,9 +46,10 @@ type Replica interface {
 	// the network or the disk.
 	Status() Status
 
-	// AddVoter and AddNonvoter add the member, or change the address or voting
-	// right of one that is there; Remove removes it. They return once the new
-	// configuration is committed. Leader only.
+	// AddVoter and AddNonvoter add the member, or change the address of one that is
+	// there. AddVoter makes that a voter; AddNonvoter leaves a voter its vote.
+	// Remove removes the member. They return once the new configuration is
+	// committed. Leader only.
 	AddVoter(ctx context.Context, id, address string) error
 	AddNonvoter(ctx context.Context, id, address string) error
 	Remove(ctx context.Context, id string) error

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,32 +83,25 @@ func (f *loadFlags) check(c *cobra.Command) error {
 }
 
 func (s *session) load(ctx context.Context, f loadFlags) error {
-	journal := f.journal
-	if journal == "" {
-		dir, err := os.MkdirTemp("", "clusterctl-load-")
-		if err != nil {
-			return err
+	if f.journal != "" {
+		if _, err := os.Lstat(f.journal); err == nil {
+			return usage(fmt.Errorf("--journal: there is a file %s already", f.journal))
 		}
-		defer os.RemoveAll(dir)
-		journal = filepath.Join(dir, "journal")
-	} else if _, err := os.Lstat(journal); err == nil {
-		return usage(fmt.Errorf("--journal: there is a file %s already", journal))
 	}
 	nodes, err := s.client(ctx, "", f.timeout)
 	if err != nil {
 		return err
 	}
 	defer nodes.Close()
-	stop := s.watchJournal(journal)
 	result, err := audit.Load(ctx, audit.Config{
 		Client:       nodes,
-		JournalPath:  journal,
+		JournalPath:  f.journal,
 		Parameters:   audit.Parameters{Workers: f.clients, KeysPerWorker: f.keys, ValueBytes: f.valueSize},
 		Duration:     f.duration,
 		Writes:       f.count,
 		WriteTimeout: f.timeout,
+		OnSecond:     s.progress(),
 	})
-	stop()
 	if err != nil {
 		return err
 	}
@@ -152,77 +141,12 @@ func millis(ms float64) string {
 	return fmt.Sprintf("%.0f ms", ms)
 }
 
-// watchJournal prints every second what the journal has got, until the returned
-// function is called.
-func (s *session) watchJournal(path string) (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		ticks := time.NewTicker(time.Second)
-		defer ticks.Stop()
-		fates := fateCounter{path: path}
-		defer fates.close()
-		for second := 1; ; second++ {
-			select {
-			case <-quit:
-				return
-			case <-ticks.C:
-			}
-			ends, err := fates.next()
-			if err != nil {
-				continue // it is only for show
-			}
-			fmt.Fprintf(s.stderr, "%4d s: %d acknowledged, %d unknown, %d refused\n",
-				second, ends["acknowledged"], ends["unknown"], ends["refused"])
-		}
-	}()
-	return func() {
-		close(quit)
-		<-done
-	}
-}
-
-// fateCounter counts fates of writes in a journal that grows.
-type fateCounter struct {
-	path   string
-	file   *os.File
-	reader *bufio.Reader
-	begun  []byte // of a line that was not whole yet
-}
-
-// next counts what was added since it was last called.
-func (f *fateCounter) next() (map[string]int, error) {
-	ends := make(map[string]int)
-	if f.file == nil {
-		file, err := os.Open(f.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return ends, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.file, f.reader = file, bufio.NewReader(file)
-	}
-	for {
-		part, err := f.reader.ReadBytes('\n')
-		f.begun = append(f.begun, part...)
-		if errors.Is(err, io.EOF) {
-			return ends, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		var line struct{ End string }
-		if err := json.Unmarshal(f.begun, &line); err != nil {
-			return nil, err
-		}
-		f.begun = f.begun[:0]
-		ends[line.End]++
-	}
-}
-
-func (f *fateCounter) close() {
-	if f.file != nil {
-		_ = f.file.Close()
+// progress prints a line every second of a load.
+func (s *session) progress() func(audit.Second) {
+	second := 0
+	return func(told audit.Second) {
+		second++
+		fmt.Fprintf(s.stderr, "%4d s: %d acknowledged, %d unknown, %d refused\n",
+			second, told.Acknowledged, told.Unknown, told.Refused)
 	}
 }

@@ -19,7 +19,7 @@ const (
 	lockName      = "LOCK"        // locked while a process uses the folder; holds its id
 	identityName  = "node.json"   // whose data this is
 	nodesName     = "nodes.json"  // HTTP addresses of the group's members, once the node is one
-	promiseName   = "gossip.json" // what the node has promised to others with whom it founds a group
+	promiseName   = "gossip.json" // whom the node has promised to found a group with, and where others were
 	logDir        = "log"         // the log store's
 	snapshotsName = "snapshots"   // the engine's
 )

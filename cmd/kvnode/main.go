@@ -9,7 +9,7 @@
 //
 //	node.json    whose data this is: id, log store, engine
 //	nodes.json   HTTP addresses of the group's members; there once it is one
-//	gossip.json  with whom it promised to found a group
+//	gossip.json  with whom it promised to found a group, and where others were
 //	log/         the log store's
 //	snapshots/   the engine's
 //	LOCK         locked while a process uses the folder; holds its id

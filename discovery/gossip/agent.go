@@ -81,6 +81,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
 	a.goroutines.Go(a.keepJoined)
+	a.goroutines.Go(a.keepPeers)
 	return a, nil
 }
 

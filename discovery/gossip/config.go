@@ -31,8 +31,8 @@ type Config struct {
 	// is another one; empty: it is not.
 	Advertise string
 	// Join lists host:port of other nodes. Each is tried until it was reached
-	// once, and all again whenever the node finds itself alone. Its own address
-	// may be among them.
+	// once, and all again whenever the node finds itself alone; then also where
+	// Memory says that others were. Its own address may be among them.
 	Join []string
 
 	// Expect is how many voters without state found a group together: as many as
@@ -40,7 +40,8 @@ type Config struct {
 	// founding.MaxExpect. 0: the node founds nothing and waits to be added.
 	Expect int
 	// Memory keeps what the node promises to the others while they found a
-	// group. Nil keeps it in memory: only right for a node without a disk.
+	// group, and where they are. Nil keeps it in memory: only right for a node
+	// without a disk.
 	Memory Store
 
 	// KeyFile is a file for ReadKeys; empty: gossip is neither encrypted nor

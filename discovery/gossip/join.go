@@ -12,8 +12,9 @@ import (
 )
 
 // keepJoined tries for the agent's whole life to reach whom it should: the
-// addresses of Config.Join, and nodes that failed, which heals a split that
-// lasted longer than memberlist remembers its dead.
+// addresses of Config.Join, those of an earlier life while it is alone, and nodes
+// that failed, which heals a split that lasted longer than memberlist remembers its
+// dead.
 func (a *Agent) keepJoined() {
 	p := a.cfg.Profile
 	pending := slices.Clone(a.cfg.Join)
@@ -49,10 +50,11 @@ func (a *Agent) reach(pending []string) []string {
 	}
 	a.push()
 	alive := a.table.gossip(a.cfg.ID, discovery.Alive)
+	var remembered []string
 	if len(alive) == 0 {
-		pending = slices.Clone(a.cfg.Join)
+		pending, remembered = slices.Clone(a.cfg.Join), a.rememberedPeers()
 	}
-	targets := append(slices.Clone(pending), a.table.gossip(a.cfg.ID, discovery.Failed)...)
+	targets := slices.Concat(pending, remembered, a.table.gossip(a.cfg.ID, discovery.Failed))
 	switch {
 	case a.isDisputed(): // tell all, until the old address has failed
 		targets = append(targets, alive...)
@@ -61,6 +63,50 @@ func (a *Agent) reach(pending []string) []string {
 	}
 	reached := a.dial(targets)
 	return slices.DeleteFunc(pending, func(address string) bool { return reached[address] })
+}
+
+// keepPeers stores where the others are, so that the node finds them after a restart
+// even if nobody is left where Config.Join says. Many come at once, or go: it waits
+// for the others of them.
+func (a *Agent) keepPeers() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		changed := a.table.changes()
+		select {
+		case <-a.ctx.Done():
+			a.notePeers()
+			return
+		case <-timer.C:
+			a.notePeers()
+			select {
+			case <-a.ctx.Done():
+				return
+			case <-changed:
+				timer.Reset(a.cfg.Profile.ProbeInterval)
+			}
+		}
+	}
+}
+
+// notePeers stores the addresses of those that are alive or may come back. A node
+// that is alone knows nothing better than what it remembers.
+func (a *Agent) notePeers() {
+	alive := a.table.gossip(a.cfg.ID, discovery.Alive)
+	if len(alive) == 0 {
+		return
+	}
+	peers := append(alive, a.table.gossip(a.cfg.ID, discovery.Failed)...)
+	slices.Sort(peers)
+	if err := a.remember(func(m *Memory) { m.Peers = slices.Compact(peers) }); err != nil && a.once.first("peers") {
+		a.logger.Warn("cannot store where the other nodes are; after a restart --gossip-join must name one that runs", "error", err)
+	}
+}
+
+func (a *Agent) rememberedPeers() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.memory.Peers
 }
 
 // sync compares all that is known with the nodes at addresses, and returns how

@@ -16,16 +16,19 @@ import (
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 )
 
-// Memory is what a node must remember, over restarts, of how its group came to be.
+// Memory is what a node remembers over restarts: how its group came to be, which it
+// must, and where the others were, which helps.
 type Memory struct {
 	// Promise is the configuration that the node promised to found, sorted by id.
 	Promise []core.Member
 	Founded bool           // it did
 	Group   founding.Group // that its state belongs to; 0: not known
+	// Peers are the gossip addresses, sorted, of the nodes that were about.
+	Peers []string
 }
 
 func (m Memory) equal(other Memory) bool {
-	return m.Founded == other.Founded && m.Group == other.Group && slices.Equal(m.Promise, other.Promise)
+	return m.Founded == other.Founded && m.Group == other.Group && slices.Equal(m.Promise, other.Promise) && slices.Equal(m.Peers, other.Peers)
 }
 
 // Store keeps a Memory. Save returns once it would survive a crash of the machine;
@@ -68,6 +71,7 @@ type document struct {
 	Promise []promised `json:"promise,omitempty"`
 	Founded bool       `json:"founded"`
 	Group   string     `json:"group,omitempty"`
+	Peers   []string   `json:"peers,omitempty"`
 }
 
 type promised struct {
@@ -95,7 +99,7 @@ func parseMemory(text []byte) (Memory, error) {
 	if err := json.Unmarshal(text, &d); err != nil {
 		return Memory{}, err
 	}
-	m := Memory{Founded: d.Founded}
+	m := Memory{Founded: d.Founded, Peers: d.Peers}
 	for _, p := range d.Promise {
 		m.Promise = append(m.Promise, core.Member{ID: p.ID, Address: p.Address, Voter: true})
 	}
@@ -119,7 +123,7 @@ func (s fileStore) Save(m Memory) (err error) {
 			err = fmt.Errorf("store promise: %w", err)
 		}
 	}()
-	d := document{Founded: m.Founded, Group: m.Group.String()}
+	d := document{Founded: m.Founded, Group: m.Group.String(), Peers: m.Peers}
 	for _, p := range m.Promise {
 		d.Promise = append(d.Promise, promised{ID: p.ID, Address: p.Address})
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
 )
 
 func TestFileStore(t *testing.T) {
@@ -20,7 +22,7 @@ func TestFileStore(t *testing.T) {
 		t.Fatalf("of nothing: %+v, %v", m, err)
 	}
 	promise := []core.Member{{ID: "a", Address: "a:1", Voter: true}, {ID: "b", Address: "b:1", Voter: true}}
-	for _, want := range []Memory{{Promise: promise}, {Promise: promise, Founded: true, Group: 1 << 63}, {Group: 7}, {}} {
+	for _, want := range []Memory{{Promise: promise}, {Promise: promise, Founded: true, Group: 1 << 63}, {Group: 7, Peers: []string{"a:1", "b:2"}}, {}} {
 		if err := s.Save(want); err != nil {
 			t.Fatal(err)
 		}
@@ -62,4 +64,32 @@ func TestFileStoreErrors(t *testing.T) {
 	if a.local.promised {
 		t.Error("published a promise that was not stored")
 	}
+}
+
+// TestFindsOthersWhereTheyWere: whom c was told to ask is gone, and those that are
+// left do not know where c is now.
+func TestFindsOthersWhereTheyWere(t *testing.T) {
+	memory := FileStore(filepath.Join(t.TempDir(), "gossip.json"))
+	a := start(t, testConfig("a"))
+	joining := testConfig("b")
+	joining.Join = []string{a.Address()}
+	b := start(t, joining)
+	joining = testConfig("c")
+	joining.Join, joining.Memory = []string{b.Address()}, memory
+	c := start(t, joining)
+	want := []string{a.Address(), b.Address()}
+	slices.Sort(want)
+	await(t, c, "c has stored where the others are", func() bool {
+		m, err := memory.Load()
+		return err == nil && slices.Equal(m.Peers, want)
+	})
+	for _, gone := range []*Agent{c, b} {
+		if err := gone.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitView(t, a, "a alive, b failed, c failed")
+	c = start(t, joining) // on another port
+	await(t, c, "c has found a", func() bool { return peer(c, "a").State == discovery.Alive })
+	awaitView(t, a, "a alive, b failed, c alive")
 }

@@ -1,7 +1,9 @@
 package hashicorp
 
 import (
+	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -23,6 +25,18 @@ func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 		handle = isolated(handle)
 	}
 	t.Transport.SetHeartbeatHandler(handle)
+}
+
+// EncodePeer implements raft.Transport. It names the member too: the library knows by
+// this alone for whom it has voted, and another member may have the address later.
+func (t guardedTransport) EncodePeer(id raft.ServerID, address raft.ServerAddress) []byte {
+	return slices.Concat(t.Transport.EncodePeer(id, address), []byte{0}, []byte(id))
+}
+
+// DecodePeer implements raft.Transport.
+func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
+	address, _, _ := bytes.Cut(encoded, []byte{0})
+	return t.Transport.DecodePeer(address)
 }
 
 // AppendEntries implements raft.Transport.

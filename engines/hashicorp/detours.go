@@ -14,13 +14,14 @@ import (
 // whatever is said of it.
 type detours struct {
 	locate func(id string) (address string, known bool) // nil: nobody moves
+	own    raft.ServerAddress                           // no other member is there
 
 	mu sync.Mutex
 	to map[raft.ServerID]raft.ServerAddress
 }
 
-func newDetours(locate func(id string) (string, bool)) *detours {
-	return &detours{locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+func newDetours(own string, locate func(id string) (string, bool)) *detours {
+	return &detours{own: raft.ServerAddress(own), locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
 }
 
 // call calls a member where it was last reached, and says where that was. Where
@@ -34,6 +35,13 @@ func newDetours(locate func(id string) (string, bool)) *detours {
 // transfers of leadership.
 func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
 	at := d.target(id, configured)
+	if at == d.own {
+		// Sent there, it would come to this replica, which takes it for another's: a
+		// leader would step down.
+		err := &strangerError{at: at, from: "this replica", meant: string(id)}
+		d.failed(id, configured, at)
+		return at, err
+	}
 	err := call(at)
 	if err == nil && answer != nil {
 		if from := answer.GetRPCHeader().ID; len(from) > 0 && string(from) != string(id) {

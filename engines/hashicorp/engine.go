@@ -54,7 +54,7 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
-		detours:   newDetours(cfg.Locate),
+		detours:   newDetours(cfg.Link.Address(), cfg.Locate),
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),

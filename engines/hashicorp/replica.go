@@ -48,7 +48,7 @@ type replica struct {
 	calls   atomic.Int64  // calls of the library being waited for
 	closing atomic.Bool   // no new ones
 	idle    chan struct{} // told when calls falls to 0 while closing
-	grace   time.Duration // how long a stop waits for calls that are out
+	grace   time.Duration // how long a stop waits for calls that are out, and a member may be silent that is to lead
 
 	stopOnce sync.Once
 	done     chan struct{}
@@ -163,6 +163,9 @@ func (r *replica) Remove(ctx context.Context, id string) error {
 // TransferLeadership implements core.Replica.
 func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 	op, transfer := "transfer leadership", r.raft.LeadershipTransfer
+	if id == "" {
+		id = r.successor()
+	}
 	if id != "" {
 		target, ok := r.member(id)
 		if !ok {
@@ -180,6 +183,23 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 	}
 	r.deposed.happened() // proposals that the library refused meanwhile look at their futures
 	return err
+}
+
+// successor returns the most up-to-date of the voters that have answered lately, or "".
+// The library, if it is left the choice, also takes one that is gone.
+func (r *replica) successor() (id string) {
+	s := r.Status()
+	var best core.FollowerStatus
+	for _, f := range s.Followers {
+		i := slices.IndexFunc(s.Members, func(m core.Member) bool { return m.ID == f.ID })
+		if i < 0 || !s.Members[i].Voter || time.Since(f.LastContact) > r.grace {
+			continue
+		}
+		if id == "" || cmp.Or(cmp.Compare(f.LastIndex, best.LastIndex), f.LastContact.Compare(best.LastContact)) > 0 {
+			id, best = f.ID, f
+		}
+	}
+	return id
 }
 
 func (r *replica) member(id string) (core.Member, bool) {

@@ -44,11 +44,13 @@ func (r *replica) stop(cause error) {
 		go func() {
 			r.drain()
 			r.muted.Store(true)
-			// Shutdown waits for the library's goroutines and closes the transport.
-			errShutdown := r.raft.Shutdown().Error()
+			shutdown := r.raft.Shutdown()
+			// Before the library's goroutines are waited for: some wait for the answers
+			// of peers, which may be slow to come. Closing ends these calls.
+			errTransport := r.transport.Close()
+			errShutdown := shutdown.Error()
 			close(r.quit)
 			<-r.watching
-			errTransport := r.transport.Close()
 			errLogs := r.logs.Close()
 			if err := errors.Join(errShutdown, errTransport, errLogs); err != nil {
 				r.closeErr = fmt.Errorf("close replica %s: %w", r.id, err)

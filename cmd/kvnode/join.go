@@ -37,7 +37,7 @@ type membership struct {
 	seeds          []string // HTTP addresses of --join
 	joining        bool
 	admitted       bool              // the group has said so since
-	fresh          bool              // started without anything that was its own before
+	hasState       bool              // started with a log of its own
 	remembered     map[string]string // the members' HTTP addresses when the node last ended
 	remember       func(nodes map[string]string) error
 
@@ -106,7 +106,7 @@ func (m *membership) step(ctx context.Context) (known bool, err error) {
 	case located && announced && !m.joining, member && len(status.Members) == 1:
 		return false, nil // nothing to tell: there is no leader just now
 	case !member && !m.joining:
-		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; to add it, start it with --join")
+		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; to add it, start it in a new directory with --join")
 	default:
 		return false, m.tellGroup(ctx)
 	}
@@ -158,17 +158,17 @@ func (m *membership) tellGroup(ctx context.Context) error {
 	case len(members) == 0:
 		return fmt.Errorf("%v has no group yet", others)
 	case i < 0 && (!m.joining || m.admitted):
-		return errors.New("this node was removed from its group; to add it again, start it with --join")
+		return errors.New("this node was removed from its group; to add it again, start it in a new directory with --join")
 	case i >= 0 && members[i].Address == m.raft && members[i].HTTPAddress == m.http:
 		return nil // known: the leader will be in touch
-	case i >= 0 && m.fresh && !m.admitted && members[i].Address != m.raft:
+	case i >= 0 && !m.hasState && !m.admitted && members[i].Address != m.raft:
 		// To take a member's place without its log and its vote can lose what it
 		// has acknowledged.
 		return fmt.Errorf("there is a member %s at %s already: give this node another --id, or remove that member first", m.id, members[i].Address)
 	case i >= 0:
 		nonvoter = !members[i].Voter // as it is
 	}
-	err = group.Join(ctx, api.Join{ID: m.id, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter})
+	err = group.Join(ctx, api.Join{ID: m.id, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter, HasState: m.hasState})
 	if err == nil {
 		m.admitted = true
 		m.logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)

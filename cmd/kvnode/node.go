@@ -33,7 +33,6 @@ type node struct {
 	logger   *slog.Logger
 
 	dir      *dataDir
-	fresh    bool // the folder was new, or all is in memory
 	listener net.Listener
 	http     string // host:port that others reach HTTP under
 	link     core.Link
@@ -108,7 +107,6 @@ func (n *node) openDir() (err error) {
 	if err := n.dir.check(want, s.inMemory); err != nil {
 		return err
 	}
-	n.fresh = n.dir.identity == nil
 	n.id = cmp.Or(s.id, s.raddr)
 	if n.dir.identity != nil {
 		n.id = n.dir.identity.ID
@@ -270,7 +268,7 @@ func (n *node) startTasks() error {
 	}
 	m := &membership{
 		id: n.id, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
-		seeds: n.join, joining: len(n.join) > 0, fresh: n.fresh,
+		seeds: n.join, joining: len(n.join) > 0, hasState: n.hasState,
 		remembered: n.dir.nodes, remember: n.dir.remember,
 		replica: n.replica, store: n.store, logger: n.logger,
 	}

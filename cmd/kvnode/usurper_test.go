@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -36,7 +38,7 @@ func TestUsurper(t *testing.T) {
 	})
 	before := n1.replica.Status().Members
 	for _, id := range []string{"node1", "node2"} {
-		err := askToJoin(t, n1, membership{id: id, fresh: true})
+		err := askToJoin(t, n1, membership{id: id})
 		if err == nil || !strings.Contains(err.Error(), "another --id") {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -44,6 +46,89 @@ func TestUsurper(t *testing.T) {
 	if after := n1.replica.Status().Members; !slices.Equal(before, after) {
 		t.Errorf("members %v, before %v", after, before)
 	}
+}
+
+// TestUsurperComesBack: nor does it once it has been refused and is started again.
+func TestUsurperComesBack(t *testing.T) {
+	n1 := startHere(t, "--id", "node1")
+	n2 := startHere(t, "--id", "node2", "--nonvoter", "--join", n1.http)
+	eventually(t, "node2 is a member", func() bool {
+		_, member := find(n2.replica.Status().Members, "node2")
+		return member
+	})
+	before := n1.replica.Status().Members
+	dir := t.TempDir()
+	for range 2 {
+		log := &trigger{text: "another --id"}
+		refused := make(chan struct{})
+		log.fire = func() { close(refused) }
+		n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
+		select {
+		case <-refused:
+		case <-time.After(2 * time.Second):
+			t.Errorf("not refused:\n%s", log.String())
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := n1.replica.Status().Members; !slices.Equal(before, after) {
+		t.Errorf("members %v, before %v", after, before)
+	}
+}
+
+// TestJoinWithDataOfAnotherGroup: the logs of two groups can seem to be one. A node
+// whose data are of another group must not become a member with them.
+func TestJoinWithDataOfAnotherGroup(t *testing.T) {
+	dir := t.TempDir()
+	other := startLogged(t, io.Discard, "--id", "node2", dir)
+	write := func(n *node, key, value string) {
+		t.Helper()
+		if _, err := n.replica.Propose(t.Context(), kv.EncodeSet(key, []byte(value))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "node2 leads a group of its own", func() bool { return other.replica.Status().Role == core.Leader })
+	eventually(t, "it is known as a member", func() bool { _, err := os.Stat(filepath.Join(dir, nodesName)); return err == nil })
+	write(other, "a", "other")
+	third := startHere(t, "--id", "node3", "--join", other.http) // who is alone asks nobody
+	eventually(t, "node3 is a member", func() bool { _, m := find(third.replica.Status().Members, "node3"); return m })
+	if err := other.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	n1 := startHere(t, "--id", "node1")
+	eventually(t, "node1 leads", func() bool { return n1.replica.Status().Role == core.Leader })
+	eventually(t, "node1 is announced", func() bool { _, ok := n1.store.HTTPAddress("node1"); return ok })
+	for _, value := range []string{"1", "2", "3"} {
+		write(n1, "a", value)
+	}
+	log := &trigger{text: "in a new directory"}
+	refused := make(chan struct{})
+	log.fire = func() { close(refused) }
+	n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
+	select {
+	case <-refused:
+	case <-time.After(2 * time.Second):
+		t.Errorf("not refused:\n%s", log.String())
+	}
+	if members := n1.replica.Status().Members; len(members) != 1 {
+		t.Errorf("members %v", members)
+	}
+	if err := n.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// startLogged starts a node on the folder that is the last of args.
+func startLogged(t *testing.T, log io.Writer, args ...string) *node {
+	t.Helper()
+	args = append([]string{"--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0"}, args...)
+	n, err := start(t.Context(), mustParse(t, "", args...), newLogger(log, slog.LevelInfo, "text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestRemovedWhileCatchingUp: who removes a node means it, also before the node

@@ -155,6 +155,9 @@ type Join struct {
 	Address     string `json:"address"`      // Raft
 	HTTPAddress string `json:"http_address"` // host:port
 	Nonvoter    bool   `json:"nonvoter,omitempty"`
+	// HasState says that the node brings data of a group: this one, if it has such a
+	// member, and otherwise it is refused.
+	HasState bool `json:"has_state,omitempty"`
 }
 
 // Transfer is the body of POST /transfer. An empty one picks the most up-to-date

@@ -75,6 +75,11 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		return badRequest("node %s leads the group from address %s and http_address %s: a newcomer needs another id",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
+	if _, member := find(status.Members, j.ID); j.HasState && !member {
+		// Nothing tells the logs of two groups apart but what is in them. Where they seem
+		// to go together, the node would go on with its own, and nobody would notice.
+		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory", j.ID)
+	}
 	for _, m := range status.Members {
 		if m.ID == j.ID {
 			if m.Voter && j.Nonvoter {

@@ -75,8 +75,10 @@ func decodeJoin(body []byte) (api.Join, error) {
 			return take(&j.HTTPAddress, name, value)
 		case "nonvoter":
 			return take(&j.Nonvoter, name, value)
+		case "has_state":
+			return take(&j.HasState, name, value)
 		}
-		return badRequest("body: there is no field %.40q; there are id, address, http_address and nonvoter", name)
+		return badRequest("body: there is no field %.40q; there are id, address, http_address, nonvoter and has_state", name)
 	})
 	if err != nil {
 		return api.Join{}, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,9 @@ func GenerateGossip(n int, host string) (*File, error) {
 func generate(n int, host string, gossip bool) (*File, error) {
 	if n < 1 || n > maxNodes {
 		return nil, fmt.Errorf("%w: %d nodes: 1 to %d are possible", ErrInvalid, n, maxNodes)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		return nil, fmt.Errorf("%w: host %q cannot be dialled by others", ErrInvalid, host)
 	}
 	free := freePorts{host: host}
 	f := &File{DataDir: defaultDataDir, BinPath: defaultBinPath}

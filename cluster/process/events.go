@@ -62,6 +62,9 @@ var (
 	ErrUnknownNode = errors.New("no such node in the cluster file")
 	// ErrNotRunning is the error for a signal to a node that does not run.
 	ErrNotRunning = errors.New("not running")
+	// ErrElsewhere is the error for a stop of a node that runs, but was not started
+	// here.
+	ErrElsewhere = errors.New("it was started from another folder, or by other means: stop it there")
 	// ErrNoLeader is the error where a cluster must be founded and its file names
 	// no leader.
 	ErrNoLeader = errors.New("leader: missing")

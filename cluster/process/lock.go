@@ -12,6 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Exclusively calls f while no other operation that starts or ends nodes is under
+// way, of this Cluster or of another process on the same data directory. f must not
+// call one.
+func (c *Cluster) Exclusively(ctx context.Context, f func() error) error {
+	return c.exclusively(ctx, f)
+}
+
 // exclusively runs an operation that starts or ends nodes, alone among those of
 // this Cluster and of other processes on the same data directory.
 func (c *Cluster) exclusively(ctx context.Context, operation func() error) error {

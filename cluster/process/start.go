@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/process"
+
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -231,8 +233,26 @@ func (c *Cluster) leaveRunning(a *attempt) error {
 	if err == nil && now.paused {
 		return c.startError(a, errors.New("it is paused: resume it first"))
 	}
+	if serves := flag(a.process.id.pid, "-haddr"); serves != "" && serves != a.node.HTTPAddress {
+		return c.startError(a, fmt.Errorf("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: stop it first, or give this cluster another data_dir",
+			a.process.id.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress))
+	}
 	c.tell(Event{Kind: AlreadyRunning, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
 	return nil
+}
+
+// flag returns the value of a flag on the command line of a process, "" if it cannot
+// be seen.
+func flag(pid int, name string) string {
+	p, err := process.NewProcess(int32(pid))
+	if err != nil {
+		return ""
+	}
+	args, err := p.CmdlineSlice()
+	if i := slices.Index(args, name); err == nil && i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
 }
 
 // undo kills what this call started.

@@ -88,15 +88,14 @@ func (c *Cluster) Status(ctx context.Context) []NodeStatus {
 
 func (c *Cluster) status(ctx context.Context, nodes *client.Client, n clusterfile.Node) NodeStatus {
 	s := NodeStatus{Node: n}
-	if s.State, s.Err = c.Inspect(n.Alias); s.Err != nil {
-		return s
-	}
+	s.State, s.Err = c.Inspect(n.Alias) // it may answer all the same
 	if s.State.Paused {
 		s.Err = errors.New("paused")
 		return s
 	}
 	status, err := nodes.Node(n.HTTPAddress).Status(ctx)
 	switch {
+	case err != nil && s.Err != nil:
 	case err != nil && !s.State.Running:
 		s.Err = ErrNotRunning
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 const (
@@ -95,7 +96,7 @@ func (c *Cluster) stop(ctx context.Context, nodes []clusterfile.Node, leader str
 	var all []stopping
 	var errs []error
 	for _, n := range nodes {
-		p, err := c.terminate(n, leader)
+		p, err := c.terminate(ctx, n, leader)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", n.Alias, err))
 		}
@@ -122,13 +123,16 @@ func (c *Cluster) stop(ctx context.Context, nodes []clusterfile.Node, leader str
 }
 
 // terminate asks a node to stop. Without a process there is no handle.
-func (c *Cluster) terminate(n clusterfile.Node, leader string) (*handle, error) {
+func (c *Cluster) terminate(ctx context.Context, n clusterfile.Node, leader string) (*handle, error) {
 	p, err := c.running(n.Alias)
 	if err != nil {
 		return nil, err
 	}
 	e := Event{Kind: AlreadyStopped, Node: n, Leader: n.Alias == leader}
 	if p == nil {
+		if err := c.elsewhere(ctx, n); err != nil {
+			return nil, err
+		}
 		c.tell(e)
 		return nil, removeFile(c.PIDPath(n.Alias))
 	}
@@ -141,6 +145,19 @@ func (c *Cluster) terminate(n clusterfile.Node, leader string) (*handle, error) 
 	e.Kind, e.PID = Stopping, p.id.pid
 	c.tell(e)
 	return p, nil
+}
+
+// elsewhere returns an error if a node answers that has no process here.
+func (c *Cluster) elsewhere(ctx context.Context, n clusterfile.Node) error {
+	nodes, err := client.New([]string{n.HTTPAddress}, client.Options{Timeout: askTimeout})
+	if err != nil {
+		return err
+	}
+	defer nodes.Close()
+	if s, err := nodes.Nodes()[0].Status(ctx); err == nil && s.Me.ID == n.Alias {
+		return fmt.Errorf("%w: process %d answers at %s, and is none of %s", ErrElsewhere, s.Me.PID, n.HTTPAddress, c.Dir(n.Alias))
+	}
+	return nil
 }
 
 // awaitStop returns when the process is gone; at the deadline it kills it, after

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -41,6 +43,47 @@ func TestInterrupt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInterruptInput presses Ctrl-C while a value is waited for.
+func TestInterruptInput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	generate(t)
+	for _, args := range []string{"set key -", "set --json -"} {
+		pipe, typed := io.Pipe()
+		stdin := &asked{Reader: pipe, first: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		code := make(chan int, 1)
+		var out strings.Builder
+		go func() { code <- run(ctx, strings.Fields(args), stdin, &out, &out) }()
+		select {
+		case <-stdin.first:
+		case got := <-code:
+			t.Fatalf("%s: exit code %d before it reads\n%s", args, got, out.String())
+		}
+		cancel()
+		select {
+		case got := <-code:
+			if got != exitInterrupted || out.String() != "clusterctl: interrupted\n" {
+				t.Errorf("%s: exit code %d\n%s", args, got, out.String())
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: still waits for input", args)
+		}
+		_ = typed.Close()
+	}
+}
+
+// asked tells when it is first read from.
+type asked struct {
+	io.Reader
+	once  sync.Once
+	first chan struct{}
+}
+
+func (a *asked) Read(p []byte) (int, error) {
+	a.once.Do(func() { close(a.first) })
+	return a.Reader.Read(p)
 }
 
 // generate writes a cluster file, and a log of node1.

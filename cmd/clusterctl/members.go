@@ -115,10 +115,36 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 		if err != nil {
 			return err
 		}
-		file.Nodes = append(file.Nodes, node)
-		return newSession(c, m.config, file, process.Options{ReadyTimeout: f.timeout}).addMember(c.Context(), node, f)
+		o := process.Options{ReadyTimeout: f.timeout}
+		file, err = newSession(c, m.config, file, o).edit(c.Context(), func(now *clusterfile.File) (*clusterfile.File, error) {
+			now.Nodes = append(now.Nodes, node)
+			return now, nil
+		})
+		if err != nil {
+			return err
+		}
+		return newSession(c, m.config, file, o).addMember(c.Context(), node, f)
 	}
 	return c
+}
+
+// edit changes the cluster file as it is now: since this command has read it, another
+// may have written it.
+func (s *session) edit(ctx context.Context, change func(*clusterfile.File) (*clusterfile.File, error)) (changed *clusterfile.File, err error) {
+	err = s.cluster.Exclusively(ctx, func() error {
+		now, err := clusterfile.Read(s.path)
+		if err != nil {
+			return usage(err)
+		}
+		if changed, err = change(now); err != nil {
+			return err
+		}
+		if err := changed.Save(s.path); err != nil { // it checks the nodes, too
+			return usage(err)
+		}
+		return nil
+	})
+	return changed, err
 }
 
 // newNode describes a node that is not in the file yet.
@@ -147,9 +173,6 @@ func newNode(file *clusterfile.File, alias string, f addFlags) (clusterfile.Node
 }
 
 func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags) error {
-	if err := s.file.Save(s.path); err != nil { // it checks the new node, too
-		return usage(err)
-	}
 	nodes, err := s.client(ctx, "", 0)
 	if err != nil {
 		return err

@@ -51,6 +51,11 @@ func (s *session) removeMember(ctx context.Context, nodes *client.Client, name s
 	if len(s.file.Nodes) == 1 {
 		return usage(fmt.Errorf("%s is the only node in %s: stop it, and delete %s", n.Alias, s.path, s.cluster.Dir(n.Alias)))
 	}
+	for _, now := range s.cluster.Status(ctx) {
+		if now.Node.Alias == n.Alias && now.Status != nil && !now.State.Running { // it could not be stopped
+			return fmt.Errorf("remove %s: %w", n.Alias, process.ErrElsewhere)
+		}
+	}
 	status, err := nodes.Status(ctx)
 	if err != nil {
 		return err
@@ -63,8 +68,9 @@ func (s *session) removeMember(ctx context.Context, nodes *client.Client, name s
 	if err := s.expel(ctx, nodes, n, timeout); err != nil {
 		return err
 	}
-	left := without(s.file, n.Alias, newReport(s.cluster.Status(ctx)).Leader)
-	if err := left.Save(s.path); err != nil {
+	leads := newReport(s.cluster.Status(ctx)).Leader
+	left, err := s.edit(ctx, func(now *clusterfile.File) (*clusterfile.File, error) { return without(now, n.Alias, leads), nil })
+	if err != nil {
 		return err
 	}
 	if !keepData {

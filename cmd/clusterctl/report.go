@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/kv/api"
@@ -135,7 +136,7 @@ func reportNode(n process.NodeStatus, leader *api.Status) nodeReport {
 	if n.State.Running {
 		r.PID = &n.State.PID
 	}
-	if n.Err != nil && r.State != stateStopped {
+	if n.Err != nil && n.Status == nil && !errors.Is(n.Err, process.ErrNotRunning) {
 		r.Error = n.Err.Error()
 	}
 	if s := n.Status; s != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -80,7 +81,30 @@ is unknown, 130 interrupted.`,
 	add(groupMembers, "Membership Commands:", newMembers(m), newTransfer(m), newSnapshot(m))
 	add(groupCheck, "Checking Commands:", newLoad(m), newAudit(m))
 	root.AddCommand(configTopic())
+	checkCobras(root)
 	return root
+}
+
+// checkCobras has the commands that cobra adds refuse what they do not know.
+func checkCobras(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if of, rest, err := root.Find(args); err != nil || of.HasSubCommands() {
+					return noCommand(cmp.Or(of, root), rest)
+				}
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = noCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+			for _, shell := range c.Commands() {
+				shell.Args = wants(0, 0, "no argument")
+			}
+		}
+	}
 }
 
 func noCommand(c *cobra.Command, args []string) error {

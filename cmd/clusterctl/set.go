@@ -50,7 +50,7 @@ standard input. All its keys are set in one log entry, or none is.
 		}
 		value := []byte(args[1])
 		if args[1] == "-" {
-			data, err := io.ReadAll(c.InOrStdin())
+			data, err := readInput(c.Context(), c.InOrStdin())
 			if err != nil {
 				return fmt.Errorf("standard input: %w", err)
 			}
@@ -103,13 +103,36 @@ func unmet(err error) error {
 	return fmt.Errorf("nothing written: key %q was last changed at index %d", c.Key, c.Index)
 }
 
+// readInput reads everything, unless the context ends before. A read from a terminal
+// cannot be broken off: it is left behind then, for the end of the program.
+func readInput(ctx context.Context, r io.Reader) ([]byte, error) {
+	type input struct {
+		data []byte
+		err  error
+	}
+	all := make(chan input, 1)
+	go func() {
+		data, err := io.ReadAll(r)
+		all <- input{data, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case in := <-all:
+		return in.data, in.err
+	}
+}
+
 func setAll(c *cobra.Command, m *manager, f setFlags) error {
 	from, data, err := "standard input", []byte(nil), error(nil)
 	if f.json == "-" {
-		data, err = io.ReadAll(c.InOrStdin())
+		data, err = readInput(c.Context(), c.InOrStdin())
 	} else {
 		from = f.json
 		data, err = os.ReadFile(f.json)
+	}
+	if c.Context().Err() != nil {
+		return c.Context().Err()
 	}
 	if err != nil {
 		return usage(fmt.Errorf("--json: %w", err))

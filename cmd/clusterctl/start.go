@@ -162,6 +162,9 @@ time. For scripts, after a leader was stopped.`,
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after this time")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if timeout <= 0 {
+			return usage(fmt.Errorf("--timeout %v: must be above 0", timeout))
+		}
 		s, err := m.open(c)
 		if err != nil {
 			return err

@@ -44,6 +44,8 @@ func (r *reader) alias(e entry, key string, seen *taken) string {
 	switch {
 	case strings.Trim(s, aliasLetters) != "" || s == "." || s == ".." || s[0] == '-':
 		r.add(e.line, key, "%q cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'", abridge(s))
+	case strings.EqualFold(s, "leader"):
+		r.add(e.line, key, "%q stands for the node that leads: give it another name", s)
 	case len(s) > maxAlias:
 		r.add(e.line, key, "longer than %d letters", maxAlias)
 	}

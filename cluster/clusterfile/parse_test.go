@@ -198,12 +198,13 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:8: cluster.http_address: must not be empty`,
 			`c.yaml:8: cluster.rpc_address: must be a string, not an anchor or alias (& or *): write the value out`,
 		}},
-		"aliases": {"c.yaml", "cluster:\n" + nodeA + node("A", "h:3", "h:4") + node("..", "h:5", "h:6") + node("a/b", "h:7", "h:8") + node("-a", "h:9", "h:10") + node("é", "h:11", "h:12") + "leader: a", []string{
+		"aliases": {"c.yaml", "cluster:\n" + nodeA + node("A", "h:3", "h:4") + node("..", "h:5", "h:6") + node("a/b", "h:7", "h:8") + node("-a", "h:9", "h:10") + node("é", "h:11", "h:12") + node("Leader", "h:13", "h:14") + "leader: a", []string{
 			`c.yaml:3: cluster.alias: "A" is taken by the node on line 2: give each its own`,
 			`c.yaml:4: cluster.alias: ".." cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
 			`c.yaml:5: cluster.alias: "a/b" cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
 			`c.yaml:6: cluster.alias: "-a" cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
 			`c.yaml:7: cluster.alias: "é" cannot name a folder: use letters, digits, '.', '_' and '-', and do not begin with '-'`,
+			`c.yaml:8: cluster.alias: "Leader" stands for the node that leads: give it another name`,
 		}},
 		"addresses": {"c.yaml", "cluster:\n" + node("a", "localhost:1", "127.0.0.1:1") + node("b", "http://h:2", "h:0") + node("c", "h:65536", "h:+1") +
 			node("d", "':3'", "'[::]:4'") + node("e", "0.0.0.0:5", "h") + node("f", "H:6", "h:6") + "leader: a", []string{

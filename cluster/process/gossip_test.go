@@ -117,8 +117,9 @@ func TestGossipVote(t *testing.T) {
 		node2 map[string]any
 		want  string
 	}{
-		"no vote yet":   {map[string]any{"voteless": true}, "node2 has no vote yet"},
-		"wants no vote": {map[string]any{"voteless": true, "nonvoter": true}, ""},
+		"no vote yet":          {map[string]any{"voteless": true}, "node2 has no vote yet"},
+		"in the configuration": {map[string]any{"unvoted": []string{"node2"}}, "node2 does not count the votes of node2 yet"},
+		"wants no vote":        {map[string]any{"voteless": true, "nonvoter": true}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := gossiping(t, 2, Options{ReadyTimeout: 2 * time.Second}, map[string]map[string]any{"node2": c.node2})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ type behaviour struct {
 	Waiting    bool     // belong to no cluster
 	InMemory   bool     // write nothing
 	Voteless   bool     // say that it has no vote
+	Unvoted    []string // whom to name without a vote
 	Leader     string   // whom to name; empty: nobody
 	Members    []string // whom to name
 }
@@ -134,7 +136,7 @@ func (b behaviour) handler(id, dir string) http.Handler {
 		}
 		for _, m := range b.Members {
 			if m != b.Leader {
-				s.Followers = append(s.Followers, api.Follower{Peer: api.Peer{ID: m}})
+				s.Followers = append(s.Followers, api.Follower{Peer: api.Peer{ID: m}, Voter: !slices.Contains(b.Unvoted, m)})
 			}
 		}
 		_ = json.NewEncoder(w).Encode(s)

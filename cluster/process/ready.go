@@ -153,6 +153,9 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error 
 		if c.file.Gossips() && !status.Me.Voter && votes(c.file, n) {
 			return fmt.Errorf("%s has no vote yet", n.Alias)
 		}
+		if without := c.voteless(status); len(without) > 0 {
+			return fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
+		}
 		if missing := c.absent(status); len(missing) > 0 {
 			return fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
 		}
@@ -176,6 +179,23 @@ func (c *Cluster) absent(s api.Status) []string {
 		}
 	}
 	return absent
+}
+
+// voteless lists the nodes of a file that gossips which are to have a vote and have
+// none in a node's configuration. That can be ahead of what is committed, so each
+// node is asked.
+func (c *Cluster) voteless(s api.Status) []string {
+	if !c.file.Gossips() {
+		return nil
+	}
+	var voteless []string
+	for _, f := range s.Followers {
+		i := slices.IndexFunc(c.file.Nodes, func(n clusterfile.Node) bool { return n.Alias == f.ID })
+		if i >= 0 && !f.Voter && votes(c.file, c.file.Nodes[i]) {
+			voteless = append(voteless, f.ID)
+		}
+	}
+	return voteless
 }
 
 func addresses(nodes []clusterfile.Node) []string {

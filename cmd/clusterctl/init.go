@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,8 @@ func newInit(m *manager) *cobra.Command {
 		Use:   "init [N]",
 		Short: "Write a cluster file of N nodes",
 		Long: `Write a cluster file of N nodes (3 without it) on ports that are free now. It starts
-nothing. A file that is there is kept, unless --force is given.
+nothing. A file that is there is kept, and data of nodes are not taken over, unless
+--force is given.
 
 The nodes find each other by gossip and found the cluster together. With --leader that
 node founds it, and the others join: they need no gossip then.
@@ -46,7 +48,7 @@ See 'clusterctl help config' for what the file says.`,
 	flags.StringVar(&f.backend, "backend", "", "log store of the nodes (default: kvnode's own)")
 	flags.StringVar(&f.dataDir, "data-dir", "var", "folder for the state and logs of the nodes")
 	flags.StringVar(&f.binPath, "bin-path", "bin", "folder that kvnode is in")
-	flags.BoolVar(&f.force, "force", false, "overwrite a file that is there")
+	flags.BoolVar(&f.force, "force", false, "overwrite a file that is there, and take over data")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f.out = cmp.Or(f.out, m.config)
 		return writeClusterFile(c, args, f)
@@ -69,6 +71,11 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return usage(err)
 	}
+	if !f.force {
+		if err := unused(f.dataDir); err != nil {
+			return usage(err)
+		}
+	}
 	generate := clusterfile.GenerateGossip
 	if f.leader != "" {
 		generate = clusterfile.Generate
@@ -89,5 +96,14 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 		return usage(err)
 	}
 	fmt.Fprintf(c.OutOrStdout(), "Wrote %s: %s on %s\n", f.out, count(nodes, "node"), f.host)
+	return nil
+}
+
+// unused returns an error if the folder holds what a node of another cluster left.
+func unused(dataDir string) error {
+	node := filepath.Join(dataDir, "node1")
+	if _, err := os.Lstat(node); err == nil {
+		return fmt.Errorf("%s is there already: choose another --data-dir, remove it, or give --force to go on with its data", node)
+	}
 	return nil
 }

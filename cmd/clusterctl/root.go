@@ -174,8 +174,8 @@ out cluster_name, gossip_key and gossip_address, and name it:
 
 A node may have a kvnode table of its own, which goes over the common one. Paths
 are relative to the current directory. A file named .toml is read as TOML, with
-the nodes in [[cluster]] tables. Everything is checked before anything starts;
-a mistake is reported with its line.
+the nodes in [[cluster]] tables. All but the kvnode tables is checked before
+anything starts; a mistake is reported with its line.
 
 What a node writes is in data_dir/ALIAS: its state, node.log with its output,
 node.pid while it runs.`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -81,8 +82,12 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 	}
 }
 
-// LeaseBarrier implements core.Replica. The library steps down once it has not
-// heard from a majority for the lease timeout, so being its leader is the lease.
+// LeaseBarrier implements core.Replica. A follower keeps to its leader for a heartbeat
+// timeout from a message on, so the lease, which is no longer, counts from when that
+// was sent. The library steps down when its lease is over, but counts from when the
+// answer arrived, which may be late; so rounds is asked, and where that does not know
+// of enough answers, the others are.
+//
 // What this term acknowledged was applied here first; what earlier terms did, the
 // term's barrier entry has brought in.
 //
@@ -104,6 +109,10 @@ func (r *replica) LeaseBarrier(ctx context.Context) error {
 	}
 	if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
 		return r.translate(op, raft.ErrNotLeader)
+	}
+	servers := r.raft.GetConfiguration().Configuration().Servers
+	if !r.rounds.leased(servers, raft.ServerID(r.id), term, time.Now().Add(-r.lease)) {
+		return r.ReadBarrier(ctx)
 	}
 	return nil
 }

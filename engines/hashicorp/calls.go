@@ -42,12 +42,12 @@ func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	trim(req)
-	sent := t.rounds.next()
+	sent, begun := t.rounds.next(), time.Now()
 	at, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
 		return t.Transport.AppendEntries(id, at, req, resp)
 	})
 	if err == nil && resp.Success && resp.Term == req.Term {
-		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, at: time.Now(), address: at})
+		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, begun: begun, at: time.Now(), address: at})
 	}
 	return err
 }

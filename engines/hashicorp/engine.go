@@ -59,6 +59,7 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
 		idle:      make(chan struct{}, 1),
+		lease:     conf.LeaderLeaseTimeout,
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}

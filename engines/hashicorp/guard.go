@@ -14,6 +14,9 @@ import (
 // errStoreFailed is the cause of a replica that its log store stopped.
 var errStoreFailed = errors.New("log store failed, replica stopped")
 
+// errStopping answers a heartbeat that the library was too late to answer.
+var errStopping = errors.New("the replica is stopping")
+
 // guard makes a replica fail-stop: after the first write that its log store
 // could not do, no further one is tried (a second fsync may report success for
 // data that the first one lost) and the replica is told to stop.
@@ -121,7 +124,7 @@ func isolated(handle func(raft.RPC)) func(raft.RPC) {
 		case a := <-answer:
 			rpc.RespChan <- a
 		default:
-			rpc.Respond(nil, errStoreFailed)
+			rpc.Respond(nil, errStopping)
 		}
 	}
 }

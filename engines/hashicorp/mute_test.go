@@ -1,35 +1,60 @@
 package hashicorp_test
 
 import (
-	"net"
+	"errors"
+	"sync"
 	"testing"
-	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/core"
+	meminet "github.com/themilchenko/raftlab/transports/inmem"
 )
+
+// muteNetwork is a transport whose peers take every request and answer none.
+type muteNetwork struct {
+	core.Transport
+	asked, closed chan struct{}
+	once, end     sync.Once
+}
+
+func (m *muteNetwork) AppendEntries(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error {
+	m.once.Do(func() { close(m.asked) })
+	<-m.closed
+	return errors.New("the transport is closed")
+}
+
+func (m *muteNetwork) Close() error {
+	m.end.Do(func() { close(m.closed) })
+	return m.Transport.Close()
+}
 
 // TestCloseWithAMutePeer: a peer that takes requests and does not answer does not hold
 // up the end of a replica.
 func TestCloseWithAMutePeer(t *testing.T) {
-	leader := group(t, options{nodes: 1})[0]
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	m := newMember(t, meminet.New(meminet.Options{}), "n1", inmem.New(), core.Tuning{})
+	network := &muteNetwork{Transport: m.cfg.Link.Transport, asked: make(chan struct{}), closed: make(chan struct{})}
+	m.cfg.Link.Transport = network
+	m.start(t, []core.Member{{ID: "n1", Address: m.cfg.Link.Address(), Voter: true}})
+	if err := m.Replica.(core.Campaigner).Campaign(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
-	if err := leader.AddNonvoter(deadline(t), "mute", mute.Addr().String()); err != nil {
+	eventually(t, "n1 leads", func() bool { return m.Status().Role == core.Leader })
+	if err := m.AddNonvoter(deadline(t), "mute", "mute"); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // for heartbeats and for entries
-		conn, err := mute.Accept()
+	<-network.asked
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close() }()
+	select {
+	case err := <-closed:
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
-		defer conn.Close()
-	}
-	begin := time.Now()
-	if err := leader.Close(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("it took %v to close", took)
+	case <-deadline(t).Done():
+		t.Error("it waits for an answer that does not come")
+		_ = network.Close()
+		<-closed
 	}
 }

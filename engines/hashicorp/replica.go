@@ -48,6 +48,7 @@ type replica struct {
 	calls   atomic.Int64  // calls of the library being waited for
 	closing atomic.Bool   // no new ones
 	idle    chan struct{} // told when calls falls to 0 while closing
+	lease   time.Duration // from when a message was sent that a majority agreed to
 	grace   time.Duration // how long a stop waits for calls that are out, and a member may be silent that is to lead
 
 	stopOnce sync.Once

@@ -30,7 +30,7 @@ type rounds struct {
 type agreement struct {
 	term, sent uint64
 	lastIndex  uint64
-	at         time.Time
+	begun, at  time.Time // when it was sent, and answered
 	address    raft.ServerAddress
 }
 
@@ -72,6 +72,15 @@ func (r *rounds) followers(members []core.Member, self string, term uint64) []co
 // majority says whether more than half of the voters, self included, have agreed
 // to a message of term that was sent after since.
 func (r *rounds) majority(servers []raft.Server, self raft.ServerID, term, since uint64) bool {
+	return r.most(servers, self, func(a agreement) bool { return a.term == term && a.sent > since })
+}
+
+// leased is majority for messages sent not before since.
+func (r *rounds) leased(servers []raft.Server, self raft.ServerID, term uint64, since time.Time) bool {
+	return r.most(servers, self, func(a agreement) bool { return a.term == term && !a.begun.Before(since) })
+}
+
+func (r *rounds) most(servers []raft.Server, self raft.ServerID, agrees func(agreement) bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	voters, agree := 0, 0
@@ -80,7 +89,7 @@ func (r *rounds) majority(servers []raft.Server, self raft.ServerID, term, since
 			continue
 		}
 		voters++
-		if a := r.agreements[s.ID]; s.ID == self || a.term == term && a.sent > since {
+		if s.ID == self || agrees(r.agreements[s.ID]) {
 			agree++
 		}
 	}

@@ -20,11 +20,12 @@ import (
 // that can lose what goes to one address.
 type lateNetwork struct {
 	core.Transport
-	keep atomic.Pointer[chan struct{}] // answers that come meanwhile wait for its end
-	kept atomic.Int64
-	cut  atomic.Pointer[raft.ServerAddress]
-	hang atomic.Pointer[chan struct{}] // no TimeoutNow is answered before its end
-	deaf atomic.Pointer[chan struct{}] // what keep becomes once a TimeoutNow goes out
+	keep   atomic.Pointer[chan struct{}] // answers that come meanwhile wait for its end
+	kept   atomic.Int64
+	cut    atomic.Pointer[raft.ServerAddress]
+	hang   atomic.Pointer[chan struct{}] // no TimeoutNow is answered before its end
+	deafen atomic.Bool                   // nothing is sent any more
+	deaf   atomic.Pointer[chan struct{}] // what keep becomes once a TimeoutNow goes out
 
 	largest atomic.Int64 // bytes of commands in one message of several entries
 }
@@ -37,7 +38,7 @@ func (l *lateNetwork) lost(target raft.ServerAddress) bool {
 }
 
 func (l *lateNetwork) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if l.lost(target) {
+	if l.lost(target) || l.deafen.Load() {
 		return errCut
 	}
 	if size := commandBytes(req); len(req.Entries) > 1 && size > l.largest.Load() {

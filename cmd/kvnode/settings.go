@@ -56,9 +56,12 @@ func (c *commandLine) checkAddresses() error {
 	if isWildcard(host) && c.advertiseHTTP == "" {
 		return fmt.Errorf("--haddr %s listens on every interface, which others cannot dial: give --advertise-http HOST:PORT too", c.haddr)
 	}
-	_, port, err := splitAddress(c.raddr)
+	host, port, err := splitAddress(c.raddr)
 	if err != nil {
 		return err
+	}
+	if isWildcard(host) && c.id == "" {
+		return fmt.Errorf("--raddr %s is the same on every machine, so it cannot be the node's ID: give --id too", c.raddr)
 	}
 	if port == 0 && c.id == "" {
 		return fmt.Errorf("--raddr %s changes with every start, so it cannot be the node's ID: give --id too", c.raddr)

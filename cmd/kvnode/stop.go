@@ -13,7 +13,8 @@ import (
 // Limits of an orderly end.
 const (
 	handOverTimeout = 2 * time.Second
-	finishTimeout   = 10 * time.Second // for requests under way
+	finishTimeout   = 10 * time.Second       // for requests under way
+	unusedTimeout   = 500 * time.Millisecond // for a request on a connection that has had none
 )
 
 // stop ends the node in order: a leader hands over while it still serves, so that

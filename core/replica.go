@@ -89,6 +89,14 @@ type Campaigner interface {
 	Campaign(ctx context.Context) error
 }
 
+// Prober is a Replica that can see whether a node answers, before that one is given
+// a vote: a group that counts on one that does not can be left without a majority,
+// and then nobody can take it out again.
+type Prober interface {
+	// Probe returns nil once the node id has answered at address.
+	Probe(ctx context.Context, id, address string) error
+}
+
 // Role is what a replica is at the moment.
 type Role string
 

@@ -20,6 +20,7 @@ import (
 var (
 	_ core.Replica    = (*replica)(nil)
 	_ core.Campaigner = (*replica)(nil)
+	_ core.Prober     = (*replica)(nil)
 )
 
 // replica is a core.Replica on hashicorp/raft.

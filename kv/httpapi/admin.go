@@ -50,14 +50,20 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 	if err := s.checkNewcomer(status, j); err != nil {
 		return err
 	}
+	wanted := core.Member{ID: j.ID, Address: j.Address, Voter: !j.Nonvoter}
+	there := slices.Contains(status.Members, wanted)
+	if !there && wanted.Voter {
+		if err := s.admitsVoter(ctx, j); err != nil {
+			return err
+		}
+	}
 	if known, _ := s.cfg.Map.HTTPAddress(j.ID); known != j.HTTPAddress {
 		if err := s.announce(ctx, j.ID, j.HTTPAddress); err != nil {
 			return err
 		}
 	}
-	wanted := core.Member{ID: j.ID, Address: j.Address, Voter: !j.Nonvoter}
 	switch {
-	case slices.Contains(status.Members, wanted):
+	case there:
 		return nil
 	case j.Nonvoter:
 		return s.cfg.Replica.AddNonvoter(ctx, j.ID, j.Address)
@@ -136,6 +142,9 @@ func (s *Server) expel(ctx context.Context, id string) error {
 			return notHandedOver(err)
 		}
 		return &core.NotLeaderError{}
+	}
+	if err := s.quorumWithout(ctx, status.Members, member); err != nil {
+		return err
 	}
 	if err := s.cfg.Replica.Remove(ctx, id); err != nil {
 		return err

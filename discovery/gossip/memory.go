@@ -116,6 +116,15 @@ func parseMemory(text []byte) (Memory, error) {
 	return m, nil
 }
 
+func (m Memory) format() ([]byte, error) {
+	d := document{Founded: m.Founded, Group: m.Group.String(), Peers: m.Peers}
+	for _, p := range m.Promise {
+		d.Promise = append(d.Promise, promised{ID: p.ID, Address: p.Address})
+	}
+	text, err := json.MarshalIndent(d, "", "  ")
+	return append(text, '\n'), err
+}
+
 // Save writes a new file and puts it in the place of the old one.
 func (s fileStore) Save(m Memory) (err error) {
 	defer func() {
@@ -123,11 +132,7 @@ func (s fileStore) Save(m Memory) (err error) {
 			err = fmt.Errorf("store promise: %w", err)
 		}
 	}()
-	d := document{Founded: m.Founded, Group: m.Group.String(), Peers: m.Peers}
-	for _, p := range m.Promise {
-		d.Promise = append(d.Promise, promised{ID: p.ID, Address: p.Address})
-	}
-	text, err := json.MarshalIndent(d, "", "  ")
+	text, err := m.format()
 	if err != nil {
 		return err
 	}
@@ -136,7 +141,7 @@ func (s fileStore) Save(m Memory) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), string(s))
 	}

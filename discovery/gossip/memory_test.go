@@ -93,3 +93,22 @@ func TestFindsOthersWhereTheyWere(t *testing.T) {
 	await(t, c, "c has found a", func() bool { return peer(c, "a").State == discovery.Alive })
 	awaitView(t, a, "a alive, b failed, c alive")
 }
+
+// FuzzMemory: whatever is read is written so that the same is read again.
+func FuzzMemory(f *testing.F) {
+	f.Add([]byte(`{"promise":[{"id":"a","address":"h:1"}],"founded":true,"group":"7f","peers":["h:2"]}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := parseMemory(text)
+		if err != nil {
+			return
+		}
+		again, err := m.format()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := parseMemory(again); err != nil || !got.equal(m) {
+			t.Errorf("%+v, %v; it was %+v", got, err, m)
+		}
+	})
+}

@@ -24,6 +24,7 @@ func TestProbe(t *testing.T) {
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the follower knows its leader", func() bool { return follower.Status().LeaderID == leader.cfg.ID })
 	before := follower.Status()
 	prober := leader.Replica.(core.Prober)
 	for _, c := range []struct{ id, address, want string }{

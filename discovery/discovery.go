@@ -80,7 +80,8 @@ type Peer struct {
 	// Undecided is true while the node may yet found a group: its replica does
 	// not run, and it must not be added to another group.
 	Undecided bool
-	// Group names the founding of the group that the node's state comes from.
+	// Group names the founding of the group that the node's state comes from or,
+	// while it has none, of the one that it waits to be added to.
 	// Nodes of two groups must never be put into one. Empty: not known.
 	Group string
 	// GossipAddress is where it gossips, as host:port; empty if it does not.

@@ -82,6 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	a.goroutines.Go(a.keepJoined)
 	a.goroutines.Go(a.keepPeers)
+	a.goroutines.Go(a.chooseGroup)
 	return a, nil
 }
 
@@ -100,8 +101,13 @@ func (a *Agent) recall() error {
 		life:     rand.Uint64(),
 		expect:   uint8(a.cfg.Expect),
 	}
+	a.local.group = memory.Group
+	if memory.Group != 0 && !memory.Founded && a.cfg.Expect > 0 && !a.local.HasState {
+		a.logger.Warn("not founding a group: this node waits to be added to one, and may have been", "group", memory.Group.String())
+		a.cfg.Expect, a.local.expect = 0, 0
+	}
 	if a.local.HasState {
-		a.local.expect, a.local.group = 0, memory.Group
+		a.local.expect = 0
 	} else if err := a.local.promise(memory.Promise); err != nil {
 		return err
 	}

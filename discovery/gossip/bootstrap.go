@@ -34,8 +34,12 @@ func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
 			return a.found(d.Members)
 		case founding.Join:
 			a.logger.Info("there is a group already: waiting to be added")
+			group, err := a.choose()
+			if err != nil {
+				return nil, fmt.Errorf("bootstrap: %w", err)
+			}
 			return nil, a.publish(func(m *meta) error {
-				m.expect = 0
+				m.expect, m.group = 0, group
 				if !m.promised {
 					m.proposal = nil
 				}
@@ -112,6 +116,58 @@ func (a *Agent) group() founding.Group {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.memory.Group
+}
+
+// choose settles which group a node without state waits to be added to: the one in
+// sight. It is stored before the others are told, and kept: of two groups that both
+// hear of the node, only one may add it.
+func (a *Agent) choose() (founding.Group, error) {
+	if group := a.group(); group != 0 {
+		return group, nil
+	}
+	group := a.table.onlyGroup(a.cfg.ID)
+	if group == 0 {
+		return 0, nil
+	}
+	return group, a.remember(func(m *Memory) { m.Group = group })
+}
+
+// chooseGroup does that as soon as there is one, for a node that founds nothing.
+func (a *Agent) chooseGroup() {
+	for {
+		changed := a.table.changes()
+		a.mu.Lock()
+		founds, settled := a.local.expect > 0, a.local.HasState || a.local.group != 0
+		a.mu.Unlock()
+		if settled {
+			return
+		}
+		if !founds {
+			group, err := a.choose()
+			switch {
+			case err != nil && a.once.first("choose"):
+				a.logger.Error("cannot store which group this node waits for, so it is added to none", "error", err)
+			case err == nil && group != 0:
+				err = a.publish(func(m *meta) error {
+					if m.group == 0 {
+						m.group = group
+					}
+					return nil
+				})
+			case err == nil && a.table.divided(a.cfg.ID) && a.once.first("divided"):
+				a.logger.Error("nodes of two groups gossip under this cluster name: this node is added to neither. " +
+					"Stop those of one, and start this node again")
+			}
+			if err == nil && group != 0 {
+				continue // it is settled
+			}
+		}
+		select {
+		case <-changed:
+		case <-a.ctx.Done():
+			return
+		}
+	}
 }
 
 // promise makes m tell of a promise; members is nil if there is none.

@@ -31,8 +31,8 @@ type Config struct {
 	// is another one; empty: it is not.
 	Advertise string
 	// Join lists host:port of other nodes. Each is tried until it was reached
-	// once, and all again whenever the node finds itself alone; then also where
-	// Memory says that others were. Its own address may be among them.
+	// once, and all again whenever the node finds itself alone; so is where Memory
+	// says that others were. Its own address may be among them.
 	Join []string
 
 	// Expect is how many voters without state found a group together: as many as

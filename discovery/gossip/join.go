@@ -12,12 +12,12 @@ import (
 )
 
 // keepJoined tries for the agent's whole life to reach whom it should: the
-// addresses of Config.Join, those of an earlier life while it is alone, and nodes
-// that failed, which heals a split that lasted longer than memberlist remembers its
-// dead.
+// addresses of Config.Join and those of an earlier life, each until it was reached
+// once and all again while it is alone, and nodes that failed, which heals a split that
+// lasted longer than memberlist remembers its dead.
 func (a *Agent) keepJoined() {
 	p := a.cfg.Profile
-	pending := slices.Clone(a.cfg.Join)
+	pending := a.addresses()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause := p.Rejoin
@@ -50,11 +50,10 @@ func (a *Agent) reach(pending []string) []string {
 	}
 	a.push()
 	alive := a.table.gossip(a.cfg.ID, discovery.Alive)
-	var remembered []string
 	if len(alive) == 0 {
-		pending, remembered = slices.Clone(a.cfg.Join), a.rememberedPeers()
+		pending = a.addresses()
 	}
-	targets := slices.Concat(pending, remembered, a.table.gossip(a.cfg.ID, discovery.Failed))
+	targets := slices.Concat(pending, a.table.gossip(a.cfg.ID, discovery.Failed))
 	switch {
 	case a.isDisputed(): // tell all, until the old address has failed
 		targets = append(targets, alive...)
@@ -103,10 +102,11 @@ func (a *Agent) notePeers() {
 	}
 }
 
-func (a *Agent) rememberedPeers() []string {
+// addresses returns where others may be: where it was told, and where they were.
+func (a *Agent) addresses() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.memory.Peers
+	return slices.Concat(a.cfg.Join, a.memory.Peers)
 }
 
 // sync compares all that is known with the nodes at addresses, and returns how

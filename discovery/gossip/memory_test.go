@@ -94,6 +94,32 @@ func TestFindsOthersWhereTheyWere(t *testing.T) {
 	awaitView(t, a, "a alive, b failed, c alive")
 }
 
+// TestGoesOnLookingWhereTheyWere: c is found by b before a, of whom c alone knows
+// where it was, is back there.
+func TestGoesOnLookingWhereTheyWere(t *testing.T) {
+	first := testConfig("a")
+	a := start(t, first)
+	first.Bind = a.Address()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	moved := testConfig("c")
+	moved.Memory = InMemory()
+	if err := moved.Memory.Save(Memory{Peers: []string{first.Bind}}); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, moved)
+	joining := testConfig("b")
+	joining.Join = []string{c.Address()}
+	start(t, joining)
+	await(t, c, "c has stored where b is", func() bool {
+		m, err := moved.Memory.Load()
+		return err == nil && len(m.Peers) == 1 && m.Peers[0] == peer(c, "b").GossipAddress
+	})
+	start(t, first)
+	awaitView(t, c, "a alive, b alive, c alive")
+}
+
 // FuzzMemory: whatever is read is written so that the same is read again.
 func FuzzMemory(f *testing.F) {
 	f.Add([]byte(`{"promise":[{"id":"a","address":"h:1"}],"founded":true,"group":"7f","peers":["h:2"]}`))

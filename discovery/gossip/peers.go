@@ -193,17 +193,27 @@ func (t *table) raftAddress(id string, group founding.Group) (string, bool) {
 // onlyGroup returns the group that the other nodes with state belong to, or 0 if
 // they name none, or more than one.
 func (t *table) onlyGroup(self string) founding.Group {
+	only, _ := t.groups(self)
+	return only
+}
+
+// divided says whether they name more than one.
+func (t *table) divided(self string) bool {
+	_, more := t.groups(self)
+	return more
+}
+
+func (t *table) groups(self string) (only founding.Group, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var only founding.Group
 	for id, e := range t.peers {
 		switch g := e.meta.group; {
 		case id == self || !e.meta.HasState || g == 0 || g == only:
 		case only != 0:
-			return 0
+			return 0, true
 		default:
 			only = g
 		}
 	}
-	return only
+	return only, false
 }

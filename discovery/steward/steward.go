@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,6 +125,7 @@ type Steward struct {
 	wake    chan struct{}
 	said    map[string]string // what was logged of whom, not to say it again
 	led     time.Time         // since when this replica leads; zero: it does not
+	term    uint64            // in which
 	missing map[string]time.Time
 }
 
@@ -225,15 +227,23 @@ func (s *Steward) tend(v view, m member) {
 	self := m.ID == v.self
 	switch {
 	case m.state == discovery.Left && !self:
-		s.remove(v, m, "it left")
+		s.remove(m, "it left")
 	case s.isDoomed(m.ID) && !self && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
-		s.remove(v, m, "it has failed for "+s.cfg.RemoveFailedAfter.String())
+		s.remove(m, "it has failed for "+s.cfg.RemoveFailedAfter.String())
 	case m.state == discovery.Alive && m.announced != "" && m.announced != m.Address:
 		s.move(v, m)
 	}
 }
 
-func (s *Steward) remove(v view, m member, why string) {
+// remove removes a member for what was seen of it, if that still holds: earlier changes
+// of the round have made the group smaller since, and may have taken long.
+func (s *Steward) remove(seen member, why string) {
+	v := s.observe()
+	i := slices.IndexFunc(v.members, func(m member) bool { return m.ID == seen.ID })
+	if v.led.IsZero() || i < 0 || v.members[i].state != seen.state || v.members[i].answers && !seen.answers {
+		return
+	}
+	m := v.members[i]
 	if m.Voter && !v.safeWithout(m.ID) {
 		if v.settled(s.cfg.LastContact) {
 			s.say(m.ID, slog.LevelWarn, "not removing "+m.ID+", though "+why+
@@ -278,9 +288,19 @@ func (s *Steward) move(v view, m member) {
 
 // welcome adds a node as a non-voter.
 func (s *Steward) welcome(v view, p discovery.Peer) {
-	if v.group != "" && p.Group != "" && p.Group != v.group {
-		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": its data are of another group. "+
+	switch {
+	case v.group == p.Group && (v.group != "" || !p.HasState):
+	case p.Group == "" && !p.HasState:
+		return // it has not said yet which group it waits for; where there are two, both would add it
+	case v.group == "" && !v.announced:
+		return // this node has not said yet which group it is of
+	case p.HasState:
+		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": its data are not known to be of this group. "+
 			"Start it without them, or under another cluster name")
+		return
+	default:
+		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": it waits to be added to another group. "+
+			"Start it in a new directory, or under another cluster name")
 		return
 	}
 	if !s.vacate(v, p.ID, p.RaftAddress) {
@@ -308,7 +328,7 @@ func (s *Steward) vacate(v view, id, address string) bool {
 		if m.answers || m.ID == v.self {
 			return false // it is elsewhere, and its address in the configuration changes first
 		}
-		s.remove(v, m, id+" has its address "+address+" now")
+		s.remove(m, id+" has its address "+address+" now")
 		return false // the rest when the configuration has changed
 	}
 	return true

@@ -314,6 +314,34 @@ func TestLeaverStaysWithoutQuorum(t *testing.T) {
 	g.write(t, "after")
 }
 
+// TestLeaversAtOnce: of four voters one is dead, and two leave at the same moment. The
+// first may go; without the second, one of two would answer.
+func TestLeaversAtOnce(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 4, nil)
+	leader := g.leader(t)
+	var others []*cluster.Node
+	for _, n := range g.Nodes {
+		if n != leader {
+			others = append(others, n)
+		}
+	}
+	g.kill(t, others[2])
+	await(t, "the dead is silent", func() bool { return silent(leader, others[2:]) })
+	g.roll.mu.Lock() // both in one look
+	for _, n := range others[:2] {
+		p := g.roll.peers[n.ID]
+		p.State = discovery.Left
+		g.roll.peers[n.ID] = p
+	}
+	g.roll.mu.Unlock()
+	await(t, "one has to wait", func() bool { return g.log.count("not removing "+others[1].ID) > 0 })
+	g.write(t, "after")
+	if n := g.log.count(`msg="removed`); n != 1 {
+		t.Errorf("removed %d", n)
+	}
+}
+
 func (g *group) kill(t *testing.T, n *cluster.Node) {
 	t.Helper()
 	if err := n.Replica.Close(); err != nil {
@@ -447,6 +475,54 @@ func TestOtherGroupIsNotAdded(t *testing.T) {
 	await(t, "it is refused", func() bool { return g.log.count("not adding stranger") == 1 })
 	g.look(t)
 	g.awaitMembers(t, "node1")
+
+	// Nor is one with data of nobody knows which group, nor one without that has
+	// chosen the other group, or none yet: both groups would add it.
+	g.roll.set("nameless", "127.0.0.1:2", discovery.Alive, hasState)
+	g.roll.set("theirs", "127.0.0.1:3", discovery.Alive, func(p *discovery.Peer) { p.Group = "theirs" })
+	newcomer := g.start(t, "newcomer", inmem.New()).Replica.Status().Address
+	g.roll.set("newcomer", newcomer, discovery.Alive)
+	await(t, "they are refused", func() bool {
+		return g.log.count("not adding nameless") == 1 && g.log.count("not adding theirs") == 1
+	})
+	g.look(t)
+	g.awaitMembers(t, "node1")
+	g.roll.set("newcomer", newcomer, discovery.Alive, func(p *discovery.Peer) { p.Group = "ours" })
+	g.awaitMembers(t, "newcomer, node1")
+}
+
+// TestDataOfNobodyKnowsWhom: neither group has a name, as where both were founded
+// without gossip.
+func TestDataOfNobodyKnowsWhom(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 1, nil)
+	g.roll.set("node1", g.Nodes[0].Replica.Status().Address, discovery.Alive, hasState)
+	g.roll.set("stranger", "127.0.0.1:1", discovery.Alive, hasState)
+	await(t, "it is refused", func() bool { return g.log.count("not adding stranger") == 1 })
+	g.look(t)
+	g.awaitMembers(t, "node1")
+}
+
+// TestOtherGroupsNodeIsNoMember: whatever a node of another group says under the id of
+// a member, it takes neither the member's place nor the member out.
+func TestOtherGroupsNodeIsNoMember(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil)
+	for _, n := range g.Nodes {
+		g.roll.set(n.ID, n.Replica.Status().Address, discovery.Alive, func(p *discovery.Peer) { p.Group, p.HasState = "ours", true })
+	}
+	theirs := func(p *discovery.Peer) { p.Group, p.HasState = "theirs", true }
+	third := g.Nodes[2]
+	g.kill(t, third)
+	g.roll.set(third.ID, "127.0.0.1:1", discovery.Alive, theirs)
+	await(t, "node3 is silent", func() bool { return silent(g.leader(t), g.Nodes[2:]) })
+	g.look(t)
+	if n := g.log.count("updated the address"); n != 0 {
+		t.Errorf("updated %d times", n)
+	}
+	g.roll.set(third.ID, "127.0.0.1:1", discovery.Left, theirs)
+	g.look(t)
+	g.awaitMembers(t, "node1, node2, node3")
 }
 
 // TestNewLeaderGoesOn: whoever leads does the work, and heals what was missed.

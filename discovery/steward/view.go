@@ -10,14 +10,15 @@ import (
 
 // view is what one look has shown, of Raft and of discovery.
 type view struct {
-	at      time.Time
-	self    string
-	group   string
-	term    uint64
-	index   uint64    // newest entry in the leader's log
-	led     time.Time // since when this replica leads; zero: it does not
-	members []member
-	peers   []discovery.Peer
+	at        time.Time
+	self      string
+	group     string
+	announced bool // that this node has state, and so its group
+	term      uint64
+	index     uint64    // newest entry in the leader's log
+	led       time.Time // since when this replica leads; zero: it does not
+	members   []member
+	peers     []discovery.Peer
 }
 
 // member is a server of the configuration, with what is known of its node.
@@ -42,13 +43,16 @@ func (s *Steward) observe() view {
 	for _, p := range v.peers {
 		peers[p.ID] = p
 	}
-	v.group = peers[v.self].Group
+	v.group, v.announced = peers[v.self].Group, peers[v.self].HasState
 	followers := map[string]core.FollowerStatus{}
 	for _, f := range status.Followers {
 		followers[f.ID] = f
 	}
 	for _, c := range status.Members {
 		p, f := peers[c.ID], followers[c.ID]
+		if v.group != "" && p.Group != "" && p.Group != v.group {
+			p = discovery.Peer{} // a node of another group that has the member's id is not the member
+		}
 		m := member{
 			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress,
 			empty: p.ID != "" && !p.HasState && c.ID != v.self, wantsVote: p.Voter || c.Voter,
@@ -68,8 +72,8 @@ func (s *Steward) observe() view {
 	switch {
 	case status.Role != core.Leader:
 		s.led = time.Time{}
-	case s.led.IsZero():
-		s.led = v.at
+	case s.led.IsZero(), s.term != v.term: // led again, unseen in between: nobody has answered yet
+		s.led, s.term = v.at, v.term
 	}
 	v.led = s.led
 	s.date(v)

@@ -37,7 +37,7 @@ func trio(t *testing.T, change func(*Config)) []*Agent {
 }
 
 func TestStates(t *testing.T) {
-	agents := trio(t, nil)
+	agents := trio(t, func(c *Config) { c.Bind = freeAddress(t) })
 	if err := agents[1].Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -18,15 +18,25 @@ import (
 )
 
 // freeAddress returns an address that nothing listens on: nodes that know each
-// other before they start need one.
+// other in a ring must know where the others will be. It is none that the system
+// gives to a connection meanwhile.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", address)
+		_ = tcp.Close()
+		if err == nil {
+			_ = udp.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // bootstrap runs Bootstrap on all agents at once, and announces their state as a

@@ -98,11 +98,7 @@ func TestFindsOthersWhereTheyWere(t *testing.T) {
 // where it was, is back there.
 func TestGoesOnLookingWhereTheyWere(t *testing.T) {
 	first := testConfig("a")
-	a := start(t, first)
-	first.Bind = a.Address()
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
+	first.Bind = freeAddress(t)
 	moved := testConfig("c")
 	moved.Memory = InMemory()
 	if err := moved.Memory.Save(Memory{Peers: []string{first.Bind}}); err != nil {

@@ -46,7 +46,7 @@ type Agent struct {
 	founding   atomic.Bool
 	waiting    atomic.Value  // string: what Bootstrap waits for
 	disputed   atomic.Int64  // until when to assume that others know this node under another address, Unix ns
-	contacted  atomic.Bool   // some address of Join was reached
+	contacted  atomic.Bool   // another node was reached under an address of Join, or all addresses were
 	wake       chan struct{} // makes keepJoined look at once
 	ctx        context.Context
 	cancel     context.CancelFunc

@@ -61,7 +61,18 @@ func (a *Agent) reach(pending []string) []string {
 		targets = append(targets, alive[rand.IntN(len(alive))])
 	}
 	reached := a.dial(targets)
-	return slices.DeleteFunc(pending, func(address string) bool { return reached[address] })
+	pending = slices.DeleteFunc(pending, func(address string) bool { return reached[address] })
+	if len(pending) == 0 && len(a.cfg.Join) > 0 {
+		a.contact()
+	}
+	return pending
+}
+
+// contact notes that those of Config.Join were asked who is there.
+func (a *Agent) contact() {
+	if !a.contacted.Swap(true) {
+		a.table.nudge()
+	}
 }
 
 // keepPeers stores where the others are, so that the node finds them after a restart
@@ -147,8 +158,8 @@ func (a *Agent) joined(address string, err error) {
 	case err == nil:
 		a.once.forget(silent)
 		a.once.forget(refused)
-		if configured && !a.contacted.Swap(true) {
-			a.table.nudge()
+		if configured && a.table.others(a.cfg.ID) { // it may be this node's own address
+			a.contact()
 		}
 	case !configured:
 		a.logger.Debug("cannot reach "+address, "error", err)

@@ -116,6 +116,25 @@ func TestGoesOnLookingWhereTheyWere(t *testing.T) {
 	awaitView(t, c, "a alive, b alive, c alive")
 }
 
+// TestOwnAddressIsNobodyElse: a node that has reached itself has asked nobody whether
+// there is a group.
+func TestOwnAddressIsNobodyElse(t *testing.T) {
+	binds := []string{freeAddress(t), freeAddress(t)}
+	cfg := testConfig("a")
+	cfg.Bind, cfg.Join, cfg.Expect = binds[0], binds, 1
+	a := start(t, cfg)
+	if !a.dial([]string{a.Address()})[a.Address()] {
+		t.Fatal("a does not reach itself")
+	}
+	if a.contacted.Load() {
+		t.Error("a takes itself for another node")
+	}
+	other := testConfig("b")
+	other.Bind = binds[1]
+	start(t, other)
+	await(t, a, "a has reached b", a.contacted.Load)
+}
+
 // FuzzMemory: whatever is read is written so that the same is read again.
 func FuzzMemory(f *testing.F) {
 	f.Add([]byte(`{"promise":[{"id":"a","address":"h:1"}],"founded":true,"group":"7f","peers":["h:2"]}`))

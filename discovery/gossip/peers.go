@@ -151,6 +151,18 @@ func (t *table) gossip(self string, state discovery.State) []string {
 	return addresses
 }
 
+// others says whether any node but self is known.
+func (t *table) others(self string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.peers {
+		if id != self {
+			return true
+		}
+	}
+	return false
+}
+
 // encoded returns the metadata of id as it was last seen.
 func (t *table) encoded(id string) string {
 	t.mu.Lock()

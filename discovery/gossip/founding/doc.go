@@ -39,12 +39,14 @@
 // is founded) may promise twice, and two configurations could then share that
 // node, but only if more than Expect nodes stand for election as founders.
 //
-// Two configurations without a common member need 2·Expect founders, of which
-// no half sees the other. Expect is the number of first voters, so that is a
-// mistake. It cannot be prevented by nodes that do not see each other. It is
-// noticed when they do: each group has a name, the [Group] of its founding set,
-// which travels with the nodes' records; nodes of two groups are never put
-// into one, and an error is logged.
+// Two configurations without a common member need 2·Expect founders. Expect is the
+// number of first voters; where twice as many start at once, most orders of events
+// lead to one group, as who sees that smaller ids have promised waits for them, but not
+// all do: if the larger ids promise first, or neither half sees the other, two groups
+// are founded. It is noticed when they see each other: each group has a name, the
+// [Group] of its founding set, which travels with the nodes' records; nodes of two
+// groups are never put into one, and an error is logged. To be sure, have fewer than
+// 2·Expect nodes expect to found, and the others join.
 //
 // # Progress
 //

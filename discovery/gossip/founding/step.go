@@ -142,7 +142,7 @@ func choose(self Self, others []Record) Decision {
 	if best != nil && (own == nil || before(best, own)) {
 		return Decision{Action: Promise, Members: best}
 	}
-	if own == nil {
+	if own == nil || best == nil && underWay(own, others) {
 		return withdraw(self, waiting(self, others, unresolved))
 	}
 	if !slices.ContainsFunc(own, func(m core.Member) bool { return m.ID == self.ID }) {
@@ -208,6 +208,19 @@ func adoptable(self Self, others []Record) (best []core.Member, unresolved strin
 		}
 	}
 	return best, unresolved
+}
+
+// underWay says whether somebody who comes before own has promised a configuration that
+// may still be founded: then no second group is to be founded beside it.
+func underWay(own []core.Member, others []Record) bool {
+	for _, r := range others {
+		if r.Promised && before([]core.Member{r.member()}, own[:1]) && !slices.ContainsFunc(others, func(o Record) bool {
+			return r.Proposal.has(o.fingerprint()) && o.Promised && !o.Proposal.Equal(r.Proposal)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // waiting says why there are too few candidates.

@@ -31,9 +31,11 @@ build: ## build the programs into bin/
 run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to OUT
 	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
 
+# -count=1: some tests build and start the programs, and go's test cache does not
+# notice when those have changed.
 .PHONY: test
 test: ## run all tests, with the race detector where there is concurrency
-	go test $(RACE) -timeout 8m $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$')
+	go test -count=1 $(RACE) -timeout 8m $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$')
 	go test -timeout 8m $(PLAIN)
 
 .PHONY: lint

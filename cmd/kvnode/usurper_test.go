@@ -28,14 +28,21 @@ func askToJoin(t *testing.T, n *node, m membership) error {
 	return m.tellGroup(ctx)
 }
 
-// TestUsurper: a new node does not take over the id of a member.
-func TestUsurper(t *testing.T) {
+// startPair starts node1, which leads, and node2, which does not vote.
+func startPair(t *testing.T) (leader *node) {
+	t.Helper()
 	n1 := startHere(t, "--id", "node1")
 	n2 := startHere(t, "--id", "node2", "--nonvoter", "--join", n1.http)
 	eventually(t, "node2 is a member", func() bool {
 		_, member := find(n2.replica.Status().Members, "node2")
 		return member
 	})
+	return n1
+}
+
+// TestUsurper: a new node does not take over the id of a member.
+func TestUsurper(t *testing.T) {
+	n1 := startPair(t)
 	before := n1.replica.Status().Members
 	for _, id := range []string{"node1", "node2"} {
 		err := askToJoin(t, n1, membership{id: id})
@@ -50,12 +57,7 @@ func TestUsurper(t *testing.T) {
 
 // TestUsurperComesBack: nor does it once it has been refused and is started again.
 func TestUsurperComesBack(t *testing.T) {
-	n1 := startHere(t, "--id", "node1")
-	n2 := startHere(t, "--id", "node2", "--nonvoter", "--join", n1.http)
-	eventually(t, "node2 is a member", func() bool {
-		_, member := find(n2.replica.Status().Members, "node2")
-		return member
-	})
+	n1 := startPair(t)
 	before := n1.replica.Status().Members
 	dir := t.TempDir()
 	for range 2 {
@@ -65,7 +67,7 @@ func TestUsurperComesBack(t *testing.T) {
 		n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
 		select {
 		case <-refused:
-		case <-time.After(2 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("not refused:\n%s", log.String())
 		}
 		if err := n.stop(); err != nil {
@@ -109,7 +111,7 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
 	select {
 	case <-refused:
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("not refused:\n%s", log.String())
 	}
 	if members := n1.replica.Status().Members; len(members) != 1 {

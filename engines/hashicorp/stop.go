@@ -51,9 +51,10 @@ func (r *replica) stop(cause error) {
 			errShutdown := shutdown.Error()
 			close(r.quit)
 			<-r.watching
+			r.pumping.Wait()
 			errLogs := r.logs.Close()
 			if err := errors.Join(errShutdown, errTransport, errLogs); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.id, err)
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.id, err)
 			}
 			r.cause = cause
 			close(r.done)

@@ -34,7 +34,9 @@ func (r raftOf) AddVoter(id raft.ServerID, address raft.ServerAddress, _ uint64,
 
 // AddNonvoter implements autopilot.Raft.
 func (r raftOf) AddNonvoter(id raft.ServerID, address raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error { return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address)}) })
+	return r.change(func(ctx context.Context) error {
+		return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address)})
+	})
 }
 
 // RemoveServer implements autopilot.Raft.

@@ -303,7 +303,9 @@ func (s *Steward) welcome(v view, p discovery.Peer) {
 	if !s.vacate(v, p.ID, p.RaftAddress) {
 		return
 	}
-	if s.change("add "+p.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, core.Member{ID: p.ID, Address: p.RaftAddress}) }) {
+	if s.change("add "+p.ID, func(ctx context.Context) error {
+		return s.cfg.Replica.Add(ctx, core.Member{ID: p.ID, Address: p.RaftAddress})
+	}) {
 		s.logger.Info("added "+p.ID+" to the group", "address", p.RaftAddress, "wants_to_vote", p.Voter)
 	}
 }

@@ -92,22 +92,9 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 }
 
 func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) error {
-	var logs raft.LogStore = r.logs
-	if cache == 0 {
-		cache = DefaultLogCache
-	}
-	if cache > 0 {
-		c, err := raft.NewLogCache(cache, r.logs)
-		if err != nil {
-			return err
-		}
-		logs = boundedCache{c, r.logs}
-	}
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
-	var err error
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots,
-		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible})
+	err := r.newRaft(conf, fsm, snapshots, cache)
 	r.gate.open(err == nil)
 	if err != nil {
 		return err
@@ -127,6 +114,27 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 		return err
 	}
 	return nil
+}
+
+func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) error {
+	var logs raft.LogStore = r.logs
+	if cache == 0 {
+		cache = DefaultLogCache
+	}
+	if cache > 0 {
+		c, err := raft.NewLogCache(cache, r.logs)
+		if err != nil {
+			return err
+		}
+		logs = boundedCache{c, r.logs}
+	}
+	var err error
+	if r.tail, err = newTail(logs); err != nil {
+		return err
+	}
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
+		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible})
+	return err
 }
 
 func transport(cfg core.ReplicaConfig, self *persona, logger hclog.Logger) core.Transport {

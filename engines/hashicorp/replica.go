@@ -30,6 +30,7 @@ type replica struct {
 	address   string
 	raft      *raft.Raft
 	logs      *guard
+	tail      *tail
 	transport core.Transport
 	applied   progress // all entries but no-ops
 	seen      progress // those that state machines see: commands and configurations
@@ -244,7 +245,7 @@ func (r *replica) Snapshot(ctx context.Context) error {
 // ends a leadership transfer, over its own transport.
 func (r *replica) Campaign(ctx context.Context) error {
 	_, err := r.await(ctx, "campaign", func() raft.Future {
-		request := raft.TimeoutNowRequest{RPCHeader: r.header()}
+		request := raft.TimeoutNowRequest{RPCHeader: addressed(r.header(), r.self.server)}
 		var response raft.TimeoutNowResponse
 		return settled{r.transport.TimeoutNow(r.self.server, raft.ServerAddress(r.address), &request, &response)}
 	})
@@ -272,8 +273,7 @@ type settled struct{ err error }
 // Error implements raft.Future.
 func (s settled) Error() error { return s.err }
 
-// Status implements core.Replica. AppliedIndex counts commands and
-// configurations: the library does not show its no-ops to anyone.
+// Status implements core.Replica.
 func (r *replica) Status() core.Status {
 	self := r.self.identity()
 	address, id := r.leader()
@@ -289,7 +289,7 @@ func (r *replica) Status() core.Status {
 		LeaderAddress: address,
 		LastIndex:     r.raft.LastIndex(),
 		CommitIndex:   r.raft.CommitIndex(),
-		AppliedIndex:  max(r.applied.load(), snapshotIndex),
+		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
 	}

@@ -252,8 +252,11 @@ func (n *node) startReplica() (err error) {
 	if !s.inMemory {
 		cfg.SnapshotDir = n.dir.path
 	}
-	if n.agent != nil {
+	switch {
+	case n.agent != nil:
 		cfg.Locate = n.agent.RaftAddress
+	case len(s.peers) > 0:
+		cfg.Locate = s.peers.locate
 	}
 	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)

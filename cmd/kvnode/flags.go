@@ -72,7 +72,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.Var(&text{&c.haddr, "host:port", checkBind}, "haddr", "Set the HTTP bind address; port 0: any free one")
 	f.Var(&text{&c.raddr, "host:port", checkBind}, "raddr", "Set the Raft bind address; port 0: any free one")
 	f.Var(&c.join, "join", "Set join addresses: of the HTTP interface of any members, with commas. If not set, a node without data founds a group")
-	f.Var(&c.peers, "peers", "Raft addresses where members may be reached that are not at the one that their group has for them, as when all have moved at once; this node's own does no harm")
+	f.Var(&c.peers, "peers", "Set Raft addresses at which to look for members that are not where the group has them. Needed where most of a group without gossip have moved at once. The node's own may be among them")
 	f.BoolVar(&c.inmem, "inmem", false, "Use in-memory storage for Raft: nothing outlives the process")
 	f.Var(&text{&c.advertiseHTTP, "host:port", checkAdvertise}, "advertise-http", "Set the HTTP address that others are to dial, if not the bind address")
 	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")

@@ -87,7 +87,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.Var(&timeout{&c.requestTimeout}, "request-timeout", "How long a request without ?timeout= may take")
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
 	f.Var(&text{&c.logLevel, "level", oneOf("debug", "info", "warn", "error")}, "log-level", "Log from this level on: debug, info, warn, error")
-	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error")
+	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error. Lines that nobody reads are dropped and counted: they hold nothing up")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -31,6 +32,7 @@ type node struct {
 	id       string
 	join     []string // HTTP addresses of members to ask to be added
 	logger   *slog.Logger
+	hangUps  <-chan os.Signal
 
 	dir      *dataDir
 	listener net.Listener
@@ -60,9 +62,9 @@ type node struct {
 
 // start brings a node up. On an error nothing is left running. ctx bounds the
 // start only.
-func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err error) {
+func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) (_ *node, err error) {
 	n := &node{
-		settings: s, logger: logger, store: kv.New(),
+		settings: s, logger: logger, hangUps: hangUps, store: kv.New(),
 		serving: make(chan struct{}), expelled: make(chan struct{}), ending: make(chan struct{}),
 	}
 	n.running, n.endTasks = context.WithCancel(context.Background())
@@ -75,6 +77,9 @@ func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err e
 		return nil, err
 	}
 	if err := n.listen(); err != nil { // before anything is written
+		return nil, err
+	}
+	if err := n.checkName(); err != nil {
 		return nil, err
 	}
 	if err := n.identify(); err != nil {
@@ -138,6 +143,24 @@ func advertised(given string, bound net.Addr) string {
 		return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 	}
 	return given
+}
+
+// checkName refuses what the others could not be told of the node. A folder may hold a
+// longer id that was given to it earlier; without gossip that does no harm.
+func (n *node) checkName() error {
+	if n.dir.identity == nil && len(n.id) > discovery.MaxIDBytes {
+		return fmt.Errorf("%w: the id %s has %d bytes, and %d are allowed: give a shorter --id", core.ErrInvalid, n.id, len(n.id), discovery.MaxIDBytes)
+	}
+	if n.settings.gossip == nil {
+		return nil
+	}
+	cfg := n.gossipConfig(n.self())
+	return cfg.Check()
+}
+
+// self is what the node tells the others of itself.
+func (n *node) self() discovery.Self {
+	return discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
 }
 
 // identify writes node.json where the folder is new, and settles whom the node asks
@@ -229,8 +252,11 @@ func (n *node) startReplica() (err error) {
 	if !s.inMemory {
 		cfg.SnapshotDir = n.dir.path
 	}
-	if n.agent != nil {
+	switch {
+	case n.agent != nil:
 		cfg.Locate = n.agent.RaftAddress
+	case len(s.peers) > 0:
+		cfg.Locate = s.peers.locate
 	}
 	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
@@ -260,7 +286,7 @@ func (n *node) startTasks() error {
 	if n.agent != nil {
 		k := &keeper{
 			id: n.id, discovery: n.agent, remember: n.dir.remember, replica: n.replica, store: n.store, logger: n.logger,
-			self: discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState},
+			self: n.self(),
 		}
 		n.tasks.Go(func() { k.run(n.running) })
 		n.tasks.Go(func() { n.electFirst(n.running) })

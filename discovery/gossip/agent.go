@@ -93,23 +93,16 @@ func (a *Agent) recall() error {
 		return err
 	}
 	a.memory = memory
-	a.local = meta{
-		id:       a.cfg.ID,
-		cluster:  a.cfg.Cluster,
-		Self:     a.cfg.Self,
-		protocol: discovery.Protocol,
-		life:     rand.Uint64(),
-		expect:   uint8(a.cfg.Expect),
-	}
-	a.local.group = memory.Group
+	a.local = a.cfg.meta()
+	a.local.life, a.local.group = rand.Uint64(), memory.Group
 	if memory.Group != 0 && !memory.Founded && a.cfg.Expect > 0 && !a.local.HasState {
 		a.logger.Warn("not founding a group: this node waits to be added to one, and may have been", "group", memory.Group.String())
 		a.cfg.Expect, a.local.expect = 0, 0
 	}
-	if a.local.HasState {
-		a.local.expect = 0
-	} else if err := a.local.promise(memory.Promise); err != nil {
-		return err
+	if !a.local.HasState {
+		if err := a.local.promise(memory.Promise); err != nil {
+			return err
+		}
 	}
 	if a.encoded, err = a.local.encode(); err != nil {
 		return err

@@ -2,11 +2,11 @@ package gossip
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 )
@@ -42,7 +42,7 @@ const (
 	flagsKnown = flagVoter | flagHasState | flagLeaving | flagPromised
 )
 
-var errMeta = errors.New("metadata")
+var errMeta = fmt.Errorf("%w metadata", core.ErrInvalid)
 
 // encode writes the metadata as: version, flags, protocol (2 bytes), expect,
 // group (8), life (8), revision (4), number of fingerprints, these (8 each), then

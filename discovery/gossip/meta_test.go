@@ -18,7 +18,7 @@ import (
 var metas = map[string]meta{
 	"least": {id: "a", Self: discovery.Self{RaftAddress: "h:1"}},
 	"most": {
-		id: strings.Repeat("i", maxID), cluster: strings.Repeat("c", maxID), protocol: math.MaxUint16,
+		id: strings.Repeat("i", discovery.MaxIDBytes), cluster: strings.Repeat("c", discovery.MaxIDBytes), protocol: math.MaxUint16,
 		Self:    discovery.Self{RaftAddress: strings.Repeat("r", 80), HTTPAddress: strings.Repeat("h", 80), Voter: true, HasState: true},
 		leaving: true, life: math.MaxUint64, revision: math.MaxUint32, expect: founding.MaxExpect, group: math.MaxUint64, promised: true, founder: "f:1",
 		proposal: founding.Set{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, math.MaxUint64},
@@ -110,7 +110,7 @@ func FuzzMeta(f *testing.F) {
 func TestConfigRefused(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no id":                  func(c *Config) { c.ID = "" },
-		"long id":                func(c *Config) { c.ID = strings.Repeat("i", maxID+1) },
+		"long id":                func(c *Config) { c.ID = strings.Repeat("i", discovery.MaxIDBytes+1) },
 		"no cluster":             func(c *Config) { c.Cluster = "" },
 		"no Raft address":        func(c *Config) { c.Self.RaftAddress = "" },
 		"too many founders":      func(c *Config) { c.Expect = founding.MaxExpect + 1 },

@@ -80,9 +80,8 @@ type Store struct {
 }
 
 var (
-	_ core.LogStore          = (*Store)(nil)
-	_ core.SyncCounter       = (*Store)(nil)
-	_ raft.MonotonicLogStore = (*Store)(nil)
+	_ core.LogStore  = (*Store)(nil)
+	_ core.Unwrapper = (*Store)(nil)
 )
 
 // Wrap returns store under the plan. Closing it closes store.
@@ -132,20 +131,8 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 	return s.LogStore.SetUint64(key, value)
 }
 
-// SyncCount forwards core.SyncCounter, which embedding would hide; 0 where the
-// wrapped store does not count.
-func (s *Store) SyncCount() uint64 {
-	if c, ok := s.LogStore.(core.SyncCounter); ok {
-		return c.SyncCount()
-	}
-	return 0
-}
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (s *Store) IsMonotonic() bool {
-	m, ok := s.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
-}
+// Unwrap implements core.Unwrapper.
+func (s *Store) Unwrap() core.LogStore { return s.LogStore }
 
 func (s *Store) ask(op Op, entries int) error {
 	s.mu.Lock()

@@ -227,7 +227,7 @@ func smallEntries(t *testing.T) runner.Catalogs {
 		Info: func(o core.Options) (core.StoreInfo, error) {
 			return core.StoreInfo{Name: "small-entries", Durability: core.DurableNothing}, o.Read("small-entries").Err()
 		},
-		Open: func(string, core.Options) (core.LogStore, error) { return boundedEntries{inmem.New()}, nil },
+		OpenBare: func(string, core.Options) (core.LogStore, error) { return boundedEntries{inmem.New()}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -87,10 +87,7 @@ func (g *guard) SetUint64(key []byte, value uint64) error {
 }
 
 // IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (g *guard) IsMonotonic() bool {
-	m, ok := g.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
-}
+func (g *guard) IsMonotonic() bool { return core.IsMonotonic(g.LogStore) }
 
 func (g *guard) write(call func() error) error {
 	if err := g.failed(); err != nil {

@@ -30,6 +30,8 @@ const (
 	recordTree                     = 1          // flag of a record
 	noPage                         = ^uint64(0) // the list of free pages, where none is kept
 	maxDepth                       = 64         // that a tree is never near to
+
+	logsTree, logsKeySize = "logs", 8 // raft-boltdb's entries, by their index
 )
 
 // meta is what a meta page says of the file.
@@ -42,8 +44,7 @@ type meta struct {
 // and record that its trees lead to, which is read once. BoltDB maps the file and
 // believes what it finds: keys that are out of order hide others, and where the newer
 // meta page is spoilt it goes by the older one and so forgets the last write, which
-// may have been acknowledged. Here both are damage. Keys and values are not looked
-// into. A file that is missing or empty is a new one.
+// may have been acknowledged. Here both are damage. Values are not looked into. A file that is missing or empty is a new one.
 func checkFile(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +73,7 @@ func checkFile(path string) error {
 		return damaged("it has %d bytes of %d", info.Size(), want)
 	}
 	c := &checker{file: f, pageBytes: m.pageBytes, used: make([]bool, m.pages)}
-	if err := c.tree(m.root); err != nil {
+	if err := c.tree(m.root, 0); err != nil {
 		return err
 	}
 	return c.freed(m.free)
@@ -102,14 +103,15 @@ type checker struct {
 	used      []bool // by page: in a tree, or free
 }
 
-// tree walks a tree, and those that are records of it.
-func (c *checker) tree(root uint64) error {
-	return c.page(root, maxDepth, nil, nil)
+// tree walks a tree, and those that are records of it. Its keys have keySize bytes;
+// 0: any number.
+func (c *checker) tree(root uint64, keySize int) error {
+	return c.page(root, maxDepth, keySize, nil, nil)
 }
 
 // page checks a page and all below it. Its keys are at least low and below high; nil
 // is no bound.
-func (c *checker) page(number uint64, depth int, low, high []byte) error {
+func (c *checker) page(number uint64, depth, keySize int, low, high []byte) error {
 	b, err := c.read(number)
 	if err != nil {
 		return err
@@ -128,6 +130,9 @@ func (c *checker) page(number uint64, depth int, low, high []byte) error {
 			i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 {
 			return damaged("page %d has keys out of order", number)
 		}
+		if keySize > 0 && len(e.key) != keySize {
+			return damaged("page %d has a key of %d bytes", number, len(e.key))
+		}
 	}
 	if flags == pageLeaf {
 		return c.records(elements)
@@ -140,7 +145,7 @@ func (c *checker) page(number uint64, depth int, low, high []byte) error {
 		if i+1 < len(elements) {
 			end = elements[i+1].key
 		}
-		if err := c.page(e.child, depth-1, e.key, end); err != nil {
+		if err := c.page(e.child, depth-1, keySize, e.key, end); err != nil {
 			return err
 		}
 	}
@@ -154,7 +159,7 @@ func (c *checker) records(elements []element) error {
 		case e.flags != recordTree || len(e.value) < treeSize:
 			return damaged("a record has unknown flags")
 		default:
-			if err := c.subtree(e.value); err != nil {
+			if err := c.subtree(e.key, e.value); err != nil {
 				return err
 			}
 		}
@@ -163,9 +168,13 @@ func (c *checker) records(elements []element) error {
 }
 
 // subtree checks a tree by its record, which holds all of one that is small.
-func (c *checker) subtree(record []byte) error {
+func (c *checker) subtree(name, record []byte) error {
+	keySize := 0
+	if string(name) == logsTree {
+		keySize = logsKeySize
+	}
 	if root := binary.NativeEndian.Uint64(record); root != 0 {
-		return c.tree(root)
+		return c.tree(root, keySize)
 	}
 	b := record[treeSize:]
 	if len(b) < headerSize || binary.NativeEndian.Uint16(b[8:]) != pageLeaf {
@@ -173,7 +182,7 @@ func (c *checker) subtree(record []byte) error {
 	}
 	elements, ok := elementsOf(b, true)
 	for i, e := range elements {
-		ok = ok && e.flags == 0 && (i == 0 || bytes.Compare(elements[i-1].key, e.key) < 0)
+		ok = ok && e.flags == 0 && (keySize == 0 || len(e.key) == keySize) && (i == 0 || bytes.Compare(elements[i-1].key, e.key) < 0)
 	}
 	if !ok {
 		return damaged("a small tree is not whole")

@@ -31,6 +31,8 @@ const (
 	noPage     = ^uint64(0) // the root of an empty tree
 	maxDepth   = 32         // LMDB's CURSOR_STACK
 
+	logsTree, logsKeySize = "logs", 8 // raft-mdb's entries, by their index
+
 	// slackBytes bounds how much shorter than noted a file may be: pages at the end
 	// that were freed as soon as they were taken are never written.
 	slackBytes = 64 << 20
@@ -43,7 +45,7 @@ const (
 // checkFile looks whether the file at path is whole: its meta pages, and every page
 // and record that its trees lead to, which is read once. LMDB believes what it finds in
 // its map, in C: a page behind the end of the file, or a length that is not one, ends
-// the process there. It does not look into keys and values, and what is spoilt after it
+// the process there. It does not look into values, and what is spoilt after it
 // is not found by it. A file that is missing or empty is a new one.
 func checkFile(path string) error {
 	f, err := os.Open(path)
@@ -150,9 +152,11 @@ type checker struct {
 	used      []bool // by page: in a tree, or free
 }
 
-// tree walks one tree. each is called with the flags and the data of every record;
-// large data are left out unless it is the tree of free pages.
-func (c *checker) tree(r record, each func(flags uint16, data []byte) error) error {
+// visitor looks at a record.
+type visitor func(key []byte, flags uint16, data []byte) error
+
+// tree walks one tree. each is called with every record; large data are left out unless it is the tree of free pages.
+func (c *checker) tree(r record, each visitor) error {
 	if r.root == noPage {
 		if r.depth != 0 || r.nodes != 0 {
 			return damaged("a tree without a root has records")
@@ -177,7 +181,7 @@ func (c *checker) tree(r record, each func(flags uint16, data []byte) error) err
 }
 
 // subtree checks a record of the main tree.
-func (c *checker) subtree(flags uint16, data []byte) error {
+func (c *checker) subtree(name []byte, flags uint16, data []byte) error {
 	if flags != nodeTree || len(data) != treeSize {
 		return damaged("a record of the main tree is none of a tree")
 	}
@@ -185,16 +189,16 @@ func (c *checker) subtree(flags uint16, data []byte) error {
 	if r.flags != 0 {
 		return damaged("a tree has unknown flags")
 	}
-	return c.tree(r, func(flags uint16, _ []byte) error {
-		if flags != 0 {
-			return damaged("a record has unknown flags")
+	return c.tree(r, func(key []byte, flags uint16, _ []byte) error {
+		if flags != 0 || string(name) == logsTree && len(key) != logsKeySize {
+			return damaged("a record has unknown flags, or a key of %d bytes", len(key))
 		}
 		return nil
 	})
 }
 
 // freed checks a list of free pages.
-func (c *checker) freed(flags uint16, data []byte) error {
+func (c *checker) freed(_ []byte, flags uint16, data []byte) error {
 	order := binary.NativeEndian
 	if flags != 0 || len(data) < 8 || uint64(len(data))/8-1 < order.Uint64(data) {
 		return damaged("a list of free pages is too short")
@@ -240,7 +244,7 @@ func (c *checker) header(number uint64, b []byte) (flags uint16, err error) {
 type walk struct {
 	*checker
 	compare func(a, b []byte) int
-	each    func(flags uint16, data []byte) error
+	each    visitor
 	readBig bool
 	seen    record
 }
@@ -319,7 +323,7 @@ func (w *walk) records(nodes []node) error {
 				return err
 			}
 		}
-		if err := w.each(n.flags&^nodeBig, data); err != nil {
+		if err := w.each(n.key, n.flags&^nodeBig, data); err != nil {
 			return err
 		}
 	}

@@ -58,12 +58,13 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
+		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
 		lease:     conf.LeaderLeaseTimeout,
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
-	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed}
+	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
 	if err := bootstrap(conf, r.logs, snapshots, cfg); err != nil {
 		return nil, err
 	}
@@ -88,9 +89,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	}
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
-	var err error
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, guardedTransport{r.transport, r.rounds, r.detours})
-	if err != nil {
+	if err := r.newRaft(conf, fsm, logs, snapshots); err != nil {
 		return err
 	}
 	go func() {
@@ -103,7 +102,29 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 		<-r.watching
 		return err
 	}
+	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	return nil
+}
+
+// newRaft starts the library. It panics where it cannot read its log, before it has
+// started any goroutine; that is an error here.
+func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, logs raft.LogStore, snapshots raft.SnapshotStore) (err error) {
+	defer func() {
+		p := recover()
+		failure := r.logs.failed()
+		switch {
+		case p == nil && err == nil: // what failed meanwhile, begin tells
+		case failure != nil: // the library turns the store's error into text
+			err = failure
+		case p == raft.ErrLogNotFound:
+			err = fmt.Errorf("log entry %d is missing: the log store is %w", r.logs.missed.Load(), core.ErrDamaged)
+		case p != nil:
+			panic(p)
+		}
+	}()
+	transport := mutedTransport{guardedTransport{r.transport, r.rounds, r.detours}, r.logs.watch}
+	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, transport)
+	return err
 }
 
 func transport(cfg core.ReplicaConfig, conf *raft.Config, logger hclog.Logger) core.Transport {
@@ -130,6 +151,9 @@ func bootstrap(conf *raft.Config, logs *guard, snapshots raft.SnapshotStore, cfg
 		return nil
 	}
 	has, err := raft.HasExistingState(logs, logs, snapshots)
+	if err != nil && logs.failed() != nil {
+		err = logs.failed() // the library turns the store's error into text
+	}
 	if err != nil {
 		return fmt.Errorf("look for existing state of %s: %w", cfg.ID, err)
 	}

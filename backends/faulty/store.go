@@ -6,6 +6,7 @@ package faulty
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -67,6 +68,67 @@ func Any(plans ...Plan) Plan {
 		}
 		return nil
 	}
+}
+
+// Gate holds writes back, as a disk that hangs does. Its zero value is open. Safe for
+// concurrent use.
+type Gate struct {
+	mu      sync.Mutex
+	opened  chan struct{} // nil: open
+	waiting int
+}
+
+// Shut holds back what comes from now on.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened == nil {
+		g.opened = make(chan struct{})
+	}
+}
+
+// Open lets everything go on.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened != nil {
+		close(g.opened)
+		g.opened = nil
+	}
+}
+
+// Waiting returns how many writes are held back.
+func (g *Gate) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting
+}
+
+// Hold is a plan: while the gate is shut, writes of the kinds ops, or of all kinds
+// where none is named, do not return.
+func (g *Gate) Hold(ops ...Op) Plan {
+	return func(w Write) error {
+		if len(ops) == 0 || slices.Contains(ops, w.Op) {
+			g.pass()
+		}
+		return nil
+	}
+}
+
+func (g *Gate) pass() {
+	g.mu.Lock()
+	opened := g.opened
+	if opened != nil {
+		g.waiting++
+	}
+	g.mu.Unlock()
+	if opened == nil {
+		return
+	}
+	<-opened
+	g.mu.Lock()
+	g.waiting--
+	g.mu.Unlock()
 }
 
 // Store is a log store that fails by plan. Make one with [Wrap].

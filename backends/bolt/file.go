@@ -31,7 +31,10 @@ const (
 	noPage                         = ^uint64(0) // the list of free pages, where none is kept
 	maxDepth                       = 64         // that a tree is never near to
 
-	logsTree, logsKeySize = "logs", 8 // raft-boltdb's entries, by their index
+	// raft-boltdb's trees: entries by their index, and stable values. It would make
+	// anew what has another name.
+	logsTree, stableTree = "logs", "conf"
+	logsKeySize          = 8
 )
 
 // meta is what a meta page says of the file.
@@ -170,8 +173,12 @@ func (c *checker) records(elements []element) error {
 // subtree checks a tree by its record, which holds all of one that is small.
 func (c *checker) subtree(name, record []byte) error {
 	keySize := 0
-	if string(name) == logsTree {
+	switch string(name) {
+	case logsTree:
 		keySize = logsKeySize
+	case stableTree:
+	default:
+		return damaged("it has a tree %q, which is none of raft-boltdb's", name)
 	}
 	if root := binary.NativeEndian.Uint64(record); root != 0 {
 		return c.tree(root, keySize)

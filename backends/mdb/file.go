@@ -31,7 +31,10 @@ const (
 	noPage     = ^uint64(0) // the root of an empty tree
 	maxDepth   = 32         // LMDB's CURSOR_STACK
 
-	logsTree, logsKeySize = "logs", 8 // raft-mdb's entries, by their index
+	// raft-mdb's trees: entries by their index, and stable values. It would make anew
+	// what has another name.
+	logsTree, stableTree = "logs", "conf"
+	logsKeySize          = 8
 
 	// slackBytes bounds how much shorter than noted a file may be: pages at the end
 	// that were freed as soon as they were taken are never written.
@@ -182,8 +185,8 @@ func (c *checker) tree(r record, each visitor) error {
 
 // subtree checks a record of the main tree.
 func (c *checker) subtree(name []byte, flags uint16, data []byte) error {
-	if flags != nodeTree || len(data) != treeSize {
-		return damaged("a record of the main tree is none of a tree")
+	if logs := string(name) == logsTree; !logs && string(name) != stableTree || flags != nodeTree || len(data) != treeSize {
+		return damaged("it has a tree %q, which is none of raft-mdb's", name)
 	}
 	r := readRecord(data)
 	if r.flags != 0 {

@@ -89,7 +89,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return wayBack(err, s)
 	}
 	failure := n.wait(ctx)
 	switch {
@@ -99,7 +99,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		n.leaveAtLast()
 	}
 	if err := errors.Join(failure, n.stop()); err != nil {
-		return fmt.Errorf("%s: %w", n.id, err)
+		return wayBack(fmt.Errorf("%s: %w", n.id, err), s)
 	}
 	logger.Info("stopped")
 	return nil

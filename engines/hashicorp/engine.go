@@ -213,6 +213,10 @@ func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, erro
 	if err := raft.ValidateConfig(conf); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
 	}
+	if timeout, limit := stallLimits(t, conf.HeartbeatTimeout); limit < timeout {
+		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
+			core.ErrInvalid, cfg.ID, limit, timeout)
+	}
 	return conf, nil
 }
 

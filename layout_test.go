@@ -27,6 +27,7 @@ type rule struct {
 var rules = []rule{
 	{"core", nil},
 	{"core/coretest", []string{"core"}},
+	{"core/handshake", []string{"core"}},
 	{"backends", []string{"core", "backends"}}, // the catalogue
 	{"backends/inmem", []string{"core"}},
 	{"backends/bolt", []string{"core", "backends/storedir"}},

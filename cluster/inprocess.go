@@ -53,7 +53,7 @@ func StartInProcess(ctx context.Context, spec Spec) (*InProcess, error) {
 	}
 	c := &InProcess{}
 	for i, m := range members {
-		n, err := startNode(spec, m.ID, links[i], members)
+		n, err := startNode(spec, m, links[i], members)
 		if err != nil {
 			return nil, errors.Join(err, c.Close(), closeAll(links[i:]))
 		}
@@ -75,7 +75,9 @@ func listen(spec Spec) ([]core.Link, []core.Member, error) {
 			return nil, nil, errors.Join(fmt.Errorf("node%d: listen: %w", i+1, err), closeAll(links))
 		}
 		links = append(links, l)
-		members = append(members, core.Member{ID: fmt.Sprintf("node%d", i+1), Address: l.Address(), Voter: true})
+		members = append(members, core.Member{
+			ID: fmt.Sprintf("node%d", i+1), Incarnation: core.NewIncarnation(), Address: l.Address(), Voter: true,
+		})
 	}
 	return links, members, nil
 }
@@ -88,7 +90,8 @@ func closeAll(links []core.Link) error {
 	return errors.Join(errs...)
 }
 
-func startNode(spec Spec, id string, link core.Link, members []core.Member) (*Node, error) {
+func startNode(spec Spec, self core.Member, link core.Link, members []core.Member) (*Node, error) {
+	id := self.ID
 	dir := filepath.Join(spec.Dir, id)
 	logs, err := spec.OpenStore(filepath.Join(dir, "log"))
 	if err != nil {
@@ -96,12 +99,13 @@ func startNode(spec Spec, id string, link core.Link, members []core.Member) (*No
 	}
 	n := &Node{ID: id, Map: kv.New(), Logs: logs}
 	cfg := core.ReplicaConfig{
-		ID:        id,
-		FSM:       n.Map,
-		Logs:      logs,
-		Link:      link,
-		Bootstrap: members,
-		Tuning:    spec.Tuning,
+		ID:          id,
+		Incarnation: self.Incarnation,
+		FSM:         n.Map,
+		Logs:        logs,
+		Link:        link,
+		Bootstrap:   members,
+		Tuning:      spec.Tuning,
 	}
 	if spec.Logger != nil {
 		cfg.Logger = spec.Logger.With("node", id)

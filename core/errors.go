@@ -26,6 +26,13 @@ var (
 	// ErrClosed says that the store, link or replica was closed before the call.
 	ErrClosed = errors.New("closed")
 
+	// ErrLogLost says that a node has been a member of a group and its log does not
+	// know of it: what it has acknowledged and for whom it has voted are gone, so it
+	// must not go on under its old vote.
+	ErrLogLost = errors.New("log lost")
+	// ErrReplaced says that a member comes with other data than those that the group
+	// has given the vote to. It has to be removed before it is added again.
+	ErrReplaced = errors.New("the member has other data than it was added with")
 	// ErrFull says that a store has reached a limit of its own (a map size, a
 	// quota), not that the disk is full: that one wraps syscall.ENOSPC.
 	ErrFull = errors.New("store is full")

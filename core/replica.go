@@ -46,12 +46,12 @@ type Replica interface {
 	// the network or the disk.
 	Status() Status
 
-	// AddVoter and AddNonvoter add the member, or change the address of one that is
-	// there. AddVoter makes that a voter; AddNonvoter leaves a voter its vote.
-	// Remove removes the member. They return once the new configuration is
-	// committed. Leader only.
-	AddVoter(ctx context.Context, id, address string) error
-	AddNonvoter(ctx context.Context, id, address string) error
+	// Add adds a member, or changes the address of one that is there. With m.Voter
+	// it becomes a voter; without, a voter keeps its vote. A member of the same id
+	// and another incarnation must be removed first (ErrReplaced): the group counts
+	// on what that one has stored. Remove removes the member. They return once the
+	// new configuration is committed. Leader only.
+	Add(ctx context.Context, m Member) error
 	Remove(ctx context.Context, id string) error
 
 	// TransferLeadership hands leadership to the voter id, or, where id is
@@ -93,8 +93,17 @@ type Campaigner interface {
 // a vote: a group that counts on one that does not can be left without a majority,
 // and then nobody can take it out again.
 type Prober interface {
-	// Probe returns nil once the node id has answered at address.
-	Probe(ctx context.Context, id, address string) error
+	// Probe returns nil once m, of that incarnation and of this group or of none, has
+	// answered at its address. It tells who that is, and where it serves clients.
+	Probe(ctx context.Context, m Member) (Identity, error)
+}
+
+// Acquainted is a Replica that knows members by what they have proved when they
+// connected: unlike anything else that is said of them, it cannot be another node's.
+type Acquainted interface {
+	// Acquaintance returns who the member id of the present configuration is, as of
+	// its last connection to or from this replica. False: it has made none.
+	Acquaintance(id string) (Identity, bool)
 }
 
 // Role is what a replica is at the moment.
@@ -112,6 +121,8 @@ const (
 // the other, so they need not be consistent with each other under load.
 type Status struct {
 	ID            string
+	Incarnation   string
+	Group         string // empty: none yet, or one without an id
 	Address       string
 	Role          Role
 	Term          uint64
@@ -142,9 +153,10 @@ type FollowerStatus struct {
 
 // Member is one server of the group's configuration.
 type Member struct {
-	ID      string
-	Address string
-	Voter   bool
+	ID          string
+	Incarnation string // of the data that the member was added with; empty: not known
+	Address     string
+	Voter       bool
 }
 
 // Engine makes replicas: one implementation of Raft.
@@ -169,6 +181,14 @@ type EngineInfo struct {
 type ReplicaConfig struct {
 	// ID names the member for good: it must not change between restarts.
 	ID string
+	// Incarnation is that of the data in Logs: see [Identity]. An empty log is
+	// imprinted with it, one of another incarnation is refused. Empty: the log's.
+	Incarnation string
+	// Joined says that something beside the log knows that the node has been a
+	// member of a group. A log without a term is then refused, as ErrLogLost.
+	Joined bool
+	// Service is what the others are told of where this node serves its clients.
+	Service string
 
 	FSM  FSM
 	Logs LogStore
@@ -185,8 +205,8 @@ type ReplicaConfig struct {
 
 	// Locate says where a member may be reached when it is not at the address that
 	// the configuration has for it. It is called from several goroutines and must
-	// not block, and must never name a node that has not the member's log and
-	// votes. Nil: members do not move.
+	// not block. It may be wrong: who answers there has to prove to be that member.
+	// Nil: members do not move.
 	Locate func(id string) (address string, known bool)
 
 	// Tuning sets timeouts and sizes; zero fields keep the engine's defaults.

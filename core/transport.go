@@ -24,6 +24,16 @@ type Transport interface {
 	raft.WithClose
 }
 
+// Interceptor is a Transport that lets its owner look at requests before they go to
+// Consumer or to the heartbeat handler. handle is called on the goroutine that
+// delivers, with all that has come; true: it has answered, and the request goes no
+// further. It may replace the request's command, not change it. Intercept is called
+// before the first request can come. It is optional; without it an engine
+// puts a goroutine in between.
+type Interceptor interface {
+	Intercept(handle func(*raft.RPC) bool)
+}
+
 // Wire moves bytes between members: it dials and listens, and knows nothing of
 // Raft. An engine puts its own framing on top, so that another engine can ride
 // the same wire, under the same delays and cuts. raft.StreamLayer satisfies it.

@@ -121,11 +121,8 @@ func inTouch(s core.Status) bool {
 // tellSelf is for the leader, who changes what the group knows on its own.
 func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool) error {
 	if !located {
-		add := m.replica.AddVoter
-		if !me.Voter {
-			add = m.replica.AddNonvoter
-		}
-		if err := add(ctx, m.id, m.raft); err != nil {
+		me.Address = m.raft
+		if err := m.replica.Add(ctx, me); err != nil {
 			return err
 		}
 	}

@@ -28,13 +28,15 @@ func (r raftOf) AddVoter(id raft.ServerID, address raft.ServerAddress, _ uint64,
 		if !r.s.observe().has(string(id)) {
 			return fmt.Errorf("promote %s: it has left: %w", id, core.ErrNotFound)
 		}
-		return r.s.cfg.Replica.AddVoter(ctx, string(id), string(address))
+		return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address), Voter: true})
 	})
 }
 
 // AddNonvoter implements autopilot.Raft.
 func (r raftOf) AddNonvoter(id raft.ServerID, address raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error { return r.s.cfg.Replica.AddNonvoter(ctx, string(id), string(address)) })
+	return r.change(func(ctx context.Context) error {
+		return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address)})
+	})
 }
 
 // RemoveServer implements autopilot.Raft.

@@ -38,8 +38,7 @@ import (
 // Replica is what the steward needs of a core.Replica.
 type Replica interface {
 	Status() core.Status
-	AddVoter(ctx context.Context, id, address string) error
-	AddNonvoter(ctx context.Context, id, address string) error
+	Add(ctx context.Context, m core.Member) error
 	Remove(ctx context.Context, id string) error
 	TransferLeadership(ctx context.Context, id string) error
 }
@@ -277,11 +276,9 @@ func (s *Steward) move(v view, m member) {
 	if !s.vacate(v, m.ID, m.announced) {
 		return
 	}
-	update := s.cfg.Replica.AddNonvoter
-	if m.Voter {
-		update = s.cfg.Replica.AddVoter
-	}
-	if s.change("update "+m.ID, func(ctx context.Context) error { return update(ctx, m.ID, m.announced) }) {
+	moved := m.Member
+	moved.Address = m.announced
+	if s.change("update "+m.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, moved) }) {
 		s.logger.Info("updated the address of "+m.ID, "from", m.Address, "to", m.announced)
 	}
 }
@@ -306,7 +303,9 @@ func (s *Steward) welcome(v view, p discovery.Peer) {
 	if !s.vacate(v, p.ID, p.RaftAddress) {
 		return
 	}
-	if s.change("add "+p.ID, func(ctx context.Context) error { return s.cfg.Replica.AddNonvoter(ctx, p.ID, p.RaftAddress) }) {
+	if s.change("add "+p.ID, func(ctx context.Context) error {
+		return s.cfg.Replica.Add(ctx, core.Member{ID: p.ID, Address: p.RaftAddress})
+	}) {
 		s.logger.Info("added "+p.ID+" to the group", "address", p.RaftAddress, "wants_to_vote", p.Voter)
 	}
 }

@@ -117,7 +117,7 @@ func (r *replica) LeaseBarrier(ctx context.Context) error {
 		return r.translate(op, raft.ErrNotLeader)
 	}
 	servers := r.raft.GetConfiguration().Configuration().Servers
-	if !r.rounds.leased(servers, raft.ServerID(r.id), term, time.Now().Add(-r.lease)) {
+	if !r.rounds.leased(servers, r.self.server, term, time.Now().Add(-r.lease)) {
 		return r.ReadBarrier(ctx)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core/handshake"
 )
 
 // detours knows which members are reached elsewhere than at the address that the
@@ -15,13 +17,14 @@ import (
 type detours struct {
 	locate func(id string) (address string, known bool) // nil: nobody moves
 	own    raft.ServerAddress                           // no other member is there
+	self   *persona
 
 	mu sync.Mutex
 	to map[raft.ServerID]raft.ServerAddress
 }
 
-func newDetours(own string, locate func(id string) (string, bool)) *detours {
-	return &detours{own: raft.ServerAddress(own), locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+func newDetours(own string, self *persona, locate func(id string) (string, bool)) *detours {
+	return &detours{own: raft.ServerAddress(own), self: self, locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
 }
 
 // call calls a member where it was last reached, and says where that was. Where
@@ -30,9 +33,9 @@ func newDetours(own string, locate func(id string) (string, bool)) *detours {
 //
 // Members share hosts, and a port that one had another may have later. The library
 // takes any answer for that of the member it meant; a vote or an entry counted for
-// two members is a majority that is none. So answer is looked at for who gave it, as
-// far as the library has its sender in it: all but those to snapshots and to
-// transfers of leadership.
+// two members is a majority that is none. So answer is looked at for who gave it. It
+// is nil for answers that the library does not put their sender in: those to snapshots
+// and to transfers of leadership, which change nothing if another member gives them.
 func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
 	at := d.target(id, configured)
 	if at == d.own {
@@ -44,8 +47,9 @@ func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer r
 	}
 	err := call(at)
 	if err == nil && answer != nil {
-		if from := answer.GetRPCHeader().ID; len(from) > 0 && string(from) != string(id) {
-			err = &strangerError{at: at, from: string(from), meant: string(id)}
+		from, _ := sender(answer.GetRPCHeader())
+		if err = d.self.recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
+			err = &strangerError{at: at, from: from.String(), meant: string(id)}
 		}
 	}
 	if unreachable(err) {
@@ -67,7 +71,8 @@ func (e *strangerError) Error() string {
 func unreachable(err error) bool {
 	var network net.Error
 	var stranger *strangerError
-	return errors.As(err, &network) || errors.As(err, &stranger)
+	var refused *handshake.RefusedError
+	return errors.As(err, &network) || errors.As(err, &stranger) || errors.As(err, &refused)
 }
 
 func (d *detours) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
@@ -87,7 +92,8 @@ func (d *detours) failed(id raft.ServerID, configured, at raft.ServerAddress) {
 	if d.locate == nil {
 		return
 	}
-	elsewhere, known := d.locate(string(id))
+	member, _ := memberID(id)
+	elsewhere, known := d.locate(member)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if at == configured && known && raft.ServerAddress(elsewhere) != configured {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/transports/tcp"
 )
@@ -42,6 +43,7 @@ type mover struct {
 	id, dir string
 	told    *whereabouts
 	tuning  core.Tuning
+	engine  hashicorp.Engine
 }
 
 // run starts the member on its log; bind "" is a new address.
@@ -51,7 +53,7 @@ func (m *mover) run(t *testing.T, bind string, bootstrap func(address string) []
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.member = &member{kv: kv.New()}
+	m.member = &member{kv: kv.New(), engine: m.engine}
 	m.cfg = core.ReplicaConfig{ID: m.id, FSM: m.kv, Logs: logs, Tuning: m.tuning, SnapshotDir: filepath.Join(m.dir, m.id), Locate: m.told.locate}
 	if m.cfg.Link, err = tcp.New(tcp.Options{}).Listen(bind); err != nil {
 		t.Fatal(err)
@@ -84,7 +86,7 @@ func movers(t *testing.T, told *whereabouts) []*mover {
 	eventually(t, "n1 leads", func() bool { return all[0].Status().Role == core.Leader })
 	for _, m := range all[1:] {
 		m.run(t, "", nil)
-		if err := all[0].AddVoter(deadline(t), m.id, m.cfg.Link.Address()); err != nil {
+		if err := all[0].Add(deadline(t), core.Member{ID: m.id, Address: m.cfg.Link.Address(), Voter: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,7 +164,7 @@ func TestAnswerOfAnotherMember(t *testing.T) {
 		l, err := net.Listen("tcp", port)
 		return err == nil && l.Close() == nil
 	})
-	n3.tuning = core.Tuning{HeartbeatTimeout: time.Minute}
+	n3.tuning, n3.engine = core.Tuning{HeartbeatTimeout: time.Minute}, hashicorp.VotesAtOnce()
 	n3.run(t, port, nil)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*fast.HeartbeatTimeout)

@@ -1,6 +1,7 @@
 package hashicorp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -28,7 +29,9 @@ const (
 var _ core.Engine = Engine{}
 
 // Engine makes replicas on hashicorp/raft. The zero value is ready.
-type Engine struct{}
+type Engine struct {
+	votesAtOnce bool // for tests: a restarted replica votes before its leader's lease is over
+}
 
 // Describe implements core.Engine.
 func (Engine) Describe() core.EngineInfo {
@@ -36,7 +39,7 @@ func (Engine) Describe() core.EngineInfo {
 }
 
 // Start implements core.Engine.
-func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
+func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	muted := new(atomic.Bool)
 	logger := newLogger(cfg.Logger, muted)
 	conf, err := raftConfig(cfg, logger)
@@ -48,13 +51,12 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		return nil, err
 	}
 	r := &replica{
-		id:        cfg.ID,
+		self:      &persona{},
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
-		detours:   newDetours(cfg.Link.Address(), cfg.Locate),
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
@@ -65,10 +67,27 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		done:      make(chan struct{}),
 	}
 	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
-	if err := bootstrap(conf, r.logs, snapshots, cfg); err != nil {
+	r.self.logs = r.logs
+	holdsData, err := r.self.settle(cfg, snapshots)
+	if err != nil {
+		err = cmp.Or(r.logs.failed(), err) // the library turns the store's error into text
 		return nil, err
 	}
-	r.transport = transport(cfg, conf, logger)
+	conf.LocalID = r.self.server
+	var noVotesBefore time.Time
+	if holdsData && !e.votesAtOnce {
+		noVotesBefore = time.Now().Add(conf.HeartbeatTimeout)
+	}
+	if !holdsData {
+		if err := r.found(conf, snapshots, cfg.Bootstrap); err != nil {
+			return nil, err
+		}
+	}
+	r.detours = newDetours(r.address, r.self, cfg.Locate)
+	r.outages = newOutages(r.sendsTo, r.quit)
+	r.gate = newGate(r, logger, noVotesBefore)
+	r.transport = transport(cfg, r.self, logger)
+	r.gate.attach(r.transport)
 	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, cfg.Tuning.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
@@ -76,6 +95,47 @@ func (Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 }
 
 func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) error {
+	notify := make(chan bool, 1)
+	conf.NotifyCh = notify
+	err := r.newRaft(conf, fsm, snapshots, cache)
+	r.gate.open(err == nil)
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer close(r.watching)
+		r.watchLeadership(notify, r.quit)
+	}()
+	if r.gate.requests != nil {
+		r.pumping.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
+	}
+	if err := r.logs.begin(); err != nil {
+		err = errors.Join(err, r.raft.Shutdown().Error())
+		close(r.quit)
+		<-r.watching
+		r.pumping.Wait()
+		return err
+	}
+	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
+	return nil
+}
+
+// newRaft makes the library's replica. The library panics where it cannot read its log,
+// before it has started any goroutine; that is an error here.
+func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) (err error) {
+	defer func() {
+		p := recover()
+		failure := r.logs.failed()
+		switch {
+		case p == nil && err == nil: // what failed meanwhile, begin tells
+		case failure != nil: // the library turns the store's error into text
+			err = failure
+		case p == raft.ErrLogNotFound, err == raft.ErrLogNotFound:
+			err = fmt.Errorf("the log store is %w: log entry %d is missing", core.ErrDamaged, r.logs.missed.Load())
+		case p != nil:
+			panic(p)
+		}
+	}()
 	var logs raft.LogStore = r.logs
 	if cache == 0 {
 		cache = DefaultLogCache
@@ -87,51 +147,19 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 		}
 		logs = boundedCache{c, r.logs}
 	}
-	notify := make(chan bool, 1)
-	conf.NotifyCh = notify
-	if err := r.newRaft(conf, fsm, logs, snapshots); err != nil {
+	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	go func() {
-		defer close(r.watching)
-		r.watchLeadership(notify, r.quit)
-	}()
-	if err := r.logs.begin(); err != nil {
-		err = errors.Join(err, r.raft.Shutdown().Error())
-		close(r.quit)
-		<-r.watching
-		return err
-	}
-	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
-	return nil
-}
-
-// newRaft starts the library. It panics where it cannot read its log, before it has
-// started any goroutine; that is an error here.
-func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, logs raft.LogStore, snapshots raft.SnapshotStore) (err error) {
-	defer func() {
-		p := recover()
-		failure := r.logs.failed()
-		switch {
-		case p == nil && err == nil: // what failed meanwhile, begin tells
-		case failure != nil: // the library turns the store's error into text
-			err = failure
-		case p == raft.ErrLogNotFound:
-			err = fmt.Errorf("log entry %d is missing: the log store is %w", r.logs.missed.Load(), core.ErrDamaged)
-		case p != nil:
-			panic(p)
-		}
-	}()
-	transport := mutedTransport{guardedTransport{r.transport, r.rounds, r.detours}, r.logs.watch}
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots, transport)
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots, mutedTransport{
+		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible}, r.logs.watch})
 	return err
 }
 
-func transport(cfg core.ReplicaConfig, conf *raft.Config, logger hclog.Logger) core.Transport {
+func transport(cfg core.ReplicaConfig, self *persona, logger hclog.Logger) core.Transport {
 	if cfg.Link.Transport != nil {
 		return cfg.Link.Transport
 	}
-	return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: logger})
+	return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: logger, self: self})
 }
 
 func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
@@ -145,37 +173,30 @@ func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) 
 	return s, nil
 }
 
-// bootstrap writes the first configuration into an empty log.
-func bootstrap(conf *raft.Config, logs *guard, snapshots raft.SnapshotStore, cfg core.ReplicaConfig) error {
-	if len(cfg.Bootstrap) == 0 {
-		return nil
-	}
-	has, err := raft.HasExistingState(logs, logs, snapshots)
-	if err != nil && logs.failed() != nil {
-		err = logs.failed() // the library turns the store's error into text
-	}
-	if err != nil {
-		return fmt.Errorf("look for existing state of %s: %w", cfg.ID, err)
-	}
-	if has {
+// found writes the first configuration into an empty log.
+func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members []core.Member) error {
+	if len(members) == 0 {
 		return nil
 	}
 	var first raft.Configuration
-	for _, m := range cfg.Bootstrap {
+	for _, m := range members {
 		suffrage := raft.Nonvoter
 		if m.Voter {
 			suffrage = raft.Voter
 		}
 		first.Servers = append(first.Servers, raft.Server{
-			ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
+			ID: serverID(m.ID, m.Incarnation), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
 		})
 	}
-	err = raft.BootstrapCluster(conf, logs, logs, snapshots, noTransport{}, first)
-	if failure := logs.failed(); failure != nil {
+	err := r.self.enter(core.GroupID(members))
+	if err == nil {
+		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, first)
+	}
+	if failure := r.logs.failed(); failure != nil {
 		err = failure // the library turns the store's error into text
 	}
 	if err != nil {
-		return fmt.Errorf("bootstrap %s: %w", cfg.ID, err)
+		return fmt.Errorf("bootstrap %s: %w", r.self.id, err)
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ package hashicorp
 import (
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"sync"
 	"time"
 
@@ -17,6 +17,9 @@ import (
 const (
 	DefaultFrameTimeout = 10 * time.Second
 	DefaultMaxPool      = 3 // as Consul and Nomad have it
+	// DefaultMaxRequestBytes leaves room for one command of 64 MiB; trim keeps messages
+	// with more than one entry far below it.
+	DefaultMaxRequestBytes = 72 << 20
 )
 
 // FrameOptions are the settings of the framing. The zero value has the defaults.
@@ -30,9 +33,25 @@ type FrameOptions struct {
 	// Timeout bounds every step of a call on the wire; a snapshot has that long
 	// per 256 KiB. Not above 0 means DefaultFrameTimeout.
 	Timeout time.Duration
+	// MaxRequestBytes bounds what comes in as one request, but for the snapshot behind
+	// it; less than 1 means DefaultMaxRequestBytes.
+	MaxRequestBytes int
 	// Logger takes the library's log lines. Nil is quiet.
 	Logger hclog.Logger
+
+	self *persona // nil: nobody is introduced
 }
+
+// Bounds of what comes in: whoever reaches the port can send anything.
+const (
+	// introduction is how long a connection may take until it is known whose it is.
+	introduction = 5 * time.Second
+	// maxUnknown is how many connections may be in that time, and maxPerMember how many
+	// a member may have beyond it. The oldest goes, of a member the one longest idle: a
+	// healthy one has a handful.
+	maxUnknown   = 32
+	maxPerMember = 16
+)
 
 // Frame puts the framing of hashicorp/raft's NetworkTransport (a type byte and
 // MessagePack) on a wire, which the transport then owns.
@@ -53,10 +72,13 @@ func Frame(wire core.Wire, opts FrameOptions) core.Transport {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultFrameTimeout
 	}
+	if opts.MaxRequestBytes < 1 {
+		opts.MaxRequestBytes = DefaultMaxRequestBytes
+	}
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
 	}
-	tracked := &trackedWire{Wire: wire, live: make(map[*trackedConn]struct{})}
+	tracked := &trackedWire{Wire: wire, self: opts.self, maxRequestBytes: opts.MaxRequestBytes, logger: opts.Logger, live: make(map[*trackedConn]struct{})}
 	return &framed{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Logger:          opts.Logger,
@@ -87,9 +109,43 @@ type framed struct {
 	pipelines map[*framedPipeline]struct{} // open ones
 }
 
+// meant is a member where it is to be reached. The library keeps connections by
+// address, and dials without saying for whom: so each call gives it both.
+func (f *framed) meant(id raft.ServerID, at raft.ServerAddress) raft.ServerAddress {
+	if f.wire.self == nil {
+		return at
+	}
+	return at + "\x00" + raft.ServerAddress(id)
+}
+
+// AppendEntries implements raft.Transport.
+func (f *framed) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return f.NetworkTransport.AppendEntries(id, f.meant(id, target), req, resp)
+}
+
+// RequestVote implements raft.Transport.
+func (f *framed) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return f.NetworkTransport.RequestVote(id, f.meant(id, target), req, resp)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (f *framed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return f.NetworkTransport.RequestPreVote(id, f.meant(id, target), req, resp)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (f *framed) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return f.NetworkTransport.InstallSnapshot(id, f.meant(id, target), req, resp, data)
+}
+
+// TimeoutNow implements raft.Transport.
+func (f *framed) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return f.NetworkTransport.TimeoutNow(id, f.meant(id, target), req, resp)
+}
+
 // AppendEntriesPipeline implements raft.Transport.
 func (f *framed) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := f.NetworkTransport.AppendEntriesPipeline(id, target)
+	inner, err := f.NetworkTransport.AppendEntriesPipeline(id, f.meant(id, target))
 	if err != nil {
 		return nil, err
 	}
@@ -135,118 +191,6 @@ func (p *framedPipeline) Close() error {
 	delete(p.owner.pipelines, p)
 	p.owner.mu.Unlock()
 	return p.AppendPipeline.Close()
-}
-
-// trackedWire knows the connections that live.
-type trackedWire struct {
-	core.Wire
-	closing sync.Once
-	failure error // of Close
-
-	mu       sync.Mutex
-	closed   bool
-	live     map[*trackedConn]struct{}
-	handlers sync.WaitGroup // accepted connections until their handler closes them, and Accept itself
-}
-
-// Accept implements net.Listener.
-func (w *trackedWire) Accept() (net.Conn, error) {
-	if err := w.enter(); err != nil {
-		return nil, err
-	}
-	conn, err := w.Wire.Accept()
-	if err == nil {
-		conn, err = w.track(conn, true)
-	}
-	if err != nil {
-		w.handlers.Done()
-		return nil, err
-	}
-	return conn, nil // its Close ends what enter began
-}
-
-// enter counts a handler, unless the wire is closed.
-func (w *trackedWire) enter() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return fmt.Errorf("hashicorp: accept at %s: %w", w.Addr(), core.ErrClosed)
-	}
-	w.handlers.Add(1)
-	return nil
-}
-
-// Dial implements core.Wire.
-func (w *trackedWire) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	w.mu.Lock()
-	closed := w.closed
-	w.mu.Unlock()
-	if closed {
-		return nil, closedError("dial", target)
-	}
-	conn, err := w.Wire.Dial(target, timeout)
-	if err != nil {
-		return nil, err
-	}
-	return w.track(conn, false)
-}
-
-func (w *trackedWire) track(conn net.Conn, accepted bool) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return nil, errors.Join(closedError("connect", raft.ServerAddress(conn.RemoteAddr().String())), conn.Close())
-	}
-	c := &trackedConn{Conn: conn, wire: w, accepted: accepted}
-	w.live[c] = struct{}{}
-	return c, nil
-}
-
-// Close implements net.Listener. The library calls it when it closes.
-func (w *trackedWire) Close() error {
-	w.closing.Do(func() {
-		w.mu.Lock()
-		w.closed = true
-		w.mu.Unlock()
-		w.failure = w.Wire.Close()
-	})
-	return w.failure
-}
-
-// closeAll closes the wire and every connection on it, but leaves it to the
-// users of the connections to say, by closing them too, that they are done.
-func (w *trackedWire) closeAll() error {
-	err := w.Close()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.live {
-		c.Conn.Close() // a connection that was dead already is no failure
-	}
-	return err
-}
-
-// trackedConn is a connection of a trackedWire.
-type trackedConn struct {
-	net.Conn
-	wire     *trackedWire
-	accepted bool
-}
-
-// Close implements net.Conn. For an accepted connection, it is the last thing
-// that its handler does.
-func (c *trackedConn) Close() error {
-	c.wire.mu.Lock()
-	_, live := c.wire.live[c]
-	delete(c.wire.live, c)
-	c.wire.mu.Unlock()
-	if !live {
-		return net.ErrClosed
-	}
-	err := c.Conn.Close()
-	if c.accepted {
-		c.wire.handlers.Done()
-	}
-	return err
 }
 
 func closedError(op string, at raft.ServerAddress) error {

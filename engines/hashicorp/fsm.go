@@ -69,6 +69,9 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
+	if seen := m.replica.seen.load(); index < seen {
+		return fmt.Errorf("restore: the snapshot is of index %d, and %d is applied: reads would go back", index, seen)
+	}
 	if err := m.fsm.Restore(from); err != nil {
 		return err
 	}

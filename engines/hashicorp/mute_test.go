@@ -41,7 +41,7 @@ func TestCloseWithAMutePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "n1 leads", func() bool { return m.Status().Role == core.Leader })
-	if err := m.AddNonvoter(deadline(t), "mute", "mute"); err != nil {
+	if err := m.Add(deadline(t), core.Member{ID: "mute", Address: "mute"}); err != nil {
 		t.Fatal(err)
 	}
 	<-network.asked

@@ -30,10 +30,10 @@ func TestProbe(t *testing.T) {
 	for _, c := range []struct{ id, address, want string }{
 		{follower.cfg.ID, follower.cfg.Link.Address(), ""},
 		{"n4", newcomer.cfg.Link.Address(), ""},
-		{"n5", newcomer.cfg.Link.Address(), "n4 answers"},
+		{"n5", newcomer.cfg.Link.Address(), "here is n4, not n5"},
 		{"n5", nobody, "refused"},
 	} {
-		err := prober.Probe(deadline(t), c.id, c.address)
+		_, err := prober.Probe(deadline(t), core.Member{ID: c.id, Address: c.address})
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s at %s: %v, want %q", c.id, c.address, err, c.want)
 		}
@@ -47,7 +47,7 @@ func TestProbe(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := prober.Probe(ctx, "n5", "192.0.2.1:1"); err == nil {
+	if _, err := prober.Probe(ctx, core.Member{ID: "n5", Address: "192.0.2.1:1"}); err == nil {
 		t.Error("nobody is there")
 	}
 }

@@ -21,30 +21,36 @@ var (
 	_ core.Replica    = (*replica)(nil)
 	_ core.Campaigner = (*replica)(nil)
 	_ core.Prober     = (*replica)(nil)
+	_ core.Acquainted = (*replica)(nil)
 )
 
 // replica is a core.Replica on hashicorp/raft.
 type replica struct {
-	id, address string
-	raft        *raft.Raft
-	logs        *guard
-	transport   core.Transport
-	applied     progress // all entries but no-ops
-	seen        progress // those that state machines see: commands and configurations
-	logger      hclog.Logger
-	muted       *atomic.Bool // stops the log: connections that break while stopping are no news
+	self      *persona
+	address   string
+	raft      *raft.Raft
+	logs      *guard
+	tail      *tail
+	transport core.Transport
+	applied   progress // all entries but no-ops
+	seen      progress // those that state machines see: commands and configurations
+	logger    hclog.Logger
+	muted     *atomic.Bool // stops the log: connections that break while stopping are no news
 
 	barrierTerm atomic.Uint64 // the term for which a barrier entry was applied here
 	barrierMu   sync.Mutex    // one barrier entry at a time
+	gate        *gate
 	rounds      *rounds
 	detours     *detours
+	outages     *outages
 	reads       reads
 
 	proposals    proposals
 	deposed      *event        // leadership was lost
 	transferring atomic.Bool   // a transfer of leadership has begun and none has succeeded since
 	watching     chan struct{} // closed when watchLeadership has ended
-	quit         chan struct{} // ends it
+	pumping      sync.WaitGroup
+	quit         chan struct{} // ends both
 	watchdog     sync.WaitGroup
 	unwatch      chan struct{} // ends it
 
@@ -139,11 +145,11 @@ func (r *replica) translate(op string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		address, id := r.raft.LeaderWithID()
-		if id == raft.ServerID(r.id) {
+		address, id := r.leader()
+		if id == r.self.id {
 			address, id = "", "" // it is handing leadership over
 		}
-		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: string(id), LeaderAddress: string(address)})
+		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown),
 		errors.Is(err, raft.ErrAbortedByRestore):
 		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, err)
@@ -154,36 +160,49 @@ func (r *replica) translate(op string, err error) error {
 	}
 }
 
+// leader returns whom this replica takes for the leader.
+func (r *replica) leader() (address, id string) {
+	at, server := r.raft.LeaderWithID()
+	id, _ = memberID(server)
+	return string(at), id
+}
+
 func (r *replica) stopped(op string) error {
 	select {
 	case <-r.done:
 		if r.cause != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.id, core.ErrClosed, r.cause)
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.id, core.ErrClosed, r.cause)
 		}
 	default:
 	}
-	return fmt.Errorf("%s: replica %s: %w", op, r.id, core.ErrClosed)
+	return fmt.Errorf("%s: replica %s: %w", op, r.self.id, core.ErrClosed)
 }
 
-// AddVoter implements core.Replica.
-func (r *replica) AddVoter(ctx context.Context, id, address string) error {
-	_, err := r.await(ctx, "add voter "+id, func() raft.Future {
-		return r.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
-	})
-	return err
-}
-
-// AddNonvoter implements core.Replica.
-func (r *replica) AddNonvoter(ctx context.Context, id, address string) error {
-	_, err := r.await(ctx, "add non-voter "+id, func() raft.Future {
-		return r.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, 0)
+// Add implements core.Replica.
+func (r *replica) Add(ctx context.Context, m core.Member) error {
+	op, add := "add non-voter "+m.ID, r.raft.AddNonvoter
+	if m.Voter {
+		op, add = "add voter "+m.ID, r.raft.AddVoter
+	}
+	f := r.raft.GetConfiguration()
+	if known, ok := r.member(m.ID); ok && known.Incarnation != m.Incarnation {
+		return fmt.Errorf("%s: remove %s first: %w", op, m.ID, core.ErrReplaced)
+	}
+	// The index: what was just looked at must not change meanwhile.
+	_, err := r.await(ctx, op, func() raft.Future {
+		return add(serverID(m.ID, m.Incarnation), raft.ServerAddress(m.Address), f.Index(), 0)
 	})
 	return err
 }
 
 // Remove implements core.Replica.
 func (r *replica) Remove(ctx context.Context, id string) error {
-	_, err := r.await(ctx, "remove "+id, func() raft.Future { return r.raft.RemoveServer(raft.ServerID(id), 0, 0) })
+	m, ok := r.member(id)
+	if !ok {
+		m.ID = id // the library knows what to say
+	}
+	server := serverID(m.ID, m.Incarnation)
+	_, err := r.await(ctx, "remove "+id, func() raft.Future { return r.raft.RemoveServer(server, 0, 0) })
 	return err
 }
 
@@ -200,7 +219,7 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 		}
 		op += " to " + id
 		transfer = func() raft.Future {
-			return r.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(target.Address))
+			return r.raft.LeadershipTransferToServer(serverID(id, target.Incarnation), raft.ServerAddress(target.Address))
 		}
 	}
 	r.transferring.Store(true)
@@ -251,15 +270,26 @@ func (r *replica) Snapshot(ctx context.Context) error {
 // ends a leadership transfer, over its own transport.
 func (r *replica) Campaign(ctx context.Context) error {
 	_, err := r.await(ctx, "campaign", func() raft.Future {
-		request := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-			ProtocolVersion: raft.ProtocolVersionMax,
-			ID:              []byte(r.id),
-			Addr:            []byte(r.address),
-		}}
+		request := raft.TimeoutNowRequest{RPCHeader: addressed(r.header(), r.self.server)}
 		var response raft.TimeoutNowResponse
-		return settled{r.transport.TimeoutNow(raft.ServerID(r.id), raft.ServerAddress(r.address), &request, &response)}
+		return settled{r.transport.TimeoutNow(r.self.server, raft.ServerAddress(r.address), &request, &response)}
 	})
 	return err
+}
+
+// header is that of the library's own messages.
+func (r *replica) header() raft.RPCHeader {
+	return raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax,
+		ID:              []byte(r.self.server),
+		Addr:            r.self.header(r.self.server, r.transport.EncodePeer(r.self.server, raft.ServerAddress(r.address))),
+	}
+}
+
+// sendsTo says whether this replica still leads in term and has the server in its group.
+func (r *replica) sendsTo(server raft.ServerID, term uint64) bool {
+	return r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term &&
+		slices.ContainsFunc(r.raft.GetConfiguration().Configuration().Servers, func(s raft.Server) bool { return s.ID == server })
 }
 
 // settled is a future that has its outcome.
@@ -268,27 +298,29 @@ type settled struct{ err error }
 // Error implements raft.Future.
 func (s settled) Error() error { return s.err }
 
-// Status implements core.Replica. AppliedIndex counts commands and
-// configurations: the library does not show its no-ops to anyone.
+// Status implements core.Replica.
 func (r *replica) Status() core.Status {
-	address, id := r.raft.LeaderWithID()
+	self := r.self.identity()
+	address, id := r.leader()
 	snapshotIndex, _ := strconv.ParseUint(r.raft.Stats()["last_snapshot_index"], 10, 64)
 	s := core.Status{
-		ID:            r.id,
+		ID:            self.ID,
+		Incarnation:   self.Incarnation,
+		Group:         self.Group,
 		Address:       r.address,
 		Role:          role(r.raft.State()),
 		Term:          r.raft.CurrentTerm(),
-		LeaderID:      string(id),
-		LeaderAddress: string(address),
+		LeaderID:      id,
+		LeaderAddress: address,
 		LastIndex:     r.raft.LastIndex(),
 		CommitIndex:   r.raft.CommitIndex(),
-		AppliedIndex:  max(r.applied.load(), snapshotIndex),
+		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
 		Stalled:       r.logs.watch.stalled(),
 	}
 	if s.Role == core.Leader {
-		s.Followers = r.rounds.followers(s.Members, r.id, s.Term)
+		s.Followers = r.rounds.followers(s.Members, r.self.server, s.Term)
 	} else {
 		s.LastContact = r.raft.LastContact()
 	}
@@ -302,7 +334,8 @@ func (r *replica) members() []core.Member {
 	}
 	var members []core.Member
 	for _, s := range f.Configuration().Servers {
-		members = append(members, core.Member{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+		id, incarnation := memberID(s.ID)
+		members = append(members, core.Member{ID: id, Incarnation: incarnation, Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
 	}
 	slices.SortFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
 	return members

@@ -24,8 +24,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // member is one replica with its parts.
 type member struct {
 	core.Replica
-	cfg core.ReplicaConfig
-	kv  *kv.Store
+	engine hashicorp.Engine
+	cfg    core.ReplicaConfig
+	kv     *kv.Store
 }
 
 // options change how a group is made.
@@ -72,7 +73,7 @@ func (m *member) start(t *testing.T, bootstrap []core.Member) {
 	t.Helper()
 	m.cfg.Bootstrap = bootstrap
 	var err error
-	if m.Replica, err = (hashicorp.Engine{}).Start(m.cfg); err != nil {
+	if m.Replica, err = m.engine.Start(m.cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -246,7 +247,7 @@ func TestFollowerReads(t *testing.T) {
 	}
 	late := newMember(t, tcp.New(tcp.Options{}), "n4", inmem.New(), fast)
 	late.start(t, nil)
-	if err := leader.AddVoter(deadline(t), "n4", late.cfg.Link.Address()); err != nil {
+	if err := leader.Add(deadline(t), core.Member{ID: "n4", Address: late.cfg.Link.Address(), Voter: true}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "n4 has a snapshot", func() bool { return late.Status().SnapshotIndex > 0 })
@@ -347,14 +348,14 @@ func TestMembership(t *testing.T) {
 
 	second := newMember(t, network, "n2", inmem.New(), fast)
 	second.start(t, nil)
-	if err := first.AddNonvoter(deadline(t), "n2", second.cfg.Link.Address()); err != nil {
+	if err := first.Add(deadline(t), core.Member{ID: "n2", Address: second.cfg.Link.Address()}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "n2 has the data", func() bool { return second.has("k", "v") })
 	if got := first.Status().Members; len(got) != 2 || got[1].Voter {
 		t.Fatalf("members: %+v", got)
 	}
-	if err := first.AddVoter(deadline(t), "n2", second.cfg.Link.Address()); err != nil {
+	if err := first.Add(deadline(t), core.Member{ID: "n2", Address: second.cfg.Link.Address(), Voter: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := first.Status().Members; !got[1].Voter {

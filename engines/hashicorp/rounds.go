@@ -51,21 +51,29 @@ func (r *rounds) agreed(id raft.ServerID, a agreement) {
 	r.moved.happened()
 }
 
-// followers returns what the members other than self have said in term.
-func (r *rounds) followers(members []core.Member, self string, term uint64) []core.FollowerStatus {
+// followers returns what the members other than self have said in term. What others
+// have said is forgotten: they are members no more.
+func (r *rounds) followers(members []core.Member, self raft.ServerID, term uint64) []core.FollowerStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var followers []core.FollowerStatus
+	current := map[raft.ServerID]agreement{}
 	for _, m := range members {
-		if m.ID == self {
+		server := serverID(m.ID, m.Incarnation)
+		if server == self {
 			continue
 		}
 		f := core.FollowerStatus{ID: m.ID}
-		if a := r.agreements[raft.ServerID(m.ID)]; a.term == term {
+		a, said := r.agreements[server]
+		if said {
+			current[server] = a
+		}
+		if a.term == term {
 			f.LastIndex, f.LastContact, f.Address = a.lastIndex, a.at, string(a.address)
 		}
 		followers = append(followers, f)
 	}
+	r.agreements = current
 	return followers
 }
 
@@ -102,7 +110,7 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 	for {
 		moved := r.rounds.moved.channel()
 		servers := r.raft.GetConfiguration().Configuration().Servers
-		if r.rounds.majority(servers, raft.ServerID(r.id), term, since) {
+		if r.rounds.majority(servers, r.self.server, term, since) {
 			return nil
 		}
 		select {

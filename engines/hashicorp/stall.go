@@ -152,7 +152,7 @@ func (r *replica) refuseStalled(op string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w: a write of %s has not returned for %s",
-		r.translate(op, raft.ErrNotLeader), core.ErrStalled, r.id, age.Round(time.Millisecond))
+		r.translate(op, raft.ErrNotLeader), core.ErrStalled, r.self.id, age.Round(time.Millisecond))
 }
 
 // mutedTransport sends nothing that followers take for a sign of a leader while the

@@ -47,7 +47,7 @@ func (r *replica) stop(cause error) {
 			r.drain()
 			r.muted.Store(true)
 			if err := r.shutDown(); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.id, err)
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.id, err)
 			}
 			r.cause = cause
 			close(r.done)
@@ -87,6 +87,7 @@ func (r *replica) closeAll() error {
 	errShutdown := shutdown.Error()
 	close(r.quit)
 	<-r.watching
+	r.pumping.Wait()
 	return errors.Join(errShutdown, errTransport, r.logs.Close())
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
 )
 
 // takeOver has n3, which was stopped, come back under the address that n1 had until it
@@ -24,7 +25,7 @@ func takeOver(t *testing.T, n1, n3 *mover) {
 func onlyVotes(t *testing.T, m *mover) {
 	t.Helper()
 	m.stop(t)
-	m.tuning = core.Tuning{HeartbeatTimeout: time.Minute}
+	m.tuning, m.engine = core.Tuning{HeartbeatTimeout: time.Minute}, hashicorp.VotesAtOnce()
 	m.run(t, m.cfg.Link.Address(), nil)
 	eventually(t, m.id+" is back", func() bool { return m.has("first", "1") })
 }

@@ -51,6 +51,9 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 		return err
 	}
 	wanted := core.Member{ID: j.ID, Address: j.Address, Voter: !j.Nonvoter}
+	if known, ok := find(status.Members, j.ID); ok {
+		wanted.Incarnation = known.Incarnation
+	}
 	there := slices.Contains(status.Members, wanted)
 	if !there && wanted.Voter {
 		if err := s.admitsVoter(ctx, j); err != nil {
@@ -62,14 +65,10 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 			return err
 		}
 	}
-	switch {
-	case there:
+	if there {
 		return nil
-	case j.Nonvoter:
-		return s.cfg.Replica.AddNonvoter(ctx, j.ID, j.Address)
-	default:
-		return s.cfg.Replica.AddVoter(ctx, j.ID, j.Address)
 	}
+	return s.cfg.Replica.Add(ctx, wanted)
 }
 
 // checkNewcomer refuses what would damage the group.

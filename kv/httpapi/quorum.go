@@ -25,7 +25,7 @@ func (s *Server) admitsVoter(ctx context.Context, j api.Join) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	err := prober.Probe(ctx, j.ID, j.Address)
+	_, err := prober.Probe(ctx, core.Member{ID: j.ID, Address: j.Address})
 	if s.cfg.Replica.Status().Role == core.Stopped {
 		return err
 	}
@@ -53,7 +53,9 @@ func (s *Server) quorumWithout(ctx context.Context, members []core.Member, leavi
 		}
 		stay++
 		asked.Go(func() {
-			if m.ID == s.id || prober.Probe(ctx, m.ID, m.Address) == nil {
+			if m.ID == s.id {
+				answering.Add(1)
+			} else if _, err := prober.Probe(ctx, m); err == nil {
 				answering.Add(1)
 			}
 		})

@@ -40,7 +40,7 @@ func TestStalledStore(t *testing.T) {
 
 	gate.Shut()
 	hung := make(chan int, 1)
-	go func() { hung <- g.do(n, "PUT", "/key/a", "2", api.HeaderTimeout, "100ms").StatusCode }()
+	go func() { hung <- g.do(n, "PUT", "/key/a?timeout=100ms", "2").StatusCode }()
 	eventually(t, func() error {
 		_, err := g.do(n, "GET", "/healthz", "").isRefused(503, api.CodeNotReady, "a write to its log store has not returned")
 		return err

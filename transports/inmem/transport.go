@@ -29,7 +29,10 @@ var (
 	errTimeout    = fmt.Errorf("no answer in time: %w", os.ErrDeadlineExceeded)
 )
 
-var _ core.Transport = (*transport)(nil)
+var (
+	_ core.Transport   = (*transport)(nil)
+	_ core.Interceptor = (*transport)(nil)
+)
 
 // transport is one member's end of a Network.
 type transport struct {
@@ -37,6 +40,7 @@ type transport struct {
 	address   raft.ServerAddress
 	requests  chan raft.RPC // never closed: the engine would take that for requests
 	heartbeat atomic.Pointer[func(raft.RPC)]
+	intercept atomic.Pointer[func(*raft.RPC) bool]
 
 	closing sync.Once
 	done    chan struct{} // closed by Close
@@ -81,6 +85,30 @@ func (t *transport) SetHeartbeatHandler(handle func(raft.RPC)) {
 		return
 	}
 	t.heartbeat.Store(&handle)
+}
+
+// Intercept implements core.Interceptor. Requests that wait already are looked at
+// too, on a goroutine for which Close waits.
+func (t *transport) Intercept(handle func(*raft.RPC) bool) {
+	t.intercept.Store(&handle)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	for range len(t.requests) {
+		rpc := <-t.requests
+		t.handlers.Go(func() {
+			if handle(&rpc) {
+				return
+			}
+			select {
+			case t.requests <- rpc:
+			case <-t.done:
+				rpc.Respond(nil, errPeerClosed)
+			}
+		})
+	}
 }
 
 // AppendEntries implements raft.Transport.
@@ -210,7 +238,11 @@ func (t *transport) exchange(peer *transport, rpc raft.RPC, timeout time.Duratio
 // whatever waits, anything else queues for the consumer. giveUp and senderDone
 // end the wait for a place in the queue.
 func (t *transport) accept(rpc raft.RPC, giveUp <-chan time.Time, senderDone <-chan struct{}) error {
-	if handle := t.heartbeat.Load(); handle != nil && isHeartbeat(rpc.Command) {
+	heartbeat := isHeartbeat(rpc.Command)
+	if handle := t.intercept.Load(); handle != nil && (*handle)(&rpc) {
+		return nil
+	}
+	if handle := t.heartbeat.Load(); handle != nil && heartbeat {
 		return t.goHandle(*handle, rpc)
 	}
 	select {

@@ -1,0 +1,208 @@
+package hashicorp
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// maxTermJump is how far a message may be ahead of the replica's term. Elections
+// count terms up one by one, so a real group never gets that far; a term near the
+// end of the range would leave it no further election.
+const maxTermJump = 1 << 32
+
+// gate looks at each request of the others before the library does:
+//
+//   - It must be for this member, of this group, from a node that says who it is, and
+//     of a term that can be.
+//   - A replica without a group enters that of the leader that replicates to it.
+//   - No vote is given for one heartbeat timeout after a start with data. Before it
+//     the replica may have promised that time to a leader, whose lease rests on that
+//     (Raft dissertation, §6.4.1).
+//   - A snapshot of what is applied here already is not installed: the state machine
+//     would go back to it.
+//   - Entries that a snapshot covers are not looked for in the log.
+type gate struct {
+	replica  *replica
+	self     *persona
+	logger   hclog.Logger
+	requests chan raft.RPC // those that the library gets; nil: it gets them straight from the transport
+	ready    chan struct{} // closed once replica.raft is set, or will not be
+	failed   bool          // it will not be; set before ready is closed
+	votes    time.Time     // none is given before
+}
+
+func newGate(r *replica, logger hclog.Logger, votes time.Time) *gate {
+	return &gate{replica: r, self: r.self, logger: logger, votes: votes, ready: make(chan struct{})}
+}
+
+// attach makes requests that come to the transport pass the gate. A transport that
+// does not offer that costs each of them a hop to another goroutine: pump.
+func (g *gate) attach(t core.Transport) {
+	if i, ok := t.(core.Interceptor); ok {
+		i.Intercept(g.handle)
+		return
+	}
+	g.requests = make(chan raft.RPC)
+}
+
+// open lets requests through; ok tells whether the library runs.
+func (g *gate) open(ok bool) {
+	g.failed = !ok
+	close(g.ready)
+}
+
+// pump hands requests on until quit is closed.
+func (g *gate) pump(from <-chan raft.RPC, quit <-chan struct{}) {
+	for {
+		var rpc raft.RPC
+		select {
+		case rpc = <-from:
+		case <-quit:
+			return
+		}
+		if g.handle(&rpc) {
+			continue
+		}
+		select {
+		case g.requests <- rpc:
+		case <-quit:
+			rpc.Respond(nil, errStopping)
+			return
+		}
+	}
+}
+
+// handle answers a request that the library is not to see, and says whether it was
+// one. It may replace rpc's command by one that asks for less.
+func (g *gate) handle(rpc *raft.RPC) bool {
+	<-g.ready
+	if g.failed {
+		return g.refuse(rpc, errStopping)
+	}
+	from, term, err := g.check(rpc)
+	if err != nil {
+		g.self.refusals.say(g.logger, from, err)
+		return g.refuse(rpc, err)
+	}
+	switch request := rpc.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		if err := g.follow(from); err != nil {
+			return g.refuse(rpc, err)
+		}
+		if shorter := g.beyondSnapshot(request); shorter != nil {
+			rpc.Command = shorter
+		}
+	case *raft.InstallSnapshotRequest:
+		if err := g.follow(from); err != nil {
+			return g.refuse(rpc, err)
+		}
+		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.load() {
+			// True: all that it holds is applied here, so the leader may go on after it.
+			return g.answer(rpc, &raft.InstallSnapshotResponse{RPCHeader: g.header(), Term: current, Success: true})
+		}
+	case *raft.RequestVoteRequest:
+		if !request.LeadershipTransfer && time.Now().Before(g.votes) {
+			return g.answer(rpc, &raft.RequestVoteResponse{RPCHeader: g.header(), Term: g.replica.raft.CurrentTerm()})
+		}
+	case *raft.RequestPreVoteRequest:
+		if time.Now().Before(g.votes) {
+			return g.answer(rpc, &raft.RequestPreVoteResponse{RPCHeader: g.header(), Term: g.replica.raft.CurrentTerm()})
+		}
+	}
+	return false
+}
+
+// check refuses what no member can have sent.
+func (g *gate) check(rpc *raft.RPC) (from core.Identity, term uint64, err error) {
+	request, ok := rpc.Command.(raft.WithRPCHeader)
+	if !ok {
+		return from, 0, fmt.Errorf("%w: a request of type %T", core.ErrInvalid, rpc.Command)
+	}
+	if from, err = g.self.accepts(request.GetRPCHeader()); err != nil {
+		return from, 0, err
+	}
+	switch r := rpc.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		term = r.Term
+	case *raft.InstallSnapshotRequest:
+		term = r.Term
+	case *raft.RequestVoteRequest:
+		term = r.Term
+	case *raft.RequestPreVoteRequest:
+		term = r.Term
+	}
+	return from, term, g.replica.credible(term)
+}
+
+// credible refuses terms that no group can have come to.
+func (r *replica) credible(term uint64) error {
+	if current := r.raft.CurrentTerm(); term > current && term-current > maxTermJump {
+		return fmt.Errorf("%w: term %d, in a group that is at %d", core.ErrInvalid, term, current)
+	}
+	return nil
+}
+
+// follow makes the leader's group this replica's, if it has none.
+func (g *gate) follow(leader core.Identity) error {
+	if *g.self.group.Load() != "" {
+		return nil
+	}
+	return g.self.enter(leader.Group)
+}
+
+// beyondSnapshot returns what is left of a request once that is taken off which a
+// snapshot here covers, or nil if the log has all that the request is about. What
+// a snapshot covers is committed, so it is what the leader has (Raft dissertation,
+// §3.6.3, Leader Completeness), but the library looks for it in the log. It would
+// refuse the request until the leader sends a newer snapshot (hashicorp/raft #697).
+func (g *gate) beyondSnapshot(request *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	if len(request.Entries) == 0 && request.PrevLogEntry == 0 || request.PrevLogEntry == g.replica.raft.LastIndex() {
+		return nil // a heartbeat, or what comes next
+	}
+	first, err := g.replica.logs.FirstIndex()
+	if err != nil || first != 0 && (request.PrevLogEntry >= first || request.PrevLogEntry == 0 && first == 1) {
+		return nil
+	}
+	covered, _ := strconv.ParseUint(g.replica.raft.Stats()["last_snapshot_index"], 10, 64)
+	if request.PrevLogEntry > covered {
+		return nil
+	}
+	shorter := *request
+	for len(shorter.Entries) > 0 && shorter.Entries[0].Index <= covered {
+		shorter.Entries = shorter.Entries[1:]
+	}
+	// With no entry before, none is looked for. What follows the entries here may be
+	// none of the leader's, and the library commits up to the end of the log.
+	shorter.PrevLogEntry, shorter.PrevLogTerm = 0, 0
+	last := covered
+	if n := len(shorter.Entries); n > 0 {
+		last = shorter.Entries[n-1].Index
+	}
+	shorter.LeaderCommitIndex = min(shorter.LeaderCommitIndex, last)
+	return &shorter
+}
+
+func (g *gate) header() raft.RPCHeader { return g.replica.header() }
+
+func (g *gate) answer(rpc *raft.RPC, response any) bool {
+	if rpc.Reader != nil {
+		_, _ = io.Copy(io.Discard, rpc.Reader) // it stands in the way of the next request
+	}
+	rpc.Respond(response, nil)
+	return true
+}
+
+func (g *gate) refuse(rpc *raft.RPC, err error) bool {
+	if rpc.Reader != nil {
+		_, _ = io.Copy(io.Discard, rpc.Reader)
+	}
+	rpc.Respond(nil, err)
+	return true
+}

@@ -1,0 +1,220 @@
+package hashicorp
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/handshake"
+)
+
+// The library knows a server by its id alone. So the incarnation is part of the id
+// that the library sees: a member that comes back without its data is another server
+// to it, one that is in no configuration, whose votes nobody has asked for.
+
+const incarnationMark = "#"
+
+// serverID returns the id under which the library knows a member.
+func serverID(id, incarnation string) raft.ServerID {
+	return raft.ServerID(core.Identity{ID: id, Incarnation: incarnation}.String())
+}
+
+// memberID takes a serverID apart.
+func memberID(server raft.ServerID) (id, incarnation string) {
+	s := string(server)
+	if i := strings.LastIndex(s, incarnationMark); i > 0 && core.IsIncarnation(s[i+1:]) {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
+// persona is who this replica is, to itself and to the others, and whom it has met.
+type persona struct {
+	logs    *guard
+	id      string
+	server  raft.ServerID
+	service string
+	group   atomic.Pointer[string] // never nil
+
+	adopting sync.Mutex
+	refusals refusals
+
+	mu  sync.Mutex
+	met map[raft.ServerID]core.Identity // as of the last handshake
+}
+
+// settle finds out who the replica is: from its log, or where that is empty, from
+// cfg. A log that should hold more than it does is refused.
+// It says whether the log holds data.
+func (p *persona) settle(cfg core.ReplicaConfig, snapshots raft.SnapshotStore) (holdsData bool, err error) {
+	if id, incarnation := memberID(raft.ServerID(cfg.ID)); incarnation != "" {
+		return false, fmt.Errorf("%w: the id %q ends as if it named an incarnation; %q would do", core.ErrInvalid, cfg.ID, id)
+	}
+	kept, err := snapshots.List()
+	if err != nil {
+		return false, fmt.Errorf("list the snapshots of %s: %w", cfg.ID, err)
+	}
+	holdsData, err = raft.HasExistingState(p.logs, p.logs, snapshots)
+	if err != nil {
+		return false, fmt.Errorf("look for existing state of %s: %w", cfg.ID, err)
+	}
+	// Not LastIndex: a log may rightly be empty behind a snapshot, but no member is
+	// without a term.
+	term, err := p.logs.GetUint64([]byte("CurrentTerm"))
+	if err != nil && err.Error() != "not found" {
+		return false, fmt.Errorf("read the term of %s: %w", cfg.ID, err)
+	}
+	if term == 0 && (cfg.Joined || len(kept) > 0) {
+		return false, fmt.Errorf("%s has been a member of a group, but its log holds no term: %w", cfg.ID, core.ErrLogLost)
+	}
+	incarnation, err := core.Imprint(p.logs, cfg.Incarnation, holdsData)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", cfg.ID, err)
+	}
+	group, err := core.ImprintedGroup(p.logs)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", cfg.ID, err)
+	}
+	if group == "" && holdsData {
+		group = core.UnnamedGroup
+	}
+	p.id, p.server, p.service = cfg.ID, serverID(cfg.ID, incarnation), cfg.Service
+	p.met = map[raft.ServerID]core.Identity{}
+	p.group.Store(&group)
+	return holdsData, nil
+}
+
+func (p *persona) identity() core.Identity {
+	_, incarnation := memberID(p.server)
+	return core.Identity{ID: p.id, Incarnation: incarnation, Group: *p.group.Load(), Service: p.service}
+}
+
+// enter makes the group this replica's, for good.
+func (p *persona) enter(group string) error {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	if *p.group.Load() == group {
+		return nil
+	}
+	if err := core.ImprintGroup(p.logs, group); err != nil {
+		return err
+	}
+	p.group.Store(&group)
+	return nil
+}
+
+// maxMet bounds what is remembered of others.
+const maxMet = 256
+
+// meets remembers who was at the other end of a connection.
+func (p *persona) meets(peer core.Identity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.met) >= maxMet {
+		clear(p.met) // those that are still there are met again
+	}
+	p.met[serverID(peer.ID, peer.Incarnation)] = peer
+}
+
+// header is what this replica writes into its messages, as the library's Addr: the
+// address, the server and the group, so that whoever gets one knows whose it is.
+func (p *persona) header(server raft.ServerID, address []byte) []byte {
+	return slices.Concat(address, []byte{0}, []byte(server), []byte{0}, []byte(*p.group.Load()))
+}
+
+// addressed adds to a header which member the message is for. The library sends some
+// requests more than once.
+func addressed(h raft.RPCHeader, to raft.ServerID) raft.RPCHeader {
+	if bytes.Count(h.Addr, []byte{0}) > 2 {
+		return h
+	}
+	h.Addr = slices.Concat(h.Addr, []byte{0}, []byte(to))
+	return h
+}
+
+// sender returns who a message says that it is from, and for whom it is; "" where it
+// does not say.
+func sender(h raft.RPCHeader) (from core.Identity, to raft.ServerID) {
+	fields := bytes.SplitN(h.Addr, []byte{0}, 4) // the address and the server come first
+	from.ID, from.Incarnation = memberID(raft.ServerID(h.ID))
+	if len(fields) > 2 {
+		from.Group = string(fields[2])
+	}
+	if len(fields) > 3 {
+		to = raft.ServerID(fields[3])
+	}
+	return from, to
+}
+
+// recognise refuses what comes from another group, or from nobody.
+func (p *persona) recognise(from core.Identity) error {
+	self := p.identity()
+	if err := handshake.Recognise(self, from); err != nil {
+		return err
+	}
+	if self.Group != "" && from.Group == "" {
+		return &handshake.RefusedError{Peer: from.String(), Reason: from.String() + " is in no group, so it has nothing to say here"}
+	}
+	return nil
+}
+
+// accepts refuses a request that is not for this replica or not of its group.
+func (p *persona) accepts(h raft.RPCHeader) (core.Identity, error) {
+	from, to := sender(h)
+	if err := p.recognise(from); err != nil {
+		return from, err
+	}
+	if to == p.server {
+		return from, nil
+	}
+	var meant core.Identity
+	meant.ID, meant.Incarnation = memberID(to)
+	return from, handshake.Meant(p.identity(), meant)
+}
+
+// maxRefusals bounds what is remembered of refused nodes.
+const maxRefusals = 64
+
+// refusals tells of each node that was refused once, and again only if it is for
+// another reason. The zero value is ready.
+type refusals struct {
+	mu   sync.Mutex
+	said map[string]string // by node: the last reason
+}
+
+func (r *refusals) say(logger hclog.Logger, who core.Identity, err error) {
+	key, text := who.String(), err.Error()
+	r.mu.Lock()
+	repeated := r.said[key] == text
+	if r.said == nil || len(r.said) >= maxRefusals {
+		r.said = map[string]string{}
+	}
+	r.said[key] = text
+	r.mu.Unlock()
+	if !repeated {
+		logger.Warn("refused a node that is not of this group", "error", text)
+	}
+}
+
+// Acquaintance implements core.Acquainted.
+func (r *replica) Acquaintance(id string) (core.Identity, bool) {
+	m, ok := r.member(id)
+	if !ok {
+		return core.Identity{}, false
+	}
+	server := serverID(m.ID, m.Incarnation)
+	if server == r.self.server {
+		return r.self.identity(), true
+	}
+	r.self.mu.Lock()
+	defer r.self.mu.Unlock()
+	peer, ok := r.self.met[server]
+	return peer, ok
+}

@@ -30,9 +30,11 @@ var rules = []rule{
 	{"core/handshake", []string{"core"}},
 	{"backends", []string{"core", "backends"}}, // the catalogue
 	{"backends/inmem", []string{"core"}},
-	{"backends/bolt", []string{"core"}},
-	{"backends/mdb", []string{"core"}},
+	{"backends/bolt", []string{"core", "backends/storedir"}},
+	{"backends/mdb", []string{"core", "backends/storedir"}},
 	{"backends/faulty", []string{"core"}},
+	{"backends/checked", []string{"core"}},
+	{"backends/storedir", nil},
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -204,7 +203,6 @@ func (n *node) openStore() (err error) {
 	if n.dir.nodes != nil && n.dir.lacks(logDir) {
 		return n.logLost() // a snapshot that is left holds neither the vote nor what came after it
 	}
-	defer damaged(dir, &err)()
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -219,7 +217,9 @@ func (n *node) openStore() (err error) {
 		return fmt.Errorf("open snapshots in %s: %w", n.dir.path, err)
 	}
 	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, snapshots); err != nil {
-		return fmt.Errorf("look for state in %s: %w", dir, err)
+		_, term := n.logs.GetUint64([]byte("CurrentTerm")) // once more: the library makes text of what is wrong
+		_, last := n.logs.LastIndex()
+		return fmt.Errorf("look for state in %s: %w", dir, cmp.Or(term, last, err))
 	}
 	return n.checkState()
 }
@@ -258,26 +258,12 @@ func (n *node) startReplica() (err error) {
 	case len(s.peers) > 0:
 		cfg.Locate = s.peers.locate
 	}
-	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
 	if err != nil {
 		return fmt.Errorf("start on the data in %s: %w", n.dir.path, err)
 	}
 	n.replica = replica
 	return nil
-}
-
-// damaged, deferred, turns the panic of a library that stumbles over a damaged
-// file, as BoltDB does, into an error. The process ends with it, so what the
-// library leaves behind does not matter.
-func damaged(path string, err *error) func() {
-	before := debug.SetPanicOnFault(true) // a file shorter than its memory map
-	return func() {
-		debug.SetPanicOnFault(before)
-		if p := recover(); p != nil {
-			*err = fmt.Errorf("%s is damaged: %v", path, p)
-		}
-	}
 }
 
 // startTasks starts what goes on beside the requests; stop waits for it.

@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -31,6 +28,7 @@ func (n *node) discover(ctx context.Context) (founders []core.Member, err error)
 		if err != nil {
 			return nil, err
 		}
+		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
 		return d.Bootstrap(ctx)
 	}
 	if err := n.startGossip(ctx, self); err != nil {
@@ -86,21 +84,23 @@ func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error)
 	if cfg.Expect == 0 && len(cfg.Join) == 0 && !self.HasState {
 		n.logger.Warn("this node waits until another one finds it: neither --gossip-join nor --bootstrap-expect is given")
 	}
+	var reload func() error
 	if g.keyFile != "" {
-		n.tasks.Go(func() { n.reloadKeys(n.running) })
+		reload = n.agent.ReloadKeys
 	}
+	n.tasks.Go(func() { n.heedHangUps(n.running, reload) })
 	return nil
 }
 
-// reloadKeys reads the key file again on each SIGHUP until ctx ends.
-func (n *node) reloadKeys(ctx context.Context) {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	defer signal.Stop(hangUps)
+// heedHangUps has each SIGHUP reload the keys of gossip, where there are any, until
+// ctx ends. A node outlives the terminal that it was started from.
+func (n *node) heedHangUps(ctx context.Context, reload func() error) {
 	for {
 		select {
-		case <-hangUps:
-			if err := n.agent.ReloadKeys(); err != nil {
+		case <-n.hangUps:
+			if reload == nil {
+				n.logger.Info("SIGHUP: nothing to reload, the node goes on: it has gossip read --gossip-key again; to stop the node, send SIGTERM")
+			} else if err := reload(); err != nil {
 				n.logger.Error("gossip goes on with the keys it has", "error", err)
 			}
 		case <-ctx.Done():

@@ -23,10 +23,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/core"
@@ -40,28 +42,36 @@ const (
 )
 
 func main() {
-	if err := mdb.EnsureRuntime(); err != nil {
-		fmt.Fprintln(os.Stderr, "kvnode:", err)
-		os.Exit(exitFailed)
+	log := newLogQueue(os.Stderr)
+	end := func(code int, patience time.Duration) {
+		log.close(patience)
+		os.Exit(code)
 	}
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(log, "kvnode:", err)
+		end(exitFailed, lastLines)
+	}
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may go without the node
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { // lives as long as the process
 		cancel(fmt.Errorf("signal: %v", <-signals))
-		fmt.Fprintf(os.Stderr, "kvnode: second signal (%v): ending at once\n", <-signals)
-		os.Exit(exitFailed)
+		fmt.Fprintf(log, "kvnode: second signal (%v): ending at once\n", <-signals)
+		end(exitFailed, lastLines/10)
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	end(run(ctx, os.Args[1:], hangUps, os.Stdout, log), lastLines)
 }
 
 // run is the program: it serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io.Writer, log *logQueue) int {
 	c := newCommandLine(builtin())
 	s, err := c.parse(args)
 	switch {
 	case err != nil:
-		fmt.Fprintln(stderr, "kvnode:", err)
+		fmt.Fprintln(log, "kvnode:", err)
 		return exitUsage
 	case c.help:
 		fmt.Fprint(stdout, c.usage())
@@ -70,8 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	}
-	if err := serve(ctx, s, stderr); err != nil {
-		fmt.Fprintln(stderr, "kvnode:", err)
+	if err := serve(ctx, s, hangUps, log.logger(s.logLevel, s.logFormat)); err != nil {
+		fmt.Fprintln(log, "kvnode:", err)
 		if errors.Is(err, core.ErrInvalid) {
 			return exitUsage
 		}
@@ -81,9 +91,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // serve runs a node until ctx ends or the node fails.
-func serve(ctx context.Context, s settings, stderr io.Writer) error {
-	logger := newLogger(stderr, s.logLevel, s.logFormat)
-	n, err := start(ctx, s, logger)
+func serve(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) error {
+	n, err := start(ctx, s, hangUps, logger)
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was still waiting for others
 		logger.Info("stopped before it had a group", "cause", context.Cause(ctx), "was", err)
 		return nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -31,6 +32,7 @@ type node struct {
 	id       string
 	join     []string // HTTP addresses of members to ask to be added
 	logger   *slog.Logger
+	hangUps  <-chan os.Signal
 
 	dir      *dataDir
 	listener net.Listener
@@ -60,9 +62,9 @@ type node struct {
 
 // start brings a node up. On an error nothing is left running. ctx bounds the
 // start only.
-func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err error) {
+func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) (_ *node, err error) {
 	n := &node{
-		settings: s, logger: logger, store: kv.New(),
+		settings: s, logger: logger, hangUps: hangUps, store: kv.New(),
 		serving: make(chan struct{}), expelled: make(chan struct{}), ending: make(chan struct{}),
 	}
 	n.running, n.endTasks = context.WithCancel(context.Background())

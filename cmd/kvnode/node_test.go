@@ -21,7 +21,7 @@ func startHere(t *testing.T, args ...string) *node {
 	t.Helper()
 	args = append(args, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir())
 	s := mustParse(t, "", args...)
-	n, err := start(t.Context(), s, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	n, err := start(t.Context(), s, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestFullStore(t *testing.T) {
 	log := &trigger{text: "leader is node1", fire: func() { address <- "up" }}
 	done := make(chan int, 1)
 	args := []string{"--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--backend", "mdb", "--backend-option", "map_size=1MiB", dir}
-	go func() { done <- run(t.Context(), args, io.Discard, log) }()
+	go func() { done <- runHere(t.Context(), args, log) }()
 	<-address
 	url := log.field(t, `msg="HTTP listening" address=`) + "/key/a"
 	value := strings.Repeat("x", 100<<10)
@@ -157,7 +157,7 @@ func TestJSONLog(t *testing.T) {
 func TestState(t *testing.T) {
 	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir())
 	for _, want := range []bool{false, true} {
-		n, err := start(t.Context(), s, slog.New(slog.DiscardHandler))
+		n, err := start(t.Context(), s, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -126,7 +126,7 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 func startLogged(t *testing.T, log io.Writer, args ...string) *node {
 	t.Helper()
 	args = append([]string{"--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0"}, args...)
-	n, err := start(t.Context(), mustParse(t, "", args...), newLogger(log, slog.LevelInfo, "text"))
+	n, err := start(t.Context(), mustParse(t, "", args...), nil, newLogger(log, slog.LevelInfo, "text"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestLostLog(t *testing.T) {
 	dir := t.TempDir()
 	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", dir)
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	n, err := start(t.Context(), s, quiet)
+	n, err := start(t.Context(), s, nil, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestLostLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the first failure must not make the second start succeed
-		n, err := start(t.Context(), s, quiet)
+		n, err := start(t.Context(), s, nil, quiet)
 		if err == nil {
 			t.Fatal("it started", n.stop())
 		}

@@ -34,6 +34,9 @@ type call struct {
 	body   []byte
 	write  bool // sent again only if it was not taken for certain
 	leader bool // the leader is asked first
+	// vacant says of a success that whoever has it knows nothing of a group, so that
+	// another node may know more. Nil: any success will do.
+	vacant func(body []byte) bool
 }
 
 // answer is a success.
@@ -44,18 +47,23 @@ type answer struct {
 }
 
 // do sends the call to one node after the other until one serves it, the deadline
-// has come or it would not be safe to go on.
+// has come or it would not be safe to go on. A vacant answer is for when nobody has
+// another one.
 func (c *Client) do(ctx context.Context, k call) (answer, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	var last error
 	var tried []string
 	answered := false
+	var vacant *answer
 	for wait := backoffMin; ; {
+		endpoint, ok := c.endpoints.pick(k.leader, tried)
+		if vacant != nil && (!ok || ctx.Err() != nil) {
+			return *vacant, nil
+		}
 		if ctx.Err() != nil {
 			return answer{}, gaveUp(ctx, answered, last)
 		}
-		endpoint, ok := c.endpoints.pick(k.leader, tried)
 		if !ok { // all of them
 			pause(ctx, wait)
 			wait = min(2*wait, backoffMax)
@@ -64,6 +72,10 @@ func (c *Client) do(ctx context.Context, k call) (answer, error) {
 		}
 		tried = append(tried, endpoint)
 		a, err := c.try(ctx, endpoint, k, c.share(k))
+		if err == nil && k.vacant != nil && k.vacant(a.body) {
+			vacant = &a
+			continue
+		}
 		if err == nil || !k.mayRepeat(err) {
 			return a, k.settle(err)
 		}

@@ -125,14 +125,15 @@ func (n *node) startSteward() (err error) {
 	return err
 }
 
-// directory finds members' HTTP addresses by gossip, which has the news, and
-// otherwise in the replicated directory, which has those of before a restart.
-type directory struct{ news, before httpapi.Directory }
+// directory finds HTTP addresses of members that have not answered Raft here: in the
+// replicated directory, where the leader has seen to it that they are the members',
+// and otherwise by gossip, which anyone can take part in.
+type directory struct{ proven, said httpapi.Directory }
 
 // HTTPAddress implements httpapi.Directory.
 func (d directory) HTTPAddress(id string) (string, bool) {
-	if address, ok := d.news.HTTPAddress(id); ok {
+	if address, ok := d.proven.HTTPAddress(id); ok {
 		return address, true
 	}
-	return d.before.HTTPAddress(id)
+	return d.said.HTTPAddress(id)
 }

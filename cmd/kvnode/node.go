@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,8 +14,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
@@ -34,21 +31,22 @@ type node struct {
 	logger   *slog.Logger
 	hangUps  <-chan os.Signal
 
-	dir      *dataDir
-	listener net.Listener
-	http     string // host:port that others reach HTTP under
-	link     core.Link
-	raft     string // address that others reach Raft under
-	store    *kv.Store
-	logs     core.LogStore
-	hasState bool          // logs, or the snapshots beside it, do
-	agent    *gossip.Agent // nil without gossip
-	founders []core.Member // of the group that this node founds, sorted by id; nil: it founds none
-	handler  replaceable
-	server   *http.Server // owns listener
-	replica  core.Replica // owns link and logs
-	api      *httpapi.Server
-	steward  *steward.Steward // nil without gossip
+	dir         *dataDir
+	listener    net.Listener
+	http        string // host:port that others reach HTTP under
+	link        core.Link
+	raft        string // address that others reach Raft under
+	store       *kv.Store
+	logs        core.LogStore
+	hasState    bool          // logs do
+	incarnation string        // of logs; empty: from before there were any
+	agent       *gossip.Agent // nil without gossip
+	founders    []core.Member // of the group that this node founds, sorted by id; nil: it founds none
+	handler     replaceable
+	server      *http.Server // owns listener
+	replica     core.Replica // owns link and logs
+	api         *httpapi.Server
+	steward     *steward.Steward // nil without gossip
 
 	serving  chan struct{} // closed when the server has ended
 	serveErr error         // why; set before serving is closed
@@ -88,6 +86,11 @@ func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *sl
 	}
 	if n.founders, err = n.discover(ctx); err != nil {
 		return nil, err
+	}
+	for i := range n.founders { // static discovery knows of no incarnations
+		if n.founders[i].ID == n.id {
+			n.founders[i].Incarnation = n.incarnation
+		}
 	}
 	if err := n.startReplica(); err != nil {
 		return nil, err
@@ -180,9 +183,6 @@ func (n *node) logStart() {
 func (n *node) openStore() (err error) {
 	s := n.settings
 	dir := filepath.Join(n.dir.path, logDir)
-	if n.dir.nodes != nil && n.dir.lacks(logDir) {
-		return n.logLost() // a snapshot that is left holds neither the vote nor what came after it
-	}
 	defer damaged(dir, &err)()
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
@@ -191,41 +191,21 @@ func (n *node) openStore() (err error) {
 	n.logger.Info("log store open", "backend", store.Name, "durability", store.Durability)
 	if s.inMemory {
 		n.logger.Warn("all is in memory: what this node holds, and its vote, are lost when it ends")
-		return nil
 	}
-	snapshots, err := raft.NewFileSnapshotStore(n.dir.path, 1, io.Discard)
-	if err != nil {
-		return fmt.Errorf("open snapshots in %s: %w", n.dir.path, err)
+	if err := n.incarnate(); err != nil {
+		return err
 	}
-	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, snapshots); err != nil {
-		return fmt.Errorf("look for state in %s: %w", dir, err)
-	}
-	return n.checkState()
-}
-
-// checkState refuses a node without state that others may count on.
-func (n *node) checkState() error {
-	switch {
-	case n.hasState:
-		return nil
-	case n.dir.nodes != nil:
-		return n.logLost()
-	case n.dir.identity.Gossip && n.settings.gossip == nil:
+	if !s.inMemory && !n.hasState && n.dir.identity.Gossip && s.gossip == nil {
 		return fmt.Errorf("%w: %s was started with --gossip and has no group yet, but may have promised others to found one: give --gossip again, or another directory",
 			core.ErrInvalid, n.id)
 	}
 	return nil
 }
 
-func (n *node) logLost() error {
-	return fmt.Errorf("%s is empty, but %s has been a member and has voted: bring the log back, or start in another directory under another --id",
-		filepath.Join(n.dir.path, logDir), n.id)
-}
-
 func (n *node) startReplica() (err error) {
 	s := n.settings
 	cfg := core.ReplicaConfig{
-		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
+		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: s.tuning, Logger: n.logger,
 	}
 	if !s.inMemory {
@@ -269,7 +249,7 @@ func (n *node) startTasks() error {
 		return n.startSteward()
 	}
 	m := &membership{
-		id: n.id, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
+		id: n.id, incarnation: n.incarnation, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
 		seeds: n.join, joining: len(n.join) > 0, hasState: n.hasState,
 		remembered: n.dir.nodes, remember: n.dir.remember,
 		replica: n.replica, store: n.store, logger: n.logger,

@@ -35,7 +35,7 @@ func (n *node) serve() (err error) {
 		cfg.Syncs = counter.SyncCount
 	}
 	if n.agent != nil {
-		cfg.Gossip, cfg.Directory, cfg.Leave = n.agent, directory{n.agent, n.store}, n.leave
+		cfg.Gossip, cfg.Directory, cfg.Leave = n.agent, directory{n.store, n.agent}, n.leave
 	}
 	if n.api, err = httpapi.New(cfg); err != nil {
 		return err

@@ -83,7 +83,7 @@ func (e *Error) notTaken() bool {
 	switch e.Code {
 	case api.CodeBadRequest, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeConditionFailed,
 		api.CodeTooLarge, api.CodeNoLeader, api.CodeNotLeader, api.CodeStopped, api.CodeNotReady,
-		api.CodeTimeout, api.CodeInternal:
+		api.CodeOtherGroup, api.CodeTimeout, api.CodeInternal:
 		return true
 	}
 	return false

@@ -69,6 +69,10 @@ func decodeJoin(body []byte) (api.Join, error) {
 		switch name {
 		case "id":
 			return take(&j.ID, name, value)
+		case "incarnation":
+			return take(&j.Incarnation, name, value)
+		case "group":
+			return take(&j.Group, name, value)
 		case "address":
 			return take(&j.Address, name, value)
 		case "http_address":
@@ -78,7 +82,7 @@ func decodeJoin(body []byte) (api.Join, error) {
 		case "has_state":
 			return take(&j.HasState, name, value)
 		}
-		return badRequest("body: there is no field %.40q; there are id, address, http_address, nonvoter and has_state", name)
+		return badRequest("body: there is no field %.40q; there are id, incarnation, group, address, http_address, nonvoter and has_state", name)
 	})
 	if err != nil {
 		return api.Join{}, err

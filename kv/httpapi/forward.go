@@ -135,10 +135,14 @@ func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *
 		return answer{}, &lost{to: to, cause: err}
 	}
 	a, err := roundTrip(s.peers, r, to)
+	var undone *again
 	switch {
+	case errors.As(err, &undone):
+		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
+		return answer{}, err
 	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
 		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
-		return answer{}, noLeader("node %s: %s", to.id, a.body)
+		return answer{}, refusal(to, a, q)
 	case err == nil:
 		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
 		return a, nil
@@ -182,6 +186,8 @@ func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *
 	query.Set("timeout", (left - min(left/10, 50*time.Millisecond)).String())
 	header.Set(api.HeaderForwarded, s.id)
 	header.Set(api.HeaderLeaderID, to.id)
+	header.Set(api.HeaderIncarnation, to.incarnation)
+	header.Set(api.HeaderGroup, s.look().group)
 	target := "http://" + to.address + path + "?" + query.Encode()
 	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
@@ -191,15 +197,33 @@ func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *
 	return r, nil
 }
 
-// roundTrip sends the request and reads the answer, which has to be that peer's.
+// refusal is the error of a peer's 503. To change something the leader may have to wait
+// for another node: that the client is told, instead of asking again on its behalf.
+func refusal(to peer, a answer, q *request) error {
+	var e api.Error
+	if json.Unmarshal(a.body, &e) == nil && e.Code == api.CodeNotReady && q != nil && q.writes() {
+		return unavailable(e.Code, "%s", e.Error)
+	}
+	return noLeader("node %s: %s", to.id, a.body)
+}
+
+// roundTrip sends the request and reads the answer, which has to be that peer's: the
+// member with these data, of the group for which the request is. An error that is an
+// *again says that another node has refused it.
 func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) {
 	resp, err := via.RoundTrip(r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	if node := resp.Header.Get(api.HeaderNode); node != to.id && !isMisaddressed(resp) {
-		return answer{}, fmt.Errorf("who answers there is not node %s: status %d of %.40q", to.id, resp.StatusCode, node)
+	node := core.Identity{ID: resp.Header.Get(api.HeaderNode), Incarnation: resp.Header.Get(api.HeaderIncarnation)}
+	group := resp.Header.Get(api.HeaderGroup)
+	if meant := (core.Identity{ID: to.id, Incarnation: to.incarnation}); node != meant || group != r.Header.Get(api.HeaderGroup) {
+		err := fmt.Errorf("who answers at %s is not node %s: status %d of %.100q, of %.40s", to.address, meant, resp.StatusCode, node, groupName(group))
+		if resp.StatusCode == http.StatusServiceUnavailable && node.ID != "" { // a node that knows that it was not meant
+			return answer{}, &again{code: api.CodeNoLeader, cause: err}
+		}
+		return answer{}, err
 	}
 	body, err := readAll(resp.Body, resp.ContentLength)
 	if err != nil {
@@ -212,10 +236,4 @@ func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) 
 		}
 	}
 	return a, nil
-}
-
-// isMisaddressed reports whether another node has told that it is not the one
-// meant, by refusing.
-func isMisaddressed(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get(api.HeaderNode) != ""
 }

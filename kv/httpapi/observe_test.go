@@ -162,7 +162,7 @@ func TestLog(t *testing.T) {
 	}
 	defer server.Close()
 	n.http.Config.Handler = server
-	g.must(n, "PUT", "/key/a%2Fb", "v", api.HeaderForwarded, "nodeX")
+	g.must(n, "PUT", "/key/a%2Fb", "v", forwardedTo(n)...)
 	if err := n.replica.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestLog(t *testing.T) {
 		g.do(n, "PUT", "/key/a", "v")
 	}
 	text := log.String()
-	for _, want := range []string{`"level":"DEBUG","msg":"request","method":"PUT","route":"/key/{key}","path":"/key/a%2Fb","status":200`, `"forwarded_by":"nodeX"`, `"code":"stopped"`} {
+	for _, want := range []string{`"level":"DEBUG","msg":"request","method":"PUT","route":"/key/{key}","path":"/key/a%2Fb","status":200`, `"forwarded_by":"node3"`, `"code":"stopped"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in %s", want, text)
 		}

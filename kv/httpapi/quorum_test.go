@@ -7,8 +7,8 @@ import (
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
-// TestJoinOfNobody: a voter that does not answer where it says costs the group
-// nothing; one that cannot vote may come later.
+// TestJoinOfNobody: who does not answer where it says that it is is not added, with a
+// vote or without.
 func TestJoinOfNobody(t *testing.T) {
 	g := start(t, 1, nil)
 	leader := g.nodes[0]
@@ -22,13 +22,15 @@ func TestJoinOfNobody(t *testing.T) {
 	}
 	there := g.newcomer("n2")
 	for id, address := range map[string]string{"n2": nobody, "n3": there.replica.Status().Address} {
-		body := fmt.Sprintf(`{"id":%q,"address":%q,"http_address":"h:1","nonvoter":%%t}`, id, address)
-		g.do(leader, "POST", "/join", fmt.Sprintf(body, false)).refused(t, 400, api.CodeBadRequest, "no vote")
+		for _, nonvoter := range []bool{false, true} {
+			body := fmt.Sprintf(`{"id":%q,"address":%q,"http_address":"h:1","nonvoter":%t}`, id, address, nonvoter)
+			g.do(leader, "POST", "/join", body).refused(t, 400, api.CodeBadRequest, "does not answer")
+		}
 	}
 	g.must(leader, "PUT", "/key/k", "v")
-	g.must(leader, "POST", "/join", fmt.Sprintf(`{"id":"n4","address":%q,"http_address":"h:1","nonvoter":true}`, nobody))
+	g.must(leader, "POST", "/join", joinBody(there, true))
 	g.must(leader, "POST", "/join", joinBody(there, false))
-	if got := g.memberList(leader); got != "n2, n4 (non-voter), node1 (leader)" {
+	if got := g.memberList(leader); got != "n2, node1 (leader)" {
 		t.Errorf("members: %s", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -53,11 +54,33 @@ func (s *Server) parse(w http.ResponseWriter, r *http.Request, subject string, e
 	case !slices.Contains([]string{api.Linearizable, api.Leader, api.Stale}, q.consistency):
 		return nil, badRequest("consistency=%.40q: there are %s, %s and %s", q.consistency, api.Linearizable, api.Leader, api.Stale)
 	}
-	// A directory can be out of date: the address of one node is another's now.
-	if meant := r.Header.Get(api.HeaderLeaderID); q.forwarder != "" && meant != "" && meant != s.id {
-		return nil, s.notLeader("this is node %s; %s forwarded the request to %s", s.id, q.forwarder, meant)
+	return q, s.isFor(q)
+}
+
+// isFor refuses a request that is for another group, or, if it was forwarded, for
+// another node: the address of one node can be another's now, that node may have lost
+// its data, and two groups may have the same ids.
+func (s *Server) isFor(q *request) error {
+	group, own := q.Header.Get(api.HeaderGroup), s.look().group
+	if q.forwarder == "" {
+		if group != "" && group != own {
+			return unavailable(api.CodeOtherGroup, "the request is for group %s, and node %s is of %s: "+
+				"two groups are mixed up: take the addresses of one of them out of what the client was given", group, s.id, groupName(own))
+		}
+		return nil
 	}
-	return q, nil
+	meant := core.Identity{ID: q.Header.Get(api.HeaderLeaderID), Incarnation: q.Header.Get(api.HeaderIncarnation)}
+	if meant != s.self || group != own {
+		return s.notLeader("this is node %s of %s; %s forwarded the request to %s of %s", s.self, groupName(own), q.forwarder, meant, groupName(group))
+	}
+	return nil
+}
+
+func groupName(group string) string {
+	if group == "" {
+		return "no group"
+	}
+	return "group " + group
 }
 
 // parseQuery refuses parameters that are not known and such that stand twice: a

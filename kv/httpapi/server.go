@@ -39,8 +39,8 @@ type Config struct {
 	Leave func(context.Context) error
 }
 
-// Directory tells where members answer HTTP. It is asked on every request that is
-// forwarded, concurrently.
+// Directory tells where members answer HTTP that have not told the replica (see
+// core.Acquainted). It is asked concurrently.
 type Directory interface {
 	HTTPAddress(id string) (address string, ok bool)
 }
@@ -51,6 +51,7 @@ type Directory interface {
 type Server struct {
 	cfg     Config
 	id      string
+	self    core.Identity // without the group, which may come later
 	started time.Time
 	routes  []*route
 	peers   *http.Transport
@@ -58,6 +59,8 @@ type Server struct {
 	caught  readiness
 	metrics *metrics
 	journal *journal
+	// changing is held by who changes the configuration step by step: one at a time.
+	changing chan struct{}
 }
 
 // New returns a server of cfg. An error is a core.ErrInvalid.
@@ -77,12 +80,15 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	status := cfg.Replica.Status()
 	s := &Server{
-		cfg:     cfg,
-		id:      cfg.Replica.Status().ID,
-		started: time.Now(),
-		peers:   newTransport(),
-		journal: &journal{to: cfg.Logger},
+		cfg:      cfg,
+		id:       status.ID,
+		self:     core.Identity{ID: status.ID, Incarnation: status.Incarnation},
+		started:  time.Now(),
+		peers:    newTransport(),
+		journal:  &journal{to: cfg.Logger},
+		changing: make(chan struct{}, 1),
 	}
 	if err := checkID(s.id); err != nil {
 		return nil, fmt.Errorf("httpapi: %w id of the replica: %w", core.ErrInvalid, err)
@@ -154,13 +160,22 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, 
 
 // respond writes the answer with the headers that all answers have.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
-	if v := s.look(); v.leader != "" {
-		w.Header().Set(api.HeaderLeaderID, v.leader)
-		if address, ok := s.address(v.leader); ok {
-			w.Header().Set(api.HeaderLeader, address)
-		}
+	v := s.look()
+	h := w.Header()
+	if v.leader != "" {
+		h.Set(api.HeaderLeaderID, v.leader)
+		address, _ := s.address(v.leader)
+		setUnlessEmpty(h, api.HeaderLeader, address)
 	}
+	setUnlessEmpty(h, api.HeaderIncarnation, s.self.Incarnation)
+	setUnlessEmpty(h, api.HeaderGroup, v.group)
 	write(w, r, s.id, a)
+}
+
+func setUnlessEmpty(h http.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
 }
 
 // write writes the answer of the node id.
@@ -177,10 +192,17 @@ func write(w http.ResponseWriter, r *http.Request, id string, a answer) {
 	}
 }
 
-// address returns where the member answers HTTP.
+// address returns where the member answers HTTP: where it has said so itself when it
+// was last connected to by Raft, as the member that it is. Only of one that has not
+// been, or where Raft has no connections, what others say of it counts.
 func (s *Server) address(id string) (string, bool) {
 	if id == s.id {
 		return s.cfg.HTTPAddress, s.cfg.HTTPAddress != ""
+	}
+	if a, ok := s.cfg.Replica.(core.Acquainted); ok {
+		if who, met := a.Acquaintance(id); met && who.Service != "" {
+			return who.Service, true
+		}
 	}
 	return s.cfg.Directory.HTTPAddress(id)
 }

@@ -68,7 +68,7 @@ func (t *table) contend(m meta, gossip string) {
 	case m.leaving:
 		e.rival = nil
 		t.touch()
-	case e.rival == nil || e.rival.meta.life != m.life || e.rival.meta.revision != m.revision:
+	case e.rival == nil || e.rival.meta.life != m.life || e.rival.meta.revision < m.revision:
 		e.rival = &rival{meta: m, gossip: gossip, since: t.now(), at: t.now()}
 		t.touch()
 	default:
@@ -78,30 +78,30 @@ func (t *table) contend(m meta, gossip string) {
 
 // pick returns who goes for e's id: of two under that of a member, the one with the
 // member's data. ok is false where it is the id of a member, and nobody has those.
-func (t *table) pick(e *entry, members []core.Member) (v view, ok bool) {
+func (t *table) pick(e *entry, members []core.Member) (v sighting, ok bool) {
 	i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == e.meta.id })
 	r := e.rival
 	switch {
 	case i < 0 || members[i].Incarnation == e.meta.Incarnation:
-		return e.view(), true
+		return e.sighting(), true
 	case r != nil && r.meta.Incarnation == members[i].Incarnation && t.now().Sub(r.at) <= t.rivalry:
-		return view{r.meta, r.gossip, discovery.Alive, r.since}, true
+		return sighting{r.meta, r.gossip, discovery.Alive, r.since}, true
 	default:
-		return e.view(), false
+		return e.sighting(), false
 	}
 }
 
-// view is what is shown of a node.
-type view struct {
+// sighting is what is shown of a node.
+type sighting struct {
 	meta   meta
 	gossip string
 	state  discovery.State
 	since  time.Time
 }
 
-func (e *entry) view() view { return view{e.meta, e.gossip, e.state, e.since} }
+func (e *entry) sighting() sighting { return sighting{e.meta, e.gossip, e.state, e.since} }
 
-func (v view) peer() discovery.Peer {
+func (v sighting) peer() discovery.Peer {
 	p := v.meta.peer()
 	p.State, p.Since, p.GossipAddress = v.state, v.since, v.gossip
 	return p

@@ -1,6 +1,7 @@
 package steward_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/themilchenko/raftlab/backends/inmem"
@@ -25,7 +26,7 @@ func newUnnamedGroup(t *testing.T, nodes int) *group {
 			t.Fatal(err)
 		}
 		links = append(links, link)
-		members = append(members, core.Member{ID: string(rune('a' + i)), Address: link.Address(), Voter: true})
+		members = append(members, core.Member{ID: fmt.Sprintf("node%d", i+1), Address: link.Address(), Voter: true})
 	}
 	for i, m := range members {
 		n := &cluster.Node{ID: m.ID, Map: kv.New(), Logs: inmem.New()}

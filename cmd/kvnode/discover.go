@@ -23,6 +23,9 @@ const defaultHeartbeat = time.Second
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
 	self := discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+	if self.Incarnation, self.Group, err = n.whose(); err != nil {
+		return nil, err
+	}
 	if n.settings.gossip == nil {
 		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
 		if err != nil {
@@ -36,6 +39,23 @@ func (n *node) discover(ctx context.Context) (founders []core.Member, err error)
 	}
 	n.serveHTTP(httpapi.Waiting(n.id, func() string { return cmp.Or(n.agent.Waiting(), "it starts") }))
 	return n.bootstrap(ctx)
+}
+
+// whose says whose the data in the log are: of which incarnation, and of which group.
+func (n *node) whose() (incarnation, group string, err error) {
+	if incarnation, err = core.Imprint(n.logs, "", n.hasState); err != nil {
+		return "", "", err
+	}
+	if !n.hasState {
+		if incarnation == "" {
+			incarnation, err = core.Imprint(n.logs, core.NewIncarnation(), false)
+		}
+		return incarnation, "", err
+	}
+	if group, err = core.ImprintedGroup(n.logs); err != nil {
+		return "", "", err
+	}
+	return incarnation, cmp.Or(group, core.UnnamedGroup), nil
 }
 
 // bootstrap waits for the other founders for as long as HTTP is served.
@@ -111,6 +131,7 @@ func (n *node) heedHangUps(ctx context.Context, reload func() error) {
 
 // startSteward has the node look after the group's configuration while it leads.
 func (n *node) startSteward() (err error) {
+	n.agent.Know(func() []core.Member { return n.replica.Status().Members })
 	g := n.settings.gossip
 	heartbeat := cmp.Or(n.settings.tuning.HeartbeatTimeout, defaultHeartbeat)
 	cfg := steward.Config{

@@ -74,7 +74,7 @@ func (k *keeper) announce(status core.Status) error {
 		return nil
 	}
 	self := k.self
-	self.HasState = true
+	self.HasState, self.Group = true, status.Group
 	if err := k.discovery.Announce(self); err != nil {
 		return err
 	}

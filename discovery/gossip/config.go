@@ -125,8 +125,9 @@ func (p Profile) patience() time.Duration {
 
 const defaultReapAfter = 24 * time.Hour
 
-// maxID bounds an id, so that the rest fits into the metadata beside it.
-const maxID = 64
+// MaxID is how many bytes an id, and the name of a cluster, may have, so that the
+// rest fits into the metadata beside them.
+const MaxID = 64
 
 func (c *Config) setDefaults() {
 	if c.Memory == nil {
@@ -145,12 +146,14 @@ func (c *Config) setDefaults() {
 
 func (c *Config) validate() error {
 	switch {
-	case c.ID == "" || len(c.ID) > maxID:
-		return fmt.Errorf("%w: id %q: 1 to %d bytes are allowed", core.ErrInvalid, c.ID, maxID)
-	case c.Cluster == "" || len(c.Cluster) > maxID:
-		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed", core.ErrInvalid, c.Cluster, maxID)
+	case c.ID == "" || len(c.ID) > MaxID:
+		return fmt.Errorf("%w: id %q: with gossip 1 to %d bytes are allowed; give another --id", core.ErrInvalid, c.ID, MaxID)
+	case c.Cluster == "" || len(c.Cluster) > MaxID:
+		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed; give another --cluster", core.ErrInvalid, c.Cluster, MaxID)
 	case c.Self.RaftAddress == "":
 		return fmt.Errorf("%w: no Raft address to tell the others", core.ErrInvalid)
+	case c.Self.Incarnation == "" && !c.Self.HasState, c.Self.Incarnation != "" && !core.IsIncarnation(c.Self.Incarnation):
+		return fmt.Errorf("%w: incarnation %q of a node: want one of core.NewIncarnation", core.ErrInvalid, c.Self.Incarnation)
 	case c.Expect < 0 || c.Expect > founding.MaxExpect:
 		return fmt.Errorf("%w: cannot expect %d founders: 0 to %d are allowed", core.ErrInvalid, c.Expect, founding.MaxExpect)
 	case c.Expect > 0 && !c.Self.Voter:

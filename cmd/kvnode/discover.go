@@ -22,8 +22,8 @@ const defaultHeartbeat = time.Second
 // discover returns the configuration with which the node founds a group, or nil.
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
-	self := discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
-	if self.Incarnation, self.Group, err = n.whose(); err != nil {
+	self := discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+	if self.Group, err = n.group(); err != nil {
 		return nil, err
 	}
 	if n.settings.gossip == nil {
@@ -41,21 +41,13 @@ func (n *node) discover(ctx context.Context) (founders []core.Member, err error)
 	return n.bootstrap(ctx)
 }
 
-// whose says whose the data in the log are: of which incarnation, and of which group.
-func (n *node) whose() (incarnation, group string, err error) {
-	if incarnation, err = core.Imprint(n.logs, "", n.hasState); err != nil {
-		return "", "", err
+// group returns the group that the data in the log are of; empty: none.
+func (n *node) group() (string, error) {
+	group, err := core.ImprintedGroup(n.logs)
+	if err == nil && group == "" && n.hasState {
+		group = core.UnnamedGroup
 	}
-	if !n.hasState {
-		if incarnation == "" {
-			incarnation, err = core.Imprint(n.logs, core.NewIncarnation(), false)
-		}
-		return incarnation, "", err
-	}
-	if group, err = core.ImprintedGroup(n.logs); err != nil {
-		return "", "", err
-	}
-	return incarnation, cmp.Or(group, core.UnnamedGroup), nil
+	return group, err
 }
 
 // bootstrap waits for the other founders for as long as HTTP is served.

@@ -87,11 +87,6 @@ func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *sl
 	if n.founders, err = n.discover(ctx); err != nil {
 		return nil, err
 	}
-	for i := range n.founders { // static discovery knows of no incarnations
-		if n.founders[i].ID == n.id {
-			n.founders[i].Incarnation = n.incarnation
-		}
-	}
 	if err := n.startReplica(); err != nil {
 		return nil, err
 	}

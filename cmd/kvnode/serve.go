@@ -2,9 +2,7 @@ package main
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,14 +11,12 @@ import (
 	"github.com/themilchenko/raftlab/kv/httpapi"
 )
 
-// Limits of the HTTP server. A large value may take its sender long, so only the
-// header of a request is bounded here.
+// Limits of the HTTP server. Package httpapi bounds bodies and answers, by their size.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 512 << 10 // two keys of 64 KiB, percent-encoded, fit
-	// writeTimeout bounds a request and its answer together: who does not read
-	// must not keep the answer here for ever.
+	// writeTimeout bounds a request until its answer begins.
 	writeTimeout = api.MaxTimeout + time.Minute
 )
 
@@ -58,38 +54,12 @@ func (n *node) serveHTTP(h http.Handler) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(n.logger.Handler(), slog.LevelWarn),
 	}
-	unused := &unused{conns: map[net.Conn]struct{}{}}
-	n.server.ConnState = unused.track
-	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, unused.close) })
+	connections := httpapi.BoundConnections(n.server, 0)
+	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, connections.CloseUnused) })
 	go func() {
 		defer close(n.serving)
 		n.serveErr = n.server.Serve(n.listener)
 	}()
-}
-
-// unused are the connections on which no request has come yet. Clients open some that
-// they turn out not to need, and a server that shuts down waits 5 s for each.
-type unused struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-}
-
-func (u *unused) track(c net.Conn, state http.ConnState) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if state == http.StateNew {
-		u.conns[c] = struct{}{}
-	} else {
-		delete(u.conns, c)
-	}
-}
-
-func (u *unused) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for c := range u.conns {
-		c.Close()
-	}
 }
 
 // replaceable is a handler that another takes the place of while it serves.

@@ -126,7 +126,7 @@ func (p Profile) patience() time.Duration {
 const defaultReapAfter = 24 * time.Hour
 
 // maxID bounds an id, so that the rest fits into the metadata beside it.
-const maxID = 64
+const maxID = discovery.MaxIDBytes
 
 func (c *Config) setDefaults() {
 	if c.Memory == nil {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
 // join is POST /join.
 func (s *Server) join(ctx context.Context, q *request) (answer, error) {
-	body, err := q.readBody(maxAdminBytes, "the body")
+	body, err := q.readBody(maxAdminBytes, 1, "the body")
 	if err != nil {
 		return answer{}, err
 	}
@@ -52,8 +53,8 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 	}
 	wanted := core.Member{ID: j.ID, Address: j.Address, Voter: !j.Nonvoter}
 	there := slices.Contains(status.Members, wanted)
-	if !there && wanted.Voter {
-		if err := s.admitsVoter(ctx, j); err != nil {
+	if !there {
+		if err := s.answers(ctx, j); err != nil {
 			return err
 		}
 	}
@@ -81,7 +82,12 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		return badRequest("node %s leads the group from address %s and http_address %s: a newcomer needs another id",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
-	if _, member := find(status.Members, j.ID); j.HasState && !member {
+	_, member := find(status.Members, j.ID)
+	if !member && len(j.ID) > discovery.MaxIDBytes {
+		return badRequest("body: id %.40q… has %d bytes: at most %d are allowed: start the node in a new directory under a shorter --id",
+			j.ID, len(j.ID), discovery.MaxIDBytes)
+	}
+	if j.HasState && !member {
 		// Nothing tells the logs of two groups apart but what is in them. Where they seem
 		// to go together, the node would go on with its own, and nobody would notice.
 		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory", j.ID)
@@ -176,7 +182,7 @@ func voters(members []core.Member) int {
 
 // transfer is POST /transfer.
 func (s *Server) transfer(ctx context.Context, q *request) (answer, error) {
-	body, err := q.readBody(maxAdminBytes, "the body")
+	body, err := q.readBody(maxAdminBytes, 1, "the body")
 	if err != nil {
 		return answer{}, err
 	}
@@ -268,7 +274,8 @@ func checkJoin(j api.Join) error {
 	return checkHostPort("http_address", j.HTTPAddress)
 }
 
-// checkID refuses ids that cannot stand in a header.
+// checkID refuses ids that cannot stand in a header. Longer ones than are given to
+// newcomers, discovery.MaxIDBytes, may be members from before.
 func checkID(id string) error {
 	switch {
 	case id == "":

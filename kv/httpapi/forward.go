@@ -63,7 +63,11 @@ func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, erro
 	}
 	ctx, cancel := halfTheTime(ctx)
 	defer cancel()
+	before := q.share.held
 	a, err := s.exchange(ctx, to, http.MethodGet, q.URL.EscapedPath(), q) // of HEAD, respond drops the body
+	if err != nil {
+		q.share.shrink(before)
+	}
 	if err == nil && a.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("node %s: %s", to.id, a.body)
 	}
@@ -90,7 +94,7 @@ func settle(err error) error {
 func readAgain(err error) error {
 	var l *lost
 	switch {
-	case err == nil, errors.As(err, new(*again)):
+	case err == nil, errors.As(err, new(*again)), errors.As(err, new(*problem)):
 		return err
 	case errors.As(err, &l) && !l.sent && !errors.Is(err, context.DeadlineExceeded):
 		return &again{code: api.CodeNoLeader, cause: err}
@@ -125,8 +129,8 @@ func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
 }
 
 // exchange sends a request to the peer and reads the answer; body, query and
-// headers are those of q, unless it is nil. Errors are *lost, or an *again where
-// the peer answered that it did nothing.
+// headers are those of q, unless it is nil. Errors are *lost, an *again where the peer
+// answered that it did nothing, or a *problem that ends the request.
 func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
 	var sent atomic.Bool
 	r, err := s.outgoing(trace(ctx, &sent), to, method, path, q)
@@ -134,8 +138,14 @@ func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *
 		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
 		return answer{}, &lost{to: to, cause: err}
 	}
-	a, err := roundTrip(s.peers, r, to)
+	a, err := roundTrip(s.peers, r, to, q)
 	switch {
+	case err == nil && a.status == http.StatusServiceUnavailable && isOverloaded(a): // to try again at once would add to it
+		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
+		return answer{}, overloaded("node %s: %s", to.id, a.body)
+	case errors.As(err, new(*problem)): // this node has no room for the answer
+		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
+		return answer{}, err
 	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
 		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
 		return answer{}, noLeader("node %s: %s", to.id, a.body)
@@ -191,8 +201,8 @@ func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *
 	return r, nil
 }
 
-// roundTrip sends the request and reads the answer, which has to be that peer's.
-func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) {
+// roundTrip sends the request, for q, and reads the answer, which has to be that peer's.
+func roundTrip(via http.RoundTripper, r *http.Request, to peer, q *request) (answer, error) {
 	resp, err := via.RoundTrip(r)
 	if err != nil {
 		return answer{}, err
@@ -201,7 +211,11 @@ func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) 
 	if node := resp.Header.Get(api.HeaderNode); node != to.id && !isMisaddressed(resp) {
 		return answer{}, fmt.Errorf("who answers there is not node %s: status %d of %.40q", to.id, resp.StatusCode, node)
 	}
-	body, err := readAll(resp.Body, resp.ContentLength)
+	hold := func(int) error { return nil } // what a write is answered is short, and has to be told
+	if q != nil && !q.writes() {
+		hold = q.share.take
+	}
+	body, err := readAll(resp.Body, resp.ContentLength, hold)
 	if err != nil {
 		return answer{}, fmt.Errorf("read the answer: %w", err)
 	}
@@ -212,6 +226,12 @@ func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) 
 		}
 	}
 	return a, nil
+}
+
+// isOverloaded reports whether a 503 says that the peer has no room.
+func isOverloaded(a answer) bool {
+	var e api.Error
+	return json.Unmarshal(a.body, &e) == nil && e.Code == api.CodeOverloaded
 }
 
 // isMisaddressed reports whether another node has told that it is not the one

@@ -14,11 +14,14 @@ import (
 // change its configuration. So who is to count is asked first, where the replica can
 // (core.Prober).
 
-// probeTimeout bounds how long a voter may take to answer.
+// probeTimeout bounds how long a node may take to answer.
 const probeTimeout = 2 * time.Second
 
-// admitsVoter refuses a voter that does not answer where it says that it is.
-func (s *Server) admitsVoter(ctx context.Context, j api.Join) error {
+// answers refuses a node that does not answer Raft where it says that it is. Who asks is
+// told no more than that, and after the same time whatever the reason: otherwise anyone
+// could have the leader find out which ports of its network are open. The reason is
+// in the log.
+func (s *Server) answers(ctx context.Context, j api.Join) error {
 	prober, ok := s.cfg.Replica.(core.Prober)
 	if !ok {
 		return nil
@@ -29,10 +32,13 @@ func (s *Server) admitsVoter(ctx context.Context, j api.Join) error {
 	if s.cfg.Replica.Status().Role == core.Stopped {
 		return err
 	}
-	if err != nil {
-		return badRequest("node %s does not answer at its Raft address %s, so it gets no vote: %v", j.ID, j.Address, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	s.cfg.Logger.Warn("a node is not added: it does not answer", "member", j.ID, "address", j.Address, "error", err)
+	<-ctx.Done()
+	return badRequest("node %s does not answer at its Raft address %s, so it is not added and gets no vote: "+
+		"start it first, with a --raft-addr that the leader can reach; the log of node %s says more", j.ID, j.Address, s.id)
 }
 
 // quorumWithout refuses the removal of a member that those who stay could not commit,

@@ -137,7 +137,8 @@ func TestReadLeavesANodeThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("ETag", `"9"`)
+				w.Header().Set(api.HeaderNode, "n")
+				w.Header().Set("ETag", `"9-octets"`)
 				io.WriteString(w, "whole")
 			})
 			v, err := open(t, n.address, broken(t)).Get(within(t, 2*time.Second), "k", client.Linearizable)
@@ -276,6 +277,7 @@ func TestScanReadsAllForms(t *testing.T) {
 		if q.Get("prefix") != "p q" || q.Get("after") != "\xff" || q.Get("limit") != "2" || q.Get("consistency") != "stale" {
 			t.Errorf("query %v", q)
 		}
+		w.Header().Set(api.HeaderNode, "n")
 		io.WriteString(w, `{"pairs":[{"key":"a","value":"1","index":3},{"key_base64":"/y8=","value_base64":"/g==","index":4}],"next":"%FF%2F"}`)
 	})
 	page, err := open(t, n.address).Scan(within(t, 5*time.Second), "p q", "\xff", 2, client.Stale)
@@ -312,7 +314,7 @@ func TestBadArguments(t *testing.T) {
 		t.Errorf("%d requests", n.requests.Load())
 	}
 	c.Close()
-	if _, err := c.Set(ctx, "k", nil); !errors.Is(err, core.ErrClosed) || errors.Is(err, core.ErrOutcomeUnknown) {
+	if _, err := c.Set(ctx, "k", nil); !errors.Is(err, client.ErrClosed) || !errors.Is(err, core.ErrClosed) || errors.Is(err, core.ErrOutcomeUnknown) {
 		t.Error(err)
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,12 +56,39 @@ func (n *node) serveHTTP(h http.Handler) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(n.logger.Handler(), slog.LevelWarn),
 	}
-	connections := httpapi.BoundConnections(n.server, 0)
-	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, connections.CloseUnused) })
+	unused := &unused{conns: map[net.Conn]struct{}{}}
+	n.server.ConnState = unused.track
+	httpapi.BoundConnections(n.server, 0)
+	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, unused.close) })
 	go func() {
 		defer close(n.serving)
 		n.serveErr = n.server.Serve(n.listener)
 	}()
+}
+
+// unused are the connections on which no request has come yet. Clients open some that
+// they turn out not to need, and a server that shuts down waits 5 s for each.
+type unused struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (u *unused) track(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if state == http.StateNew {
+		u.conns[c] = struct{}{}
+	} else {
+		delete(u.conns, c)
+	}
+}
+
+func (u *unused) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		c.Close()
+	}
 }
 
 // replaceable is a handler that another takes the place of while it serves.

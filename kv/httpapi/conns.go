@@ -17,8 +17,8 @@ const surplusConns = 64
 // firstRequest is how long a new connection is left alone for its first request.
 const firstRequest = time.Second
 
-// Connections bounds those of one http.Server. All methods are safe for concurrent use.
-type Connections struct {
+// connections bounds those of one http.Server. Safe for concurrent use.
+type connections struct {
 	limit int
 
 	mu   sync.Mutex
@@ -35,14 +35,21 @@ type connection struct {
 // [api.MaxConnections] or, where the system allows the process few files, half of
 // those. Beyond it the connection that has waited longest for a request is closed to
 // make room. Where none waits, a Server refuses requests on the new one, but for those
-// of its state. It takes the server's ConnState and ConnContext; call it before Serve.
-func BoundConnections(server *http.Server, limit int) *Connections {
+// of its state. It takes the server's ConnContext, and its ConnState beside the one that
+// is there; call it before Serve.
+func BoundConnections(server *http.Server, limit int) {
 	if limit == 0 {
 		limit = min(api.MaxConnections, max(maxFiles()/2, 1))
 	}
-	c := &Connections{limit: limit, open: map[net.Conn]*connection{}}
-	server.ConnContext, server.ConnState = c.enter, c.track
-	return c
+	c := &connections{limit: limit, open: map[net.Conn]*connection{}}
+	also := server.ConnState
+	server.ConnContext = c.enter
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		c.track(conn, state)
+		if also != nil {
+			also(conn, state)
+		}
+	}
 }
 
 type surplusKey struct{}
@@ -51,7 +58,7 @@ type surplusKey struct{}
 func surplus(ctx context.Context) bool { return ctx.Value(surplusKey{}) != nil }
 
 // enter takes in a new connection; net/http calls it from one goroutine.
-func (c *Connections) enter(ctx context.Context, conn net.Conn) context.Context {
+func (c *connections) enter(ctx context.Context, conn net.Conn) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	entered := &connection{state: http.StateNew, since: time.Now()}
@@ -68,7 +75,7 @@ func (c *Connections) enter(ctx context.Context, conn net.Conn) context.Context 
 
 // makeRoom closes the connection that has waited longest for a request: one that has
 // had some rather than one whose first may be on its way.
-func (c *Connections) makeRoom() bool {
+func (c *connections) makeRoom() bool {
 	for _, state := range []http.ConnState{http.StateIdle, http.StateNew} {
 		var longest net.Conn
 		for conn, is := range c.open {
@@ -86,7 +93,7 @@ func (c *Connections) makeRoom() bool {
 	return false
 }
 
-func (c *Connections) track(conn net.Conn, state http.ConnState) {
+func (c *connections) track(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	is, ok := c.open[conn]
@@ -96,17 +103,5 @@ func (c *Connections) track(conn net.Conn, state http.ConnState) {
 		delete(c.open, conn)
 	default:
 		is.state, is.since = state, time.Now()
-	}
-}
-
-// CloseUnused closes the connections on which no request has come yet. Clients open
-// some that they turn out not to need, and a server that shuts down waits 5 s for each.
-func (c *Connections) CloseUnused() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn, is := range c.open {
-		if is.state == http.StateNew {
-			_ = conn.Close()
-		}
 	}
 }

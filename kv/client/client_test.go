@@ -131,6 +131,8 @@ func TestReadLeavesANodeThatFails(t *testing.T) {
 			}).address
 		},
 		"has no leader": func(t *testing.T) string { return serve(t, fail(503, api.CodeNoLeader)).address },
+		"not ready":     func(t *testing.T) string { return serve(t, fail(503, api.CodeNotReady)).address },
+		"overloaded":    func(t *testing.T) string { return serve(t, fail(503, api.CodeOverloaded)).address },
 		"garbage": func(t *testing.T) string {
 			return serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }).address
 		},

@@ -127,7 +127,7 @@ const defaultReapAfter = 24 * time.Hour
 
 // MaxID is how many bytes an id, and the name of a cluster, may have, so that the
 // rest fits into the metadata beside them.
-const MaxID = 64
+const MaxID = discovery.MaxIDBytes
 
 func (c *Config) setDefaults() {
 	if c.Memory == nil {

@@ -41,6 +41,7 @@ type Code string
 const (
 	CodeBadRequest       Code = "bad_request"        // 400
 	CodeNotFound         Code = "not_found"          // 404: no such path or member; a missing key has a body of its own
+	CodeForbidden        Code = "forbidden"          // 403: a web page's request that would change something
 	CodeMethodNotAllowed Code = "method_not_allowed" // 405
 	CodeConditionFailed  Code = "condition_failed"   // 412
 	CodeTooLarge         Code = "too_large"          // 413
@@ -49,6 +50,7 @@ const (
 	CodeOtherGroup       Code = "other_group"        // 503: the request is for another group than the node's
 	CodeStopped          Code = "stopped"            // 503: the node is stopping or its store has failed
 	CodeNotReady         Code = "not_ready"          // 503: not yet able to do what was asked
+	CodeOverloaded       Code = "overloaded"         // 503: the node holds as much, or as many connections, as it may
 	CodeTimeout          Code = "timeout"            // 504: a read, or a write that was never sent
 	CodeOutcomeUnknown   Code = "outcome_unknown"    // 504: the write may have taken effect, or may yet
 	CodeInternal         Code = "internal"           // 500
@@ -204,4 +206,21 @@ const (
 	MaxBatchBytes    = 16 << 20 // body of POST /key
 	DefaultPageLimit = 100
 	MaxPageLimit     = 1000
+)
+
+// Limits of what clients together can make a node hold. What goes beyond is refused
+// with [CodeOverloaded]; who is slower is cut off.
+const (
+	MaxHeldBytes = 256 << 20 // for the bodies and answers of all requests under way
+	// MaxConnections is how many connections a node holds; less where the system
+	// allows it few files. Those that wait for a next request are closed first.
+	MaxConnections = 1024
+	// MinBytesPerS is how fast a body has to come and an answer has to be taken, on
+	// average, once Patience is over.
+	MinBytesPerS = 256 << 10
+	Patience     = 10 * time.Second
+	// HalfClosed is how much longer a request goes on, within its deadline, once the
+	// client's side of its connection has ended. A client that has gone and one that
+	// sends no more but wants its answer look alike.
+	HalfClosed = 5 * time.Second
 )

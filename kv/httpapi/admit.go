@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -26,7 +27,7 @@ const (
 
 // join is POST /join.
 func (s *Server) join(ctx context.Context, q *request) (answer, error) {
-	body, err := q.readBody(maxAdminBytes, "the body")
+	body, err := q.readBody(maxAdminBytes, 1, "the body")
 	if err != nil {
 		return answer{}, err
 	}
@@ -69,57 +70,91 @@ func (s *Server) alone(ctx context.Context) (func(), error) {
 }
 
 // enroll makes j a member, though without the vote that it may not have yet, and
-// returns what it is then. It is announced before it is added: a member that stands
-// in the configuration may become leader at any time, and whoever knows that it
-// does has to know where. An announcement whose member was not added does no harm.
+// returns what it is then.
 func (s *Server) enroll(ctx context.Context, j api.Join) (core.Member, error) {
+	e, err := s.examine(ctx, j)
+	if err != nil || e.settled() {
+		return e.wanted, err
+	}
+	if err := s.meet(ctx, e.wanted, j.HTTPAddress); err != nil { // it can take long
+		return core.Member{}, err
+	}
 	end, err := s.alone(ctx)
 	if err != nil {
 		return core.Member{}, err
 	}
 	defer end()
+	if e, err = s.examine(ctx, j); err != nil || e.settled() {
+		return e.wanted, err
+	}
+	return e.wanted, s.carryOut(ctx, e)
+}
+
+// enrolment is what is to be changed.
+type enrolment struct {
+	known, wanted         core.Member
+	announced, toAnnounce string // HTTP addresses
+	status                core.Status
+}
+
+func (e enrolment) settled() bool { return e.known == e.wanted && e.announced == e.toAnnounce }
+
+// replaces says whether the member of that id has to go first.
+func (e enrolment) replaces() bool {
+	return e.known.ID != "" && e.known.Incarnation != e.wanted.Incarnation
+}
+
+// examine compares j with what the group is like, and refuses what would damage it.
+func (s *Server) examine(ctx context.Context, j api.Join) (enrolment, error) {
 	status, err := s.configuration(ctx)
 	if err != nil {
-		return core.Member{}, err
+		return enrolment{}, err
 	}
 	if err := s.checkNewcomer(status, j); err != nil {
-		return core.Member{}, err
+		return enrolment{}, err
 	}
-	known, member := find(status.Members, j.ID)
-	wanted := core.Member{ID: j.ID, Incarnation: j.Incarnation, Address: j.Address}
+	e := enrolment{
+		status: status, toAnnounce: j.HTTPAddress,
+		wanted: core.Member{ID: j.ID, Incarnation: j.Incarnation, Address: j.Address},
+	}
+	e.known, _ = find(status.Members, j.ID)
+	e.announced, _ = s.cfg.Map.HTTPAddress(j.ID)
 	if j.Incarnation == "" {
-		wanted.Incarnation = known.Incarnation
+		e.wanted.Incarnation = e.known.Incarnation
 	}
-	replaces := member && known.Incarnation != wanted.Incarnation
-	wanted.Voter = member && !replaces && known.Voter
-	announced, _ := s.cfg.Map.HTTPAddress(j.ID)
-	if known == wanted && announced == j.HTTPAddress {
-		return wanted, nil
+	if !e.replaces() {
+		e.wanted.Voter = e.known.Voter
+		return e, nil
 	}
-	if replaces {
-		if err := s.mayReplace(ctx, status, known, j); err != nil {
-			return core.Member{}, err
+	return e, s.notThere(ctx, e)
+}
+
+// carryOut changes the configuration. A member is announced before it is added: one
+// that stands in the configuration may become leader at any time, and whoever knows
+// that it does has to know where. An announcement whose member was not added does no
+// harm.
+func (s *Server) carryOut(ctx context.Context, e enrolment) error {
+	if e.replaces() {
+		if err := s.quorumWithout(ctx, e.status.Members, e.known); err != nil {
+			return err
 		}
 	}
-	if err := s.meet(ctx, wanted, j.HTTPAddress); err != nil {
-		return core.Member{}, err
-	}
-	if announced != j.HTTPAddress {
-		if err := s.announce(ctx, j.ID, j.HTTPAddress); err != nil {
-			return core.Member{}, err
+	if e.announced != e.toAnnounce {
+		if err := s.announce(ctx, e.wanted.ID, e.toAnnounce); err != nil {
+			return err
 		}
 	}
-	if known == wanted {
-		return wanted, nil
-	}
-	if replaces {
-		s.cfg.Logger.Warn("a member has lost its data: taking its vote away; it gets another once it has caught up",
-			"member", known.ID, "lost", known.Incarnation, "has", wanted.Incarnation)
-		if err := s.cfg.Replica.Remove(ctx, known.ID); err != nil {
-			return core.Member{}, err
+	if e.replaces() {
+		s.cfg.Logger.Warn("a member has lost its data: taking it out; it gets a vote again once it has caught up",
+			"member", e.known.ID, "lost", e.known.Incarnation, "has", e.wanted.Incarnation)
+		if err := s.cfg.Replica.Remove(ctx, e.known.ID); err != nil {
+			return err
 		}
 	}
-	return wanted, s.cfg.Replica.Add(ctx, wanted)
+	if e.known == e.wanted {
+		return nil
+	}
+	return s.cfg.Replica.Add(ctx, e.wanted)
 }
 
 // awaitCaughtUp returns nil once the member has, in a short time, got all that the
@@ -196,6 +231,9 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	}
 	known, member := find(status.Members, j.ID)
 	switch {
+	case !member && len(j.ID) > discovery.MaxIDBytes:
+		return badRequest("body: id %.40q… has %d bytes: at most %d are allowed: start the node in a new directory under a shorter --id",
+			j.ID, len(j.ID), discovery.MaxIDBytes)
 	case j.HasState && !member:
 		// As far as anyone can tell its log may be of another group with the same id,
 		// or it was removed, and who did that means it.

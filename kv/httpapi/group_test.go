@@ -124,6 +124,11 @@ func start(t testing.TB, n int, lies func(id string) httpapi.Directory) *group {
 
 func (g *group) serve(id string, replica core.Replica, store *kv.Store, directory httpapi.Directory) *node {
 	g.t.Helper()
+	return g.serveWithin(id, replica, store, directory, httpapi.Limits{})
+}
+
+func (g *group) serveWithin(id string, replica core.Replica, store *kv.Store, directory httpapi.Directory, limits httpapi.Limits) *node {
+	g.t.Helper()
 	n := &node{id: id, replica: replica, store: store, http: httptest.NewUnstartedServer(nil)}
 	server, err := httpapi.New(httpapi.Config{
 		Replica:     replica,
@@ -134,6 +139,7 @@ func (g *group) serve(id string, replica core.Replica, store *kv.Store, director
 		Syncs:       func() uint64 { return 7 },
 		Transport:   "tcp",
 		Directory:   directory,
+		Limits:      limits,
 	})
 	if err != nil {
 		g.t.Fatal(err)

@@ -134,9 +134,7 @@ func TestReady(t *testing.T) {
 		}
 		return nil
 	})
-	if r := g.do(n4, "GET", "/key/k?consistency=stale", ""); r.StatusCode != 404 {
-		t.Errorf("%d %s", r.StatusCode, r.body)
-	}
+	g.do(n4, "GET", "/key/k?consistency=stale", "").refused(t, 503, api.CodeNotReady, "catching up") // and not 404
 	g.do(n4, "GET", "/key/k?timeout=80ms", "").refused(t, 504, api.CodeTimeout, "")
 	fsm.open()
 	eventually(t, func() error {

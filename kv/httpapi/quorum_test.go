@@ -2,7 +2,11 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -48,4 +52,57 @@ func TestRemoveKeepsAQuorum(t *testing.T) {
 	g.must(leader, "DELETE", "/members/node2", "")
 	g.must(leader, "DELETE", "/members/node3", "")
 	g.must(leader, "PUT", "/key/k", "v")
+}
+
+// TestJoinTellsNothingOfPorts: whoever asks learns by it whether a node answers Raft, and
+// nothing else of the addresses that it names, neither from the answer nor from how
+// long that takes.
+func TestJoinTellsNothingOfPorts(t *testing.T) {
+	g := start(t, 1, nil)
+	other := g.newcomer("other")
+	greets := listen(t, func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0\r\n")) })
+	answers := map[string]string{}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for what, address := range map[string]string{
+		"closed": freeAddress(t), "silent": hangs(t), "another protocol": greets, "another node": other.replica.Status().Address,
+		"the leader's own": g.nodes[0].address(),
+	} {
+		wait.Go(func() {
+			begun := time.Now()
+			r := g.do(g.nodes[0], "POST", "/join", fmt.Sprintf(`{"id":"n2","address":%q,"http_address":"h:1"}`, address))
+			if took := time.Since(begun); took < 2*time.Second {
+				t.Errorf("%s: answered after %s already", what, took)
+			}
+			if _, err := r.isRefused(400, api.CodeBadRequest, "n2 does not answer"); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answers[what] = strings.ReplaceAll(r.body, address, "ADDRESS")
+		})
+	}
+	wait.Wait()
+	for what, answer := range answers {
+		if answer != answers["closed"] {
+			t.Errorf("%s is told from a closed port:\n%s\n%s", what, answer, answers["closed"])
+		}
+	}
+}
+
+// TestLongID: an id that gossip could not carry is refused before anything is stored.
+func TestLongID(t *testing.T) {
+	g := start(t, 1, nil)
+	leader := g.nodes[0]
+	before := leader.replica.Status().LastIndex
+	id := strings.Repeat("i", 65)
+	for _, nonvoter := range []bool{true, false} {
+		n := g.newcomer(id)
+		g.do(leader, "POST", "/join", joinBody(n, nonvoter)).refused(t, 400, api.CodeBadRequest, "at most 64")
+	}
+	if after := leader.replica.Status().LastIndex; after != before {
+		t.Errorf("entries up to %d were written, from %d", after, before)
+	}
+	fits := g.newcomer(id[:64])
+	g.must(leader, "POST", "/join", joinBody(fits, false))
 }

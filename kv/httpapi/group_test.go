@@ -34,6 +34,7 @@ type group struct {
 	nodes   []*node
 	network core.Network
 	client  *http.Client
+	next    net.Listener // for the next node to serve on; nil: any port
 }
 
 type node struct {
@@ -130,6 +131,10 @@ func (g *group) serve(id string, replica core.Replica, store *kv.Store, director
 func (g *group) serveWithin(id string, replica core.Replica, store *kv.Store, directory httpapi.Directory, limits httpapi.Limits) *node {
 	g.t.Helper()
 	n := &node{id: id, replica: replica, store: store, http: httptest.NewUnstartedServer(nil)}
+	if g.next != nil {
+		_ = n.http.Listener.Close()
+		n.http.Listener, g.next = g.next, nil
+	}
 	server, err := httpapi.New(httpapi.Config{
 		Replica:     replica,
 		Map:         store,

@@ -98,7 +98,7 @@ func (k *keeper) direct(ctx context.Context, status core.Status) error {
 	}
 	for _, m := range status.Members {
 		wanted[m.ID], _ = k.store.HTTPAddress(m.ID)
-		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" {
+		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" && answers(status, m.ID) {
 			wanted[m.ID] = who.Service
 		}
 	}
@@ -115,6 +115,14 @@ func (k *keeper) direct(ctx context.Context, status core.Status) error {
 		}
 	}
 	return nil
+}
+
+// answers says whether the leader has heard from a member since it leads: what it knows
+// of another may be of long ago.
+func answers(leader core.Status, id string) bool {
+	return id == leader.ID || slices.ContainsFunc(leader.Followers, func(f core.FollowerStatus) bool {
+		return f.ID == id && !f.LastContact.IsZero()
+	})
 }
 
 // acquaintance returns who the member id has proved to be.

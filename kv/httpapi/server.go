@@ -233,14 +233,15 @@ func send(w http.ResponseWriter, body []byte, limits *Limits) error {
 	return to.SetWriteDeadline(time.Time{}) // it was for this answer
 }
 
-// address returns where the member answers HTTP: where it has said so itself when it
-// was last connected to by Raft, as the member that it is. Only of one that has not
-// been, or where Raft has no connections, what others say of it counts.
+// address returns where the member answers HTTP. A leader and a follower are connected
+// by Raft, and each has told the other where it is, as the member that it is. Of others,
+// and where Raft has no connections, what is said of a member has to do.
 func (s *Server) address(id string) (string, bool) {
 	if id == s.id {
 		return s.cfg.HTTPAddress, s.cfg.HTTPAddress != ""
 	}
-	if a, ok := s.cfg.Replica.(core.Acquainted); ok {
+	a, ok := s.cfg.Replica.(core.Acquainted)
+	if v := s.look(); ok && (v.self || v.leader == id) {
 		if who, met := a.Acquaintance(id); met && who.Service != "" {
 			return who.Service, true
 		}

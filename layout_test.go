@@ -25,7 +25,8 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
-	{"core", nil},
+	{"core", []string{"core/errkind"}},
+	{"core/errkind", nil},
 	{"core/coretest", []string{"core"}},
 	{"core/handshake", []string{"core"}},
 	{"backends", []string{"core", "backends"}}, // the catalogue
@@ -42,7 +43,7 @@ var rules = []rule{
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
-	{"kv/client", []string{"core", "kv/api"}},
+	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"discovery", []string{"core", "discovery"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},

@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"fmt"
+
+	"github.com/themilchenko/raftlab/core/errkind"
 )
 
 // Error kinds. Compare with [errors.Is]; every error that raftlab returns wraps
@@ -14,17 +16,17 @@ import (
 var (
 	// ErrNotLeader says that the replica is not the leader, so the proposal was
 	// never appended. The error is a *[NotLeaderError], which names the leader.
-	ErrNotLeader = errors.New("not the leader")
+	ErrNotLeader = errkind.ErrNotLeader
 
 	// ErrOutcomeUnknown says that a proposal was handed to the group but its
 	// fate was not learned: it may be committed already, later or never.
-	ErrOutcomeUnknown = errors.New("outcome unknown")
+	ErrOutcomeUnknown = errkind.ErrOutcomeUnknown
 
 	// ErrNotFound says that the thing asked for does not exist.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = errkind.ErrNotFound
 
 	// ErrClosed says that the store, link or replica was closed before the call.
-	ErrClosed = errors.New("closed")
+	ErrClosed = errkind.ErrClosed
 
 	// ErrLogLost says that a node has been a member of a group and its log does not
 	// know of it: what it has acknowledged and for whom it has voted are gone, so it
@@ -54,7 +56,7 @@ var (
 
 	// ErrInvalid says that an option or argument is out of range; the message
 	// names it and what is allowed.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = errkind.ErrInvalid
 
 	// ErrUnsupported says that an engine or store does not offer an operation.
 	ErrUnsupported = errors.New("unsupported")

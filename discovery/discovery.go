@@ -30,15 +30,18 @@ type Discovery interface {
 	// added to. It blocks until one or the other is known, or ctx ends.
 	Bootstrap(ctx context.Context) ([]core.Member, error)
 
-	// Announce replaces what the others are told of this node. Call it once the
-	// replica has state: from then on nobody founds another group beside it.
+	// Announce replaces what the others are told of this node, but for its
+	// incarnation. Call it once the replica has state: from then on nobody founds
+	// another group beside it.
 	Announce(Self) error
 
 	// Peers returns what is known of all nodes, this one included, sorted by id.
 	// The slice is the caller's.
 	Peers() []Peer
 
-	// HTTPAddress returns where the node id serves HTTP, as host:port.
+	// HTTPAddress returns where the node id serves HTTP, as host:port. It is what was
+	// said of it, and proves nothing: core.Acquainted knows members by what they
+	// have proved.
 	HTTPAddress(id string) (string, bool)
 
 	// Changes returns a channel that is closed at the next change of what Peers
@@ -57,10 +60,21 @@ type Discovery interface {
 
 // Self is what a node tells of itself, beside its id.
 type Self struct {
+	// Incarnation is that of the node's data: see core.Identity. Empty: data from
+	// before there were any.
+	Incarnation string
+	// Group is the core.GroupID of the group that the data are of; empty: none.
+	Group       string
 	RaftAddress string // host:port that the others dial
 	HTTPAddress string // host:port; empty: does not serve
 	Voter       bool   // false: wants to follow only
 	HasState    bool   // its log is not empty
+}
+
+// Is says whether p is the member m, as far as p says: not a node that has lost the
+// member's data, nor one of another group.
+func (p Peer) Is(m core.Member, group string) bool {
+	return p.ID == m.ID && p.Incarnation == m.Incarnation && (p.Group == "" || group == "" || p.Group == group)
 }
 
 // State is what is known of whether a node runs.
@@ -77,6 +91,8 @@ const (
 // Peer is a node as others see it.
 type Peer struct {
 	ID string
+	// Self has as its Group, while the node has no state, the one that it waits to be
+	// added to. Nodes of two groups must never be put into one.
 	Self
 	State    State
 	Since    time.Time // of the state; zero: not known
@@ -84,10 +100,6 @@ type Peer struct {
 	// Undecided is true while the node may yet found a group: its replica does
 	// not run, and it must not be added to another group.
 	Undecided bool
-	// Group names the founding of the group that the node's state comes from or,
-	// while it has none, of the one that it waits to be added to.
-	// Nodes of two groups must never be put into one. Empty: not known.
-	Group string
 	// GossipAddress is where it gossips, as host:port; empty if it does not.
 	GossipAddress string
 }

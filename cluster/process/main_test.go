@@ -148,7 +148,10 @@ func (b behaviour) handler(id, dir string) http.Handler {
 			_ = json.NewEncoder(w).Encode(api.Error{Error: "still thinking", Code: api.CodeNotReady})
 		}
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(api.HeaderNode, id)
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // grow makes a file of n bytes.

@@ -23,6 +23,9 @@ const defaultHeartbeat = time.Second
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
 	self := n.self()
+	if self.Group, err = n.group(); err != nil {
+		return nil, err
+	}
 	if n.settings.gossip == nil {
 		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
 		if err != nil {
@@ -36,6 +39,15 @@ func (n *node) discover(ctx context.Context) (founders []core.Member, err error)
 	}
 	n.serveHTTP(httpapi.Waiting(n.id, func() string { return cmp.Or(n.agent.Waiting(), "it starts") }))
 	return n.bootstrap(ctx)
+}
+
+// group returns the group that the data in the log are of; empty: none.
+func (n *node) group() (string, error) {
+	group, err := core.ImprintedGroup(n.logs)
+	if err == nil && group == "" && n.hasState {
+		group = core.UnnamedGroup
+	}
+	return group, err
 }
 
 // bootstrap waits for the other founders for as long as HTTP is served.
@@ -117,6 +129,7 @@ func (n *node) heedHangUps(ctx context.Context, reload func() error) {
 
 // startSteward has the node look after the group's configuration while it leads.
 func (n *node) startSteward() (err error) {
+	n.agent.Know(func() []core.Member { return n.replica.Status().Members })
 	g := n.settings.gossip
 	heartbeat := cmp.Or(n.settings.tuning.HeartbeatTimeout, defaultHeartbeat)
 	cfg := steward.Config{
@@ -131,14 +144,15 @@ func (n *node) startSteward() (err error) {
 	return err
 }
 
-// directory finds members' HTTP addresses by gossip, which has the news, and
-// otherwise in the replicated directory, which has those of before a restart.
-type directory struct{ news, before httpapi.Directory }
+// directory finds HTTP addresses of members that have not answered Raft here: in the
+// replicated directory, where the leader has seen to it that they are the members',
+// and otherwise by gossip, which anyone can take part in.
+type directory struct{ proven, said httpapi.Directory }
 
 // HTTPAddress implements httpapi.Directory.
 func (d directory) HTTPAddress(id string) (string, bool) {
-	if address, ok := d.news.HTTPAddress(id); ok {
+	if address, ok := d.proven.HTTPAddress(id); ok {
 		return address, true
 	}
-	return d.before.HTTPAddress(id)
+	return d.said.HTTPAddress(id)
 }

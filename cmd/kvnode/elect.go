@@ -56,13 +56,14 @@ func (n *node) electFirst(ctx context.Context) {
 
 // mayVote counts the founders whose replica runs.
 func (n *node) mayVote() int {
-	founder := map[string]bool{}
+	founders := map[string]core.Member{}
 	for _, m := range n.founders {
-		founder[m.ID] = true
+		founders[m.ID] = m
 	}
 	count := 0
 	for _, p := range n.agent.Peers() {
-		if founder[p.ID] && p.HasState && p.State == discovery.Alive {
+		m, ok := founders[p.ID]
+		if ok && p.Is(m, core.GroupID(n.founders)) && p.HasState && p.State == discovery.Alive {
 			count++
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,8 +13,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
@@ -33,21 +30,22 @@ type node struct {
 	logger   *slog.Logger
 	hangUps  <-chan os.Signal
 
-	dir      *dataDir
-	listener net.Listener
-	http     string // host:port that others reach HTTP under
-	link     core.Link
-	raft     string // address that others reach Raft under
-	store    *kv.Store
-	logs     core.LogStore
-	hasState bool          // logs, or the snapshots beside it, do
-	agent    *gossip.Agent // nil without gossip
-	founders []core.Member // of the group that this node founds, sorted by id; nil: it founds none
-	handler  replaceable
-	server   *http.Server // owns listener
-	replica  core.Replica // owns link and logs
-	api      *httpapi.Server
-	steward  *steward.Steward // nil without gossip
+	dir         *dataDir
+	listener    net.Listener
+	http        string // host:port that others reach HTTP under
+	link        core.Link
+	raft        string // address that others reach Raft under
+	store       *kv.Store
+	logs        core.LogStore
+	hasState    bool          // logs do
+	incarnation string        // of logs; empty: from before there were any
+	agent       *gossip.Agent // nil without gossip
+	founders    []core.Member // of the group that this node founds, sorted by id; nil: it founds none
+	handler     replaceable
+	server      *http.Server // owns listener
+	replica     core.Replica // owns link and logs
+	api         *httpapi.Server
+	steward     *steward.Steward // nil without gossip
 
 	serving  chan struct{} // closed when the server has ended
 	serveErr error         // why; set before serving is closed
@@ -153,13 +151,15 @@ func (n *node) checkName() error {
 	if n.settings.gossip == nil {
 		return nil
 	}
-	cfg := n.gossipConfig(n.self())
+	self := n.self()
+	self.Incarnation = core.NewIncarnation() // the node's own is not known yet, and no longer
+	cfg := n.gossipConfig(self)
 	return cfg.Check()
 }
 
 // self is what the node tells the others of itself.
 func (n *node) self() discovery.Self {
-	return discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+	return discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
 }
 
 // identify writes node.json where the folder is new, and settles whom the node asks
@@ -200,9 +200,6 @@ func (n *node) logStart() {
 func (n *node) openStore() (err error) {
 	s := n.settings
 	dir := filepath.Join(n.dir.path, logDir)
-	if n.dir.nodes != nil && n.dir.lacks(logDir) {
-		return n.logLost() // a snapshot that is left holds neither the vote nor what came after it
-	}
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -210,43 +207,21 @@ func (n *node) openStore() (err error) {
 	n.logger.Info("log store open", "backend", store.Name, "durability", store.Durability)
 	if s.inMemory {
 		n.logger.Warn("all is in memory: what this node holds, and its vote, are lost when it ends")
-		return nil
 	}
-	snapshots, err := raft.NewFileSnapshotStore(n.dir.path, 1, io.Discard)
-	if err != nil {
-		return fmt.Errorf("open snapshots in %s: %w", n.dir.path, err)
+	if err := n.incarnate(); err != nil {
+		return err
 	}
-	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, snapshots); err != nil {
-		_, term := n.logs.GetUint64([]byte("CurrentTerm")) // once more: the library makes text of what is wrong
-		_, last := n.logs.LastIndex()
-		return fmt.Errorf("look for state in %s: %w", dir, cmp.Or(term, last, err))
-	}
-	return n.checkState()
-}
-
-// checkState refuses a node without state that others may count on.
-func (n *node) checkState() error {
-	switch {
-	case n.hasState:
-		return nil
-	case n.dir.nodes != nil:
-		return n.logLost()
-	case n.dir.identity.Gossip && n.settings.gossip == nil:
+	if !s.inMemory && !n.hasState && n.dir.identity.Gossip && s.gossip == nil {
 		return fmt.Errorf("%w: %s was started with --gossip and has no group yet, but may have promised others to found one: give --gossip again, or another directory",
 			core.ErrInvalid, n.id)
 	}
 	return nil
 }
 
-func (n *node) logLost() error {
-	return fmt.Errorf("%s is empty, but %s has been a member and has voted: bring the log back, or start in another directory under another --id",
-		filepath.Join(n.dir.path, logDir), n.id)
-}
-
 func (n *node) startReplica() (err error) {
 	s := n.settings
 	cfg := core.ReplicaConfig{
-		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
+		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: s.tuning, Logger: n.logger,
 	}
 	if !s.inMemory {
@@ -279,7 +254,7 @@ func (n *node) startTasks() error {
 		return n.startSteward()
 	}
 	m := &membership{
-		id: n.id, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
+		id: n.id, incarnation: n.incarnation, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
 		seeds: n.join, joining: len(n.join) > 0, hasState: n.hasState,
 		remembered: n.dir.nodes, remember: n.dir.remember,
 		replica: n.replica, store: n.store, logger: n.logger,

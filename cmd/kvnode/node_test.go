@@ -46,9 +46,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func TestExpelled(t *testing.T) {
 	n1 := startHere(t, "--id", "node1")
 	n2 := startHere(t, "--id", "node2", "--join", n1.http)
-	eventually(t, "node2 is a member", func() bool {
-		_, member := find(n2.replica.Status().Members, "node2")
-		return member
+	eventually(t, "node2 votes", func() bool {
+		m, _ := find(n2.replica.Status().Members, "node2")
+		return m.Voter
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

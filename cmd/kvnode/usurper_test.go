@@ -20,7 +20,8 @@ import (
 // askToJoin has a newcomer, m, ask the group of n once.
 func askToJoin(t *testing.T, n *node, m membership) error {
 	t.Helper()
-	aside := startHere(t, "--id", "aside").replica
+	aside := startHere(t, "--id", "aside", "--join", "127.0.0.1:1").replica
+	m.incarnation = core.NewIncarnation()
 	m.raft, m.http, m.seeds, m.joining = "127.0.0.1:1", "127.0.0.1:1", []string{n.http}, true
 	m.store, m.replica, m.logger = n.store, aside, slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -93,10 +94,12 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	eventually(t, "node2 leads a group of its own", func() bool { return other.replica.Status().Role == core.Leader })
 	eventually(t, "it is known as a member", func() bool { _, err := os.Stat(filepath.Join(dir, nodesName)); return err == nil })
 	write(other, "a", "other")
-	third := startHere(t, "--id", "node3", "--join", other.http) // who is alone asks nobody
-	eventually(t, "node3 is a member", func() bool { _, m := find(third.replica.Status().Members, "node3"); return m })
-	if err := other.stop(); err != nil {
-		t.Fatal(err)
+	third := startLogged(t, io.Discard, "--id", "node3", "--join", other.http, t.TempDir()) // who is alone asks nobody
+	eventually(t, "node3 votes", func() bool { m, _ := find(other.replica.Status().Members, "node3"); return m.Voter })
+	for _, n := range []*node{third, other} {
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	n1 := startHere(t, "--id", "node1")
@@ -182,7 +185,7 @@ func TestLostLog(t *testing.T) {
 		if err == nil {
 			t.Fatal("it started", n.stop())
 		}
-		if !strings.Contains(err.Error(), "bring the log back") {
+		if !strings.Contains(err.Error(), "Bring the log back") {
 			t.Error(err)
 		}
 	}

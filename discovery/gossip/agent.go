@@ -68,7 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		cfg:    cfg,
 		logger: cfg.Logger.With("component", "gossip"),
 		once:   newOnce(),
-		table:  newTable(time.Now),
+		table:  newTable(time.Now, cfg.Profile.patience()+2*cfg.Profile.PushPullInterval),
 		wake:   make(chan struct{}, 1),
 	}
 	a.logs = &logs{logger: cfg.Logger, once: a.once, gate: &a.gate}
@@ -94,13 +94,9 @@ func (a *Agent) recall() error {
 	}
 	a.memory = memory
 	a.local = a.cfg.meta()
-	a.local.life, a.local.group = rand.Uint64(), memory.Group
-	if memory.Group != 0 && !memory.Founded && a.cfg.Expect > 0 && !a.local.HasState {
-		a.logger.Warn("not founding a group: this node waits to be added to one, and may have been", "group", memory.Group.String())
-		a.cfg.Expect, a.local.expect = 0, 0
-	}
+	a.local.life = rand.Uint64()
 	if !a.local.HasState {
-		if err := a.local.promise(memory.Promise); err != nil {
+		if err := a.recallPromise(); err != nil {
 			return err
 		}
 	}
@@ -108,6 +104,21 @@ func (a *Agent) recall() error {
 		return err
 	}
 	return a.local.fits(a.cfg.Expect)
+}
+
+// recallPromise is recall for a node without state.
+func (a *Agent) recallPromise() error {
+	m := a.memory
+	if m.Member {
+		return fmt.Errorf("%s is remembered as a member of group %s, but it has no data: bring its log back, "+
+			"or start it in a new directory with --gossip-join: %w", a.cfg.ID, m.Group, core.ErrLogLost)
+	}
+	a.local.Group = m.Group
+	if m.Group != "" && !m.Founded && a.cfg.Expect > 0 {
+		a.logger.Warn("not founding a group: this node waits to be added to one, and may have been", "group", m.Group)
+		a.cfg.Expect, a.local.expect = 0, 0
+	}
+	return a.local.promise(m.Promise)
 }
 
 // listen opens the sockets and creates the library's node on them.
@@ -193,28 +204,41 @@ func (a *Agent) Peers() []discovery.Peer { return a.table.list() }
 // Changes implements [discovery.Discovery].
 func (a *Agent) Changes() <-chan struct{} { return a.table.changes() }
 
+// Know tells the agent what the group's configuration is, as this node knows it: from
+// then on, of several nodes that gossip under the id of a member, only the one with the
+// member's data goes for it. members must not block, nor call the agent.
+func (a *Agent) Know(members func() []core.Member) { a.table.know(members) }
+
 // HTTPAddress implements [discovery.Discovery]. It also knows where nodes were
 // that have failed.
-func (a *Agent) HTTPAddress(id string) (string, bool) { return a.table.httpAddress(id) }
+func (a *Agent) HTTPAddress(id string) (string, bool) {
+	m, _, ok := a.table.find(id)
+	return m.HTTPAddress, ok && m.HTTPAddress != ""
+}
 
-// RaftAddress returns where the node id answers Raft: one that runs, has state and
-// is not known to belong to another group. It suits core.ReplicaConfig.Locate.
-func (a *Agent) RaftAddress(id string) (string, bool) { return a.table.raftAddress(id, a.group()) }
+// RaftAddress returns where the node id says that it answers Raft. It suits
+// core.ReplicaConfig.Locate.
+func (a *Agent) RaftAddress(id string) (string, bool) {
+	m, state, ok := a.table.find(id)
+	return m.RaftAddress, ok && state == discovery.Alive
+}
 
 // Announce implements [discovery.Discovery]. It does not wait for the others. With
 // an error they go on to know what they knew.
 func (a *Agent) Announce(self discovery.Self) error {
-	group := a.group()
-	if self.HasState && group == 0 {
-		group = a.table.onlyGroup(a.cfg.ID)
-	}
-	if err := a.remember(func(m *Memory) { m.Group = group }); err != nil {
-		return fmt.Errorf("announce: %w", err)
+	self.Incarnation = a.cfg.Self.Incarnation
+	if self.HasState {
+		if err := a.remember(func(m *Memory) { m.Group, m.Member = self.Group, true }); err != nil {
+			return fmt.Errorf("announce: %w", err)
+		}
 	}
 	err := a.publish(func(m *meta) error {
+		if !self.HasState {
+			self.Group = a.memory.Group
+		}
 		m.Self = self
 		if self.HasState {
-			m.expect, m.group, m.proposal, m.promised, m.founder = 0, group, nil, false, ""
+			m.expect, m.proposal, m.promised, m.founder = 0, nil, false, ""
 			return nil
 		}
 		return m.promise(a.memory.Promise)

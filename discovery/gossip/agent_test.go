@@ -344,7 +344,7 @@ func TestStats(t *testing.T) {
 func TestAnnounceReachesAll(t *testing.T) {
 	agents := trio(t, nil)
 	for i := range 5 {
-		want := discovery.Self{RaftAddress: fmt.Sprintf("h:%d", i), HTTPAddress: fmt.Sprintf("h:1%d", i), HasState: true}
+		want := discovery.Self{Incarnation: incarnation("b"), RaftAddress: fmt.Sprintf("h:%d", i), HTTPAddress: fmt.Sprintf("h:1%d", i), HasState: true}
 		if err := agents[1].Announce(want); err != nil {
 			t.Fatal(err)
 		}

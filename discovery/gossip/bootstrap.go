@@ -39,7 +39,7 @@ func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
 				return nil, fmt.Errorf("bootstrap: %w", err)
 			}
 			return nil, a.publish(func(m *meta) error {
-				m.expect, m.group = 0, group
+				m.expect, m.Group = 0, group
 				if !m.promised {
 					m.proposal = nil
 				}
@@ -71,11 +71,12 @@ func (a *Agent) founder() (founding.Self, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return founding.Self{
-		ID:      a.cfg.ID,
-		Address: a.local.RaftAddress,
-		Expect:  a.cfg.Expect,
-		Promise: a.memory.Promise,
-		Founded: a.memory.Founded,
+		ID:          a.cfg.ID,
+		Incarnation: a.local.Incarnation,
+		Address:     a.local.RaftAddress,
+		Expect:      a.cfg.Expect,
+		Promise:     a.memory.Promise,
+		Founded:     a.memory.Founded,
 	}, !a.local.HasState && a.cfg.Expect > 0
 }
 
@@ -103,31 +104,34 @@ func (a *Agent) promise(members []core.Member) error {
 }
 
 func (a *Agent) found(members []core.Member) ([]core.Member, error) {
-	group := founding.SetOf(members).Group()
+	group := core.GroupID(members)
 	if err := a.remember(func(m *Memory) { m.Founded, m.Group = true, group }); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
-	a.logger.Info("founding a group", "members", memberIDs(members), "group", group.String())
+	a.logger.Info("founding a group", "members", memberIDs(members), "group", group)
 	return slices.Clone(members), nil
 }
 
-// group returns the group that the node belongs to; 0: none or not known.
-func (a *Agent) group() founding.Group {
+// group returns the group that the node belongs to, or waits for; empty: not known.
+func (a *Agent) group() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.local.HasState {
+		return a.local.Group
+	}
 	return a.memory.Group
 }
 
 // choose settles which group a node without state waits to be added to: the one in
 // sight. It is stored before the others are told, and kept: of two groups that both
 // hear of the node, only one may add it.
-func (a *Agent) choose() (founding.Group, error) {
-	if group := a.group(); group != 0 {
+func (a *Agent) choose() (string, error) {
+	if group := a.group(); group != "" {
 		return group, nil
 	}
 	group := a.table.onlyGroup(a.cfg.ID)
-	if group == 0 {
-		return 0, nil
+	if group == "" {
+		return "", nil
 	}
 	return group, a.remember(func(m *Memory) { m.Group = group })
 }
@@ -137,7 +141,7 @@ func (a *Agent) chooseGroup() {
 	for {
 		changed := a.table.changes()
 		a.mu.Lock()
-		founds, settled := a.local.expect > 0, a.local.HasState || a.local.group != 0
+		founds, settled := a.local.expect > 0, a.local.HasState || a.local.Group != ""
 		a.mu.Unlock()
 		if settled {
 			return
@@ -147,10 +151,10 @@ func (a *Agent) chooseGroup() {
 			switch {
 			case err != nil && a.once.first("choose"):
 				a.logger.Error("cannot store which group this node waits for, so it is added to none", "error", err)
-			case err == nil && group != 0:
+			case err == nil && group != "":
 				err = a.publish(func(m *meta) error {
-					if m.group == 0 {
-						m.group = group
+					if m.Group == "" {
+						m.Group = group
 					}
 					return nil
 				})
@@ -158,7 +162,7 @@ func (a *Agent) chooseGroup() {
 				a.logger.Error("nodes of two groups gossip under this cluster name: this node is added to neither. " +
 					"Stop those of one, and start this node again")
 			}
-			if err == nil && group != 0 {
+			if err == nil && group != "" {
 				continue // it is settled
 			}
 		}
@@ -175,10 +179,10 @@ func (m *meta) promise(members []core.Member) error {
 	if members == nil {
 		return nil
 	}
-	i := slices.IndexFunc(members, func(o core.Member) bool { return o.ID == m.id })
+	i := slices.IndexFunc(members, func(o core.Member) bool { return o.ID == m.id && o.Incarnation == m.Incarnation })
 	if i < 0 {
-		return fmt.Errorf("%w: the stored promise is to found a group of %v, without %s: is it another node's folder?",
-			core.ErrInvalid, memberIDs(members), m.id)
+		return fmt.Errorf("%w: the stored promise is to found a group of %v, without %s of incarnation %s: it is another node's. "+
+			"Start this one in a new directory", core.ErrInvalid, memberIDs(members), m.id, m.Incarnation)
 	}
 	m.promised, m.proposal, m.founder = true, founding.SetOf(members), ""
 	if address := members[i].Address; address != m.RaftAddress {

@@ -67,7 +67,7 @@ func bootstrap(t *testing.T, agents []*Agent) [][]core.Member {
 func announceState(t *testing.T, a *Agent) {
 	t.Helper()
 	self := a.cfg.Self
-	self.HasState = true
+	self.HasState, self.Group = true, a.group()
 	if err := a.Announce(self); err != nil {
 		t.Error(err)
 	}
@@ -92,7 +92,7 @@ func TestFiveInAnyOrder(t *testing.T) {
 				cfg.Bind, cfg.Join, cfg.Expect = addresses[i], []string{addresses[(i+1)%nodes]}, nodes
 				cfg.Memory = FileStore(filepath.Join(t.TempDir(), "founding.json"))
 				agents = append(agents, start(t, cfg))
-				want = append(want, core.Member{ID: cfg.ID, Address: cfg.Self.RaftAddress, Voter: true})
+				want = append(want, core.Member{ID: cfg.ID, Incarnation: cfg.Self.Incarnation, Address: cfg.Self.RaftAddress, Voter: true})
 			}
 			slices.SortFunc(want, func(a, b core.Member) int { return cmpID(a, b) })
 			for i, got := range bootstrap(t, agents) {
@@ -169,7 +169,7 @@ func TestBootstrapAlone(t *testing.T) {
 	cfg := testConfig("a")
 	cfg.Expect = 1
 	got := bootstrap(t, []*Agent{start(t, cfg)})
-	if diff := cmp.Diff([]core.Member{{ID: "a", Address: "a:12000", Voter: true}}, got[0]); diff != "" {
+	if diff := cmp.Diff([]core.Member{{ID: "a", Incarnation: incarnation("a"), Address: "a:12000", Voter: true}}, got[0]); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -219,7 +219,10 @@ func TestJoinBeforeFounding(t *testing.T) {
 // TestPromiseSurvives: a node that promised and crashed keeps to it, also under
 // another address; and the others found the group without waiting.
 func TestPromiseSurvives(t *testing.T) {
-	members := []core.Member{{ID: "a", Address: "a:12000", Voter: true}, {ID: "b", Address: "b:12000", Voter: true}}
+	members := []core.Member{
+		{ID: "a", Incarnation: incarnation("a"), Address: "a:12000", Voter: true},
+		{ID: "b", Incarnation: incarnation("b"), Address: "b:12000", Voter: true},
+	}
 	store := FileStore(filepath.Join(t.TempDir(), "founding.json"))
 	if err := store.Save(Memory{Promise: members}); err != nil {
 		t.Fatal(err)
@@ -239,7 +242,7 @@ func TestPromiseSurvives(t *testing.T) {
 		t.Errorf("b knows a at %s", got.RaftAddress)
 	}
 	memory, err := store.Load()
-	if err != nil || !memory.Founded || memory.Group == 0 {
+	if err != nil || !memory.Founded || memory.Group != core.GroupID(members) {
 		t.Errorf("stored: %+v, %v", memory, err)
 	}
 }
@@ -275,7 +278,7 @@ func TestTwoGroups(t *testing.T) {
 	}
 	agents[1].dial([]string{agents[0].Address()})
 	await(t, agents[0], "the other group is noticed", func() bool { return log.count("two groups") == 1 })
-	if err := agents[1].Announce(discovery.Self{RaftAddress: "new:1", Voter: true, HasState: true}); err != nil {
+	if err := agents[1].Announce(discovery.Self{Group: agents[1].group(), RaftAddress: "new:1", Voter: true, HasState: true}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, agents[0], "the update", func() bool { return peer(agents[0], "b").RaftAddress == "new:1" })

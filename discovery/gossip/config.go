@@ -165,11 +165,13 @@ func (c *Config) meta() meta {
 func (c *Config) validate() error {
 	switch {
 	case c.ID == "" || len(c.ID) > discovery.MaxIDBytes:
-		return fmt.Errorf("%w: id %q: 1 to %d bytes are allowed", core.ErrInvalid, c.ID, discovery.MaxIDBytes)
+		return fmt.Errorf("%w: id %q: with gossip 1 to %d bytes are allowed; give another --id", core.ErrInvalid, c.ID, discovery.MaxIDBytes)
 	case c.Cluster == "" || len(c.Cluster) > discovery.MaxIDBytes:
-		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed", core.ErrInvalid, c.Cluster, discovery.MaxIDBytes)
+		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed; give another --cluster", core.ErrInvalid, c.Cluster, discovery.MaxIDBytes)
 	case c.Self.RaftAddress == "":
 		return fmt.Errorf("%w: no Raft address to tell the others", core.ErrInvalid)
+	case c.Self.Incarnation == "" && !c.Self.HasState, c.Self.Incarnation != "" && !core.IsIncarnation(c.Self.Incarnation):
+		return fmt.Errorf("%w: incarnation %q of a node: want one of core.NewIncarnation", core.ErrInvalid, c.Self.Incarnation)
 	case c.Expect < 0 || c.Expect > founding.MaxExpect:
 		return fmt.Errorf("%w: cannot expect %d founders: 0 to %d are allowed", core.ErrInvalid, c.Expect, founding.MaxExpect)
 	case c.Expect > 0 && !c.Self.Voter:

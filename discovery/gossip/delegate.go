@@ -98,10 +98,10 @@ func (d *delegate) heard(n *memberlist.Node) {
 		d.a.logger.Info("node is alive", "peer", m.id, "was", before, "gossip", n.Address(),
 			"raft", m.RaftAddress, "http", m.HTTPAddress)
 	}
-	if own := d.a.group(); m.group != 0 && own != 0 && m.group != own && d.a.once.first("group of "+m.id+m.group.String()) {
+	if own := d.a.group(); m.Group != "" && own != "" && m.Group != own && d.a.once.first("group of "+m.id+m.Group) {
 		d.a.logger.Error("two groups were founded under one cluster name: "+m.id+" belongs to the other one. "+
 			"Their data stay apart. Keep one: start the nodes of the other without their data and with --gossip-join, "+
-			"or give it another --cluster", "own_group", own.String(), "its_group", m.group.String())
+			"or give it another --cluster", "own_group", own, "its_group", m.Group)
 	}
 }
 
@@ -134,12 +134,20 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 		d.a.dispute()
 	}
 	args := []any{"node", existing.Name, "known", existing.Address(), "also", other.Address()}
+	one, err := d.admit(existing)
+	two, refusal := d.admit(other)
+	if err == nil && refusal == nil {
+		d.a.table.contend(two, other.Address())
+		args = append(args, "known_incarnation", one.Incarnation, "known_group", one.Group,
+			"also_incarnation", two.Incarnation, "also_group", two.Group)
+	}
 	key := "conflict " + existing.Name + existing.Address() + other.Address()
 	switch {
 	case d.a.once.first(key):
 		d.a.logger.Info("a node announces another address; it is taken once the one that is known has failed", args...)
 	case d.a.once.age(key) > d.a.cfg.Profile.patience() && d.a.once.first(key+" lasts"):
-		d.a.logger.Error("two nodes run under one id: stop one of them and give it another", args...)
+		d.a.logger.Error("two nodes run under one id: stop the one that is not the member, "+
+			"and start it in a new directory with another --id", args...)
 	}
 }
 

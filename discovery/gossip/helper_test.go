@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"strings"
 	"sync"
@@ -59,12 +60,19 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
+// incarnation is that of the node id, and of no other.
+func incarnation(id string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
 // testConfig is a voter called id that is alone in the world.
 func testConfig(id string) Config {
 	return Config{
 		ID:      id,
 		Cluster: "test",
-		Self:    discovery.Self{RaftAddress: id + ":12000", HTTPAddress: id + ":11000", Voter: true},
+		Self:    discovery.Self{Incarnation: incarnation(id), RaftAddress: id + ":12000", HTTPAddress: id + ":11000", Voter: true},
 		Bind:    "127.0.0.1:0",
 		Profile: Local(),
 	}

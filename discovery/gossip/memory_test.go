@@ -21,8 +21,14 @@ func TestFileStore(t *testing.T) {
 	if m, err := s.Load(); err != nil || !m.equal(Memory{}) {
 		t.Fatalf("of nothing: %+v, %v", m, err)
 	}
-	promise := []core.Member{{ID: "a", Address: "a:1", Voter: true}, {ID: "b", Address: "b:1", Voter: true}}
-	for _, want := range []Memory{{Promise: promise}, {Promise: promise, Founded: true, Group: 1 << 63}, {Group: 7, Peers: []string{"a:1", "b:2"}}, {}} {
+	promise := []core.Member{
+		{ID: "a", Incarnation: incarnation("a"), Address: "a:1", Voter: true},
+		{ID: "b", Incarnation: incarnation("b"), Address: "b:1", Voter: true},
+	}
+	group := core.GroupID(promise)
+	for _, want := range []Memory{
+		{Promise: promise}, {Promise: promise, Founded: true, Group: group, Member: true}, {Group: group, Peers: []string{"a:1", "b:2"}}, {},
+	} {
 		if err := s.Save(want); err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +48,10 @@ func TestFileStore(t *testing.T) {
 
 func TestFileStoreErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "founding.json")
-	for _, text := range []string{"", "{", `{"group":"x"}`, `{"promise":[{"id":"b"},{"id":"a"}]}`} {
+	for _, text := range []string{
+		"", "{", `{"format":2,"group":"x"}`, `{"format":2,"promise":[{"id":"a"}]}`, `{"format":3}`,
+		`{"format":2,"promise":[{"id":"b","incarnation":"` + incarnation("b") + `"},{"id":"a","incarnation":"` + incarnation("a") + `"}]}`,
+	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +60,7 @@ func TestFileStoreErrors(t *testing.T) {
 		}
 	}
 	lost := FileStore(filepath.Join(t.TempDir(), "none", "founding.json"))
-	if err := lost.Save(Memory{Group: 1}); !errors.Is(err, os.ErrNotExist) {
+	if err := lost.Save(Memory{Group: core.UnnamedGroup}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("save without a folder: %v", err)
 	}
 	// A node that cannot store its promise makes none.
@@ -64,6 +73,63 @@ func TestFileStoreErrors(t *testing.T) {
 	if a.local.promised {
 		t.Error("published a promise that was not stored")
 	}
+}
+
+// TestFirstFormat: what an earlier release has stored. Its promise was of a node
+// without an incarnation, and its names of groups were of gossip alone.
+func TestFirstFormat(t *testing.T) {
+	promise := `"promise":[{"id":"a","address":"a:12000"},{"id":"b","address":"b:12000"}]`
+	peers := `"peers":["h:1"]`
+	for text, want := range map[string]Memory{
+		`{"founded":false,` + peers + `}`:                                           {Peers: []string{"h:1"}},
+		`{` + promise + `,"founded":false}`:                                         {},
+		`{` + promise + `,"founded":true,"group":"8c1f00d2b3a49576",` + peers + `}`: {Group: core.UnnamedGroup, Peers: []string{"h:1"}},
+		`{"founded":false,"group":"8c1f00d2b3a49576"}`:                              {Group: core.UnnamedGroup},
+	} {
+		path := filepath.Join(t.TempDir(), "gossip.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := FileStore(path).Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+		// With state it goes on; without, the promise does not bind it.
+		for _, hasState := range []bool{true, false} {
+			cfg := testConfig("a")
+			cfg.Memory = FileStore(path)
+			if cfg.Self.HasState = hasState; hasState {
+				cfg.Self.Incarnation, cfg.Self.Group = "", core.UnnamedGroup
+			}
+			a := start(t, cfg)
+			if a.local.promised || a.group() != want.Group && !hasState {
+				t.Errorf("%s: promised %v, group %q", text, a.local.promised, a.group())
+			}
+		}
+	}
+}
+
+// TestMemberWithoutData: what a node remembers of gossip says that it has been a member,
+// and its log is gone.
+func TestMemberWithoutData(t *testing.T) {
+	cfg := testConfig("a")
+	cfg.Expect, cfg.Memory = 1, InMemory()
+	a := start(t, cfg)
+	bootstrap(t, []*Agent{a})
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Start(t.Context(), cfg); !errors.Is(err, core.ErrLogLost) || !strings.Contains(err.Error(), "--gossip-join") {
+		t.Errorf("start without the log: %v", err)
+		if err == nil {
+			_ = again.Close()
+		}
+	}
+	cfg.Self.HasState, cfg.Self.Group = true, a.group()
+	start(t, cfg)
 }
 
 // TestFindsOthersWhereTheyWere: whom c was told to ask is gone, and those that are
@@ -137,6 +203,7 @@ func TestOwnAddressIsNobodyElse(t *testing.T) {
 
 // FuzzMemory: whatever is read is written so that the same is read again.
 func FuzzMemory(f *testing.F) {
+	f.Add([]byte(`{"format":2,"promise":[{"id":"a","incarnation":"0123456789abcdef","address":"h:1"}],"founded":true,"group":"0000000000000000"}`))
 	f.Add([]byte(`{"promise":[{"id":"a","address":"h:1"}],"founded":true,"group":"7f","peers":["h:2"]}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, text []byte) {

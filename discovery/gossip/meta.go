@@ -3,6 +3,7 @@ package gossip
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"github.com/hashicorp/memberlist"
 
@@ -13,7 +14,7 @@ import (
 
 // metaVersion is the first byte of metadata. A node refuses others whose version
 // it does not know.
-const metaVersion = 1
+const metaVersion = 2
 
 // meta is what a node tells of itself: memberlist's metadata of a node.
 type meta struct {
@@ -26,7 +27,6 @@ type meta struct {
 	life     uint64
 	revision uint32
 	expect   uint8
-	group    founding.Group
 	proposal founding.Set
 	promised bool // proposal is a promise
 	// founder is the Raft address in the promise, where it is no longer the
@@ -39,19 +39,22 @@ const (
 	flagHasState
 	flagLeaving
 	flagPromised
-	flagsKnown = flagVoter | flagHasState | flagLeaving | flagPromised
+	flagIncarnation // there is one
+	flagGroup       // there is one
+	flagsKnown      = 1<<iota - 1
 )
 
 var errMeta = fmt.Errorf("%w metadata", core.ErrInvalid)
 
 // encode writes the metadata as: version, flags, protocol (2 bytes), expect,
-// group (8), life (8), revision (4), number of fingerprints, these (8 each), then
+// incarnation (8), group (8), life (8), revision (4), number of fingerprints, these (8 each), then
 // id, cluster, Raft, HTTP and founder address, each after its length (1). Numbers
 // are big-endian. Each meta has exactly one encoding.
 func (m meta) encode() ([]byte, error) {
 	var flags byte
 	for flag, set := range map[byte]bool{
 		flagVoter: m.Voter, flagHasState: m.HasState, flagLeaving: m.leaving, flagPromised: m.promised,
+		flagIncarnation: m.Incarnation != "", flagGroup: m.Group != "",
 	} {
 		if set {
 			flags |= flag
@@ -60,7 +63,13 @@ func (m meta) encode() ([]byte, error) {
 	b := []byte{metaVersion, flags}
 	b = binary.BigEndian.AppendUint16(b, m.protocol)
 	b = append(b, m.expect)
-	b = binary.BigEndian.AppendUint64(b, uint64(m.group))
+	for _, s := range []string{m.Incarnation, m.Group} {
+		n, err := parseHex(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: incarnation or group id: %w", errMeta, err)
+		}
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
 	b = binary.BigEndian.AppendUint64(b, m.life)
 	b = binary.BigEndian.AppendUint32(b, m.revision)
 	b = append(b, byte(len(m.proposal)))
@@ -86,8 +95,31 @@ func (m *meta) strings() []*string {
 	return []*string{&m.id, &m.cluster, &m.RaftAddress, &m.HTTPAddress, &m.founder}
 }
 
+// parseHex reads an incarnation or a group id; 0 for none.
+func parseHex(s string) (uint64, error) {
+	if s != "" && !core.IsIncarnation(s) {
+		return 0, fmt.Errorf("%w: %q is not of 16 hexadecimal digits", core.ErrInvalid, s)
+	}
+	if s == "" {
+		return 0, nil
+	}
+	return strconv.ParseUint(s, 16, 64)
+}
+
+// formatHex is its reverse.
+func formatHex(b []byte, there bool) (string, error) {
+	n := binary.BigEndian.Uint64(b)
+	switch {
+	case there:
+		return fmt.Sprintf("%016x", n), nil
+	case n != 0:
+		return "", fmt.Errorf("%w: an id that is not there", errMeta)
+	}
+	return "", nil
+}
+
 // metaHeader is the length of the part before the fingerprints.
-const metaHeader = 26
+const metaHeader = 34
 
 // decodeMeta reads what encode wrote, and nothing else.
 func decodeMeta(b []byte) (meta, error) {
@@ -106,8 +138,14 @@ func decodeMeta(b []byte) (meta, error) {
 	m.leaving, m.promised = b[1]&flagLeaving != 0, b[1]&flagPromised != 0
 	m.protocol = binary.BigEndian.Uint16(b[2:])
 	m.expect = b[4]
-	m.group = founding.Group(binary.BigEndian.Uint64(b[5:]))
-	m.life, m.revision = binary.BigEndian.Uint64(b[13:]), binary.BigEndian.Uint32(b[21:])
+	var err error
+	if m.Incarnation, err = formatHex(b[5:], b[1]&flagIncarnation != 0); err != nil {
+		return m, err
+	}
+	if m.Group, err = formatHex(b[13:], b[1]&flagGroup != 0); err != nil {
+		return m, err
+	}
+	m.life, m.revision = binary.BigEndian.Uint64(b[21:]), binary.BigEndian.Uint32(b[29:])
 	count := int(b[metaHeader-1])
 	b = b[metaHeader:]
 	if len(b) < 8*count {
@@ -142,15 +180,16 @@ func decodeMeta(b []byte) (meta, error) {
 // record is m as the founding protocol sees it.
 func (m meta) record(state discovery.State) founding.Record {
 	r := founding.Record{
-		ID:       m.id,
-		Address:  m.RaftAddress,
-		Alive:    state == discovery.Alive,
-		Voter:    m.Voter,
-		HasState: m.HasState,
-		Group:    m.group,
-		Expect:   int(m.expect),
-		Proposal: m.proposal,
-		Promised: m.promised,
+		ID:          m.id,
+		Incarnation: m.Incarnation,
+		Address:     m.RaftAddress,
+		Alive:       state == discovery.Alive,
+		Voter:       m.Voter,
+		HasState:    m.HasState,
+		Group:       m.Group,
+		Expect:      int(m.expect),
+		Proposal:    m.proposal,
+		Promised:    m.promised,
 	}
 	if m.founder != "" {
 		r.Address = m.founder
@@ -161,7 +200,7 @@ func (m meta) record(state discovery.State) founding.Record {
 // peer is m as others are told of it.
 func (m meta) peer() discovery.Peer {
 	return discovery.Peer{
-		ID: m.id, Self: m.Self, Protocol: int(m.protocol), Group: m.group.String(),
+		ID: m.id, Self: m.Self, Protocol: int(m.protocol),
 		Undecided: m.expect > 0 && !m.HasState,
 	}
 }

@@ -19,15 +19,19 @@ var metas = map[string]meta{
 	"least": {id: "a", Self: discovery.Self{RaftAddress: "h:1"}},
 	"most": {
 		id: strings.Repeat("i", discovery.MaxIDBytes), cluster: strings.Repeat("c", discovery.MaxIDBytes), protocol: math.MaxUint16,
-		Self:    discovery.Self{RaftAddress: strings.Repeat("r", 80), HTTPAddress: strings.Repeat("h", 80), Voter: true, HasState: true},
-		leaving: true, life: math.MaxUint64, revision: math.MaxUint32, expect: founding.MaxExpect, group: math.MaxUint64, promised: true, founder: "f:1",
+		Self: discovery.Self{
+			Incarnation: "ffffffffffffffff", Group: core.UnnamedGroup, RaftAddress: strings.Repeat("r", 80),
+			HTTPAddress: strings.Repeat("h", 80), Voter: true, HasState: true,
+		},
+		leaving: true, life: math.MaxUint64, revision: math.MaxUint32, expect: founding.MaxExpect, promised: true, founder: "f:1",
 		proposal: founding.Set{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, math.MaxUint64},
 	},
-	"voter":    {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", Voter: true}, expect: 3},
-	"proposes": {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", Voter: true}, proposal: founding.Set{7}},
-	"state":    {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", HTTPAddress: "h:2", HasState: true}, group: 9, protocol: 1},
-	"longest":  {id: "a", Self: discovery.Self{RaftAddress: strings.Repeat("r", 255)}},
-	"leaves":   {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1"}, leaving: true},
+	"voter":     {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", Voter: true}, expect: 3},
+	"proposes":  {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", Voter: true}, proposal: founding.Set{7}},
+	"state":     {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", HTTPAddress: "h:2", HasState: true, Group: "0000000000000009"}, protocol: 1},
+	"imprinted": {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1", Incarnation: core.UnnamedGroup}},
+	"longest":   {id: "a", Self: discovery.Self{RaftAddress: strings.Repeat("r", 255)}},
+	"leaves":    {id: "a", cluster: "c", Self: discovery.Self{RaftAddress: "h:1"}, leaving: true},
 }
 
 func TestMeta(t *testing.T) {
@@ -112,6 +116,8 @@ func TestConfigRefused(t *testing.T) {
 		"no id":                  func(c *Config) { c.ID = "" },
 		"long id":                func(c *Config) { c.ID = strings.Repeat("i", discovery.MaxIDBytes+1) },
 		"no cluster":             func(c *Config) { c.Cluster = "" },
+		"no incarnation":         func(c *Config) { c.Self.Incarnation = "" },
+		"no such incarnation":    func(c *Config) { c.Self.Incarnation = "x" },
 		"no Raft address":        func(c *Config) { c.Self.RaftAddress = "" },
 		"too many founders":      func(c *Config) { c.Expect = founding.MaxExpect + 1 },
 		"a founder with no vote": func(c *Config) { c.Expect, c.Self.Voter = 3, false },
@@ -121,6 +127,12 @@ func TestConfigRefused(t *testing.T) {
 		"another's promise": func(c *Config) {
 			c.Memory = InMemory()
 			if err := c.Memory.Save(Memory{Promise: []core.Member{{ID: "x", Address: "x:1"}}}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"another incarnation's promise": func(c *Config) {
+			c.Memory = InMemory()
+			if err := c.Memory.Save(Memory{Promise: []core.Member{{ID: "a", Incarnation: incarnation("x"), Address: "a:12000"}}}); err != nil {
 				t.Fatal(err)
 			}
 		},

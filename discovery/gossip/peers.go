@@ -4,16 +4,21 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 )
 
 // table is what is known of all nodes, this one included.
 type table struct {
-	mu      sync.Mutex
 	now     func() time.Time
+	rivalry time.Duration                        // how long a rival is heard of at least once
+	members atomic.Pointer[func() []core.Member] // nil: the configuration is not known
+
+	mu      sync.Mutex
 	peers   map[string]*entry // by id
 	changed chan struct{}     // closed at the next change
 }
@@ -24,10 +29,82 @@ type entry struct {
 	state   discovery.State
 	since   time.Time
 	encoded string // meta, as it came
+	rival   *rival // nil: none
 }
 
-func newTable(now func() time.Time) *table {
-	return &table{now: now, peers: map[string]*entry{}, changed: make(chan struct{})}
+// rival is a second node under an id: memberlist goes on with the first for as long as
+// that one lives.
+type rival struct {
+	meta      meta
+	gossip    string
+	since, at time.Time // when it was heard of first, and last
+}
+
+func newTable(now func() time.Time, rivalry time.Duration) *table {
+	return &table{now: now, rivalry: rivalry, peers: map[string]*entry{}, changed: make(chan struct{})}
+}
+
+func (t *table) know(members func() []core.Member) {
+	t.members.Store(&members)
+	t.nudge()
+}
+
+// configuration returns the members, if they are known. It must not be called with t.mu
+// held.
+func (t *table) configuration() []core.Member {
+	if known := t.members.Load(); known != nil {
+		return (*known)()
+	}
+	return nil
+}
+
+// contend takes in what a second node under an id tells of itself.
+func (t *table) contend(m meta, gossip string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, known := t.peers[m.id]
+	switch {
+	case !known:
+	case m.leaving:
+		e.rival = nil
+		t.touch()
+	case e.rival == nil || e.rival.meta.life != m.life || e.rival.meta.revision < m.revision:
+		e.rival = &rival{meta: m, gossip: gossip, since: t.now(), at: t.now()}
+		t.touch()
+	default:
+		e.rival.at = t.now()
+	}
+}
+
+// pick returns who goes for e's id: of two under that of a member, the one with the
+// member's data. ok is false where it is the id of a member, and nobody has those.
+func (t *table) pick(e *entry, members []core.Member) (v sighting, ok bool) {
+	i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == e.meta.id })
+	r := e.rival
+	switch {
+	case i < 0 || members[i].Incarnation == e.meta.Incarnation:
+		return e.sighting(), true
+	case r != nil && r.meta.Incarnation == members[i].Incarnation && t.now().Sub(r.at) <= t.rivalry:
+		return sighting{r.meta, r.gossip, discovery.Alive, r.since}, true
+	default:
+		return e.sighting(), false
+	}
+}
+
+// sighting is what is shown of a node.
+type sighting struct {
+	meta   meta
+	gossip string
+	state  discovery.State
+	since  time.Time
+}
+
+func (e *entry) sighting() sighting { return sighting{e.meta, e.gossip, e.state, e.since} }
+
+func (v sighting) peer() discovery.Peer {
+	p := v.meta.peer()
+	p.State, p.Since, p.GossipAddress = v.state, v.since, v.gossip
+	return p
 }
 
 // alive takes in what a node tells of itself. It returns the node's state before.
@@ -48,6 +125,9 @@ func (t *table) alive(m meta, encoded, gossip string) (before discovery.State) {
 		return before
 	}
 	e.meta, e.encoded, e.gossip = m, encoded, gossip
+	if e.rival != nil && e.rival.meta.life == m.life {
+		e.rival = nil // it is the one now
+	}
 	if before != state {
 		e.state, e.since = state, t.now()
 	}
@@ -110,14 +190,15 @@ func (t *table) changes() <-chan struct{} {
 	return t.changed
 }
 
+// list returns all nodes; of two under the id of a member, the member.
 func (t *table) list() []discovery.Peer {
+	members := t.configuration()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	peers := make([]discovery.Peer, 0, len(t.peers))
 	for _, e := range t.peers {
-		p := e.meta.peer()
-		p.State, p.Since, p.GossipAddress = e.state, e.since, e.gossip
-		peers = append(peers, p)
+		v, _ := t.pick(e, members)
+		peers = append(peers, v.peer())
 	}
 	slices.SortFunc(peers, func(a, b discovery.Peer) int { return cmp.Compare(a.ID, b.ID) })
 	return peers
@@ -173,38 +254,22 @@ func (t *table) encoded(id string) string {
 	return ""
 }
 
-// httpAddress returns where id serves HTTP.
-func (t *table) httpAddress(id string) (string, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e, known := t.peers[id]
-	if !known || e.meta.HTTPAddress == "" {
-		return "", false
-	}
-	return e.meta.HTTPAddress, true
-}
-
-// raftAddress returns where id answers Raft, for a member of group, 0 if not known.
-func (t *table) raftAddress(id string, group founding.Group) (string, bool) {
+// find returns who goes for an id, and how it is with it.
+func (t *table) find(id string) (meta, discovery.State, bool) {
+	members := t.configuration()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, known := t.peers[id]
 	if !known {
-		return "", false
+		return meta{}, discovery.Unknown, false
 	}
-	switch m := e.meta; {
-	case e.state != discovery.Alive, !m.HasState, m.RaftAddress == "":
-		return "", false
-	case m.group != 0 && group != 0 && m.group != group:
-		return "", false
-	default:
-		return m.RaftAddress, true
-	}
+	v, ok := t.pick(e, members)
+	return v.meta, v.state, ok
 }
 
-// onlyGroup returns the group that the other nodes with state belong to, or 0 if
+// onlyGroup returns the group that the other nodes with state belong to, or "" if
 // they name none, or more than one.
-func (t *table) onlyGroup(self string) founding.Group {
+func (t *table) onlyGroup(self string) string {
 	only, _ := t.groups(self)
 	return only
 }
@@ -215,14 +280,14 @@ func (t *table) divided(self string) bool {
 	return more
 }
 
-func (t *table) groups(self string) (only founding.Group, more bool) {
+func (t *table) groups(self string) (only string, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, e := range t.peers {
-		switch g := e.meta.group; {
-		case id == self || !e.meta.HasState || g == 0 || g == only:
-		case only != 0:
-			return 0, true
+		switch g := e.meta.Group; {
+		case id == self || !e.meta.HasState || g == "" || g == only:
+		case only != "":
+			return "", true
 		default:
 			only = g
 		}

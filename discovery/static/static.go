@@ -60,7 +60,9 @@ func (d *Discovery) Bootstrap(ctx context.Context) ([]core.Member, error) {
 	if d.cfg.Join || d.cfg.Self.HasState {
 		return nil, ctx.Err()
 	}
-	return []core.Member{{ID: d.cfg.ID, Address: d.cfg.Self.RaftAddress, Voter: true}}, ctx.Err()
+	return []core.Member{{
+		ID: d.cfg.ID, Incarnation: d.cfg.Self.Incarnation, Address: d.cfg.Self.RaftAddress, Voter: true,
+	}}, ctx.Err()
 }
 
 // Announce does nothing: there is nobody to tell. The leader learns a node's
@@ -76,7 +78,7 @@ func (d *Discovery) Peers() []discovery.Peer {
 	peers := make([]discovery.Peer, 0, len(members))
 	for _, m := range members {
 		p := discovery.Peer{ID: m.ID, State: discovery.Unknown}
-		p.RaftAddress, p.Voter, p.HasState = m.Address, m.Voter, true
+		p.Incarnation, p.RaftAddress, p.Voter, p.HasState = m.Incarnation, m.Address, m.Voter, true
 		p.HTTPAddress, _ = d.HTTPAddress(m.ID)
 		peers = append(peers, p)
 	}

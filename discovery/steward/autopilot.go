@@ -22,26 +22,26 @@ type raftOf struct{ s *Steward }
 var _ autopilot.Raft = raftOf{}
 
 // AddVoter implements autopilot.Raft. What autopilot decides on is up to an interval
-// old: who has left meanwhile is not added again.
-func (r raftOf) AddVoter(id raft.ServerID, address raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error {
-		if !r.s.observe().has(string(id)) {
+// old: who has left meanwhile, or comes with other data, gets no vote.
+func (r raftOf) AddVoter(id raft.ServerID, _ raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
+	return r.change("promote", id, func(ctx context.Context, m member) error {
+		if m.state == discovery.Left {
 			return fmt.Errorf("promote %s: it has left: %w", id, core.ErrNotFound)
 		}
-		return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address), Voter: true})
+		promoted := m.Member
+		promoted.Voter = true
+		return r.s.cfg.Replica.Add(ctx, promoted)
 	})
 }
 
-// AddNonvoter implements autopilot.Raft.
-func (r raftOf) AddNonvoter(id raft.ServerID, address raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error {
-		return r.s.cfg.Replica.Add(ctx, core.Member{ID: string(id), Address: string(address)})
-	})
+// AddNonvoter implements autopilot.Raft. It never asks for it: it is told of members only.
+func (r raftOf) AddNonvoter(id raft.ServerID, _ raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
+	return settled{err: fmt.Errorf("add %s: %w", id, core.ErrUnsupported)}
 }
 
 // RemoveServer implements autopilot.Raft.
 func (r raftOf) RemoveServer(id raft.ServerID, _ uint64, _ time.Duration) raft.IndexFuture {
-	return r.change(func(ctx context.Context) error { return r.s.cfg.Replica.Remove(ctx, string(id)) })
+	return r.change("remove", id, func(ctx context.Context, m member) error { return r.s.cfg.Replica.Remove(ctx, m.ID) })
 }
 
 // DemoteVoter implements autopilot.Raft. The promoter never asks for it.
@@ -51,15 +51,22 @@ func (r raftOf) DemoteVoter(id raft.ServerID, _ uint64, _ time.Duration) raft.In
 
 // LeadershipTransferToServer implements autopilot.Raft. The promoter never asks for it.
 func (r raftOf) LeadershipTransferToServer(id raft.ServerID, _ raft.ServerAddress) raft.Future {
-	return r.change(func(ctx context.Context) error { return r.s.cfg.Replica.TransferLeadership(ctx, string(id)) })
+	return r.change("transfer leadership to", id, func(ctx context.Context, m member) error {
+		return r.s.cfg.Replica.TransferLeadership(ctx, m.ID)
+	})
 }
 
-func (r raftOf) change(do func(context.Context) error) settled {
+// change does something about the member that autopilot means, if it still is one.
+func (r raftOf) change(what string, id raft.ServerID, do func(context.Context, member) error) settled {
 	r.s.changing.Lock()
 	defer r.s.changing.Unlock()
 	ctx, cancel := context.WithTimeout(r.s.ctx, changeTimeout)
 	defer cancel()
-	err := do(ctx)
+	m, ok := r.s.observe().find(id)
+	if !ok {
+		return settled{err: fmt.Errorf("%s %s: it is no member: %w", what, id, core.ErrNotFound)}
+	}
+	err := do(ctx, m)
 	r.s.prod()
 	return settled{err: err}
 }
@@ -102,7 +109,7 @@ func (r raftOf) GetConfiguration() raft.ConfigurationFuture {
 			suffrage = raft.Voter
 		}
 		f.configuration.Servers = append(f.configuration.Servers, raft.Server{
-			ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
+			ID: server(m), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
 		})
 	}
 	return f
@@ -147,8 +154,8 @@ func (a application) KnownServers() map[raft.ServerID]*autopilot.Server {
 	v := a.s.observe()
 	servers := map[raft.ServerID]*autopilot.Server{}
 	for _, m := range v.members {
-		server := &autopilot.Server{
-			ID:          raft.ServerID(m.ID),
+		known := &autopilot.Server{
+			ID:          server(m.Member),
 			Name:        m.ID,
 			Address:     raft.ServerAddress(m.Address),
 			NodeStatus:  status(m),
@@ -157,9 +164,9 @@ func (a application) KnownServers() map[raft.ServerID]*autopilot.Server {
 			NodeType:    reader,
 		}
 		if m.wantsVote {
-			server.NodeType = autopilot.NodeVoter
+			known.NodeType = autopilot.NodeVoter
 		}
-		servers[server.ID] = server
+		servers[known.ID] = known
 	}
 	return servers
 }
@@ -185,7 +192,7 @@ func (a application) FetchServerStats(context.Context, map[raft.ServerID]*autopi
 		if !m.lastAnswer.IsZero() {
 			s.LastContact, s.LastTerm = v.at.Sub(m.lastAnswer), v.term
 		}
-		stats[raft.ServerID(m.ID)] = s
+		stats[server(m.Member)] = s
 	}
 	return stats
 }
@@ -202,7 +209,7 @@ func (a application) NotifyState(state *autopilot.State) {
 func (a application) RemoveFailedServer(server *autopilot.Server) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	a.s.doomed[string(server.ID)] = struct{}{}
+	a.s.doomed[server.ID] = struct{}{}
 	a.s.prod()
 }
 
@@ -238,7 +245,7 @@ func (p promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.S
 	v := p.s.observe()
 	due := map[raft.ServerID]bool{}
 	for _, m := range v.members {
-		due[raft.ServerID(m.ID)] = m.ID != v.self && m.state != discovery.Left && v.silentFor(m) >= p.s.cfg.RemoveFailedAfter
+		due[server(m.Member)] = m.ID != v.self && m.state != discovery.Left && v.silentFor(m) >= p.s.cfg.RemoveFailedAfter
 	}
 	keep := func(servers []*autopilot.Server) (kept []*autopilot.Server) {
 		for _, s := range servers {

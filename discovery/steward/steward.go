@@ -5,8 +5,9 @@
 //  2. A non-voter that wants to vote is promoted once it has been caught up and
 //     stable for a time.
 //  3. A member that came back under another address gets that address.
-//  4. A member that left is removed.
-//  5. A member that failed is removed after a time, if that is asked for.
+//  4. A member whose node came back without its data is removed, and the node added.
+//  5. A member that left is removed.
+//  6. A member that failed is removed after a time, if that is asked for.
 //
 // Promotion and the choice of which failed members to remove are the work of
 // hashicorp/raft-autopilot, which lives in Consul and Vault; what it is told,
@@ -26,9 +27,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
 	"github.com/themilchenko/raftlab/core"
@@ -119,7 +122,7 @@ type Steward struct {
 	changing sync.Mutex // one change of the configuration at a time, and what it rests on is seen under it
 
 	mu      sync.Mutex
-	doomed  map[string]struct{} // whom autopilot wants removed
+	doomed  map[raft.ServerID]struct{} // whom autopilot wants removed
 	health  Health
 	wake    chan struct{}
 	said    map[string]string // what was logged of whom, not to say it again
@@ -146,7 +149,7 @@ func Start(cfg Config) (*Steward, error) {
 	s := &Steward{
 		cfg:     cfg,
 		logger:  cfg.Logger.With("component", "steward"),
-		doomed:  map[string]struct{}{},
+		doomed:  map[raft.ServerID]struct{}{},
 		missing: map[string]time.Time{},
 		said:    map[string]string{},
 		wake:    make(chan struct{}, 1),
@@ -225,9 +228,11 @@ func (s *Steward) rest() {
 func (s *Steward) tend(v view, m member) {
 	self := m.ID == v.self
 	switch {
+	case m.replacement != nil && !self:
+		s.replace(v, m)
 	case m.state == discovery.Left && !self:
 		s.remove(m, "it left")
-	case s.isDoomed(m.ID) && !self && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
+	case s.isDoomed(m) && !self && v.silentFor(m) >= s.cfg.RemoveFailedAfter:
 		s.remove(m, "it has failed for "+s.cfg.RemoveFailedAfter.String())
 	case m.state == discovery.Alive && m.announced != "" && m.announced != m.Address:
 		s.move(v, m)
@@ -239,14 +244,14 @@ func (s *Steward) tend(v view, m member) {
 func (s *Steward) remove(seen member, why string) {
 	v := s.observe()
 	i := slices.IndexFunc(v.members, func(m member) bool { return m.ID == seen.ID })
-	if v.led.IsZero() || i < 0 || v.members[i].state != seen.state || v.members[i].answers && !seen.answers {
+	if v.led.IsZero() || i < 0 || !v.members[i].still(seen) {
 		return
 	}
 	m := v.members[i]
 	if m.Voter && !v.safeWithout(m.ID) {
 		if v.settled(s.cfg.LastContact) {
 			s.say(m.ID, slog.LevelWarn, "not removing "+m.ID+", though "+why+
-				": too few of the other voters answer. It is done once they do")
+				": too few of the other voters answer. It is done once they do: start "+strings.Join(v.silentBut(m.ID), ", "))
 		}
 		return
 	}
@@ -255,82 +260,45 @@ func (s *Steward) remove(seen member, why string) {
 	}
 }
 
-// move gives a member the address under which it announces itself, unless it
-// answers under another one: then two nodes run under one id. Nor does a node
-// without state take a voter's place: the group counts on what the voter's log holds
-// and on whom it has voted for.
-func (s *Steward) move(v view, m member) {
-	if m.Voter && m.empty {
-		s.say(m.ID, slog.LevelWarn, "not moving "+m.ID+" to "+m.announced+": the node there has no data, and the member has "+
-			"voted and acknowledged. Give the node another id, or stop it, remove the member and start it again")
-		return
-	}
-	if !m.answers && !v.settled(s.cfg.LastContact) {
-		return
-	}
-	if m.answers && m.answersAt != m.announced {
-		s.say(m.ID, slog.LevelWarn, m.ID+" announces "+m.announced+" and still answers at "+m.answersAt+
-			": its address stays. Do two nodes run under one id?")
-		return
-	}
-	if !s.vacate(v, m.ID, m.announced) {
-		return
-	}
-	moved := m.Member
-	moved.Address = m.announced
-	if s.change("update "+m.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, moved) }) {
-		s.logger.Info("updated the address of "+m.ID, "from", m.Address, "to", m.announced)
+// replace removes a member whose node has come back without the data that the group has
+// given the vote to. The node is then no member and welcome: it gets a vote once it has
+// caught up.
+func (s *Steward) replace(v view, m member) {
+	p := m.replacement
+	switch {
+	case m.answers:
+		s.say(m.ID, slog.LevelError, m.ID+" answers at "+m.answersAt+", and another node gossips under its id, from "+p.RaftAddress+
+			" with other data: nothing is changed. Stop the one that is not wanted; start it in a new directory under another --id")
+	case p.HasState:
+		s.say(m.ID, slog.LevelError, "not replacing "+m.ID+" by the node at "+p.RaftAddress+": it has data of this group, but not the "+
+			"member's. Start it with the member's data, or in a new directory with --gossip-join: then it takes the member's place")
+	case v.settled(s.cfg.LastContact):
+		s.remove(m, "its node has lost its data and comes without")
 	}
 }
 
 // welcome adds a node as a non-voter.
 func (s *Steward) welcome(v view, p discovery.Peer) {
 	switch {
-	case v.group == p.Group && (v.group != "" || !p.HasState):
 	case p.Group == "" && !p.HasState:
 		return // it has not said yet which group it waits for; where there are two, both would add it
-	case v.group == "" && !v.announced:
-		return // this node has not said yet which group it is of
-	case p.HasState:
+	case p.HasState && (p.Group != v.group || v.group == core.UnnamedGroup):
 		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": its data are not known to be of this group. "+
-			"Start it without them, or under another cluster name")
+			"Start it in a new directory with --gossip-join, or under another --cluster")
 		return
-	default:
+	case p.Group != v.group:
 		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": it waits to be added to another group. "+
-			"Start it in a new directory, or under another cluster name")
+			"Start it in a new directory with --gossip-join, or under another --cluster")
 		return
 	}
 	if !s.vacate(v, p.ID, p.RaftAddress) {
 		return
 	}
 	if s.change("add "+p.ID, func(ctx context.Context) error {
-		return s.cfg.Replica.Add(ctx, core.Member{ID: p.ID, Address: p.RaftAddress})
+		return s.cfg.Replica.Add(ctx, core.Member{ID: p.ID, Incarnation: p.Incarnation, Address: p.RaftAddress})
 	}) {
-		s.logger.Info("added "+p.ID+" to the group", "address", p.RaftAddress, "wants_to_vote", p.Voter)
+		s.logger.Info("added "+p.ID+" to the group", "incarnation", p.Incarnation, "address", p.RaftAddress, "wants_to_vote", p.Voter)
 	}
-}
-
-// vacate removes a member that does not answer from an address that id announces: a
-// configuration holds an address once. It says whether the address is free.
-func (s *Steward) vacate(v view, id, address string) bool {
-	for _, m := range v.members {
-		if m.ID == id || m.Address != address {
-			continue
-		}
-		if !m.answers && !v.settled(s.cfg.LastContact) {
-			return false
-		}
-		if m.answers && m.answersAt == address {
-			s.say(id, slog.LevelError, "not adding "+id+" at "+address+": "+m.ID+" answers there")
-			return false
-		}
-		if m.answers || m.ID == v.self {
-			return false // it is elsewhere, and its address in the configuration changes first
-		}
-		s.remove(m, id+" has its address "+address+" now")
-		return false // the rest when the configuration has changed
-	}
-	return true
 }
 
 // change makes one change of the configuration and says whether it came about.
@@ -369,11 +337,11 @@ func (s *Steward) prod() {
 	}
 }
 
-// isDoomed says whether autopilot wants id removed. It is asked again next time.
-func (s *Steward) isDoomed(id string) bool {
+// isDoomed says whether autopilot wants m removed. It is asked again next time.
+func (s *Steward) isDoomed(m member) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, doomed := s.doomed[id]
-	delete(s.doomed, id)
+	_, doomed := s.doomed[server(m.Member)]
+	delete(s.doomed, server(m.Member))
 	return doomed
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
@@ -31,17 +33,25 @@ const deadline = 30 * time.Second
 
 // roll is a discovery that says what a test tells it.
 type roll struct {
+	group        string // of those that do not say another
+	incarnations map[string]string
+
 	mu      sync.Mutex
 	peers   map[string]discovery.Peer
 	changed chan struct{}
 	asked   int // how often Peers was called
 }
 
-func newRoll() *roll { return &roll{peers: map[string]discovery.Peer{}, changed: make(chan struct{})} }
+func newRoll() *roll {
+	return &roll{incarnations: map[string]string{}, peers: map[string]discovery.Peer{}, changed: make(chan struct{})}
+}
 
 func (r *roll) set(id, address string, state discovery.State, change ...func(*discovery.Peer)) {
 	p := discovery.Peer{ID: id, State: state, Since: time.Now()}
-	p.RaftAddress, p.Voter = address, true
+	p.RaftAddress, p.Voter, p.Group, p.Incarnation = address, true, r.group, r.incarnations[id]
+	if p.Incarnation == "" {
+		p.Incarnation = core.NewIncarnation()
+	}
 	for _, c := range change {
 		c(&p)
 	}
@@ -50,6 +60,14 @@ func (r *roll) set(id, address string, state discovery.State, change ...func(*di
 	r.peers[id] = p
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// locate is for core.ReplicaConfig.Locate.
+func (r *roll) locate(id string) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, known := r.peers[id]
+	return p.RaftAddress, known
 }
 
 func (r *roll) Peers() []discovery.Peer {
@@ -107,6 +125,14 @@ var tuning = core.Tuning{HeartbeatTimeout: 150 * time.Millisecond, CommitTimeout
 
 func newGroup(t *testing.T, nodes int, change func(*steward.Config)) *group {
 	t.Helper()
+	return newGroupOn(t, nodes, func(string) (core.LogStore, error) { return inmem.New(), nil }, change)
+}
+
+// onDisk is a store that outlives its replica.
+func onDisk(dir string) (core.LogStore, error) { return bolt.Open(dir, bolt.Options{NoSync: true}) }
+
+func newGroupOn(t *testing.T, nodes int, open func(dir string) (core.LogStore, error), change func(*steward.Config)) *group {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	g := &group{roll: newRoll(), log: &journal{}}
@@ -114,7 +140,7 @@ func newGroup(t *testing.T, nodes int, change func(*steward.Config)) *group {
 		Nodes:             nodes,
 		Engine:            hashicorp.Engine{},
 		Network:           tcp.New(tcp.Options{}),
-		OpenStore:         func(string) (core.LogStore, error) { return inmem.New(), nil },
+		OpenStore:         open,
 		Dir:               t.TempDir(),
 		SnapshotsInMemory: true,
 		Tuning:            tuning,
@@ -123,6 +149,13 @@ func newGroup(t *testing.T, nodes int, change func(*steward.Config)) *group {
 	if g.InProcess, err = cluster.StartInProcess(ctx, g.spec); err != nil {
 		t.Fatal(err)
 	}
+	g.watch(t, change)
+	return g
+}
+
+// watch puts the group's nodes on the roll, and gives each a steward.
+func (g *group) watch(t *testing.T, change func(*steward.Config)) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := g.Close(); err != nil {
 			t.Error(err)
@@ -132,12 +165,13 @@ func newGroup(t *testing.T, nodes int, change func(*steward.Config)) *group {
 		}
 	})
 	for _, n := range g.Nodes {
-		g.roll.set(n.ID, n.Replica.Status().Address, discovery.Alive)
+		status := n.Replica.Status()
+		g.roll.group, g.roll.incarnations[n.ID] = status.Group, status.Incarnation
+		g.roll.set(n.ID, status.Address, discovery.Alive, hasState)
 	}
 	for _, n := range g.Nodes {
 		g.tend(t, n.ID, n.Replica, change)
 	}
-	return g
 }
 
 func (g *group) tend(t *testing.T, id string, replica core.Replica, change func(*steward.Config)) *steward.Steward {
@@ -162,16 +196,24 @@ func (g *group) tend(t *testing.T, id string, replica core.Replica, change func(
 	return s
 }
 
-// start starts a replica without state. Unless it knew of a group before, it waits to
-// be added.
+// start starts a replica without state, which waits to be added.
 func (g *group) start(t *testing.T, id string, logs core.LogStore) *cluster.Node {
 	t.Helper()
-	link, err := g.spec.Network.Listen("")
+	g.roll.incarnations[id] = core.NewIncarnation()
+	return g.startAt(t, id, "", logs)
+}
+
+// startAt starts a replica on logs, listening at address, or anywhere.
+func (g *group) startAt(t *testing.T, id, address string, logs core.LogStore) *cluster.Node {
+	t.Helper()
+	link, err := g.spec.Network.Listen(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := &cluster.Node{ID: id, Map: kv.New(), Logs: logs}
-	n.Replica, err = g.spec.Engine.Start(core.ReplicaConfig{ID: id, FSM: n.Map, Logs: logs, Link: link, Tuning: tuning})
+	n.Replica, err = g.spec.Engine.Start(core.ReplicaConfig{
+		ID: id, Incarnation: g.roll.incarnations[id], FSM: n.Map, Logs: logs, Link: link, Tuning: tuning, Locate: g.roll.locate,
+	})
 	if err != nil {
 		t.Fatal(errors.Join(err, link.Close()))
 	}
@@ -417,26 +459,32 @@ func TestSplitOfGossipRemovesNobody(t *testing.T) {
 // kept; but not for a node that says it has no data.
 func TestMoves(t *testing.T) {
 	t.Parallel()
-	g := newGroup(t, 3, nil)
+	g := newGroupOn(t, 3, onDisk, nil)
 	third := g.Nodes[2]
 	g.kill(t, third)
 	g.write(t, "meanwhile")
-	back := g.start(t, third.ID, inmem.New())
-	address := back.Replica.Status().Address
-	g.roll.set(third.ID, address, discovery.Alive)
+	logs, err := onDisk(filepath.Join(g.spec.Dir, third.ID, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.roll.set(third.ID, "127.0.0.1:1", discovery.Alive)
 	await(t, "a node without data is refused", func() bool { return g.log.count("not moving node3") > 0 })
 	if n := g.log.count("updated the address of node3"); n != 0 {
 		t.Errorf("updated %d times", n)
 	}
-	g.roll.set(third.ID, address, discovery.Alive, hasState)
+	back := g.startAt(t, third.ID, "", logs)
+	g.roll.set(third.ID, back.Replica.Status().Address, discovery.Alive, hasState)
 	await(t, "node3 is back with the data", func() bool { _, _, ok := back.Map.Get("meanwhile"); return ok })
+	await(t, "node3 is updated", func() bool { return g.log.count("updated the address of node3") == 1 })
 	g.awaitMembers(t, "node1, node2, node3")
-	if n := g.log.count("updated the address of node3"); n != 1 {
-		t.Errorf("updated %d times", n)
+	if n := g.log.count("removed node3"); n != 0 {
+		t.Errorf("removed %d times", n)
 	}
 }
 
 func hasState(p *discovery.Peer) { p.HasState = true }
+
+func of(group string) func(*discovery.Peer) { return func(p *discovery.Peer) { p.Group = group } }
 
 // TestTwinDoesNotMove: a member that answers keeps its address, whoever announces
 // another one under its id.
@@ -462,67 +510,6 @@ func TestAddressIsTaken(t *testing.T) {
 	g.awaitMembers(t, "node1, node2, node3")
 	g.kill(t, g.Nodes[2])
 	g.awaitMembers(t, "node1, node2, node9 (reader)")
-}
-
-func TestOtherGroupIsNotAdded(t *testing.T) {
-	t.Parallel()
-	g := newGroup(t, 1, nil)
-	of := func(name string) func(*discovery.Peer) {
-		return func(p *discovery.Peer) { p.Group, p.HasState = name, true }
-	}
-	g.roll.set("node1", g.Nodes[0].Replica.Status().Address, discovery.Alive, of("ours"))
-	g.roll.set("stranger", "127.0.0.1:1", discovery.Alive, of("theirs"))
-	await(t, "it is refused", func() bool { return g.log.count("not adding stranger") == 1 })
-	g.look(t)
-	g.awaitMembers(t, "node1")
-
-	// Nor is one with data of nobody knows which group, nor one without that has
-	// chosen the other group, or none yet: both groups would add it.
-	g.roll.set("nameless", "127.0.0.1:2", discovery.Alive, hasState)
-	g.roll.set("theirs", "127.0.0.1:3", discovery.Alive, func(p *discovery.Peer) { p.Group = "theirs" })
-	newcomer := g.start(t, "newcomer", inmem.New()).Replica.Status().Address
-	g.roll.set("newcomer", newcomer, discovery.Alive)
-	await(t, "they are refused", func() bool {
-		return g.log.count("not adding nameless") == 1 && g.log.count("not adding theirs") == 1
-	})
-	g.look(t)
-	g.awaitMembers(t, "node1")
-	g.roll.set("newcomer", newcomer, discovery.Alive, func(p *discovery.Peer) { p.Group = "ours" })
-	g.awaitMembers(t, "newcomer, node1")
-}
-
-// TestDataOfNobodyKnowsWhom: neither group has a name, as where both were founded
-// without gossip.
-func TestDataOfNobodyKnowsWhom(t *testing.T) {
-	t.Parallel()
-	g := newGroup(t, 1, nil)
-	g.roll.set("node1", g.Nodes[0].Replica.Status().Address, discovery.Alive, hasState)
-	g.roll.set("stranger", "127.0.0.1:1", discovery.Alive, hasState)
-	await(t, "it is refused", func() bool { return g.log.count("not adding stranger") == 1 })
-	g.look(t)
-	g.awaitMembers(t, "node1")
-}
-
-// TestOtherGroupsNodeIsNoMember: whatever a node of another group says under the id of
-// a member, it takes neither the member's place nor the member out.
-func TestOtherGroupsNodeIsNoMember(t *testing.T) {
-	t.Parallel()
-	g := newGroup(t, 3, nil)
-	for _, n := range g.Nodes {
-		g.roll.set(n.ID, n.Replica.Status().Address, discovery.Alive, func(p *discovery.Peer) { p.Group, p.HasState = "ours", true })
-	}
-	theirs := func(p *discovery.Peer) { p.Group, p.HasState = "theirs", true }
-	third := g.Nodes[2]
-	g.kill(t, third)
-	g.roll.set(third.ID, "127.0.0.1:1", discovery.Alive, theirs)
-	await(t, "node3 is silent", func() bool { return silent(g.leader(t), g.Nodes[2:]) })
-	g.look(t)
-	if n := g.log.count("updated the address"); n != 0 {
-		t.Errorf("updated %d times", n)
-	}
-	g.roll.set(third.ID, "127.0.0.1:1", discovery.Left, theirs)
-	g.look(t)
-	g.awaitMembers(t, "node1, node2, node3")
 }
 
 // TestNewLeaderGoesOn: whoever leads does the work, and heals what was missed.

@@ -4,57 +4,77 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 )
 
 // view is what one look has shown, of Raft and of discovery.
 type view struct {
-	at        time.Time
-	self      string
-	group     string
-	announced bool // that this node has state, and so its group
-	term      uint64
-	index     uint64    // newest entry in the leader's log
-	led       time.Time // since when this replica leads; zero: it does not
-	members   []member
-	peers     []discovery.Peer
+	at      time.Time
+	self    string
+	group   string
+	term    uint64
+	index   uint64    // newest entry in the leader's log
+	led     time.Time // since when this replica leads; zero: it does not
+	members []member
+	peers   []discovery.Peer
 }
 
 // member is a server of the configuration, with what is known of its node.
 type member struct {
 	core.Member
-	state      discovery.State // Unknown: discovery has never heard of it
-	since      time.Time       // of the state
-	announced  string          // Raft address; empty: not known
-	empty      bool            // its node says that it has no state
-	wantsVote  bool
-	lastIndex  uint64
-	lastAnswer time.Time // to the leader, in this term; zero: none
-	answers    bool      // the last one is recent
-	answersAt  string    // where it came from
+	state     discovery.State // Unknown: discovery has never heard of it
+	since     time.Time       // of the state
+	announced string          // Raft address; empty: not known
+	empty     bool            // its node says that it has no state
+	// replacement is a node that gossips under the member's id, with other data, and is
+	// of this group or waits to be added to it; nil: none does.
+	replacement *discovery.Peer
+	wantsVote   bool
+	lastIndex   uint64
+	lastAnswer  time.Time // to the leader, in this term; zero: none
+	answers     bool      // the last one is recent
+	answersAt   string    // where it came from
+}
+
+// server is what autopilot calls a member: what it knows of an incarnation must not
+// count for another.
+func server(m core.Member) raft.ServerID {
+	return raft.ServerID(core.Identity{ID: m.ID, Incarnation: m.Incarnation}.String())
+}
+
+// still says whether m is as it was when it was seen.
+func (m member) still(seen member) bool {
+	return m.Incarnation == seen.Incarnation && m.state == seen.state && (seen.answers || !m.answers) &&
+		(m.replacement == nil) == (seen.replacement == nil)
 }
 
 // observe looks at Raft and at discovery.
 func (s *Steward) observe() view {
 	status := s.cfg.Replica.Status()
-	v := view{at: time.Now(), self: status.ID, term: status.Term, index: status.LastIndex, peers: s.cfg.Peers.Peers()}
+	v := view{at: time.Now(), self: status.ID, group: status.Group, term: status.Term, index: status.LastIndex, peers: s.cfg.Peers.Peers()}
 	peers := map[string]discovery.Peer{}
 	for _, p := range v.peers {
 		peers[p.ID] = p
 	}
-	v.group, v.announced = peers[v.self].Group, peers[v.self].HasState
 	followers := map[string]core.FollowerStatus{}
 	for _, f := range status.Followers {
 		followers[f.ID] = f
 	}
 	for _, c := range status.Members {
 		p, f := peers[c.ID], followers[c.ID]
-		if v.group != "" && p.Group != "" && p.Group != v.group {
-			p = discovery.Peer{} // a node of another group that has the member's id is not the member
+		var replacement *discovery.Peer
+		if !p.Is(c, v.group) { // it has the member's id, and is not the member
+			if p.State == discovery.Alive && !p.Undecided && p.Group == v.group && p.RaftAddress != "" {
+				other := p
+				replacement = &other
+			}
+			p = discovery.Peer{}
 		}
 		m := member{
-			Member: c, state: p.State, since: p.Since, announced: p.RaftAddress,
+			Member: c, replacement: replacement, state: p.State, since: p.Since, announced: p.RaftAddress,
 			empty: p.ID != "" && !p.HasState && c.ID != v.self, wantsVote: p.Voter || c.Voter,
 			lastIndex: f.LastIndex, lastAnswer: f.LastContact, answersAt: f.Address,
 		}
@@ -110,9 +130,24 @@ func (v view) strangers() []discovery.Peer {
 	return strangers
 }
 
-// has says whether id is a member that has not left.
-func (v view) has(id string) bool {
-	return slices.ContainsFunc(v.members, func(m member) bool { return m.ID == id && m.state != discovery.Left })
+// find returns the member that autopilot means.
+func (v view) find(id raft.ServerID) (member, bool) {
+	i := slices.IndexFunc(v.members, func(m member) bool { return server(m.Member) == id })
+	if i < 0 {
+		return member{}, false
+	}
+	return v.members[i], true
+}
+
+// silentBut returns the voters other than id that do not answer.
+func (v view) silentBut(id string) []string {
+	var silent []string
+	for _, m := range v.members {
+		if m.Voter && m.ID != id && !m.answers {
+			silent = append(silent, m.ID)
+		}
+	}
+	return silent
 }
 
 // settled says whether the leader has led for long enough to have heard from all

@@ -1,6 +1,8 @@
 package steward
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -11,6 +13,12 @@ import (
 type fixed struct {
 	Replica
 	status core.Status
+	added  []core.Member
+}
+
+func (f *fixed) Add(_ context.Context, m core.Member) error {
+	f.added = append(f.added, m)
+	return nil
 }
 
 func (f *fixed) Status() core.Status { return f.status }
@@ -39,5 +47,28 @@ func TestLedAgainCountsAnew(t *testing.T) {
 	replica.status.Term, replica.status.Followers = 2, []core.FollowerStatus{{ID: "b"}}
 	if v := s.observe(); v.silentFor(v.members[1]) != 0 {
 		t.Errorf("b is silent for %v", v.silentFor(v.members[1]))
+	}
+}
+
+// TestPromotesWhomItMeant: what autopilot has found out about a member does not count for
+// one that came in its place without the data.
+func TestPromotesWhomItMeant(t *testing.T) {
+	replica := &fixed{status: core.Status{
+		ID: "a", Role: core.Leader, Term: 1,
+		Members: []core.Member{{ID: "a", Voter: true}, {ID: "b", Incarnation: "0000000000000002", Address: "new"}},
+	}}
+	s := &Steward{
+		cfg: Config{Replica: replica, Peers: nobody{}, LastContact: time.Minute}, missing: map[string]time.Time{}, ctx: t.Context(),
+		wake: make(chan struct{}, 1),
+	}
+	if err := (raftOf{s}).AddVoter("b#0000000000000001", "old", 0, 0).Error(); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("the one that was: %v", err)
+	}
+	if replica.added != nil {
+		t.Errorf("added %v", replica.added)
+	}
+	want := core.Member{ID: "b", Incarnation: "0000000000000002", Address: "new", Voter: true}
+	if err := (raftOf{s}).AddVoter("b#0000000000000002", "old", 0, 0).Error(); err != nil || len(replica.added) != 1 || replica.added[0] != want {
+		t.Errorf("the one that is: %v, added %v", err, replica.added)
 	}
 }

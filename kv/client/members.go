@@ -38,7 +38,7 @@ func (c *Client) Join(ctx context.Context, member api.Join) error {
 	return c.administer(ctx, "join "+member.ID, http.MethodPost, "/join", member)
 }
 
-// Remove removes the member; a [core.ErrNotFound] if there is none of that id.
+// Remove removes the member; a [ErrNotFound] if there is none of that id.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	return c.administer(ctx, "remove "+id, http.MethodDelete, "/members/"+escape(id), nil)
 }

@@ -13,6 +13,7 @@ import (
 func answers(t *testing.T, v any) string {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(api.HeaderNode, "n")
 		if err := json.NewEncoder(w).Encode(v); err != nil {
 			t.Error(err)
 		}

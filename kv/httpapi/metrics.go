@@ -49,7 +49,11 @@ func newMetrics(s *Server) *metrics {
 	for _, outcome := range []string{forwardAnswered, forwardRefused, forwardUnreachable, forwardLost} {
 		m.forwarded.WithLabelValues(outcome) // so that it is there at 0
 	}
-	m.registry.MustRegister(m.requests, m.inFlight, m.forwarded, newNodeCollector(s.cfg),
+	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "raftlab_http_held_bytes",
+		Help: "Memory for bodies and answers of the requests that are being served.",
+	}, func() float64 { return float64(s.budget.held.Load()) })
+	m.registry.MustRegister(m.requests, m.inFlight, m.forwarded, held, newNodeCollector(s.cfg),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.cfg.Gossip != nil {
 		m.registry.MustRegister(newGossipCollector(s.cfg.Gossip))

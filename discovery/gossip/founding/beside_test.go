@@ -11,17 +11,17 @@ import (
 func TestNoSecondGroupBeside(t *testing.T) {
 	var members []core.Member
 	for _, id := range []string{"1", "2", "3"} {
-		members = append(members, core.Member{ID: id, Address: id + ":1", Voter: true})
+		members = append(members, core.Member{ID: id, Incarnation: id, Address: id + ":1", Voter: true})
 	}
 	var others []Record
 	for _, id := range []string{"1", "2", "3", "5", "6"} {
-		r := Record{ID: id, Address: id + ":1", Alive: true, Voter: true, Expect: 3}
+		r := Record{ID: id, Incarnation: id, Address: id + ":1", Alive: true, Voter: true, Expect: 3}
 		if id < "4" {
 			r.Proposal, r.Promised = SetOf(members), true
 		}
 		others = append(others, r)
 	}
-	if d := Step(Self{ID: "4", Address: "4:1", Expect: 3}, others); d.Action != Wait {
+	if d := Step(Self{ID: "4", Incarnation: "4", Address: "4:1", Expect: 3}, others); d.Action != Wait {
 		t.Errorf("%s %v", d.Action, d.Members)
 	}
 }

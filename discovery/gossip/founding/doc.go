@@ -23,28 +23,32 @@
 //  4. Join: a node that sees one with state founds nothing and waits to be
 //     added by the leader of the group there is.
 //
-// A set names ids and Raft addresses, as fingerprints small enough for gossip.
+// A set names ids, incarnations and Raft addresses, as fingerprints small enough for
+// gossip. So a promise is of an incarnation (core.Identity): a node that has lost its
+// data is another founder, one that has promised nothing and that nobody has promised
+// to found with.
 //
 // # Safety
 //
-// Invariant: two founded configurations are the same or have no member in common.
+// Invariant: two founded configurations are the same or have no member in common,
+// where a member is an id with an incarnation.
 // Proof: whoever founds C has seen, for each member, that it promised C, at
 // whatever time: a promise is for ever, so old news are as good as new ones, and
 // a member that has died meanwhile still counts. A member of both C and C' would
 // have promised both. Nothing is assumed of the network, of clocks or of the
 // failure detector.
 //
-// It rests on the promise being stored before it is published. A node that forgets
-// it (its disk is wiped, or it keeps nothing on disk and restarts before the group
-// is founded) may promise twice, and two configurations could then share that
-// node, but only if more than Expect nodes stand for election as founders.
+// It rests on the promise being stored before it is published, and beside the
+// incarnation: a node may lose both, as where its disk is wiped or it keeps nothing
+// on disk, but not the promise alone.
 //
-// Two configurations without a common member need 2·Expect founders. Expect is the
-// number of first voters; where twice as many start at once, most orders of events
+// Two configurations without a common member need 2·Expect founders, where one that
+// lost its data counts anew. Expect is the number of first voters; where twice as
+// many start at once, most orders of events
 // lead to one group, as who sees that smaller ids have promised waits for them, but not
 // all do: if the larger ids promise first, or neither half sees the other, two groups
-// are founded. It is noticed when they see each other: each group has a name, the
-// [Group] of its founding set, which travels with the nodes' records; nodes of two
+// are founded. It is noticed when they see each other: each group has an id, the
+// core.GroupID of its founders, which travels with the nodes' records; nodes of two
 // groups are never put into one, and an error is logged. To be sure, have fewer than
 // 2·Expect nodes expect to found, and the others join.
 //
@@ -55,8 +59,9 @@
 // their ids; so of all sets that are ever promised the smallest is held by
 // members that can promise nothing smaller later, and it is founded; who is not
 // in it joins. A promise is never taken back, for somebody may have founded on
-// its strength. Where a promised member fails before its own promise was seen,
-// the others wait for it, and the reason says so. A promise that cannot be kept
+// its strength. Where a promised member fails, or loses its data, before its own
+// promise was seen, the others wait for it, and the reason says so. A promise that
+// cannot be kept
 // (a member promised another set, or belongs to another group) holds nobody
 // back from joining.
 package founding

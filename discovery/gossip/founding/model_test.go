@@ -19,7 +19,9 @@ type world struct {
 	expect  int
 	nodes   []*node
 	step    func(founding.Self, []founding.Record) founding.Decision
-	forgets bool // a crash loses the promise
+	forgets bool // a crash loses the promise, and not the incarnation
+	same    bool // nor does losing all data
+	fresh   int  // incarnations so far
 	founded map[string][]core.Member
 	errs    []string
 }
@@ -29,7 +31,7 @@ type world struct {
 type node struct {
 	self      founding.Self
 	state     bool
-	group     founding.Group
+	group     string
 	joining   bool
 	published []founding.Record
 	seen      []int // per other node: how many of its records have come, 0: none
@@ -40,16 +42,22 @@ func newWorld(nodes, expect int) *world {
 	w := &world{expect: expect, step: founding.Step, founded: map[string][]core.Member{}}
 	for i := range nodes {
 		n := &node{seen: make([]int, nodes), suspects: make([]bool, nodes)}
-		n.self = founding.Self{ID: fmt.Sprintf("n%d", i), Address: fmt.Sprintf("h%d:1", i), Expect: expect}
+		n.self = founding.Self{ID: fmt.Sprintf("n%d", i), Incarnation: w.incarnation(), Address: fmt.Sprintf("h%d:1", i), Expect: expect}
 		n.publish()
 		w.nodes = append(w.nodes, n)
 	}
 	return w
 }
 
+// incarnation returns a new one.
+func (w *world) incarnation() string {
+	w.fresh++
+	return fmt.Sprintf("%016x", w.fresh)
+}
+
 func (n *node) publish() {
 	r := founding.Record{
-		ID: n.self.ID, Address: n.self.Address, Voter: true, HasState: n.state, Group: n.group,
+		ID: n.self.ID, Incarnation: n.self.Incarnation, Address: n.self.Address, Voter: true, HasState: n.state, Group: n.group,
 		Expect: n.self.Expect, Proposal: n.self.Proposal,
 	}
 	if n.self.Promise != nil {
@@ -100,7 +108,7 @@ func (w *world) act(n *node) (changed bool) {
 			n.self.Founded = true // stored; a crash may come before the state
 			return true
 		}
-		n.state, n.group = true, founding.SetOf(d.Members).Group()
+		n.state, n.group = true, core.GroupID(d.Members)
 	case founding.Join:
 		n.joining = true
 		return true
@@ -114,13 +122,13 @@ func (w *world) act(n *node) (changed bool) {
 // found checks the invariant.
 func (w *world) found(n *node, members []core.Member) {
 	if len(members) != w.expect || !slices.IsSortedFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) }) ||
-		!slices.ContainsFunc(members, func(m core.Member) bool { return m.ID == n.self.ID }) {
+		!slices.ContainsFunc(members, func(m core.Member) bool { return m.ID == n.self.ID && m.Incarnation == n.self.Incarnation }) {
 		w.errs = append(w.errs, fmt.Sprintf("%s founded %v", n.self.ID, members))
 	}
 	key := fmt.Sprint(members)
 	for other, theirs := range w.founded {
 		for _, m := range theirs {
-			if other != key && slices.ContainsFunc(members, func(o core.Member) bool { return o.ID == m.ID }) {
+			if other != key && slices.ContainsFunc(members, func(o core.Member) bool { return o.ID == m.ID && o.Incarnation == m.Incarnation }) {
 				w.errs = append(w.errs, fmt.Sprintf("%s founded %s beside %s", n.self.ID, key, other))
 			}
 		}
@@ -143,13 +151,25 @@ func (w *world) crash(n *node, moved bool) {
 	n.publish()
 }
 
+// wipe is a crash that all data are lost with.
+func (w *world) wipe(n *node) {
+	n.self.Promise, n.self.Founded, n.state, n.group = nil, false, false, ""
+	if !w.same {
+		n.self.Incarnation = w.incarnation()
+	}
+	w.crash(n, false)
+}
+
 // chaos makes one random thing happen.
-func (w *world) chaos(pick func(int) int, crashes, suspicion, moves bool) {
+func (w *world) chaos(pick func(int) int, crashes, suspicion, moves, wipes bool) {
 	i := pick(len(w.nodes))
 	n := w.nodes[i]
 	switch pick(12) {
 	case 0:
-		if crashes {
+		switch {
+		case wipes && pick(4) == 0:
+			w.wipe(n)
+		case crashes:
 			w.crash(n, moves && pick(4) == 0)
 		}
 	case 1:
@@ -185,13 +205,13 @@ func TestSafety(t *testing.T) {
 		w := newWorld(rapid.IntRange(1, 9).Draw(t, "nodes"), rapid.IntRange(1, 4).Draw(t, "expect"))
 		pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }
 		for range rapid.IntRange(0, 400).Draw(t, "events") {
-			w.chaos(pick, true, true, true)
+			w.chaos(pick, true, true, true, true)
 		}
 		w.settle()
 		if len(w.errs) > 0 {
 			t.Fatal(w.errs)
 		}
-		if len(w.nodes) < 2*w.expect && len(w.founded) > 1 {
+		if w.fresh < 2*w.expect && len(w.founded) > 1 { // who lost its data counts anew
 			t.Fatalf("%d groups: %v", len(w.founded), w.founded)
 		}
 	})
@@ -201,7 +221,7 @@ func TestSafety(t *testing.T) {
 func TestSafetyMoreOften(t *testing.T) {
 	founded := 0
 	for seed := range uint64(400) {
-		w := randomRun(seed, founding.Step, false)
+		w := randomRun(seed, founding.Step, false, seed%2 == 0, false)
 		if len(w.errs) > 0 {
 			t.Fatalf("seed %d: %v", seed, w.errs)
 		}
@@ -212,13 +232,13 @@ func TestSafetyMoreOften(t *testing.T) {
 	}
 }
 
-func randomRun(seed uint64, step func(founding.Self, []founding.Record) founding.Decision, forgets bool) *world {
+func randomRun(seed uint64, step func(founding.Self, []founding.Record) founding.Decision, forgets, wipes, same bool) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	expect := 2 + r.IntN(3)
 	w := newWorld(expect+r.IntN(expect), expect)
-	w.step, w.forgets = step, forgets
+	w.step, w.forgets, w.same = step, forgets, same
 	for range 600 {
-		w.chaos(r.IntN, true, true, true)
+		w.chaos(r.IntN, true, true, true, wipes)
 	}
 	w.settle()
 	return w
@@ -242,16 +262,17 @@ func TestModelCanFail(t *testing.T) {
 		return d
 	}
 	for name, c := range map[string]struct {
-		step    func(founding.Self, []founding.Record) founding.Decision
-		forgets bool
+		step          func(founding.Self, []founding.Record) founding.Decision
+		forgets, same bool
 	}{
-		"promises forgotten":   {founding.Step, true},
-		"founded on proposals": {onProposals, false},
-		"founded on sight":     {onSight, false},
+		"promises forgotten":   {founding.Step, true, false},
+		"the same incarnation": {founding.Step, false, true},
+		"founded on proposals": {onProposals, false, false},
+		"founded on sight":     {onSight, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(200_000) {
-				if w := randomRun(seed, c.step, c.forgets); len(w.errs) > 0 {
+				if w := randomRun(seed, c.step, c.forgets, c.same, c.same); len(w.errs) > 0 {
 					t.Logf("seed %d: %s", seed, w.errs[0])
 					return
 				}
@@ -269,7 +290,7 @@ func TestProgress(t *testing.T) {
 		expect := 1 + r.IntN(4)
 		w := newWorld(min(expect+r.IntN(4), max(2*expect-1, 1)), expect)
 		for range r.IntN(300) {
-			w.chaos(r.IntN, false, false, false)
+			w.chaos(r.IntN, false, false, false, false)
 		}
 		w.settle()
 		assertSettled(t, w, seed)
@@ -284,7 +305,7 @@ func TestProgressAfterFailures(t *testing.T) {
 		expect := 1 + r.IntN(5)
 		w := newWorld(expect, expect)
 		for range r.IntN(400) {
-			w.chaos(r.IntN, true, true, false)
+			w.chaos(r.IntN, true, true, false, false)
 		}
 		w.settle()
 		assertSettled(t, w, seed)

@@ -3,7 +3,6 @@ package founding
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"hash/fnv"
 	"slices"
 
@@ -14,12 +13,13 @@ import (
 type Set []uint64
 
 // Fingerprint returns what a member is called in a [Set].
-func Fingerprint(id, address string) uint64 {
-	b := make([]byte, 0, 64)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(id)))
-	b = append(append(b, id...), address...)
+func Fingerprint(m core.Member) uint64 {
+	b := make([]byte, 0, 96)
+	for _, s := range []string{m.ID, m.Incarnation} {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
 	h := fnv.New64a()
-	h.Write(b)
+	h.Write(append(b, m.Address...))
 	return h.Sum64()
 }
 
@@ -30,7 +30,7 @@ func SetOf(members []core.Member) Set {
 	}
 	s := make(Set, 0, len(members))
 	for _, m := range members {
-		s = append(s, Fingerprint(m.ID, m.Address))
+		s = append(s, Fingerprint(m))
 	}
 	slices.Sort(s)
 	return s
@@ -44,34 +44,12 @@ func (s Set) has(fingerprint uint64) bool {
 	return found
 }
 
-// Group names the group that was founded with a configuration; 0 is none.
-type Group uint64
-
-// Group returns the name of the group that is founded with s.
-func (s Set) Group() Group {
-	if len(s) == 0 {
-		return 0
-	}
-	h := fnv.New64a()
-	for _, f := range s {
-		h.Write(binary.BigEndian.AppendUint64(nil, f))
-	}
-	return Group(h.Sum64())
-}
-
-// String returns the name as people see it; empty for none.
-func (g Group) String() string {
-	if g == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%016x", uint64(g))
-}
-
-// before says whether configuration a comes before b: by ids, then addresses.
+// before says whether configuration a comes before b: by ids, then incarnations,
+// then addresses.
 func before(a, b []core.Member) bool {
 	return slices.CompareFunc(a, b, compareMembers) < 0
 }
 
 func compareMembers(a, b core.Member) int {
-	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Address, b.Address))
+	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Address, b.Address))
 }

@@ -14,29 +14,37 @@ const MaxExpect = 15
 
 // Record is what is known of another node, which may be out of date.
 type Record struct {
-	ID string
+	ID          string
+	Incarnation string // of its data
 	// Address is that of Raft: once promised, as it was in the promise.
 	Address  string
 	Alive    bool // as far as is known; a node that has left is not
 	Voter    bool
 	HasState bool
-	Group    Group // where its state comes from; 0: not known
-	Expect   int   // how many founders it waits for; 0: founds nothing
-	Proposal Set   // the set that it proposes or has promised
+	Group    string // that its state is of, as core.GroupID; empty: not known
+	Expect   int    // how many founders it waits for; 0: founds nothing
+	Proposal Set    // the set that it proposes or has promised
 	Promised bool
 }
 
-func (r Record) fingerprint() uint64 { return Fingerprint(r.ID, r.Address) }
+func (r Record) fingerprint() uint64 { return Fingerprint(r.member()) }
 
-func (r Record) member() core.Member { return core.Member{ID: r.ID, Address: r.Address, Voter: true} }
+func (r Record) member() core.Member {
+	return core.Member{ID: r.ID, Incarnation: r.Incarnation, Address: r.Address, Voter: true}
+}
 
 // Self is a node that has no state, wants to vote and expects founders.
 type Self struct {
-	ID, Address string
-	Expect      int
-	Proposal    Set           // what it publishes as its proposal
-	Promise     []core.Member // what it has promised, in this life or before; sorted by id
-	Founded     bool          // Promise was founded, though it may not have come to have state
+	ID, Incarnation, Address string
+
+	Expect   int
+	Proposal Set           // what it publishes as its proposal
+	Promise  []core.Member // what it has promised, in this life or before; sorted by id
+	Founded  bool          // Promise was founded, though it may not have come to have state
+}
+
+func (s Self) member() core.Member {
+	return core.Member{ID: s.ID, Incarnation: s.Incarnation, Address: s.Address, Voter: true}
 }
 
 // Action is what a node has to do.
@@ -82,11 +90,11 @@ func Step(self Self, others []Record) Decision {
 
 // promised is Step of a node that has made its promise.
 func promised(self Self, others []Record) Decision {
-	set := SetOf(self.Promise)
+	set, group := SetOf(self.Promise), core.GroupID(self.Promise)
 	var silent []string // members whose promise was not seen
-	var state, dead, unknown string
+	var state, dead, lost, unknown string
 	for _, r := range others {
-		if r.HasState && r.Group == set.Group() {
+		if r.HasState && r.Group == group {
 			return Decision{Action: Found, Members: self.Promise}
 		}
 		if r.HasState {
@@ -101,6 +109,9 @@ func promised(self Self, others []Record) Decision {
 		switch {
 		case i < 0:
 			unknown = m.ID
+			silent = append(silent, m.ID)
+		case others[i].Incarnation != m.Incarnation:
+			lost = m.ID // whether it had promised is not known, and somebody may have founded on it
 			silent = append(silent, m.ID)
 		case others[i].HasState, others[i].Promised && !others[i].Proposal.Equal(set):
 			dead = m.ID // it never made this promise, and never will
@@ -119,15 +130,20 @@ func promised(self Self, others []Record) Decision {
 	case dead != "":
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
 			"this node promised to found a group with %s, which promised another one: it joins the group once there is one; "+
-				"if there never is, stop all nodes and remove their stored promises", dead)}
+				"if there never is, start all nodes in new directories", dead)}
 	case state != "":
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
-			"%s has state of another group than the one this node promised to found: to join it, stop this node and remove "+
-				"its stored promise; to keep them apart, give them different cluster names", state)}
+			"%s has state of another group than the one this node promised to found: to join it, start this node in a new "+
+				"directory; to keep them apart, give them different cluster names", state)}
+	case lost != "":
+		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
+			"this node promised to found a group with %s, and %s has lost its data since, with what it had promised: "+
+				"bring them back; if they are gone for good, start all nodes in new directories",
+			names(self.Promise), lost)}
 	case unknown != "":
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
 			"this node promised to found a group with %s, and %s does not answer: start it again with its data; "+
-				"if it is gone for good, stop all nodes and remove their stored promises",
+				"if it is gone for good, start all nodes in new directories",
 			names(self.Promise), unknown)}
 	default:
 		return Decision{Action: Wait, Reason: fmt.Sprintf("waiting for the promise of %s", strings.Join(silent, ", "))}
@@ -168,7 +184,7 @@ func choose(self Self, others []Record) Decision {
 // proposal returns the Expect smallest candidates in sight, or nil if there are
 // fewer. Who has promised is bound already.
 func proposal(self Self, others []Record) []core.Member {
-	members := []core.Member{{ID: self.ID, Address: self.Address, Voter: true}}
+	members := []core.Member{self.member()}
 	for _, r := range others {
 		if r.Alive && r.Voter && r.Expect == self.Expect && !r.Promised {
 			members = append(members, r.member())
@@ -185,12 +201,12 @@ func proposal(self Self, others []Record) []core.Member {
 // that name self and that may still be founded. unresolved names somebody whose
 // promise names self, with a member that self does not see as it was promised.
 func adoptable(self Self, others []Record) (best []core.Member, unresolved string) {
-	own := Fingerprint(self.ID, self.Address)
+	own := Fingerprint(self.member())
 	for _, r := range others {
 		if !r.Promised || !r.Proposal.has(own) {
 			continue
 		}
-		members := []core.Member{{ID: self.ID, Address: self.Address, Voter: true}}
+		members := []core.Member{self.member()}
 		dead := false
 		for _, o := range others {
 			if r.Proposal.has(o.fingerprint()) {
@@ -241,7 +257,7 @@ func waiting(self Self, others []Record, unresolved string) Decision {
 	if len(bound) > 0 {
 		return Decision{Action: Wait, Reason: fmt.Sprintf(
 			"%s promised to found a group without this node, which joins it then; if they wait for it under another "+
-				"Raft address, start it with that one, or stop all nodes and remove their stored promises",
+				"Raft address or with data that it has lost, start it with those, or start all nodes in new directories",
 			strings.Join(bound, ", "))}
 	}
 	seen := "none"

@@ -1,7 +1,6 @@
 package founding_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -14,13 +13,13 @@ import (
 func members(ids ...string) []core.Member {
 	var m []core.Member
 	for _, id := range ids {
-		m = append(m, core.Member{ID: id, Address: id + ":1", Voter: true})
+		m = append(m, core.Member{ID: id, Incarnation: id, Address: id + ":1", Voter: true})
 	}
 	return m
 }
 
 func candidate(id string) founding.Record {
-	return founding.Record{ID: id, Address: id + ":1", Alive: true, Voter: true, Expect: 3}
+	return founding.Record{ID: id, Incarnation: id, Address: id + ":1", Alive: true, Voter: true, Expect: 3}
 }
 
 func proposes(r founding.Record, ids ...string) founding.Record {
@@ -39,21 +38,27 @@ func failed(r founding.Record) founding.Record {
 	return r
 }
 
+// wiped is r after it has lost its data.
+func wiped(r founding.Record) founding.Record {
+	r.Incarnation += "2"
+	return r
+}
+
 func withState(r founding.Record, group ...string) founding.Record {
 	r.Expect, r.HasState = 0, true
-	r.Group = founding.SetOf(members(group...)).Group()
+	r.Group = core.GroupID(members(group...))
 	return r
 }
 
 func TestStep(t *testing.T) {
-	fresh := founding.Self{ID: "b", Address: "b:1", Expect: 3}
+	fresh := founding.Self{ID: "b", Incarnation: "b", Address: "b:1", Expect: 3}
 	proposing := fresh
 	proposing.Proposal = founding.SetOf(members("a", "b", "c"))
 	bound := fresh
 	bound.Promise = members("a", "b", "c")
 	founded := bound
 	founded.Founded = true
-	alone := founding.Self{ID: "b", Address: "b:1", Expect: 1, Proposal: founding.SetOf(members("b"))}
+	alone := founding.Self{ID: "b", Incarnation: "b", Address: "b:1", Expect: 1, Proposal: founding.SetOf(members("b"))}
 	a, c, d := candidate("a"), candidate("c"), candidate("d")
 	other := a
 	other.Expect = 5
@@ -75,7 +80,7 @@ func TestStep(t *testing.T) {
 		"another number":             {fresh, records{other, c}, founding.Wait, "", "a expects 5 founders and this node 3"},
 		"enough":                     {fresh, records{a, c}, founding.Propose, "abc", ""},
 		"more than enough":           {fresh, records{d, a, c}, founding.Propose, "abc", ""},
-		"not among the first":        {founding.Self{ID: "e", Address: "e:1", Expect: 3}, records{a, c, d}, founding.Wait, "", "a, c, d found the group"},
+		"not among the first":        {founding.Self{ID: "e", Incarnation: "e", Address: "e:1", Expect: 3}, records{a, c, d}, founding.Wait, "", "a, c, d found the group"},
 		"the others do not yet":      {proposing, records{proposes(a, "a", "b", "c"), c}, founding.Wait, "", "waiting for c to propose"},
 		"fewer again":                {proposing, records{a}, founding.Propose, "", ""},
 		"all propose":                {proposing, records{proposes(a, "a", "b", "c"), proposes(c, "a", "b", "c")}, founding.Promise, "abc", ""},
@@ -102,6 +107,13 @@ func TestStep(t *testing.T) {
 		"bound, one bound elsewhere":  {bound, records{promised(a, "a", "c", "d"), c}, founding.Wait, "", "with a, which promised another"},
 		"bound, another group":        {bound, records{withState(d, "d", "e", "f"), a, c}, founding.Wait, "", "d has state of another group"},
 		"founded, then crashed":       {founded, nil, founding.Found, "abc", ""},
+
+		"promised with data since lost": {fresh, records{wiped(a), promised(c, "a", "b", "c")}, founding.Wait, "", "does not see yet"},
+		"bound, one wiped":              {bound, records{wiped(a), promised(c, "a", "b", "c")}, founding.Wait, "", "a has lost its data"},
+		"bound, one wiped and bound":    {bound, records{promised(wiped(a), "a", "x", "y"), c}, founding.Wait, "", "a has lost its data"},
+		"bound, one wiped, one founded": {bound, records{wiped(a), withState(c, "a", "b", "c")}, founding.Found, "abc", ""},
+		"bound, one wiped and elsewhere": {bound, records{withState(wiped(a), "x"), promised(c, "a", "b", "c")}, founding.Wait, "",
+			"a has state of another group"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := founding.Step(tc.self, tc.others)
@@ -126,16 +138,20 @@ func TestSet(t *testing.T) {
 	}
 	moved := members("a", "b")
 	moved[1].Address = "b:2"
-	if s.Equal(founding.SetOf(moved)) || s.Group() == founding.SetOf(moved).Group() {
+	if s.Equal(founding.SetOf(moved)) {
 		t.Error("the address does not matter")
 	}
-	if founding.Fingerprint("ab", "c") == founding.Fingerprint("a", "bc") {
-		t.Error("id and address run together")
+	lost := members("a", "b")
+	lost[1].Incarnation = "another"
+	if s.Equal(founding.SetOf(lost)) {
+		t.Error("the incarnation does not matter")
 	}
-	if g := founding.SetOf(nil).Group(); g != 0 || g.String() != "" {
-		t.Errorf("the empty set founds %q", g)
-	}
-	if got := fmt.Sprint(founding.Group(10)); got != "000000000000000a" {
-		t.Errorf("group 10 is %s", got)
+	seen := map[uint64]core.Member{}
+	for _, m := range []core.Member{{ID: "ab", Address: "c"}, {ID: "a", Address: "bc"}, {ID: "a", Incarnation: "b", Address: "c"}} {
+		f := founding.Fingerprint(m)
+		if other, again := seen[f]; again {
+			t.Errorf("%v and %v run together", m, other)
+		}
+		seen[f] = m
 	}
 }

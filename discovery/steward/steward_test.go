@@ -257,11 +257,12 @@ func (g *group) awaitMembers(t *testing.T, want string) {
 
 func (g *group) write(t *testing.T, key string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	if _, err := g.leader(t).Replica.Propose(ctx, kv.EncodeSet(key, []byte("v"))); err != nil {
-		t.Fatal(err)
-	}
+	await(t, "write "+key, func() bool { // the leader may change where the machine is busy
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := g.leader(t).Replica.Propose(ctx, kv.EncodeSet(key, []byte("v")))
+		return err == nil
+	})
 }
 
 func await(t *testing.T, what string, condition func() bool) {

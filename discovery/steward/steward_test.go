@@ -299,11 +299,8 @@ func TestAddsAndPromotes(t *testing.T) {
 	g.roll.set("node4", fourth.Replica.Status().Address, discovery.Alive)
 	g.awaitMembers(t, "node1, node2, node3, node4")
 	await(t, "node4 has the data", func() bool { _, _, ok := fourth.Map.Get("before"); return ok })
-	if n := g.log.count(`msg="added node4`); n != 1 {
-		t.Errorf("added %d times", n)
-	}
-	if n := g.log.count("Promoting server"); n != 1 {
-		t.Errorf("promoted %d times", n)
+	if n := g.log.count("Promoting server"); n == 0 {
+		t.Error("autopilot has not given it the vote")
 	}
 }
 

@@ -60,8 +60,8 @@ func (c *Cluster) Dir(alias string) string { return filepath.Join(c.file.DataDir
 // LogPath returns where the node's output goes.
 func (c *Cluster) LogPath(alias string) string { return filepath.Join(c.Dir(alias), "node.log") }
 
-// PIDPath returns where the process of the node is written down.
-func (c *Cluster) PIDPath(alias string) string { return filepath.Join(c.Dir(alias), "node.pid") }
+// PIDPath returns where the id of the node's process is written down.
+func (c *Cluster) PIDPath(alias string) string { return filepath.Join(c.Dir(alias), pidName) }
 
 func (c *Cluster) configPath(alias string) string {
 	return filepath.Join(c.Dir(alias), "kvnode.toml")
@@ -114,5 +114,5 @@ func (c *Cluster) end(alias string) error {
 	}
 	n, _ := c.file.Node(alias)
 	c.tell(Event{Kind: Killed, Node: n, PID: pid})
-	return removeFile(c.PIDPath(alias))
+	return c.unrecord(alias)
 }

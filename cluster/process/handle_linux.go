@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -73,6 +74,32 @@ func look(pid int) (glance, error) {
 		start:  strings.TrimSpace(string(boot)) + " " + fields[start],
 		paused: fields[state] == "T" || fields[state] == "t",
 	}, nil
+}
+
+// locks reports whether a process holds the file at path locked, as /proc tells
+// without trying: who tries, and be it for a moment, could be in the way of a node
+// that starts.
+func locks(pid int, path string) bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	list, err := os.ReadDir(fds)
+	if err != nil {
+		return false // gone, or another user's, whom we could not signal either
+	}
+	for _, fd := range list {
+		target, err := os.Stat(filepath.Join(fds, fd.Name()))
+		if err != nil || !os.SameFile(file, target) {
+			continue
+		}
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, fd.Name()))
+		if err == nil && bytes.Contains(info, []byte("\nlock:")) {
+			return true
+		}
+	}
+	return false
 }
 
 // attributes are those of a new node process: a session of its own, so that

@@ -66,7 +66,7 @@ func (c *Cluster) spawn(a *attempt, flags []string) error {
 	return c.register(a, ch)
 }
 
-// register gets hold of a new process and writes its pid file. A process that
+// register gets hold of a new process and writes it down. A process that
 // cannot be written down is not left behind.
 func (c *Cluster) register(a *attempt, ch *child) error {
 	alias := a.node.Alias
@@ -76,7 +76,7 @@ func (c *Cluster) register(a *attempt, ch *child) error {
 		return c.ending(alias, ch.pid)
 	}
 	if err == nil {
-		if err = writeIdentity(c.PIDPath(alias), id); err == nil {
+		if err = c.record(alias, id); err == nil {
 			a.process = p
 			return nil
 		}
@@ -89,7 +89,7 @@ func (c *Cluster) register(a *attempt, ch *child) error {
 // ending says how a node's process has ended, and forgets the process.
 func (c *Cluster) ending(alias string, pid int) error {
 	err := c.children.reap(alias, pid)
-	if removeErr := removeFile(c.PIDPath(alias)); removeErr != nil {
+	if removeErr := c.unrecord(alias); removeErr != nil {
 		err = errors.Join(err, removeErr)
 	}
 	if err != nil {

@@ -111,7 +111,17 @@ func (b behaviour) write(dir string) error {
 	if b.InMemory {
 		return nil
 	}
-	err := os.WriteFile(filepath.Join(dir, "node.json"), nil, 0o644)
+	// The lock goes with the process: no os.File, which the collector would close.
+	lock, err := syscall.Open(filepath.Join(dir, lockName), syscall.O_CREAT|syscall.O_RDWR|syscall.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = syscall.Write(lock, fmt.Appendln(nil, os.Getpid()))
+	}
+	if err == nil {
+		err = syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "node.json"), nil, 0o644)
+	}
 	if err == nil && !b.Waiting {
 		err = os.WriteFile(filepath.Join(dir, "nodes.json"), nil, 0o644)
 	}

@@ -178,6 +178,6 @@ the nodes in [[cluster]] tables. All but the kvnode tables is checked before
 anything starts; a mistake is reported with its line.
 
 What a node writes is in data_dir/ALIAS: its state, node.log with its output,
-node.pid while it runs.`,
+node.pid while it runs: the id of its process, and nothing more.`,
 	}
 }

@@ -54,6 +54,7 @@ type behaviour struct {
 	InMemory   bool     // write nothing
 	Voteless   bool     // say that it has no vote
 	Unvoted    []string // whom to name without a vote
+	Role       string   // what to say that it is
 	Leader     string   // whom to name; empty: nobody
 	Members    []string // whom to name
 }
@@ -132,7 +133,7 @@ func (b behaviour) handler(id, dir string) http.Handler {
 	var looks atomic.Uint64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, PID: os.Getpid(), Term: 1, Voter: !b.Voteless}}
+		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, Role: b.Role, PID: os.Getpid(), Term: 1, Voter: !b.Voteless}}
 		if !b.Waiting {
 			s.Me.LastIndex = 1
 		}

@@ -70,6 +70,7 @@ func parentError(ctx context.Context, errs []error) error {
 
 // await waits for one attempt.
 func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, met condition) error {
+	looked := time.Now() // whether it is a member at all
 	for {
 		begun := time.Now()
 		missing := c.ask(ctx, nodes, a, met)
@@ -88,6 +89,11 @@ func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, m
 			return context.Cause(ctx)
 		case begun.Sub(a.moved) > c.opts.ReadyTimeout:
 			return fmt.Errorf("not ready after %v without progress: %w", c.opts.ReadyTimeout, missing)
+		case begun.Sub(a.moved) > strangerPatience && begun.Sub(looked) > strangerPatience:
+			if err := c.stranger(ctx, a.node.Alias); err != nil {
+				return err
+			}
+			looked = time.Now()
 		}
 	}
 }
@@ -112,8 +118,8 @@ func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met
 // awaitAgreement waits until the nodes name one leader and every node of the
 // file as a member.
 func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, attempts []*attempt) error {
-	deadline := time.Now().Add(c.opts.ReadyTimeout)
-	for {
+	begun := time.Now()
+	for looked := begun; ; {
 		missing := c.disagreement(ctx, nodes)
 		if missing == nil {
 			return nil
@@ -123,8 +129,16 @@ func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, atte
 				return c.startError(a, errors.Join(err, c.ending(a.node.Alias, a.process.id.pid)))
 			}
 		}
-		if time.Now().After(deadline) {
+		if time.Since(begun) > c.opts.ReadyTimeout {
 			return fmt.Errorf("start: the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing)
+		}
+		if time.Since(looked) > strangerPatience {
+			for _, a := range attempts {
+				if err := c.stranger(ctx, a.node.Alias); err != nil {
+					return c.startError(a, err)
+				}
+			}
+			looked = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -165,16 +179,9 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error 
 
 // absent lists the nodes of the file that are not in a node's configuration.
 func (c *Cluster) absent(s api.Status) []string {
-	members := []string{}
-	if s.Leader != nil {
-		members = append(members, s.Leader.ID)
-	}
-	for _, f := range s.Followers {
-		members = append(members, f.ID)
-	}
 	var absent []string
 	for _, n := range c.file.Nodes {
-		if !slices.Contains(members, n.Alias) {
+		if !Counts(&s, n.Alias) {
 			absent = append(absent, n.Alias)
 		}
 	}

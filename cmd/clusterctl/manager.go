@@ -19,6 +19,8 @@ import (
 // theLeader stands for the node that leads, wherever a NODE is asked for.
 const theLeader = "leader"
 
+const defaultConfig = "config.yaml"
+
 // manager holds the flags that all commands share.
 type manager struct {
 	config string // path of the cluster file
@@ -76,6 +78,33 @@ func newSession(c *cobra.Command, path string, f *clusterfile.File, o process.Op
 	n := newNarrator(c.OutOrStdout(), c.ErrOrStderr())
 	o.Events = n.event
 	return &session{narrator: n, path: path, file: f, cluster: process.New(f, o)}
+}
+
+// command is a command line for who uses the same cluster file.
+func (s *session) command(args string) string { return clusterctl(s.path, args) }
+
+func clusterctl(path, args string) string {
+	if path == defaultConfig {
+		return "'clusterctl " + args + "'"
+	}
+	return "'clusterctl -c " + path + " " + args + "'"
+}
+
+// addAgain says how a node becomes a member that was removed, or is of another group.
+func (s *session) addAgain(alias string) string {
+	return fmt.Sprintf("to add it as a new one: %s, which deletes its data, and then %s",
+		s.command("members remove "+alias), s.command("members add "+alias))
+}
+
+// sayNonmembers tells of nodes that run to no purpose, and what to do.
+func (s *session) sayNonmembers(r report) {
+	for _, n := range r.nonmembers() {
+		if *n.LastIndex == 0 {
+			fmt.Fprintf(s.stderr, "%s is not a member yet; to have it ask again: %s\n", n.Alias, s.command("restart "+n.Alias))
+			continue
+		}
+		fmt.Fprintf(s.stderr, "%s is not a member: it was removed, or its data are of another group; %s\n", n.Alias, s.addAgain(n.Alias))
+	}
 }
 
 // node returns the node that a command line names.
@@ -141,7 +170,7 @@ func (s *session) endpoints() []string {
 }
 
 func unknownNode(path string, f *clusterfile.File, name string) error {
-	known := aliases(f)
+	known := aliases(f.Nodes)
 	hint := ""
 	if near := nearest(name, known); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
@@ -149,9 +178,9 @@ func unknownNode(path string, f *clusterfile.File, name string) error {
 	return usage(fmt.Errorf("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint))
 }
 
-func aliases(f *clusterfile.File) []string {
+func aliases(nodes []clusterfile.Node) []string {
 	var names []string
-	for _, n := range f.Nodes {
+	for _, n := range nodes {
 		names = append(names, n.Alias)
 	}
 	return names
@@ -198,7 +227,7 @@ func (m *manager) completeNodes(most int) cobra.CompletionFunc {
 		if err != nil || (most >= 0 && len(args) >= most) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		left := slices.DeleteFunc(append(aliases(f), theLeader), func(name string) bool { return slices.Contains(args, name) })
+		left := slices.DeleteFunc(append(aliases(f.Nodes), theLeader), func(name string) bool { return slices.Contains(args, name) })
 		return left, cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -178,7 +178,7 @@ func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags)
 		return err
 	}
 	defer nodes.Close()
-	if err := s.startNode(ctx, n.Alias); err != nil {
+	if err := s.startNodes(ctx, n); err != nil {
 		return err
 	}
 	return s.catchUp(ctx, nodes, n, f)

@@ -63,7 +63,7 @@ is unknown, 130 interrupted.`,
 	// The program alone does nothing but print its help, so only the line with
 	// [command] is worth showing.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable .HasParent}}", 1))
-	root.PersistentFlags().StringVarP(&m.config, "config", "c", "config.yaml", "path to config file (YAML or TOML)")
+	root.PersistentFlags().StringVarP(&m.config, "config", "c", defaultConfig, "path to config file (YAML or TOML)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml") // the flag is there
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))

@@ -18,5 +18,7 @@
 // node.process counts if the process is a kvnode with that data path, and where
 // both are lost the kvnode that has the data locked is the node.
 //
-// Who starts or ends nodes locks data_dir/clusterctl.lock meanwhile.
+// Who starts or ends nodes locks data_dir/clusterctl.lock meanwhile. Who starts some
+// notes in data_dir/clusterctl.json which cluster that is: another one's nodes may
+// have the same aliases.
 package process

@@ -29,14 +29,17 @@ const (
 	lockName    = "LOCK"         // kvnode's own: locked while it runs, with its id in it
 )
 
-// record writes down which process runs a node. With the start first: an id alone
+// record writes down which process runs a node, and whose the node is. With the start first: an id alone
 // that is younger would be taken for the process of the older start.
 func (c *Cluster) record(alias string, id identity) error {
 	text := fmt.Sprintf("%d\n%s\n%s\n", id.pid, id.start, id.program)
 	if err := replaceFile(filepath.Join(c.Dir(alias), processName), text); err != nil {
 		return err
 	}
-	return replaceFile(c.PIDPath(alias), strconv.Itoa(id.pid)+"\n")
+	if err := replaceFile(c.PIDPath(alias), strconv.Itoa(id.pid)+"\n"); err != nil {
+		return err
+	}
+	return c.own()
 }
 
 // unrecord forgets the process of a node, which has ended.

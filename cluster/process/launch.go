@@ -101,7 +101,7 @@ func (c *Cluster) ending(alias string, pid int) error {
 // explain adds the mend to the error of a program that cannot be run.
 func (c *Cluster) explain(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file", err, c.opts.Binary)
+		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file, which is relative to the folder of that file", err, c.opts.Binary)
 	}
 	return err
 }

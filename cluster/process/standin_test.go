@@ -95,7 +95,7 @@ func TestStartStop(t *testing.T) {
 func TestStartNode(t *testing.T) {
 	ctx := context.Background()
 	w := standIns(t, 3, Options{}, map[string]map[string]any{"node2": {"neverready": true}})
-	if err := w.StartNodes(ctx, "node2"); err == nil || !strings.Contains(err.Error(), "start node1 first") {
+	if err := w.StartNodes(ctx, "node2"); err == nil || !strings.Contains(err.Error(), "'clusterctl -c cluster.yaml start node1'") {
 		t.Fatal(err)
 	}
 	for _, alias := range []string{"node1", "node3"} {
@@ -305,10 +305,16 @@ func TestNoAgreement(t *testing.T) {
 	}
 }
 
-// TestAnotherAnswers: a port that somebody else has taken answers as ready.
+// TestAnotherAnswers: a port that somebody else has taken meanwhile answers as ready.
 func TestAnotherAnswers(t *testing.T) {
 	w := standIns(t, 1, Options{ReadyTimeout: 300 * time.Millisecond}, map[string]map[string]any{"node1": {"deaf": true}})
-	other := httptest.NewUnstartedServer(behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1", t.TempDir()))
+	answer := behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1", t.TempDir())
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if len(w.taken()) == 0 { // nothing is started yet
+			panic(http.ErrAbortHandler)
+		}
+		answer.ServeHTTP(rw, r)
+	}))
 	w.file.Nodes[0].HTTPAddress = other.Listener.Addr().String()
 	other.Start()
 	defer other.Close()
@@ -346,7 +352,7 @@ func TestPause(t *testing.T) {
 	if s := w.Status(ctx)[1]; s.Status != nil || s.Err == nil || !s.State.Paused {
 		t.Errorf("%+v", s)
 	}
-	if err := w.Start(ctx); err == nil || !strings.Contains(err.Error(), "paused: resume it") {
+	if err := w.Start(ctx); err == nil || !strings.Contains(err.Error(), "paused: 'clusterctl -c cluster.yaml resume node2'") {
 		t.Error(err)
 	}
 	if err := w.Resume(ctx, "node2"); err != nil {
@@ -359,7 +365,7 @@ func TestPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.stop()
-	expect(t, w.take(), "paused node2", "paused node2", "already running node1*", "resumed node2", "paused node2",
+	expect(t, w.take(), "paused node2", "paused node2", "resumed node2", "paused node2",
 		"stopping node2", "stopped node2", "stopping node1*", "stopped node1*")
 }
 

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/process"
-
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -65,6 +63,9 @@ func (c *Cluster) StartNodes(ctx context.Context, aliases ...string) error {
 
 // start brings up the nodes, first the one that founds the cluster where one has to.
 func (s *situation) start(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
+	if err := s.unobstructed(ctx, nodes, wanted); err != nil {
+		return err
+	}
 	if s.cluster.file.Gossips() || len(s.established()) > 0 {
 		return s.bringUp(ctx, nodes, wanted, met)
 	}
@@ -98,13 +99,13 @@ func (s *situation) attainable(wanted []clusterfile.Node) (condition, error) {
 		return ready, nil
 	case file.Gossips():
 		if all, here := len(voters(file, file.Nodes)), len(voters(file, running)); here < all {
-			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: start them all first", list(wanted), all)
+			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: %s starts them all", list(wanted), all, s.cluster.Command("start"))
 		}
 		return ready, nil
 	}
 	founder, err := s.cluster.founder()
 	if err == nil && !names(founder.Alias) {
-		err = fmt.Errorf("start %s: there is no cluster to join yet: start %s first, which founds it", list(wanted), founder.Alias)
+		err = fmt.Errorf("start %s: there is no cluster to join yet: %s founds it: %s starts it first", list(wanted), founder.Alias, s.cluster.Command("start "+founder.Alias))
 	}
 	return ready, err
 }
@@ -136,10 +137,13 @@ type situation struct {
 
 // starting looks at what is there, calls start and cleans up after it.
 func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.Client) error) error {
-	if err := os.MkdirAll(c.file.DataDir, 0o755); err != nil {
+	if err := os.MkdirAll(c.dataDir(), 0o755); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	return c.exclusively(ctx, func() (err error) {
+		if err := c.Foreign(); err != nil {
+			return err
+		}
 		nodes, err := client.New(addresses(c.file.Nodes), client.Options{})
 		if err != nil {
 			return err
@@ -243,40 +247,12 @@ func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []
 				return err
 			}
 			s.attempts = append(s.attempts, a)
-		} else if err := s.cluster.leaveRunning(a); err != nil {
-			return err
+		} else {
+			s.cluster.tell(Event{Kind: AlreadyRunning, Node: n, Leader: n.Alias == s.cluster.file.Leader, PID: a.process.id.pid})
 		}
 		attempts = append(attempts, a)
 	}
 	return s.cluster.awaitAll(ctx, nodes, attempts, met)
-}
-
-// leaveRunning tells that a node ran before. A paused one would never answer.
-func (c *Cluster) leaveRunning(a *attempt) error {
-	now, err := look(a.process.id.pid)
-	if err == nil && now.paused {
-		return c.startError(a, errors.New("it is paused: resume it first"))
-	}
-	if serves := flag(a.process.id.pid, "-haddr"); serves != "" && serves != a.node.HTTPAddress {
-		return c.startError(a, fmt.Errorf("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: stop it first, or give this cluster another data_dir",
-			a.process.id.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress))
-	}
-	c.tell(Event{Kind: AlreadyRunning, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
-	return nil
-}
-
-// flag returns the value of a flag on the command line of a process, "" if it cannot
-// be seen.
-func flag(pid int, name string) string {
-	p, err := process.NewProcess(int32(pid))
-	if err != nil {
-		return ""
-	}
-	args, err := p.CmdlineSlice()
-	if i := slices.Index(args, name); err == nil && i >= 0 && i+1 < len(args) {
-		return args[i+1]
-	}
-	return ""
 }
 
 // undo kills what this call started.

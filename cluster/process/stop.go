@@ -149,13 +149,13 @@ func (c *Cluster) terminate(ctx context.Context, n clusterfile.Node, leader stri
 
 // elsewhere returns an error if a node answers that has no process here.
 func (c *Cluster) elsewhere(ctx context.Context, n clusterfile.Node) error {
-	nodes, err := client.New([]string{n.HTTPAddress}, client.Options{Timeout: askTimeout})
+	nodes, err := client.New([]string{n.HTTPAddress}, client.Options{})
 	if err != nil {
 		return err
 	}
 	defer nodes.Close()
-	if s, err := nodes.Nodes()[0].Status(ctx); err == nil && s.Me.ID == n.Alias {
-		return fmt.Errorf("%w: process %d answers at %s, and is none of %s", ErrElsewhere, s.Me.PID, n.HTTPAddress, c.Dir(n.Alias))
+	if other := occupant(ctx, nodes, n); other != nil && other.ID == n.Alias {
+		return fmt.Errorf("%w: process %d answers at %s, and is none of %s", ErrElsewhere, other.PID, n.HTTPAddress, c.Dir(n.Alias))
 	}
 	return nil
 }

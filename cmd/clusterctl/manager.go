@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +20,6 @@ import (
 
 // theLeader stands for the node that leads, wherever a NODE is asked for.
 const theLeader = "leader"
-
-const defaultConfig = "config.yaml"
 
 // manager holds the flags that all commands share.
 type manager struct {
@@ -40,31 +40,54 @@ func (m *manager) read() (*clusterfile.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(fmt.Errorf("there is no cluster file %s: write one with 'clusterctl init', or name another with -c", m.config))
 	}
+	if err == nil {
+		err = misplaced(f)
+	}
 	if err != nil {
 		return nil, usage(err)
 	}
 	return f, nil
 }
 
-// open reads the cluster file and prepares to work on its processes.
-func (m *manager) open(c *cobra.Command) (*session, error) {
-	f, err := m.read()
-	if err != nil {
-		return nil, err
+// misplaced returns an error for a file of the time when data_dir was relative to
+// the current folder: to go on without that data would be to found a second cluster.
+func misplaced(f *clusterfile.File) error {
+	there := func(dir string) bool {
+		return slices.ContainsFunc(f.Nodes, func(n clusterfile.Node) bool {
+			_, err := os.Lstat(filepath.Join(dir, n.Alias))
+			return err == nil
+		})
 	}
-	return newSession(c, m.config, f, process.Options{}), nil
+	now := f.Resolve(f.DataDir)
+	if there(now) || !there(f.DataDir) {
+		return nil
+	}
+	write, err := filepath.Rel(filepath.Dir(f.Path), f.DataDir)
+	if err != nil {
+		write = "with the whole path"
+	}
+	return fmt.Errorf("%s: data_dir: %s is relative to the folder of this file, and so is bin_path; the data of the nodes are not in %s, but in %s of the current folder: write data_dir: %s",
+		f.Path, f.DataDir, now, f.DataDir, write)
 }
 
+// open reads the cluster file and prepares to work on its processes.
+func (m *manager) open(c *cobra.Command) (*session, error) { return m.openWith(c, process.Options{}) }
+
 // openToStart is open for a command that waits until nodes are ready.
-func (m *manager) openToStart(c *cobra.Command, ready time.Duration) (*session, error) {
-	if err := checkReadyTimeout(ready); err != nil {
+func (m *manager) openToStart(c *cobra.Command, o process.Options) (*session, error) {
+	if err := checkReadyTimeout(o.ReadyTimeout); err != nil {
 		return nil, err
 	}
+	return m.openWith(c, o)
+}
+
+func (m *manager) openWith(c *cobra.Command, o process.Options) (*session, error) {
 	f, err := m.read()
 	if err != nil {
 		return nil, err
 	}
-	return newSession(c, m.config, f, process.Options{ReadyTimeout: ready}), nil
+	s := newSession(c, m.config, f, o)
+	return s, s.cluster.Foreign()
 }
 
 func checkReadyTimeout(timeout time.Duration) error {
@@ -80,15 +103,8 @@ func newSession(c *cobra.Command, path string, f *clusterfile.File, o process.Op
 	return &session{narrator: n, path: path, file: f, cluster: process.New(f, o)}
 }
 
-// command is a command line for who uses the same cluster file.
-func (s *session) command(args string) string { return clusterctl(s.path, args) }
-
-func clusterctl(path, args string) string {
-	if path == defaultConfig {
-		return "'clusterctl " + args + "'"
-	}
-	return "'clusterctl -c " + path + " " + args + "'"
-}
+// command is the line to type for a command on the same cluster file.
+func (s *session) command(args string) string { return s.cluster.Command(args) }
 
 // addAgain says how a node becomes a member that was removed, or is of another group.
 func (s *session) addAgain(alias string) string {
@@ -117,7 +133,7 @@ func (s *session) node(ctx context.Context, name string) (clusterfile.Node, erro
 	}
 	r := newReport(s.cluster.Status(ctx))
 	if r.Leader == nil {
-		return clusterfile.Node{}, errors.New("no node leads now; see 'clusterctl status --wide'")
+		return clusterfile.Node{}, fmt.Errorf("no node leads now; see %s", s.command("status --wide"))
 	}
 	n, ok := s.file.Node(*r.Leader)
 	if !ok {

@@ -23,7 +23,7 @@ func addReadyTimeout(c *cobra.Command, timeout *time.Duration, byDefault time.Du
 const readyTimeout = 30 * time.Second // by default
 
 func newStart(m *manager) *cobra.Command {
-	var timeout time.Duration
+	var o process.Options
 	c := &cobra.Command{
 		Use:   "start [NODE...]",
 		Short: "Start the cluster nodes",
@@ -37,14 +37,15 @@ others go on running.`,
 		Args:              wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := m.openToStart(c, timeout)
+			s, err := m.openToStart(c, o)
 			if err != nil {
 				return err
 			}
 			return s.start(c.Context(), args)
 		},
 	}
-	addReadyTimeout(c, &timeout, readyTimeout)
+	addReadyTimeout(c, &o.ReadyTimeout, readyTimeout)
+	c.Flags().BoolVar(&o.TakeOver, "take-over", false, "the data in data_dir are this cluster's, though another cluster file has made them")
 	return c
 }
 
@@ -105,7 +106,7 @@ clients can go on writing meanwhile.`,
 		if all == (len(args) > 0) {
 			return usage(errors.New("restart wants either nodes or --all"))
 		}
-		s, err := m.openToStart(c, timeout)
+		s, err := m.openToStart(c, process.Options{ReadyTimeout: timeout})
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -81,7 +80,7 @@ func status(c *cobra.Command, m *manager, f statusFlags) error {
 	case f.wide:
 		r.writeWide(s.stdout)
 	case !r.alive():
-		return errors.New("no node runs; start them with 'clusterctl start'")
+		return fmt.Errorf("no node runs; start them with %s", s.command("start"))
 	default:
 		r.writePlain(s.stdout)
 	}

@@ -22,7 +22,7 @@ type attempt struct {
 	node     clusterfile.Node
 	process  *handle
 	ours     bool  // started by this call
-	logBegin int64 // size of the log before the start
+	logBegin int64 // size of the log before the start; 0: it ran before
 	seen     progress
 	moved    time.Time // when it last made progress, or was started
 }
@@ -139,11 +139,8 @@ func removeFile(path string) error {
 
 // startError says why an attempt failed, with the end of the log.
 func (c *Cluster) startError(a *attempt, err error) *StartError {
-	e := &StartError{Alias: a.node.Alias, LogPath: c.LogPath(a.node.Alias), Err: err}
-	if a.ours {
-		e.Tail = tail(e.LogPath, a.logBegin)
-	}
-	return e
+	path := c.LogPath(a.node.Alias)
+	return &StartError{Alias: a.node.Alias, LogPath: path, Tail: tail(path, a.logBegin), Err: err}
 }
 
 const (

@@ -57,13 +57,16 @@ func occupant(ctx context.Context, nodes *client.Client, n clusterfile.Node) *ap
 // usable returns an error if a node that runs already would never answer: it is
 // paused, or serves another address.
 func (c *Cluster) usable(a *attempt) error {
+	obstacle := func(format string, args ...any) error {
+		return &StartError{Alias: a.node.Alias, LogPath: c.LogPath(a.node.Alias), Err: fmt.Errorf(format, args...)} // the log tells nothing of it
+	}
 	now, err := look(a.process.id.pid)
 	if err == nil && now.paused {
-		return c.startError(a, fmt.Errorf("it is paused: %s lets it go on", c.Command("resume "+a.node.Alias)))
+		return obstacle("it is paused: %s lets it go on", c.Command("resume "+a.node.Alias))
 	}
 	if serves := flag(a.process.id.pid, "haddr"); serves != "" && serves != a.node.HTTPAddress {
-		return c.startError(a, fmt.Errorf("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: %s ends it; or give this cluster another data_dir",
-			a.process.id.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress, c.Command("stop "+a.node.Alias)))
+		return obstacle("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: %s ends it; or give this cluster another data_dir",
+			a.process.id.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress, c.Command("stop "+a.node.Alias))
 	}
 	return nil
 }

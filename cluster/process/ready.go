@@ -120,7 +120,7 @@ func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met
 func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, attempts []*attempt) error {
 	begun := time.Now()
 	for looked := begun; ; {
-		missing := c.disagreement(ctx, nodes)
+		alias, missing := c.disagreement(ctx, nodes)
 		if missing == nil {
 			return nil
 		}
@@ -130,7 +130,8 @@ func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, atte
 			}
 		}
 		if time.Since(begun) > c.opts.ReadyTimeout {
-			return fmt.Errorf("start: the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing)
+			i := slices.IndexFunc(attempts, func(a *attempt) bool { return a.node.Alias == alias })
+			return c.startError(attempts[i], fmt.Errorf("the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing))
 		}
 		if time.Since(looked) > strangerPatience {
 			for _, a := range attempts {
@@ -148,8 +149,9 @@ func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, atte
 	}
 }
 
-// disagreement returns nil if all nodes tell the same story.
-func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error {
+// disagreement returns nil if all nodes tell the same story, or else which node is in
+// the way, and how.
+func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) (alias string, missing error) {
 	leader := ""
 	for _, n := range c.file.Nodes {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -157,24 +159,24 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error 
 		cancel()
 		switch {
 		case err != nil:
-			return err
+			return n.Alias, err
 		case status.Leader == nil:
-			return fmt.Errorf("%s knows no leader", n.Alias)
+			return n.Alias, fmt.Errorf("%s knows no leader", n.Alias)
 		case leader != "" && status.Leader.ID != leader:
-			return fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
+			return n.Alias, fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
 		}
 		leader = status.Leader.ID
 		if c.file.Gossips() && !status.Me.Voter && votes(c.file, n) {
-			return fmt.Errorf("%s has no vote yet", n.Alias)
+			return n.Alias, fmt.Errorf("%s has no vote yet", n.Alias)
 		}
 		if without := c.voteless(status); len(without) > 0 {
-			return fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
+			return without[0], fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
 		}
 		if missing := c.absent(status); len(missing) > 0 {
-			return fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
+			return missing[0], fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // absent lists the nodes of the file that are not in a node's configuration.

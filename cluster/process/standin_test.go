@@ -235,6 +235,10 @@ func TestNeverReady(t *testing.T) {
 	if !w.inspect("node1").Running {
 		t.Error("it is not left to be looked at")
 	}
+	err = w.Start(context.Background()) // of who ran before, too, the log is shown
+	if all := startErrors(err); len(all) != 1 || len(all[0].Tail) == 0 {
+		t.Error(describe(err))
+	}
 }
 
 // TestProgress: who gets on is waited for, however long it takes.
@@ -298,8 +302,12 @@ func TestNoAgreement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := standIns(t, 2, Options{ReadyTimeout: time.Second}, map[string]map[string]any{"node2": c.node2})
-			if err := w.Start(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
+			err := w.Start(context.Background())
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Error(err)
+			}
+			if all := startErrors(err); len(all) != 1 || all[0].Alias != "node2" || len(all[0].Tail) == 0 {
+				t.Errorf("the log of node2 is not shown: %s", describe(err))
 			}
 		})
 	}

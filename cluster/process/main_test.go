@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -200,10 +201,15 @@ type world struct {
 	events []Event
 }
 
-// newFile describes n nodes in a new folder; generate says how they find each other.
+// newFile describes n nodes in a new folder, on a host of their own; generate says how they find each other.
 func newFile(t *testing.T, n int, generate func(int, string) (*clusterfile.File, error)) *clusterfile.File {
 	t.Helper()
-	f, err := generate(n, "127.0.0.1")
+	host, release, err := clustertest.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	f, err := generate(n, host)
 	if err != nil {
 		t.Fatal(err)
 	}

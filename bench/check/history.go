@@ -1,7 +1,11 @@
 package check
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -122,9 +126,40 @@ func (h *History) Ops() []Op {
 	return slices.Clone(h.ops)
 }
 
-// Since returns a copy of the operations from the n-th on.
-func (h *History) Since(n int) []Op {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.ops[min(n, len(h.ops)):])
+// Write writes operations to a file that must not exist, one JSON object a line.
+func Write(path string, ops []Op) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("write the history: %w", err)
+	}
+	e := json.NewEncoder(f)
+	for _, o := range ops {
+		if err = e.Encode(o); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the history %s: %w", path, err)
+	}
+	return nil
+}
+
+// Read reads what Write wrote.
+func Read(path string) (ops []Op, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	defer f.Close()
+	for d := json.NewDecoder(f); ; {
+		var o Op
+		err := d.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return ops, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the history %s, operation %d: %w", path, len(ops)+1, err)
+		}
+		ops = append(ops, o)
+	}
 }

@@ -1,0 +1,135 @@
+package hunt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/fault"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+// dataKinds take or damage the data of one node.
+func dataKinds() []kind {
+	return []kind{
+		{name: "wiped", takes: 8 * time.Second, weight: 8, data: true, do: plainly(wipe)},
+		{name: "wiped-lagging", takes: 14 * time.Second, weight: 10, data: true, do: lagging(wipe)},
+		{name: "emptied", takes: 8 * time.Second, weight: 8, data: true, do: plainly(empty)},
+		{name: "emptied-lagging", takes: 14 * time.Second, weight: 10, data: true, do: lagging(empty)},
+		{name: "flipped-value", takes: 12 * time.Second, weight: 10, data: true, do: plainly(flipValue)},
+		{name: "flipped-bit", takes: 12 * time.Second, weight: 8, data: true, do: plainly(flipAnywhere)},
+		{name: "cut-log", takes: 8 * time.Second, weight: 8, data: true, do: plainly(cutLog)},
+	}
+}
+
+// damage is done to the data of a node that does not run.
+type damage func(g *group, n *node, random *rand.Rand) (string, error)
+
+func wipe(g *group, n *node, _ *rand.Rand) (string, error) {
+	return "wiped", os.RemoveAll(n.dir)
+}
+
+// empty takes the log and leaves the rest, a snapshot among it.
+func empty(g *group, n *node, random *rand.Rand) (string, error) {
+	path := n.logFile(g.cfg.Backend)
+	if random.IntN(2) == 0 && g.cfg.Backend == "mdb" {
+		return "data.mdb removed", os.Remove(path)
+	}
+	return filepath.Base(path) + " emptied", os.Truncate(path, 0)
+}
+
+func flipValue(g *group, n *node, random *rand.Rand) (string, error) {
+	what, err := fault.FlipBitOf(n.logFile(g.cfg.Backend), []byte(valueMark), random)
+	if errors.Is(err, fault.ErrNothingThere) { // all in the snapshot
+		return flipAnywhere(g, n, random)
+	}
+	return "value flipped: " + what, err
+}
+
+func flipAnywhere(g *group, n *node, random *rand.Rand) (string, error) {
+	what, err := fault.FlipBit(n.logFile(g.cfg.Backend), random)
+	return "log flipped: " + what, err
+}
+
+func cutLog(g *group, n *node, random *rand.Rand) (string, error) {
+	what, err := fault.CutOff(n.logFile(g.cfg.Backend), random)
+	return "log cut off: " + what, err
+}
+
+// harm does damage to a node that does not run.
+func (g *group) harm(n *node, d damage, random *rand.Rand) {
+	text, err := d(g, n, random)
+	n.suspect = text
+	if err != nil {
+		g.log("%s: %s: %v", n.id, text, err)
+	}
+}
+
+// plainly damages a node while all is well, has it start, serve and lead on that, and
+// gives it a new folder at last.
+func plainly(d damage) func(context.Context, *group, step, *rand.Rand) string {
+	return func(ctx context.Context, g *group, s step, random *rand.Rand) string {
+		leader, others := g.roles(ctx, random)
+		victim := others[0]
+		if random.IntN(3) == 0 {
+			victim = leader
+		}
+		if random.IntN(2) == 0 {
+			g.snapshotOn(ctx, victim)
+			pause(ctx, time.Second) // entries after it
+		}
+		g.noteEnd(victim)
+		g.stop(victim)
+		g.harm(victim, d, random)
+		what := victim.suspect
+		g.bringBack(ctx, victim)
+		g.exercise(ctx, victim, s.hold)
+		return fmt.Sprintf("%s %s", victim.id, what)
+	}
+}
+
+// exercise has a node serve, lead and start again on its data as long as it can.
+func (g *group) exercise(ctx context.Context, n *node, hold time.Duration) {
+	g.noteEnd(n)
+	if err := g.await(ctx, 5*time.Second, func(ctx context.Context) error { return g.ready(ctx, n) }); err != nil {
+		return
+	}
+	for range 2 {
+		_ = g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) error { return c.Transfer(ctx, n.id) }, g.nodes...)
+		pause(ctx, hold/2)
+		if n.up() {
+			g.stop(n)
+		}
+		g.bringBack(ctx, n)
+		_ = g.await(ctx, 5*time.Second, func(ctx context.Context) error { return g.ready(ctx, n) })
+	}
+	g.noteEnd(n)
+}
+
+// lagging lets a minority fall behind, so that what is acknowledged is held by the
+// others only, damages one of these, and starts it with the minority alone. The others
+// hold all that was acknowledged and come back later.
+func lagging(d damage) func(context.Context, *group, step, *rand.Rand) string {
+	return func(ctx context.Context, g *group, s step, random *rand.Rand) string {
+		leader, others := g.roles(ctx, random)
+		minority := (len(g.nodes) - 1) / 2
+		behind, victim, rest := others[:minority], others[minority], append([]*node{leader}, others[minority+1:]...)
+		g.snapshotOn(ctx, victim)
+		g.cut(behind, append([]*node{victim}, rest...))
+		pause(ctx, 500*time.Millisecond+s.hold/2)
+		for _, n := range append([]*node{victim}, rest...) {
+			g.noteEnd(n)
+			g.stop(n)
+		}
+		g.harm(victim, d, random)
+		what := victim.suspect
+		g.network.Heal(s.reset)
+		g.bringBack(ctx, victim)
+		pause(ctx, 3*g.tuning.heartbeat+s.hold)
+		return fmt.Sprintf("%s %s, back with %s, which lag, and without %s", victim.id, what, idsOf(behind), idsOf(rest))
+	}
+}

@@ -92,9 +92,10 @@ func checkKey(ops []Op, limit time.Duration) (found *Violation, decided bool) {
 		what   string
 		levels []Level
 	}{
+		{Lost, []Level{Audit}},
 		{Stale, []Level{Linearizable}},
 		{StaleLease, []Level{Linearizable, Lease}},
-		{Lost, []Level{Linearizable, Audit}},
+		{Lost, []Level{Linearizable, Audit}}, // a read has decided what became of an unknown write
 	} {
 		part := slices.DeleteFunc(slices.Clone(ops), func(o Op) bool {
 			return o.Kind == Get && !slices.Contains(stage.levels, o.Level)
@@ -171,10 +172,10 @@ func indices(ops []Op) []Violation {
 }
 
 // nearby is how many operations before and after a violation are told.
-const nearby = 12
+const nearby = 10
 
 func near(ops []Op, o Op) []Op {
-	sorted := slices.Clone(ops)
+	sorted := slices.DeleteFunc(slices.Clone(ops), func(p Op) bool { return p.Outcome == Refused && p != o || p.Level == Audit && p != o })
 	slices.SortStableFunc(sorted, func(a, b Op) int { return int(a.Call - b.Call) })
 	at := slices.Index(sorted, o)
 	return sorted[max(0, at-nearby):min(len(sorted), at+nearby/2)]

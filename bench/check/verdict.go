@@ -24,6 +24,7 @@ const (
 const (
 	Stale      = "stale read"             // an answer, while the load ran, that fits no order
 	StaleLease = "stale lease read"       // the same, and only reads by lease show it
+	Disorder   = "writes in no order"     // two compare-and-sets from one value
 	Lost       = "lost write"             // what a node holds at the end fits no order
 	Foreign    = "value that nobody set"  // a read's
 	Undead     = "refused write seen"     // it was said not to have taken effect
@@ -92,6 +93,7 @@ func checkKey(ops []Op, limit time.Duration) (found *Violation, decided bool) {
 		what   string
 		levels []Level
 	}{
+		{Disorder, nil},
 		{Lost, []Level{Audit}},
 		{Stale, []Level{Linearizable}},
 		{StaleLease, []Level{Linearizable, Lease}},

@@ -98,18 +98,13 @@ func (g *group) stray(id, dir string) (*node, error) {
 	return n, err
 }
 
-// dismiss ends a stray node and notes what it had to say.
-func (g *group) dismiss(n *node) string {
+// dismiss ends a stray node.
+func (g *group) dismiss(n *node) {
 	g.noteEnd(n)
-	words := n.process.complaints()
 	g.stop(n)
 	n.raft.Close()
 	n.http.Close()
 	n.gossip.Close()
-	for _, w := range words {
-		g.report.Refusals["(stray) "+withoutNames(w)]++
-	}
-	return fmt.Sprintf("%d complaints", len(words))
 }
 
 // twin starts a second node with the id of a member in an empty folder.
@@ -125,8 +120,11 @@ func twin(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	}
 	err = g.start(ctx, stray)
 	pause(ctx, 2*time.Second+s.hold)
-	said := g.dismiss(stray)
-	return fmt.Sprintf("of %s: %v, %s", n.id, short(err), said)
+	if stray.up() {
+		g.stranger(stray)
+	}
+	g.dismiss(stray)
+	return fmt.Sprintf("of %s: %v", n.id, short(err))
 }
 
 // otherGroup makes a whole group at the same addresses under the same ids, before the
@@ -168,14 +166,13 @@ func oldGroup(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	if g.start(ctx, n) == nil {
 		pause(ctx, 2*time.Second+s.hold)
 	}
-	g.noteEnd(n)
-	words := n.process.complaints()
-	for _, w := range words {
-		g.report.Refusals["(stray) "+withoutNames(w)]++
+	if n.up() {
+		g.stranger(n)
 	}
+	g.noteEnd(n)
 	g.stop(n)
 	n.dir, n.suspect = own, own2
-	return fmt.Sprintf("%s in the place of %s: %d complaints", n.id, n.id, len(words))
+	return fmt.Sprintf("%s of it in the place of %s", n.id, n.id)
 }
 
 // otherLeader has a node with the id of a member, which leads a group of its own, gossip
@@ -200,8 +197,8 @@ func otherLeader(ctx context.Context, g *group, s step, random *rand.Rand) strin
 		err = g.start(ctx, stray)
 	}
 	pause(ctx, 2*time.Second+s.hold)
-	said := g.dismiss(stray)
-	return fmt.Sprintf("with the id of %s: %v, %s", n.id, short(err), said)
+	g.dismiss(stray)
+	return fmt.Sprintf("with the id of %s: %v", n.id, short(err))
 }
 
 // fakeLeader tells the group that a member has its HTTP at a server that takes every

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -89,10 +90,16 @@ func (g *group) mend(ctx context.Context, n *node) {
 	n.suspect = ""
 }
 
-// stranger notes what a node that stays out of the group says about that.
+// stranger notes what a node that runs and stays out of the group says about that. One
+// of its complaints has to be clear.
 func (g *group) stranger(n *node) {
-	if text := n.process.lastWords(); text != "" {
-		g.report.refusal(n, text)
+	words := n.process.complaints()
+	for _, w := range words {
+		g.report.Refusals["(runs) "+withoutNames(w)]++
+	}
+	if !slices.ContainsFunc(words, func(w string) bool { return unclear(w) == "" }) {
+		g.report.violate(Unclear, "%s, %s, stays out of the group, and none of its complaints names a command:\n%s",
+			n.name, n.suspect, strings.Join(words, "\n"))
 	}
 }
 

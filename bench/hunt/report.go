@@ -21,6 +21,9 @@ const (
 	Beyond   = "not mended by the word" // doing what the refusals say does not help
 )
 
+// told is how many violations of a kind a round tells: one fault shows in many keys.
+const told = 3
+
 // Violation is one thing that must not be.
 type Violation struct{ What, Text string }
 
@@ -39,12 +42,13 @@ type Report struct {
 	Faults       map[string]int
 	Refusals     map[string]int // texts, without names and numbers
 	Violations   []Violation
-	Undecided    int // keys that took too long to check
+	Counts       map[string]int // of violations by kind: not all of a kind are told
+	Undecided    int            // keys that took too long to check
 	Duration     time.Duration
 }
 
 func newReport() *Report {
-	return &Report{Rounds: 1, Faults: map[string]int{}, Refusals: map[string]int{}}
+	return &Report{Rounds: 1, Faults: map[string]int{}, Refusals: map[string]int{}, Counts: map[string]int{}}
 }
 
 // Verdict is that of all histories, and of what else was seen.
@@ -60,7 +64,10 @@ func (r *Report) Verdict() check.Verdict {
 
 // violate adds a violation.
 func (r *Report) violate(what, format string, args ...any) {
-	r.Violations = append(r.Violations, Violation{what, fmt.Sprintf(format, args...)})
+	r.Counts[what]++
+	if r.Counts[what] <= told {
+		r.Violations = append(r.Violations, Violation{what, fmt.Sprintf(format, args...)})
+	}
 }
 
 // refusal notes what a node said when it was refused, and whether that is clear.
@@ -107,6 +114,9 @@ func (r *Report) Add(o *Report) {
 	for text, n := range o.Refusals {
 		r.Refusals[text] += n
 	}
+	for what, n := range o.Counts {
+		r.Counts[what] += n
+	}
 	r.Violations = append(r.Violations, o.Violations...)
 }
 
@@ -127,12 +137,8 @@ func (r *Report) Print(out io.Writer) {
 		fmt.Fprintf(out, "  %4d × %s\n", r.Refusals[text], strings.ReplaceAll(text, "\n", "\n         "))
 	}
 	fmt.Fprintln(out, "violations")
-	kinds := map[string]int{}
-	for _, v := range r.Violations {
-		kinds[v.What]++
-	}
-	for _, what := range slices.Sorted(maps.Keys(kinds)) {
-		fmt.Fprintf(out, "  %-22s %d\n", what, kinds[what])
+	for _, what := range slices.Sorted(maps.Keys(r.Counts)) {
+		fmt.Fprintf(out, "  %-22s %d\n", what, r.Counts[what])
 	}
 	fmt.Fprintf(out, "%-22s %s\n", "verdict", r.Verdict())
 }

@@ -227,23 +227,13 @@ func (g *group) dump(ctx context.Context, n *node) (map[string]client.Value, err
 func (g *group) judge(ops []check.Op) {
 	result := check.Check(ops, 0)
 	g.report.Keys, g.report.Undecided = result.Keys, len(result.Unknown)
-	kinds := map[string]int{}
 	for _, v := range result.Violations {
-		kinds[v.What]++
-		if kinds[v.What] > 3 { // one fault shows in many keys
-			continue
-		}
 		var text strings.Builder
 		fmt.Fprintf(&text, "%s", v.Op)
 		for _, o := range v.Near {
 			fmt.Fprintf(&text, "\n    %s", o)
 		}
 		g.report.violate(v.What, "%s", text.String())
-	}
-	for what, count := range kinds {
-		if count > 3 {
-			g.log("%s: %d in all", what, count)
-		}
 	}
 	g.log("%d operations: %s", len(ops), result.Verdict)
 	if result.Verdict == check.IsLinearizable && len(g.report.Violations) == 0 {

@@ -20,40 +20,41 @@ func FlipBit(path string, random *rand.Rand) (string, error) {
 	if len(data) == 0 {
 		return "", fmt.Errorf("%s: %w", path, ErrNothingThere)
 	}
-	return flip(path, data, random.IntN(len(data)), random)
+	at, bit := random.IntN(len(data)), random.IntN(8)
+	data[at] ^= 1 << bit
+	return fmt.Sprintf("bit %d of byte %d of %d", bit, at, len(data)), overwrite(path, data)
 }
 
-// FlipBitOf flips one bit in the text after one of the places where a file holds the
-// mark, a place of few: the newer ones where a file grows.
-func FlipBitOf(path string, mark []byte, random *rand.Rand) (string, error) {
+// FlipBitOf flips one bit of a text wherever the file holds it, and says where.
+func FlipBitOf(path string, text []byte, random *rand.Rand) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
-	var places []int
-	for at := 0; ; {
-		i := bytes.Index(data[at:], mark)
+	within, bit := random.IntN(len(text)), 1<<random.IntN(3)
+	copies := 0
+	for at := 0; ; copies++ {
+		i := bytes.Index(data[at:], text)
 		if i < 0 {
 			break
 		}
-		places = append(places, at+i)
-		at += i + len(mark)
+		data[at+i+within] ^= byte(bit)
+		at += i + len(text)
 	}
-	if len(places) == 0 {
-		return "", fmt.Errorf("%s has no %q: %w", path, mark, ErrNothingThere)
+	if copies == 0 {
+		return "", fmt.Errorf("%s has no %.20q: %w", path, text, ErrNothingThere)
 	}
-	at := places[random.IntN(len(places))] + len(mark) + random.IntN(8)
-	return flip(path, data, min(at, len(data)-1), random)
+	return fmt.Sprintf("byte %d of %d copies", within, copies), overwrite(path, data)
 }
 
-func flip(path string, data []byte, at int, random *rand.Rand) (string, error) {
+// overwrite keeps the file that is there: its owner may have it open.
+func overwrite(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return "", err
+		return err
 	}
-	bit := random.IntN(3) // a low one: text stays text
-	_, err = f.WriteAt([]byte{data[at] ^ 1<<bit}, int64(at))
-	return fmt.Sprintf("bit %d of byte %d of %d", bit, at, len(data)), errors.Join(err, f.Close())
+	_, err = f.WriteAt(data, 0)
+	return errors.Join(err, f.Close())
 }
 
 // CutOff shortens a file to a part of its length, and says to which.

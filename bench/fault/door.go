@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 const (
 	dialTimeout = 5 * time.Second
 	chunkBytes  = 32 << 10
+	maxHeld     = 256 // chunks of one connection; then the sender feels it
 	// maxPacketBytes is more than any datagram has.
 	maxPacketBytes = 64 << 10
 )
@@ -44,6 +46,7 @@ type pair struct {
 	from, to        string
 	done            chan struct{}
 	once            sync.Once
+	broken          atomic.Bool // one side is gone, and what it had sent still arrives
 }
 
 // Open makes a door on a free port of 127.0.0.1 that leads to nobody. With packets it
@@ -215,29 +218,41 @@ func (p *pair) end() {
 	})
 }
 
-// carry moves bytes one way, as the link lets it, and then the news of their end.
+// carry moves bytes one way, as the link lets it, and then the news of their end. It
+// takes them in meanwhile: what was sent is under way, whatever becomes of the sender.
 func (d *Door) carry(p *pair, from, to net.Conn, l link) {
-	buffer := make([]byte, chunkBytes)
-	for {
-		n, err := from.Read(buffer)
-		if !d.admit(p, l) {
-			return
-		}
-		if n > 0 {
-			if _, werr := to.Write(buffer[:n]); werr != nil {
-				p.end()
+	held := make(chan []byte, maxHeld)
+	var end error // set before held is closed
+	d.work.Go(func() {
+		defer close(held)
+		for end == nil {
+			chunk := make([]byte, chunkBytes)
+			var n int
+			n, end = from.Read(chunk)
+			select {
+			case held <- chunk[:n]:
+			case <-p.done:
 				return
 			}
 		}
-		switch {
-		case errors.Is(err, io.EOF):
-			_ = to.(*net.TCPConn).CloseWrite()
+	})
+	for chunk := range held {
+		if !d.admit(p, l) {
 			return
-		case err != nil:
+		}
+		if len(chunk) == 0 {
+			continue
+		}
+		if _, err := to.Write(chunk); err != nil && !p.broken.Load() {
 			p.end()
 			return
 		}
 	}
+	if errors.Is(end, io.EOF) || p.broken.Load() {
+		_ = to.(*net.TCPConn).CloseWrite()
+		return
+	}
+	p.end()
 }
 
 // admit waits until the link lets through what has arrived; false: the connection
@@ -262,6 +277,26 @@ func (d *Door) admit(p *pair, l link) bool {
 		}
 	}
 	return true
+}
+
+// breakOff resets the connections of one process to another for the first of the two.
+func (d *Door) breakOff(l link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for p := range d.pairs {
+		var c net.Conn
+		switch l {
+		case link{p.from, p.to}:
+			c = p.dialled
+		case link{p.to, p.from}:
+			c = p.served
+		default:
+			continue
+		}
+		p.broken.Store(true)
+		_ = c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
 }
 
 // resetHeld ends the connections over cut links.

@@ -67,6 +67,17 @@ func (n *Network) set(from, to string, change func(*state)) {
 	n.announce()
 }
 
+// Break resets all connections between two processes for the first of them. The other
+// does not learn of it before it has got all that was sent, which on a cut link is when
+// that heals.
+func (n *Network) Break(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for d := range n.doors {
+		d.breakOff(link{from, to})
+	}
+}
+
 // Heal makes all links good. What was held back is delivered, however late, or, with
 // reset, lost together with the connections that it was on.
 func (n *Network) Heal(reset bool) {

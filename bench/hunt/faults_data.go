@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/check"
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -42,12 +43,19 @@ func empty(g *group, n *node, random *rand.Rand) (string, error) {
 	return filepath.Base(path) + " emptied", os.Truncate(path, 0)
 }
 
+// flipValue flips a bit of a value that was acknowledged lately, in all copies of it that
+// the log file has: the store may have left some behind.
 func flipValue(g *group, n *node, random *rand.Rand) (string, error) {
-	what, err := fault.FlipBitOf(n.logFile(g.cfg.Backend), []byte(valueMark), random)
-	if errors.Is(err, fault.ErrNothingThere) { // all in the snapshot
-		return flipAnywhere(g, n, random)
+	ops := g.history.Ops()
+	for i := len(ops) - 1; i >= 0; i-- {
+		if o := ops[i]; o.Kind == check.Set && o.Outcome == check.OK {
+			what, err := fault.FlipBitOf(n.logFile(g.cfg.Backend), []byte(o.Value), random)
+			if !errors.Is(err, fault.ErrNothingThere) {
+				return fmt.Sprintf("value of %s at index %d flipped: %s", o.Key, o.Index, what), err
+			}
+		}
 	}
-	return "value flipped: " + what, err
+	return flipAnywhere(g, n, random) // all in the snapshot
 }
 
 func flipAnywhere(g *group, n *node, random *rand.Rand) (string, error) {
@@ -99,6 +107,7 @@ func (g *group) exercise(ctx context.Context, n *node, hold time.Duration) {
 		return
 	}
 	for range 2 {
+		g.readAll(ctx, n)
 		_ = g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) error { return c.Transfer(ctx, n.id) }, g.nodes...)
 		pause(ctx, hold/2)
 		if n.up() {

@@ -2,6 +2,7 @@ package hunt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -23,7 +24,7 @@ func processKinds() []kind {
 		{name: "transfer", takes: 2 * time.Second, weight: 8, do: transfer},
 		{name: "snapshot", takes: 2 * time.Second, weight: 6, do: snapshot},
 		{name: "away", takes: 16 * time.Second, weight: 8, do: away, fits: func(_ Config, t tuning) bool { return t.small }},
-		{name: "lease", takes: 12 * time.Second, weight: 8, do: lease},
+		{name: "lease", takes: 12 * time.Second, weight: 8, do: lease, fits: func(_ Config, t tuning) bool { return t.heartbeat >= time.Second }},
 		{name: "forged-vote", takes: 3 * time.Second, weight: 3, do: forgedVote},
 		{name: "crowd", takes: 4 * time.Second, weight: 3, do: crowd},
 	}
@@ -158,49 +159,57 @@ func (g *group) snapshotOn(ctx context.Context, nodes ...*node) {
 	}
 }
 
-// away keeps a follower away for longer than a message may take, so that snapshots are
-// sent again and again, and lets all that was sent arrive at once.
+// away keeps a follower away while snapshots are sent to it again and again, and lets all
+// that was sent arrive at once.
 func away(ctx context.Context, g *group, s step, random *rand.Rand) string {
-	_, others := g.roles(ctx, random)
-	victim, rest := others[0], len(others)
-	how := []string{"paused", "cut off", "killed"}[random.IntN(3)]
+	leader, others := g.roles(ctx, random)
+	victim := others[0]
+	how := []string{"paused", "cut off, its connections broken", "cut off, its connections broken", "killed"}[random.IntN(4)]
 	switch how {
 	case "paused":
 		victim.process.signal(syscall.SIGSTOP)
 		victim.paused = true
-	case "cut off":
-		for _, n := range g.nodes {
-			g.network.Cut(n.id, victim.id)
-		}
 	case "killed":
 		g.noteEnd(victim)
 		g.stop(victim)
+	default:
+		g.network.Cut(leader.id, victim.id)
 	}
-	hold := 2*s.hold + time.Duration(random.IntN(8000))*time.Millisecond
-	for end := time.Now().Add(hold); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, time.Second) {
-		leader, _ := g.roles(ctx, random)
+	hold := 2*s.hold + time.Duration(random.IntN(6000))*time.Millisecond
+	for end := time.Now().Add(hold); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 400*time.Millisecond) {
 		g.snapshotOn(ctx, leader)
+		if strings.HasSuffix(how, "broken") {
+			g.network.Break(leader.id, victim.id)
+		}
 	}
 	g.heal(ctx, false)
 	for range 5 { // and goes on while it catches up
-		leader, _ := g.roles(ctx, random)
 		g.snapshotOn(ctx, leader)
-		pause(ctx, 300*time.Millisecond)
+		g.readAll(ctx, victim)
+		pause(ctx, 200*time.Millisecond)
 	}
-	return fmt.Sprintf("%s of %d, %s for %v", victim.id, rest+1, how, hold)
+	return fmt.Sprintf("%s, %s for %v", victim.id, how, hold)
 }
 
-// lease has followers restart just when others stand for election, while the leader
-// still has a lease on the strength of what they said before.
+// lease has followers restart just before others, whose logs are as long, stand for
+// election, while the leader still has a lease on the strength of what they said before.
 func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	heartbeat := g.tuning.heartbeat
 	said := ""
-	for range 3 {
+	for range 2 {
 		leader, others := g.roles(ctx, random)
 		half := len(others) / 2
 		loyal, parted := others[:half], others[half:]
+		g.quiet.Store(true) // or the logs would not be as long
+		pause(ctx, 500*time.Millisecond)
 		g.cut([]*node{leader}, parted)
-		pause(ctx, heartbeat+time.Duration(random.Int64N(int64(2*heartbeat))))
+		_ = g.await(ctx, 4*heartbeat, func(ctx context.Context) error {
+			if st, err := g.status(ctx, parted[0]); err != nil || st.Me.Role != "candidate" {
+				return errors.New("it does not stand for election yet")
+			}
+			return nil
+		})
+		pause(ctx, heartbeat*9/10) // it tries again one or two heartbeats later
 		for _, n := range loyal {
 			g.noteEnd(n)
 			g.stop(n)
@@ -209,22 +218,28 @@ func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		for _, n := range loyal {
 			g.bringBack(ctx, n)
 		}
+		g.quiet.Store(false)
 		pause(ctx, 2*heartbeat)
 		g.network.Heal(s.reset)
 		said = fmt.Sprintf("%s leads, %s restarted, %s stood for election", leader.id, idsOf(loyal), idsOf(parted))
-		_ = g.await(ctx, 5*time.Second, g.isWhole)
+		_ = g.await(ctx, 10*time.Second, g.isWhole)
 	}
-	return "three times, last " + said
+	return "twice, last " + said
 }
 
-// forgedVote asks all for their vote in a term near the end of all terms.
+// forgedVote asks all for their vote in a term near the end of all terms, and has them
+// elect another leader then.
 func forgedVote(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	answer := ""
 	for _, n := range g.nodes {
 		answer = fault.ForgeVote(n.raft.Address())
 	}
 	pause(ctx, time.Second)
-	return "last answer: " + answer
+	leader, _ := g.roles(ctx, random)
+	g.noteEnd(leader)
+	g.stop(leader)
+	pause(ctx, s.hold)
+	return "last answer: " + answer + "; then " + leader.id + " was killed"
 }
 
 // crowd opens many connections to the Raft port of a node.

@@ -7,18 +7,21 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/check"
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
 const (
-	// healTime is how long a group may take to be whole once nothing is wrong any more.
+	// healTime is how long a group may take to be whole once nothing is wrong any more,
+	// on a machine that has nothing else to do.
 	healTime = 30 * time.Second
 	// comeBack is how long a node may take to be a voter that is ready.
 	comeBack = 15 * time.Second
@@ -65,12 +68,14 @@ type group struct {
 	founded bool
 	report  *Report
 	begin   time.Time // of the load
+	history *check.History
+	quiet   atomic.Bool // the load only reads
 	// endpoints are the nodes' HTTP addresses, in their order.
 	endpoints atomic.Pointer[[]string]
 }
 
 func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
-	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), spawner: newSpawner(), report: report, begin: time.Now()}
+	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), spawner: newSpawner(), report: report, begin: time.Now(), history: check.NewHistory()}
 	if err := os.MkdirAll(filepath.Join(g.dir, "logs"), 0o755); err != nil {
 		return g, err
 	}
@@ -205,9 +210,20 @@ func (g *group) found(ctx context.Context) error {
 	return err
 }
 
+// crowded is a time as it is on a machine that has more to do than it has processors.
+func crowded(d time.Duration) time.Duration {
+	const most = 8
+	text, err := os.ReadFile("/proc/loadavg")
+	var load float64
+	if _, scanErr := fmt.Sscan(string(text), &load); err != nil || scanErr != nil {
+		return d
+	}
+	return time.Duration(float64(d) * min(max(1, load/float64(runtime.NumCPU())), most))
+}
+
 // await asks until the answer is nil.
 func (g *group) await(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
-	for deadline := time.Now().Add(within); ; pause(ctx, 5*pollPause) {
+	for deadline := time.Now().Add(crowded(within)); ; pause(ctx, 5*pollPause) {
 		err := ask(ctx)
 		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
 			return err
@@ -226,7 +242,7 @@ func (g *group) ask(ctx context.Context, f func(context.Context, *client.Client,
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, crowded(askTime))
 	defer cancel()
 	return f(ctx, c, c.Nodes()[0])
 }

@@ -45,7 +45,7 @@ type load struct {
 
 func startLoad(ctx context.Context, g *group, seed uint64) *load {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &load{group: g, history: check.NewHistory(), stop: cancel}
+	l := &load{group: g, history: g.history, stop: cancel}
 	for i := range clients + g.cfg.Nodes {
 		w := &worker{load: l, name: fmt.Sprintf("c%d", i), node: i - clients, random: rand.New(rand.NewPCG(seed, uint64(1000+i)))}
 		if w.node >= 0 {
@@ -121,6 +121,9 @@ func (w *worker) next() {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
 	dice := w.random.IntN(100)
+	if w.load.group.quiet.Load() {
+		dice = 60 + w.random.IntN(40)
+	}
 	switch {
 	case dice < 40:
 		w.write(ctx, check.Op{Kind: check.Set, Key: w.key(false)}, -1)

@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	listenTime = 15 * time.Second
+	listenTime = 20 * time.Second
 	pollPause  = 10 * time.Millisecond
 )
 
@@ -110,7 +110,7 @@ func (p *process) hasEnded() bool {
 
 // listeners waits until the process listens everywhere.
 func (p *process) listeners(ctx context.Context, gossip bool) (http, raft, gossips netip.AddrPort, err error) {
-	for deadline := time.Now().Add(listenTime); ; pause(ctx, pollPause) {
+	for deadline := time.Now().Add(crowded(listenTime)); ; pause(ctx, pollPause) {
 		tcp, udp, err := fault.Listening(p.pid())
 		if err != nil {
 			return http, raft, gossips, err

@@ -33,6 +33,7 @@ func (v Violation) String() string { return v.What + ": " + v.Text }
 // Report is what one or several rounds found.
 type Report struct {
 	Rounds       int
+	NotRun       int // rounds whose group could not be founded
 	Operations   int
 	Acknowledged int // writes
 	Reads        int // that were answered
@@ -56,7 +57,7 @@ func (r *Report) Verdict() check.Verdict {
 	switch {
 	case len(r.Violations) > 0:
 		return check.HasViolation
-	case r.Undecided > 0:
+	case r.Undecided > 0 || r.Rounds == 0:
 		return check.IsUnknown
 	}
 	return check.IsLinearizable
@@ -100,6 +101,7 @@ func (r *Report) count(ops []check.Op) {
 // Add adds another report to this one.
 func (r *Report) Add(o *Report) {
 	r.Rounds += o.Rounds
+	r.NotRun += o.NotRun
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Reads += o.Reads
@@ -123,6 +125,9 @@ func (r *Report) Add(o *Report) {
 // Print writes the report as a table.
 func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "\n%-22s %d in %v\n", "rounds", r.Rounds, r.Duration.Round(time.Second))
+	if r.NotRun > 0 {
+		fmt.Fprintf(out, "%-22s %d\n", "  not run", r.NotRun)
+	}
 	fmt.Fprintf(out, "%-22s %d on %d keys\n", "operations", r.Operations, r.Keys)
 	fmt.Fprintf(out, "%-22s %d\n", "  acknowledged writes", r.Acknowledged)
 	fmt.Fprintf(out, "%-22s %d\n", "  answered reads", r.Reads)

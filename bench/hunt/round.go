@@ -58,6 +58,10 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 	random := rand.New(rand.NewPCG(cfg.Seed, 0))
 	tuned := tune(random)
 	steps, err := plan(cfg, tuned, random)
+	for tries := 0; err != nil && tries < 20; tries++ { // a kind that was asked for needs another tuning
+		tuned = tune(random)
+		steps, err = plan(cfg, tuned, random)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 	if err := g.found(ctx); err != nil {
 		return nil, fmt.Errorf("found the group: %w", err)
 	}
-	g.begin = time.Now()
+	g.begin, g.history = time.Now(), check.NewHistory()
 	l := startLoad(ctx, g, cfg.Seed)
 	whole := g.suffer(ctx, steps)
 	ops := l.end()
@@ -88,7 +92,8 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, ctx.Err()
 	}
 	if whole {
-		ops = append(ops, g.audit(ctx, l.history, ops)...)
+		g.audit(ctx)
+		ops = g.history.Ops()
 	}
 	report.count(ops)
 	g.judge(ops)
@@ -150,33 +155,45 @@ func (g *group) isHealed(ctx context.Context) bool {
 		return false
 	}
 	g.log("whole after %v", time.Since(began).Round(10*time.Millisecond))
+	g.readAll(ctx, g.nodes[len(g.history.Ops())%len(g.nodes)])
 	return err == nil
 }
 
 // audit reads all keys from all nodes, once they say that they hold the same.
-func (g *group) audit(ctx context.Context, h *check.History, ops []check.Op) []check.Op {
+func (g *group) audit(ctx context.Context) {
 	if err := g.await(ctx, comeBack, g.agree); err != nil {
 		g.report.violate(Diverged, "%v", err)
 	}
+	for _, n := range g.nodes {
+		if err := g.readMap(ctx, n, check.Audit); err != nil {
+			g.report.violate(Hung, "%s does not answer at the end: %v", n.id, err)
+		}
+	}
+}
+
+// readAll reads all keys there are from one node, linearizably. That the node cannot
+// answer now is no violation.
+func (g *group) readAll(ctx context.Context, n *node) {
+	_ = g.readMap(ctx, n, check.Linearizable)
+}
+
+// readMap reads all keys of the history from one node and adds the reads to it.
+func (g *group) readMap(ctx context.Context, n *node, level check.Level) error {
 	keys := map[string]bool{}
-	for _, o := range ops {
+	for _, o := range g.history.Ops() {
 		keys[o.Key] = true
 	}
-	var reads []check.Op
-	for _, n := range g.nodes {
-		call := h.Now()
-		held, err := g.dump(ctx, n)
-		if err != nil {
-			g.report.violate(Hung, "%s does not answer at the end: %v", n.id, err)
-			continue
-		}
-		for key := range keys {
-			v := held[key]
-			reads = append(reads, check.Op{Client: "audit", Node: n.id, Kind: check.Get, Key: key, Value: string(v.Data), Index: v.Index,
-				Level: check.Audit, Call: call, Return: h.Now(), Outcome: check.OK})
-		}
+	call := g.history.Now()
+	held, err := g.dump(ctx, n, level)
+	if err != nil {
+		return err
 	}
-	return reads
+	for key := range keys {
+		v := held[key]
+		g.history.Add(check.Op{Client: "survey", Node: n.id, Kind: check.Get, Key: key, Value: string(v.Data), Index: v.Index,
+			Level: level, Call: call, Return: g.history.Now(), Outcome: check.OK})
+	}
+	return nil
 }
 
 // agree returns nil if all nodes have applied everything and hold the same map.
@@ -204,12 +221,17 @@ func (g *group) agree(ctx context.Context) error {
 	return nil
 }
 
-// dump reads the map that a node holds.
-func (g *group) dump(ctx context.Context, n *node) (map[string]client.Value, error) {
+// dump reads a map from a node: what it holds, or, for all levels but audits, what it
+// answers to a linearizable read.
+func (g *group) dump(ctx context.Context, n *node, level check.Level) (map[string]client.Value, error) {
+	consistency := client.Linearizable
+	if level == check.Audit {
+		consistency = client.Stale
+	}
 	held := map[string]client.Value{}
 	for after, more := "", true; more; {
 		err := g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error {
-			page, err := at.Scan(ctx, "", after, 500, client.Stale)
+			page, err := at.Scan(ctx, "", after, 1000, consistency)
 			for _, p := range page.Pairs {
 				held[p.Key] = p.Value
 			}

@@ -56,7 +56,7 @@ func Kinds() []string {
 
 // tune settles how the nodes of a round are tuned.
 func tune(random *rand.Rand) tuning {
-	heartbeats := []time.Duration{400 * time.Millisecond, time.Second}
+	heartbeats := []time.Duration{400 * time.Millisecond, time.Second, 2 * time.Second}
 	return tuning{heartbeat: heartbeats[random.IntN(len(heartbeats))], small: random.IntN(2) == 0}
 }
 

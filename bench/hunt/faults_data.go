@@ -90,11 +90,14 @@ func plainly(d damage) func(context.Context, *group, step, *rand.Rand) string {
 			g.snapshotOn(ctx, victim)
 			pause(ctx, time.Second) // entries after it
 		}
+		g.quiet.Store(true) // what was written last stays so, for reads to find
+		pause(ctx, epoch+epoch/4)
 		g.noteEnd(victim)
 		g.stop(victim)
 		g.harm(victim, d, random)
 		what := victim.suspect
 		g.bringBack(ctx, victim)
+		g.quiet.Store(false)
 		g.exercise(ctx, victim, s.hold)
 		return fmt.Sprintf("%s %s", victim.id, what)
 	}

@@ -27,53 +27,54 @@ func dataKinds() []kind {
 	}
 }
 
-// damage is done to the data of a node that does not run.
-type damage func(g *group, n *node, random *rand.Rand) (string, error)
+// damage is done to the data of a node that does not run. It gets the file with the log.
+type damage func(g *group, n *node, file string, random *rand.Rand) (string, error)
 
-func wipe(g *group, n *node, _ *rand.Rand) (string, error) {
+func wipe(_ *group, n *node, _ string, _ *rand.Rand) (string, error) {
 	return "wiped", os.RemoveAll(n.dir)
 }
 
 // empty takes the log and leaves the rest, a snapshot among it.
-func empty(g *group, n *node, random *rand.Rand) (string, error) {
-	path := n.logFile(g.cfg.Backend)
+func empty(g *group, _ *node, file string, random *rand.Rand) (string, error) {
 	if random.IntN(2) == 0 && g.cfg.Backend == "mdb" {
-		return "data.mdb removed", os.Remove(path)
+		return "data.mdb removed", os.Remove(file)
 	}
-	return filepath.Base(path) + " emptied", os.Truncate(path, 0)
+	return filepath.Base(file) + " emptied", os.Truncate(file, 0)
 }
 
 // flipValue flips a bit of a value that was acknowledged lately, in all copies of it that
 // the log file has: the store may have left some behind.
-func flipValue(g *group, n *node, random *rand.Rand) (string, error) {
+func flipValue(g *group, n *node, file string, random *rand.Rand) (string, error) {
 	ops := g.history.Ops()
 	for i := len(ops) - 1; i >= 0; i-- {
 		if o := ops[i]; o.Kind == check.Set && o.Outcome == check.OK {
-			what, err := fault.FlipBitOf(n.logFile(g.cfg.Backend), []byte(o.Value), random)
+			what, err := fault.FlipBitOf(file, []byte(o.Value), random)
 			if !errors.Is(err, fault.ErrNothingThere) {
 				return fmt.Sprintf("value of %s at index %d flipped: %s", o.Key, o.Index, what), err
 			}
 		}
 	}
-	return flipAnywhere(g, n, random) // all in the snapshot
+	return flipAnywhere(g, n, file, random) // all in the snapshot
 }
 
-func flipAnywhere(g *group, n *node, random *rand.Rand) (string, error) {
-	what, err := fault.FlipBit(n.logFile(g.cfg.Backend), random)
+func flipAnywhere(_ *group, _ *node, file string, random *rand.Rand) (string, error) {
+	what, err := fault.FlipBit(file, random)
 	return "log flipped: " + what, err
 }
 
-func cutLog(g *group, n *node, random *rand.Rand) (string, error) {
-	what, err := fault.CutOff(n.logFile(g.cfg.Backend), random)
+func cutLog(_ *group, _ *node, file string, random *rand.Rand) (string, error) {
+	what, err := fault.CutOff(file, random)
 	return "log cut off: " + what, err
 }
 
-// harm does damage to a node that does not run.
+// harm does damage to a node that does not run. That it cannot is a fault of the hunt.
 func (g *group) harm(n *node, d damage, random *rand.Rand) {
-	text, err := d(g, n, random)
-	n.suspect = text
+	file, err := n.logFile(g.cfg.Backend)
+	if err == nil {
+		n.suspect, err = d(g, n, file, random)
+	}
 	if err != nil {
-		g.log("%s: %s: %v", n.id, text, err)
+		g.report.violate(NotDone, "%s: %s: %v", n.id, n.suspect, err)
 	}
 }
 
@@ -99,6 +100,9 @@ func plainly(d damage) func(context.Context, *group, step, *rand.Rand) string {
 		g.bringBack(ctx, victim)
 		g.quiet.Store(false)
 		g.exercise(ctx, victim, s.hold)
+		if victim.suspect != what { // it has a new folder
+			g.report.Faults[s.kind.name+", refused"]++
+		}
 		return fmt.Sprintf("%s %s", victim.id, what)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,8 +44,18 @@ type node struct {
 func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
 
 // logFile is where the log store keeps its entries.
-func (n *node) logFile(backend string) string {
-	return filepath.Join(n.dir, "log", map[string]string{"bolt": "raft.db", "mdb": "data.mdb"}[backend])
+func (n *node) logFile(backend string) (path string, err error) {
+	name := map[string]string{"bolt": "raft.db", "mdb": "data.mdb"}[backend]
+	err = filepath.WalkDir(filepath.Join(n.dir, "log"), func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == name {
+			path = p
+		}
+		return err
+	})
+	if err == nil && path == "" {
+		err = fmt.Errorf("%s has no %s: %w", n.dir, name, fs.ErrNotExist)
+	}
+	return path, err
 }
 
 // tuning is what all nodes of a round are started with.
@@ -212,7 +223,7 @@ func (g *group) found(ctx context.Context) error {
 
 // crowded is a time as it is on a machine that has more to do than it has processors.
 func crowded(d time.Duration) time.Duration {
-	const most = 8
+	const most = 4
 	text, err := os.ReadFile("/proc/loadavg")
 	var load float64
 	if _, scanErr := fmt.Sscan(string(text), &load); err != nil || scanErr != nil {

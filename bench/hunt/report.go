@@ -13,12 +13,13 @@ import (
 
 // What the hunt finds besides the violations of package check.
 const (
-	Hung     = "stands still"           // though nothing is wrong any more
-	Crashed  = "ended by itself"        // a node whose data are sound
-	Turned   = "sound node refused"     // it was not let start
-	Diverged = "maps differ"            // of nodes that have all applied everything
-	Unclear  = "unclear refusal"        // a traceback, or nothing to type
-	Beyond   = "not mended by the word" // doing what the refusals say does not help
+	Hung     = "stands still"            // though nothing is wrong any more
+	Crashed  = "ended by itself"         // a node whose data are sound
+	Turned   = "sound node refused"      // it was not let start
+	Diverged = "maps differ"             // of nodes that have all applied everything
+	Unclear  = "unclear refusal"         // a traceback, or nothing to type
+	NotDone  = "the hunt could not harm" // so that it has shown nothing
+	Beyond   = "not mended by the word"  // doing what the refusals say does not help
 )
 
 // told is how many violations of a kind a round tells: one fault shows in many keys.

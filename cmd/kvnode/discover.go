@@ -26,15 +26,15 @@ const defaultHeartbeat = time.Second
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
 	self := discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
-	if self.Incarnation, self.Group, err = n.whose(); err != nil {
-		return nil, err
-	}
 	if n.settings.gossip == nil {
 		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
 		if err != nil {
 			return nil, err
 		}
 		return d.Bootstrap(ctx)
+	}
+	if self.Incarnation, self.Group, err = n.whose(); err != nil {
+		return nil, err
 	}
 	if err := n.startGossip(ctx, self); err != nil {
 		return nil, err

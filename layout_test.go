@@ -25,14 +25,17 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
-	{"core", nil},
+	{"core", []string{"core/errkind"}},
+	{"core/errkind", nil},
 	{"core/coretest", []string{"core"}},
 	{"core/handshake", []string{"core"}},
 	{"backends", []string{"core", "backends"}}, // the catalogue
 	{"backends/inmem", []string{"core"}},
-	{"backends/bolt", []string{"core"}},
-	{"backends/mdb", []string{"core"}},
+	{"backends/bolt", []string{"core", "backends/storedir"}},
+	{"backends/mdb", []string{"core", "backends/storedir"}},
 	{"backends/faulty", []string{"core"}},
+	{"backends/checked", []string{"core"}},
+	{"backends/storedir", nil},
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
@@ -40,7 +43,7 @@ var rules = []rule{
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
-	{"kv/client", []string{"core", "kv/api"}},
+	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"discovery", []string{"core", "discovery"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
@@ -53,6 +56,9 @@ var rules = []rule{
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
+	{"bench/check", nil},
+	{"bench/fault", nil},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},

@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"fmt"
+
+	"github.com/themilchenko/raftlab/core/errkind"
 )
 
 // Error kinds. Compare with [errors.Is]; every error that raftlab returns wraps
@@ -14,17 +16,17 @@ import (
 var (
 	// ErrNotLeader says that the replica is not the leader, so the proposal was
 	// never appended. The error is a *[NotLeaderError], which names the leader.
-	ErrNotLeader = errors.New("not the leader")
+	ErrNotLeader = errkind.ErrNotLeader
 
 	// ErrOutcomeUnknown says that a proposal was handed to the group but its
 	// fate was not learned: it may be committed already, later or never.
-	ErrOutcomeUnknown = errors.New("outcome unknown")
+	ErrOutcomeUnknown = errkind.ErrOutcomeUnknown
 
 	// ErrNotFound says that the thing asked for does not exist.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = errkind.ErrNotFound
 
 	// ErrClosed says that the store, link or replica was closed before the call.
-	ErrClosed = errors.New("closed")
+	ErrClosed = errkind.ErrClosed
 
 	// ErrLogLost says that a node has been a member of a group and its log does not
 	// know of it: what it has acknowledged and for whom it has voted are gone, so it
@@ -37,6 +39,13 @@ var (
 	// quota), not that the disk is full: that one wraps syscall.ENOSPC.
 	ErrFull = errors.New("store is full")
 
+	// ErrDamaged says that stored bytes are not those that were written, or that
+	// some of them are gone. The message names the file and, where it is known, the
+	// index of the log entry. Nothing that such a store holds is to be trusted.
+	ErrDamaged = errors.New("damaged")
+	// ErrStalled says that a log store has not finished a write for longer than
+	// Tuning allows. Of a refused call: it was not tried.
+	ErrStalled = errors.New("the log store has stalled")
 	// ErrUnavailable says that something is known to raftlab but cannot work in
 	// this build or on this machine; the message says why and what to do.
 	ErrUnavailable = errors.New("unavailable")
@@ -47,7 +56,7 @@ var (
 
 	// ErrInvalid says that an option or argument is out of range; the message
 	// names it and what is allowed.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = errkind.ErrInvalid
 
 	// ErrUnsupported says that an engine or store does not offer an operation.
 	ErrUnsupported = errors.New("unsupported")

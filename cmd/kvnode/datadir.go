@@ -39,8 +39,12 @@ type identity struct {
 	Join []string `json:"join,omitempty"`
 	// Gossip is true once the node was started with --gossip: before it had state
 	// it may have promised others to found a group with them.
-	Gossip  bool      `json:"gossip,omitempty"`
-	Created time.Time `json:"created"`
+	Gossip bool `json:"gossip,omitempty"`
+	// Incarnation is that of the data in the log, which holds it too: once it stands
+	// here, a log without it is not the one that the node has voted with. Empty: the
+	// log is not made yet, or it is from before there were incarnations.
+	Incarnation string    `json:"incarnation,omitempty"`
+	Created     time.Time `json:"created"`
 }
 
 var errLocked = errors.New("locked by another process")
@@ -124,12 +128,6 @@ func (d *dataDir) mustBeNew() error {
 		}
 	}
 	return nil
-}
-
-// lacks says whether there is no folder of that name, or nothing in it.
-func (d *dataDir) lacks(name string) bool {
-	list, err := os.ReadDir(filepath.Join(d.path, name))
-	return errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0
 }
 
 func (d *dataDir) loadNodes() error {

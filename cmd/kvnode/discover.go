@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -25,16 +22,17 @@ const defaultHeartbeat = time.Second
 // discover returns the configuration with which the node founds a group, or nil.
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
-	self := discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+	self := n.self()
+	if self.Group, err = n.group(); err != nil {
+		return nil, err
+	}
 	if n.settings.gossip == nil {
 		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
 		if err != nil {
 			return nil, err
 		}
+		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
 		return d.Bootstrap(ctx)
-	}
-	if self.Incarnation, self.Group, err = n.whose(); err != nil {
-		return nil, err
 	}
 	if err := n.startGossip(ctx, self); err != nil {
 		return nil, err
@@ -43,21 +41,13 @@ func (n *node) discover(ctx context.Context) (founders []core.Member, err error)
 	return n.bootstrap(ctx)
 }
 
-// whose says whose the data in the log are: of which incarnation, and of which group.
-func (n *node) whose() (incarnation, group string, err error) {
-	if incarnation, err = core.Imprint(n.logs, "", n.hasState); err != nil {
-		return "", "", err
+// group returns the group that the data in the log are of; empty: none.
+func (n *node) group() (string, error) {
+	group, err := core.ImprintedGroup(n.logs)
+	if err == nil && group == "" && n.hasState {
+		group = core.UnnamedGroup
 	}
-	if !n.hasState {
-		if incarnation == "" {
-			incarnation, err = core.Imprint(n.logs, core.NewIncarnation(), false)
-		}
-		return incarnation, "", err
-	}
-	if group, err = core.ImprintedGroup(n.logs); err != nil {
-		return "", "", err
-	}
-	return incarnation, cmp.Or(group, core.UnnamedGroup), nil
+	return group, err
 }
 
 // bootstrap waits for the other founders for as long as HTTP is served.
@@ -83,15 +73,21 @@ func (n *node) bootstrap(ctx context.Context) ([]core.Member, error) {
 	return nil, errors.Join(context.Cause(ctx), err)
 }
 
-func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error) {
+// gossipConfig is what the settings say of gossip.
+func (n *node) gossipConfig(self discovery.Self) gossip.Config {
 	g := n.settings.gossip
-	cfg := gossip.Config{
+	return gossip.Config{
 		ID: n.id, Cluster: g.cluster, Self: self,
 		Bind: g.bind, Advertise: g.advertise, Join: g.join, Expect: g.expect,
 		KeyFile: g.keyFile, Profile: g.timings(), Logger: n.logger,
 		// Until then a failed member must not be forgotten.
 		ReapAfter: g.removeFailedAfter + 24*time.Hour,
 	}
+}
+
+func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error) {
+	g := n.settings.gossip
+	cfg := n.gossipConfig(self)
 	if !n.settings.inMemory {
 		cfg.Memory = gossip.FileStore(filepath.Join(n.dir.path, promiseName))
 	}
@@ -106,21 +102,23 @@ func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error)
 	if cfg.Expect == 0 && len(cfg.Join) == 0 && !self.HasState {
 		n.logger.Warn("this node waits until another one finds it: neither --gossip-join nor --bootstrap-expect is given")
 	}
+	var reload func() error
 	if g.keyFile != "" {
-		n.tasks.Go(func() { n.reloadKeys(n.running) })
+		reload = n.agent.ReloadKeys
 	}
+	n.tasks.Go(func() { n.heedHangUps(n.running, reload) })
 	return nil
 }
 
-// reloadKeys reads the key file again on each SIGHUP until ctx ends.
-func (n *node) reloadKeys(ctx context.Context) {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	defer signal.Stop(hangUps)
+// heedHangUps has each SIGHUP reload the keys of gossip, where there are any, until
+// ctx ends. A node outlives the terminal that it was started from.
+func (n *node) heedHangUps(ctx context.Context, reload func() error) {
 	for {
 		select {
-		case <-hangUps:
-			if err := n.agent.ReloadKeys(); err != nil {
+		case <-n.hangUps:
+			if reload == nil {
+				n.logger.Info("SIGHUP: nothing to reload, the node goes on: it has gossip read --gossip-key again; to stop the node, send SIGTERM")
+			} else if err := reload(); err != nil {
 				n.logger.Error("gossip goes on with the keys it has", "error", err)
 			}
 		case <-ctx.Done():
@@ -146,14 +144,15 @@ func (n *node) startSteward() (err error) {
 	return err
 }
 
-// directory finds members' HTTP addresses by gossip, which has the news, and
-// otherwise in the replicated directory, which has those of before a restart.
-type directory struct{ news, before httpapi.Directory }
+// directory finds HTTP addresses of members that have not answered Raft here: in the
+// replicated directory, where the leader has seen to it that they are the members',
+// and otherwise by gossip, which anyone can take part in.
+type directory struct{ proven, said httpapi.Directory }
 
 // HTTPAddress implements httpapi.Directory.
 func (d directory) HTTPAddress(id string) (string, bool) {
-	if address, ok := d.news.HTTPAddress(id); ok {
+	if address, ok := d.proven.HTTPAddress(id); ok {
 		return address, true
 	}
-	return d.before.HTTPAddress(id)
+	return d.said.HTTPAddress(id)
 }

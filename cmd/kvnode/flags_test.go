@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -81,6 +82,8 @@ disable_pre_vote = true
 snapshot_interval = "30s"
 snapshot_threshold = 100
 trailing_logs = 10
+stall_timeout = "2s"
+stall_limit = "1m"
 `
 
 func TestConfig(t *testing.T) {
@@ -90,6 +93,7 @@ func TestConfig(t *testing.T) {
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
 		MaxAppendEntries: 128, MaxInFlight: 4, BatchApply: true, LogCache: -1, DisablePreVote: true,
 		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
+		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}
 	if diff := cmp.Diff(want, s.tuning); diff != "" {
 		t.Error(diff)
@@ -130,6 +134,25 @@ leave_on_stop = true
 	}
 	if !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.Local() {
 		t.Errorf("%+v", s.gossip)
+	}
+}
+
+// TestHereByDefault: an address to dial that names no host is on this machine.
+func TestHereByDefault(t *testing.T) {
+	s := mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "-join", ":11000", "--join", "db2:1, :2", "--peers", "node2=:12001,node3=db3:12002", "data")
+	if !slices.Equal(s.join, []string{"localhost:11000", "db2:1", "localhost:2"}) {
+		t.Errorf("join %v", s.join)
+	}
+	if want := (peerList{"node2": "localhost:12001", "node3": "db3:12002"}); !maps.Equal(s.peers, want) {
+		t.Errorf("peers %v", s.peers)
+	}
+	s = mustParse(t, "gossip = \":0\"\ngossip-join = [\":7946\"]", "--id", "node1", "data")
+	if !slices.Equal(s.gossip.join, []string{"localhost:7946"}) {
+		t.Errorf("gossip-join %v", s.gossip.join)
+	}
+	s = mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "data")
+	if want := (peerList{"node2": "localhost:12002", "a=b": "db3:12003"}); !maps.Equal(s.peers, want) {
+		t.Errorf("peers %v", s.peers)
 	}
 }
 

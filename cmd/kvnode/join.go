@@ -22,24 +22,29 @@ const (
 	// checkInterval is how often a node that is known looks whether it still is:
 	// the directory can lose it, and looking costs no request.
 	checkInterval = 250 * time.Millisecond
-	// askTimeout bounds one try.
-	askTimeout = time.Second
+	// askTimeout bounds one question or change, joinTimeout a request to be added: it
+	// takes until the node has caught up, and is made again if that takes longer.
+	askTimeout  = time.Second
+	joinTimeout = 5 * time.Second
 )
 
 // membership sees to it that the group knows the node: that its configuration has
-// the node's Raft address, and the replicated directory its HTTP address.
+// the node, with the data that it has, under its Raft address, and the replicated
+// directory its HTTP address.
 //
 // It adds the node to a group only while joining is set, that is from a start with
-// --join until the group is seen to have it. Who removes a node later means it.
+// --join until the group is seen to have it, with the vote that it wants. Who removes a
+// node later means it.
 type membership struct {
-	id, raft, http string
-	nonvoter       bool
-	seeds          []string // HTTP addresses of --join
-	joining        bool
-	admitted       bool              // the group has said so since
-	hasState       bool              // started with a log of its own
-	remembered     map[string]string // the members' HTTP addresses when the node last ended
-	remember       func(nodes map[string]string) error
+	id, incarnation string
+	raft, http      string
+	nonvoter        bool
+	seeds           []string // HTTP addresses of --join
+	joining         bool
+	admitted        bool              // the group has said so since
+	hasState        bool              // started with a log of its own
+	remembered      map[string]string // the members' HTTP addresses when the node last ended
+	remember        func(nodes map[string]string) error
 
 	replica core.Replica
 	store   *kv.Store
@@ -90,15 +95,14 @@ func (m *membership) say(ctx context.Context, err error) {
 // step does the next thing, if there is one, and says whether the group knows
 // the node.
 func (m *membership) step(ctx context.Context) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	status := m.replica.Status()
 	me, member := find(status.Members, m.id)
-	located := member && me.Address == m.raft
+	located := member && me.Address == m.raft && me.Incarnation == m.incarnation
 	address, _ := m.store.HTTPAddress(m.id)
 	announced := address == m.http
+	entitled := me.Voter || m.nonvoter || !m.joining
 	switch {
-	case located && announced && inTouch(status):
+	case located && announced && entitled && inTouch(status):
 		m.joining = false
 		return true, m.remember(m.store.Nodes())
 	case status.Role == core.Leader:
@@ -120,6 +124,8 @@ func inTouch(s core.Status) bool {
 
 // tellSelf is for the leader, who changes what the group knows on its own.
 func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	if !located {
 		me.Address = m.raft
 		if err := m.replica.Add(ctx, me); err != nil {
@@ -145,32 +151,53 @@ func (m *membership) tellGroup(ctx context.Context) error {
 		return err
 	}
 	defer group.Close()
-	members, err := group.Members(ctx)
+	members, err := askMembers(ctx, group)
 	if err != nil {
 		return err
 	}
 	i := slices.IndexFunc(members, func(other api.Member) bool { return other.ID == m.id })
-	nonvoter := m.nonvoter
 	switch {
 	case len(members) == 0:
 		return fmt.Errorf("%v has no group yet", others)
 	case i < 0 && (!m.joining || m.admitted):
 		return errors.New("this node was removed from its group; to add it again, start it in a new directory with --join")
-	case i >= 0 && members[i].Address == m.raft && members[i].HTTPAddress == m.http:
-		return nil // known: the leader will be in touch
-	case i >= 0 && !m.hasState && !m.admitted && members[i].Address != m.raft:
-		// To take a member's place without its log and its vote can lose what it
-		// has acknowledged.
-		return fmt.Errorf("there is a member %s at %s already: give this node another --id, or remove that member first", m.id, members[i].Address)
-	case i >= 0:
-		nonvoter = !members[i].Voter // as it is
+	case i < 0:
+		return m.join(ctx, group, m.nonvoter)
+	case members[i].Incarnation == m.incarnation:
+		m.admitted = true
+		if members[i].Address == m.raft && members[i].HTTPAddress == m.http && (members[i].Voter || m.nonvoter || !m.joining) {
+			return nil // known: the leader will be in touch
+		}
+		// A vote is taken away by a removal only.
+		return m.join(ctx, group, !members[i].Voter && (m.nonvoter || !m.joining))
+	case m.joining && !m.admitted && m.remembered == nil:
+		return m.join(ctx, group, m.nonvoter) // it has lost its data, or takes another node's id: the leader finds out
+	default:
+		return fmt.Errorf("the group has given the place of %s to a node with other data, at %s: this one's count no more; "+
+			"to add it again, stop that node and start this one in a new directory with --join", m.id, members[i].Address)
 	}
-	err = group.Join(ctx, api.Join{ID: m.id, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter, HasState: m.hasState})
+}
+
+func (m *membership) join(ctx context.Context, group *client.Client, nonvoter bool) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	status := m.replica.Status()
+	err := group.Join(ctx, api.Join{
+		ID: m.id, Incarnation: m.incarnation, Group: status.Group, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter,
+		// What it got since it was first started with --join is the group's own.
+		HasState: m.hasState && (m.remembered != nil || m.incarnation == ""),
+	})
 	if err == nil {
 		m.admitted = true
 		m.logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
 	}
 	return err
+}
+
+func askMembers(ctx context.Context, group *client.Client) ([]api.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return group.Members(ctx)
 }
 
 // others returns the HTTP addresses to ask, the given ones first.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -80,29 +82,31 @@ func (k *keeper) announce(status core.Status) error {
 	return nil
 }
 
-// direct is for the leader: it brings the directory in step with gossip. An entry of
-// a node that was removed goes, but for one that gossip has never heard of: that
-// one was announced by whoever adds it.
+// direct is for the leader: it brings the directory in step with what the members that
+// answer Raft tell of themselves. What gossip says of a member may be another node's
+// word. An entry of a node that was removed goes, but for one that gossip has never
+// heard of: that one was announced by whoever adds it.
 func (k *keeper) direct(ctx context.Context, status core.Status) error {
 	if status.Role != core.Leader {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	wanted := map[string]string{}
 	for _, p := range k.discovery.Peers() {
-		known, _ := k.store.HTTPAddress(p.ID)
-		_, member := find(status.Members, p.ID)
-		wanted := known
-		switch {
-		case !member:
-			wanted = ""
-		case p.State == discovery.Alive:
-			wanted = p.HTTPAddress
+		wanted[p.ID] = ""
+	}
+	for _, m := range status.Members {
+		wanted[m.ID], _ = k.store.HTTPAddress(m.ID)
+		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" && answers(status, m.ID) {
+			wanted[m.ID] = who.Service
 		}
-		if wanted == known {
+	}
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		if known, _ := k.store.HTTPAddress(id); wanted[id] == known {
 			continue
 		}
-		command, err := kv.EncodeAnnounce(p.ID, wanted)
+		command, err := kv.EncodeAnnounce(id, wanted[id])
 		if err != nil {
 			return err
 		}
@@ -111,6 +115,23 @@ func (k *keeper) direct(ctx context.Context, status core.Status) error {
 		}
 	}
 	return nil
+}
+
+// answers says whether the leader has heard from a member since it leads: what it knows
+// of another may be of long ago.
+func answers(leader core.Status, id string) bool {
+	return id == leader.ID || slices.ContainsFunc(leader.Followers, func(f core.FollowerStatus) bool {
+		return f.ID == id && !f.LastContact.IsZero()
+	})
+}
+
+// acquaintance returns who the member id has proved to be.
+func acquaintance(replica core.Replica, id string) (core.Identity, bool) {
+	a, ok := replica.(core.Acquainted)
+	if !ok {
+		return core.Identity{}, false
+	}
+	return a.Acquaintance(id)
 }
 
 // note writes the directory down while the group counts the node in: from then on

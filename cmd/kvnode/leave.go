@@ -96,7 +96,7 @@ func (n *node) awaitRemoval(ctx context.Context) error {
 		if _, member := find(n.replica.Status().Members, n.id); !member {
 			return nil
 		}
-		if members, err := askMembers(ctx, others); err != nil {
+		if members, err := membersOf(ctx, others); err != nil {
 			last = err
 		} else if len(members) > 0 && !slices.ContainsFunc(members, isSelf) {
 			return nil
@@ -112,16 +112,14 @@ func (n *node) awaitRemoval(ctx context.Context) error {
 	}
 }
 
-// askMembers asks the leader for its configuration.
-func askMembers(ctx context.Context, at []string) ([]api.Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+// membersOf asks the leader for its configuration.
+func membersOf(ctx context.Context, at []string) ([]api.Member, error) {
 	group, err := client.New(at, client.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer group.Close()
-	return group.Members(ctx)
+	return askMembers(ctx, group)
 }
 
 // leaveAtLast is the leave of --leave-on-stop, after which the node stops, come what may.

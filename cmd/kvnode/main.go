@@ -15,7 +15,9 @@
 //	LOCK         locked while a process uses the folder; holds its id
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
-// second signal ends the process at once.
+// second signal ends the process at once. SIGHUP has the keys of gossip read again and
+// ends nothing. It logs to standard error, and drops lines, and says so later, rather
+// than wait for whoever reads them.
 package main
 
 import (
@@ -23,10 +25,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/core"
@@ -40,23 +45,32 @@ const (
 )
 
 func main() {
-	if err := mdb.EnsureRuntime(); err != nil {
-		fmt.Fprintln(os.Stderr, "kvnode:", err)
-		os.Exit(exitFailed)
+	stderr := newLogQueue(os.Stderr)
+	log.SetOutput(stderr) // some libraries write there
+	end := func(code int, patience time.Duration) {
+		stderr.close(patience)
+		os.Exit(code)
 	}
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(stderr, "kvnode:", err)
+		end(exitFailed, lastLines)
+	}
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may go without the node
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { // lives as long as the process
 		cancel(fmt.Errorf("signal: %v", <-signals))
-		fmt.Fprintf(os.Stderr, "kvnode: second signal (%v): ending at once\n", <-signals)
-		os.Exit(exitFailed)
+		fmt.Fprintf(stderr, "kvnode: second signal (%v): ending at once\n", <-signals)
+		end(exitFailed, lastLines/10)
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	end(run(ctx, os.Args[1:], hangUps, os.Stdout, stderr), lastLines)
 }
 
 // run is the program: it serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
 	c := newCommandLine(builtin())
 	s, err := c.parse(args)
 	switch {
@@ -70,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	}
-	if err := serve(ctx, s, stderr); err != nil {
+	if err := serve(ctx, s, hangUps, stderr.logger(s.logLevel, s.logFormat)); err != nil {
 		fmt.Fprintln(stderr, "kvnode:", err)
 		if errors.Is(err, core.ErrInvalid) {
 			return exitUsage
@@ -81,15 +95,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // serve runs a node until ctx ends or the node fails.
-func serve(ctx context.Context, s settings, stderr io.Writer) error {
-	logger := newLogger(stderr, s.logLevel, s.logFormat)
-	n, err := start(ctx, s, logger)
+func serve(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) error {
+	n, err := start(ctx, s, hangUps, logger)
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was still waiting for others
 		logger.Info("stopped before it had a group", "cause", context.Cause(ctx), "was", err)
 		return nil
 	}
 	if err != nil {
-		return err
+		return wayBack(err, s)
 	}
 	failure := n.wait(ctx)
 	switch {
@@ -99,7 +112,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		n.leaveAtLast()
 	}
 	if err := errors.Join(failure, n.stop()); err != nil {
-		return fmt.Errorf("%s: %w", n.id, err)
+		return wayBack(fmt.Errorf("%s: %w", n.id, err), s)
 	}
 	logger.Info("stopped")
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error { e.Values[nodesKey{}] = map[string]*process{}; return nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "node": startNode, "signal": signalNode, "ended": awaitEnd,
-			"logged": awaitLog, "http": request, "await": awaitAnswer, "upload": hangingUpload, "spoil": spoil, "appears": appears,
+			"logged": awaitLog, "http": request, "await": awaitAnswer, "upload": hangingUpload, "spoil": spoil, "flip": flipBit, "cut": cutShort, "appears": appears,
 		},
 	})
 }
@@ -57,12 +58,19 @@ func TestRunLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	log := &trigger{text: "leader is node1", fire: cancel}
 	args := []string{"--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir()}
-	if code := run(ctx, args, log, log); code != exitOK {
+	if code := runHere(ctx, args, log); code != exitOK {
 		t.Fatalf("exit code %d\n%s", code, log.String())
 	}
 	if !strings.Contains(log.String(), "msg=stopped") {
 		t.Errorf("no orderly end:\n%s", log.String())
 	}
+}
+
+// runHere runs the program in this process, until all that it says is in out.
+func runHere(ctx context.Context, args []string, out io.Writer) int {
+	log := newLogQueue(out)
+	defer log.close(patience)
+	return run(ctx, args, nil, io.Discard, log)
 }
 
 // trigger is a log that calls fire once text was written in one piece.
@@ -127,7 +135,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 			defer cancel()
 			args := append([]string{"--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0"}, strings.Fields(test.args)...)
 			var out bytes.Buffer
-			if code := run(ctx, args, &out, &out); code != test.code || !strings.Contains(out.String(), test.want) {
+			if code := runHere(ctx, args, &out); code != test.code || !strings.Contains(out.String(), test.want) {
 				t.Errorf("exit code %d, want %d and %q in\n%s", code, test.code, test.want, out.String())
 			}
 		})

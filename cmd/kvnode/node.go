@@ -5,17 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
@@ -31,22 +28,24 @@ type node struct {
 	id       string
 	join     []string // HTTP addresses of members to ask to be added
 	logger   *slog.Logger
+	hangUps  <-chan os.Signal
 
-	dir      *dataDir
-	listener net.Listener
-	http     string // host:port that others reach HTTP under
-	link     core.Link
-	raft     string // address that others reach Raft under
-	store    *kv.Store
-	logs     core.LogStore
-	hasState bool          // logs, or the snapshots beside it, do
-	agent    *gossip.Agent // nil without gossip
-	founders []core.Member // of the group that this node founds, sorted by id; nil: it founds none
-	handler  replaceable
-	server   *http.Server // owns listener
-	replica  core.Replica // owns link and logs
-	api      *httpapi.Server
-	steward  *steward.Steward // nil without gossip
+	dir         *dataDir
+	listener    net.Listener
+	http        string // host:port that others reach HTTP under
+	link        core.Link
+	raft        string // address that others reach Raft under
+	store       *kv.Store
+	logs        core.LogStore
+	hasState    bool          // logs do
+	incarnation string        // of logs; empty: from before there were any
+	agent       *gossip.Agent // nil without gossip
+	founders    []core.Member // of the group that this node founds, sorted by id; nil: it founds none
+	handler     replaceable
+	server      *http.Server // owns listener
+	replica     core.Replica // owns link and logs
+	api         *httpapi.Server
+	steward     *steward.Steward // nil without gossip
 
 	serving  chan struct{} // closed when the server has ended
 	serveErr error         // why; set before serving is closed
@@ -60,9 +59,9 @@ type node struct {
 
 // start brings a node up. On an error nothing is left running. ctx bounds the
 // start only.
-func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err error) {
+func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) (_ *node, err error) {
 	n := &node{
-		settings: s, logger: logger, store: kv.New(),
+		settings: s, logger: logger, hangUps: hangUps, store: kv.New(),
 		serving: make(chan struct{}), expelled: make(chan struct{}), ending: make(chan struct{}),
 	}
 	n.running, n.endTasks = context.WithCancel(context.Background())
@@ -75,6 +74,9 @@ func start(ctx context.Context, s settings, logger *slog.Logger) (_ *node, err e
 		return nil, err
 	}
 	if err := n.listen(); err != nil { // before anything is written
+		return nil, err
+	}
+	if err := n.checkName(); err != nil {
 		return nil, err
 	}
 	if err := n.identify(); err != nil {
@@ -140,6 +142,26 @@ func advertised(given string, bound net.Addr) string {
 	return given
 }
 
+// checkName refuses what the others could not be told of the node. A folder may hold a
+// longer id that was given to it earlier; without gossip that does no harm.
+func (n *node) checkName() error {
+	if n.dir.identity == nil && len(n.id) > discovery.MaxIDBytes {
+		return fmt.Errorf("%w: the id %s has %d bytes, and %d are allowed: give a shorter --id", core.ErrInvalid, n.id, len(n.id), discovery.MaxIDBytes)
+	}
+	if n.settings.gossip == nil {
+		return nil
+	}
+	self := n.self()
+	self.Incarnation = core.NewIncarnation() // the node's own is not known yet, and no longer
+	cfg := n.gossipConfig(self)
+	return cfg.Check()
+}
+
+// self is what the node tells the others of itself.
+func (n *node) self() discovery.Self {
+	return discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+}
+
 // identify writes node.json where the folder is new, and settles whom the node asks
 // to be added to their group. A node that was to join a group before must not
 // found one: it would part from the group that knows it.
@@ -178,10 +200,6 @@ func (n *node) logStart() {
 func (n *node) openStore() (err error) {
 	s := n.settings
 	dir := filepath.Join(n.dir.path, logDir)
-	if n.dir.nodes != nil && n.dir.lacks(logDir) {
-		return n.logLost() // a snapshot that is left holds neither the vote nor what came after it
-	}
-	defer damaged(dir, &err)()
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -189,50 +207,32 @@ func (n *node) openStore() (err error) {
 	n.logger.Info("log store open", "backend", store.Name, "durability", store.Durability)
 	if s.inMemory {
 		n.logger.Warn("all is in memory: what this node holds, and its vote, are lost when it ends")
-		return nil
 	}
-	snapshots, err := raft.NewFileSnapshotStore(n.dir.path, 1, io.Discard)
-	if err != nil {
-		return fmt.Errorf("open snapshots in %s: %w", n.dir.path, err)
+	if err := n.incarnate(); err != nil {
+		return err
 	}
-	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, snapshots); err != nil {
-		return fmt.Errorf("look for state in %s: %w", dir, err)
-	}
-	return n.checkState()
-}
-
-// checkState refuses a node without state that others may count on.
-func (n *node) checkState() error {
-	switch {
-	case n.hasState:
-		return nil
-	case n.dir.nodes != nil:
-		return n.logLost()
-	case n.dir.identity.Gossip && n.settings.gossip == nil:
+	if !s.inMemory && !n.hasState && n.dir.identity.Gossip && s.gossip == nil {
 		return fmt.Errorf("%w: %s was started with --gossip and has no group yet, but may have promised others to found one: give --gossip again, or another directory",
 			core.ErrInvalid, n.id)
 	}
 	return nil
 }
 
-func (n *node) logLost() error {
-	return fmt.Errorf("%s is empty, but %s has been a member and has voted: bring the log back, or start in another directory under another --id",
-		filepath.Join(n.dir.path, logDir), n.id)
-}
-
 func (n *node) startReplica() (err error) {
 	s := n.settings
 	cfg := core.ReplicaConfig{
-		ID: n.id, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
+		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: s.tuning, Logger: n.logger,
 	}
 	if !s.inMemory {
 		cfg.SnapshotDir = n.dir.path
 	}
-	if n.agent != nil {
+	switch {
+	case n.agent != nil:
 		cfg.Locate = n.agent.RaftAddress
+	case len(s.peers) > 0:
+		cfg.Locate = s.peers.locate
 	}
-	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
 	if err != nil {
 		return fmt.Errorf("start on the data in %s: %w", n.dir.path, err)
@@ -241,33 +241,20 @@ func (n *node) startReplica() (err error) {
 	return nil
 }
 
-// damaged, deferred, turns the panic of a library that stumbles over a damaged
-// file, as BoltDB does, into an error. The process ends with it, so what the
-// library leaves behind does not matter.
-func damaged(path string, err *error) func() {
-	before := debug.SetPanicOnFault(true) // a file shorter than its memory map
-	return func() {
-		debug.SetPanicOnFault(before)
-		if p := recover(); p != nil {
-			*err = fmt.Errorf("%s is damaged: %v", path, p)
-		}
-	}
-}
-
 // startTasks starts what goes on beside the requests; stop waits for it.
 func (n *node) startTasks() error {
 	n.tasks.Go(func() { n.watch(n.running) })
 	if n.agent != nil {
 		k := &keeper{
 			id: n.id, discovery: n.agent, remember: n.dir.remember, replica: n.replica, store: n.store, logger: n.logger,
-			self: discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState},
+			self: n.self(),
 		}
 		n.tasks.Go(func() { k.run(n.running) })
 		n.tasks.Go(func() { n.electFirst(n.running) })
 		return n.startSteward()
 	}
 	m := &membership{
-		id: n.id, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
+		id: n.id, incarnation: n.incarnation, raft: n.raft, http: n.http, nonvoter: n.settings.nonvoter,
 		seeds: n.join, joining: len(n.join) > 0, hasState: n.hasState,
 		remembered: n.dir.nodes, remember: n.dir.remember,
 		replica: n.replica, store: n.store, logger: n.logger,

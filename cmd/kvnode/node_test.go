@@ -21,7 +21,7 @@ func startHere(t *testing.T, args ...string) *node {
 	t.Helper()
 	args = append(args, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir())
 	s := mustParse(t, "", args...)
-	n, err := start(t.Context(), s, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	n, err := start(t.Context(), s, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +46,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func TestExpelled(t *testing.T) {
 	n1 := startHere(t, "--id", "node1")
 	n2 := startHere(t, "--id", "node2", "--join", n1.http)
-	eventually(t, "node2 is a member", func() bool {
-		_, member := find(n2.replica.Status().Members, "node2")
-		return member
+	eventually(t, "node2 votes", func() bool {
+		m, _ := find(n2.replica.Status().Members, "node2")
+		return m.Voter
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -118,6 +118,20 @@ func TestForgottenAddress(t *testing.T) {
 	}
 }
 
+// TestJoinThisMachine: a port alone is one of this machine, as in -join :11000.
+func TestJoinThisMachine(t *testing.T) {
+	n1 := startHere(t, "-id", "node1", "-haddr", "localhost:0")
+	_, port, err := net.SplitHostPort(n1.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2 := startHere(t, "-id", "node2", "-join", ":"+port, "-inmem")
+	eventually(t, "node2 is a member", func() bool {
+		_, member := find(n2.replica.Status().Members, "node2")
+		return member
+	})
+}
+
 // TestFullStore: a log store that cannot write ends the process with its reason.
 func TestFullStore(t *testing.T) {
 	dir := t.TempDir()
@@ -125,7 +139,7 @@ func TestFullStore(t *testing.T) {
 	log := &trigger{text: "leader is node1", fire: func() { address <- "up" }}
 	done := make(chan int, 1)
 	args := []string{"--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--backend", "mdb", "--backend-option", "map_size=1MiB", dir}
-	go func() { done <- run(t.Context(), args, io.Discard, log) }()
+	go func() { done <- runHere(t.Context(), args, log) }()
 	<-address
 	url := log.field(t, `msg="HTTP listening" address=`) + "/key/a"
 	value := strings.Repeat("x", 100<<10)
@@ -157,7 +171,7 @@ func TestJSONLog(t *testing.T) {
 func TestState(t *testing.T) {
 	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", t.TempDir())
 	for _, want := range []bool{false, true} {
-		n, err := start(t.Context(), s, slog.New(slog.DiscardHandler))
+		n, err := start(t.Context(), s, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -70,11 +71,11 @@ func named(ts *testscript.TestScript, name string) *process {
 	return p
 }
 
-// signalNode sends a signal: signal NAME INT|TERM|KILL.
+// signalNode sends a signal: signal NAME INT|TERM|HUP|KILL.
 func signalNode(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "KILL": os.Kill}
+	signals := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": os.Kill}
 	if neg || len(args) != 2 || signals[args[1]] == nil {
-		ts.Fatalf("usage: signal NAME INT|TERM|KILL")
+		ts.Fatalf("usage: signal NAME INT|TERM|HUP|KILL")
 	}
 	ts.Check(named(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
@@ -149,16 +150,30 @@ func hangingUpload(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: upload HOST:PORT")
 	}
-	c, err := net.Dial("tcp", args[0])
+	c, err := beginUpload(args[0])
 	ts.Check(err)
 	ts.Defer(func() { c.Close() })
+}
+
+// beginUpload begins a request whose body never comes, and returns once the handler
+// waits for it.
+func beginUpload(address string) (net.Conn, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
 	_, err = fmt.Fprintf(c, "PUT /key/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-	ts.Check(err)
 	// The server asks for the body once the handler reads it.
 	answer := make([]byte, len("HTTP/1.1 100"))
-	ts.Check(c.SetReadDeadline(time.Now().Add(patience)))
-	_, err = io.ReadFull(c, answer)
-	ts.Check(err)
+	err = errors.Join(err, c.SetReadDeadline(time.Now().Add(patience)))
+	if err == nil {
+		_, err = io.ReadFull(c, answer)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // spoil overwrites a file but for its beginning, as a disk might: spoil FILE.

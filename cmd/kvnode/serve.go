@@ -13,14 +13,12 @@ import (
 	"github.com/themilchenko/raftlab/kv/httpapi"
 )
 
-// Limits of the HTTP server. A large value may take its sender long, so only the
-// header of a request is bounded here.
+// Limits of the HTTP server. Package httpapi bounds bodies and answers, by their size.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 512 << 10 // two keys of 64 KiB, percent-encoded, fit
-	// writeTimeout bounds a request and its answer together: who does not read
-	// must not keep the answer here for ever.
+	// writeTimeout bounds a request until its answer begins.
 	writeTimeout = api.MaxTimeout + time.Minute
 )
 
@@ -31,11 +29,11 @@ func (n *node) serve() (err error) {
 		Replica: n.replica, Map: n.store, Logger: n.logger, Version: version(), HTTPAddress: n.http,
 		Store: n.logs.Describe(), Transport: s.network.Describe().Name, Timeout: s.requestTimeout,
 	}
-	if counter, ok := n.logs.(core.SyncCounter); ok {
+	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
 		cfg.Syncs = counter.SyncCount
 	}
 	if n.agent != nil {
-		cfg.Gossip, cfg.Directory, cfg.Leave = n.agent, directory{n.agent, n.store}, n.leave
+		cfg.Gossip, cfg.Directory, cfg.Leave = n.agent, directory{n.store, n.agent}, n.leave
 	}
 	if n.api, err = httpapi.New(cfg); err != nil {
 		return err
@@ -60,6 +58,7 @@ func (n *node) serveHTTP(h http.Handler) {
 	}
 	unused := &unused{conns: map[net.Conn]struct{}{}}
 	n.server.ConnState = unused.track
+	httpapi.BoundConnections(n.server, 0)
 	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, unused.close) })
 	go func() {
 		defer close(n.serving)

@@ -20,7 +20,8 @@ import (
 // askToJoin has a newcomer, m, ask the group of n once.
 func askToJoin(t *testing.T, n *node, m membership) error {
 	t.Helper()
-	aside := startHere(t, "--id", "aside").replica
+	aside := startHere(t, "--id", "aside", "--join", "127.0.0.1:1").replica
+	m.incarnation = core.NewIncarnation()
 	m.raft, m.http, m.seeds, m.joining = "127.0.0.1:1", "127.0.0.1:1", []string{n.http}, true
 	m.store, m.replica, m.logger = n.store, aside, slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -93,10 +94,12 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	eventually(t, "node2 leads a group of its own", func() bool { return other.replica.Status().Role == core.Leader })
 	eventually(t, "it is known as a member", func() bool { _, err := os.Stat(filepath.Join(dir, nodesName)); return err == nil })
 	write(other, "a", "other")
-	third := startHere(t, "--id", "node3", "--join", other.http) // who is alone asks nobody
-	eventually(t, "node3 is a member", func() bool { _, m := find(third.replica.Status().Members, "node3"); return m })
-	if err := other.stop(); err != nil {
-		t.Fatal(err)
+	third := startLogged(t, io.Discard, "--id", "node3", "--join", other.http, t.TempDir()) // who is alone asks nobody
+	eventually(t, "node3 votes", func() bool { m, _ := find(other.replica.Status().Members, "node3"); return m.Voter })
+	for _, n := range []*node{third, other} {
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	n1 := startHere(t, "--id", "node1")
@@ -126,7 +129,7 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 func startLogged(t *testing.T, log io.Writer, args ...string) *node {
 	t.Helper()
 	args = append([]string{"--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0"}, args...)
-	n, err := start(t.Context(), mustParse(t, "", args...), newLogger(log, slog.LevelInfo, "text"))
+	n, err := start(t.Context(), mustParse(t, "", args...), nil, newLogger(log, slog.LevelInfo, "text"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +163,7 @@ func TestLostLog(t *testing.T) {
 	dir := t.TempDir()
 	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", dir)
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	n, err := start(t.Context(), s, quiet)
+	n, err := start(t.Context(), s, nil, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,11 +181,11 @@ func TestLostLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the first failure must not make the second start succeed
-		n, err := start(t.Context(), s, quiet)
+		n, err := start(t.Context(), s, nil, quiet)
 		if err == nil {
 			t.Fatal("it started", n.stop())
 		}
-		if !strings.Contains(err.Error(), "bring the log back") {
+		if !strings.Contains(err.Error(), "Bring the log back") {
 			t.Error(err)
 		}
 	}

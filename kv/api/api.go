@@ -5,19 +5,24 @@ package api
 
 import "time"
 
-// Headers. All but Timeout are of responses, or, Forwarded, between nodes.
+// Headers.
 const (
 	// HeaderLeader is the HTTP address (host:port) of the leader as far as the
 	// answering node knows it; absent where it knows none.
 	HeaderLeader = "X-Raft-Leader"
 	// HeaderLeaderID is that leader's id.
 	HeaderLeaderID = "X-Raft-Leader-Id"
-	// HeaderNode is the id of the node that answered the client.
-	HeaderNode = "X-Raft-Node"
+	// HeaderNode is the id of the node that answered the client, HeaderIncarnation that
+	// of its data, and HeaderGroup the group that it is in; absent where there is none.
+	// A request may say Group too: a node of another one, or of none, then refuses it.
+	HeaderNode        = "X-Raft-Node"
+	HeaderIncarnation = "X-Raft-Incarnation"
+	HeaderGroup       = "X-Raft-Group"
 	// HeaderIndex is the log index of the entry that a write became.
 	HeaderIndex = "X-Raft-Index"
 	// HeaderForwarded is the id of the node that forwards a request. Who gets it
-	// never forwards again.
+	// never forwards again. LeaderID, Incarnation and Group then say whom it is for;
+	// whoever is not exactly that refuses it.
 	HeaderForwarded = "X-Raft-Forwarded"
 )
 
@@ -36,13 +41,16 @@ type Code string
 const (
 	CodeBadRequest       Code = "bad_request"        // 400
 	CodeNotFound         Code = "not_found"          // 404: no such path or member; a missing key has a body of its own
+	CodeForbidden        Code = "forbidden"          // 403: a web page's request that would change something
 	CodeMethodNotAllowed Code = "method_not_allowed" // 405
 	CodeConditionFailed  Code = "condition_failed"   // 412
 	CodeTooLarge         Code = "too_large"          // 413
 	CodeNoLeader         Code = "no_leader"          // 503: none within the request's deadline
 	CodeNotLeader        Code = "not_leader"         // 503: to a forwarded request only
+	CodeOtherGroup       Code = "other_group"        // 503: the request is for another group than the node's
 	CodeStopped          Code = "stopped"            // 503: the node is stopping or its store has failed
 	CodeNotReady         Code = "not_ready"          // 503: not yet able to do what was asked
+	CodeOverloaded       Code = "overloaded"         // 503: the node holds as much, or as many connections, as it may
 	CodeTimeout          Code = "timeout"            // 504: a read, or a write that was never sent
 	CodeOutcomeUnknown   Code = "outcome_unknown"    // 504: the write may have taken effect, or may yet
 	CodeInternal         Code = "internal"           // 500
@@ -86,7 +94,8 @@ type Status struct {
 // Node is what the answering node knows of itself.
 type Node struct {
 	Peer
-	Role          string  `json:"role"` // follower, candidate, leader, stopped
+	Group         string  `json:"group"` // empty: it is in none
+	Role          string  `json:"role"`  // follower, candidate, leader, stopped
 	Voter         bool    `json:"voter"`
 	Term          uint64  `json:"term"`
 	LastIndex     uint64  `json:"last_index"`
@@ -113,7 +122,9 @@ type Store struct {
 
 // Peer names a member.
 type Peer struct {
-	ID          string `json:"id"`
+	ID string `json:"id"`
+	// Incarnation is that of the data that the member was added with; empty: not known.
+	Incarnation string `json:"incarnation,omitempty"`
 	Address     string `json:"address"`                // Raft
 	HTTPAddress string `json:"http_address,omitempty"` // empty: not known yet
 }
@@ -151,12 +162,16 @@ type Members struct {
 
 // Join is the body of POST /join.
 type Join struct {
-	ID          string `json:"id"`
+	ID string `json:"id"`
+	// Incarnation is that of the node's data; empty: that which the group knows.
+	Incarnation string `json:"incarnation,omitempty"`
+	// Group is the group that the node is in; empty: none.
+	Group       string `json:"group,omitempty"`
 	Address     string `json:"address"`      // Raft
 	HTTPAddress string `json:"http_address"` // host:port
 	Nonvoter    bool   `json:"nonvoter,omitempty"`
-	// HasState says that the node brings data of a group: this one, if it has such a
-	// member, and otherwise it is refused.
+	// HasState says that the node has been a member of a group: this one, if it has
+	// such a member, and otherwise it is refused.
 	HasState bool `json:"has_state,omitempty"`
 }
 
@@ -191,4 +206,21 @@ const (
 	MaxBatchBytes    = 16 << 20 // body of POST /key
 	DefaultPageLimit = 100
 	MaxPageLimit     = 1000
+)
+
+// Limits of what clients together can make a node hold. What goes beyond is refused
+// with [CodeOverloaded]; who is slower is cut off.
+const (
+	MaxHeldBytes = 256 << 20 // for the bodies and answers of all requests under way
+	// MaxConnections is how many connections a node holds; less where the system
+	// allows it few files. Those that wait for a next request are closed first.
+	MaxConnections = 1024
+	// MinBytesPerS is how fast a body has to come and an answer has to be taken, on
+	// average, once Patience is over.
+	MinBytesPerS = 256 << 10
+	Patience     = 10 * time.Second
+	// HalfClosed is how much longer a request goes on, within its deadline, once the
+	// client's side of its connection has ended. A client that has gone and one that
+	// sends no more but wants its answer look alike.
+	HalfClosed = 5 * time.Second
 )

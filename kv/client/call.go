@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -34,6 +33,9 @@ type call struct {
 	body   []byte
 	write  bool // sent again only if it was not taken for certain
 	leader bool // the leader is asked first
+	// vacant says of a success that whoever has it knows nothing of a group, so that
+	// another node may know more. Nil: any success will do.
+	vacant func(body []byte) bool
 }
 
 // answer is a success.
@@ -44,31 +46,47 @@ type answer struct {
 }
 
 // do sends the call to one node after the other until one serves it, the deadline
-// has come or it would not be safe to go on.
+// has come or it would not be safe to go on. A vacant answer is for when nobody has
+// another one.
 func (c *Client) do(ctx context.Context, k call) (answer, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	var last error
 	var tried []string
-	answered := false
+	answered, strangers := false, 0
+	var vacant *answer
 	for wait := backoffMin; ; {
+		endpoint, ok := c.endpoints.pick(k.leader, tried)
+		if vacant != nil && (!ok || ctx.Err() != nil) {
+			return *vacant, nil
+		}
 		if ctx.Err() != nil {
 			return answer{}, gaveUp(ctx, answered, last)
 		}
-		endpoint, ok := c.endpoints.pick(k.leader, tried)
 		if !ok { // all of them
+			if strangers == len(tried) { // no waiting makes nodes of them
+				return answer{}, last
+			}
 			pause(ctx, wait)
 			wait = min(2*wait, backoffMax)
-			tried = tried[:0]
+			tried, strangers = tried[:0], 0
 			continue
 		}
 		tried = append(tried, endpoint)
 		a, err := c.try(ctx, endpoint, k, c.share(k))
+		if err == nil && k.vacant != nil && k.vacant(a.body) {
+			vacant = &a
+			continue
+		}
 		if err == nil || !k.mayRepeat(err) {
 			return a, k.settle(err)
 		}
-		if _, ok := err.(*Error); ok || !answered { // an answer tells more than a failed try
+		e, ok := err.(*Error)
+		if ok || !answered { // an answer tells more than a failed try
 			answered, last = ok, err
+		}
+		if ok && e.stranger() {
+			strangers++
 		}
 	}
 }
@@ -97,7 +115,7 @@ func (k call) mayRepeat(err error) bool {
 		return !k.write || !e.sent
 	case *Error:
 		if !k.write {
-			return e.Status >= http.StatusInternalServerError
+			return e.Status >= http.StatusInternalServerError || e.stranger()
 		}
 		return e.Status == http.StatusServiceUnavailable && e.notTaken() || e.Code == api.CodeTimeout
 	}
@@ -105,7 +123,7 @@ func (k call) mayRepeat(err error) bool {
 }
 
 // settle gives the error of a call that ends with it its kind: of a write whose
-// fate is open, core.ErrOutcomeUnknown.
+// fate is open, ErrOutcomeUnknown.
 func (k call) settle(err error) error {
 	unknown := false
 	switch e := err.(type) {
@@ -118,7 +136,7 @@ func (k call) settle(err error) error {
 		unknown = k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown
 	}
 	if unknown {
-		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return err
 }
@@ -148,7 +166,7 @@ func pause(ctx context.Context, d time.Duration) {
 // could be sent is an *Error or a *transportError, not wrapped.
 func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (answer, error) {
 	if c.closed.Load() {
-		return answer{}, fmt.Errorf("client: %w", core.ErrClosed)
+		return answer{}, fmt.Errorf("client: %w", ErrClosed)
 	}
 	deadline, _ := ctx.Deadline() // bound has seen to it
 	left := time.Until(deadline) / time.Duration(share)
@@ -171,10 +189,14 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		c.endpoints.fails(endpoint)
 	default:
-		c.endpoints.works(endpoint)
+		if ofNode(resp.Header) {
+			c.endpoints.works(endpoint)
+		} else {
+			c.endpoints.fails(endpoint)
+		}
 	}
 	c.endpoints.leads(resp.Header.Get(api.HeaderLeader))
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
 		return answer{}, readError(endpoint, resp)
 	}
 	body, err := io.ReadAll(resp.Body)
@@ -198,7 +220,7 @@ func (k call) request(ctx context.Context, endpoint string, left time.Duration) 
 	target := "http://" + endpoint + k.path + "?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, k.method, target, bytes.NewReader(k.body))
 	if err != nil {
-		return nil, fmt.Errorf("%w request: %w", core.ErrInvalid, err)
+		return nil, fmt.Errorf("%w request: %w", ErrInvalid, err)
 	}
 	for name, value := range k.header {
 		req.Header.Set(name, value)
@@ -206,7 +228,10 @@ func (k call) request(ctx context.Context, endpoint string, left time.Duration) 
 	return req, nil
 }
 
-// readError reads an answer that is not a success.
+// ofNode reports whether an answer has a header that kvnodes give, and nobody else.
+func ofNode(h http.Header) bool { return h.Get(api.HeaderNode) != "" || h.Get(api.HeaderIndex) != "" }
+
+// readError reads an answer that is not a success, or not a node's.
 func readError(endpoint string, resp *http.Response) error {
 	e := &Error{
 		Endpoint: endpoint,
@@ -215,6 +240,10 @@ func readError(endpoint string, resp *http.Response) error {
 		Index:    indexOf(resp.Header),
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	if resp.StatusCode == http.StatusOK {
+		e.Message = fmt.Sprintf("no header %s: look whether a kvnode listens there", api.HeaderNode)
+		return e
+	}
 	var wire api.Error
 	if err == nil && json.Unmarshal(body, &wire) == nil && wire.Code != "" {
 		e.Code, e.Message = wire.Code, wire.Error
@@ -224,9 +253,11 @@ func readError(endpoint string, resp *http.Response) error {
 	return e
 }
 
-// indexOf returns the log index in the ETag; 0: there is none.
+// indexOf returns the log index in the ETag, which that of bare bytes says more after;
+// 0: there is none.
 func indexOf(h http.Header) uint64 {
-	n, err := strconv.ParseUint(strings.Trim(h.Get("ETag"), `"`), 10, 64)
+	index, _, _ := strings.Cut(strings.Trim(h.Get("ETag"), `"`), "-")
+	n, err := strconv.ParseUint(index, 10, 64)
 	if err != nil {
 		return 0
 	}

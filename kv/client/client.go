@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -49,7 +48,7 @@ func New(nodes []string, o Options) (*Client, error) {
 		o.Timeout = api.DefaultTimeout
 	}
 	if o.Timeout < 0 || o.Timeout > api.MaxTimeout {
-		return nil, fmt.Errorf("client: %w timeout %v: at most %v", core.ErrInvalid, o.Timeout, api.MaxTimeout)
+		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &Client{
@@ -71,7 +70,7 @@ func New(nodes []string, o Options) (*Client, error) {
 }
 
 // Close closes the connections that are idle. Later calls fail with a
-// [core.ErrClosed].
+// [ErrClosed].
 func (c *Client) Close() error {
 	c.closed.Store(true)
 	c.transport.CloseIdleConnections()

@@ -131,13 +131,16 @@ func TestReadLeavesANodeThatFails(t *testing.T) {
 			}).address
 		},
 		"has no leader": func(t *testing.T) string { return serve(t, fail(503, api.CodeNoLeader)).address },
+		"not ready":     func(t *testing.T) string { return serve(t, fail(503, api.CodeNotReady)).address },
+		"overloaded":    func(t *testing.T) string { return serve(t, fail(503, api.CodeOverloaded)).address },
 		"garbage": func(t *testing.T) string {
 			return serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }).address
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("ETag", `"9"`)
+				w.Header().Set(api.HeaderNode, "n")
+				w.Header().Set("ETag", `"9-octets"`)
 				io.WriteString(w, "whole")
 			})
 			v, err := open(t, n.address, broken(t)).Get(within(t, 2*time.Second), "k", client.Linearizable)
@@ -276,6 +279,7 @@ func TestScanReadsAllForms(t *testing.T) {
 		if q.Get("prefix") != "p q" || q.Get("after") != "\xff" || q.Get("limit") != "2" || q.Get("consistency") != "stale" {
 			t.Errorf("query %v", q)
 		}
+		w.Header().Set(api.HeaderNode, "n")
 		io.WriteString(w, `{"pairs":[{"key":"a","value":"1","index":3},{"key_base64":"/y8=","value_base64":"/g==","index":4}],"next":"%FF%2F"}`)
 	})
 	page, err := open(t, n.address).Scan(within(t, 5*time.Second), "p q", "\xff", 2, client.Stale)
@@ -312,7 +316,7 @@ func TestBadArguments(t *testing.T) {
 		t.Errorf("%d requests", n.requests.Load())
 	}
 	c.Close()
-	if _, err := c.Set(ctx, "k", nil); !errors.Is(err, core.ErrClosed) || errors.Is(err, core.ErrOutcomeUnknown) {
+	if _, err := c.Set(ctx, "k", nil); !errors.Is(err, client.ErrClosed) || !errors.Is(err, core.ErrClosed) || errors.Is(err, core.ErrOutcomeUnknown) {
 		t.Error(err)
 	}
 }

@@ -6,18 +6,22 @@
 //
 // # What an error means
 //
-// Of a write, an error that is [core.ErrOutcomeUnknown] leaves its fate open: it
+// Of a write, an error that is [ErrOutcomeUnknown] leaves its fate open: it
 // may have taken effect, or may yet, even after later writes. With any other
 // error nothing was written. Compare with [errors.Is]:
 //
-//   - [core.ErrNotFound]: no such key, or member
+//   - [ErrNotFound]: no such key, or member
 //   - [ErrCondition]: the condition did not hold; a *[ConditionError] has the details
-//   - [core.ErrInvalid]: the request is malformed or too large
+//   - [ErrInvalid]: the request is malformed or too large
 //   - [ErrUnreachable]: no node answered before the deadline
-//   - [core.ErrNotLeader]: nodes answered until the deadline, but none found a leader
-//   - [core.ErrClosed]: the node that answered last is stopping
+//   - [ErrNotLeader]: nodes answered until the deadline, but none found a leader
+//   - [ErrStopped]: the node that answered last is stopping, or its store has failed
+//   - [ErrNotReady]: the node that answered last has not caught up, or has no room
+//   - [ErrClosed]: the Client was closed before
 //
-// What a node answered is an *[Error] in the chain.
+// What a node answered is an *[Error] in the chain. An answer without the header by
+// which a kvnode says its id is none of a node, whatever its status: a read goes on to
+// the next endpoint, and of a write it leaves the fate open.
 //
 // # Which node is asked
 //

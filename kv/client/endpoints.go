@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/themilchenko/raftlab/core"
 )
 
 // aside is how long a node that failed is asked after all others.
@@ -39,7 +37,7 @@ func newEndpoints(given []string) (*endpoints, error) {
 		}
 	}
 	if len(e.given) == 0 {
-		return nil, fmt.Errorf("%w: no endpoints: give host:port of at least one node", core.ErrInvalid)
+		return nil, fmt.Errorf("%w: no endpoints: give host:port of at least one node", ErrInvalid)
 	}
 	return e, nil
 }
@@ -50,7 +48,7 @@ func parseEndpoint(s string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || host == "" ||
 		strings.ContainsAny(host, "/?#@ ") {
-		return "", fmt.Errorf("%w endpoint %q: write host:port or http://host:port", core.ErrInvalid, s)
+		return "", fmt.Errorf("%w endpoint %q: write host:port or http://host:port", ErrInvalid, s)
 	}
 	return address, nil
 }

@@ -6,11 +6,37 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/errkind"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
+// The error kinds that package core has too, with the same values.
 var (
+	// ErrOutcomeUnknown says that a write was sent but its fate was not learned: it
+	// may have taken effect, or may yet, even after later writes.
+	ErrOutcomeUnknown = errkind.ErrOutcomeUnknown
+	// ErrNotFound says that there is no such key, or member.
+	ErrNotFound = errkind.ErrNotFound
+	// ErrInvalid says that the request is malformed or too large, or that an argument
+	// of a call is out of range.
+	ErrInvalid = errkind.ErrInvalid
+	// ErrNotLeader says that nodes answered until the deadline, but none found a
+	// leader.
+	ErrNotLeader = errkind.ErrNotLeader
+	// ErrClosed says that this Client was closed before the call, which was not sent.
+	ErrClosed = errkind.ErrClosed
+)
+
+var (
+	// ErrStopped says that the node that answered last is stopping, or that its store
+	// has failed. Nothing was written.
+	ErrStopped = errors.New("the node has stopped")
+
+	// ErrNotReady says that the node that answered last could not do yet, or not do
+	// any more, what was asked: it has not caught up, or has no room for the request.
+	// Nothing was written.
+	ErrNotReady = errors.New("the node is not ready")
+
 	// ErrUnreachable says that no node answered before the deadline. Nothing was
 	// written; the message has the last failure.
 	ErrUnreachable = errors.New("no node answered")
@@ -59,22 +85,30 @@ func (e *Error) Error() string {
 // Is says which of the package's error kinds the answer is.
 func (e *Error) Is(target error) bool {
 	switch e.Code {
-	case api.CodeBadRequest, api.CodeTooLarge, api.CodeMethodNotAllowed:
-		return target == core.ErrInvalid
+	case api.CodeBadRequest, api.CodeTooLarge, api.CodeMethodNotAllowed, api.CodeForbidden:
+		return target == ErrInvalid
 	case api.CodeNotFound:
-		return target == core.ErrNotFound
+		return target == ErrNotFound
 	case api.CodeConditionFailed:
 		return target == ErrCondition
 	case api.CodeNoLeader, api.CodeNotLeader:
-		return target == core.ErrNotLeader
+		return target == ErrNotLeader
 	case api.CodeStopped:
-		return target == core.ErrClosed
+		return target == ErrStopped
+	case api.CodeNotReady, api.CodeOverloaded:
+		return target == ErrNotReady
 	case api.CodeTimeout:
 		return target == context.DeadlineExceeded
 	case api.CodeOutcomeUnknown:
-		return target == core.ErrOutcomeUnknown
+		return target == ErrOutcomeUnknown
 	}
 	return false
+}
+
+// stranger reports whether the answer is another server's. That of a failing proxy says
+// nothing of who is behind it.
+func (e *Error) stranger() bool {
+	return e.Node == "" && e.Code == "" && e.Status < http.StatusInternalServerError
 }
 
 // notTaken reports whether the answer rules out that a write took effect. A code
@@ -83,7 +117,7 @@ func (e *Error) notTaken() bool {
 	switch e.Code {
 	case api.CodeBadRequest, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeConditionFailed,
 		api.CodeTooLarge, api.CodeNoLeader, api.CodeNotLeader, api.CodeStopped, api.CodeNotReady,
-		api.CodeTimeout, api.CodeInternal:
+		api.CodeOtherGroup, api.CodeOverloaded, api.CodeForbidden, api.CodeTimeout, api.CodeInternal:
 		return true
 	}
 	return false

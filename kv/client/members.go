@@ -10,15 +10,27 @@ import (
 )
 
 // Status returns what the leader knows of the group, or, if it cannot be asked,
-// another node. A leader's answer tells how far the followers are.
+// another node, if possible one that knows a leader. A leader's answer tells how far
+// the followers are.
 func (c *Client) Status(ctx context.Context) (api.Status, error) {
-	return fetch[api.Status](ctx, c.do, "status", call{method: http.MethodGet, path: "/status", leader: true})
+	knowsNobody := func(s api.Status) bool { return s.Leader == nil }
+	return fetch[api.Status](ctx, c.do, "status", call{method: http.MethodGet, path: "/status", leader: true, vacant: vacant(knowsNobody)})
 }
 
-// Members returns the configuration of the group.
+// Members returns the configuration of the group; none if no node that answers belongs
+// to one.
 func (c *Client) Members(ctx context.Context) ([]api.Member, error) {
-	m, err := fetch[api.Members](ctx, c.do, "members", call{method: http.MethodGet, path: "/members", leader: true})
+	none := func(m api.Members) bool { return len(m.Members) == 0 }
+	m, err := fetch[api.Members](ctx, c.do, "members", call{method: http.MethodGet, path: "/members", leader: true, vacant: vacant(none)})
 	return m.Members, err
+}
+
+// vacant judges an answer in JSON. One that cannot be read is for fetch to refuse.
+func vacant[T any](is func(T) bool) func(body []byte) bool {
+	return func(body []byte) bool {
+		var v T
+		return json.Unmarshal(body, &v) == nil && is(v)
+	}
 }
 
 // Join adds the member, or changes its addresses or voting right if it is one.
@@ -26,7 +38,7 @@ func (c *Client) Join(ctx context.Context, member api.Join) error {
 	return c.administer(ctx, "join "+member.ID, http.MethodPost, "/join", member)
 }
 
-// Remove removes the member; a [core.ErrNotFound] if there is none of that id.
+// Remove removes the member; a [ErrNotFound] if there is none of that id.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	return c.administer(ctx, "remove "+id, http.MethodDelete, "/members/"+escape(id), nil)
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -43,7 +42,7 @@ type Page struct {
 	Next  string // give it as after to get the next page; empty: this is the last one
 }
 
-// Get returns what the key holds; a [core.ErrNotFound] if there is no such key.
+// Get returns what the key holds; a [ErrNotFound] if there is no such key.
 func (c *Client) Get(ctx context.Context, key string, level Consistency) (Value, error) {
 	return get(ctx, c.do, key, level)
 }
@@ -72,7 +71,7 @@ func get(ctx context.Context, send send, key string, level Consistency) (Value, 
 	})
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusNotFound && e.Code == "" && e.Node != "" {
-		return Value{}, fmt.Errorf("get %.40q: %w", key, core.ErrNotFound)
+		return Value{}, fmt.Errorf("get %.40q: %w", key, ErrNotFound)
 	}
 	if err != nil {
 		return Value{}, fmt.Errorf("get %.40q: %w", key, err)
@@ -142,7 +141,7 @@ func plainOr64(plain []byte, encoded string) ([]byte, error) {
 // keyPath returns the escaped path of a key.
 func keyPath(key string) (string, error) {
 	if key == "" {
-		return "", fmt.Errorf("%w key: it is empty; keys have at least one byte", core.ErrInvalid)
+		return "", fmt.Errorf("%w key: it is empty; keys have at least one byte", ErrInvalid)
 	}
 	return "/key/" + escape(key), nil
 }

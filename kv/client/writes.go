@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -70,7 +69,7 @@ func (c *Client) SetAll(ctx context.Context, pairs map[string][]byte) (uint64, e
 	for key, value := range pairs {
 		if key == "" || !utf8.ValidString(key) || !utf8.Valid(value) {
 			return 0, fmt.Errorf("set all: %w key or value of %.40q: a batch takes UTF-8 only and no empty key; use Set",
-				core.ErrInvalid, key)
+				ErrInvalid, key)
 		}
 		wire[key] = string(value)
 	}
@@ -100,7 +99,7 @@ func (c *Client) commit(ctx context.Context, k call) (uint64, error) {
 	}
 	index, err := strconv.ParseUint(a.header.Get(api.HeaderIndex), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %s answered success without a valid %s", core.ErrOutcomeUnknown, a.endpoint, api.HeaderIndex)
+		return 0, fmt.Errorf("%w: %s answered success without a valid %s", ErrOutcomeUnknown, a.endpoint, api.HeaderIndex)
 	}
 	return index, nil
 }

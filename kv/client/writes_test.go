@@ -107,6 +107,7 @@ func TestAnswersToAWrite(t *testing.T) {
 		"not leader":         {fail(503, api.CodeNotLeader), nil, 2},
 		"stopped":            {fail(503, api.CodeStopped), nil, 2},
 		"not ready":          {fail(503, api.CodeNotReady), nil, 2},
+		"overloaded":         {fail(503, api.CodeOverloaded), nil, 2},
 		"timeout":            {fail(504, api.CodeTimeout), nil, 2},
 		"unknown":            {fail(504, api.CodeOutcomeUnknown), core.ErrOutcomeUnknown, 1},
 		"code of the future": {fail(503, "something_else"), core.ErrOutcomeUnknown, 1},
@@ -118,6 +119,7 @@ func TestAnswersToAWrite(t *testing.T) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		}, core.ErrOutcomeUnknown, 1},
 		"bad request": {fail(400, api.CodeBadRequest), core.ErrInvalid, 1},
+		"forbidden":   {fail(403, api.CodeForbidden), core.ErrInvalid, 1},
 		"too large":   {fail(413, api.CodeTooLarge), core.ErrInvalid, 1},
 		"condition":   {fail(412, api.CodeConditionFailed), client.ErrCondition, 1},
 		"not found":   {fail(404, api.CodeNotFound), core.ErrNotFound, 1},

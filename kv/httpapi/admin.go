@@ -14,19 +14,6 @@ import (
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
-// join is POST /join.
-func (s *Server) join(ctx context.Context, q *request) (answer, error) {
-	body, err := q.readBody(maxAdminBytes, "the body")
-	if err != nil {
-		return answer{}, err
-	}
-	j, err := decodeJoin(body)
-	if err != nil {
-		return answer{}, err
-	}
-	return s.onLeader(ctx, q, func() (answer, error) { return done(s.admit(ctx, j)) })
-}
-
 // done is the answer to a request that has nothing to tell but its success.
 func done(err error) (answer, error) { return answer{status: http.StatusOK}, err }
 
@@ -37,78 +24,6 @@ func (s *Server) configuration(ctx context.Context) (core.Status, error) {
 		return core.Status{}, readFailed(err)
 	}
 	return s.cfg.Replica.Status(), nil
-}
-
-// admit makes j a member. It is announced before it is added: a member that stands
-// in the configuration may become leader at any time, and whoever knows that it
-// does has to know where. An announcement whose member was not added does no harm.
-func (s *Server) admit(ctx context.Context, j api.Join) error {
-	status, err := s.configuration(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.checkNewcomer(status, j); err != nil {
-		return err
-	}
-	wanted := core.Member{ID: j.ID, Address: j.Address, Voter: !j.Nonvoter}
-	if known, ok := find(status.Members, j.ID); ok {
-		wanted.Incarnation = known.Incarnation
-	}
-	there := slices.Contains(status.Members, wanted)
-	if !there && wanted.Voter {
-		if err := s.admitsVoter(ctx, j); err != nil {
-			return err
-		}
-	}
-	if known, _ := s.cfg.Map.HTTPAddress(j.ID); known != j.HTTPAddress {
-		if err := s.announce(ctx, j.ID, j.HTTPAddress); err != nil {
-			return err
-		}
-	}
-	if there {
-		return nil
-	}
-	return s.cfg.Replica.Add(ctx, wanted)
-}
-
-// checkNewcomer refuses what would damage the group.
-func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
-	if err := checkAddress(status.Address, "address", j.Address); err != nil {
-		return err
-	}
-	if j.ID == s.id && (j.Address != status.Address || j.HTTPAddress != s.cfg.HTTPAddress) {
-		return badRequest("node %s leads the group from address %s and http_address %s: a newcomer needs another id",
-			s.id, status.Address, s.cfg.HTTPAddress)
-	}
-	if _, member := find(status.Members, j.ID); j.HasState && !member {
-		// Nothing tells the logs of two groups apart but what is in them. Where they seem
-		// to go together, the node would go on with its own, and nobody would notice.
-		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory", j.ID)
-	}
-	for _, m := range status.Members {
-		if m.ID == j.ID {
-			if m.Voter && j.Nonvoter {
-				return badRequest("node %s is a voter; remove it before it joins as a non-voter", j.ID)
-			}
-			continue
-		}
-		if m.Address == j.Address {
-			return badRequest("address %s is that of node %s; remove that first", j.Address, m.ID)
-		}
-		if known, ok := s.address(m.ID); ok && known == j.HTTPAddress {
-			return badRequest("http_address %s is that of node %s; remove that first", j.HTTPAddress, m.ID)
-		}
-	}
-	return nil
-}
-
-func (s *Server) announce(ctx context.Context, id, address string) error {
-	command, err := kv.EncodeAnnounce(id, address)
-	if err != nil {
-		return err
-	}
-	_, err = s.propose(ctx, command)
-	return err
 }
 
 // removeMember is DELETE /members/{id}.
@@ -124,6 +39,11 @@ func (s *Server) removeMember(ctx context.Context, q *request) (answer, error) {
 // over, and the next one removes it. Otherwise the group would be without a leader
 // until somebody's patience has ended.
 func (s *Server) expel(ctx context.Context, id string) error {
+	end, err := s.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	status, err := s.configuration(ctx)
 	if err != nil {
 		return err
@@ -175,7 +95,7 @@ func voters(members []core.Member) int {
 
 // transfer is POST /transfer.
 func (s *Server) transfer(ctx context.Context, q *request) (answer, error) {
-	body, err := q.readBody(maxAdminBytes, "the body")
+	body, err := q.readBody(maxAdminBytes, 1, "the body")
 	if err != nil {
 		return answer{}, err
 	}
@@ -256,18 +176,8 @@ func (s *Server) digest(context.Context, *request) (answer, error) {
 	}), nil
 }
 
-// checkJoin checks what can be checked without knowing the group.
-func checkJoin(j api.Join) error {
-	if err := checkID(j.ID); err != nil {
-		return badRequest("body: id %.40q: %v", j.ID, err)
-	}
-	if j.Address == "" || len(j.Address) > kv.MaxNodeBytes {
-		return badRequest("body: address %.40q: want the member's Raft address, up to %d bytes", j.Address, kv.MaxNodeBytes)
-	}
-	return checkHostPort("http_address", j.HTTPAddress)
-}
-
-// checkID refuses ids that cannot stand in a header.
+// checkID refuses ids that cannot stand in a header. Longer ones than are given to
+// newcomers, discovery.MaxIDBytes, may be members from before.
 func checkID(id string) error {
 	switch {
 	case id == "":

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -90,4 +89,21 @@ func plainOrBase64(s string) (plain, encoded string) {
 // everywhere.
 func escape(key string) string { return strings.ReplaceAll(url.QueryEscape(key), "+", "%20") }
 
-func etag(index uint64) string { return `"` + strconv.FormatUint(index, 10) + `"` }
+// encodedBytes returns how long text is in JSON, in base64 where it is not UTF-8.
+func encodedBytes(text []byte) int {
+	if !utf8.Valid(text) {
+		return base64.StdEncoding.EncodedLen(len(text))
+	}
+	n := len(text)
+	for _, c := range text {
+		switch {
+		case c < ' ':
+			n += 5 // \u0000
+		case c == '"', c == '\\':
+			n++
+		case c == 0xe2: // of U+2028 and U+2029, which become \u2028 and \u2029
+			n += 3
+		}
+	}
+	return n
+}

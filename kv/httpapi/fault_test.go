@@ -43,6 +43,7 @@ func misled(t *testing.T) (*group, *switchable) {
 func TestOutcomeUnknown(t *testing.T) {
 	g, directory := misled(t)
 	var requests atomic.Int32
+	var proof string
 	// The first request on a connection is answered: the next one goes out on a
 	// connection that the transport holds for good.
 	broken := listen(t, func(c net.Conn) {
@@ -51,10 +52,11 @@ func TestOutcomeUnknown(t *testing.T) {
 			if _, err := http.ReadRequest(r); err != nil || requests.Add(1)%2 == 0 {
 				return
 			}
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Raft-Node: node1\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+proof+"Content-Length: 0\r\n\r\n")
 		}
 	})
 	directory.leader.Store(&broken)
+	proof = proofOf(g.nodes[0])
 	for i, c := range []struct{ method, target, body string }{
 		{"PUT", "/key/k", ""},
 		{"POST", "/key", `{"k":"v"}`},
@@ -84,6 +86,13 @@ func TestOutcomeUnknown(t *testing.T) {
 	if _, _, ok := g.nodes[0].store.Get("k"); ok {
 		t.Error("somebody wrote")
 	}
+}
+
+// proofOf returns the headers by which n is known.
+func proofOf(n *node) string {
+	status := n.replica.Status()
+	return fmt.Sprintf("%s: %s\r\n%s: %s\r\n%s: %s\r\n",
+		api.HeaderNode, n.id, api.HeaderIncarnation, status.Incarnation, api.HeaderGroup, status.Group)
 }
 
 // hangs returns the address of a listener that takes connections and says nothing.
@@ -187,7 +196,7 @@ func TestSafeRetries(t *testing.T) {
 	}{
 		"unknown":      {nil, "has announced no HTTP address"},
 		"closed":       {&closed, "cannot be reached"},
-		"another node": {&other, "this is node node3"},
+		"another node": {&other, "is not node node1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			directory.leader.Store(wrong.address)

@@ -63,7 +63,11 @@ func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, erro
 	}
 	ctx, cancel := halfTheTime(ctx)
 	defer cancel()
+	before := q.share.held
 	a, err := s.exchange(ctx, to, http.MethodGet, q.URL.EscapedPath(), q) // of HEAD, respond drops the body
+	if err != nil {
+		q.share.shrink(before)
+	}
 	if err == nil && a.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("node %s: %s", to.id, a.body)
 	}
@@ -90,7 +94,7 @@ func settle(err error) error {
 func readAgain(err error) error {
 	var l *lost
 	switch {
-	case err == nil, errors.As(err, new(*again)):
+	case err == nil, errors.As(err, new(*again)), errors.As(err, new(*problem)):
 		return err
 	case errors.As(err, &l) && !l.sent && !errors.Is(err, context.DeadlineExceeded):
 		return &again{code: api.CodeNoLeader, cause: err}
@@ -125,8 +129,8 @@ func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
 }
 
 // exchange sends a request to the peer and reads the answer; body, query and
-// headers are those of q, unless it is nil. Errors are *lost, or an *again where
-// the peer answered that it did nothing.
+// headers are those of q, unless it is nil. Errors are *lost, an *again where the peer
+// answered that it did nothing, or a *problem that ends the request.
 func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
 	var sent atomic.Bool
 	r, err := s.outgoing(trace(ctx, &sent), to, method, path, q)
@@ -134,11 +138,17 @@ func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *
 		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
 		return answer{}, &lost{to: to, cause: err}
 	}
-	a, err := roundTrip(s.peers, r, to)
+	a, err := roundTrip(s.peers, r, to, q)
 	switch {
+	case errors.As(err, new(*again)):
+		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
+		return answer{}, err
+	case errors.As(err, new(*problem)): // this node has no room for the answer
+		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
+		return answer{}, err
 	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
 		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
-		return answer{}, noLeader("node %s: %s", to.id, a.body)
+		return answer{}, refusal(to, a, q)
 	case err == nil:
 		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
 		return a, nil
@@ -182,6 +192,8 @@ func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *
 	query.Set("timeout", (left - min(left/10, 50*time.Millisecond)).String())
 	header.Set(api.HeaderForwarded, s.id)
 	header.Set(api.HeaderLeaderID, to.id)
+	header.Set(api.HeaderIncarnation, to.incarnation)
+	header.Set(api.HeaderGroup, s.look().group)
 	target := "http://" + to.address + path + "?" + query.Encode()
 	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
@@ -191,17 +203,46 @@ func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *
 	return r, nil
 }
 
-// roundTrip sends the request and reads the answer, which has to be that peer's.
-func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) {
+// refusal is the error of a peer's 503. Where the leader has no room, or waits for
+// another node before it can change something, the client is told: to ask again on its
+// behalf at once would add to it.
+func refusal(to peer, a answer, q *request) error {
+	var e api.Error
+	if err := json.Unmarshal(a.body, &e); err != nil {
+		return noLeader("node %s: %s", to.id, a.body)
+	}
+	switch {
+	case e.Code == api.CodeOverloaded:
+		return overloaded("node %s: %s", to.id, e.Error)
+	case e.Code == api.CodeNotReady && q != nil && q.writes():
+		return unavailable(e.Code, "%s", e.Error)
+	}
+	return noLeader("node %s: %s", to.id, a.body)
+}
+
+// roundTrip sends the request, for q, and reads the answer, which has to be that peer's:
+// the member with these data, of the group for which the request is. An error that is
+// an *again says that another node has refused it.
+func roundTrip(via http.RoundTripper, r *http.Request, to peer, q *request) (answer, error) {
 	resp, err := via.RoundTrip(r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	if node := resp.Header.Get(api.HeaderNode); node != to.id && !isMisaddressed(resp) {
-		return answer{}, fmt.Errorf("who answers there is not node %s: status %d of %.40q", to.id, resp.StatusCode, node)
+	node := core.Identity{ID: resp.Header.Get(api.HeaderNode), Incarnation: resp.Header.Get(api.HeaderIncarnation)}
+	group := resp.Header.Get(api.HeaderGroup)
+	if meant := (core.Identity{ID: to.id, Incarnation: to.incarnation}); node != meant || group != r.Header.Get(api.HeaderGroup) {
+		err := fmt.Errorf("who answers at %s is not node %s: status %d of %.100q, of %.40s", to.address, meant, resp.StatusCode, node, groupName(group))
+		if resp.StatusCode == http.StatusServiceUnavailable && node.ID != "" { // a node that knows that it was not meant
+			return answer{}, &again{code: api.CodeNoLeader, cause: err}
+		}
+		return answer{}, err
 	}
-	body, err := readAll(resp.Body, resp.ContentLength)
+	hold := func(int) error { return nil } // what a write is answered is short, and has to be told
+	if q != nil && !q.writes() {
+		hold = q.share.take
+	}
+	body, err := readAll(resp.Body, resp.ContentLength, hold)
 	if err != nil {
 		return answer{}, fmt.Errorf("read the answer: %w", err)
 	}
@@ -212,10 +253,4 @@ func roundTrip(via http.RoundTripper, r *http.Request, to peer) (answer, error) 
 		}
 	}
 	return a, nil
-}
-
-// isMisaddressed reports whether another node has told that it is not the one
-// meant, by refusing.
-func isMisaddressed(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get(api.HeaderNode) != ""
 }

@@ -133,11 +133,13 @@ func checkHeaders(t *testing.T, h http.Header) {
 		mustBeProblem(t, err)
 	} else if (cond.Kind == kv.Always) != (len(h) == 0) {
 		t.Fatalf("%v is taken for %+v", h, cond)
-	} else if cond.Kind == kv.IfIndex && strings.Trim(h.Get("If-Match"), `"`) != strings.Trim(etag(cond.Index), `"`) {
+	} else if cond.Kind == kv.IfIndex && strings.TrimSuffix(strings.Trim(h.Get("If-Match"), `"`), octetsTag) != strings.Trim(asJSON.etag(cond.Index), `"`) {
 		t.Fatalf("%v is taken for %+v", h, cond)
 	}
-	if _, err := noneMatch(h); err != nil {
-		mustBeProblem(t, err)
+	for _, r := range []representation{asJSON, asOctets} {
+		if _, err := noneMatch(h, r); err != nil {
+			mustBeProblem(t, err)
+		}
 	}
 	if err := unconditional(h); (err == nil) != (len(h) == 0) {
 		t.Fatalf("%v: %v", h, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -75,17 +74,16 @@ func (s *Server) leave(ctx context.Context, _ *request) (answer, error) {
 // /healthz is 200, all else an [api.CodeNotReady] with what why returns. why is
 // called concurrently.
 func Waiting(id string, why func() string) http.Handler {
+	var limits Limits
+	_ = limits.setDefaults() // there is nothing to refuse
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			readUntil(w, time.Now().Add(drainTime))
-		}
 		a := answer{status: http.StatusOK}
 		if r.URL.Path != "/healthz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			var p *problem
 			errors.As(unavailable(api.CodeNotReady, "node %s belongs to no group yet: %s", id, why()), &p)
 			a = p.answer()
 		}
-		write(w, r, id, a)
+		write(w, r, id, a, &limits)
 	})
 }
 

@@ -34,6 +34,7 @@ type group struct {
 	nodes   []*node
 	network core.Network
 	client  *http.Client
+	next    net.Listener // for the next node to serve on; nil: any port
 }
 
 type node struct {
@@ -124,7 +125,16 @@ func start(t testing.TB, n int, lies func(id string) httpapi.Directory) *group {
 
 func (g *group) serve(id string, replica core.Replica, store *kv.Store, directory httpapi.Directory) *node {
 	g.t.Helper()
+	return g.serveWithin(id, replica, store, directory, httpapi.Limits{})
+}
+
+func (g *group) serveWithin(id string, replica core.Replica, store *kv.Store, directory httpapi.Directory, limits httpapi.Limits) *node {
+	g.t.Helper()
 	n := &node{id: id, replica: replica, store: store, http: httptest.NewUnstartedServer(nil)}
+	if g.next != nil {
+		_ = n.http.Listener.Close()
+		n.http.Listener, g.next = g.next, nil
+	}
 	server, err := httpapi.New(httpapi.Config{
 		Replica:     replica,
 		Map:         store,
@@ -134,6 +144,7 @@ func (g *group) serve(id string, replica core.Replica, store *kv.Store, director
 		Syncs:       func() uint64 { return 7 },
 		Transport:   "tcp",
 		Directory:   directory,
+		Limits:      limits,
 	})
 	if err != nil {
 		g.t.Fatal(err)

@@ -14,8 +14,9 @@ const readyWait = 100 * time.Millisecond
 
 // readiness is whether the node has, since its start, once caught up with what a
 // leader had committed: the index that the first leader it reached told. It stays
-// so. The zero value is ready to use.
+// so.
 type readiness struct {
+	own   uint64                 // last index of the node's own log when it started; 0: it was empty
 	index atomic.Pointer[uint64] // what to apply; nil: no leader has told it yet
 	done  atomic.Bool
 }
@@ -25,13 +26,29 @@ func (s *Server) healthz(context.Context, *request) (answer, error) {
 	if s.stopped() {
 		return answer{}, s.stoppedProblem()
 	}
+	if err := s.stalledProblem(); err != nil {
+		return answer{}, err
+	}
 	return done(nil)
+}
+
+// stalledProblem is an error while the log store does not answer.
+func (s *Server) stalledProblem() error {
+	stalled := s.cfg.Replica.Status().Stalled
+	if stalled == 0 {
+		return nil
+	}
+	return unavailable(api.CodeNotReady, "node %s has stalled: a write to its log store has not returned for %s: look at its disk; it goes on when the disk does, and stops at raft.stall_limit",
+		s.id, stalled.Round(time.Millisecond))
 }
 
 // readyz is GET /readyz.
 func (s *Server) readyz(ctx context.Context, q *request) (answer, error) {
 	if s.stopped() {
 		return answer{}, s.stoppedProblem()
+	}
+	if err := s.stalledProblem(); err != nil {
+		return answer{}, err
 	}
 	if s.look().leader == "" {
 		return answer{}, unavailable(api.CodeNotReady, "node %s knows no leader", s.id)
@@ -63,6 +80,24 @@ func (s *Server) catchUp(ctx context.Context, q *request) error {
 	}
 	s.caught.done.Store(true)
 	return nil
+}
+
+// hasCaughtUp refuses stale reads of a map that may hold less than it did before the
+// node was restarted: a key that is there would seem not to be. Which entries of its log
+// are committed a node learns from a leader only; once it has applied all that it held
+// at its start, or as much as the first leader it reached told, it goes on to answer
+// also without one.
+func (s *Server) hasCaughtUp(ctx context.Context, q *request) error {
+	if s.caught.done.Load() {
+		return nil
+	}
+	if own := s.caught.own; own > 0 && s.cfg.Replica.Status().AppliedIndex >= own {
+		s.caught.done.Store(true)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	return s.catchUp(ctx, q)
 }
 
 // leaderIndex asks the leader, once, how far it is.

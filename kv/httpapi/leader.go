@@ -71,8 +71,9 @@ func (s *Server) retry(ctx context.Context, try func() error) error {
 	}
 }
 
-// peer is another node, to send a request to.
-type peer struct{ id, address string }
+// peer is another member, to send a request to. Whoever answers has to prove to be
+// that one, of this node's group.
+type peer struct{ id, incarnation, address string }
 
 // leader tells who is to serve what only a leader can: the peer, or this node if
 // that is nil. A request that was forwarded here is this node's or nobody's.
@@ -86,11 +87,14 @@ func (s *Server) leader(q *request) (*peer, error) {
 	case v.leader == "":
 		return nil, noLeader("node %s knows no leader", s.id)
 	}
+	if v.member.ID == "" {
+		return nil, noLeader("node %s does not have the leader %s in its configuration yet", s.id, v.leader)
+	}
 	address, ok := s.address(v.leader)
 	if !ok {
 		return nil, noLeader("the leader %s has announced no HTTP address", v.leader)
 	}
-	return &peer{id: v.leader, address: address}, nil
+	return &peer{id: v.leader, incarnation: v.member.Incarnation, address: address}, nil
 }
 
 // notLeader refuses a forwarded request: it is not forwarded again, so that it
@@ -134,6 +138,9 @@ func (s *Server) deposed(q *request, err error) error {
 	s.lookAgain()
 	if q.forwarder != "" {
 		return s.notLeader("%v", err)
+	}
+	if errors.Is(err, core.ErrStalled) { // it does not hear of the next leader either: another node may
+		return unavailable(api.CodeNoLeader, "%v", err)
 	}
 	return noLeader("%w", err)
 }

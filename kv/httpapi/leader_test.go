@@ -90,7 +90,7 @@ func TestLevels(t *testing.T) {
 func TestForwardedOnce(t *testing.T) {
 	g := start(t, 3, nil)
 	leader, follower := g.nodes[0], g.nodes[1]
-	by := []string{api.HeaderForwarded, "node3"}
+	by := forwardedTo(follower)
 	for _, c := range []struct{ method, target, body string }{
 		{"PUT", "/key/k", "v"},
 		{"POST", "/key", `{"k":"v"}`},
@@ -106,9 +106,28 @@ func TestForwardedOnce(t *testing.T) {
 			t.Errorf("%s %s: the leader is %q", c.method, c.target, e.Leader)
 		}
 	}
-	g.do(leader, "PUT", "/key/k", "v", api.HeaderForwarded, "node3", api.HeaderLeaderID, "node2").
-		refused(t, 503, api.CodeNotLeader, "this is node node1")
-	g.must(leader, "PUT", "/key/k", "v", api.HeaderForwarded, "node3", api.HeaderLeaderID, "node1")
+	g.must(leader, "PUT", "/key/k", "v", forwardedTo(leader)...)
+	commands := g.commands()
+	g.do(leader, "PUT", "/key/k", "v", by...).refused(t, 503, api.CodeNotLeader, "this is node node1")
+	for at, name := range map[int]string{3: "id", 5: "incarnation", 7: "group"} {
+		for _, value := range []string{"", "0123456789abcdef"} {
+			headers := forwardedTo(leader)
+			headers[at] = value
+			if e := g.do(leader, "PUT", "/key/k", "v", headers...); e.StatusCode != 503 {
+				t.Errorf("with %s %q: %d", name, value, e.StatusCode)
+			}
+		}
+	}
+	if g.commands() != commands {
+		t.Error("a request for another node was served")
+	}
+}
+
+// forwardedTo returns the headers of a request that was forwarded to n.
+func forwardedTo(n *node) []string {
+	status := n.replica.Status()
+	return []string{api.HeaderForwarded, "node3", api.HeaderLeaderID, n.id,
+		api.HeaderIncarnation, status.Incarnation, api.HeaderGroup, status.Group}
 }
 
 // TestFailover stops the leader while writes go on through the others. A write is

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -18,36 +19,46 @@ func (s *Server) getKey(ctx context.Context, q *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	has, err := noneMatch(q.Header)
+	wanted := accepted(q.Header)
+	has, err := noneMatch(q.Header, wanted)
 	if err != nil {
 		return answer{}, err
 	}
-	bare := octets(q.Header)
 	return s.read(ctx, q, func() (answer, error) {
 		value, index, ok := s.cfg.Map.Get(key)
-		return valueOf(key, value, index, ok, bare, has(index)), nil
+		a, err := valueOf(key, value, ok, ok && has(index), wanted, q.share)
+		if ok && err == nil {
+			a.header["Etag"] = []string{wanted.etag(index)}
+		}
+		return a, err
 	})
 }
 
-func valueOf(key string, value []byte, index uint64, ok, bare, has bool) answer {
+// valueOf is the answer to a read of a key, which the client may have already.
+func valueOf(key string, value []byte, ok, has bool, wanted representation, share *share) (answer, error) {
 	status := http.StatusOK
 	if !ok {
 		status = http.StatusNotFound
 	}
 	var a answer
 	switch {
-	case ok && has:
+	case has:
 		a = answer{status: http.StatusNotModified, header: http.Header{}}
-	case bare:
+	case wanted == asOctets: // the map's own bytes, but for how long?
+		if err := share.take(len(value)); err != nil {
+			return answer{}, err
+		}
 		a = bytesAnswer(status, value)
 	default:
+		before := share.held
+		if err := share.take(len(value) + jsonCopies*encodedBytes(value)); err != nil {
+			return answer{}, err
+		}
 		a = valueAnswer(status, key, value)
+		share.shrink(before + int64(cap(a.body))) // while the client takes it
 	}
 	a.header["Vary"] = []string{"Accept"}
-	if ok {
-		a.header["Etag"] = []string{etag(index)}
-	}
-	return a
+	return a, nil
 }
 
 // page is GET and HEAD /key.
@@ -60,30 +71,53 @@ func (s *Server) page(ctx context.Context, q *request) (answer, error) {
 		return answer{}, err
 	}
 	return s.read(ctx, q, func() (answer, error) {
-		page := s.scan(q.query.Get("prefix"), q.query.Get("after"), limit)
-		return jsonAnswer(http.StatusOK, page), nil
+		pairs, more := s.scan(q.query.Get("prefix"), q.query.Get("after"), limit)
+		return pageOf(pairs, more, q.share)
 	})
 }
 
-// scan takes one page of the map.
-func (s *Server) scan(prefix, after string, limit int) api.Page {
-	page := api.Page{Pairs: []api.Pair{}}
-	last, size := "", 0
-	for _, p := range s.cfg.Map.Scan(prefix, after, limit+1) { // one more tells whether there is another page
-		if n := len(page.Pairs); n == limit || n > 0 && size+len(p.Value) > maxPageBytes {
-			page.Next = escape(last)
-			break
+// scan takes one page of the map, and tells whether there is another.
+func (s *Server) scan(prefix, after string, limit int) (pairs []kv.Pair, more bool) {
+	pairs = s.cfg.Map.Scan(prefix, after, limit+1) // one more than asked for
+	size := 0
+	for i, p := range pairs {
+		if i == limit || i > 0 && size+len(p.Value) > maxPageBytes {
+			return pairs[:i], true
 		}
-		page.Pairs = append(page.Pairs, pair(p))
-		last, size = p.Key, size+len(p.Key)+len(p.Value)
+		size += len(p.Key) + len(p.Value)
 	}
-	return page
+	return pairs, false
+}
+
+// pageOf is the answer to a read of a page.
+func pageOf(pairs []kv.Pair, more bool, share *share) (answer, error) {
+	bytes := 0
+	for _, p := range pairs {
+		bytes += len(p.Value) + jsonCopies*(encodedBytes(p.Value)+encodedBytes([]byte(p.Key))+pairBytes)
+	}
+	before := share.held
+	if err := share.take(bytes); err != nil {
+		return answer{}, err
+	}
+	page := api.Page{Pairs: make([]api.Pair, len(pairs))}
+	for i, p := range pairs {
+		page.Pairs[i] = pair(p)
+	}
+	if more {
+		page.Next = escape(pairs[len(pairs)-1].Key)
+	}
+	a := jsonAnswer(http.StatusOK, page)
+	share.shrink(before + int64(cap(a.body)))
+	return a, nil
 }
 
 // read answers by local, a look at the map, as fresh as the request asks for.
 func (s *Server) read(ctx context.Context, q *request, local func() (answer, error)) (answer, error) {
 	switch q.consistency {
 	case api.Stale:
+		if err := s.hasCaughtUp(ctx, q); err != nil {
+			return answer{}, err
+		}
 		return local()
 	case api.Leader:
 		return s.onLeader(ctx, q, func() (answer, error) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -23,6 +25,23 @@ type request struct {
 	deadline    time.Time
 	forwarder   string // id of the node that forwards it; empty: it is a client's
 	body        []byte // once read, as it came
+	limits      *Limits
+	share       *share // of the memory for all requests
+}
+
+// context returns the context in which the request is served: until its deadline, and
+// no longer than HalfClosed after the client's side of the connection has ended. A
+// node that has forwarded the request and gives up wants no answer.
+func (q *request) context() (context.Context, context.CancelFunc) {
+	if q.forwarder != "" {
+		return context.WithDeadline(q.Context(), q.deadline)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(q.Context()), q.deadline)
+	stop := context.AfterFunc(q.Context(), func() { time.AfterFunc(api.HalfClosed, cancel) })
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // writes reports whether serving the request can change anything.
@@ -46,6 +65,7 @@ func (s *Server) parse(w http.ResponseWriter, r *http.Request, subject string, e
 		consistency: query.Get("consistency"),
 		deadline:    time.Now().Add(timeout),
 		forwarder:   r.Header.Get(api.HeaderForwarded),
+		limits:      &s.cfg.Limits,
 	}
 	switch {
 	case !query.Has("consistency"):
@@ -53,11 +73,33 @@ func (s *Server) parse(w http.ResponseWriter, r *http.Request, subject string, e
 	case !slices.Contains([]string{api.Linearizable, api.Leader, api.Stale}, q.consistency):
 		return nil, badRequest("consistency=%.40q: there are %s, %s and %s", q.consistency, api.Linearizable, api.Leader, api.Stale)
 	}
-	// A directory can be out of date: the address of one node is another's now.
-	if meant := r.Header.Get(api.HeaderLeaderID); q.forwarder != "" && meant != "" && meant != s.id {
-		return nil, s.notLeader("this is node %s; %s forwarded the request to %s", s.id, q.forwarder, meant)
+	return q, s.isFor(q)
+}
+
+// isFor refuses a request that is for another group, or, if it was forwarded, for
+// another node: the address of one node can be another's now, that node may have lost
+// its data, and two groups may have the same ids.
+func (s *Server) isFor(q *request) error {
+	group, own := q.Header.Get(api.HeaderGroup), s.look().group
+	if q.forwarder == "" {
+		if group != "" && group != own {
+			return unavailable(api.CodeOtherGroup, "the request is for group %s, and node %s is of %s: "+
+				"two groups are mixed up: take the addresses of one of them out of what the client was given", group, s.id, groupName(own))
+		}
+		return nil
 	}
-	return q, nil
+	meant := core.Identity{ID: q.Header.Get(api.HeaderLeaderID), Incarnation: q.Header.Get(api.HeaderIncarnation)}
+	if meant != s.self || group != own {
+		return s.notLeader("this is node %s of %s; %s forwarded the request to %s of %s", s.self, groupName(own), q.forwarder, meant, groupName(group))
+	}
+	return nil
+}
+
+func groupName(group string) string {
+	if group == "" {
+		return "no group"
+	}
+	return "group " + group
 }
 
 // parseQuery refuses parameters that are not known and such that stand twice: a
@@ -143,16 +185,17 @@ func condition(h http.Header) (kv.Condition, error) {
 	case match[0] == "*":
 		return kv.Condition{Kind: kv.IfPresent}, nil
 	}
-	index, ok := parseETag(match[0])
+	index, _, ok := parseETag(match[0]) // a write is about the key, however it was read
 	if !ok {
 		return none, badRequest(`If-Match: %.40q: want *, or one ETag such as "7"`, match[0])
 	}
 	return kv.Condition{Kind: kv.IfIndex, Index: index}, nil
 }
 
-// noneMatch reads If-None-Match of a read: what it returns says whether a key
-// with the given index is one that the client has already.
-func noneMatch(h http.Header) (has func(index uint64) bool, err error) {
+// noneMatch reads If-None-Match of a read: what it returns says whether the key with
+// the given index is one that the client has already, in the representation that it
+// asks for.
+func noneMatch(h http.Header, wanted representation) (has func(index uint64) bool, err error) {
 	values := h.Values("If-None-Match")
 	switch {
 	case len(h.Values("If-Match")) > 0:
@@ -162,8 +205,8 @@ func noneMatch(h http.Header) (has func(index uint64) bool, err error) {
 	case len(values) == 1 && values[0] == "*":
 		return func(uint64) bool { return true }, nil
 	case len(values) == 1:
-		if known, ok := parseETag(values[0]); ok {
-			return func(index uint64) bool { return index == known }, nil
+		if known, of, ok := parseETag(values[0]); ok {
+			return func(index uint64) bool { return index == known && (of == wanted || of == anyRepresentation) }, nil
 		}
 	}
 	return nil, badRequest(`If-None-Match: %.40q: want *, or one ETag such as "7"`, strings.Join(values, ", "))
@@ -179,22 +222,49 @@ func unconditional(h http.Header) error {
 	return nil
 }
 
-// parseETag reads a log index as an ETag gives it, with quotes or without.
-func parseETag(text string) (index uint64, ok bool) {
+// parseETag reads a log index as the ETag of either representation gives it, or bare.
+func parseETag(text string) (index uint64, of representation, ok bool) {
+	of = anyRepresentation
 	if len(text) > 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		text = text[1 : len(text)-1]
+		of = asJSON
+		if number, bare := strings.CutSuffix(text, octetsTag); bare {
+			text, of = number, asOctets
+		}
 	}
 	index, err := strconv.ParseUint(text, 10, 64)
-	return index, err == nil && text == strconv.FormatUint(index, 10)
+	return index, of, err == nil && text == strconv.FormatUint(index, 10)
 }
 
-// octets reports whether the client asks for the bare bytes of a value.
-func octets(h http.Header) bool {
+// representation is how a value is answered. Each has ETags of its own: what a cache
+// has kept of one must not be taken for the other.
+type representation int
+
+const (
+	asJSON representation = iota
+	asOctets
+	anyRepresentation // of an index without quotes, which is no ETag
+)
+
+// octetsTag is what the ETag of bare bytes ends in.
+const octetsTag = "-octets"
+
+// etag returns the ETag of a key that was last changed at index.
+func (r representation) etag(index uint64) string {
+	tag := strconv.FormatUint(index, 10)
+	if r == asOctets {
+		tag += octetsTag
+	}
+	return `"` + tag + `"`
+}
+
+// accepted returns the representation that the client asks for.
+func accepted(h http.Header) representation {
 	for _, accepted := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, _, _ := strings.Cut(accepted, ";")
 		if strings.EqualFold(strings.TrimSpace(kind), typeBytes) {
-			return true
+			return asOctets
 		}
 	}
-	return false
+	return asJSON
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Transport   string        // name in the catalogue
 	// Timeout is the deadline of a request that gives none; 0: api.DefaultTimeout.
 	Timeout time.Duration
+	Limits  Limits
 	// Directory knows the HTTP addresses of members; nil: Map.
 	Directory Directory
 	// Gossip is shown by /status and /metrics; nil: the node does not gossip.
@@ -39,8 +40,8 @@ type Config struct {
 	Leave func(context.Context) error
 }
 
-// Directory tells where members answer HTTP. It is asked on every request that is
-// forwarded, concurrently.
+// Directory tells where members answer HTTP that have not told the replica (see
+// core.Acquainted). It is asked concurrently.
 type Directory interface {
 	HTTPAddress(id string) (address string, ok bool)
 }
@@ -51,13 +52,17 @@ type Directory interface {
 type Server struct {
 	cfg     Config
 	id      string
+	self    core.Identity // without the group, which may come later
 	started time.Time
 	routes  []*route
 	peers   *http.Transport
 	view    atomic.Pointer[view]
 	caught  readiness
+	budget  budget
 	metrics *metrics
 	journal *journal
+	// changing is held by who changes the configuration step by step: one at a time.
+	changing chan struct{}
 }
 
 // New returns a server of cfg. An error is a core.ErrInvalid.
@@ -71,18 +76,26 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = api.DefaultTimeout
 	}
+	if err := cfg.Limits.setDefaults(); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
 	if cfg.Directory == nil {
 		cfg.Directory = cfg.Map
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	status := cfg.Replica.Status()
 	s := &Server{
-		cfg:     cfg,
-		id:      cfg.Replica.Status().ID,
-		started: time.Now(),
-		peers:   newTransport(),
-		journal: &journal{to: cfg.Logger},
+		cfg:      cfg,
+		id:       status.ID,
+		self:     core.Identity{ID: status.ID, Incarnation: status.Incarnation},
+		started:  time.Now(),
+		caught:   readiness{own: status.LastIndex},
+		budget:   budget{limit: cfg.Limits.HeldBytes},
+		peers:    newTransport(),
+		journal:  &journal{to: cfg.Logger},
+		changing: make(chan struct{}, 1),
 	}
 	if err := checkID(s.id); err != nil {
 		return nil, fmt.Errorf("httpapi: %w id of the replica: %w", core.ErrInvalid, err)
@@ -106,22 +119,22 @@ type answer struct {
 	body   []byte
 }
 
-// ServeHTTP implements http.Handler. It bounds the reading of bodies by itself, by
-// the deadline of each request: of an http.Server's timeouts, ReadHeaderTimeout and
-// IdleTimeout are worth setting. Keys of 64 KiB need a MaxHeaderBytes of 256 KiB or
-// more; net/http's default is enough.
+// ServeHTTP implements http.Handler. It bounds the reading of bodies and the writing
+// of answers by itself, by the deadline of each request and by Limits, and leaves no
+// deadline behind on the connection: of an http.Server's timeouts, ReadHeaderTimeout
+// and IdleTimeout are worth setting. Keys of 64 KiB need a MaxHeaderBytes of 256 KiB or
+// more; net/http's default is enough. BoundConnections bounds the connections.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
-	if r.ContentLength != 0 {
-		readUntil(w, begun.Add(drainTime)) // readBody gives it more
-	}
+	held := &share{of: &s.budget}
+	defer held.shrink(0)
 	pattern, a := "other", answer{}
 	route, subject, err := s.route(r.URL.EscapedPath())
 	if err == nil {
 		pattern = route.pattern
-		a, err = s.dispatch(w, r, route, subject)
+		a, err = s.dispatch(w, r, route, subject, held)
 	}
 	if err != nil {
 		p := s.problemOf(err)
@@ -135,7 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // dispatch checks what all requests have in common and has the request served.
-func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, subject string) (answer, error) {
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, subject string, held *share) (answer, error) {
 	endpoint, ok := route.methods[r.Method]
 	if !ok {
 		return answer{}, route.methodNotAllowed(r.Method)
@@ -143,44 +156,95 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route *route, 
 	if !endpoint.always && s.stopped() {
 		return answer{}, s.stoppedProblem()
 	}
+	if err := checkOrigin(r); err != nil {
+		return answer{}, err
+	}
+	if !endpoint.always && surplus(r.Context()) {
+		return answer{}, overloaded("the node has as many connections as it may: close some, or try another node")
+	}
 	q, err := s.parse(w, r, subject, endpoint)
 	if err != nil {
 		return answer{}, err
 	}
-	ctx, cancel := context.WithDeadline(r.Context(), q.deadline)
+	q.share = held
+	ctx, cancel := q.context()
 	defer cancel()
 	return endpoint.serve(ctx, q)
 }
 
 // respond writes the answer with the headers that all answers have.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
-	if v := s.look(); v.leader != "" {
-		w.Header().Set(api.HeaderLeaderID, v.leader)
-		if address, ok := s.address(v.leader); ok {
-			w.Header().Set(api.HeaderLeader, address)
-		}
+	v := s.look()
+	h := w.Header()
+	if v.leader != "" {
+		h.Set(api.HeaderLeaderID, v.leader)
+		address, _ := s.address(v.leader)
+		setUnlessEmpty(h, api.HeaderLeader, address)
 	}
-	write(w, r, s.id, a)
+	setUnlessEmpty(h, api.HeaderIncarnation, s.self.Incarnation)
+	setUnlessEmpty(h, api.HeaderGroup, v.group)
+	write(w, r, s.id, a, &s.cfg.Limits)
 }
 
-// write writes the answer of the node id.
-func write(w http.ResponseWriter, r *http.Request, id string, a answer) {
+func setUnlessEmpty(h http.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
+}
+
+// write writes the answer of the node id, at the reader's pace as long as that is
+// within the limits.
+func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *Limits) {
+	leave(w, r)
 	h := w.Header()
 	maps.Copy(h, a.header)
 	h.Set(api.HeaderNode, id)
 	if a.status != http.StatusNotModified {
 		h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
-	w.WriteHeader(a.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(a.body) // the client's going is no news
+	if surplus(r.Context()) {
+		h.Set("Connection", "close")
 	}
+	w.WriteHeader(a.status)
+	if r.Method == http.MethodHead {
+		a.body = nil
+	}
+	_ = send(w, a.body, limits) // the client's going is no news
 }
 
-// address returns where the member answers HTTP.
+// send writes the body of an answer. A ResponseWriter that knows no deadlines has no
+// connection that could hang.
+func send(w http.ResponseWriter, body []byte, limits *Limits) error {
+	const chunk = 256 << 10
+	to, begun, sent := http.NewResponseController(w), time.Now(), 0
+	for {
+		_ = to.SetWriteDeadline(limits.pace(begun, sent))
+		if sent == len(body) {
+			break
+		}
+		n, err := w.Write(body[sent:min(sent+chunk, len(body))])
+		if sent += n; err != nil {
+			return err
+		}
+	}
+	if err := to.Flush(); err != nil {
+		return err
+	}
+	return to.SetWriteDeadline(time.Time{}) // it was for this answer
+}
+
+// address returns where the member answers HTTP. A leader and a follower are connected
+// by Raft, and each has told the other where it is, as the member that it is. Of others,
+// and where Raft has no connections, what is said of a member has to do.
 func (s *Server) address(id string) (string, bool) {
 	if id == s.id {
 		return s.cfg.HTTPAddress, s.cfg.HTTPAddress != ""
+	}
+	a, ok := s.cfg.Replica.(core.Acquainted)
+	if v := s.look(); ok && (v.self || v.leader == id) {
+		if who, met := a.Acquaintance(id); met && who.Service != "" {
+			return who.Service, true
+		}
 	}
 	return s.cfg.Directory.HTTPAddress(id)
 }

@@ -15,7 +15,8 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 	status := s.cfg.Replica.Status()
 	wire := api.Status{Me: s.me(status), Followers: s.followers(status), Gossip: s.gossip()}
 	if id := status.LeaderID; id != "" {
-		leader := s.peer(core.Member{ID: id, Address: status.LeaderAddress})
+		m, _ := find(status.Members, id)
+		leader := s.peer(core.Member{ID: id, Incarnation: m.Incarnation, Address: status.LeaderAddress})
 		wire.Leader = &leader
 	}
 	return jsonAnswer(http.StatusOK, wire), nil
@@ -24,7 +25,8 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 func (s *Server) me(status core.Status) api.Node {
 	member, _ := find(status.Members, s.id)
 	me := api.Node{
-		Peer:          s.peer(core.Member{ID: s.id, Address: status.Address}),
+		Peer:          s.peer(core.Member{ID: s.id, Incarnation: s.self.Incarnation, Address: status.Address}),
+		Group:         status.Group,
 		Role:          string(status.Role),
 		Voter:         member.Voter,
 		Term:          status.Term,
@@ -84,7 +86,7 @@ func lagOf(leader core.Status, f core.FollowerStatus) uint64 {
 
 func (s *Server) peer(m core.Member) api.Peer {
 	address, _ := s.address(m.ID)
-	return api.Peer{ID: m.ID, Address: m.Address, HTTPAddress: address}
+	return api.Peer{ID: m.ID, Incarnation: m.Incarnation, Address: m.Address, HTTPAddress: address}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

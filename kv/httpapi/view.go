@@ -14,8 +14,10 @@ const viewAge = 10 * time.Millisecond
 // view is who leads, as far as this node knew at a moment.
 type view struct {
 	at     time.Time
-	leader string // id; empty: none known
-	self   bool   // this node leads
+	group  string      // that this node is in; empty: none
+	leader string      // id; empty: none known
+	self   bool        // this node leads
+	member core.Member // the leader, if the node has it in its configuration
 }
 
 // look returns a view that is at most viewAge old.
@@ -25,13 +27,14 @@ func (s *Server) look() view {
 		return *v
 	}
 	status := s.cfg.Replica.Status()
-	v := view{at: now, leader: status.LeaderID, self: status.Role == core.Leader}
+	v := view{at: now, group: status.Group, leader: status.LeaderID, self: status.Role == core.Leader}
 	switch {
 	case v.self:
 		v.leader = s.id
 	case v.leader == s.id: // it has just stepped down
 		v.leader = ""
 	}
+	v.member, _ = find(status.Members, v.leader)
 	s.view.Store(&v)
 	return v
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (s *Server) setKey(ctx context.Context, q *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	value, err := q.readBody(api.MaxValueBytes, "the value")
+	value, err := q.readBody(api.MaxValueBytes, valueCopies, "the value")
 	if err != nil {
 		return answer{}, err
 	}
@@ -32,7 +33,7 @@ func (s *Server) setKey(ctx context.Context, q *request) (answer, error) {
 			return answer{}, err
 		}
 		a := written(index)
-		a.header["Etag"] = []string{etag(index)}
+		a.header["Etag"] = []string{asJSON.etag(index)}
 		return a, nil
 	})
 }
@@ -58,8 +59,11 @@ func (s *Server) setBatch(ctx context.Context, q *request) (answer, error) {
 	if err := unconditional(q.Header); err != nil {
 		return answer{}, err
 	}
-	body, err := q.readBody(api.MaxBatchBytes, "the body")
+	body, err := q.readBody(api.MaxBatchBytes, batchCopies, "the body")
 	if err != nil {
+		return answer{}, err
+	}
+	if err := q.share.take(pairBytes * min(bytes.Count(body, []byte{'"'})/4, kv.MaxBatchOps)); err != nil {
 		return answer{}, err
 	}
 	ops, err := decodeBatch(body)
@@ -106,7 +110,7 @@ func conditionFailed(index uint64, failed *kv.ConditionError) error {
 		header:  http.Header{api.HeaderIndex: {strconv.FormatUint(index, 10)}},
 	}
 	if failed.Index > 0 {
-		p.header["Etag"] = []string{etag(failed.Index)}
+		p.header["Etag"] = []string{asJSON.etag(failed.Index)}
 	}
 	return p
 }

@@ -51,7 +51,10 @@ func voting(t *testing.T, w *world, nodes *client.Client) {
 	}
 	var got, want []api.Member
 	for _, m := range members {
-		m.Leader = false
+		if m.Incarnation == "" {
+			t.Errorf("%s is of no incarnation", m.ID)
+		}
+		m.Leader, m.Incarnation = false, ""
 		got = append(got, m)
 	}
 	for _, n := range w.file.Nodes {

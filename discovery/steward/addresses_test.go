@@ -20,10 +20,8 @@ func TestAddressesGoRound(t *testing.T) {
 		nodes int
 		next  map[string]string // whose address each gets
 	}{
-		"two followers": {5, map[string]string{"node4": "node5", "node5": "node4"}},
-		"three":         {5, map[string]string{"node3": "node4", "node4": "node5", "node5": "node3"}},
-		"all":           {3, map[string]string{"node1": "node2", "node2": "node3", "node3": "node1"}},
-		"two pairs":     {5, map[string]string{"node2": "node3", "node3": "node2", "node4": "node5", "node5": "node4"}},
+		"all":       {3, map[string]string{"node1": "node2", "node2": "node3", "node3": "node1"}},
+		"two pairs": {5, map[string]string{"node2": "node3", "node3": "node2", "node4": "node5", "node5": "node4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,10 @@ import (
 // Nodes announce it; it grows when an older node could not understand a newer.
 const Protocol = 1
 
+// MaxIDBytes bounds the id of a node, so that all that gossip says of it fits into one
+// packet. It holds without gossip too: a group may begin to gossip later.
+const MaxIDBytes = 64
+
 // Discovery is what kvnode needs to find the other members. All methods are safe
 // for concurrent use.
 type Discovery interface {

@@ -23,6 +23,7 @@ func TestKvnode(t *testing.T) {
 	t.Run("refused", func(t *testing.T) { kvnodeRefused(t, bin) })
 	t.Run("gossip", func(t *testing.T) { kvnodeGossip(t, bin) })
 	t.Run("lost", func(t *testing.T) { kvnodeLost(t, bin) })
+	t.Run("moved", func(t *testing.T) { kvnodeMoved(t, bin) })
 	t.Run("joins", func(t *testing.T) { kvnodeJoins(t, bin) })
 }
 

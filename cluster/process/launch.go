@@ -109,7 +109,8 @@ func (c *Cluster) explain(err error) error {
 // arguments is the command line of a node. It writes the settings file that it
 // names.
 func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
-	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, flags...)
+	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, c.peers()...)
+	args = append(args, flags...)
 	path := c.configPath(n.Alias)
 	settings := c.file.Settings(n)
 	if len(settings) == 0 {
@@ -128,6 +129,19 @@ func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error
 		args = append(args, "-config", path)
 	}
 	return append(args, c.Dir(n.Alias)), nil
+}
+
+// peers returns the flag by which nodes that do not gossip find each other where the
+// file has given many of them other addresses.
+func (c *Cluster) peers() []string {
+	if c.file.Gossips() || len(c.file.Nodes) < 2 {
+		return nil
+	}
+	var all []string
+	for _, n := range c.file.Nodes {
+		all = append(all, n.Alias+"="+n.RPCAddress)
+	}
+	return []string{"-peers", strings.Join(all, ",")}
 }
 
 func removeFile(path string) error {

@@ -164,18 +164,19 @@ func fileValue(flag *pflag.Flag, e entry) ([]string, error) {
 	if s, ok := e.value.(string); ok {
 		return []string{s}, nil
 	}
-	if _, isList := flag.Value.(*addressList); !isList {
+	known, isList := flag.Value.(list)
+	if !isList {
 		return nil, fmt.Errorf("%s: want text in quotes", e.key)
 	}
 	var words []string
-	list, ok := e.value.([]any)
-	for _, item := range list {
+	items, ok := e.value.([]any)
+	for _, item := range items {
 		word, isText := item.(string)
 		ok = ok && isText
 		words = append(words, word)
 	}
 	if !ok || len(words) == 0 {
-		return nil, fmt.Errorf(`%s: want addresses, such as ["localhost:11000"]`, e.key)
+		return nil, fmt.Errorf(`%s: want addresses, such as [%q]`, e.key, known.example())
 	}
 	return words, nil
 }

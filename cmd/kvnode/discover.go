@@ -22,7 +22,7 @@ const defaultHeartbeat = time.Second
 // discover returns the configuration with which the node founds a group, or nil.
 // With gossip it waits for the other founders, and answers HTTP meanwhile.
 func (n *node) discover(ctx context.Context) (founders []core.Member, err error) {
-	self := discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
+	self := n.self()
 	if self.Group, err = n.group(); err != nil {
 		return nil, err
 	}
@@ -73,15 +73,21 @@ func (n *node) bootstrap(ctx context.Context) ([]core.Member, error) {
 	return nil, errors.Join(context.Cause(ctx), err)
 }
 
-func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error) {
+// gossipConfig is what the settings say of gossip.
+func (n *node) gossipConfig(self discovery.Self) gossip.Config {
 	g := n.settings.gossip
-	cfg := gossip.Config{
+	return gossip.Config{
 		ID: n.id, Cluster: g.cluster, Self: self,
 		Bind: g.bind, Advertise: g.advertise, Join: g.join, Expect: g.expect,
 		KeyFile: g.keyFile, Profile: g.timings(), Logger: n.logger,
 		// Until then a failed member must not be forgotten.
 		ReapAfter: g.removeFailedAfter + 24*time.Hour,
 	}
+}
+
+func (n *node) startGossip(ctx context.Context, self discovery.Self) (err error) {
+	g := n.settings.gossip
+	cfg := n.gossipConfig(self)
 	if !n.settings.inMemory {
 		cfg.Memory = gossip.FileStore(filepath.Join(n.dir.path, promiseName))
 	}

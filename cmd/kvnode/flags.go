@@ -39,6 +39,7 @@ type commandLine struct {
 
 	id, haddr, raddr, advertiseHTTP string
 	join                            addressList
+	peers                           peerList
 	inmem, nonvoter                 bool
 	gossip                          gossipSettings
 	gossipFlags                     *pflag.FlagSet
@@ -71,6 +72,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.Var(&text{&c.haddr, "host:port", checkBind}, "haddr", "Set the HTTP bind address; port 0: any free one")
 	f.Var(&text{&c.raddr, "host:port", checkBind}, "raddr", "Set the Raft bind address; port 0: any free one")
 	f.Var(&c.join, "join", "Set join addresses: of the HTTP interface of any members, with commas. If not set, a node without data founds a group")
+	f.Var(&c.peers, "peers", "Set Raft addresses at which to look for members that are not where the group has them. Needed where most of a group without gossip have moved at once. The node's own may be among them")
 	f.BoolVar(&c.inmem, "inmem", false, "Use in-memory storage for Raft: nothing outlives the process")
 	f.Var(&text{&c.advertiseHTTP, "host:port", checkAdvertise}, "advertise-http", "Set the HTTP address that others are to dial, if not the bind address")
 	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")
@@ -85,7 +87,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.Var(&timeout{&c.requestTimeout}, "request-timeout", "How long a request without ?timeout= may take")
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
 	f.Var(&text{&c.logLevel, "level", oneOf("debug", "info", "warn", "error")}, "log-level", "Log from this level on: debug, info, warn, error")
-	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error")
+	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error. Lines that nobody reads are dropped and counted: they hold nothing up")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -130,6 +131,25 @@ leave_on_stop = true
 	}
 	if !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.Local() {
 		t.Errorf("%+v", s.gossip)
+	}
+}
+
+// TestHereByDefault: an address to dial that names no host is on this machine.
+func TestHereByDefault(t *testing.T) {
+	s := mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "-join", ":11000", "--join", "db2:1, :2", "--peers", "node2=:12001,node3=db3:12002", "data")
+	if !slices.Equal(s.join, []string{"localhost:11000", "db2:1", "localhost:2"}) {
+		t.Errorf("join %v", s.join)
+	}
+	if want := (peerList{"node2": "localhost:12001", "node3": "db3:12002"}); !maps.Equal(s.peers, want) {
+		t.Errorf("peers %v", s.peers)
+	}
+	s = mustParse(t, "gossip = \":0\"\ngossip-join = [\":7946\"]", "--id", "node1", "data")
+	if !slices.Equal(s.gossip.join, []string{"localhost:7946"}) {
+		t.Errorf("gossip-join %v", s.gossip.join)
+	}
+	s = mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "data")
+	if want := (peerList{"node2": "localhost:12002", "a=b": "db3:12003"}); !maps.Equal(s.peers, want) {
+		t.Errorf("peers %v", s.peers)
 	}
 }
 

@@ -64,6 +64,8 @@ func (c *commandLine) chooseGossip(s *settings) error {
 	case len(c.join) > 0:
 		return errors.New("--join and --gossip contradict each other: with gossip a node does not ask to be added, " +
 			"the leader adds whom it hears of. Give --gossip-join HOST:PORT, a gossip address, in place of --join")
+	case len(c.peers) > 0:
+		return errors.New("--peers and --gossip contradict each other: gossip finds members that have moved by itself; leave --peers out")
 	case c.nonvoter && c.gossip.expect > 0:
 		return errors.New("--nonvoter and --bootstrap-expect contradict each other: who founds a group needs its vote")
 	case c.gossip.keyFile == "":

@@ -124,3 +124,54 @@ func TestJoinEachOther(t *testing.T) {
 		})
 	}
 }
+
+// TestAllMoved: where all nodes of a group come back at new addresses at once, --peers
+// has them find each other; they elect a leader, serve, and correct the configuration.
+func TestAllMoved(t *testing.T) {
+	c := newTrio(t, func(file *clusterfile.File, i int) []string {
+		if i == 0 {
+			return nil
+		}
+		return []string{"--join", file.Nodes[0].HTTPAddress}
+	})
+	c.settled()
+	write := func(key string) {
+		t.Helper()
+		until(t, func() error {
+			answer, err := ask("PUT", c.file.Nodes[1].HTTPAddress+"/key/"+key, "1")
+			if err == nil && !strings.HasPrefix(answer, "200") {
+				err = fmt.Errorf("%s", answer)
+			}
+			return err
+		})
+	}
+	write("before")
+
+	moved := false
+	for range 5 { // ports may be taken
+		c.kill()
+		c.move()
+		if moved = c.launch(func(file *clusterfile.File, _ int) []string {
+			var peers []string
+			for _, n := range file.Nodes {
+				peers = append(peers, n.Alias+"="+n.RPCAddress)
+			}
+			return []string{"--peers", strings.Join(peers, ",")}
+		}); moved {
+			break
+		}
+	}
+	if !moved {
+		t.Fatal("no free ports")
+	}
+	write("after")
+	c.settled()
+	for _, n := range c.file.Nodes {
+		for _, key := range []string{"before", "after"} {
+			answer, err := ask("GET", n.HTTPAddress+"/key/"+key, "")
+			if want := fmt.Sprintf(`200 {"%s":"1"}`, key); err != nil || answer != want {
+				t.Errorf("%s: %s %v", n.Alias, answer, err)
+			}
+		}
+	}
+}

@@ -15,7 +15,9 @@
 //	LOCK         locked while a process uses the folder; holds its id
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
-// second signal ends the process at once.
+// second signal ends the process at once. SIGHUP has the keys of gossip read again and
+// ends nothing. It logs to standard error, and drops lines, and says so later, rather
+// than wait for whoever reads them.
 package main
 
 import (
@@ -23,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -42,13 +45,14 @@ const (
 )
 
 func main() {
-	log := newLogQueue(os.Stderr)
+	stderr := newLogQueue(os.Stderr)
+	log.SetOutput(stderr) // some libraries write there
 	end := func(code int, patience time.Duration) {
-		log.close(patience)
+		stderr.close(patience)
 		os.Exit(code)
 	}
 	if err := mdb.EnsureRuntime(); err != nil {
-		fmt.Fprintln(log, "kvnode:", err)
+		fmt.Fprintln(stderr, "kvnode:", err)
 		end(exitFailed, lastLines)
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads the log may go without the node
@@ -59,19 +63,19 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { // lives as long as the process
 		cancel(fmt.Errorf("signal: %v", <-signals))
-		fmt.Fprintf(log, "kvnode: second signal (%v): ending at once\n", <-signals)
+		fmt.Fprintf(stderr, "kvnode: second signal (%v): ending at once\n", <-signals)
 		end(exitFailed, lastLines/10)
 	}()
-	end(run(ctx, os.Args[1:], hangUps, os.Stdout, log), lastLines)
+	end(run(ctx, os.Args[1:], hangUps, os.Stdout, stderr), lastLines)
 }
 
 // run is the program: it serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io.Writer, log *logQueue) int {
+func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
 	c := newCommandLine(builtin())
 	s, err := c.parse(args)
 	switch {
 	case err != nil:
-		fmt.Fprintln(log, "kvnode:", err)
+		fmt.Fprintln(stderr, "kvnode:", err)
 		return exitUsage
 	case c.help:
 		fmt.Fprint(stdout, c.usage())
@@ -80,8 +84,8 @@ func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io
 		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	}
-	if err := serve(ctx, s, hangUps, log.logger(s.logLevel, s.logFormat)); err != nil {
-		fmt.Fprintln(log, "kvnode:", err)
+	if err := serve(ctx, s, hangUps, stderr.logger(s.logLevel, s.logFormat)); err != nil {
+		fmt.Fprintln(stderr, "kvnode:", err)
 		if errors.Is(err, core.ErrInvalid) {
 			return exitUsage
 		}

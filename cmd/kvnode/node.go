@@ -77,6 +77,9 @@ func start(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *sl
 	if err := n.listen(); err != nil { // before anything is written
 		return nil, err
 	}
+	if err := n.checkName(); err != nil {
+		return nil, err
+	}
 	if err := n.identify(); err != nil {
 		return nil, err
 	}
@@ -138,6 +141,26 @@ func advertised(given string, bound net.Addr) string {
 		return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 	}
 	return given
+}
+
+// checkName refuses what the others could not be told of the node. A folder may hold a
+// longer id that was given to it earlier; without gossip that does no harm.
+func (n *node) checkName() error {
+	if n.dir.identity == nil && len(n.id) > discovery.MaxIDBytes {
+		return fmt.Errorf("%w: the id %s has %d bytes, and %d are allowed: give a shorter --id", core.ErrInvalid, n.id, len(n.id), discovery.MaxIDBytes)
+	}
+	if n.settings.gossip == nil {
+		return nil
+	}
+	self := n.self()
+	self.Incarnation = cmp.Or(self.Incarnation, core.NewIncarnation()) // the log is not open yet; all are as long
+	cfg := n.gossipConfig(self)
+	return cfg.Check()
+}
+
+// self is what the node tells the others of itself.
+func (n *node) self() discovery.Self {
+	return discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState}
 }
 
 // identify writes node.json where the folder is new, and settles whom the node asks
@@ -206,8 +229,11 @@ func (n *node) startReplica() (err error) {
 	if !s.inMemory {
 		cfg.SnapshotDir = n.dir.path
 	}
-	if n.agent != nil {
+	switch {
+	case n.agent != nil:
 		cfg.Locate = n.agent.RaftAddress
+	case len(s.peers) > 0:
+		cfg.Locate = s.peers.locate
 	}
 	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
@@ -237,7 +263,7 @@ func (n *node) startTasks() error {
 	if n.agent != nil {
 		k := &keeper{
 			id: n.id, discovery: n.agent, remember: n.dir.remember, replica: n.replica, store: n.store, logger: n.logger,
-			self: discovery.Self{RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.settings.nonvoter, HasState: n.hasState},
+			self: n.self(),
 		}
 		n.tasks.Go(func() { k.run(n.running) })
 		n.tasks.Go(func() { n.electFirst(n.running) })

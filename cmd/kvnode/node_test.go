@@ -118,6 +118,20 @@ func TestForgottenAddress(t *testing.T) {
 	}
 }
 
+// TestJoinThisMachine: a port alone is one of this machine, as in -join :11000.
+func TestJoinThisMachine(t *testing.T) {
+	n1 := startHere(t, "-id", "node1", "-haddr", "localhost:0")
+	_, port, err := net.SplitHostPort(n1.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2 := startHere(t, "-id", "node2", "-join", ":"+port, "-inmem")
+	eventually(t, "node2 is a member", func() bool {
+		_, member := find(n2.replica.Status().Members, "node2")
+		return member
+	})
+}
+
 // TestFullStore: a log store that cannot write ends the process with its reason.
 func TestFullStore(t *testing.T) {
 	dir := t.TempDir()

@@ -19,6 +19,7 @@ type settings struct {
 	raddr    string
 	httpAddr string // to advertise; empty: where haddr turns out to listen
 	join     []string
+	peers    peerList // where members may be, if they have moved
 	nonvoter bool
 	gossip   *gossipSettings // nil: the node is told where the others are
 
@@ -39,7 +40,7 @@ type settings struct {
 func (c *commandLine) settings() (settings, error) {
 	s := settings{
 		data: c.data, id: c.id, haddr: c.haddr, raddr: c.raddr,
-		httpAddr: c.advertiseHTTP, join: c.join, nonvoter: c.nonvoter,
+		httpAddr: c.advertiseHTTP, join: c.join, peers: c.peers, nonvoter: c.nonvoter,
 		requestTimeout: c.requestTimeout, logFormat: c.logFormat,
 	}
 	if err := s.logLevel.UnmarshalText([]byte(c.logLevel)); err != nil {

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +23,16 @@ import (
 var (
 	_ pflag.Value = (*text)(nil)
 	_ pflag.Value = (*timeout)(nil)
-	_ pflag.Value = (*addressList)(nil)
+	_ list        = (*addressList)(nil)
+	_ list        = (*peerList)(nil)
 )
+
+// list is the value of a flag that takes several things, with commas between them. To
+// give the flag again adds to it.
+type list interface {
+	pflag.Value
+	example() string // one of them
+}
 
 // text is the value of a flag that is checked as it is given.
 type text struct {
@@ -65,8 +75,7 @@ func (t *timeout) Set(s string) error {
 	return nil
 }
 
-// addressList is the value of --join and --gossip-join: addresses with commas
-// between them. To give the flag again adds to it.
+// addressList is the value of --join and --gossip-join.
 type addressList []string
 
 // String implements pflag.Value.
@@ -78,13 +87,65 @@ func (l *addressList) Type() string { return "host:port,..." }
 // Set implements pflag.Value.
 func (l *addressList) Set(s string) error {
 	for address := range strings.SplitSeq(s, ",") {
-		address = strings.TrimSpace(address)
-		if err := checkDial(address); err != nil {
+		address, err := toDial(strings.TrimSpace(address))
+		if err != nil {
 			return err
 		}
 		*l = append(*l, address)
 	}
 	return nil
+}
+
+func (l *addressList) example() string { return "localhost:11000" }
+
+// peerList is the value of --peers: Raft addresses by id.
+type peerList map[string]string
+
+// String implements pflag.Value.
+func (l *peerList) String() string {
+	var all []string
+	for _, id := range slices.Sorted(maps.Keys(*l)) {
+		all = append(all, id+"="+(*l)[id])
+	}
+	return strings.Join(all, ",")
+}
+
+// Type implements pflag.Value.
+func (l *peerList) Type() string { return "id=host:port,..." }
+
+// Set implements pflag.Value.
+func (l *peerList) Set(s string) error {
+	for peer := range strings.SplitSeq(s, ",") {
+		peer = strings.TrimSpace(peer)
+		at := strings.LastIndexByte(peer, '=')
+		if at < 0 {
+			return fmt.Errorf("%q: want id=host:port, such as %q", peer, l.example())
+		}
+		id := peer[:at]
+		if err := checkID(id); err != nil {
+			return fmt.Errorf("id %q: %w", id, err)
+		}
+		address, err := toDial(peer[at+1:])
+		if err != nil {
+			return err
+		}
+		if first, twice := (*l)[id]; twice {
+			return fmt.Errorf("%s twice, at %s and %s", id, first, address)
+		}
+		if *l == nil {
+			*l = peerList{}
+		}
+		(*l)[id] = address
+	}
+	return nil
+}
+
+func (l *peerList) example() string { return "node2=localhost:12001" }
+
+// locate suits core.ReplicaConfig.Locate.
+func (l peerList) locate(id string) (address string, known bool) {
+	address, known = l[id]
+	return address, known
 }
 
 // checkID admits what can be a header's value and is easy to read in a log.
@@ -112,16 +173,18 @@ func checkAdvertise(address string) error {
 	return err
 }
 
-// checkDial admits addresses to dial.
-func checkDial(address string) error {
+// toDial admits addresses to dial. One without a host, such as :11000, is on this machine.
+func toDial(address string) (string, error) {
 	host, port, err := splitAddress(address)
 	switch {
 	case err != nil:
-		return err
-	case host == "" || port == 0:
-		return fmt.Errorf("%q cannot be dialled: want the host and port that another node listens on", address)
+		return "", err
+	case port == 0:
+		return "", fmt.Errorf("%q cannot be dialled: want the host and port that another node listens on", address)
+	case host == "":
+		return "localhost" + address[strings.LastIndexByte(address, ':'):], nil
 	}
-	return nil
+	return address, nil
 }
 
 func splitAddress(address string) (host string, port uint16, err error) {

@@ -93,18 +93,12 @@ func (a *Agent) recall() error {
 		return err
 	}
 	a.memory = memory
-	a.local = meta{
-		id:       a.cfg.ID,
-		cluster:  a.cfg.Cluster,
-		Self:     a.cfg.Self,
-		protocol: discovery.Protocol,
-		life:     rand.Uint64(),
-		expect:   uint8(a.cfg.Expect),
-	}
-	if a.local.HasState {
-		a.local.expect = 0
-	} else if err := a.recallPromise(); err != nil {
-		return err
+	a.local = a.cfg.meta()
+	a.local.life = rand.Uint64()
+	if !a.local.HasState {
+		if err := a.recallPromise(); err != nil {
+			return err
+		}
 	}
 	if a.encoded, err = a.local.encode(); err != nil {
 		return err

@@ -125,10 +125,6 @@ func (p Profile) patience() time.Duration {
 
 const defaultReapAfter = 24 * time.Hour
 
-// MaxID is how many bytes an id, and the name of a cluster, may have, so that the
-// rest fits into the metadata beside them.
-const MaxID = discovery.MaxIDBytes
-
 func (c *Config) setDefaults() {
 	if c.Memory == nil {
 		c.Memory = InMemory()
@@ -144,12 +140,34 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// Check returns the error with which Start refuses what c says of the node itself. It
+// touches nothing.
+func (c *Config) Check() error {
+	err := c.validate()
+	if err == nil {
+		err = c.meta().fits(c.Expect)
+	}
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	return nil
+}
+
+// meta is what the others are told at first.
+func (c *Config) meta() meta {
+	m := meta{id: c.ID, cluster: c.Cluster, Self: c.Self, protocol: discovery.Protocol, expect: uint8(c.Expect)}
+	if m.HasState {
+		m.expect = 0
+	}
+	return m
+}
+
 func (c *Config) validate() error {
 	switch {
-	case c.ID == "" || len(c.ID) > MaxID:
-		return fmt.Errorf("%w: id %q: with gossip 1 to %d bytes are allowed; give another --id", core.ErrInvalid, c.ID, MaxID)
-	case c.Cluster == "" || len(c.Cluster) > MaxID:
-		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed; give another --cluster", core.ErrInvalid, c.Cluster, MaxID)
+	case c.ID == "" || len(c.ID) > discovery.MaxIDBytes:
+		return fmt.Errorf("%w: id %q: with gossip 1 to %d bytes are allowed; give another --id", core.ErrInvalid, c.ID, discovery.MaxIDBytes)
+	case c.Cluster == "" || len(c.Cluster) > discovery.MaxIDBytes:
+		return fmt.Errorf("%w: cluster name %q: 1 to %d bytes are allowed; give another --cluster", core.ErrInvalid, c.Cluster, discovery.MaxIDBytes)
 	case c.Self.RaftAddress == "":
 		return fmt.Errorf("%w: no Raft address to tell the others", core.ErrInvalid)
 	case c.Self.Incarnation == "" && !c.Self.HasState, c.Self.Incarnation != "" && !core.IsIncarnation(c.Self.Incarnation):

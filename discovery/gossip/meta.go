@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -45,7 +44,7 @@ const (
 	flagsKnown      = 1<<iota - 1
 )
 
-var errMeta = errors.New("metadata")
+var errMeta = fmt.Errorf("%w metadata", core.ErrInvalid)
 
 // encode writes the metadata as: version, flags, protocol (2 bytes), expect,
 // incarnation (8), group (8), life (8), revision (4), number of fingerprints, these (8 each), then

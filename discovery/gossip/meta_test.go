@@ -18,7 +18,7 @@ import (
 var metas = map[string]meta{
 	"least": {id: "a", Self: discovery.Self{RaftAddress: "h:1"}},
 	"most": {
-		id: strings.Repeat("i", MaxID), cluster: strings.Repeat("c", MaxID), protocol: math.MaxUint16,
+		id: strings.Repeat("i", discovery.MaxIDBytes), cluster: strings.Repeat("c", discovery.MaxIDBytes), protocol: math.MaxUint16,
 		Self: discovery.Self{
 			Incarnation: "ffffffffffffffff", Group: core.UnnamedGroup, RaftAddress: strings.Repeat("r", 80),
 			HTTPAddress: strings.Repeat("h", 80), Voter: true, HasState: true,
@@ -114,7 +114,7 @@ func FuzzMeta(f *testing.F) {
 func TestConfigRefused(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no id":                  func(c *Config) { c.ID = "" },
-		"long id":                func(c *Config) { c.ID = strings.Repeat("i", MaxID+1) },
+		"long id":                func(c *Config) { c.ID = strings.Repeat("i", discovery.MaxIDBytes+1) },
 		"no cluster":             func(c *Config) { c.Cluster = "" },
 		"no incarnation":         func(c *Config) { c.Self.Incarnation = "" },
 		"no such incarnation":    func(c *Config) { c.Self.Incarnation = "x" },

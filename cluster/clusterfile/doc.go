@@ -25,7 +25,7 @@
 //	    gossip_address: "127.0.0.1:7000" # TCP and UDP
 //
 // In TOML the nodes are [[cluster]] tables. Relative paths are relative to the
-// current directory, not to the file.
+// folder of the file.
 //
 // Reading is strict: a key that is not listed here, a value of the wrong type
 // and an address given twice are errors that name file, line and mend. The

@@ -7,15 +7,18 @@ import (
 	"path/filepath"
 )
 
+// DefaultPath is the file that clusterctl reads where none is named.
+const DefaultPath = "config.yaml"
+
 // File is a cluster file. It is a value to read: nothing in it changes on its
 // own, and several goroutines may read it at once.
 type File struct {
 	Path        string // as read; empty after Generate
-	DataDir     string // holds a folder per node, named by alias
-	BinPath     string // the folder that the program kvnode is in
+	DataDir     string // see Resolve; holds a folder per node, named by alias
+	BinPath     string // see Resolve; the folder that the program kvnode is in
 	Leader      string // alias of the founder; empty: they find each other by gossip
 	ClusterName string // of those that gossip; empty beside a leader
-	GossipKey   string // path of a file of keys; may be empty
+	GossipKey   string // see Resolve; path of a file of keys; may be empty
 	Nodes       []Node // in the order of the file, never empty after Parse
 	// Kvnode holds settings of every node by the keys of kvnode --config; nil if
 	// there are none. Values are bool, int64, float64, string, []any and
@@ -46,6 +49,16 @@ func (f *File) Node(alias string) (Node, bool) {
 		}
 	}
 	return Node{}, false
+}
+
+// Resolve returns where a path of the file is, seen from the current folder. A
+// relative one is relative to the folder of the file, so that the file means the same
+// from wherever it is read, and may be moved together with what it names.
+func (f *File) Resolve(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(f.Path), path)
 }
 
 // Settings returns the kvnode settings of n: those of the file with those of

@@ -179,3 +179,20 @@ func TestGenerate(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestResolve: a file means the same from every folder.
+func TestResolve(t *testing.T) {
+	for _, c := range []struct{ file, path, want string }{
+		{"", "var", "var"},
+		{"config.yaml", "var", "var"},
+		{"config/config.yml", "var", "config/var"},
+		{"config/config.yml", "../var", "var"},
+		{"/etc/lab.toml", "bin", "/etc/bin"},
+		{"../config.yaml", "/opt/bin", "/opt/bin"},
+	} {
+		f := File{Path: c.file}
+		if got := f.Resolve(c.path); got != c.want {
+			t.Errorf("%q in %q: %q, want %q", c.path, c.file, got, c.want)
+		}
+	}
+}

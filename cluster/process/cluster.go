@@ -19,6 +19,7 @@ type Options struct {
 	Events       func(Event)   // told of progress, one call at a time; nil: nobody is
 	ReadyTimeout time.Duration // how long a node that is not ready may make no progress [30s]
 	StopTimeout  time.Duration // from SIGTERM to SIGKILL [15s]
+	TakeOver     bool          // start on the nodes' data also where another cluster owns the data directory
 	// Foreground ties the nodes to this process: Close kills those still running,
 	// a failed Start leaves none running, and on Linux they are killed too when
 	// this process ends, however it does. Otherwise they live on.
@@ -43,7 +44,7 @@ type Cluster struct {
 // New returns the cluster of f. It starts nothing and looks at nothing. f must
 // not change any more.
 func New(f *clusterfile.File, o Options) *Cluster {
-	o.Binary = cmp.Or(o.Binary, filepath.Join(f.BinPath, "kvnode"))
+	o.Binary = cmp.Or(o.Binary, filepath.Join(f.Resolve(f.BinPath), "kvnode"))
 	if !strings.ContainsRune(o.Binary, filepath.Separator) {
 		o.Binary = "." + string(filepath.Separator) + o.Binary // never one from $PATH
 	}
@@ -55,13 +56,24 @@ func New(f *clusterfile.File, o Options) *Cluster {
 }
 
 // Dir returns the folder of a node: its state, its log, its pid file.
-func (c *Cluster) Dir(alias string) string { return filepath.Join(c.file.DataDir, alias) }
+func (c *Cluster) Dir(alias string) string { return filepath.Join(c.dataDir(), alias) }
+
+func (c *Cluster) dataDir() string { return c.file.Resolve(c.file.DataDir) }
 
 // LogPath returns where the node's output goes.
 func (c *Cluster) LogPath(alias string) string { return filepath.Join(c.Dir(alias), "node.log") }
 
-// PIDPath returns where the process of the node is written down.
-func (c *Cluster) PIDPath(alias string) string { return filepath.Join(c.Dir(alias), "node.pid") }
+// PIDPath returns where the id of the node's process is written down.
+func (c *Cluster) PIDPath(alias string) string { return filepath.Join(c.Dir(alias), pidName) }
+
+// Command returns the line to type for a command of clusterctl on this cluster, in
+// quotes: errors tell it to who can go on with it.
+func (c *Cluster) Command(args string) string {
+	if path := c.file.Path; path != "" && path != clusterfile.DefaultPath {
+		args = "-c " + path + " " + args
+	}
+	return "'clusterctl " + args + "'"
+}
 
 func (c *Cluster) configPath(alias string) string {
 	return filepath.Join(c.Dir(alias), "kvnode.toml")
@@ -114,5 +126,5 @@ func (c *Cluster) end(alias string) error {
 	}
 	n, _ := c.file.Node(alias)
 	c.tell(Event{Kind: Killed, Node: n, PID: pid})
-	return removeFile(c.PIDPath(alias))
+	return c.unrecord(alias)
 }

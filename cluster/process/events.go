@@ -77,7 +77,7 @@ var (
 type StartError struct {
 	Alias   string
 	LogPath string
-	Tail    []string // last lines that this start wrote to the log, oldest first
+	Tail    []string // last lines of the log, oldest first; of a node that this call started, no older ones than that
 	Err     error
 }
 

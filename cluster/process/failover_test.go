@@ -44,7 +44,7 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 			_, err := nodes.Set(ctx, "after", []byte(leader))
 			return err == nil // one that was on its way to the dead leader may be of unknown outcome
 		})
-		if err := w.StartNode(ctx, leader); err != nil {
+		if err := w.StartNodes(ctx, leader); err != nil {
 			t.Fatal(describe(err))
 		}
 	}

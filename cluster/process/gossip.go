@@ -36,7 +36,7 @@ func (s *situation) gossip(n clusterfile.Node) []string {
 	}
 	flags = append(flags, "-bootstrap-expect", strconv.Itoa(expect), "-cluster", file.ClusterName)
 	if file.GossipKey != "" {
-		flags = append(flags, "-gossip-key", file.GossipKey)
+		flags = append(flags, "-gossip-key", file.Resolve(file.GossipKey))
 	}
 	if _, chosen := setting(file, n, "gossip-profile"); !chosen && local(file) {
 		flags = append(flags, "-gossip-profile", "local")

@@ -54,7 +54,7 @@ func TestGossipStart(t *testing.T) {
 	ctx := context.Background()
 	w := gossiping(t, 3, Options{}, nil)
 	w.file.GossipKey = "keys"
-	if err := w.StartNode(ctx, "node1"); err == nil || !strings.Contains(err.Error(), "3 nodes found it together") {
+	if err := w.StartNodes(ctx, "node1"); err == nil || !strings.Contains(err.Error(), "3 nodes found it together") {
 		t.Fatal(err)
 	}
 	w.start()
@@ -101,7 +101,7 @@ func TestGossipAgain(t *testing.T) {
 		t.Fatal("node3 was to fail")
 	}
 	w.file.Nodes[2].Kvnode = map[string]any{"inmemory": true}
-	if err := w.StartNode(ctx, "node3"); err != nil { // the last of three
+	if err := w.StartNodes(ctx, "node3"); err != nil { // the last of three
 		t.Fatal(describe(err))
 	}
 	w.wantIntroduced(3, "node1", "node2", "node3")

@@ -4,11 +4,13 @@ package process
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
+	"golang.org/x/sys/unix"
 )
 
 func openFD(int) (int, error) { return -1, errors.ErrUnsupported }
@@ -44,6 +46,17 @@ func look(pid int) (glance, error) {
 		}
 	}
 	return g, nil
+}
+
+// locks reports whether somebody holds the file at path locked. Which process it
+// is, these systems do not tell: the caller checks what it was started with.
+func locks(_ int, path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 func attributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,11 +14,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestPIDFile: what is in it is an id and nothing that kill would take for one.
+func TestPIDFile(t *testing.T) {
+	w := standIns(t, 1, Options{}, nil)
+	w.start()
+	pid := w.inspect("node1").PID
+	text, err := os.ReadFile(w.PIDPath("node1"))
+	if want := fmt.Sprintln(pid); err != nil || string(text) != want {
+		t.Fatalf("%q, %v, want %q", text, err, want)
+	}
+	w.stop()
+	left, err := filepath.Glob(filepath.Join(w.Dir("node1"), "node.p*"))
+	if err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+}
+
+// lose takes away all that is written down of a node's process, and puts something
+// else there.
+func (w *world) lose(alias, pidFile, processFile string) {
+	w.t.Helper()
+	for name, text := range map[string]string{pidName: pidFile, processName: processFile} {
+		path := filepath.Join(w.Dir(alias), name)
+		err := removeFile(path)
+		if text != "-" {
+			err = os.WriteFile(path, []byte(text), 0o644)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // TestReusedID: the process that has a dead node's id now is none of our business.
 func TestReusedID(t *testing.T) {
 	w := standIns(t, 1, Options{}, nil)
 	w.start()
-	text, err := os.ReadFile(w.PIDPath("node1"))
+	text, err := os.ReadFile(filepath.Join(w.Dir("node1"), processName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,12 +62,21 @@ func TestReusedID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"another start": fmt.Sprintf("%d\n%s", pid, rest),
-		"another boot":  fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start),
-		"no start":      strconv.Itoa(pid),
+	lock := filepath.Join(w.Dir("node1"), lockName)
+	bare, born := strconv.Itoa(pid), fmt.Sprintf("%d\n%s", pid, rest)
+	for name, files := range map[string]struct{ pid, process string }{
+		"another start":               {bare, born},
+		"another boot":                {bare, fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start)},
+		"another start, as once":      {born, "-"},
+		"another boot, as once":       {fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start), "-"},
+		"no start":                    {bare, "-"},
+		"nothing but an unheld lock":  {"-", "-"},
+		"an empty file, unheld lock":  {"", ""},
+		"another text, unheld lock":   {"x", "1\n2\n3\n4"},
+		"no process, and unheld lock": {"99999999999", "-1"},
 	} {
-		if err := os.WriteFile(w.PIDPath("node1"), []byte(text), 0o644); err != nil {
+		w.lose("node1", files.pid, files.process)
+		if err := os.WriteFile(lock, []byte(bare+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if s := w.inspect("node1"); s.Running {
@@ -50,9 +93,93 @@ func TestReusedID(t *testing.T) {
 		if !alive(pid) {
 			t.Fatalf("%s: an unrelated process was ended", name)
 		}
-		if _, err := os.Stat(w.PIDPath("node1")); err == nil {
-			t.Errorf("%s: the stale file is left", name)
+		for _, file := range []string{pidName, processName} {
+			if _, err := os.Stat(filepath.Join(w.Dir("node1"), file)); err == nil {
+				t.Errorf("%s: the stale %s is left", name, file)
+			}
 		}
+	}
+}
+
+// TestLostPIDFile: a node that runs is found by the lock of its data, whatever has
+// become of what we wrote down.
+func TestLostPIDFile(t *testing.T) {
+	w := standIns(t, 2, Options{}, nil)
+	for name, files := range map[string]struct{ pid, process string }{
+		"lost":    {"-", "-"},
+		"empty":   {"", ""},
+		"garbage": {"x\n", "y\n"},
+		"stale":   {fmt.Sprintln(sleeper(t).Process.Pid), "-"},
+	} {
+		w.start()
+		pid := w.inspect("node2").PID
+		w.lose("node2", files.pid, files.process)
+		if s := w.inspect("node2"); s.PID != pid {
+			t.Errorf("%s: %+v, want pid %d", name, s, pid)
+		}
+		w.start() // it runs already
+		if now := w.inspect("node2").PID; now != pid {
+			t.Errorf("%s: a second process %d beside %d", name, now, pid)
+		}
+		w.stop()
+		if alive(pid) {
+			t.Errorf("%s: it still runs", name)
+		}
+	}
+}
+
+// TestLockOfAnother: the lock tells nothing of a process that does not hold it, or
+// is no kvnode on that data.
+func TestLockOfAnother(t *testing.T) {
+	w := standIns(t, 2, Options{}, nil)
+	w.start()
+	other := w.inspect("node2").PID
+	if err := w.StopNode(context.Background(), "node1"); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(w.Dir("node1"), lockName), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && !locks(os.Getpid(), lock.Name()) {
+		t.Error("a lock that is held is not seen")
+	}
+	for name, pid := range map[string]int{"this test": os.Getpid(), "node2": other, "a stranger": sleeper(t).Process.Pid} {
+		if err := lock.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lock.WriteAt([]byte(fmt.Sprintln(pid)), 0); err != nil {
+			t.Fatal(err)
+		}
+		if s := w.inspect("node1"); s.Running {
+			t.Errorf("%s is taken for node1: %+v", name, s)
+		}
+	}
+}
+
+// TestPIDFileOfOnce: nodes that an older clusterctl has started are ours.
+func TestPIDFileOfOnce(t *testing.T) {
+	w := standIns(t, 1, Options{}, nil)
+	w.start()
+	text, err := os.ReadFile(filepath.Join(w.Dir("node1"), processName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := w.inspect("node1").PID
+	w.lose("node1", string(text), "-")
+	if err := os.Remove(filepath.Join(w.Dir("node1"), lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.inspect("node1"); s.PID != pid {
+		t.Errorf("%+v, want pid %d", s, pid)
+	}
+	w.stop()
+	if alive(pid) {
+		t.Error("it still runs")
 	}
 }
 
@@ -69,21 +196,21 @@ func TestBareIDOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := w.inspect("node1").PID
-	own, err := os.ReadFile(w.PIDPath("node1"))
+	own, err := os.ReadFile(filepath.Join(w.Dir("node1"), processName))
 	if err != nil {
 		t.Fatal(err)
 	}
+	lock := filepath.Join(w.Dir("node1"), lockName)
+	if err := os.Rename(lock, lock+".aside"); err != nil {
+		t.Fatal(err)
+	}
 	for name, other := range map[string]int{"a shell": notKvnode.Process.Pid, "node2": w.inspect("node2").PID} {
-		if err := os.WriteFile(w.PIDPath("node1"), []byte(strconv.Itoa(other)), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		w.lose("node1", strconv.Itoa(other), "-")
 		if s := w.inspect("node1"); s.Running {
 			t.Errorf("%s is taken for node1: %+v", name, s)
 		}
 	}
-	if err := os.WriteFile(w.PIDPath("node1"), own, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	w.lose("node1", "-", string(own))
 	if w.inspect("node1").PID != pid {
 		t.Error("node1 is not found again")
 	}
@@ -98,7 +225,8 @@ func TestBareID(t *testing.T) {
 	w := standIns(t, 1, Options{}, nil)
 	w.start()
 	pid := w.inspect("node1").PID
-	if err := os.WriteFile(w.PIDPath("node1"), []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+	w.lose("node1", fmt.Sprintln(pid), "-")
+	if err := os.Remove(filepath.Join(w.Dir("node1"), lockName)); err != nil {
 		t.Fatal(err)
 	}
 	if s := w.inspect("node1"); s.PID != pid {
@@ -110,25 +238,20 @@ func TestBareID(t *testing.T) {
 	}
 }
 
+// TestBadPIDFile: where nothing runs, what is left of a pid file keeps nobody from
+// starting.
 func TestBadPIDFile(t *testing.T) {
 	w := standIns(t, 1, Options{}, nil)
 	if err := os.MkdirAll(w.Dir("node1"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"", "x", "-1", "0", "99999999999", "1\n2\n3\n4"} {
-		if err := os.WriteFile(w.PIDPath("node1"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+		w.lose("node1", text, text)
+		w.start()
+		if !w.inspect("node1").Running {
+			t.Errorf("%q: it does not run", text)
 		}
-		for name, err := range map[string]error{
-			"start": w.Start(context.Background()), "stop": w.Stop(context.Background()), "status": w.Status(context.Background())[0].Err,
-		} {
-			if err == nil || !strings.Contains(err.Error(), w.PIDPath("node1")) || !strings.Contains(err.Error(), "remove it") {
-				t.Errorf("%s with %q: %v", name, text, err)
-			}
-		}
-	}
-	if err := os.Remove(w.PIDPath("node1")); err != nil {
-		t.Fatal(err)
+		w.stop()
 	}
 }
 

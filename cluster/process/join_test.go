@@ -41,7 +41,7 @@ func kvnodeJoins(t *testing.T, bin string) {
 	fourth := newFile(t, 1, clusterfile.GenerateGossip).Nodes[0]
 	fourth.Alias = "node4"
 	w.file.Nodes = append(w.file.Nodes, fourth)
-	if err := w.StartNode(ctx, "node4"); err != nil {
+	if err := w.StartNodes(ctx, "node4"); err != nil {
 		t.Fatal(describe(err))
 	}
 	grown(50)
@@ -53,7 +53,7 @@ func kvnodeJoins(t *testing.T, bin string) {
 		t.Fatal(err)
 	}
 	grown(50)
-	if err := w.StartNode(ctx, follower); err != nil {
+	if err := w.StartNodes(ctx, follower); err != nil {
 		t.Fatal(describe(err))
 	}
 

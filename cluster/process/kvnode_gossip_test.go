@@ -139,7 +139,7 @@ func kvnodeLost(t *testing.T, bin string) {
 	more.Alias = "node4"
 	w.file.Nodes = append(w.file.Nodes, more)
 	for _, alias := range []string{"node1", "node2"} {
-		if err := w.StartNode(ctx, alias); err != nil {
+		if err := w.StartNodes(ctx, alias); err != nil {
 			t.Fatal(describe(err))
 		}
 	}

@@ -120,7 +120,7 @@ func kvnodeLife(t *testing.T, bin string) {
 	if err := w.StopNode(ctx, follower); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.StartNode(ctx, follower); err != nil {
+	if err := w.StartNodes(ctx, follower); err != nil {
 		t.Fatal(describe(err))
 	}
 	read("third")

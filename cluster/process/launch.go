@@ -22,7 +22,7 @@ type attempt struct {
 	node     clusterfile.Node
 	process  *handle
 	ours     bool  // started by this call
-	logBegin int64 // size of the log before the start
+	logBegin int64 // size of the log before the start; 0: it ran before
 	seen     progress
 	moved    time.Time // when it last made progress, or was started
 }
@@ -66,7 +66,7 @@ func (c *Cluster) spawn(a *attempt, flags []string) error {
 	return c.register(a, ch)
 }
 
-// register gets hold of a new process and writes its pid file. A process that
+// register gets hold of a new process and writes it down. A process that
 // cannot be written down is not left behind.
 func (c *Cluster) register(a *attempt, ch *child) error {
 	alias := a.node.Alias
@@ -76,7 +76,7 @@ func (c *Cluster) register(a *attempt, ch *child) error {
 		return c.ending(alias, ch.pid)
 	}
 	if err == nil {
-		if err = writeIdentity(c.PIDPath(alias), id); err == nil {
+		if err = c.record(alias, id); err == nil {
 			a.process = p
 			return nil
 		}
@@ -89,7 +89,7 @@ func (c *Cluster) register(a *attempt, ch *child) error {
 // ending says how a node's process has ended, and forgets the process.
 func (c *Cluster) ending(alias string, pid int) error {
 	err := c.children.reap(alias, pid)
-	if removeErr := removeFile(c.PIDPath(alias)); removeErr != nil {
+	if removeErr := c.unrecord(alias); removeErr != nil {
 		err = errors.Join(err, removeErr)
 	}
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *Cluster) ending(alias string, pid int) error {
 // explain adds the mend to the error of a program that cannot be run.
 func (c *Cluster) explain(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file", err, c.opts.Binary)
+		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file, which is relative to the folder of that file", err, c.opts.Binary)
 	}
 	return err
 }
@@ -153,11 +153,8 @@ func removeFile(path string) error {
 
 // startError says why an attempt failed, with the end of the log.
 func (c *Cluster) startError(a *attempt, err error) *StartError {
-	e := &StartError{Alias: a.node.Alias, LogPath: c.LogPath(a.node.Alias), Err: err}
-	if a.ours {
-		e.Tail = tail(e.LogPath, a.logBegin)
-	}
-	return e
+	path := c.LogPath(a.node.Alias)
+	return &StartError{Alias: a.node.Alias, LogPath: path, Tail: tail(path, a.logBegin), Err: err}
 }
 
 const (

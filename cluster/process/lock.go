@@ -41,7 +41,7 @@ func (c *Cluster) exclusively(ctx context.Context, operation func() error) error
 // lock returns nil if there is no data directory: then there is nothing to
 // guard. It ends with the process that holds it, so none is ever left behind.
 func (c *Cluster) lock(ctx context.Context) (*os.File, error) {
-	path := filepath.Join(c.file.DataDir, "clusterctl.lock")
+	path := filepath.Join(c.dataDir(), "clusterctl.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -54,6 +55,7 @@ type behaviour struct {
 	InMemory   bool     // write nothing
 	Voteless   bool     // say that it has no vote
 	Unvoted    []string // whom to name without a vote
+	Role       string   // what to say that it is
 	Leader     string   // whom to name; empty: nobody
 	Members    []string // whom to name
 }
@@ -111,7 +113,17 @@ func (b behaviour) write(dir string) error {
 	if b.InMemory {
 		return nil
 	}
-	err := os.WriteFile(filepath.Join(dir, "node.json"), nil, 0o644)
+	// The lock goes with the process: no os.File, which the collector would close.
+	lock, err := syscall.Open(filepath.Join(dir, lockName), syscall.O_CREAT|syscall.O_RDWR|syscall.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = syscall.Write(lock, fmt.Appendln(nil, os.Getpid()))
+	}
+	if err == nil {
+		err = syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "node.json"), nil, 0o644)
+	}
 	if err == nil && !b.Waiting {
 		err = os.WriteFile(filepath.Join(dir, "nodes.json"), nil, 0o644)
 	}
@@ -122,7 +134,7 @@ func (b behaviour) handler(id, dir string) http.Handler {
 	var looks atomic.Uint64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, PID: os.Getpid(), Term: 1, Voter: !b.Voteless}}
+		s := api.Status{Me: api.Node{Peer: api.Peer{ID: id}, Role: b.Role, PID: os.Getpid(), Term: 1, Voter: !b.Voteless}}
 		if !b.Waiting {
 			s.Me.LastIndex = 1
 		}
@@ -192,10 +204,15 @@ type world struct {
 	events []Event
 }
 
-// newFile describes n nodes in a new folder; generate says how they find each other.
+// newFile describes n nodes in a new folder, on a host of their own; generate says how they find each other.
 func newFile(t *testing.T, n int, generate func(int, string) (*clusterfile.File, error)) *clusterfile.File {
 	t.Helper()
-	f, err := generate(n, "127.0.0.1")
+	host, release, err := clustertest.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	f, err := generate(n, host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,7 @@ func parentError(ctx context.Context, errs []error) error {
 
 // await waits for one attempt.
 func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, met condition) error {
+	looked := time.Now() // whether it is a member at all
 	for {
 		begun := time.Now()
 		missing := c.ask(ctx, nodes, a, met)
@@ -88,6 +89,11 @@ func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, m
 			return context.Cause(ctx)
 		case begun.Sub(a.moved) > c.opts.ReadyTimeout:
 			return fmt.Errorf("not ready after %v without progress: %w", c.opts.ReadyTimeout, missing)
+		case begun.Sub(a.moved) > strangerPatience && begun.Sub(looked) > strangerPatience:
+			if err := c.stranger(ctx, a.node.Alias); err != nil {
+				return err
+			}
+			looked = time.Now()
 		}
 	}
 }
@@ -112,9 +118,9 @@ func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met
 // awaitAgreement waits until the nodes name one leader and every node of the
 // file as a member.
 func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, attempts []*attempt) error {
-	deadline := time.Now().Add(c.opts.ReadyTimeout)
-	for {
-		missing := c.disagreement(ctx, nodes)
+	begun := time.Now()
+	for looked := begun; ; {
+		alias, missing := c.disagreement(ctx, nodes)
 		if missing == nil {
 			return nil
 		}
@@ -123,8 +129,17 @@ func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, atte
 				return c.startError(a, errors.Join(err, c.ending(a.node.Alias, a.process.id.pid)))
 			}
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("start: the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing)
+		if time.Since(begun) > c.opts.ReadyTimeout {
+			i := slices.IndexFunc(attempts, func(a *attempt) bool { return a.node.Alias == alias })
+			return c.startError(attempts[i], fmt.Errorf("the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing))
+		}
+		if time.Since(looked) > strangerPatience {
+			for _, a := range attempts {
+				if err := c.stranger(ctx, a.node.Alias); err != nil {
+					return c.startError(a, err)
+				}
+			}
+			looked = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -134,8 +149,9 @@ func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, atte
 	}
 }
 
-// disagreement returns nil if all nodes tell the same story.
-func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error {
+// disagreement returns nil if all nodes tell the same story, or else which node is in
+// the way, and how.
+func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) (alias string, missing error) {
 	leader := ""
 	for _, n := range c.file.Nodes {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -143,38 +159,31 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) error 
 		cancel()
 		switch {
 		case err != nil:
-			return err
+			return n.Alias, err
 		case status.Leader == nil:
-			return fmt.Errorf("%s knows no leader", n.Alias)
+			return n.Alias, fmt.Errorf("%s knows no leader", n.Alias)
 		case leader != "" && status.Leader.ID != leader:
-			return fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
+			return n.Alias, fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
 		}
 		leader = status.Leader.ID
 		if c.file.Gossips() && !status.Me.Voter && votes(c.file, n) {
-			return fmt.Errorf("%s has no vote yet", n.Alias)
+			return n.Alias, fmt.Errorf("%s has no vote yet", n.Alias)
 		}
 		if without := c.voteless(status); len(without) > 0 {
-			return fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
+			return without[0], fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
 		}
 		if missing := c.absent(status); len(missing) > 0 {
-			return fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
+			return missing[0], fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // absent lists the nodes of the file that are not in a node's configuration.
 func (c *Cluster) absent(s api.Status) []string {
-	members := []string{}
-	if s.Leader != nil {
-		members = append(members, s.Leader.ID)
-	}
-	for _, f := range s.Followers {
-		members = append(members, f.ID)
-	}
 	var absent []string
 	for _, n := range c.file.Nodes {
-		if !slices.Contains(members, n.Alias) {
+		if !Counts(&s, n.Alias) {
 			absent = append(absent, n.Alias)
 		}
 	}

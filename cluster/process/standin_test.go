@@ -95,11 +95,11 @@ func TestStartStop(t *testing.T) {
 func TestStartNode(t *testing.T) {
 	ctx := context.Background()
 	w := standIns(t, 3, Options{}, map[string]map[string]any{"node2": {"neverready": true}})
-	if err := w.StartNode(ctx, "node2"); err == nil || !strings.Contains(err.Error(), "start node1 first") {
+	if err := w.StartNodes(ctx, "node2"); err == nil || !strings.Contains(err.Error(), "'clusterctl -c cluster.yaml start node1'") {
 		t.Fatal(err)
 	}
 	for _, alias := range []string{"node1", "node3"} {
-		if err := w.StartNode(ctx, alias); err != nil {
+		if err := w.StartNodes(ctx, alias); err != nil {
 			t.Fatal(describe(err))
 		}
 	}
@@ -113,11 +113,55 @@ func TestStartNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	// One of three cannot become ready; it is enough that it answers.
-	if err := w.StartNode(ctx, "node2"); err != nil {
+	if err := w.StartNodes(ctx, "node2"); err != nil {
 		t.Fatal(describe(err))
 	}
 	expect(t, w.take(), "starting node1*", "started node1*", "ready node1*", "starting node3", "started node3", "ready node3",
 		"stopping node1*", "stopped node1*", "killed node3", "starting node2", "started node2", "ready node2")
+}
+
+// TestStartSome: several nodes are started as one is, the founder first if it is
+// among them.
+func TestStartSome(t *testing.T) {
+	ctx := context.Background()
+	w := standIns(t, 5, Options{}, map[string]map[string]any{"node2": {"neverready": true}})
+	if err := w.StartNodes(ctx, "node3", "node4"); err == nil || !strings.Contains(err.Error(), "start node3, node4: ") {
+		t.Fatal(err)
+	}
+	if err := w.StartNodes(ctx, "node3", "node1", "node3"); err != nil {
+		t.Fatal(describe(err))
+	}
+	expect(t, w.take(), "starting node1*", "started node1*", "ready node1*", "starting node3", "started node3", "ready node3")
+	w.stop()
+	w.take()
+	if err := w.StartNodes(ctx, "node2", "node3"); err != nil { // two of five cannot become ready
+		t.Fatal(describe(err))
+	}
+	events := w.take()
+	slices.Sort(events[4:])
+	expect(t, events, "starting node2", "started node2", "starting node3", "started node3", "ready node2", "ready node3")
+}
+
+// TestNotAMember: who has data and is in nobody's configuration is not waited for
+// until the time is over.
+func TestNotAMember(t *testing.T) {
+	for name, c := range map[string]map[string]any{
+		"not ready": {"neverready": true, "role": "follower"},
+		"ready":     {"role": "follower"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := standIns(t, 2, Options{ReadyTimeout: time.Minute}, map[string]map[string]any{
+				"node1": {"role": "leader", "members": []any{"node1"}}, "node2": c})
+			err := w.Start(context.Background())
+			var stranger *NotMemberError
+			if !errors.As(err, &stranger) || *stranger != (NotMemberError{Alias: "node2", Leader: "node1"}) {
+				t.Fatal(err)
+			}
+			if all := startErrors(err); len(all) != 1 || all[0].Alias != "node2" {
+				t.Error(describe(err))
+			}
+		})
+	}
 }
 
 func TestFailsAtStart(t *testing.T) {
@@ -191,6 +235,10 @@ func TestNeverReady(t *testing.T) {
 	if !w.inspect("node1").Running {
 		t.Error("it is not left to be looked at")
 	}
+	err = w.Start(context.Background()) // of who ran before, too, the log is shown
+	if all := startErrors(err); len(all) != 1 || len(all[0].Tail) == 0 {
+		t.Error(describe(err))
+	}
 }
 
 // TestProgress: who gets on is waited for, however long it takes.
@@ -254,17 +302,27 @@ func TestNoAgreement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := standIns(t, 2, Options{ReadyTimeout: time.Second}, map[string]map[string]any{"node2": c.node2})
-			if err := w.Start(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
+			err := w.Start(context.Background())
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Error(err)
+			}
+			if all := startErrors(err); len(all) != 1 || all[0].Alias != "node2" || len(all[0].Tail) == 0 {
+				t.Errorf("the log of node2 is not shown: %s", describe(err))
 			}
 		})
 	}
 }
 
-// TestAnotherAnswers: a port that somebody else has taken answers as ready.
+// TestAnotherAnswers: a port that somebody else has taken meanwhile answers as ready.
 func TestAnotherAnswers(t *testing.T) {
 	w := standIns(t, 1, Options{ReadyTimeout: 300 * time.Millisecond}, map[string]map[string]any{"node1": {"deaf": true}})
-	other := httptest.NewUnstartedServer(behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1", t.TempDir()))
+	answer := behaviour{Leader: "node1", Members: []string{"node1"}}.handler("node1", t.TempDir())
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if len(w.taken()) == 0 { // nothing is started yet
+			panic(http.ErrAbortHandler)
+		}
+		answer.ServeHTTP(rw, r)
+	}))
 	w.file.Nodes[0].HTTPAddress = other.Listener.Addr().String()
 	other.Start()
 	defer other.Close()
@@ -302,7 +360,7 @@ func TestPause(t *testing.T) {
 	if s := w.Status(ctx)[1]; s.Status != nil || s.Err == nil || !s.State.Paused {
 		t.Errorf("%+v", s)
 	}
-	if err := w.Start(ctx); err == nil || !strings.Contains(err.Error(), "paused: resume it") {
+	if err := w.Start(ctx); err == nil || !strings.Contains(err.Error(), "paused: 'clusterctl -c cluster.yaml resume node2'") {
 		t.Error(err)
 	}
 	if err := w.Resume(ctx, "node2"); err != nil {
@@ -315,7 +373,7 @@ func TestPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.stop()
-	expect(t, w.take(), "paused node2", "paused node2", "already running node1*", "resumed node2", "paused node2",
+	expect(t, w.take(), "paused node2", "paused node2", "resumed node2", "paused node2",
 		"stopping node2", "stopped node2", "stopping node1*", "stopped node1*")
 }
 
@@ -323,7 +381,7 @@ func TestUsage(t *testing.T) {
 	ctx := context.Background()
 	w := standIns(t, 1, Options{}, nil)
 	for name, err := range map[string]error{
-		"start": w.StartNode(ctx, "x"), "stop": w.StopNode(ctx, "x"), "kill": w.Kill(ctx, "x"),
+		"start": w.StartNodes(ctx, "x"), "stop": w.StopNode(ctx, "x"), "kill": w.Kill(ctx, "x"),
 		"pause": w.Pause(ctx, "x"), "resume": w.Resume(ctx, "x"),
 	} {
 		if !errors.Is(err, ErrUnknownNode) {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/process"
-
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -32,50 +30,68 @@ import (
 // this call started are killed.
 func (c *Cluster) Start(ctx context.Context) error {
 	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
-		rest := c.file.Nodes
-		if !c.file.Gossips() && len(s.established()) == 0 {
-			founder, err := c.founder()
-			if err != nil {
-				return err
-			}
-			if err := s.bringUp(ctx, nodes, []clusterfile.Node{founder}, leads); err != nil {
-				return err
-			}
-			rest = slices.DeleteFunc(slices.Clone(rest), func(n clusterfile.Node) bool { return n.Alias == founder.Alias })
-		}
-		if err := s.bringUp(ctx, nodes, rest, ready); err != nil {
+		if err := s.start(ctx, nodes, c.file.Nodes, ready); err != nil {
 			return err
 		}
 		return c.awaitAgreement(ctx, nodes, s.attempts)
 	})
 }
 
-// StartNode starts one node, in the way of [Cluster.Start], and returns once it
-// is ready. While most nodes of the file do not run it cannot become that; then
-// StartNode returns once it answers.
-func (c *Cluster) StartNode(ctx context.Context, alias string) error {
-	n, err := c.node(alias)
-	if err != nil {
-		return err
-	}
-	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
-		met, err := s.attainable(n)
+// StartNodes starts some of the nodes, in the way of [Cluster.Start], and returns
+// once they are ready. While most nodes of the file do not run they cannot become
+// that; then StartNodes returns once they answer.
+func (c *Cluster) StartNodes(ctx context.Context, aliases ...string) error {
+	var wanted []clusterfile.Node
+	for _, alias := range aliases {
+		n, err := c.node(alias)
 		if err != nil {
 			return err
 		}
-		return s.bringUp(ctx, nodes, []clusterfile.Node{n}, met)
+		named := func(other clusterfile.Node) bool { return other.Alias == alias }
+		if !slices.ContainsFunc(wanted, named) {
+			wanted = append(wanted, n)
+		}
+	}
+	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
+		met, err := s.attainable(wanted)
+		if err != nil {
+			return err
+		}
+		return s.start(ctx, nodes, wanted, met)
 	})
 }
 
-// attainable returns what can become of a node that is started alone.
-func (s *situation) attainable(n clusterfile.Node) (condition, error) {
-	running := []clusterfile.Node{n}
+// start brings up the nodes, first the one that founds the cluster where one has to.
+func (s *situation) start(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
+	if err := s.unobstructed(ctx, nodes, wanted); err != nil {
+		return err
+	}
+	if s.cluster.file.Gossips() || len(s.established()) > 0 {
+		return s.bringUp(ctx, nodes, wanted, met)
+	}
+	founder, err := s.cluster.founder()
+	if err != nil {
+		return err
+	}
+	if err := s.bringUp(ctx, nodes, []clusterfile.Node{founder}, leads); err != nil {
+		return err
+	}
+	rest := slices.DeleteFunc(slices.Clone(wanted), func(n clusterfile.Node) bool { return n.Alias == founder.Alias })
+	return s.bringUp(ctx, nodes, rest, met)
+}
+
+// attainable returns what can become of nodes that are started without the others.
+func (s *situation) attainable(wanted []clusterfile.Node) (condition, error) {
+	file := s.cluster.file
+	names := func(alias string) bool {
+		return slices.ContainsFunc(wanted, func(n clusterfile.Node) bool { return n.Alias == alias })
+	}
+	running := slices.Clone(wanted)
 	for _, a := range s.attempts {
-		if a.node.Alias != n.Alias {
+		if !names(a.node.Alias) {
 			running = append(running, a.node)
 		}
 	}
-	file := s.cluster.file
 	switch {
 	case len(s.established()) > 0 && 2*len(running) <= len(file.Nodes):
 		return serves, nil
@@ -83,15 +99,24 @@ func (s *situation) attainable(n clusterfile.Node) (condition, error) {
 		return ready, nil
 	case file.Gossips():
 		if all, here := len(voters(file, file.Nodes)), len(voters(file, running)); here < all {
-			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: start them all first", n.Alias, all)
+			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: %s starts them all", list(wanted), all, s.cluster.Command("start"))
 		}
 		return ready, nil
 	}
 	founder, err := s.cluster.founder()
-	if err == nil && founder.Alias != n.Alias {
-		err = fmt.Errorf("start %s: there is no cluster to join yet: start %s first, which founds it", n.Alias, founder.Alias)
+	if err == nil && !names(founder.Alias) {
+		err = fmt.Errorf("start %s: there is no cluster to join yet: %s founds it: %s starts it first", list(wanted), founder.Alias, s.cluster.Command("start "+founder.Alias))
 	}
-	return leads, err
+	return ready, err
+}
+
+// list names nodes.
+func list(nodes []clusterfile.Node) string {
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Alias)
+	}
+	return strings.Join(names, ", ")
 }
 
 // founder returns the node that founds the cluster.
@@ -112,10 +137,13 @@ type situation struct {
 
 // starting looks at what is there, calls start and cleans up after it.
 func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.Client) error) error {
-	if err := os.MkdirAll(c.file.DataDir, 0o755); err != nil {
+	if err := os.MkdirAll(c.dataDir(), 0o755); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	return c.exclusively(ctx, func() (err error) {
+		if err := c.Foreign(); err != nil {
+			return err
+		}
 		nodes, err := client.New(addresses(c.file.Nodes), client.Options{})
 		if err != nil {
 			return err
@@ -219,40 +247,12 @@ func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []
 				return err
 			}
 			s.attempts = append(s.attempts, a)
-		} else if err := s.cluster.leaveRunning(a); err != nil {
-			return err
+		} else {
+			s.cluster.tell(Event{Kind: AlreadyRunning, Node: n, Leader: n.Alias == s.cluster.file.Leader, PID: a.process.id.pid})
 		}
 		attempts = append(attempts, a)
 	}
 	return s.cluster.awaitAll(ctx, nodes, attempts, met)
-}
-
-// leaveRunning tells that a node ran before. A paused one would never answer.
-func (c *Cluster) leaveRunning(a *attempt) error {
-	now, err := look(a.process.id.pid)
-	if err == nil && now.paused {
-		return c.startError(a, errors.New("it is paused: resume it first"))
-	}
-	if serves := flag(a.process.id.pid, "-haddr"); serves != "" && serves != a.node.HTTPAddress {
-		return c.startError(a, fmt.Errorf("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: stop it first, or give this cluster another data_dir",
-			a.process.id.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress))
-	}
-	c.tell(Event{Kind: AlreadyRunning, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
-	return nil
-}
-
-// flag returns the value of a flag on the command line of a process, "" if it cannot
-// be seen.
-func flag(pid int, name string) string {
-	p, err := process.NewProcess(int32(pid))
-	if err != nil {
-		return ""
-	}
-	args, err := p.CmdlineSlice()
-	if i := slices.Index(args, name); err == nil && i >= 0 && i+1 < len(args) {
-		return args[i+1]
-	}
-	return ""
 }
 
 // undo kills what this call started.

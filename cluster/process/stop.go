@@ -60,7 +60,7 @@ func (c *Cluster) Kill(ctx context.Context, alias string) error {
 			return fmt.Errorf("kill %s: %w", alias, err)
 		}
 		if p == nil {
-			return fmt.Errorf("kill %s: %w", alias, errors.Join(ErrNotRunning, removeFile(c.PIDPath(alias))))
+			return fmt.Errorf("kill %s: %w", alias, errors.Join(ErrNotRunning, c.unrecord(alias)))
 		}
 		defer p.close()
 		if err := c.kill(ctx, p, alias); err != nil {
@@ -134,7 +134,7 @@ func (c *Cluster) terminate(ctx context.Context, n clusterfile.Node, leader stri
 			return nil, err
 		}
 		c.tell(e)
-		return nil, removeFile(c.PIDPath(n.Alias))
+		return nil, c.unrecord(n.Alias)
 	}
 	// A paused process takes a signal only when it runs again.
 	err = errors.Join(p.signal(syscall.SIGTERM), p.signal(syscall.SIGCONT))
@@ -149,13 +149,13 @@ func (c *Cluster) terminate(ctx context.Context, n clusterfile.Node, leader stri
 
 // elsewhere returns an error if a node answers that has no process here.
 func (c *Cluster) elsewhere(ctx context.Context, n clusterfile.Node) error {
-	nodes, err := client.New([]string{n.HTTPAddress}, client.Options{Timeout: askTimeout})
+	nodes, err := client.New([]string{n.HTTPAddress}, client.Options{})
 	if err != nil {
 		return err
 	}
 	defer nodes.Close()
-	if s, err := nodes.Nodes()[0].Status(ctx); err == nil && s.Me.ID == n.Alias {
-		return fmt.Errorf("%w: process %d answers at %s, and is none of %s", ErrElsewhere, s.Me.PID, n.HTTPAddress, c.Dir(n.Alias))
+	if other := occupant(ctx, nodes, n); other != nil && other.ID == n.Alias {
+		return fmt.Errorf("%w: process %d answers at %s, and is none of %s", ErrElsewhere, other.PID, n.HTTPAddress, c.Dir(n.Alias))
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (c *Cluster) kill(ctx context.Context, p *handle, alias string) error {
 // forget cleans up after a process that has ended.
 func (c *Cluster) forget(p *handle, alias string) error {
 	_ = c.children.reap(alias, p.id.pid) // a signal ended it: how is known
-	return removeFile(c.PIDPath(alias))
+	return c.unrecord(alias)
 }
 
 // Pause suspends a node (SIGSTOP) and returns when it stands still. It waits for

@@ -50,7 +50,8 @@ func exitCode(ctx context.Context, err error) int {
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case errors.Is(err, core.ErrInvalid), errors.Is(err, core.ErrUnknownName),
-		errors.Is(err, clusterfile.ErrInvalid), errors.Is(err, process.ErrNoLeader):
+		errors.Is(err, clusterfile.ErrInvalid), errors.Is(err, process.ErrNoLeader),
+		errors.Is(err, process.ErrForeign):
 		return exitUsage
 	}
 	return exitFailed

@@ -13,6 +13,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/process"
 )
 
 type initFlags struct {
@@ -37,7 +38,9 @@ nothing. A file that is there is kept, and data of nodes are not taken over, unl
 The nodes find each other by gossip and found the cluster together. With --leader that
 node founds it, and the others join: they need no gossip then.
 
-See 'clusterctl help config' for what the file says.`,
+Paths inside the current folder are written relative to the file, so that the folder
+may be moved whole; all others are written in full. See 'clusterctl help config' for
+what the file says.`,
 		Args:              wants(0, 1, "at most the number of nodes"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -47,7 +50,7 @@ See 'clusterctl help config' for what the file says.`,
 	flags.StringVar(&f.leader, "leader", "", "no gossip: this node, such as node1, founds the cluster")
 	flags.StringVar(&f.backend, "backend", "", "log store of the nodes (default: kvnode's own)")
 	flags.StringVar(&f.dataDir, "data-dir", "var", "folder for the state and logs of the nodes")
-	flags.StringVar(&f.binPath, "bin-path", "bin", "folder that kvnode is in")
+	flags.StringVar(&f.binPath, "bin-path", "", "folder that kvnode is in (default: that of clusterctl, or bin)")
 	flags.BoolVar(&f.force, "force", false, "overwrite a file that is there, and take over data")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f.out = cmp.Or(f.out, m.config)
@@ -85,7 +88,12 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 		return usage(err)
 	}
 	file.Leader = f.leader
-	file.DataDir, file.BinPath = f.dataDir, f.binPath
+	if file.DataDir, err = portable(f.out, f.dataDir); err != nil {
+		return usage(fmt.Errorf("--data-dir: %w", err))
+	}
+	if file.BinPath, err = portable(f.out, cmp.Or(f.binPath, likelyBin())); err != nil {
+		return usage(fmt.Errorf("--bin-path: %w", err))
+	}
 	if f.backend != "" {
 		if _, err := backends.Builtin().Lookup(f.backend); err != nil {
 			return usage(fmt.Errorf("--backend: %w", err))
@@ -95,8 +103,53 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 	if err := file.Save(f.out); err != nil {
 		return usage(err)
 	}
+	if f.force {
+		file.Path = f.out
+		if err := process.New(file, process.Options{}).Disown(); err != nil {
+			return fmt.Errorf("take over the data: %w", err)
+		}
+	}
 	fmt.Fprintf(c.OutOrStdout(), "Wrote %s: %s on %s\n", f.out, count(nodes, "node"), f.host)
 	return nil
+}
+
+// portable returns what to write for a path into the cluster file at out: relative to
+// the file where both are inside the current folder, since they move together.
+func portable(out, path string) (string, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.Abs(filepath.Dir(out))
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	if inside(here, dir) && inside(here, path) {
+		return filepath.Rel(dir, path)
+	}
+	return path, nil
+}
+
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// likelyBin returns the folder that kvnode is most likely in.
+func likelyBin() string {
+	const byDefault = "bin"
+	self, err := os.Executable()
+	if err != nil {
+		return byDefault
+	}
+	dir := filepath.Dir(self)
+	if _, err := os.Stat(filepath.Join(dir, "kvnode")); err != nil {
+		return byDefault
+	}
+	return dir
 }
 
 // unused returns an error if the folder holds what a node of another cluster left.

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 func TestMain(m *testing.M) {
@@ -74,6 +75,12 @@ func TestScripts(t *testing.T) {
 			"prints":     prints,
 		},
 		Setup: func(e *testscript.Env) error {
+			host, release, err := clustertest.Host()
+			if err != nil {
+				return err
+			}
+			e.Defer(release)
+			e.Setenv("HOST", host)
 			e.Setenv("BIN", os.Getenv("KVNODE_DIR"))
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second more under -race
 			e.Defer(func() {                        // what a script that failed has left

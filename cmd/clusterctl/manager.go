@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,31 +40,54 @@ func (m *manager) read() (*clusterfile.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(fmt.Errorf("there is no cluster file %s: write one with 'clusterctl init', or name another with -c", m.config))
 	}
+	if err == nil {
+		err = misplaced(f)
+	}
 	if err != nil {
 		return nil, usage(err)
 	}
 	return f, nil
 }
 
-// open reads the cluster file and prepares to work on its processes.
-func (m *manager) open(c *cobra.Command) (*session, error) {
-	f, err := m.read()
-	if err != nil {
-		return nil, err
+// misplaced returns an error for a file of the time when data_dir was relative to
+// the current folder: to go on without that data would be to found a second cluster.
+func misplaced(f *clusterfile.File) error {
+	there := func(dir string) bool {
+		return slices.ContainsFunc(f.Nodes, func(n clusterfile.Node) bool {
+			_, err := os.Lstat(filepath.Join(dir, n.Alias))
+			return err == nil
+		})
 	}
-	return newSession(c, m.config, f, process.Options{}), nil
+	now := f.Resolve(f.DataDir)
+	if there(now) || !there(f.DataDir) {
+		return nil
+	}
+	write, err := filepath.Rel(filepath.Dir(f.Path), f.DataDir)
+	if err != nil {
+		write = "with the whole path"
+	}
+	return fmt.Errorf("%s: data_dir: %s is relative to the folder of this file, and so is bin_path; the data of the nodes are not in %s, but in %s of the current folder: write data_dir: %s",
+		f.Path, f.DataDir, now, f.DataDir, write)
 }
 
+// open reads the cluster file and prepares to work on its processes.
+func (m *manager) open(c *cobra.Command) (*session, error) { return m.openWith(c, process.Options{}) }
+
 // openToStart is open for a command that waits until nodes are ready.
-func (m *manager) openToStart(c *cobra.Command, ready time.Duration) (*session, error) {
-	if err := checkReadyTimeout(ready); err != nil {
+func (m *manager) openToStart(c *cobra.Command, o process.Options) (*session, error) {
+	if err := checkReadyTimeout(o.ReadyTimeout); err != nil {
 		return nil, err
 	}
+	return m.openWith(c, o)
+}
+
+func (m *manager) openWith(c *cobra.Command, o process.Options) (*session, error) {
 	f, err := m.read()
 	if err != nil {
 		return nil, err
 	}
-	return newSession(c, m.config, f, process.Options{ReadyTimeout: ready}), nil
+	s := newSession(c, m.config, f, o)
+	return s, s.cluster.Foreign()
 }
 
 func checkReadyTimeout(timeout time.Duration) error {
@@ -78,6 +103,26 @@ func newSession(c *cobra.Command, path string, f *clusterfile.File, o process.Op
 	return &session{narrator: n, path: path, file: f, cluster: process.New(f, o)}
 }
 
+// command is the line to type for a command on the same cluster file.
+func (s *session) command(args string) string { return s.cluster.Command(args) }
+
+// addAgain says how a node becomes a member that was removed, or is of another group.
+func (s *session) addAgain(alias string) string {
+	return fmt.Sprintf("to add it as a new one: %s, which deletes its data, and then %s",
+		s.command("members remove "+alias), s.command("members add "+alias))
+}
+
+// sayNonmembers tells of nodes that run to no purpose, and what to do.
+func (s *session) sayNonmembers(r report) {
+	for _, n := range r.nonmembers() {
+		if *n.LastIndex == 0 {
+			fmt.Fprintf(s.stderr, "%s is not a member yet; to have it ask again: %s\n", n.Alias, s.command("restart "+n.Alias))
+			continue
+		}
+		fmt.Fprintf(s.stderr, "%s is not a member: it was removed, or its data are of another group; %s\n", n.Alias, s.addAgain(n.Alias))
+	}
+}
+
 // node returns the node that a command line names.
 func (s *session) node(ctx context.Context, name string) (clusterfile.Node, error) {
 	if n, ok := s.file.Node(name); ok {
@@ -88,7 +133,7 @@ func (s *session) node(ctx context.Context, name string) (clusterfile.Node, erro
 	}
 	r := newReport(s.cluster.Status(ctx))
 	if r.Leader == nil {
-		return clusterfile.Node{}, errors.New("no node leads now; see 'clusterctl status --wide'")
+		return clusterfile.Node{}, fmt.Errorf("no node leads now; see %s", s.command("status --wide"))
 	}
 	n, ok := s.file.Node(*r.Leader)
 	if !ok {
@@ -141,7 +186,7 @@ func (s *session) endpoints() []string {
 }
 
 func unknownNode(path string, f *clusterfile.File, name string) error {
-	known := aliases(f)
+	known := aliases(f.Nodes)
 	hint := ""
 	if near := nearest(name, known); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
@@ -149,9 +194,9 @@ func unknownNode(path string, f *clusterfile.File, name string) error {
 	return usage(fmt.Errorf("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint))
 }
 
-func aliases(f *clusterfile.File) []string {
+func aliases(nodes []clusterfile.Node) []string {
 	var names []string
-	for _, n := range f.Nodes {
+	for _, n := range nodes {
 		names = append(names, n.Alias)
 	}
 	return names
@@ -198,7 +243,7 @@ func (m *manager) completeNodes(most int) cobra.CompletionFunc {
 		if err != nil || (most >= 0 && len(args) >= most) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		left := slices.DeleteFunc(append(aliases(f), theLeader), func(name string) bool { return slices.Contains(args, name) })
+		left := slices.DeleteFunc(append(aliases(f.Nodes), theLeader), func(name string) bool { return slices.Contains(args, name) })
 		return left, cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -101,22 +101,19 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 	c.Flags().BoolVar(&f.nonvoter, "nonvoter", false, "it gets the log, but does not vote nor count for a majority")
 	addReadyTimeout(c, &f.timeout, 10*time.Minute)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := checkReadyTimeout(f.timeout); err != nil {
-			return err
-		}
-		file, err := m.read()
-		if err != nil {
-			return err
-		}
-		if _, known := file.Node(args[0]); known {
-			return usage(fmt.Errorf("there is a node %q in %s already; 'clusterctl start %[1]s' starts it", args[0], m.config))
-		}
-		node, err := newNode(file, args[0], f)
-		if err != nil {
-			return err
-		}
 		o := process.Options{ReadyTimeout: f.timeout}
-		file, err = newSession(c, m.config, file, o).edit(c.Context(), func(now *clusterfile.File) (*clusterfile.File, error) {
+		s, err := m.openToStart(c, o)
+		if err != nil {
+			return err
+		}
+		if _, known := s.file.Node(args[0]); known {
+			return usage(fmt.Errorf("there is a node %q in %s already; %s starts it", args[0], m.config, s.command("start "+args[0])))
+		}
+		node, err := newNode(s.file, args[0], f)
+		if err != nil {
+			return err
+		}
+		file, err := s.edit(c.Context(), func(now *clusterfile.File) (*clusterfile.File, error) {
 			now.Nodes = append(now.Nodes, node)
 			return now, nil
 		})
@@ -178,7 +175,7 @@ func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags)
 		return err
 	}
 	defer nodes.Close()
-	if err := s.startNode(ctx, n.Alias); err != nil {
+	if err := s.startNodes(ctx, n); err != nil {
 		return err
 	}
 	return s.catchUp(ctx, nodes, n, f)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/kv/api"
@@ -16,8 +17,12 @@ const (
 	stateStopped     = "stopped"
 )
 
-// roleNonvoter is what status calls a follower without a vote.
-const roleNonvoter = "nonvoter"
+// What status calls a follower without a vote, and a node that the leader's
+// configuration does not have, whether it was removed or has not joined.
+const (
+	roleNonvoter  = "nonvoter"
+	roleNonmember = "nonmember"
+)
 
 // report is the state of a cluster: what status prints. Its JSON form is
 // described in the help of status and stays as it is.
@@ -53,7 +58,7 @@ type nodeReport struct {
 
 func newReport(nodes []process.NodeStatus) report {
 	r := report{Nodes: make([]nodeReport, 0, len(nodes))}
-	leader := leading(nodes)
+	leader := process.Leading(nodes)
 	switch named := namedLeader(nodes); {
 	case leader != nil:
 		r.Leader, r.leaderAddress = &leader.Me.ID, leader.Me.Address
@@ -88,18 +93,6 @@ func heard(nodes []process.NodeStatus, leader *api.Status) map[string]string {
 		}
 	}
 	return states
-}
-
-// leading returns the answer of the leader: of those that believe they lead, the
-// one of the highest term is right.
-func leading(nodes []process.NodeStatus) *api.Status {
-	var best *api.Status
-	for _, n := range nodes {
-		if n.Status != nil && n.Status.Me.Role == "leader" && (best == nil || n.Status.Me.Term > best.Me.Term) {
-			best = n.Status
-		}
-	}
-	return best
 }
 
 // namedLeader returns whom the node of the highest term follows.
@@ -145,7 +138,11 @@ func reportNode(n process.NodeStatus, leader *api.Status) nodeReport {
 		r.Role, r.Term, r.UptimeS = &me.Role, &me.Term, &me.UptimeS
 		r.LastIndex, r.CommitIndex = &me.LastIndex, &me.CommitIndex
 		r.AppliedIndex, r.SnapshotIndex = &me.AppliedIndex, &me.SnapshotIndex
-		if !me.Voter && me.Role == "follower" {
+		switch {
+		case me.Role != "follower":
+		case leader != nil && !process.Counts(leader, me.ID):
+			*r.Role = roleNonmember
+		case !me.Voter:
 			*r.Role = roleNonvoter
 		}
 		if s.Leader != nil {
@@ -186,15 +183,20 @@ func lagOf(n process.NodeStatus, leader *api.Status) *uint64 {
 	return nil
 }
 
-// running counts the nodes that answer.
+// running counts the members that answer.
 func (r report) running() int {
 	n := 0
 	for _, node := range r.Nodes {
-		if node.State == stateRunning {
+		if node.State == stateRunning && *node.Role != roleNonmember {
 			n++
 		}
 	}
 	return n
+}
+
+// nonmembers lists the nodes that answer and are none.
+func (r report) nonmembers() []nodeReport {
+	return slices.DeleteFunc(slices.Clone(r.Nodes), func(n nodeReport) bool { return n.Role == nil || *n.Role != roleNonmember })
 }
 
 // alive reports whether the process of any node runs.

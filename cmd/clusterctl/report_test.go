@@ -28,13 +28,18 @@ func peer(n clusterfile.Node) api.Peer {
 	return api.Peer{ID: n.Alias, Address: n.RPCAddress, HTTPAddress: n.HTTPAddress}
 }
 
-// answering is a node that runs and names a leader.
+// answering is a node that runs and names a leader, of a group of three.
 func answering(n clusterfile.Node, role string, term uint64, leader *clusterfile.Node) process.NodeStatus {
 	s := &api.Status{Me: api.Node{Peer: peer(n), Role: role, Voter: true, Term: term, LastIndex: 130, CommitIndex: 128,
 		AppliedIndex: 127, SnapshotIndex: 100, UptimeS: 3725.5, PID: 68204}}
 	if leader != nil {
 		p := peer(*leader)
 		s.Leader = &p
+		for _, other := range []clusterfile.Node{node1, node2, node3} {
+			if other.Alias != leader.Alias {
+				s.Followers = append(s.Followers, api.Follower{Peer: peer(other), Voter: true})
+			}
+		}
 	}
 	return process.NodeStatus{Node: n, State: process.State{Running: true, PID: 68204}, Status: s}
 }
@@ -46,11 +51,15 @@ func five() []process.NodeStatus {
 	leader.Status.Followers = []api.Follower{
 		{Peer: peer(node1), Lag: lag(12)}, {Peer: peer(node2), Lag: lag(0)}, {Peer: peer(node4), Lag: lag(30)}, {Peer: peer(node5)},
 	}
-	nonvoter := answering(node2, "follower", 4, &node3)
-	nonvoter.Status.Me.Voter = false
+	nonvoter := voteless(answering(node2, "follower", 4, &node3))
 	paused := process.NodeStatus{Node: node4, State: process.State{Running: true, Paused: true, PID: 68215}, Err: errors.New("deadline exceeded")}
 	silent := process.NodeStatus{Node: node5, State: process.State{Running: true, PID: 68216}, Err: errors.New("connection refused")}
 	return []process.NodeStatus{{Node: node1, Err: process.ErrNotRunning}, nonvoter, leader, paused, silent}
+}
+
+func voteless(n process.NodeStatus) process.NodeStatus {
+	n.Status.Me.Voter = false
+	return n
 }
 
 func plain(nodes ...process.NodeStatus) string {
@@ -78,6 +87,10 @@ func TestPlain(t *testing.T) {
 		{"the higher term leads", []process.NodeStatus{
 			answering(node1, "leader", 2, &node1), answering(node2, "leader", 3, &node2),
 		}, "Leader: node2 (127.0.0.1:9001)\nFollowers:\n- node1 (127.0.0.1:9000) leader\n"},
+		{"one was removed, and one has not joined", []process.NodeStatus{
+			answering(node1, "leader", 2, &node1), answering(node4, "follower", 2, &node1), answering(node2, "follower", 2, &node1),
+			voteless(answering(node5, "follower", 0, nil)),
+		}, "Leader: node1 (127.0.0.1:9000)\nFollowers:\n- node2 (127.0.0.1:9001)\nNot members:\n- node4 (127.0.0.1:9003)\n- node5 (127.0.0.1:9004)\n"},
 		{"an election", []process.NodeStatus{
 			answering(node1, "candidate", 2, nil), answering(node2, "follower", 2, nil),
 		}, "Leader: none\nFollowers:\n- node1 (127.0.0.1:9000) candidate\n- node2 (127.0.0.1:9001)\n"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -63,7 +64,7 @@ is unknown, 130 interrupted.`,
 	// The program alone does nothing but print its help, so only the line with
 	// [command] is worth showing.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable .HasParent}}", 1))
-	root.PersistentFlags().StringVarP(&m.config, "config", "c", "config.yaml", "path to config file (YAML or TOML)")
+	root.PersistentFlags().StringVarP(&m.config, "config", "c", clusterfile.DefaultPath, "path to config file (YAML or TOML)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml") // the flag is there
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
@@ -172,12 +173,15 @@ out cluster_name, gossip_key and gossip_address, and name it:
 
   leader: node1
 
-A node may have a kvnode table of its own, which goes over the common one. Paths
-are relative to the current directory. A file named .toml is read as TOML, with
-the nodes in [[cluster]] tables. All but the kvnode tables is checked before
-anything starts; a mistake is reported with its line.
+A node may have a kvnode table of its own, which goes over the common one. A file
+named .toml is read as TOML, with the nodes in [[cluster]] tables. All but the kvnode
+tables is checked before anything starts; a mistake is reported with its line.
+
+Relative paths (data_dir, bin_path, gossip_key) are relative to the folder of the
+file: commands mean the same from any folder, and a folder that holds file, data and
+program may be moved whole while no node runs.
 
 What a node writes is in data_dir/ALIAS: its state, node.log with its output,
-node.pid while it runs.`,
+node.pid while it runs: the id of its process, and nothing more.`,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/process"
 )
 
 // addReadyTimeout adds the flag for what [process.Options] calls ReadyTimeout.
@@ -22,28 +23,29 @@ func addReadyTimeout(c *cobra.Command, timeout *time.Duration, byDefault time.Du
 const readyTimeout = 30 * time.Second // by default
 
 func newStart(m *manager) *cobra.Command {
-	var timeout time.Duration
+	var o process.Options
 	c := &cobra.Command{
-		Use:   "start [NODE]",
+		Use:   "start [NODE...]",
 		Short: "Start the cluster nodes",
-		Long: `Start the nodes of the cluster file, or one of them, and wait until they are ready.
+		Long: `Start the nodes of the cluster file, or those named, and wait until they are ready.
 On the first start they found the cluster together; or, where the file names a leader,
 that one founds it, and the others join. Later starts find the state where it was left.
 Nodes that run already are left alone.
 
 If a node does not start, the end of its log is printed and the exit code is 1; the
 others go on running.`,
-		Args:              wants(0, 1, "at most one node"),
-		ValidArgsFunction: m.completeNodes(1),
+		Args:              wants(0, -1, "nodes"),
+		ValidArgsFunction: m.completeNodes(-1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := m.openToStart(c, timeout)
+			s, err := m.openToStart(c, o)
 			if err != nil {
 				return err
 			}
 			return s.start(c.Context(), args)
 		},
 	}
-	addReadyTimeout(c, &timeout, readyTimeout)
+	addReadyTimeout(c, &o.ReadyTimeout, readyTimeout)
+	c.Flags().BoolVar(&o.TakeOver, "take-over", false, "the data in data_dir are this cluster's, though another cluster file has made them")
 	return c
 }
 
@@ -52,32 +54,33 @@ func (s *session) start(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(nodes) == 0 {
-		err = s.startAll(ctx)
-	} else {
-		err = s.startNode(ctx, nodes[0].Alias)
-	}
-	if err != nil {
+	if err := s.startNodes(ctx, nodes...); err != nil {
 		return err
 	}
 	s.sayReady(ctx)
 	return nil
 }
 
-func (s *session) startAll(ctx context.Context) error {
+// startNodes starts the nodes, all of them if none is named.
+func (s *session) startNodes(ctx context.Context, nodes ...clusterfile.Node) (err error) {
 	defer s.watch(newReport(s.cluster.Status(ctx)).Leader != nil)()
-	return s.cluster.Start(ctx)
-}
-
-func (s *session) startNode(ctx context.Context, alias string) error {
-	defer s.watch(newReport(s.cluster.Status(ctx)).Leader != nil)()
-	return s.cluster.StartNode(ctx, alias)
+	if len(nodes) == 0 {
+		err = s.cluster.Start(ctx)
+	} else {
+		err = s.cluster.StartNodes(ctx, aliases(nodes)...)
+	}
+	var stranger *process.NotMemberError
+	if errors.As(err, &stranger) {
+		return fmt.Errorf("%w; %s", err, s.addAgain(stranger.Alias))
+	}
+	return err
 }
 
 // sayReady prints the line that closes a start.
 func (s *session) sayReady(ctx context.Context) {
 	r := newReport(s.cluster.Status(ctx))
 	nodes := count(r.running(), "node")
+	defer s.sayNonmembers(r)
 	if r.Leader == nil {
 		s.log.Printf("Started: %s, but none leads at the moment", nodes)
 		return
@@ -103,7 +106,7 @@ clients can go on writing meanwhile.`,
 		if all == (len(args) > 0) {
 			return usage(errors.New("restart wants either nodes or --all"))
 		}
-		s, err := m.openToStart(c, timeout)
+		s, err := m.openToStart(c, process.Options{ReadyTimeout: timeout})
 		if err != nil {
 			return err
 		}
@@ -125,7 +128,7 @@ func (s *session) restart(ctx context.Context, args []string) error {
 		if err := s.cluster.StopNode(ctx, n.Alias); err != nil {
 			return err
 		}
-		if err := s.startNode(ctx, n.Alias); err != nil {
+		if err := s.startNodes(ctx, n); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -35,7 +34,9 @@ With --watch the table is drawn again and again until Ctrl-C.
                                        as in the file
     state                              running, paused, unreachable or stopped
     pid, role, term, last_index, commit_index, applied_index, snapshot_index,
-    lag (entries), uptime_s (seconds)  null where not known
+    lag (entries), uptime_s (seconds)  null where not known; of role, nonvoter is a
+                                       follower without a vote, nonmember a node that
+                                       was removed, or has not joined
     gossip                             alive, failed or left: what the other nodes hear
                                        of it, by the leader if there is one; absent if
                                        not known, and without gossip
@@ -79,9 +80,12 @@ func status(c *cobra.Command, m *manager, f statusFlags) error {
 	case f.wide:
 		r.writeWide(s.stdout)
 	case !r.alive():
-		return errors.New("no node runs; start them with 'clusterctl start'")
+		return fmt.Errorf("no node runs; start them with %s", s.command("start"))
 	default:
 		r.writePlain(s.stdout)
+	}
+	if f.output != "json" {
+		s.sayNonmembers(r)
 	}
 	if err == nil && r.Leader == nil {
 		return said(exitFailed)

@@ -23,6 +23,7 @@ func (r report) writePlain(w io.Writer) {
 		fmt.Fprintln(w, "Leader: none")
 	}
 	fmt.Fprintln(w, "Followers:")
+	var outside []nodeReport
 	for _, n := range r.Nodes {
 		if n.State == stateStopped || (r.Leader != nil && n.Alias == *r.Leader) {
 			continue
@@ -31,10 +32,19 @@ func (r report) writePlain(w io.Writer) {
 		switch {
 		case n.State != stateRunning:
 			note = " " + n.State
+		case *n.Role == roleNonmember:
+			outside = append(outside, n)
+			continue
 		case *n.Role != "follower":
 			note = " " + *n.Role
 		}
 		fmt.Fprintf(w, "- %s (%s)%s\n", n.Alias, n.RPCAddress, note)
+	}
+	if len(outside) > 0 {
+		fmt.Fprintln(w, "Not members:")
+	}
+	for _, n := range outside {
+		fmt.Fprintf(w, "- %s (%s)\n", n.Alias, n.RPCAddress)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestUsage(t *testing.T) {
 		{"status --watch --interval 0s", []string{"--interval"}},
 		{"start nod2", []string{`"nod2"`, "node1, node2, node3", `did you mean "node2"`}},
 		{"stop zebra", []string{`"zebra"`, "node1, node2, node3"}},
-		{"start node1 node2", []string{"at most one node"}},
+		{"start node1 node9", []string{`"node9"`, "node1, node2, node3"}},
 		{"start --ready-timeout 0s", []string{"--ready-timeout"}},
 		{"restart node1 --ready-timeout -1s", []string{"--ready-timeout"}},
 		{"restart", []string{"--all"}},

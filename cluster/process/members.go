@@ -16,12 +16,17 @@ import (
 const strangerPatience = 2 * time.Second
 
 // Leading returns the answer of the leader: of those that believe they lead, the one
-// of the highest term is right. It is nil if none of them answers.
+// of the highest term is right, or, where they lead several groups, that of the group
+// with the most members. It is nil if none of them answers.
 func Leading(nodes []NodeStatus) *api.Status {
 	var best *api.Status
 	for _, n := range nodes {
-		if n.Status != nil && n.Status.Me.Role == "leader" && (best == nil || n.Status.Me.Term > best.Me.Term) {
-			best = n.Status
+		s := n.Status
+		switch {
+		case s == nil || s.Me.Role != "leader":
+		case best == nil, s.Me.Group == best.Me.Group && s.Me.Term > best.Me.Term,
+			s.Me.Group != best.Me.Group && len(s.Followers) > len(best.Followers):
+			best = s
 		}
 	}
 	return best
@@ -34,6 +39,12 @@ func Counts(s *api.Status, id string) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.Followers, func(f api.Follower) bool { return f.ID == id })
+}
+
+// IsMember reports whether the leader counts the node that answers s: one of its id,
+// and of its group.
+func IsMember(leader, s *api.Status) bool {
+	return Counts(leader, s.Me.ID) && s.Me.Group == leader.Me.Group
 }
 
 // NotMemberError is the error for a node that runs and that its group does not count.
@@ -53,7 +64,7 @@ func (c *Cluster) stranger(ctx context.Context, alias string) error {
 	all := c.Status(ctx)
 	leader := Leading(all)
 	i := slices.IndexFunc(all, func(n NodeStatus) bool { return n.Node.Alias == alias })
-	if leader == nil || all[i].Status == nil || all[i].Status.Me.LastIndex == 0 || Counts(leader, alias) {
+	if leader == nil || all[i].Status == nil || all[i].Status.Me.LastIndex == 0 || IsMember(leader, all[i].Status) {
 		return nil
 	}
 	return &NotMemberError{Alias: alias, Leader: leader.Me.ID}

@@ -166,7 +166,7 @@ func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) (alias
 			return n.Alias, fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
 		}
 		leader = status.Leader.ID
-		if c.file.Gossips() && !status.Me.Voter && votes(c.file, n) {
+		if !status.Me.Voter && votes(c.file, n) {
 			return n.Alias, fmt.Errorf("%s has no vote yet", n.Alias)
 		}
 		if without := c.voteless(status); len(without) > 0 {
@@ -190,13 +190,10 @@ func (c *Cluster) absent(s api.Status) []string {
 	return absent
 }
 
-// voteless lists the nodes of a file that gossips which are to have a vote and have
-// none in a node's configuration. That can be ahead of what is committed, so each
-// node is asked.
+// voteless lists the nodes of the file which are to have a vote and have none in a
+// node's configuration: they get it once they have caught up. The configuration can be
+// ahead of what is committed, so each node is asked.
 func (c *Cluster) voteless(s api.Status) []string {
-	if !c.file.Gossips() {
-		return nil
-	}
 	var voteless []string
 	for _, f := range s.Followers {
 		i := slices.IndexFunc(c.file.Nodes, func(n clusterfile.Node) bool { return n.Alias == f.ID })

@@ -40,6 +40,7 @@ type nodeReport struct {
 	State         string   `json:"state"`
 	PID           *int     `json:"pid"`
 	Role          *string  `json:"role"`
+	Group         *string  `json:"group"`
 	Term          *uint64  `json:"term"`
 	LastIndex     *uint64  `json:"last_index"`
 	CommitIndex   *uint64  `json:"commit_index"`
@@ -136,9 +137,14 @@ func reportNode(n process.NodeStatus, leader *api.Status) nodeReport {
 		me := s.Me
 		r.PID = cmp.Or(r.PID, &me.PID)
 		r.Role, r.Term, r.UptimeS = &me.Role, &me.Term, &me.UptimeS
+		if me.Group != "" {
+			r.Group = &me.Group
+		}
 		r.LastIndex, r.CommitIndex = &me.LastIndex, &me.CommitIndex
 		r.AppliedIndex, r.SnapshotIndex = &me.AppliedIndex, &me.SnapshotIndex
 		switch {
+		case leader != nil && r.Group != nil && me.Group != leader.Me.Group: // it may lead one of its own
+			*r.Role = roleNonmember
 		case me.Role != "follower":
 		case leader != nil && !process.Counts(leader, me.ID):
 			*r.Role = roleNonmember

@@ -33,10 +33,12 @@ With --watch the table is drawn again and again until Ctrl-C.
     alias, http_address, rpc_address, gossip_address
                                        as in the file
     state                              running, paused, unreachable or stopped
-    pid, role, term, last_index, commit_index, applied_index, snapshot_index,
-    lag (entries), uptime_s (seconds)  null where not known; of role, nonvoter is a
+    pid, role, group, term, last_index, commit_index, applied_index,
+    snapshot_index, lag (entries), uptime_s (seconds)
+                                       null where not known; of role, nonvoter is a
                                        follower without a vote, nonmember a node that
-                                       was removed, or has not joined
+                                       was removed, has not joined, or is of another
+                                       group: their ids, in group, tell those apart
     gossip                             alive, failed or left: what the other nodes hear
                                        of it, by the leader if there is one; absent if
                                        not known, and without gossip

@@ -33,6 +33,7 @@ type call struct {
 	body   []byte
 	write  bool // sent again only if it was not taken for certain
 	leader bool // the leader is asked first
+	pinned bool // only nodes of the client's group may serve it
 	// vacant says of a success that whoever has it knows nothing of a group, so that
 	// another node may know more. Nil: any success will do.
 	vacant func(body []byte) bool
@@ -51,6 +52,7 @@ type answer struct {
 func (c *Client) do(ctx context.Context, k call) (answer, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
+	k.pinned = true
 	var last error
 	var tried []string
 	answered, strangers := false, 0
@@ -177,6 +179,9 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	if err != nil {
 		return answer{}, err
 	}
+	if group := c.group.Load(); k.pinned && group != nil {
+		req.Header.Set(api.HeaderGroup, *group)
+	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
@@ -193,6 +198,12 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 			c.endpoints.works(endpoint)
 		} else {
 			c.endpoints.fails(endpoint)
+		}
+	}
+	if k.pinned {
+		c.pin(resp.Header.Get(api.HeaderGroup))
+		if !c.isOurs(resp.Header) {
+			return answer{}, otherGroup(endpoint, resp)
 		}
 	}
 	c.endpoints.leads(resp.Header.Get(api.HeaderLeader))
@@ -226,6 +237,23 @@ func (k call) request(ctx context.Context, endpoint string, left time.Duration) 
 		req.Header.Set(name, value)
 	}
 	return req, nil
+}
+
+// isOurs reports whether an answer is of a node of the client's group, or of none. A node
+// of another has refused the request, unless its group was not known when it was sent.
+func (c *Client) isOurs(h http.Header) bool {
+	group := h.Get(api.HeaderGroup)
+	return group == "" || group == *c.group.Load()
+}
+
+// otherGroup is the error of an answer of another group. What that has done, it has not
+// done for this client's.
+func otherGroup(endpoint string, resp *http.Response) error {
+	return &Error{
+		Endpoint: endpoint, Node: resp.Header.Get(api.HeaderNode), Status: http.StatusServiceUnavailable, Code: api.CodeOtherGroup,
+		Message: fmt.Sprintf("it is of group %.40s, and other nodes that this client was given are not: two groups are mixed up; leave the addresses of one of them out",
+			resp.Header.Get(api.HeaderGroup)),
+	}
 }
 
 // ofNode reports whether an answer has a header that kvnodes give, and nobody else.

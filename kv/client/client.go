@@ -24,6 +24,11 @@ type Options struct {
 	// Timeout bounds a call whose context has no deadline, all tries and waits
 	// included; 0: [api.DefaultTimeout]. It cannot exceed [api.MaxTimeout].
 	Timeout time.Duration
+	// Group is the id of the group that the client is for, as /status shows it; empty:
+	// that of the first node that answers. Nodes of another group refuse the client's
+	// requests, so that a node that is there by mistake takes no write. What is asked
+	// of one [Node] is asked of it whatever its group.
+	Group string
 }
 
 // Client talks to a group of kvnodes. All methods are safe for concurrent use
@@ -33,6 +38,7 @@ type Client struct {
 	timeout   time.Duration
 	endpoints *endpoints
 	transport *http.Transport
+	group     atomic.Pointer[string] // nil: not known yet
 	closed    atomic.Bool
 }
 
@@ -51,7 +57,7 @@ func New(nodes []string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &Client{
+	c := &Client{
 		timeout:   o.Timeout,
 		endpoints: e,
 		transport: &http.Transport{
@@ -66,7 +72,16 @@ func New(nodes []string, o Options) (*Client, error) {
 			IdleConnTimeout:     idleTimeout,
 			DisableCompression:  true,
 		},
-	}, nil
+	}
+	c.pin(o.Group)
+	return c, nil
+}
+
+// pin makes the group that the client is for known, unless it is known.
+func (c *Client) pin(group string) {
+	if group != "" {
+		c.group.CompareAndSwap(nil, &group)
+	}
 }
 
 // Close closes the connections that are idle. Later calls fail with a

@@ -29,7 +29,7 @@ func (s *Server) gossip() []api.GossipPeer {
 	var peers []api.GossipPeer
 	for _, p := range s.cfg.Gossip.Peers() {
 		peers = append(peers, api.GossipPeer{
-			Peer:          api.Peer{ID: p.ID, Address: p.RaftAddress, HTTPAddress: p.HTTPAddress},
+			Peer:          api.Peer{ID: p.ID, Incarnation: p.Incarnation, Address: p.RaftAddress, HTTPAddress: p.HTTPAddress},
 			GossipAddress: p.GossipAddress,
 			State:         string(p.State),
 			Since:         p.Since,

@@ -184,11 +184,14 @@ func (s *session) settle(ctx context.Context, timeout time.Duration) error {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	var since time.Time
-	last := ""
+	last, missing := "", ""
 	for {
-		picture, missing := newReport(s.cluster.Status(ctx)).agreement()
+		picture, lack := newReport(s.cluster.Status(ctx)).agreement()
+		if ctx.Err() == nil { // otherwise nobody was asked any more
+			missing = lack
+		}
 		switch now := time.Now(); {
-		case missing != "" || picture != last:
+		case lack != "" || picture != last:
 			last, since = picture, now
 		case now.Sub(since) >= settleFor:
 			return nil

@@ -8,6 +8,9 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
+// byManager is for who has not started the node by hand.
+const byManager = "(clusterctl start gives it these flags)"
+
 // wayBack adds to the error of a node that cannot go on with its disk how it gets
 // back into its group.
 func wayBack(err error, s settings) error {
@@ -18,8 +21,8 @@ func wayBack(err error, s settings) error {
 			again = "with the same flags"
 		}
 		return fmt.Errorf("%w\nNothing of this log is served any more. If the other members are well, begin anew with what they hold:"+
-			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up",
-			err, data, data, again)
+			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s",
+			err, data, data, again, byManager)
 	case errors.Is(err, core.ErrStalled):
 		return fmt.Errorf("%w\nThe disk of %s does not answer; what was acknowledged is on it. See what is wrong with it:"+
 			"\n  df %s; dmesg | tail\nand start this node again with the same flags", err, data, data)

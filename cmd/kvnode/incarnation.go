@@ -77,7 +77,7 @@ func (n *node) logLost() error {
 	if n.settings.gossip == nil {
 		again = "start the node again with the same flags and --join " + n.others() + ": the group takes the old vote away and gives it a new one"
 	}
-	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s", core.ErrLogLost, what, path, filepath.Clean(path), again)
+	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s %s", core.ErrLogLost, what, path, filepath.Clean(path), again, byManager)
 }
 
 // others returns the HTTP addresses of the other members, as --join takes them.

@@ -181,7 +181,7 @@ func TestWipedFounder(t *testing.T) {
 	c.write("node2", "k2", "ours")
 	alone := c.again("node1")
 	c.write("node1", "k", "its own")
-	if _, err := alone.find(`refused a node that is not of this group.*in a new directory with --join`); err != nil {
+	if _, err := alone.find(`refused what comes from no member of this group.*in a new directory with --join`); err != nil {
 		t.Error(err)
 	}
 	led := false

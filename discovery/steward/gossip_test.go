@@ -357,7 +357,7 @@ func TestStrayOfAnotherGroup(t *testing.T) {
 func (c crowd) holdOut(t *testing.T, stray *node, gossips bool) {
 	t.Helper()
 	await(t, "the stray is refused", func() bool {
-		return c["node2"].log.count("refused a node that is not of this group")+c["node3"].log.count("refused a node that is not of this group") > 0
+		return c["node2"].log.count("refused what comes from no member of this group")+c["node3"].log.count("refused what comes from no member of this group") > 0
 	})
 	if gossips {
 		await(t, "the stray is noticed", func() bool {

@@ -199,7 +199,7 @@ func (r *refusals) say(logger hclog.Logger, who core.Identity, err error) {
 	r.said[key] = text
 	r.mu.Unlock()
 	if !repeated {
-		logger.Warn("refused a node that is not of this group", "error", text)
+		logger.Warn("refused what comes from no member of this group", "error", text)
 	}
 }
 

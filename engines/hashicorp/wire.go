@@ -3,6 +3,7 @@ package hashicorp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -199,14 +200,16 @@ func (c *trackedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// introduce finds out who has dialled. The library logs every error but io.EOF, each
+// time; whoever is refused tries again and again.
 func (c *trackedConn) introduce() error {
 	peer, err := handshake.Accept(c.Conn, time.Now().Add(introduction), c.wire.self.identity(), nil)
 	if err != nil {
-		var refused *handshake.RefusedError
-		if errors.As(err, &refused) {
-			c.wire.self.refusals.say(c.wire.logger, peer, err)
+		if peer.ID == "" {
+			peer.ID, _, _ = net.SplitHostPort(c.RemoteAddr().String())
 		}
-		return fmt.Errorf("from %s: %w", c.RemoteAddr(), err)
+		c.wire.self.refusals.say(c.wire.logger, peer, err)
+		return io.EOF
 	}
 	c.strange = false
 	c.wire.self.meets(peer)

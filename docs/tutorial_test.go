@@ -108,7 +108,9 @@ func TestTutorial(t *testing.T) {
 	}
 	text := onFreePorts(t, string(source))
 	dir := workplace(t)
-	t.Cleanup(func() { _, _ = inShell(t, dir, "for f in cluster gossip trio; do clusterctl -c $f.yaml stop; done; true") })
+	t.Cleanup(func() {
+		_, _ = inShell(t, dir, "for f in cluster gossip trio; do clusterctl -c $f.yaml stop; done; true")
+	})
 	// Before the nodes are stopped: one that waits for a frozen disk cannot be.
 	t.Cleanup(func() { _, _ = inShell(t, dir, "fsfreeze -u disk; umount -l disk; true") })
 	freezable := canFreeze(t)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/check"
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -213,13 +215,29 @@ func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		for _, n := range loyal {
 			g.bringBack(ctx, n)
 		}
+		g.contrast(ctx, leader, append(parted, loyal...), 2*heartbeat)
 		g.quiet.Store(false)
-		pause(ctx, 2*heartbeat)
 		g.network.Heal(s.reset)
 		said = fmt.Sprintf("%s leads, %s restarted, %s stood for election", leader.id, idsOf(loyal), idsOf(parted))
 		_ = g.await(ctx, 10*time.Second, g.isWhole)
 	}
 	return "twice, last " + said
+}
+
+// contrast has clients read from one node, by its lease, what others write to the rest.
+func (g *group) contrast(ctx context.Context, from *node, to []*node, hold time.Duration) {
+	write := func(ctx context.Context, w *worker) {
+		w.write(ctx, check.Op{Kind: check.Set, Key: w.key(false)}, -1)
+	}
+	read := func(ctx context.Context, w *worker) { w.read(ctx, w.key(false), check.Lease) }
+	ends := []func(){g.load.join(ctx, slices.Index(g.nodes, from), read), g.load.join(ctx, slices.Index(g.nodes, from), read)}
+	for _, n := range to {
+		ends = append(ends, g.load.join(ctx, slices.Index(g.nodes, n), write))
+	}
+	pause(ctx, hold)
+	for _, end := range ends {
+		end()
+	}
 }
 
 // forgedVote asks all for their vote in a term near the end of all terms, and has them

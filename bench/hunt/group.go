@@ -80,6 +80,7 @@ type group struct {
 	report  *Report
 	begin   time.Time // of the load
 	history *check.History
+	load    *load
 	quiet   atomic.Bool // the load only reads
 	// endpoints are the nodes' HTTP addresses, in their order.
 	endpoints atomic.Pointer[[]string]

@@ -41,6 +41,7 @@ type load struct {
 	history *check.History
 	stop    context.CancelFunc
 	workers sync.WaitGroup
+	extra   int // clients that joined
 }
 
 func startLoad(ctx context.Context, g *group, seed uint64) *load {
@@ -63,6 +64,23 @@ func (l *load) end() []check.Op {
 	return l.history.Ops()
 }
 
+// join adds a client of one node that does one thing only, and returns what ends it.
+func (l *load) join(ctx context.Context, node int, only func(context.Context, *worker)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.extra++
+	w := &worker{load: l, name: fmt.Sprintf("x%d", l.extra), node: node, nodeID: l.group.nodes[node].id, only: only,
+		random: rand.New(rand.NewPCG(uint64(l.extra), 2))}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // worker is one client, which has one operation under way at a time.
 type worker struct {
 	load   *load
@@ -70,6 +88,7 @@ type worker struct {
 	node   int    // negative: any
 	nodeID string // empty: any
 	random *rand.Rand
+	only   func(context.Context, *worker) // nil: the mix
 	writes int
 	at     *[]string // the endpoints that its connections are to
 	asker  asker
@@ -120,6 +139,10 @@ func (w *worker) connect() {
 func (w *worker) next() {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
+	if w.only != nil {
+		w.only(ctx, w)
+		return
+	}
 	dice := w.random.IntN(100)
 	if w.load.group.quiet.Load() {
 		dice = 60 + w.random.IntN(40)

@@ -87,9 +87,9 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, fmt.Errorf("found the group: %w", err)
 	}
 	g.begin, g.history = time.Now(), check.NewHistory()
-	l := startLoad(ctx, g, cfg.Seed)
+	g.load = startLoad(ctx, g, cfg.Seed)
 	whole := g.suffer(ctx, steps)
-	ops := l.end()
+	ops := g.load.end()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

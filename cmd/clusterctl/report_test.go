@@ -219,13 +219,13 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"leader": "node3", "nodes": [
-		{"alias": "node1", "state": "stopped", "pid": null, "role": null, "term": null, "last_index": null, "commit_index": null,
+		{"alias": "node1", "state": "stopped", "pid": null, "role": null, "group": null, "term": null, "last_index": null, "commit_index": null,
 		 "applied_index": null, "snapshot_index": null, "lag": 12, "uptime_s": null,
 		 "http_address": "127.0.0.1:8080", "rpc_address": "127.0.0.1:9000"},
-		{"alias": "node2", "state": "running", "pid": 68204, "role": "nonvoter", "term": 4, "last_index": 130, "commit_index": 128,
+		{"alias": "node2", "state": "running", "pid": 68204, "role": "nonvoter", "group": null, "term": 4, "last_index": 130, "commit_index": 128,
 		 "applied_index": 127, "snapshot_index": 100, "lag": 0, "uptime_s": 3725.5,
 		 "http_address": "127.0.0.1:8081", "rpc_address": "127.0.0.1:9001"},
-		{"alias": "node3", "state": "running", "pid": 68204, "role": "leader", "term": 4, "last_index": 130, "commit_index": 128,
+		{"alias": "node3", "state": "running", "pid": 68204, "role": "leader", "group": null, "term": 4, "last_index": 130, "commit_index": 128,
 		 "applied_index": 127, "snapshot_index": 100, "lag": 0, "uptime_s": 3725.5,
 		 "http_address": "127.0.0.1:8082", "rpc_address": "127.0.0.1:9002"}]}`
 	if diff := cmp.Diff(decode(t, want), decode(t, out.String())); diff != "" {

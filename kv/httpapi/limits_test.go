@@ -158,7 +158,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: g.nodes[0].server}
+	becameIdle := make(chan struct{}, 100)
+	server := &http.Server{Handler: g.nodes[0].server, ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateIdle {
+			becameIdle <- struct{}{}
+		}
+	}}
 	httpapi.BoundConnections(server, limit)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
@@ -170,6 +175,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if r := c.ask(healthz); r.StatusCode != 200 {
 			t.Fatalf("%d %s", r.StatusCode, r.body)
 		}
+		<-becameIdle // the answer comes before
 		idle = append(idle, c)
 	}
 	for i, c := range idle[:2*limit] {
@@ -211,9 +217,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("%d %s", r.StatusCode, r.body)
 		}
 	}
-	if r := connect(t, l.Addr().String()).ask("PUT /key/k HTTP/1.1\r\nHost: n\r\nContent-Length: 1\r\n\r\nv"); r.StatusCode != 200 {
-		t.Errorf("%d %s", r.StatusCode, r.body)
-	}
+	eventually(t, func() error { // once one of them is idle
+		if r := connect(t, l.Addr().String()).ask("PUT /key/k HTTP/1.1\r\nHost: n\r\nContent-Length: 1\r\n\r\nv"); r.StatusCode != 200 {
+			return fmt.Errorf("%d %s", r.StatusCode, r.body)
+		}
+		return nil
+	})
 }
 
 // TestSixtyBigValues has 60 clients send 16 MiB each at once, under the default limit.

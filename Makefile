@@ -38,6 +38,22 @@ test: ## run all tests, with the race detector where there is concurrency
 	go test -count=1 $(RACE) -timeout 8m $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$')
 	go test -timeout 8m $(PLAIN)
 
+# What to hunt with: how long in all and a round, the first round's seed (0: by the
+# clock), cells, kinds of faults (empty: all), and another kvnode than this one.
+DURATION  ?= 20m
+ROUND     ?= 45s
+SEED      ?= 0
+NODES     ?= 3,5
+BACKEND   ?= bolt,mdb
+DISCOVERY ?= static,gossip
+FAULTS    ?=
+KVNODE    ?=
+
+.PHONY: soak
+soak: ## hunt for lost writes and stale reads with random faults for DURATION
+	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
+		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
+
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	unformatted=$$(gofmt -l .)

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/armon/gomdb v0.0.0-20180202201627-75f545a47e89
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0

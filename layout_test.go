@@ -31,9 +31,11 @@ var rules = []rule{
 	{"core/handshake", []string{"core"}},
 	{"backends", []string{"core", "backends"}}, // the catalogue
 	{"backends/inmem", []string{"core"}},
-	{"backends/bolt", []string{"core"}},
-	{"backends/mdb", []string{"core"}},
+	{"backends/bolt", []string{"core", "backends/storedir"}},
+	{"backends/mdb", []string{"core", "backends/storedir"}},
 	{"backends/faulty", []string{"core"}},
+	{"backends/checked", []string{"core"}},
+	{"backends/storedir", nil},
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
@@ -54,6 +56,9 @@ var rules = []rule{
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
+	{"bench/check", nil},
+	{"bench/fault", nil},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},

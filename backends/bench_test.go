@@ -16,6 +16,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	for variable, child := range map[string]func(string) error{spoiling: spoilChild, opening: openChild} {
+		if task := os.Getenv(variable); task != "" {
+			if err := child(task); err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
 	os.Exit(m.Run())
 }
 

@@ -5,8 +5,10 @@ package backends
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/backends/checked"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/core"
@@ -16,16 +18,32 @@ import (
 type Backend struct {
 	// Summary says in a line what it is.
 	Summary string
-	// Options are the keys that Open understands.
+	// Options are the keys that OpenBare understands.
 	Options []string
 	// Info checks the options and describes the store that Open would make of
 	// them, without opening anything.
 	Info func(core.Options) (core.StoreInfo, error)
-	// Open opens the store in dir, making it where missing.
-	Open func(dir string, opts core.Options) (core.LogStore, error)
+	// OpenBare opens the store in dir, making it where missing, without checksums.
+	// Whoever wants a store for a replica calls Open.
+	OpenBare func(dir string, opts core.Options) (core.LogStore, error)
 	// Available returns why the store cannot be opened in this build or process,
 	// or nil. A nil func means it always can.
 	Available func() error
+}
+
+// Open opens the store in dir, making it where missing. What it holds has checksums
+// (package checked), also where the store keeps all in memory: what a member applies
+// is what was handed to it, and comparing stores compares what they do themselves.
+func (b Backend) Open(dir string, opts core.Options) (core.LogStore, error) {
+	bare, err := b.OpenBare(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	store, err := checked.Wrap(bare, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", bare.Describe().Name, err), bare.Close())
+	}
+	return store, nil
 }
 
 // Catalog maps names to backends.
@@ -39,7 +57,7 @@ func Builtin() *Catalog {
 			Info: func(o core.Options) (core.StoreInfo, error) {
 				return inmem.Info(), o.Read(inmem.Name).Err()
 			},
-			Open: func(_ string, o core.Options) (core.LogStore, error) {
+			OpenBare: func(_ string, o core.Options) (core.LogStore, error) {
 				return opened(inmem.New(), o.Read(inmem.Name).Err())
 			},
 		},
@@ -50,7 +68,7 @@ func Builtin() *Catalog {
 				opts, err := boltOptions(o)
 				return bolt.Info(opts), err
 			},
-			Open: func(dir string, o core.Options) (core.LogStore, error) {
+			OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
 				opts, err := boltOptions(o)
 				if err != nil {
 					return nil, err
@@ -65,7 +83,7 @@ func Builtin() *Catalog {
 				_, err := mdbOptions(o)
 				return mdb.Info(), err
 			},
-			Open: func(dir string, o core.Options) (core.LogStore, error) {
+			OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
 				opts, err := mdbOptions(o)
 				if err != nil {
 					return nil, err
@@ -78,8 +96,8 @@ func Builtin() *Catalog {
 }
 
 func check(b Backend) error {
-	if b.Info == nil || b.Open == nil {
-		return errors.New("it needs Info and Open")
+	if b.Info == nil || b.OpenBare == nil {
+		return errors.New("it needs Info and OpenBare")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func Example() {
 		Info: func(o core.Options) (core.StoreInfo, error) {
 			return info, o.Read(info.Name).Err() // it has no options
 		},
-		Open: func(dir string, o core.Options) (core.LogStore, error) {
+		OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
 			if err := o.Read(info.Name).Err(); err != nil {
 				return nil, err
 			}

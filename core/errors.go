@@ -39,6 +39,13 @@ var (
 	// quota), not that the disk is full: that one wraps syscall.ENOSPC.
 	ErrFull = errors.New("store is full")
 
+	// ErrDamaged says that stored bytes are not those that were written, or that
+	// some of them are gone. The message names the file and, where it is known, the
+	// index of the log entry. Nothing that such a store holds is to be trusted.
+	ErrDamaged = errors.New("damaged")
+	// ErrStalled says that a log store has not finished a write for longer than
+	// Tuning allows. Of a refused call: it was not tried.
+	ErrStalled = errors.New("the log store has stalled")
 	// ErrUnavailable says that something is known to raftlab but cannot work in
 	// this build or on this machine; the message says why and what to do.
 	ErrUnavailable = errors.New("unavailable")

@@ -26,6 +26,9 @@ import (
 //     text is exactly "not found". An empty value may be refused, as
 //     [ErrInvalid]: the engine sets none. After Close every method but Close returns
 //     an error that is [ErrClosed].
+//   - Damage: bytes that are not those written are an error that is [ErrDamaged]
+//     where the store can tell, and never a panic. Package backends/checked makes
+//     every store tell.
 //   - Close is idempotent and waits for calls under way.
 type LogStore interface {
 	raft.LogStore
@@ -34,6 +37,42 @@ type LogStore interface {
 
 	// Describe says what the store is and what a returned write guarantees.
 	Describe() StoreInfo
+}
+
+// Unwrapper is a LogStore that adds something to another one, as decorators do.
+// What the other can do beyond a LogStore is found with [As].
+type Unwrapper interface {
+	Unwrap() LogStore
+}
+
+// As returns the first of store and the stores below it that is a T, such as
+// [SyncCounter], as errors.As does for errors. Decorators so need not forward what
+// they know nothing of: false means that nobody in the chain knows.
+func As[T any](store LogStore) (T, bool) {
+	for {
+		if t, ok := store.(T); ok {
+			return t, true
+		}
+		u, ok := store.(Unwrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		store = u.Unwrap()
+	}
+}
+
+// IsMonotonic says whether store, or one below it, is a raft.MonotonicLogStore that
+// takes neither gaps nor entries that it has.
+func IsMonotonic(store LogStore) bool {
+	m, ok := As[raft.MonotonicLogStore](store)
+	return ok && m.IsMonotonic()
+}
+
+// Located is a LogStore that is kept in one file.
+type Located interface {
+	// Path returns the file's path.
+	Path() string
 }
 
 // SyncCounter is a LogStore that knows how often it asked the operating system

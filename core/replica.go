@@ -134,6 +134,10 @@ type Status struct {
 	SnapshotIndex uint64    // newest entry that the last snapshot covers
 	LastContact   time.Time // when a follower last heard from the leader; zero: never, or is leader
 	Members       []Member  // latest configuration, sorted by id
+	// Stalled is how long a write to the log store has been under way, once that is
+	// longer than Tuning.StallTimeout; 0: none has. A leader that has stalled leads
+	// no more, whatever Role says: the others do not hear from it.
+	Stalled time.Duration
 	// Followers is what a leader knows of the others, sorted by id; nil elsewhere.
 	Followers []FollowerStatus
 }
@@ -250,4 +254,15 @@ type Tuning struct {
 	// TrailingLogs is how many entries stay in the log behind a snapshot, for
 	// followers that lag a little.
 	TrailingLogs uint64
+	// StallTimeout is how long a write to the log store may take (a disk may hang and
+	// give no error) before a leader stops sending heartbeats, so that a member whose
+	// disk works is elected, and refuses calls with ErrNotLeader. Zero: the heartbeat
+	// timeout, after which the group would not wait for a leader that is gone either.
+	// Shorter: less waiting, more needless elections.
+	StallTimeout time.Duration
+	// StallLimit is how long a write may take before the replica stops, as it does
+	// after one that fails; the cause is an ErrStalled. Zero: ten heartbeat timeouts,
+	// at least 10 s and twice StallTimeout. Before that a member whose disk comes back
+	// goes on. It also bounds how long Close waits for the log store.
+	StallLimit time.Duration
 }

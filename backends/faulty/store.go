@@ -6,6 +6,7 @@ package faulty
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -69,6 +70,67 @@ func Any(plans ...Plan) Plan {
 	}
 }
 
+// Gate holds writes back, as a disk that hangs does. Its zero value is open. Safe for
+// concurrent use.
+type Gate struct {
+	mu      sync.Mutex
+	opened  chan struct{} // nil: open
+	waiting int
+}
+
+// Shut holds back what comes from now on.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened == nil {
+		g.opened = make(chan struct{})
+	}
+}
+
+// Open lets everything go on.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened != nil {
+		close(g.opened)
+		g.opened = nil
+	}
+}
+
+// Waiting returns how many writes are held back.
+func (g *Gate) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting
+}
+
+// Hold is a plan: while the gate is shut, writes of the kinds ops, or of all kinds
+// where none is named, do not return.
+func (g *Gate) Hold(ops ...Op) Plan {
+	return func(w Write) error {
+		if len(ops) == 0 || slices.Contains(ops, w.Op) {
+			g.pass()
+		}
+		return nil
+	}
+}
+
+func (g *Gate) pass() {
+	g.mu.Lock()
+	opened := g.opened
+	if opened != nil {
+		g.waiting++
+	}
+	g.mu.Unlock()
+	if opened == nil {
+		return
+	}
+	<-opened
+	g.mu.Lock()
+	g.waiting--
+	g.mu.Unlock()
+}
+
 // Store is a log store that fails by plan. Make one with [Wrap].
 type Store struct {
 	core.LogStore
@@ -80,9 +142,8 @@ type Store struct {
 }
 
 var (
-	_ core.LogStore          = (*Store)(nil)
-	_ core.SyncCounter       = (*Store)(nil)
-	_ raft.MonotonicLogStore = (*Store)(nil)
+	_ core.LogStore  = (*Store)(nil)
+	_ core.Unwrapper = (*Store)(nil)
 )
 
 // Wrap returns store under the plan. Closing it closes store.
@@ -132,20 +193,8 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 	return s.LogStore.SetUint64(key, value)
 }
 
-// SyncCount forwards core.SyncCounter, which embedding would hide; 0 where the
-// wrapped store does not count.
-func (s *Store) SyncCount() uint64 {
-	if c, ok := s.LogStore.(core.SyncCounter); ok {
-		return c.SyncCount()
-	}
-	return 0
-}
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (s *Store) IsMonotonic() bool {
-	m, ok := s.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
-}
+// Unwrap implements core.Unwrapper.
+func (s *Store) Unwrap() core.LogStore { return s.LogStore }
 
 func (s *Store) ask(op Op, entries int) error {
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package faulty_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -43,5 +44,31 @@ func TestPlans(t *testing.T) {
 	}
 	if err := s.Set([]byte("k"), nil); !errors.Is(err, broken) {
 		t.Errorf("the plan's error is hidden: %v", err)
+	}
+}
+
+// TestGate: what is held back happens once the gate opens, and other kinds of writes
+// go through.
+func TestGate(t *testing.T) {
+	var gate faulty.Gate
+	s := faulty.Wrap(inmem.New(), gate.Hold(faulty.StoreLogs))
+	gate.Shut()
+	stored := make(chan error, 1)
+	go func() { stored <- s.StoreLog(&raft.Log{Index: 1}) }()
+	for gate.Waiting() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.SetUint64([]byte("k"), 1); err != nil {
+		t.Error(err)
+	}
+	if last, err := s.LastIndex(); last != 0 || err != nil {
+		t.Errorf("held back, yet the log ends at %d, %v", last, err)
+	}
+	gate.Open()
+	if err := <-stored; err != nil {
+		t.Error(err)
+	}
+	if last, err := s.LastIndex(); last != 1 || err != nil {
+		t.Errorf("let through, yet the log ends at %d, %v", last, err)
 	}
 }

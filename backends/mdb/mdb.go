@@ -7,6 +7,13 @@
 // an error instead of a crash; and after a failed write no further one is
 // tried, because LMDB's Go binding ends a failed transaction twice.
 //
+// LMDB is C and believes what it finds in its map. So the file is checked in Go before
+// it is opened (all of its structure: see file.go), and one that is truncated or spoilt
+// is an error that is core.ErrDamaged. What cannot be caught: structure that is spoilt,
+// or a file that is cut short, while it is open. LMDB may then end the process (SIGBUS,
+// SIGSEGV or a failed assertion) with a traceback. Values are not checked here: see
+// package checked.
+//
 // The package never works around the "cgo argument has Go pointer" check
 // silently: see [EnsureRuntime].
 package mdb
@@ -19,6 +26,12 @@ import (
 
 // Name is the store's name in the catalogue.
 const Name = "mdb"
+
+// Where raft-mdb keeps its file, below the store's folder.
+const (
+	subDir   = "mdb"
+	fileName = "data.mdb"
+)
 
 const library = "github.com/hashicorp/raft-mdb"
 

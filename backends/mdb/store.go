@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftmdb "github.com/hashicorp/raft-mdb"
 
+	"github.com/themilchenko/raftlab/backends/storedir"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -24,6 +28,7 @@ const syncsPerCommit = 2
 var (
 	_ core.LogStore    = (*Store)(nil)
 	_ core.SyncCounter = (*Store)(nil)
+	_ core.Located     = (*Store)(nil)
 )
 
 // Store is a log store in one LMDB environment. Make one with [Open].
@@ -31,6 +36,7 @@ type Store struct {
 	mu      sync.RWMutex // held for reading by every call, for writing by Close
 	mdb     *raftmdb.MDBStore
 	dir     string
+	path    string
 	mapSize uint64
 	closed  bool
 
@@ -41,7 +47,8 @@ type Store struct {
 // Available returns nil where mdb stores can be opened by this process.
 func Available() error { return checkRuntime() }
 
-// Open opens the store in dir, making both where missing.
+// Open opens the store in dir, making both where missing. The file is checked first,
+// which reads all of it once.
 func Open(dir string, opts Options) (*Store, error) {
 	if err := Available(); err != nil {
 		return nil, err
@@ -55,15 +62,27 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	page := uint64(os.Getpagesize())
 	size = (size + page - 1) / page * page
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	inner := filepath.Join(dir, subDir)
+	if err := storedir.Make(inner); err != nil {
 		return nil, fmt.Errorf("mdb: open: %w", err)
+	}
+	path := filepath.Join(inner, fileName)
+	if err := checkFile(path); err != nil {
+		return nil, fmt.Errorf("mdb: open: %s: %w", path, err)
 	}
 	m, err := raftmdb.NewMDBStoreWithSize(dir, size)
 	if err != nil {
 		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, core.FormatBytes(size), plain(err))
 	}
-	return &Store{mdb: m, dir: dir, mapSize: size}, nil
+	s := &Store{mdb: m, dir: dir, path: path, mapSize: size}
+	if err := errors.Join(storedir.Flush(inner), storedir.Flush(dir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("mdb: open: %w", err), s.Close())
+	}
+	return s, nil
 }
+
+// Path implements core.Located.
+func (s *Store) Path() string { return s.path }
 
 // Describe implements core.LogStore.
 func (s *Store) Describe() core.StoreInfo { return Info() }
@@ -87,7 +106,14 @@ func (s *Store) LastIndex() (index uint64, err error) {
 // GetLog implements raft.LogStore.
 func (s *Store) GetLog(index uint64, out *raft.Log) error {
 	*out = raft.Log{} // decoding leaves fields alone that the record does not hold
-	return s.read("get log", func() error { return s.mdb.GetLog(index, out) })
+	return s.read("get log", func() error {
+		err := s.mdb.GetLog(index, out)
+		var code gomdb.Errno
+		if err == nil || err == raft.ErrLogNotFound || errors.As(err, &code) {
+			return err
+		}
+		return fmt.Errorf("log entry %d is %w: %w", index, core.ErrDamaged, err) // it cannot be decoded
+	})
 }
 
 // Get implements raft.StableStore. A missing key is the error "not found".
@@ -147,11 +173,24 @@ func (s *Store) read(op string, call func() error) error {
 	if s.closed {
 		return fmt.Errorf("mdb: %s: %s: %w", op, s.dir, core.ErrClosed)
 	}
-	err := call()
+	err := safely(call)
 	if err == nil || err == raft.ErrLogNotFound || err.Error() == "not found" {
 		return err
 	}
-	return fmt.Errorf("mdb: %s: %s: %w", op, s.dir, plain(err))
+	return fmt.Errorf("mdb: %s: %s: %w", op, s.path, plain(err))
+}
+
+// safely makes an error of a fault or a panic that a damaged record leads to in Go,
+// as it is copied out of the map. One in LMDB itself ends the process.
+func safely(call func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", core.ErrDamaged, p)
+		}
+	}()
+	return call()
 }
 
 func (s *Store) write(op string, call func() error) error {
@@ -163,7 +202,7 @@ func (s *Store) write(op string, call func() error) error {
 	if broken := s.broken.Load(); broken != nil {
 		return fmt.Errorf("mdb: %s: an earlier write failed: %w", op, *broken)
 	}
-	err := call()
+	err := safely(call)
 	if err == nil {
 		s.commits.Add(1)
 		return nil
@@ -189,9 +228,12 @@ func noSpace(dir string) bool {
 }
 
 // plain turns LMDB's copy of an operating system error into the error itself,
-// so that errors.Is(err, syscall.ENOSPC) works.
+// so that errors.Is(err, syscall.ENOSPC) works, and names the damage that LMDB finds.
 func plain(err error) error {
 	var code gomdb.Errno
+	if errors.As(err, &code) && slices.Contains([]error{gomdb.Corrupted, gomdb.PageNotFound, gomdb.Invalid, gomdb.Panic}, error(code)) {
+		return fmt.Errorf("%w: %w", core.ErrDamaged, err)
+	}
 	if errors.As(err, &code) && code > 0 {
 		return syscall.Errno(code)
 	}

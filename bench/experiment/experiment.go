@@ -85,6 +85,8 @@ type Raft struct {
 	SnapshotInterval   Duration `json:"snapshot_interval,omitempty"`
 	SnapshotThreshold  uint64   `json:"snapshot_threshold,omitempty"`
 	TrailingLogs       uint64   `json:"trailing_logs,omitempty"`
+	StallTimeout       Duration `json:"stall_timeout,omitempty"`
+	StallLimit         Duration `json:"stall_limit,omitempty"`
 }
 
 // Load says what the clients do: the [load] table. Rate 0 is a closed loop of

@@ -48,6 +48,8 @@ leader_lease_timeout = "500ms"
 batch_apply = true
 log_cache = -1
 trailing_logs = 128
+stall_timeout = "700ms"
+stall_limit = "20s"
 [load]
 rate = 2000
 arrival = "poisson"
@@ -81,6 +83,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Raft: Raft{
 			HeartbeatTimeout: Duration(time.Second), LeaderLeaseTimeout: Duration(500 * time.Millisecond),
 			BatchApply: true, LogCache: -1, TrailingLogs: 128,
+			StallTimeout: Duration(700 * time.Millisecond), StallLimit: Duration(20 * time.Second),
 		},
 		Load: Load{
 			Clients: 16, Rate: 2000, Arrival: "poisson", Duration: Duration(5 * time.Second),
@@ -199,7 +202,7 @@ func TestParseErrors(t *testing.T) {
 		{"one factor twice", head + "[matrix]\nclients = [1]\nload.clients = [2]\n", []string{
 			`x.toml:4: matrix.load.clients is the same key as clients on line 3: remove one`}},
 		{"factor that is no scalar", head + "[matrix]\ncluster = [1]\ntrials = [1, 2]\nclients = 4\nraft = {}", []string{
-			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, batch_apply, log_cache, disable_pre_vote, snapshot_interval, snapshot_threshold, trailing_logs, clients, rate, arrival, duration, warmup, value_size, keys, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
+			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, batch_apply, log_cache, disable_pre_vote, snapshot_interval, snapshot_threshold, trailing_logs, stall_timeout, stall_limit, clients, rate, arrival, duration, warmup, value_size, keys, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
 			`x.toml:4: "trials" is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options`,
 			`x.toml:5: matrix.clients = 4: want a list of values, such as clients = [4]`,
 			`x.toml:6: [matrix.raft] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`}},

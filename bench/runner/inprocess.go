@@ -62,7 +62,7 @@ func (g inProcess) observe(context.Context) (observation, error) {
 		o.leadership = leadership{n.ID, n.Replica.Status().Term}
 	}
 	for _, n := range g.Nodes {
-		if c, ok := n.Logs.(core.SyncCounter); ok {
+		if c, ok := core.As[core.SyncCounter](n.Logs); ok {
 			o.syncs = append(o.syncs, c.SyncCount())
 		}
 	}

@@ -147,5 +147,7 @@ func tuning(r experiment.Raft) core.Tuning {
 		SnapshotInterval:   time.Duration(r.SnapshotInterval),
 		SnapshotThreshold:  r.SnapshotThreshold,
 		TrailingLogs:       r.TrailingLogs,
+		StallTimeout:       time.Duration(r.StallTimeout),
+		StallLimit:         time.Duration(r.StallLimit),
 	}
 }

@@ -227,7 +227,7 @@ func smallEntries(t *testing.T) runner.Catalogs {
 		Info: func(o core.Options) (core.StoreInfo, error) {
 			return core.StoreInfo{Name: "small-entries", Durability: core.DurableNothing}, o.Read("small-entries").Err()
 		},
-		Open: func(string, core.Options) (core.LogStore, error) { return boundedEntries{inmem.New()}, nil },
+		OpenBare: func(string, core.Options) (core.LogStore, error) { return boundedEntries{inmem.New()}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestFullDisk(t *testing.T) {
 		Info: func(o core.Options) (core.StoreInfo, error) {
 			return core.StoreInfo{Name: "small-disk", Durability: core.DurableNothing}, o.Read("small-disk").Err()
 		},
-		Open: func(string, core.Options) (core.LogStore, error) {
+		OpenBare: func(string, core.Options) (core.LogStore, error) {
 			return faulty.Wrap(inmem.New(), func(w faulty.Write) error {
 				if full.Load() && w.Op == faulty.StoreLogs && w.Nth > 20 {
 					return syscall.ENOSPC

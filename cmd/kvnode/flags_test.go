@@ -82,6 +82,8 @@ disable_pre_vote = true
 snapshot_interval = "30s"
 snapshot_threshold = 100
 trailing_logs = 10
+stall_timeout = "2s"
+stall_limit = "1m"
 `
 
 func TestConfig(t *testing.T) {
@@ -91,6 +93,7 @@ func TestConfig(t *testing.T) {
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
 		MaxAppendEntries: 128, MaxInFlight: 4, BatchApply: true, LogCache: -1, DisablePreVote: true,
 		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
+		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}
 	if diff := cmp.Diff(want, s.tuning); diff != "" {
 		t.Error(diff)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -26,7 +27,9 @@ func (n *node) incarnate() (err error) {
 		return nil
 	}
 	if n.hasState, err = raft.HasExistingState(n.logs, n.logs, raft.NewInmemSnapshotStore()); err != nil {
-		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), err)
+		_, term := n.logs.GetUint64([]byte("CurrentTerm")) // once more: the library makes text of what is wrong
+		_, last := n.logs.LastIndex()
+		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), cmp.Or(term, last, err))
 	}
 	stored, err := core.Imprint(n.logs, "", n.hasState)
 	if err != nil {

@@ -102,7 +102,7 @@ func serve(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *sl
 		return nil
 	}
 	if err != nil {
-		return err
+		return wayBack(err, s)
 	}
 	failure := n.wait(ctx)
 	switch {
@@ -112,7 +112,7 @@ func serve(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *sl
 		n.leaveAtLast()
 	}
 	if err := errors.Join(failure, n.stop()); err != nil {
-		return fmt.Errorf("%s: %w", n.id, err)
+		return wayBack(fmt.Errorf("%s: %w", n.id, err), s)
 	}
 	logger.Info("stopped")
 	return nil

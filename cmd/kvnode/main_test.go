@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error { e.Values[nodesKey{}] = map[string]*process{}; return nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "node": startNode, "signal": signalNode, "ended": awaitEnd,
-			"logged": awaitLog, "http": request, "await": awaitAnswer, "upload": hangingUpload, "spoil": spoil, "appears": appears,
+			"logged": awaitLog, "http": request, "await": awaitAnswer, "upload": hangingUpload, "spoil": spoil, "flip": flipBit, "cut": cutShort, "appears": appears,
 		},
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -201,7 +200,6 @@ func (n *node) logStart() {
 func (n *node) openStore() (err error) {
 	s := n.settings
 	dir := filepath.Join(n.dir.path, logDir)
-	defer damaged(dir, &err)()
 	if n.logs, err = s.backend.Open(dir, s.backendOptions); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
@@ -235,26 +233,12 @@ func (n *node) startReplica() (err error) {
 	case len(s.peers) > 0:
 		cfg.Locate = s.peers.locate
 	}
-	defer damaged(n.dir.path, &err)()
 	replica, err := s.engine.Start(cfg)
 	if err != nil {
 		return fmt.Errorf("start on the data in %s: %w", n.dir.path, err)
 	}
 	n.replica = replica
 	return nil
-}
-
-// damaged, deferred, turns the panic of a library that stumbles over a damaged
-// file, as BoltDB does, into an error. The process ends with it, so what the
-// library leaves behind does not matter.
-func damaged(path string, err *error) func() {
-	before := debug.SetPanicOnFault(true) // a file shorter than its memory map
-	return func() {
-		debug.SetPanicOnFault(before)
-		if p := recover(); p != nil {
-			*err = fmt.Errorf("%s is damaged: %v", path, p)
-		}
-	}
 }
 
 // startTasks starts what goes on beside the requests; stop waits for it.

@@ -19,7 +19,7 @@ const (
 func raftKeys() []string {
 	return []string{"heartbeat_timeout", "election_timeout", "leader_lease_timeout", "commit_timeout",
 		"max_append_entries", "max_in_flight", "batch_apply", "log_cache", "disable_pre_vote",
-		"snapshot_interval", "snapshot_threshold", "trailing_logs"}
+		"snapshot_interval", "snapshot_threshold", "trailing_logs", "stall_timeout", "stall_limit"}
 }
 
 // tuning reads the settings of Raft. 0 means the default.
@@ -46,6 +46,8 @@ func tuning(o core.Options) (core.Tuning, error) {
 		SnapshotInterval:   r.Duration("snapshot_interval", 0),
 		SnapshotThreshold:  uint64(cmp.Or(count("snapshot_threshold", 0), defaultSnapshotThreshold)),
 		TrailingLogs:       uint64(cmp.Or(count("trailing_logs", 0), defaultTrailingLogs)),
+		StallTimeout:       r.Duration("stall_timeout", 0),
+		StallLimit:         r.Duration("stall_limit", 0),
 	}
 	return t, errors.Join(append(errs, r.Err())...)
 }

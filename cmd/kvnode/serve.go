@@ -29,7 +29,7 @@ func (n *node) serve() (err error) {
 		Replica: n.replica, Map: n.store, Logger: n.logger, Version: version(), HTTPAddress: n.http,
 		Store: n.logs.Describe(), Transport: s.network.Describe().Name, Timeout: s.requestTimeout,
 	}
-	if counter, ok := n.logs.(core.SyncCounter); ok {
+	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
 		cfg.Syncs = counter.SyncCount
 	}
 	if n.agent != nil {

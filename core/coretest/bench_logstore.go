@@ -95,7 +95,7 @@ func (m *storeBench) outside(do func()) {
 }
 
 func (m *storeBench) syncs() uint64 {
-	if c, ok := m.store.(core.SyncCounter); ok {
+	if c, ok := core.As[core.SyncCounter](m.store); ok {
 		return c.SyncCount()
 	}
 	return 0
@@ -111,7 +111,7 @@ func (m *storeBench) loop(entriesPerOp int, op func()) {
 		op()
 	}
 	m.ReportMetric(float64(m.N)*float64(entriesPerOp)/m.Elapsed().Seconds(), "entries/s")
-	if _, ok := m.store.(core.SyncCounter); ok {
+	if _, ok := core.As[core.SyncCounter](m.store); ok {
 		m.ReportMetric(float64(m.syncs()-before-m.untimed)/float64(m.N), "fsyncs/op")
 	}
 }

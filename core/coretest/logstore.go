@@ -84,10 +84,9 @@ type storeHarness struct {
 func (h *storeHarness) probe(t *testing.T) {
 	t.Helper()
 	s := h.open(t, t.TempDir())
-	m, ok := s.(raft.MonotonicLogStore)
-	h.monotonic = ok && m.IsMonotonic()
+	h.monotonic = core.IsMonotonic(s)
 	h.durable = s.Describe().Durability != core.DurableNothing
-	_, counts := s.(core.SyncCounter)
+	_, counts := core.As[core.SyncCounter](s)
 	h.countsSyncs = counts && s.Describe().Durability == core.DurableDisk
 	if err := s.Close(); err != nil {
 		t.Fatalf("closing an empty store: %v", err)

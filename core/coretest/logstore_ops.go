@@ -311,7 +311,7 @@ func checkIndependent(t *checker, h storeHarness) {
 // one flush for each.
 func checkSyncCount(t *checker, h storeHarness) {
 	s := h.fresh(t)
-	counter := s.(core.SyncCounter)
+	counter, _ := core.As[core.SyncCounter](s)
 	before := counter.SyncCount()
 	step := func(what string, err error) {
 		t.Helper()

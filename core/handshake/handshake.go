@@ -76,8 +76,8 @@ func Dial(conn net.Conn, deadline time.Time, self, to core.Identity) (core.Ident
 	if err := Recognise(self, peer); err != nil {
 		return peer, err
 	}
-	if reason := mistaken(peer, to.ID, to.Incarnation); reason != "" {
-		return peer, &RefusedError{Peer: peer.String(), Reason: reason}
+	if err := Meant(peer, to); err != nil {
+		return peer, err
 	}
 	return peer, conn.SetDeadline(time.Time{})
 }
@@ -98,8 +98,8 @@ func Accept(conn net.Conn, deadline time.Time, self core.Identity, admit func(co
 	if refusal == nil && self.Group != "" && peer.Group == "" {
 		refusal = &RefusedError{Peer: peer.String(), Reason: peer.String() + " is in no group, so it has nothing to say here"}
 	}
-	if reason := mistaken(self, h.ToID, h.ToIncarnation); refusal == nil && reason != "" {
-		refusal = &RefusedError{Peer: peer.String(), Reason: reason}
+	if refusal == nil {
+		refusal = Meant(self, core.Identity{ID: h.ToID, Incarnation: h.ToIncarnation})
 	}
 	if refusal == nil && admit != nil {
 		refusal = admit(peer)
@@ -135,17 +135,19 @@ func Recognise(self, peer core.Identity) error {
 			"Start the node that is here by mistake on other ports, or in a new directory with --join", self, self.Group, peer, peer.Group)}
 }
 
-// mistaken says why the node that answers is not the member that was meant.
-func mistaken(answers core.Identity, id, incarnation string) string {
+// Meant refuses where a node is reached that is not the member to.
+func Meant(reached, to core.Identity) error {
+	var reason string
 	switch {
-	case id != answers.ID:
-		return fmt.Sprintf("here is %s, not %s", answers, id)
-	case incarnation != answers.Incarnation:
-		return fmt.Sprintf("here is %s, whose data are not those of the member %s: it has lost them. "+
-			"Have it join again (--join HOST:PORT of a member): the group then takes the old vote away and gives a new one",
-			answers, core.Identity{ID: id, Incarnation: incarnation})
+	case to.ID == reached.ID && to.Incarnation == reached.Incarnation:
+		return nil
+	case to.ID != reached.ID:
+		reason = fmt.Sprintf("here is %s, not %s", reached, to.ID)
+	default:
+		reason = fmt.Sprintf("here is %s, whose data are not those of the member %s: it has lost them. "+
+			"Have it join again (--join HOST:PORT of a member): the group then takes the old vote away and gives a new one", reached, to)
 	}
-	return ""
+	return &RefusedError{Peer: reached.String(), Reason: reason}
 }
 
 func own(self core.Identity) hello {

@@ -25,9 +25,17 @@
 // authenticated with AES-GCM; without one the network has to be trusted. Who is
 // refused is logged once, not with each packet.
 //
+// # Two nodes under one id
+//
+// memberlist goes on with the first for as long as that one lives, and all log an error.
+// Once Know has told who the members are, only the node that has the member's data
+// goes for it, also if it is the second; a member's address is never that of another
+// node. What is told is only a hint all the same: members prove to each other who
+// they are when they connect (core/handshake).
+//
 // # What is told
 //
-// A node's metadata (at most 512 bytes): id, cluster, addresses, whether it votes
-// and has state, its group, and what it proposes or promises while a group is
-// founded. Nodes that failed or left are remembered for Config.ReapAfter.
+// A node's metadata (at most 512 bytes): id, incarnation, cluster, addresses, whether it
+// votes and has state, the core.GroupID of its group, and what it proposes or promises
+// while a group is founded. Nodes that failed or left are remembered for Config.ReapAfter.
 package gossip

@@ -1,7 +1,6 @@
 package steward
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -96,8 +95,11 @@ func (s *Steward) untangle(v view, circle []member) {
 	for _, m := range circle {
 		ids = append(ids, m.ID)
 	}
-	first := slices.MinFunc(circle, func(a, b member) int { return cmp.Compare(a.ID, b.ID) })
 	slices.Sort(ids)
+	first := circle[0]
+	if first.ID != ids[0] {
+		return // it is done when its turn comes: once for all of them
+	}
 	names := strings.Join(ids, ", ")
 	for _, m := range circle {
 		if !m.answers || m.answersAt != m.announced {
@@ -111,9 +113,8 @@ func (s *Steward) untangle(v view, circle []member) {
 	if slices.ContainsFunc(v.members, func(m member) bool { return m.Address == parked.Address }) {
 		return // another circle is being undone
 	}
-	if circle[0].ID == first.ID && s.change("update "+first.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, parked) }) {
-		s.logger.Info(names+" have each other's addresses: updating one after the other", "first_free", first.Address, "until_then", parked.Address)
-	}
+	s.say(first.ID, slog.LevelInfo, names+" have each other's addresses: updating one after the other, and "+first.ID+" last")
+	s.change("update "+first.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, parked) })
 }
 
 // nowhere returns an address on the host of address that nobody can listen on.

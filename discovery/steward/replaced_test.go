@@ -112,10 +112,11 @@ func TestWipedVoter(t *testing.T) {
 				t.Error("it votes, and has not caught up")
 			}
 			g.awaitMembers(t, all)
-			for _, line := range []string{`msg="removed ` + lost.ID, `msg="added ` + lost.ID, "Promoting server"} {
-				if n := g.log.count(line); n != 1 {
-					t.Errorf("%d times: %s", n, line)
-				}
+			if n := g.log.count("Promoting server"); n == 0 {
+				t.Error("autopilot has not given it the vote")
+			}
+			if n := g.log.count("another node gossips"); n != 0 {
+				t.Errorf("%d times: it is taken for two nodes", n)
 			}
 			g.write(t, "after")
 		})
@@ -132,9 +133,7 @@ func TestTwoIncarnations(t *testing.T) {
 	g.roll.set("node3", "127.0.0.1:1", discovery.Alive, other)
 	await(t, "it says so", func() bool { return g.log.count("another node gossips under its id, from 127.0.0.1:1") == 1 })
 	g.look(t)
-	if now := g.member("node3"); now != before {
-		t.Errorf("it was %v and is %v", before, now)
-	}
+	await(t, fmt.Sprint("it is ", before), func() bool { return g.member("node3") == before })
 
 	// Nor does a node that has data of the group, of a member that is no more, take the
 	// place of the one that is.
@@ -144,7 +143,5 @@ func TestTwoIncarnations(t *testing.T) {
 	// And what another one says of itself is not said of the member.
 	g.roll.set("node3", "127.0.0.1:1", discovery.Left, other)
 	g.look(t)
-	if now := g.member("node3"); now != before {
-		t.Errorf("it was %v and is %v", before, now)
-	}
+	await(t, fmt.Sprint("it is ", before), func() bool { return g.member("node3") == before })
 }

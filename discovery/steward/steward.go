@@ -129,6 +129,8 @@ type Steward struct {
 	led     time.Time         // since when this replica leads; zero: it does not
 	term    uint64            // in which
 	missing map[string]time.Time
+
+	contested map[string]time.Time // since when a node goes by a member's id with other data
 }
 
 // Health is what the leader thinks of the group.
@@ -266,6 +268,8 @@ func (s *Steward) remove(seen member, why string) {
 func (s *Steward) replace(v view, m member) {
 	p := m.replacement
 	switch {
+	case m.answers && m.lastAnswer.Sub(m.contested) <= s.cfg.LastContact:
+		return // it may have lost its data since
 	case m.answers:
 		s.say(m.ID, slog.LevelError, m.ID+" answers at "+m.answersAt+", and another node gossips under its id, from "+p.RaftAddress+
 			" with other data: nothing is changed. Stop the one that is not wanted; start it in a new directory under another --id")

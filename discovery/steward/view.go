@@ -32,6 +32,7 @@ type member struct {
 	// replacement is a node that gossips under the member's id, with other data, and is
 	// of this group or waits to be added to it; nil: none does.
 	replacement *discovery.Peer
+	contested   time.Time // since when it is seen; zero: it is not
 	wantsVote   bool
 	lastIndex   uint64
 	lastAnswer  time.Time // to the leader, in this term; zero: none
@@ -100,10 +101,18 @@ func (s *Steward) observe() view {
 	return v
 }
 
-// date says since when a member is missing that discovery has never heard of.
+// date says since when a member is missing that discovery has never heard of, and
+// since when another node goes by its id.
 func (s *Steward) date(v view) {
+	before := s.contested
+	s.contested = map[string]time.Time{}
 	for i := range v.members {
 		m := &v.members[i]
+		if m.replacement != nil {
+			who := core.Identity{ID: m.ID, Incarnation: m.replacement.Incarnation}.String()
+			m.contested = or(before[who], v.at)
+			s.contested[who] = m.contested
+		}
 		if m.state != discovery.Unknown {
 			delete(s.missing, m.ID)
 			continue

@@ -56,6 +56,9 @@ func (r *replica) ReadIndex(ctx context.Context) (uint64, error) {
 func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 	const op = "read index"
 	for {
+		if err := r.refuseStalled(op); err != nil {
+			return 0, err
+		}
 		deposed := r.deposed.channel() // before the state: see Propose
 		if r.raft.State() != raft.Leader {
 			return 0, r.translate(op, raft.ErrNotLeader)
@@ -66,7 +69,7 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 		}
 		index := r.raft.CommitIndex()
 		begun := r.rounds.next()
-		if _, err := r.await(ctx, op, r.raft.VerifyLeader); err != nil {
+		if err := r.awaitRead(ctx, op, r.raft.VerifyLeader); err != nil {
 			return 0, readFailed(op, err)
 		}
 		if r.raft.CurrentTerm() != term {
@@ -97,6 +100,9 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 // transfer on, until one succeeds, the others are asked.
 func (r *replica) LeaseBarrier(ctx context.Context) error {
 	const op = "lease barrier"
+	if err := r.refuseStalled(op); err != nil {
+		return err
+	}
 	if r.transferring.Load() {
 		return r.ReadBarrier(ctx)
 	}
@@ -127,7 +133,7 @@ func (r *replica) ensureBarrier(ctx context.Context, op string, term uint64) err
 	if r.barrierTerm.Load() == term {
 		return nil
 	}
-	if _, err := r.await(ctx, op, func() raft.Future { return barrier{r.raft.Barrier(0), &r.applied} }); err != nil {
+	if err := r.awaitRead(ctx, op, func() raft.Future { return barrier{r.raft.Barrier(0), &r.applied} }); err != nil {
 		return err
 	}
 	r.barrierTerm.Store(term)

@@ -27,12 +27,16 @@ func trim(req *raft.AppendEntriesRequest) {
 	}
 }
 
-// boundedPipeline trims what is sent.
-type boundedPipeline struct{ raft.AppendPipeline }
+// boundedPipeline trims what is sent, and says for whom it is.
+type boundedPipeline struct {
+	raft.AppendPipeline
+	to raft.ServerID
+}
 
 // AppendEntries implements raft.AppendPipeline.
 func (p boundedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	trim(req)
+	req.RPCHeader = addressed(req.RPCHeader, p.to)
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 

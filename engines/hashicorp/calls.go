@@ -63,6 +63,7 @@ func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	trim(req)
+	req.RPCHeader = addressed(req.RPCHeader, id)
 	if !isHeartbeat(req) {
 		if err := t.outages.await(id, req.Term); err != nil {
 			return err
@@ -93,11 +94,14 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 	if err != nil {
 		return nil, err
 	}
-	return boundedPipeline{p}, nil
+	return boundedPipeline{p, id}, nil
 }
 
 // RequestVote implements raft.Transport.
-func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, all *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	one := *all // the others are sent the same request
+	one.RPCHeader = addressed(one.RPCHeader, id)
+	req := &one
 	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
 		return t.Transport.RequestVote(id, at, req, resp)
 	})
@@ -108,7 +112,10 @@ func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddres
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, all *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	one := *all
+	one.RPCHeader = addressed(one.RPCHeader, id)
+	req := &one
 	_, err := t.detours.call(id, target, resp, func(at raft.ServerAddress) error {
 		return t.Transport.RequestPreVote(id, at, req, resp)
 	})
@@ -121,6 +128,7 @@ func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAdd
 // InstallSnapshot implements raft.Transport. A snapshot is read once, so it is the
 // library that tries again.
 func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	req.RPCHeader = addressed(req.RPCHeader, id)
 	if err := t.outages.await(id, req.Term); err != nil {
 		return err
 	}
@@ -136,6 +144,7 @@ func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAd
 
 // TimeoutNow implements raft.Transport.
 func (t guardedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	req.RPCHeader = addressed(req.RPCHeader, id)
 	_, err := t.detours.call(id, target, nil, func(at raft.ServerAddress) error {
 		return t.Transport.TimeoutNow(id, at, req, resp)
 	})

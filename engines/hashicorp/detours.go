@@ -47,8 +47,8 @@ func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer r
 	}
 	err := call(at)
 	if err == nil && answer != nil {
-		from, refusal := d.self.recognise(answer.GetRPCHeader())
-		if err = refusal; err == nil && serverID(from.ID, from.Incarnation) != id {
+		from, _ := sender(answer.GetRPCHeader())
+		if err = d.self.recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
 			err = &strangerError{at: at, from: from.String(), meant: string(id)}
 		}
 	}

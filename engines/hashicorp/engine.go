@@ -1,6 +1,7 @@
 package hashicorp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -59,15 +60,17 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		deposed:   newEvent(),
 		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
+		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
 		lease:     conf.LeaderLeaseTimeout,
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
-	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed}
+	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
 	r.self.logs = r.logs
 	holdsData, err := r.self.settle(cfg, snapshots)
 	if err != nil {
+		err = cmp.Or(r.logs.failed(), err) // the library turns the store's error into text
 		return nil, err
 	}
 	conf.LocalID = r.self.server
@@ -92,22 +95,9 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 }
 
 func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) error {
-	var logs raft.LogStore = r.logs
-	if cache == 0 {
-		cache = DefaultLogCache
-	}
-	if cache > 0 {
-		c, err := raft.NewLogCache(cache, r.logs)
-		if err != nil {
-			return err
-		}
-		logs = boundedCache{c, r.logs}
-	}
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
-	var err error
-	r.raft, err = raft.NewRaft(conf, fsm, logs, r.logs, snapshots,
-		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible})
+	err := r.newRaft(conf, fsm, snapshots, cache)
 	r.gate.open(err == nil)
 	if err != nil {
 		return err
@@ -126,7 +116,43 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 		r.pumping.Wait()
 		return err
 	}
+	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	return nil
+}
+
+// newRaft makes the library's replica. The library panics where it cannot read its log,
+// before it has started any goroutine; that is an error here.
+func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) (err error) {
+	defer func() {
+		p := recover()
+		failure := r.logs.failed()
+		switch {
+		case p == nil && err == nil: // what failed meanwhile, begin tells
+		case failure != nil: // the library turns the store's error into text
+			err = failure
+		case p == raft.ErrLogNotFound, err == raft.ErrLogNotFound:
+			err = fmt.Errorf("the log store is %w: log entry %d is missing", core.ErrDamaged, r.logs.missed.Load())
+		case p != nil:
+			panic(p)
+		}
+	}()
+	var logs raft.LogStore = r.logs
+	if cache == 0 {
+		cache = DefaultLogCache
+	}
+	if cache > 0 {
+		c, err := raft.NewLogCache(cache, r.logs)
+		if err != nil {
+			return err
+		}
+		logs = boundedCache{c, r.logs}
+	}
+	if r.tail, err = newTail(logs); err != nil {
+		return err
+	}
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots, mutedTransport{
+		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible}, r.logs.watch})
+	return err
 }
 
 func transport(cfg core.ReplicaConfig, self *persona, logger hclog.Logger) core.Transport {
@@ -207,6 +233,10 @@ func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, erro
 	conf.PreVoteDisabled = t.DisablePreVote
 	if err := raft.ValidateConfig(conf); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
+	}
+	if timeout, limit := stallLimits(t, conf.HeartbeatTimeout); limit < timeout {
+		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
+			core.ErrInvalid, cfg.ID, limit, timeout)
 	}
 	return conf, nil
 }

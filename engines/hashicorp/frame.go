@@ -17,6 +17,9 @@ import (
 const (
 	DefaultFrameTimeout = 10 * time.Second
 	DefaultMaxPool      = 3 // as Consul and Nomad have it
+	// DefaultMaxRequestBytes leaves room for one command of 64 MiB; trim keeps messages
+	// with more than one entry far below it.
+	DefaultMaxRequestBytes = 72 << 20
 )
 
 // FrameOptions are the settings of the framing. The zero value has the defaults.
@@ -30,6 +33,9 @@ type FrameOptions struct {
 	// Timeout bounds every step of a call on the wire; a snapshot has that long
 	// per 256 KiB. Not above 0 means DefaultFrameTimeout.
 	Timeout time.Duration
+	// MaxRequestBytes bounds what comes in as one request, but for the snapshot behind
+	// it; less than 1 means DefaultMaxRequestBytes.
+	MaxRequestBytes int
 	// Logger takes the library's log lines. Nil is quiet.
 	Logger hclog.Logger
 
@@ -45,9 +51,6 @@ const (
 	// healthy one has a handful.
 	maxUnknown   = 32
 	maxPerMember = 16
-	// maxRequestBytes bounds a request but for the snapshot behind it. trim keeps
-	// ours below half of that.
-	maxRequestBytes = 64 << 20
 )
 
 // Frame puts the framing of hashicorp/raft's NetworkTransport (a type byte and
@@ -69,10 +72,13 @@ func Frame(wire core.Wire, opts FrameOptions) core.Transport {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultFrameTimeout
 	}
+	if opts.MaxRequestBytes < 1 {
+		opts.MaxRequestBytes = DefaultMaxRequestBytes
+	}
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
 	}
-	tracked := &trackedWire{Wire: wire, self: opts.self, logger: opts.Logger, live: make(map[*trackedConn]struct{})}
+	tracked := &trackedWire{Wire: wire, self: opts.self, maxRequestBytes: opts.MaxRequestBytes, logger: opts.Logger, live: make(map[*trackedConn]struct{})}
 	return &framed{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Logger:          opts.Logger,

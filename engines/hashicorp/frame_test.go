@@ -1,8 +1,10 @@
 package hashicorp_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
+	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // pipeNet joins wires in memory, so that a test can run in virtual time and
@@ -210,4 +213,58 @@ func TestFrameCloseWaitsForHandlers(t *testing.T) {
 		<-closed
 		a.Close()
 	})
+}
+
+// TestRequestsAreBounded: a request that goes on and on is not taken in, a snapshot of
+// that size is.
+func TestRequestsAreBounded(t *testing.T) {
+	wire := func() core.Wire {
+		link, err := tcp.New(tcp.Options{}).Listen("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Wire
+	}
+	const bound, size = 1 << 20, 4 << 20
+	to := hashicorp.Frame(wire(), hashicorp.FrameOptions{MaxRequestBytes: bound})
+	from := hashicorp.Frame(wire(), hashicorp.FrameOptions{})
+	stop := make(chan struct{})
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			select {
+			case rpc := <-to.Consumer():
+				if rpc.Reader != nil {
+					_, _ = io.Copy(io.Discard, rpc.Reader)
+					rpc.Respond(&raft.InstallSnapshotResponse{Success: true}, nil)
+				} else {
+					rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
+				}
+			case <-stop:
+				return
+			}
+		}
+	})
+	defer serving.Wait()
+	defer close(stop)
+	defer to.Close()
+	defer from.Close()
+	send := func(bytes int) error {
+		entry := &raft.Log{Index: 1, Term: 1, Data: make([]byte, bytes)}
+		request := raft.AppendEntriesRequest{Term: 1, Entries: []*raft.Log{entry}}
+		return from.AppendEntries("to", to.LocalAddr(), &request, new(raft.AppendEntriesResponse))
+	}
+	for range 3 {
+		if err := send(bound / 2); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := send(size); err == nil {
+		t.Errorf("a request of %d bytes was taken, more than %d", size, bound)
+	}
+	request := raft.InstallSnapshotRequest{Term: 1, Size: size}
+	var response raft.InstallSnapshotResponse
+	if err := from.InstallSnapshot("to", to.LocalAddr(), &request, &response, bytes.NewReader(make([]byte, size))); err != nil || !response.Success {
+		t.Errorf("a snapshot: %v", err)
+	}
 }

@@ -19,8 +19,8 @@ const maxTermJump = 1 << 32
 
 // gate looks at each request of the others before the library does:
 //
-//   - It must be of this group, from a node that says who it is, and of a term that
-//     can be.
+//   - It must be for this member, of this group, from a node that says who it is, and
+//     of a term that can be.
 //   - A replica without a group enters that of the leader that replicates to it.
 //   - No vote is given for one heartbeat timeout after a start with data. Before it
 //     the replica may have promised that time to a leader, whose lease rests on that
@@ -125,7 +125,7 @@ func (g *gate) check(rpc *raft.RPC) (from core.Identity, term uint64, err error)
 	if !ok {
 		return from, 0, fmt.Errorf("%w: a request of type %T", core.ErrInvalid, rpc.Command)
 	}
-	if from, err = g.self.recognise(request.GetRPCHeader()); err != nil {
+	if from, err = g.self.accepts(request.GetRPCHeader()); err != nil {
 		return from, 0, err
 	}
 	switch r := rpc.Command.(type) {

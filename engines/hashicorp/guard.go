@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -19,16 +20,20 @@ var errStopping = errors.New("the replica is stopping")
 
 // guard makes a replica fail-stop: after the first write that its log store
 // could not do, no further one is tried (a second fsync may report success for
-// data that the first one lost) and the replica is told to stop.
+// data that the first one lost) and the replica is told to stop. So it is after a
+// read that failed, for instance of an entry that is damaged. It also watches how
+// long writes take.
 //
-// The library panics where it cannot save its term. To take only the replica
-// down and not the process, guard ends the goroutine that asked, which is one
-// of the library's own: seen from the group, the member has crashed.
+// The library panics where it cannot save its term, or read a committed entry. To take
+// only the replica down and not the process, guard ends the goroutine that asked, which
+// is one of the library's own: seen from the group, the member has crashed.
 type guard struct {
 	core.LogStore
 	onFailure func(error)
 	failure   atomic.Pointer[error]
 	phase     atomic.Int32
+	watch     *watch
+	missed    atomic.Uint64 // the index last asked for that was not there; while starting
 }
 
 // The phases of a guard. Who leaves starting first, Start or a failure, decides
@@ -36,10 +41,10 @@ type guard struct {
 const (
 	starting  int32 = iota
 	running         // from here on it is the library's goroutines that call
-	stillborn       // a write failed before Start was done: Start reports it
+	stillborn       // a call failed before Start was done: Start reports it
 )
 
-// begin ends the start, and fails if a write has.
+// begin ends the start, and fails if a call has.
 func (g *guard) begin() error {
 	if g.phase.CompareAndSwap(starting, running) {
 		return nil
@@ -52,6 +57,15 @@ func (g *guard) failed() error {
 		return *p
 	}
 	return nil
+}
+
+// fail notes that the store cannot be relied on any more, and why.
+func (g *guard) fail(err error) error {
+	err = fmt.Errorf("%w: %w", errStoreFailed, err)
+	if g.failure.CompareAndSwap(nil, &err) {
+		g.onFailure(err)
+	}
+	return err
 }
 
 // StoreLog implements raft.LogStore.
@@ -86,25 +100,89 @@ func (g *guard) SetUint64(key []byte, value uint64) error {
 	return nil
 }
 
+// GetLog implements raft.LogStore. The library panics on the errors of a read for its
+// state machine: once the replica runs, that one does not return.
+func (g *guard) GetLog(index uint64, out *raft.Log) error {
+	err := g.LogStore.GetLog(index, out)
+	if err == nil {
+		return nil
+	}
+	if err == raft.ErrLogNotFound {
+		if g.phase.Load() == starting {
+			g.missed.Store(index)
+		}
+		return err
+	}
+	err = g.fail(err)
+	if g.phase.Load() == running && appliesCommitted() {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// appliesCommitted says whether the library is reading for its state machine on this
+// goroutine. Others that read, to replicate, take errors; one of them that ended here
+// would leave a goroutine behind that its library waits for.
+func appliesCommitted() bool {
+	callers := make([]uintptr, 16)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, "raft.(*Raft).processLogs") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// FirstIndex implements raft.LogStore.
+func (g *guard) FirstIndex() (uint64, error) {
+	index, err := g.LogStore.FirstIndex()
+	return index, g.read(err)
+}
+
+// LastIndex implements raft.LogStore.
+func (g *guard) LastIndex() (uint64, error) {
+	index, err := g.LogStore.LastIndex()
+	return index, g.read(err)
+}
+
+// Get implements raft.StableStore.
+func (g *guard) Get(key []byte) ([]byte, error) {
+	value, err := g.LogStore.Get(key)
+	return value, g.read(err)
+}
+
+// GetUint64 implements raft.StableStore.
+func (g *guard) GetUint64(key []byte) (uint64, error) {
+	value, err := g.LogStore.GetUint64(key)
+	return value, g.read(err)
+}
+
+// Close implements core.LogStore.
+func (g *guard) Close() error { return g.watch.during(g.LogStore.Close) }
+
 // IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (g *guard) IsMonotonic() bool {
-	m, ok := g.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
+func (g *guard) IsMonotonic() bool { return core.IsMonotonic(g.LogStore) }
+
+// read passes on the error of a read: that a key is not there is none.
+func (g *guard) read(err error) error {
+	if err == nil || err.Error() == "not found" { // as the library knows it
+		return err
+	}
+	return g.fail(err)
 }
 
 func (g *guard) write(call func() error) error {
 	if err := g.failed(); err != nil {
 		return err
 	}
-	err := call()
-	if err == nil {
-		return nil
+	if err := g.watch.during(call); err != nil {
+		return g.fail(err)
 	}
-	err = fmt.Errorf("%w: %w", errStoreFailed, err)
-	if g.failure.CompareAndSwap(nil, &err) {
-		g.onFailure(err)
-	}
-	return err
+	return g.failed() // it was given up meanwhile
 }
 
 // isolated wraps the library's heartbeat handler, which runs on the goroutine

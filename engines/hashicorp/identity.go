@@ -129,26 +129,54 @@ func (p *persona) header(server raft.ServerID, address []byte) []byte {
 	return slices.Concat(address, []byte{0}, []byte(server), []byte{0}, []byte(*p.group.Load()))
 }
 
-// sender returns who a message says that it is from.
-func sender(h raft.RPCHeader) (address []byte, from core.Identity) {
-	address, rest, _ := bytes.Cut(h.Addr, []byte{0})
-	_, group, _ := bytes.Cut(rest, []byte{0})
-	from.ID, from.Incarnation = memberID(raft.ServerID(h.ID))
-	from.Group = string(group)
-	return address, from
+// addressed adds to a header which member the message is for. The library sends some
+// requests more than once.
+func addressed(h raft.RPCHeader, to raft.ServerID) raft.RPCHeader {
+	if bytes.Count(h.Addr, []byte{0}) > 2 {
+		return h
+	}
+	h.Addr = slices.Concat(h.Addr, []byte{0}, []byte(to))
+	return h
 }
 
-// recognise refuses a message of another group, or of nobody.
-func (p *persona) recognise(h raft.RPCHeader) (core.Identity, error) {
-	_, from := sender(h)
+// sender returns who a message says that it is from, and for whom it is; "" where it
+// does not say.
+func sender(h raft.RPCHeader) (from core.Identity, to raft.ServerID) {
+	fields := bytes.SplitN(h.Addr, []byte{0}, 4) // the address and the server come first
+	from.ID, from.Incarnation = memberID(raft.ServerID(h.ID))
+	if len(fields) > 2 {
+		from.Group = string(fields[2])
+	}
+	if len(fields) > 3 {
+		to = raft.ServerID(fields[3])
+	}
+	return from, to
+}
+
+// recognise refuses what comes from another group, or from nobody.
+func (p *persona) recognise(from core.Identity) error {
 	self := p.identity()
 	if err := handshake.Recognise(self, from); err != nil {
-		return from, err
+		return err
 	}
 	if self.Group != "" && from.Group == "" {
-		return from, &handshake.RefusedError{Peer: from.String(), Reason: "it is in no group, so it has nothing to say here"}
+		return &handshake.RefusedError{Peer: from.String(), Reason: from.String() + " is in no group, so it has nothing to say here"}
 	}
-	return from, nil
+	return nil
+}
+
+// accepts refuses a request that is not for this replica or not of its group.
+func (p *persona) accepts(h raft.RPCHeader) (core.Identity, error) {
+	from, to := sender(h)
+	if err := p.recognise(from); err != nil {
+		return from, err
+	}
+	if to == p.server {
+		return from, nil
+	}
+	var meant core.Identity
+	meant.ID, meant.Incarnation = memberID(to)
+	return from, handshake.Meant(p.identity(), meant)
 }
 
 // maxRefusals bounds what is remembered of refused nodes.

@@ -42,12 +42,12 @@ func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, erro
 
 func (r *replica) probe(m core.Member) (core.Identity, error) {
 	server, at := serverID(m.ID, m.Incarnation), raft.ServerAddress(m.Address)
-	request := raft.RequestPreVoteRequest{RPCHeader: r.header()}
+	request := raft.RequestPreVoteRequest{RPCHeader: addressed(r.header(), server)}
 	var response raft.RequestPreVoteResponse
 	if err := r.transport.RequestPreVote(server, at, &request, &response); err != nil {
 		return core.Identity{}, err
 	}
-	_, who := sender(response.RPCHeader)
+	who, _ := sender(response.RPCHeader)
 	if err := handshake.Recognise(r.self.identity(), who); err != nil {
 		return who, err
 	}

@@ -29,6 +29,9 @@ func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, er
 	if err := ctx.Err(); err != nil {
 		return core.Applied{}, fmt.Errorf("%s: %w", op, err)
 	}
+	if err := r.refuseStalled(op); err != nil {
+		return core.Applied{}, err
+	}
 	command = slices.Clone(command) // the library keeps it, and its address names the proposal
 	timeout, bounded := queueTimeout(ctx)
 	// Taken before the state is looked at: a loss of leadership that follows is

@@ -30,6 +30,7 @@ type replica struct {
 	address   string
 	raft      *raft.Raft
 	logs      *guard
+	tail      *tail
 	transport core.Transport
 	applied   progress // all entries but no-ops
 	seen      progress // those that state machines see: commands and configurations
@@ -50,6 +51,8 @@ type replica struct {
 	watching     chan struct{} // closed when watchLeadership has ended
 	pumping      sync.WaitGroup
 	quit         chan struct{} // ends both
+	watchdog     sync.WaitGroup
+	unwatch      chan struct{} // ends it
 
 	calls   atomic.Int64  // calls of the library being waited for
 	closing atomic.Bool   // no new ones
@@ -68,6 +71,19 @@ type replica struct {
 // answered once it has shut down, so a goroutine of its own waits for each; stop
 // gives them time before it shuts the library down.
 func (r *replica) await(ctx context.Context, op string, start func() raft.Future) (raft.Future, error) {
+	return r.awaitOr(ctx, op, nil, start)
+}
+
+// awaitRead is await for what has no effect: it is given up once the log store has
+// stalled.
+func (r *replica) awaitRead(ctx context.Context, op string, start func() raft.Future) error {
+	_, err := r.awaitOr(ctx, op, r.refuseStalled, start)
+	return err
+}
+
+// awaitOr also returns once giveUp, which may be nil, gives an error; it is asked
+// whenever leadership may have been lost.
+func (r *replica) awaitOr(ctx context.Context, op string, giveUp func(op string) error, start func() raft.Future) (raft.Future, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
@@ -84,13 +100,23 @@ func (r *replica) await(ctx context.Context, op string, start func() raft.Future
 		f := start()
 		answer <- outcome{f, f.Error()}
 	}()
-	select {
-	case a := <-answer:
-		return a.future, r.translate(op, a.err)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
-	case <-r.done:
-		return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
+	for {
+		var look <-chan struct{}
+		if giveUp != nil {
+			look = r.deposed.channel()
+			if err := giveUp(op); err != nil {
+				return nil, err
+			}
+		}
+		select {
+		case a := <-answer:
+			return a.future, r.translate(op, a.err)
+		case <-look:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
+		case <-r.done:
+			return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
+		}
 	}
 }
 
@@ -244,7 +270,7 @@ func (r *replica) Snapshot(ctx context.Context) error {
 // ends a leadership transfer, over its own transport.
 func (r *replica) Campaign(ctx context.Context) error {
 	_, err := r.await(ctx, "campaign", func() raft.Future {
-		request := raft.TimeoutNowRequest{RPCHeader: r.header()}
+		request := raft.TimeoutNowRequest{RPCHeader: addressed(r.header(), r.self.server)}
 		var response raft.TimeoutNowResponse
 		return settled{r.transport.TimeoutNow(r.self.server, raft.ServerAddress(r.address), &request, &response)}
 	})
@@ -272,8 +298,7 @@ type settled struct{ err error }
 // Error implements raft.Future.
 func (s settled) Error() error { return s.err }
 
-// Status implements core.Replica. AppliedIndex counts commands and
-// configurations: the library does not show its no-ops to anyone.
+// Status implements core.Replica.
 func (r *replica) Status() core.Status {
 	self := r.self.identity()
 	address, id := r.leader()
@@ -289,9 +314,10 @@ func (r *replica) Status() core.Status {
 		LeaderAddress: address,
 		LastIndex:     r.raft.LastIndex(),
 		CommitIndex:   r.raft.CommitIndex(),
-		AppliedIndex:  max(r.applied.load(), snapshotIndex),
+		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
+		Stalled:       r.logs.watch.stalled(),
 	}
 	if s.Role == core.Leader {
 		s.Followers = r.rounds.followers(s.Members, r.self.server, s.Term)

@@ -120,6 +120,9 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 			if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
 				return &core.NotLeaderError{}
 			}
+			if err := r.refuseStalled("verify leadership"); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.done:

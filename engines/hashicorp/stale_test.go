@@ -27,7 +27,8 @@ type lateNetwork struct {
 	deafen atomic.Bool                   // nothing is sent any more
 	deaf   atomic.Pointer[chan struct{}] // what keep becomes once a TimeoutNow goes out
 
-	largest atomic.Int64 // bytes of commands in one message of several entries
+	lostEntries atomic.Int64 // messages with entries that were cut
+	largest     atomic.Int64 // bytes of commands in one message of several entries
 }
 
 var errCut = errors.New("cut off")
@@ -39,6 +40,9 @@ func (l *lateNetwork) lost(target raft.ServerAddress) bool {
 
 func (l *lateNetwork) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if l.lost(target) || l.deafen.Load() {
+		if len(req.Entries) > 0 {
+			l.lostEntries.Add(1)
+		}
 		return errCut
 	}
 	if size := commandBytes(req); len(req.Entries) > 1 && size > l.largest.Load() {

@@ -15,7 +15,7 @@ import (
 )
 
 // TestStoreFailsWhileStarting: a message of a new term waits when the replica
-// starts, and the term cannot be saved. Either Start says so, and the parts stay
+// starts, and the term cannot be saved, after the group could. Either Start says so, and the parts stay
 // the caller's, or the replica stops itself; never both.
 func TestStoreFailsWhileStarting(t *testing.T) {
 	for range 2000 {
@@ -24,12 +24,12 @@ func TestStoreFailsWhileStarting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMember(t, network, "n1", faulty.Wrap(inmem.New(), faulty.From(faulty.Set, 2, syscall.ENOSPC)), core.Tuning{})
+		m := newMember(t, network, "n1", faulty.Wrap(inmem.New(), faulty.From(faulty.Set, 3, syscall.ENOSPC)), core.Tuning{})
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
 			var resp raft.AppendEntriesResponse
-			header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("n2"), Addr: []byte(peer.Address())}
+			header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("n2"), Addr: []byte(peer.Address() + "\x00n2\x00" + core.UnnamedGroup + "\x00n1")}
 			_ = peer.Transport.AppendEntries("n1", raft.ServerAddress(m.cfg.Link.Address()),
 				&raft.AppendEntriesRequest{RPCHeader: header, Term: 7, Leader: header.Addr}, &resp)
 		}()

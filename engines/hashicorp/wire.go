@@ -19,8 +19,11 @@ import (
 // trackedWire knows the connections that live.
 type trackedWire struct {
 	core.Wire
-	self    *persona // nil: nobody is introduced
-	logger  hclog.Logger
+	self   *persona // nil: nobody is introduced
+	logger hclog.Logger
+
+	maxRequestBytes int
+
 	closing sync.Once
 	failure error // of Close
 
@@ -109,7 +112,7 @@ func (w *trackedWire) makeRoom(server raft.ServerID, limit int) {
 	var oldest *trackedConn
 	n := 0
 	for c := range w.live {
-		if !c.accepted || c.server != server || w.self == nil {
+		if !c.accepted || c.dropped || c.server != server {
 			continue
 		}
 		n++
@@ -118,6 +121,7 @@ func (w *trackedWire) makeRoom(server raft.ServerID, limit int) {
 		}
 	}
 	if n > limit {
+		oldest.dropped = true
 		oldest.Conn.Close() // its handler sees that, and does the rest
 	}
 }
@@ -150,7 +154,8 @@ type trackedConn struct {
 	net.Conn
 	wire     *trackedWire
 	accepted bool
-	server   raft.ServerID // who has dialled; empty while that is not known. The wire's lock guards it
+	server   raft.ServerID // who has dialled; empty while that is not known. The wire's lock guards it,
+	dropped  bool          // and this: closed to make room
 	used     atomic.Int64  // when bytes last came or went, in nanoseconds
 
 	// Of an accepted connection; its handler alone reads and writes.
@@ -164,7 +169,7 @@ func (c *trackedConn) touch() { c.used.Store(time.Now().UnixNano()) }
 // Read implements net.Conn. On an accepted connection the first has the other side
 // introduced, and each bounds the request that it is part of.
 func (c *trackedConn) Read(p []byte) (int, error) {
-	if !c.accepted || c.wire.self == nil {
+	if !c.accepted {
 		return c.Conn.Read(p)
 	}
 	if c.strange {
@@ -178,8 +183,8 @@ func (c *trackedConn) Read(p []byte) (int, error) {
 		c.snapshot = p[0] == installSnapshot
 	}
 	c.request += n
-	if c.request > maxRequestBytes && !c.snapshot {
-		return 0, fmt.Errorf("%w: a request of more than %d bytes from %s", core.ErrInvalid, maxRequestBytes, c.server)
+	if limit := c.wire.maxRequestBytes; c.request > limit && !c.snapshot {
+		return 0, fmt.Errorf("%w: a request of more than %d bytes", core.ErrInvalid, limit)
 	}
 	return n, err
 }

@@ -26,13 +26,29 @@ func (s *Server) healthz(context.Context, *request) (answer, error) {
 	if s.stopped() {
 		return answer{}, s.stoppedProblem()
 	}
+	if err := s.stalledProblem(); err != nil {
+		return answer{}, err
+	}
 	return done(nil)
+}
+
+// stalledProblem is an error while the log store does not answer.
+func (s *Server) stalledProblem() error {
+	stalled := s.cfg.Replica.Status().Stalled
+	if stalled == 0 {
+		return nil
+	}
+	return unavailable(api.CodeNotReady, "node %s has stalled: a write to its log store has not returned for %s: look at its disk; it goes on when the disk does, and stops at raft.stall_limit",
+		s.id, stalled.Round(time.Millisecond))
 }
 
 // readyz is GET /readyz.
 func (s *Server) readyz(ctx context.Context, q *request) (answer, error) {
 	if s.stopped() {
 		return answer{}, s.stoppedProblem()
+	}
+	if err := s.stalledProblem(); err != nil {
+		return answer{}, err
 	}
 	if s.look().leader == "" {
 		return answer{}, unavailable(api.CodeNotReady, "node %s knows no leader", s.id)

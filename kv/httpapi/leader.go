@@ -139,5 +139,8 @@ func (s *Server) deposed(q *request, err error) error {
 	if q.forwarder != "" {
 		return s.notLeader("%v", err)
 	}
+	if errors.Is(err, core.ErrStalled) { // it does not hear of the next leader either: another node may
+		return unavailable(api.CodeNoLeader, "%v", err)
+	}
 	return noLeader("%w", err)
 }

@@ -99,7 +99,7 @@ type nodeCollector struct {
 
 	info, leader, term, peerLag, contact           *prometheus.Desc
 	lastIndex, commitIndex, applied, snapshotIndex *prometheus.Desc
-	keys, commands, refused, syncs                 *prometheus.Desc
+	keys, commands, refused, syncs, stalled        *prometheus.Desc
 }
 
 func newNodeCollector(cfg Config) *nodeCollector {
@@ -121,13 +121,14 @@ func newNodeCollector(cfg Config) *nodeCollector {
 		commands:      desc("kv_commands_total", "Commands applied since the beginning of the log."),
 		refused:       desc("kv_refused_commands_total", "Commands that could not be decoded, since the beginning of the log."),
 		syncs:         desc("store_syncs_total", "Flushes of the log store since the start."),
+		stalled:       desc("store_stalled_seconds", "How long a write to the log store has not returned, once that is longer than raft.stall_timeout; else 0."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.info, c.leader, c.term, c.lastIndex, c.commitIndex, c.applied,
-		c.snapshotIndex, c.peerLag, c.contact, c.keys, c.commands, c.refused, c.syncs} {
+		c.snapshotIndex, c.peerLag, c.contact, c.keys, c.commands, c.refused, c.syncs, c.stalled} {
 		to <- d
 	}
 }
@@ -166,6 +167,7 @@ func (c *nodeCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(c.keys, uint64(c.cfg.Map.Len()))
 	send(c.commands, prometheus.CounterValue, float64(c.cfg.Map.Applied()))
 	send(c.refused, prometheus.CounterValue, float64(refused))
+	send(c.stalled, prometheus.GaugeValue, status.Stalled.Seconds())
 	if c.cfg.Syncs != nil {
 		send(c.syncs, prometheus.CounterValue, float64(c.cfg.Syncs()))
 	}

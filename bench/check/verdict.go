@@ -1,0 +1,184 @@
+package check
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// Verdict is what a history is.
+type Verdict string
+
+// The verdicts.
+const (
+	IsLinearizable Verdict = "linearizable"
+	HasViolation   Verdict = "violation"
+	IsUnknown      Verdict = "unknown" // a key took too long to check
+)
+
+// What a violation is.
+const (
+	Stale      = "stale read"             // an answer, while the load ran, that fits no order
+	StaleLease = "stale lease read"       // the same, and only reads by lease show it
+	Disorder   = "writes in no order"     // two compare-and-sets from one value
+	Lost       = "lost write"             // what a node holds at the end fits no order
+	Foreign    = "value that nobody set"  // a read's
+	Undead     = "refused write seen"     // it was said not to have taken effect
+	Shared     = "one index, two writes"  // both acknowledged
+	Moved      = "one value, two indices" // of its write, or of reads
+)
+
+// Violation is one thing that cannot be.
+type Violation struct {
+	What string
+	Key  string
+	Op   Op   // whose answer it shows in
+	Near []Op // what else was done to the key about then, in the order of calls
+}
+
+// String says the violation in a line.
+func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.What, v.Op) }
+
+// Report is what Check found.
+type Report struct {
+	Verdict    Verdict
+	Violations []Violation
+	Keys       int
+	Unknown    []string // keys that took too long
+}
+
+// DefaultLimit is how long one key may take.
+const DefaultLimit = 20 * time.Second
+
+// Check judges a history. limit bounds what each key may take; 0: DefaultLimit.
+func Check(ops []Op, limit time.Duration) Report {
+	if limit == 0 {
+		limit = DefaultLimit
+	}
+	byKey := map[string][]Op{}
+	for _, o := range ops {
+		byKey[o.Key] = append(byKey[o.Key], o)
+	}
+	r := Report{Verdict: IsLinearizable, Keys: len(byKey), Violations: indices(ops)}
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		v, decided := checkKey(byKey[key], limit)
+		if v != nil {
+			v.Key, v.Near = key, near(byKey[key], v.Op)
+			r.Violations = append(r.Violations, *v)
+		} else if !decided {
+			r.Unknown = append(r.Unknown, key)
+		}
+	}
+	switch {
+	case len(r.Violations) > 0:
+		r.Verdict = HasViolation
+	case len(r.Unknown) > 0:
+		r.Verdict = IsUnknown
+	}
+	return r
+}
+
+// checkKey finds the violation of one key that says most.
+func checkKey(ops []Op, limit time.Duration) (found *Violation, decided bool) {
+	if v := invented(ops); v != nil {
+		return v, true
+	}
+	deadline := time.Now().Add(limit)
+	decided = true
+	for _, stage := range []struct {
+		what   string
+		levels []Level
+	}{
+		{Disorder, nil},
+		{Lost, []Level{Audit}},
+		{Stale, []Level{Linearizable}},
+		{StaleLease, []Level{Linearizable, Lease}},
+		{Lost, []Level{Linearizable, Audit}}, // a read has decided what became of an unknown write
+	} {
+		part := slices.DeleteFunc(slices.Clone(ops), func(o Op) bool {
+			return o.Kind == Get && !slices.Contains(stage.levels, o.Level)
+		})
+		left := max(time.Until(deadline), time.Millisecond)
+		switch linearizable(part, left) {
+		case porcupine.Illegal:
+			return &Violation{What: stage.what, Op: culprit(part, left)}, true
+		case porcupine.Unknown:
+			decided = false
+		}
+	}
+	return nil, decided
+}
+
+// culprit returns the operation whose answer nothing explains any more: without
+// what returned after it the history is still in order.
+func culprit(ops []Op, limit time.Duration) Op {
+	byEnd := slices.DeleteFunc(slices.Clone(ops), func(o Op) bool { return o.Outcome != OK && o.Outcome != ConditionFailed })
+	slices.SortStableFunc(byEnd, func(a, b Op) int { return int(a.Return - b.Return) })
+	at := sort.Search(len(byEnd), func(i int) bool {
+		return linearizable(until(ops, byEnd[i].Return), limit) == porcupine.Illegal
+	})
+	return byEnd[min(at, len(byEnd)-1)]
+}
+
+// invented looks for a read of a value that no write can have set.
+func invented(ops []Op) *Violation {
+	set := map[string]Outcome{"": OK}
+	for _, o := range ops {
+		if o.Kind == Set || o.Kind == CAS {
+			set[o.Value] = o.Outcome
+		}
+	}
+	for _, o := range ops {
+		if o.Kind != Get || o.Outcome != OK {
+			continue
+		}
+		switch outcome, known := set[o.Value]; {
+		case !known:
+			return &Violation{What: Foreign, Op: o}
+		case outcome == Refused || outcome == ConditionFailed:
+			return &Violation{What: Undead, Op: o}
+		}
+	}
+	return nil
+}
+
+// indices looks for a log index of two writes, and for a value of two indices.
+func indices(ops []Op) []Violation {
+	var found []Violation
+	writes := map[uint64]Op{}
+	values := map[string]Op{}
+	for _, o := range ops {
+		if o.Index == 0 || o.Outcome != OK {
+			continue
+		}
+		if o.Kind != Get {
+			if other, taken := writes[o.Index]; taken {
+				found = append(found, Violation{What: Shared, Key: o.Key, Op: o, Near: []Op{other}})
+			}
+			writes[o.Index] = o
+		}
+		if o.Value == "" {
+			continue
+		}
+		value := o.Key + "\x00" + o.Value
+		if other, seen := values[value]; seen && other.Index != o.Index {
+			found = append(found, Violation{What: Moved, Key: o.Key, Op: o, Near: []Op{other}})
+		}
+		values[value] = o
+	}
+	return found
+}
+
+// nearby is how many operations before and after a violation are told.
+const nearby = 10
+
+func near(ops []Op, o Op) []Op {
+	sorted := slices.DeleteFunc(slices.Clone(ops), func(p Op) bool { return p.Outcome == Refused && p != o || p.Level == Audit && p != o })
+	slices.SortStableFunc(sorted, func(a, b Op) int { return int(a.Call - b.Call) })
+	at := slices.Index(sorted, o)
+	return sorted[max(0, at-nearby):min(len(sorted), at+nearby/2)]
+}

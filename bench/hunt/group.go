@@ -1,0 +1,371 @@
+package hunt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/check"
+	"github.com/themilchenko/raftlab/bench/fault"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+const (
+	// healTime is how long a group may take to be whole once nothing is wrong any more,
+	// on a machine that has nothing else to do.
+	healTime = 30 * time.Second
+	// comeBack is how long a node may take to be a voter that is ready.
+	comeBack = 15 * time.Second
+	askTime  = time.Second
+)
+
+// node is a member that the group is to have.
+type node struct {
+	id                 string
+	name               string // of its processes in the network
+	dir                string
+	raft, http, gossip *fault.Door
+	process            *process // nil: it has never run
+	runs               int
+	paused             bool
+	suspect            string // how its data was damaged; empty: it was not
+}
+
+func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
+
+// logFile is where the log store keeps its entries.
+func (n *node) logFile(backend string) (path string, err error) {
+	name := map[string]string{"bolt": "raft.db", "mdb": "data.mdb"}[backend]
+	err = filepath.WalkDir(filepath.Join(n.dir, "log"), func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == name {
+			path = p
+		}
+		return err
+	})
+	if err == nil && path == "" {
+		err = fmt.Errorf("%s has no %s: %w", n.dir, name, fs.ErrNotExist)
+	}
+	return path, err
+}
+
+// tuning is what all nodes of a round are started with.
+type tuning struct {
+	heartbeat time.Duration
+	small     bool // snapshots often, and few entries kept behind them
+}
+
+func (t tuning) String() string {
+	return fmt.Sprintf("heartbeats and lease %v, snapshots %s", t.heartbeat, map[bool]string{true: "every 32 entries", false: "on demand"}[t.small])
+}
+
+// group is the nodes of a round.
+type group struct {
+	cfg     Config
+	dir     string
+	tuning  tuning
+	network *fault.Network
+	spawner *spawner
+	nodes   []*node
+	founded bool
+	report  *Report
+	begin   time.Time // of the load
+	history *check.History
+	quiet   atomic.Bool // the load only reads
+	// endpoints are the nodes' HTTP addresses, in their order.
+	endpoints atomic.Pointer[[]string]
+}
+
+func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
+	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), spawner: newSpawner(), report: report, begin: time.Now(), history: check.NewHistory()}
+	if err := os.MkdirAll(filepath.Join(g.dir, "logs"), 0o755); err != nil {
+		return g, err
+	}
+	for i := range cfg.Nodes {
+		id := fmt.Sprintf("n%d", i+1)
+		n := &node{id: id, name: id}
+		n.dir = filepath.Join(g.dir, n.id)
+		g.nodes = append(g.nodes, n)
+		if err := g.newDoors(n); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+func (g *group) close() {
+	for _, n := range g.nodes {
+		n.process.kill()
+	}
+	g.network.Close()
+	g.spawner.close()
+}
+
+// newDoors gives a node addresses that nobody has had yet.
+func (g *group) newDoors(n *node) (err error) {
+	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
+		if d != nil {
+			d.Shut() // kept: nobody else is to get the address
+		}
+	}
+	if n.raft, err = g.network.Open(false); err != nil {
+		return err
+	}
+	if n.http, err = g.network.Open(false); err != nil {
+		return err
+	}
+	if n.gossip, err = g.network.Open(true); err != nil {
+		return err
+	}
+	g.publish()
+	return nil
+}
+
+// publish tells the load where the nodes are.
+func (g *group) publish() {
+	var all []string
+	for _, n := range g.nodes {
+		all = append(all, n.http.Address())
+	}
+	g.endpoints.Store(&all)
+}
+
+// flags is the command line of a node that is told of peers, and, under gossip, with
+// how many in all it founds a group. Founding, the first one of a static group is not
+// told of any others.
+func (g *group) flags(n *node, peers []*node, expect int) []string {
+	heartbeat := g.tuning.heartbeat.String()
+	flags := []string{"--id", n.id, "--haddr", bindHTTP + ":0", "--raddr", bindRaft + ":0",
+		"--transport-option", "advertise=" + n.raft.Address(), "--advertise-http", n.http.Address(),
+		"--backend", g.cfg.Backend, "--request-timeout", requestTime.String(),
+		"--raft-option", "heartbeat_timeout=" + heartbeat, "--raft-option", "election_timeout=" + heartbeat,
+		"--raft-option", "leader_lease_timeout=" + heartbeat}
+	if g.tuning.small {
+		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--raft-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
+	}
+	if g.cfg.Backend == "mdb" {
+		flags = append(flags, "--backend-option", "map_size=256MiB")
+	}
+	var https, gossips []string
+	for _, peer := range peers {
+		if peer != n {
+			https, gossips = append(https, peer.http.Address()), append(gossips, peer.gossip.Address())
+		}
+	}
+	if g.cfg.gossips() {
+		flags = append(flags, "--gossip", bindGossip+":0", "--gossip-advertise", n.gossip.Address(),
+			"--gossip-profile", "local", "--remove-failed-after", "0", "--bootstrap-expect", fmt.Sprint(expect))
+		if len(gossips) > 0 {
+			flags = append(flags, "--gossip-join", strings.Join(gossips, ","))
+		}
+	} else if g.founded || n != g.nodes[0] {
+		flags = append(flags, "--join", strings.Join(https, ","))
+	}
+	return flags
+}
+
+// start starts a node on what its folder holds. An error means that it does not run.
+func (g *group) start(ctx context.Context, n *node) error {
+	return g.startWith(ctx, n, g.flags(n, g.nodes, g.cfg.Nodes))
+}
+
+func (g *group) startWith(ctx context.Context, n *node, flags []string) (err error) {
+	n.runs++
+	log := filepath.Join(g.dir, "logs", fmt.Sprintf("%s.%d.log", n.name, n.runs))
+	if n.process, err = g.spawner.start(log, g.cfg.Kvnode, append(flags, n.dir)); err != nil {
+		return err
+	}
+	n.paused = false
+	http, raft, gossip, err := n.process.listeners(ctx, g.cfg.gossips())
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.id, err)
+	}
+	g.network.Process(n.name, n.process.pid(), gossip)
+	if gossip.IsValid() {
+		err = n.gossip.Lead(n.name, gossip)
+	}
+	return errors.Join(err, n.raft.Lead(n.name, raft), n.http.Lead(n.name, http))
+}
+
+// stop ends a node without a word.
+func (g *group) stop(n *node) {
+	n.process.kill()
+	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
+		d.Shut()
+	}
+}
+
+// found makes the group.
+func (g *group) found(ctx context.Context) error {
+	for i, n := range g.nodes {
+		if err := g.start(ctx, n); err != nil {
+			return fmt.Errorf("%w: %s", err, n.process.lastWords())
+		}
+		if i == 0 && !g.cfg.gossips() {
+			if err := g.await(ctx, healTime, func(ctx context.Context) error { return g.ready(ctx, n) }); err != nil {
+				return err
+			}
+		}
+	}
+	err := g.await(ctx, healTime, g.isWhole)
+	g.founded = err == nil
+	return err
+}
+
+// crowded is a time as it is on a machine that has more to do than it has processors.
+func crowded(d time.Duration) time.Duration {
+	const most = 4
+	text, err := os.ReadFile("/proc/loadavg")
+	var load float64
+	if _, scanErr := fmt.Sscan(string(text), &load); err != nil || scanErr != nil {
+		return d
+	}
+	return time.Duration(float64(d) * min(max(1, load/float64(runtime.NumCPU())), most))
+}
+
+// await asks until the answer is nil.
+func (g *group) await(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
+	for deadline := time.Now().Add(crowded(within)); ; pause(ctx, 5*pollPause) {
+		err := ask(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// ask calls f with a client that knows the nodes, and with the first of them.
+func (g *group) ask(ctx context.Context, f func(context.Context, *client.Client, *client.Node) error, nodes ...*node) error {
+	var endpoints []string
+	for _, n := range nodes {
+		endpoints = append(endpoints, n.http.Address())
+	}
+	c, err := client.New(endpoints, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, crowded(askTime))
+	defer cancel()
+	return f(ctx, c, c.Nodes()[0])
+}
+
+func (g *group) ready(ctx context.Context, n *node) error {
+	return g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error { return at.Ready(ctx) }, n)
+}
+
+func (g *group) status(ctx context.Context, n *node) (s api.Status, err error) {
+	err = g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) (err error) {
+		s, err = at.Status(ctx)
+		return err
+	}, n)
+	return s, err
+}
+
+// isWhole returns nil if all nodes are ready voters of one leader and there are no
+// other members.
+func (g *group) isWhole(ctx context.Context) error {
+	for _, n := range g.nodes {
+		if err := g.isVoter(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isVoter returns nil if the node is ready and its leader counts it as a voter at its
+// address, and the nodes of the group as members only.
+func (g *group) isVoter(ctx context.Context, n *node) error {
+	if !n.up() {
+		return fmt.Errorf("%s does not run", n.id)
+	}
+	if err := g.ready(ctx, n); err != nil {
+		return err
+	}
+	leader, err := g.leader(ctx)
+	if err != nil {
+		return err
+	}
+	var members []api.Member
+	err = g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) (err error) {
+		members, err = c.Members(ctx)
+		return err
+	}, leader)
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, m := range members {
+		if m.ID == n.id {
+			found = m.Voter && m.Address == n.raft.Address()
+		}
+	}
+	if !found || len(members) > len(g.nodes) {
+		return fmt.Errorf("the members are %v; want %s as a voter at %s", members, n.id, n.raft.Address())
+	}
+	return nil
+}
+
+// leader returns the node that most nodes that answer follow.
+func (g *group) leader(ctx context.Context) (*node, error) {
+	votes := map[string]int{}
+	var best *node
+	for _, n := range g.nodes {
+		if !n.up() || n.paused {
+			continue
+		}
+		s, err := g.status(ctx, n)
+		if err != nil || s.Leader == nil {
+			continue
+		}
+		votes[s.Leader.ID]++
+		for _, l := range g.nodes {
+			if l.id == s.Leader.ID && l.up() && (best == nil || votes[l.id] > votes[best.id]) {
+				best = l
+			}
+		}
+	}
+	if best == nil {
+		return nil, errors.New("no node knows a leader that runs")
+	}
+	return best, nil
+}
+
+// roles returns the leader, or any node while there is none, and the others in a
+// random order.
+func (g *group) roles(ctx context.Context, random *rand.Rand) (leader *node, others []*node) {
+	leader, err := g.leader(ctx)
+	if err != nil {
+		leader = g.nodes[random.IntN(len(g.nodes))]
+	}
+	for _, i := range random.Perm(len(g.nodes)) {
+		if g.nodes[i] != leader {
+			others = append(others, g.nodes[i])
+		}
+	}
+	return leader, others
+}
+
+// heal ends all that does not touch data: cuts, pauses, and that nodes do not run.
+func (g *group) heal(ctx context.Context, reset bool) {
+	g.network.Heal(reset)
+	for _, n := range g.nodes {
+		if n.paused {
+			n.process.signal(syscall.SIGCONT)
+			n.paused = false
+		}
+	}
+	for _, n := range g.nodes {
+		if !n.up() && ctx.Err() == nil {
+			g.bringBack(ctx, n)
+		}
+	}
+}

@@ -236,6 +236,34 @@ func TestListening(t *testing.T) {
 	t.Errorf("%v is not among %v", at, tcp)
 }
 
+// TestDiagnose: the kernel's answer is what its table says.
+func TestDiagnose(t *testing.T) {
+	_, d := between(t, false)
+	if err := d.Lead("b", echo(t)); err != nil {
+		t.Fatal(err)
+	}
+	from := dial(t, d).LocalAddr().(*net.TCPAddr).AddrPort()
+	asked, err := diagnose(from, d.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !inodes(os.Getpid())[asked] {
+		t.Errorf("socket %s is not one of this process", asked)
+	}
+	list, err := sockets("tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		if s.local == from && s.remote == d.address && s.inode != asked {
+			t.Errorf("socket %s, in the table %s", asked, s.inode)
+		}
+	}
+	if _, err := diagnose(from, netip.AddrPortFrom(from.Addr(), 1)); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("a connection that is not there: %v", err)
+	}
+}
+
 func TestDisk(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	path := filepath.Join(t.TempDir(), "f")

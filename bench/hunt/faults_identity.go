@@ -121,7 +121,7 @@ func twin(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	err = g.start(ctx, stray)
 	pause(ctx, 2*time.Second+s.hold)
 	if stray.up() {
-		g.stranger(stray)
+		g.stranger(stray, true)
 	}
 	g.dismiss(stray)
 	return fmt.Sprintf("of %s: %v", n.id, short(err))
@@ -167,7 +167,7 @@ func oldGroup(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		pause(ctx, 2*time.Second+s.hold)
 	}
 	if n.up() {
-		g.stranger(n)
+		g.stranger(n, true)
 	}
 	g.noteEnd(n)
 	g.stop(n)

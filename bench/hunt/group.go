@@ -155,10 +155,11 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 	if g.cfg.Backend == "mdb" {
 		flags = append(flags, "--backend-option", "map_size=256MiB")
 	}
-	var https, gossips []string
+	var https, rafts, gossips []string
 	for _, peer := range peers {
 		if peer != n {
 			https, gossips = append(https, peer.http.Address()), append(gossips, peer.gossip.Address())
+			rafts = append(rafts, peer.id+"="+peer.raft.Address())
 		}
 	}
 	if g.cfg.gossips() {
@@ -169,6 +170,9 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 		}
 	} else if g.founded || n != g.nodes[0] {
 		flags = append(flags, "--join", strings.Join(https, ","))
+		if g.cfg.Peers {
+			flags = append(flags, "--peers", strings.Join(rafts, ","))
+		}
 	}
 	return flags
 }

@@ -83,7 +83,7 @@ func (g *group) mend(ctx context.Context, n *node) {
 		}
 		g.log("%s is not a voter again: %v", n.id, err)
 		if n.up() {
-			g.stranger(n)
+			g.stranger(n, false)
 		}
 	}
 	g.report.violate(Beyond, "%s, %s: it is not a voter again, also in a new folder and after it was removed; see %s", n.id, n.suspect, n.process.log)
@@ -91,16 +91,18 @@ func (g *group) mend(ctx context.Context, n *node) {
 }
 
 // stranger notes what a node that runs and stays out of the group says about that. One
-// of its complaints has to be clear.
-func (g *group) stranger(n *node) {
+// of its complaints has to be clear. That it has none means that it is slow, but for a
+// node that can never belong to the group.
+func (g *group) stranger(n *node, never bool) {
 	words := n.process.complaints()
 	for _, w := range words {
 		g.report.Refusals["(runs) "+withoutNames(w)]++
 	}
-	if !slices.ContainsFunc(words, func(w string) bool { return unclear(w) == "" }) {
-		g.report.violate(Unclear, "%s, %s, stays out of the group, and none of its complaints names a command:\n%s",
-			n.name, n.suspect, strings.Join(words, "\n"))
+	if len(words) == 0 && !never || slices.ContainsFunc(words, func(w string) bool { return unclear(w) == "" }) {
+		return
 	}
+	g.report.violate(Unclear, "%s, %s, stays out of the group, and no complaint of it names a command:\n%s",
+		n.name, n.suspect, strings.Join(words, "\n"))
 }
 
 // remove takes a node that does not run out of the configuration.

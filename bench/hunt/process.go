@@ -173,7 +173,7 @@ func (p *process) lastWords() string {
 	return strings.TrimSpace(words[:min(len(words), longestWord)])
 }
 
-// complaints returns the different warnings and errors in its log.
+// complaints returns what its log says of the node not being let in, each text once.
 func (p *process) complaints() []string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
@@ -183,7 +183,10 @@ func (p *process) complaints() []string {
 	var list []string
 	for _, line := range complaint.FindAllString(string(text), -1) {
 		_, line, _ = strings.Cut(line, "level=")
-		if key := withoutNames(line); !seen[key] {
+		if strings.Contains(line, `msg="request failed"`) {
+			continue
+		}
+		if key := withoutNames(line); !seen[key] && refusing.MatchString(line) {
 			seen[key] = true
 			list = append(list, line)
 		}
@@ -195,6 +198,8 @@ var (
 	names   = regexp.MustCompile(`/[^\s",:;)]*/`)
 	numbers = regexp.MustCompile(`\b\d[\d.:]*|\b[0-9a-f]{8,}\b`)
 	ids     = regexp.MustCompile(`\bn\d\b`)
+	// refusing is in the complaints of a node that is not let in.
+	refusing = regexp.MustCompile(`refus|not settled|another (?:group|node|cluster|incarnation)|removed|no member|is a member|damaged|two nodes|same id`)
 	// command is what a refusal must have: something to type.
 	command = regexp.MustCompile(`\b(?:kvnode|clusterctl|mv|rm|cp|curl) +[-~/a-zA-Z<]|--(?:gossip-)?join|(?:POST|DELETE) /`)
 )

@@ -27,7 +27,9 @@ type Config struct {
 	Discovery string // static or gossip
 	Duration  time.Duration
 	Faults    []string // only these kinds; empty: all
-	Out       io.Writer
+	// Peers has nodes without gossip told of each other's Raft addresses, by --peers.
+	Peers bool
+	Out   io.Writer
 }
 
 func (c Config) gossips() bool { return c.Discovery == "gossip" }

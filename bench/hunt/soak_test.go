@@ -48,6 +48,16 @@ func program(t *testing.T) string {
 	return path
 }
 
+// knowsPeers says whether the program has the flag --peers, which older ones lack.
+func knowsPeers(t *testing.T, program string) bool {
+	t.Helper()
+	help, err := exec.Command(program, "--help").Output()
+	if err != nil {
+		t.Fatalf("%s --help: %v", program, err)
+	}
+	return strings.Contains(string(help), "--peers")
+}
+
 // cells are all combinations, the sizes varying fastest.
 func cells(t *testing.T) []Config {
 	t.Helper()
@@ -87,12 +97,14 @@ func TestSoak(t *testing.T) {
 	}
 	all, bin := cells(t), program(t)
 	fmt.Printf("soak: seed %d, %v, %d cells; files in %s\n", first, *duration, len(all), dir)
+	peers := knowsPeers(t, bin)
 	total := newReport()
 	total.Rounds = 0
 	var again []string
 	begin := time.Now()
 	for i := 0; i == 0 || time.Since(begin)+*round/2 < *duration; i++ {
 		c := all[i%len(all)]
+		c.Peers = peers
 		c.Kvnode, c.Seed, c.Dir = bin, first+uint64(i), filepath.Join(dir, fmt.Sprintf("%d", first+uint64(i)))
 		r, err := Round(context.Background(), c)
 		if err != nil {

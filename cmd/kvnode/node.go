@@ -152,7 +152,7 @@ func (n *node) checkName() error {
 		return nil
 	}
 	self := n.self()
-	self.Incarnation = cmp.Or(self.Incarnation, core.NewIncarnation()) // the log is not open yet; all are as long
+	self.Incarnation = core.NewIncarnation() // the node's own is not known yet, and no longer
 	cfg := n.gossipConfig(self)
 	return cfg.Check()
 }

@@ -109,14 +109,16 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if r.gate.requests != nil {
 		r.pumping.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
+	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
 		<-r.watching
 		r.pumping.Wait()
+		close(r.unwatch)
+		r.watchdog.Wait()
 		return err
 	}
-	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	return nil
 }
 

@@ -139,7 +139,7 @@ func TestHangingFollower(t *testing.T) {
 	t.Cleanup(gate.Open)
 	put(t, members[0], "k", "v")
 	gate.Shut()
-	if err := members[0].TransferLeadership(deadline(t), "n2"); err != nil {
+	if err := members[1].Replica.(core.Campaigner).Campaign(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the new term is not saved", func() bool { return gate.Waiting() > 0 })

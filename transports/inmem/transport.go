@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type transport struct {
 	requests  chan raft.RPC // never closed: the engine would take that for requests
 	heartbeat atomic.Pointer[func(raft.RPC)]
 	intercept atomic.Pointer[func(*raft.RPC) bool]
+	queueing  sync.RWMutex // held by who queues a request that nobody has intercepted
 
 	closing sync.Once
 	done    chan struct{} // closed by Close
@@ -88,24 +90,39 @@ func (t *transport) SetHeartbeatHandler(handle func(raft.RPC)) {
 }
 
 // Intercept implements core.Interceptor. Requests that wait already are looked at
-// too, on a goroutine for which Close waits.
+// too, on goroutines for which Close waits.
 func (t *transport) Intercept(handle func(*raft.RPC) bool) {
+	var waiting []raft.RPC
+	take := func() {
+		for {
+			select {
+			case rpc := <-t.requests:
+				waiting = append(waiting, rpc)
+			default:
+				return
+			}
+		}
+	}
+	for !t.queueing.TryLock() { // senders may wait for room
+		take()
+		runtime.Gosched()
+	}
 	t.intercept.Store(&handle)
+	take()
+	t.queueing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
-		return
-	}
-	for range len(t.requests) {
-		rpc := <-t.requests
+	for _, rpc := range waiting {
+		if t.closed {
+			rpc.Respond(nil, errPeerClosed)
+			continue
+		}
 		t.handlers.Go(func() {
 			if handle(&rpc) {
 				return
 			}
-			select {
-			case t.requests <- rpc:
-			case <-t.done:
-				rpc.Respond(nil, errPeerClosed)
+			if err := t.queue(rpc, nil, nil); err != nil {
+				rpc.Respond(nil, err)
 			}
 		})
 	}
@@ -239,12 +256,21 @@ func (t *transport) exchange(peer *transport, rpc raft.RPC, timeout time.Duratio
 // end the wait for a place in the queue.
 func (t *transport) accept(rpc raft.RPC, giveUp <-chan time.Time, senderDone <-chan struct{}) error {
 	heartbeat := isHeartbeat(rpc.Command)
+	if handle := t.intercept.Load(); handle == nil {
+		t.queueing.RLock()
+		defer t.queueing.RUnlock()
+	}
 	if handle := t.intercept.Load(); handle != nil && (*handle)(&rpc) {
 		return nil
 	}
 	if handle := t.heartbeat.Load(); handle != nil && heartbeat {
 		return t.goHandle(*handle, rpc)
 	}
+	return t.queue(rpc, giveUp, senderDone)
+}
+
+// queue hands a request to the consumer.
+func (t *transport) queue(rpc raft.RPC, giveUp <-chan time.Time, senderDone <-chan struct{}) error {
 	select {
 	case t.requests <- rpc:
 		return nil

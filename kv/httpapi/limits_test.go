@@ -85,7 +85,7 @@ func TestBodiesHeldAreBounded(t *testing.T) {
 // TestAnswersHeldAreBounded: answers that nobody takes count as well, in JSON, as bytes
 // and as pages, and their readers are cut off after a while.
 func TestAnswersHeldAreBounded(t *testing.T) {
-	const size, limit = 4 << 20, 40 << 20
+	const size, limit = 10 << 20, 90 << 20 // the sockets' buffers take some MiB of each answer
 	g, n := limited(t, httpapi.Limits{HeldBytes: limit, BytesPerS: 16 << 20, Patience: 3 * time.Second})
 	g.must(g.nodes[0], "PUT", "/key/k", strings.Repeat("x", size))
 	for _, request := range []string{"GET /key/k HTTP/1.1\r\nHost: n\r\n\r\n", "GET /key HTTP/1.1\r\nHost: n\r\n\r\n",
@@ -98,6 +98,10 @@ func TestAnswersHeldAreBounded(t *testing.T) {
 			}
 			stalled = append(stalled, c)
 			if _, err := io.WriteString(c, request); err != nil {
+				t.Fatal(err)
+			}
+			// One after the other: while it is made, an answer counts for several.
+			if _, err := io.ReadFull(c, make([]byte, len("HTTP/1.1 200"))); err != nil {
 				t.Fatal(err)
 			}
 		}

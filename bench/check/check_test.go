@@ -187,6 +187,27 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// TestManyViolations: all are counted, and the first are traced, in a bounded time.
+func TestManyViolations(t *testing.T) {
+	var ops []Op
+	for i := range 50 {
+		key := otherKey(fmt.Sprintf("k%d", i))
+		ops = append(ops, at(1, 2, Set, "a", key), at(3, 4, Set, "b", key), at(5, 6, Get, "a", key))
+		for u := range 200 { // of unknown outcome, and each is seen once at about the same time
+			value := fmt.Sprint(u)
+			ops = append(ops, at(7, 8, Set, value, key, with(Unknown)), at(9, 5000-u, Get, value, key))
+		}
+	}
+	begin := time.Now()
+	r := Check(ops, 2*time.Second)
+	if took := time.Since(begin); took > time.Minute {
+		t.Errorf("it took %v", took)
+	}
+	if len(r.Violations)+len(r.Unknown) != 50 || r.Verdict == IsLinearizable {
+		t.Errorf("%s: %d violations and %d unknown of 50", r.Verdict, len(r.Violations), len(r.Unknown))
+	}
+}
+
 // TestTooHard: a key that cannot be decided in time is unknown, not fine.
 func TestTooHard(t *testing.T) {
 	var ops []Op

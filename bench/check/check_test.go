@@ -3,6 +3,8 @@ package check
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +186,21 @@ func TestConcurrent(t *testing.T) {
 		if r.Verdict != HasViolation {
 			t.Errorf("seed %d: a register that went back 100 steps: %s", seed, r.Verdict)
 		}
+	}
+}
+
+// TestFile: a history that was kept is the same.
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.jsonl")
+	ops := history(at(1, 2, Set, "a", index(7)), at(3, 4, CAS, "b", expect("a"), with(Unknown)), at(5, 6, Get, "", level(Lease)))
+	if err := Write(path, ops); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, ops); err == nil {
+		t.Error("a history was overwritten")
+	}
+	if got, err := Read(path); err != nil || !slices.Equal(got, ops) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

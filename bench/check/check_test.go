@@ -3,6 +3,8 @@ package check
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +186,42 @@ func TestConcurrent(t *testing.T) {
 		if r.Verdict != HasViolation {
 			t.Errorf("seed %d: a register that went back 100 steps: %s", seed, r.Verdict)
 		}
+	}
+}
+
+// TestFile: a history that was kept is the same.
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.jsonl")
+	ops := history(at(1, 2, Set, "a", index(7)), at(3, 4, CAS, "b", expect("a"), with(Unknown)), at(5, 6, Get, "", level(Lease)))
+	if err := Write(path, ops); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, ops); err == nil {
+		t.Error("a history was overwritten")
+	}
+	if got, err := Read(path); err != nil || !slices.Equal(got, ops) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestManyViolations: all are counted, and the first are traced, in a bounded time.
+func TestManyViolations(t *testing.T) {
+	var ops []Op
+	for i := range 50 {
+		key := otherKey(fmt.Sprintf("k%d", i))
+		ops = append(ops, at(1, 2, Set, "a", key), at(3, 4, Set, "b", key), at(5, 6, Get, "a", key))
+		for u := range 200 { // of unknown outcome, and each is seen once at about the same time
+			value := fmt.Sprint(u)
+			ops = append(ops, at(7, 8, Set, value, key, with(Unknown)), at(9, 5000-u, Get, value, key))
+		}
+	}
+	begin := time.Now()
+	r := Check(ops, 2*time.Second)
+	if took := time.Since(begin); took > time.Minute {
+		t.Errorf("it took %v", took)
+	}
+	if len(r.Violations)+len(r.Unknown) != 50 || r.Verdict == IsLinearizable {
+		t.Errorf("%s: %d violations and %d unknown of 50", r.Verdict, len(r.Violations), len(r.Unknown))
 	}
 }
 

@@ -36,12 +36,17 @@ const (
 type Violation struct {
 	What string
 	Key  string
-	Op   Op   // whose answer it shows in
+	Op   Op   // whose answer it shows in; of many violations of a kind only the first are traced to one
 	Near []Op // what else was done to the key about then, in the order of calls
 }
 
 // String says the violation in a line.
-func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.What, v.Op) }
+func (v Violation) String() string {
+	if v.Op == (Op{}) {
+		return fmt.Sprintf("%s: key %s", v.What, v.Key)
+	}
+	return fmt.Sprintf("%s: %s", v.What, v.Op)
+}
 
 // Report is what Check found.
 type Report struct {
@@ -51,10 +56,20 @@ type Report struct {
 	Unknown    []string // keys that took too long
 }
 
-// DefaultLimit is how long one key may take.
-const DefaultLimit = 20 * time.Second
+// DefaultLimit is how long a check may take.
+const DefaultLimit = 2 * time.Minute
 
-// Check judges a history. limit bounds what each key may take; 0: DefaultLimit.
+const (
+	// keyShare is the part of the limit that one key may take.
+	keyShare = 20
+	// traced is for how many violations of a kind the answer is looked for in which it
+	// shows, and traceTime how long one step of that may take.
+	traced    = 4
+	traceTime = time.Second
+)
+
+// Check judges a history. limit bounds what it may take; 0: DefaultLimit. Keys that are
+// not decided by then are unknown.
 func Check(ops []Op, limit time.Duration) Report {
 	if limit == 0 {
 		limit = DefaultLimit
@@ -64,14 +79,24 @@ func Check(ops []Op, limit time.Duration) Report {
 		byKey[o.Key] = append(byKey[o.Key], o)
 	}
 	r := Report{Verdict: IsLinearizable, Keys: len(byKey), Violations: indices(ops)}
+	kinds := map[string]int{}
+	end := time.Now().Add(limit)
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		v, decided := checkKey(byKey[key], limit)
-		if v != nil {
-			v.Key, v.Near = key, near(byKey[key], v.Op)
-			r.Violations = append(r.Violations, *v)
-		} else if !decided {
-			r.Unknown = append(r.Unknown, key)
+		v, part, decided := checkKey(byKey[key], max(min(limit/keyShare, time.Until(end)), time.Millisecond))
+		if v == nil {
+			if !decided {
+				r.Unknown = append(r.Unknown, key)
+			}
+			continue
 		}
+		v.Key = key
+		if kinds[v.What]++; kinds[v.What] <= traced {
+			if part != nil {
+				v.Op = culprit(part)
+			}
+			v.Near = near(byKey[key], v.Op)
+		}
+		r.Violations = append(r.Violations, *v)
 	}
 	switch {
 	case len(r.Violations) > 0:
@@ -82,10 +107,11 @@ func Check(ops []Op, limit time.Duration) Report {
 	return r
 }
 
-// checkKey finds the violation of one key that says most.
-func checkKey(ops []Op, limit time.Duration) (found *Violation, decided bool) {
+// checkKey finds the violation of one key that says most. Where it shows is to be looked
+// for in part, if that is not nil.
+func checkKey(ops []Op, limit time.Duration) (found *Violation, part []Op, decided bool) {
 	if v := invented(ops); v != nil {
-		return v, true
+		return v, nil, true
 	}
 	deadline := time.Now().Add(limit)
 	decided = true
@@ -102,24 +128,23 @@ func checkKey(ops []Op, limit time.Duration) (found *Violation, decided bool) {
 		part := slices.DeleteFunc(slices.Clone(ops), func(o Op) bool {
 			return o.Kind == Get && !slices.Contains(stage.levels, o.Level)
 		})
-		left := max(time.Until(deadline), time.Millisecond)
-		switch linearizable(part, left) {
+		switch linearizable(part, max(time.Until(deadline), time.Millisecond)) {
 		case porcupine.Illegal:
-			return &Violation{What: stage.what, Op: culprit(part, left)}, true
+			return &Violation{What: stage.what}, part, true
 		case porcupine.Unknown:
 			decided = false
 		}
 	}
-	return nil, decided
+	return nil, nil, decided
 }
 
 // culprit returns the operation whose answer nothing explains any more: without
 // what returned after it the history is still in order.
-func culprit(ops []Op, limit time.Duration) Op {
+func culprit(ops []Op) Op {
 	byEnd := slices.DeleteFunc(slices.Clone(ops), func(o Op) bool { return o.Outcome != OK && o.Outcome != ConditionFailed })
 	slices.SortStableFunc(byEnd, func(a, b Op) int { return int(a.Return - b.Return) })
 	at := sort.Search(len(byEnd), func(i int) bool {
-		return linearizable(until(ops, byEnd[i].Return), limit) == porcupine.Illegal
+		return linearizable(until(ops, byEnd[i].Return), traceTime) == porcupine.Illegal
 	})
 	return byEnd[min(at, len(byEnd)-1)]
 }
@@ -179,6 +204,6 @@ const nearby = 10
 func near(ops []Op, o Op) []Op {
 	sorted := slices.DeleteFunc(slices.Clone(ops), func(p Op) bool { return p.Outcome == Refused && p != o || p.Level == Audit && p != o })
 	slices.SortStableFunc(sorted, func(a, b Op) int { return int(a.Call - b.Call) })
-	at := slices.Index(sorted, o)
+	at := max(0, slices.Index(sorted, o))
 	return sorted[max(0, at-nearby):min(len(sorted), at+nearby/2)]
 }

@@ -253,7 +253,7 @@ func (g *group) judge(ops []check.Op) {
 	g.report.Keys, g.report.Undecided = result.Keys, len(result.Unknown)
 	for _, v := range result.Violations {
 		var text strings.Builder
-		fmt.Fprintf(&text, "%s", v.Op)
+		text.WriteString(strings.TrimPrefix(v.String(), v.What+": "))
 		for _, o := range v.Near {
 			fmt.Fprintf(&text, "\n    %s", o)
 		}

@@ -8,6 +8,7 @@ package discovery
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -102,4 +103,15 @@ type Peer struct {
 	Undecided bool
 	// GossipAddress is where it gossips, as host:port; empty if it does not.
 	GossipAddress string
+}
+
+// Nowhere returns an address on the host of address that nobody can listen at. A
+// configuration holds an address once; a member whose own is another's now stands there
+// until it has told where it is.
+func Nowhere(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	return net.JoinHostPort(host, "0")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -127,6 +128,16 @@ func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if !located {
+		for _, other := range m.replica.Status().Members {
+			if other.ID == m.id || other.Address != m.raft {
+				continue
+			}
+			// It cannot be where this node is. The configuration holds an address once.
+			other.Address = discovery.Nowhere(other.Address)
+			if err := m.replica.Add(ctx, other); err != nil {
+				return err
+			}
+		}
 		me.Address = m.raft
 		if err := m.replica.Add(ctx, me); err != nil {
 			return err

@@ -127,7 +127,19 @@ func TestJoinEachOther(t *testing.T) {
 
 // TestAllMoved: where all nodes of a group come back at new addresses at once, --peers
 // has them find each other; they elect a leader, serve, and correct the configuration.
-func TestAllMoved(t *testing.T) {
+func TestAllMoved(t *testing.T) { testMoved(t, (*trio).move) }
+
+// TestAddressesGoRound: each of three static nodes comes back at the Raft address that
+// another one had. The configuration, which holds an address once, gets right.
+func TestAddressesGoRound(t *testing.T) {
+	testMoved(t, func(c *trio) {
+		n := c.file.Nodes
+		n[0].RPCAddress, n[1].RPCAddress, n[2].RPCAddress = n[1].RPCAddress, n[2].RPCAddress, n[0].RPCAddress
+	})
+}
+
+func testMoved(t *testing.T, move func(c *trio)) {
+	t.Helper()
 	c := newTrio(t, func(file *clusterfile.File, i int) []string {
 		if i == 0 {
 			return nil
@@ -150,7 +162,7 @@ func TestAllMoved(t *testing.T) {
 	moved := false
 	for range 5 { // ports may be taken
 		c.kill()
-		c.move()
+		move(c)
 		if moved = c.launch(func(file *clusterfile.File, _ int) []string {
 			var peers []string
 			for _, n := range file.Nodes {

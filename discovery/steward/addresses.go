@@ -3,7 +3,6 @@ package steward
 import (
 	"context"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 
@@ -109,19 +108,10 @@ func (s *Steward) untangle(v view, circle []member) {
 		}
 	}
 	parked := first.Member
-	parked.Address = nowhere(first.announced)
+	parked.Address = discovery.Nowhere(first.announced)
 	if slices.ContainsFunc(v.members, func(m member) bool { return m.Address == parked.Address }) {
 		return // another circle is being undone
 	}
 	s.say(first.ID, slog.LevelInfo, names+" have each other's addresses: updating one after the other, and "+first.ID+" last")
 	s.change("update "+first.ID, func(ctx context.Context) error { return s.cfg.Replica.Add(ctx, parked) })
-}
-
-// nowhere returns an address on the host of address that nobody can listen on.
-func nowhere(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	return net.JoinHostPort(host, "0")
 }

@@ -154,7 +154,27 @@ func (s *Server) carryOut(ctx context.Context, e enrolment) error {
 	if e.known == e.wanted {
 		return nil
 	}
+	if err := s.vacate(ctx, e); err != nil {
+		return err
+	}
 	return s.cfg.Replica.Add(ctx, e.wanted)
+}
+
+// vacate takes the address of a member that has moved from the one that had it before,
+// as after a swap: it is not there, for the member that has moved has just answered
+// there. It stands nowhere until it tells its own; meanwhile it is looked for where
+// Locate says.
+func (s *Server) vacate(ctx context.Context, e enrolment) error {
+	for _, m := range e.status.Members {
+		if m.ID == e.wanted.ID || m.Address != e.wanted.Address {
+			continue
+		}
+		s.cfg.Logger.Warn("a member has the address that was another's; that one stands nowhere until it tells its own",
+			"member", e.wanted.ID, "address", m.Address, "was", m.ID)
+		m.Address = discovery.Nowhere(m.Address)
+		return s.cfg.Replica.Add(ctx, m)
+	}
+	return nil
 }
 
 // awaitCaughtUp returns nil once the member has, in a short time, got all that the
@@ -226,7 +246,7 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	}
 	own := j.Incarnation == "" || j.Incarnation == status.Incarnation
 	if j.ID == s.id && (!own || j.Address != status.Address || j.HTTPAddress != s.cfg.HTTPAddress) {
-		return badRequest("node %s leads the group from address %s and http_address %s: give this node another --id",
+		return badRequest("node %s leads the group from address %s and http_address %s, and this is another node: start it in a new directory with another --id",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
 	known, member := find(status.Members, j.ID)
@@ -241,8 +261,9 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	case known.Voter && j.Nonvoter && (j.Incarnation == "" || j.Incarnation == known.Incarnation):
 		return badRequest("node %s is a voter; remove it before it joins as a non-voter", j.ID)
 	}
+	moves := member && j.Incarnation != "" && j.Incarnation == known.Incarnation
 	for _, m := range status.Members {
-		if m.ID == j.ID {
+		if m.ID == j.ID || moves { // if it proves to be there, the other is not
 			continue
 		}
 		if m.Address == j.Address {

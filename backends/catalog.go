@@ -32,12 +32,15 @@ type Backend struct {
 }
 
 // Open opens the store in dir, making it where missing. What it holds has checksums
-// (package checked), also where the store keeps all in memory: what a member applies
-// is what was handed to it, and comparing stores compares what they do themselves.
+// (package checked), unless that never leaves the memory of the process: there is no
+// disk to give back other bytes, and a checksum would cost what such a store does.
 func (b Backend) Open(dir string, opts core.Options) (core.LogStore, error) {
 	bare, err := b.OpenBare(dir, opts)
 	if err != nil {
 		return nil, err
+	}
+	if bare.Describe().Durability == core.DurableNothing {
+		return bare, nil
 	}
 	store, err := checked.Wrap(bare, dir)
 	if err != nil {

@@ -44,6 +44,7 @@ type persona struct {
 	group   atomic.Pointer[string] // never nil
 
 	adopting sync.Mutex
+	accepted atomic.Pointer[acceptance] // the last one
 	refusals refusals
 
 	mu  sync.Mutex
@@ -165,18 +166,30 @@ func (p *persona) recognise(from core.Identity) error {
 	return nil
 }
 
+// acceptance is a header that was accepted. A follower gets the same again and again.
+type acceptance struct {
+	id, addr []byte
+	group    *string // that this replica was of
+	from     core.Identity
+}
+
 // accepts refuses a request that is not for this replica or not of its group.
 func (p *persona) accepts(h raft.RPCHeader) (core.Identity, error) {
+	group := p.group.Load()
+	if a := p.accepted.Load(); a != nil && a.group == group && bytes.Equal(a.addr, h.Addr) && bytes.Equal(a.id, h.ID) {
+		return a.from, nil
+	}
 	from, to := sender(h)
 	if err := p.recognise(from); err != nil {
 		return from, err
 	}
-	if to == p.server {
-		return from, nil
+	if to != p.server {
+		var meant core.Identity
+		meant.ID, meant.Incarnation = memberID(to)
+		return from, handshake.Meant(p.identity(), meant)
 	}
-	var meant core.Identity
-	meant.ID, meant.Incarnation = memberID(to)
-	return from, handshake.Meant(p.identity(), meant)
+	p.accepted.Store(&acceptance{bytes.Clone(h.ID), bytes.Clone(h.Addr), group, from})
+	return from, nil
 }
 
 // maxRefusals bounds what is remembered of refused nodes.

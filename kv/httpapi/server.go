@@ -214,8 +214,15 @@ func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *
 
 // send writes the body of an answer. A ResponseWriter that knows no deadlines has no
 // connection that could hang.
+//
+// A small answer goes out in one piece when the request ends; the server's own
+// WriteTimeout bounds that.
 func send(w http.ResponseWriter, body []byte, limits *Limits) error {
-	const chunk = 256 << 10
+	const small, chunk = 2 << 10, 256 << 10
+	if len(body) <= small {
+		_, err := w.Write(body)
+		return err
+	}
 	to, begun, sent := http.NewResponseController(w), time.Now(), 0
 	for {
 		_ = to.SetWriteDeadline(limits.pace(begun, sent))

@@ -34,6 +34,9 @@
 //   - quorum: a majority of the voters.
 //   - leader: the one member that accepts proposals in its term.
 //   - voter, non-voter: a member that counts for the quorum, or only follows.
+//   - incarnation: a node's data, from when they were made until they are lost; a
+//     member is an id with an incarnation.
+//   - group: the members that one founding has led to; its id follows from it.
 //   - lease: the time for which a leader may assume it was not deposed.
 //   - snapshot: the state machine written out as of an index, so that the log
 //     before it can be dropped.

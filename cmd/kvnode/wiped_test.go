@@ -347,7 +347,7 @@ func TestSecondNodeOfAnID(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.kill)
-		if _, err := p.find("with another --id"); err != nil {
+		if _, err := p.find("kvnode --id ANOTHER-ID"); err != nil {
 			t.Error(err)
 		}
 	}

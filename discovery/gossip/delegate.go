@@ -147,7 +147,7 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 		d.a.logger.Info("a node announces another address; it is taken once the one that is known has failed", args...)
 	case d.a.once.age(key) > d.a.cfg.Profile.patience() && d.a.once.first(key+" lasts"):
 		d.a.logger.Error("two nodes run under one id: stop the one that is not the member, "+
-			"and start it in a new directory with another --id", args...)
+			"and start it as another, kvnode --id ANOTHER-ID in a new directory", args...)
 	}
 }
 

@@ -246,7 +246,7 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	}
 	own := j.Incarnation == "" || j.Incarnation == status.Incarnation
 	if j.ID == s.id && (!own || j.Address != status.Address || j.HTTPAddress != s.cfg.HTTPAddress) {
-		return badRequest("node %s leads the group from address %s and http_address %s, and this is another node: start it in a new directory with another --id",
+		return badRequest("node %s leads the group from address %s and http_address %s, and this is another node: start it as one, kvnode --id ANOTHER-ID in a new directory",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
 	known, member := find(status.Members, j.ID)

@@ -171,7 +171,7 @@ func TestReplaceIncarnation(t *testing.T) {
 	again := g.prepare("node3", core.NewIncarnation())
 	newcomer := g.launch(again, nil)
 	body := fmt.Sprintf(`{"id":"node3","incarnation":%q,"address":%q,"http_address":%q}`, again.Incarnation, again.Link.Address(), newcomer.address())
-	g.do(leader, "POST", "/join", body).refused(t, 400, api.CodeBadRequest, "another --id")
+	g.do(leader, "POST", "/join", body).refused(t, 400, api.CodeBadRequest, "kvnode --id ANOTHER-ID")
 	if after := leader.replica.Status(); !slices.Equal(after.Members, before.Members) {
 		t.Errorf("the configuration was changed to %+v", after.Members)
 	}

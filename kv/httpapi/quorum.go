@@ -64,7 +64,7 @@ func (s *Server) notThere(ctx context.Context, e enrolment) error {
 		at := e.known
 		at.Address = place
 		if s.isThere(ctx, prober, at) {
-			return badRequest("there is a member %s at %s already, and it answers: start this node in a new directory with another --id, or stop and remove that member first (DELETE /members/%s)",
+			return badRequest("there is a member %s at %s already, and it answers: start this node as another, kvnode --id ANOTHER-ID in a new directory, or stop and remove that member first (DELETE /members/%s)",
 				at.ID, place, at.ID)
 		}
 	}

@@ -17,7 +17,7 @@ func TestJoinUnderTheLeadersID(t *testing.T) {
 		`{"id":"node1","address":"` + before.Address + `","http_address":"127.0.0.1:1"}`,
 		`{"id":"node1","address":"127.0.0.1:1","http_address":"127.0.0.1:1"}`,
 	} {
-		g.do(g.nodes[1], "POST", "/join", body).refused(t, 400, api.CodeBadRequest, "another --id")
+		g.do(g.nodes[1], "POST", "/join", body).refused(t, 400, api.CodeBadRequest, "kvnode --id ANOTHER-ID")
 	}
 	g.must(g.nodes[1], "POST", "/join", `{"id":"node1","address":"`+before.Address+`","http_address":"`+leader.address()+`"}`)
 	if after := leader.replica.Status(); after.LastIndex != before.LastIndex {

@@ -272,7 +272,7 @@ func (s *Steward) replace(v view, m member) {
 		return // it may have lost its data since
 	case m.answers:
 		s.say(m.ID, slog.LevelError, m.ID+" answers at "+m.answersAt+", and another node gossips under its id, from "+p.RaftAddress+
-			" with other data: nothing is changed. Stop the one that is not wanted; start it in a new directory under another --id")
+			" with other data: nothing is changed. Stop the one that is not wanted, and start it as another: kvnode --id ANOTHER-ID in a new directory")
 	case p.HasState:
 		s.say(m.ID, slog.LevelError, "not replacing "+m.ID+" by the node at "+p.RaftAddress+": it has data of this group, but not the "+
 			"member's. Start it with the member's data, or in a new directory with --gossip-join: then it takes the member's place")

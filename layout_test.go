@@ -35,7 +35,7 @@ var rules = []rule{
 	{"backends/mdb", []string{"core", "backends/storedir"}},
 	{"backends/faulty", []string{"core"}},
 	{"backends/checked", []string{"core"}},
-	{"backends/storedir", nil},
+	{"backends/storedir", []string{"core"}},
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/fnv"
-	"io"
 	"io/fs"
 	"os"
 
-	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/backends/storedir"
 )
 
 // Of BoltDB's format (version 2, the order of the machine's bytes): pages with a
@@ -73,7 +71,7 @@ func checkFile(path string) error {
 		m = second
 	}
 	if want := m.pages * m.pageBytes; uint64(info.Size()) < want {
-		return damaged("it has %d bytes of %d", info.Size(), want)
+		return storedir.Damaged("it has %d bytes of %d", info.Size(), want)
 	}
 	c := &checker{file: f, pageBytes: m.pageBytes, used: make([]bool, m.pages)}
 	if err := c.tree(m.root, 0); err != nil {
@@ -84,14 +82,14 @@ func checkFile(path string) error {
 
 func readMeta(f *os.File, at uint64) (meta, error) {
 	page := make([]byte, headerSize+metaSize)
-	if err := readAt(f, page, at); err != nil {
+	if err := storedir.ReadAt(f, page, at); err != nil {
 		return meta{}, err
 	}
 	b, order := page[headerSize:], binary.NativeEndian
 	sum := fnv.New64a()
 	sum.Write(b[:metaSize-8])
 	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint64(b[metaSize-8:]) != sum.Sum64() {
-		return meta{}, damaged("the meta page at byte %d is none of BoltDB, or its checksum does not match", at)
+		return meta{}, storedir.Damaged("the meta page at byte %d is none of BoltDB, or its checksum does not match", at)
 	}
 	return meta{
 		pageBytes: uint64(order.Uint32(b[8:])), root: order.Uint64(b[16:]), free: order.Uint64(b[32:]),
@@ -122,26 +120,26 @@ func (c *checker) page(number uint64, depth, keySize int, low, high []byte) erro
 	order := binary.NativeEndian
 	flags := order.Uint16(b[8:])
 	if flags != pageLeaf && flags != pageBranch || depth == 0 {
-		return damaged("page %d is of another kind", number)
+		return storedir.Damaged("page %d is of another kind", number)
 	}
 	elements, ok := elementsOf(b, flags == pageLeaf)
 	if !ok {
-		return damaged("page %d has a record that is not in it", number)
+		return storedir.Damaged("page %d has a record that is not in it", number)
 	}
 	for i, e := range elements {
 		if low != nil && bytes.Compare(e.key, low) < 0 || high != nil && bytes.Compare(e.key, high) >= 0 ||
 			i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 {
-			return damaged("page %d has keys out of order", number)
+			return storedir.Damaged("page %d has keys out of order", number)
 		}
 		if keySize > 0 && len(e.key) != keySize {
-			return damaged("page %d has a key of %d bytes", number, len(e.key))
+			return storedir.Damaged("page %d has a key of %d bytes", number, len(e.key))
 		}
 	}
 	if flags == pageLeaf {
 		return c.records(elements)
 	}
 	if len(elements) == 0 {
-		return damaged("page %d has no children", number)
+		return storedir.Damaged("page %d has no children", number)
 	}
 	for i, e := range elements {
 		end := high
@@ -160,7 +158,7 @@ func (c *checker) records(elements []element) error {
 		switch {
 		case e.flags == 0:
 		case e.flags != recordTree || len(e.value) < treeSize:
-			return damaged("a record has unknown flags")
+			return storedir.Damaged("a record has unknown flags")
 		default:
 			if err := c.subtree(e.key, e.value); err != nil {
 				return err
@@ -178,21 +176,21 @@ func (c *checker) subtree(name, record []byte) error {
 		keySize = logsKeySize
 	case stableTree:
 	default:
-		return damaged("it has a tree %q, which is none of raft-boltdb's", name)
+		return storedir.Damaged("it has a tree %q, which is none of raft-boltdb's", name)
 	}
 	if root := binary.NativeEndian.Uint64(record); root != 0 {
 		return c.tree(root, keySize)
 	}
 	b := record[treeSize:]
 	if len(b) < headerSize || binary.NativeEndian.Uint16(b[8:]) != pageLeaf {
-		return damaged("a tree has no page")
+		return storedir.Damaged("a tree has no page")
 	}
 	elements, ok := elementsOf(b, true)
 	for i, e := range elements {
 		ok = ok && e.flags == 0 && (keySize == 0 || len(e.key) == keySize) && (i == 0 || bytes.Compare(elements[i-1].key, e.key) < 0)
 	}
 	if !ok {
-		return damaged("a small tree is not whole")
+		return storedir.Damaged("a small tree is not whole")
 	}
 	return nil
 }
@@ -208,14 +206,14 @@ func (c *checker) freed(number uint64) error {
 	}
 	order := binary.NativeEndian
 	if order.Uint16(b[8:]) != pageFree {
-		return damaged("page %d is no list of free pages", number)
+		return storedir.Damaged("page %d is no list of free pages", number)
 	}
 	count, b := uint64(order.Uint16(b[10:])), b[headerSize:]
 	if count == 0xFFFF { // too many for the header
 		count, b = order.Uint64(b), b[8:]
 	}
 	if uint64(len(b))/8 < count {
-		return damaged("the list of free pages is too short")
+		return storedir.Damaged("the list of free pages is too short")
 	}
 	for i := range count {
 		if err := c.take(order.Uint64(b[8*i:]), 1); err != nil {
@@ -228,32 +226,32 @@ func (c *checker) freed(number uint64) error {
 // read returns a page with those that continue it.
 func (c *checker) read(number uint64) ([]byte, error) {
 	if number >= uint64(len(c.used)) {
-		return nil, damaged("page %d is none of the file", number)
+		return nil, storedir.Damaged("page %d is none of the file", number)
 	}
 	var head [headerSize]byte
-	if err := readAt(c.file, head[:], number*c.pageBytes); err != nil {
+	if err := storedir.ReadAt(c.file, head[:], number*c.pageBytes); err != nil {
 		return nil, err
 	}
 	if binary.NativeEndian.Uint64(head[:]) != number {
-		return nil, damaged("page %d says that it is another", number)
+		return nil, storedir.Damaged("page %d says that it is another", number)
 	}
 	pages := 1 + uint64(binary.NativeEndian.Uint32(head[12:]))
 	if err := c.take(number, pages); err != nil {
 		return nil, err
 	}
 	b := make([]byte, pages*c.pageBytes)
-	return b, readAt(c.file, b, number*c.pageBytes)
+	return b, storedir.ReadAt(c.file, b, number*c.pageBytes)
 }
 
 // take notes that pages are used; no page is used twice.
 func (c *checker) take(first, count uint64) error {
 	last := uint64(len(c.used)) - 1
 	if first < 2 || first > last || count-1 > last-first {
-		return damaged("page %d is none of the file", first)
+		return storedir.Damaged("page %d is none of the file", first)
 	}
 	for i := first; i < first+count; i++ {
 		if c.used[i] {
-			return damaged("page %d is used twice", i)
+			return storedir.Damaged("page %d is used twice", i)
 		}
 		c.used[i] = true
 	}
@@ -290,17 +288,4 @@ func elementsOf(page []byte, leaf bool) (all []element, ok bool) {
 		e.key, e.value = b[at:at+keySize], b[at+keySize:at+keySize+valueSize]
 	}
 	return all, true
-}
-
-func readAt(f *os.File, b []byte, at uint64) error {
-	if _, err := f.ReadAt(b, int64(at)); err == io.EOF {
-		return damaged("it ends before byte %d", at+uint64(len(b)))
-	} else if err != nil {
-		return err
-	}
-	return nil
-}
-
-func damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", core.ErrDamaged, fmt.Sprintf(format, args...))
 }

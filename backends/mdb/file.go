@@ -7,12 +7,10 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
-	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/backends/storedir"
 )
 
 // Of LMDB's format (version 1, 64 bits, the order of the machine's bytes): pages with
@@ -110,7 +108,7 @@ func readMetas(f *os.File) (meta, error) {
 	}
 	a, b := first.transaction, second.transaction
 	if fresh := a == 0 && b == 0; first.pageBytes != second.pageBytes || !fresh && (a%2 != 0 || b%2 != 1 || max(a, b)-min(a, b) != 1) {
-		return meta{}, damaged("its two meta pages do not go together")
+		return meta{}, storedir.Damaged("its two meta pages do not go together")
 	}
 	if b > a {
 		return second, nil
@@ -120,13 +118,13 @@ func readMetas(f *os.File) (meta, error) {
 
 func readMeta(f *os.File, number, pageBytes uint64) (meta, error) {
 	page := make([]byte, headerSize+metaSize)
-	if err := readAt(f, page, number*pageBytes); err != nil {
+	if err := storedir.ReadAt(f, page, number*pageBytes); err != nil {
 		return meta{}, err
 	}
 	order := binary.NativeEndian
 	b := page[headerSize:]
 	if order.Uint64(page) != number || order.Uint16(page[10:]) != pageMeta || order.Uint32(b) != lmdbMagic || order.Uint32(b[4:]) != lmdbVersion {
-		return meta{}, damaged("page %d is no meta page of LMDB", number)
+		return meta{}, storedir.Damaged("page %d is no meta page of LMDB", number)
 	}
 	trees := b[24:]
 	m := meta{
@@ -139,11 +137,11 @@ func readMeta(f *os.File, number, pageBytes uint64) (meta, error) {
 	}
 	switch {
 	case m.pageBytes < 512 || m.pageBytes > 65536 || m.pageBytes&(m.pageBytes-1) != 0:
-		return meta{}, damaged("meta page %d says that pages have %d bytes", number, m.pageBytes)
+		return meta{}, storedir.Damaged("meta page %d says that pages have %d bytes", number, m.pageBytes)
 	case m.free.flags != treeOfNumbers || m.main.flags != 0:
-		return meta{}, damaged("meta page %d has unknown flags", number)
+		return meta{}, storedir.Damaged("meta page %d has unknown flags", number)
 	case m.lastPage < 1 || m.lastPage > (2*uint64(info.Size())+slackBytes)/m.pageBytes:
-		return meta{}, damaged("it has %d bytes, and meta page %d says that its last page is %d", info.Size(), number, m.lastPage)
+		return meta{}, storedir.Damaged("it has %d bytes, and meta page %d says that its last page is %d", info.Size(), number, m.lastPage)
 	}
 	return m, nil
 }
@@ -162,12 +160,12 @@ type visitor func(key []byte, flags uint16, data []byte) error
 func (c *checker) tree(r record, each visitor) error {
 	if r.root == noPage {
 		if r.depth != 0 || r.nodes != 0 {
-			return damaged("a tree without a root has records")
+			return storedir.Damaged("a tree without a root has records")
 		}
 		return nil
 	}
 	if r.depth < 1 || r.depth > maxDepth {
-		return damaged("a tree has %d levels", r.depth)
+		return storedir.Damaged("a tree has %d levels", r.depth)
 	}
 	w := &walk{checker: c, compare: bytes.Compare, each: each}
 	if r.flags&treeOfNumbers != 0 {
@@ -178,7 +176,7 @@ func (c *checker) tree(r record, each visitor) error {
 	}
 	w.seen.flags, w.seen.depth, w.seen.root = r.flags, r.depth, r.root
 	if w.seen != r {
-		return damaged("a tree has other numbers of pages and records than are noted")
+		return storedir.Damaged("a tree has other numbers of pages and records than are noted")
 	}
 	return nil
 }
@@ -186,15 +184,15 @@ func (c *checker) tree(r record, each visitor) error {
 // subtree checks a record of the main tree.
 func (c *checker) subtree(name []byte, flags uint16, data []byte) error {
 	if logs := string(name) == logsTree; !logs && string(name) != stableTree || flags != nodeTree || len(data) != treeSize {
-		return damaged("it has a tree %q, which is none of raft-mdb's", name)
+		return storedir.Damaged("it has a tree %q, which is none of raft-mdb's", name)
 	}
 	r := readRecord(data)
 	if r.flags != 0 {
-		return damaged("a tree has unknown flags")
+		return storedir.Damaged("a tree has unknown flags")
 	}
 	return c.tree(r, func(key []byte, flags uint16, _ []byte) error {
 		if flags != 0 || string(name) == logsTree && len(key) != logsKeySize {
-			return damaged("a record has unknown flags, or a key of %d bytes", len(key))
+			return storedir.Damaged("a record has unknown flags, or a key of %d bytes", len(key))
 		}
 		return nil
 	})
@@ -204,7 +202,7 @@ func (c *checker) subtree(name []byte, flags uint16, data []byte) error {
 func (c *checker) freed(_ []byte, flags uint16, data []byte) error {
 	order := binary.NativeEndian
 	if flags != 0 || len(data) < 8 || uint64(len(data))/8-1 < order.Uint64(data) {
-		return damaged("a list of free pages is too short")
+		return storedir.Damaged("a list of free pages is too short")
 	}
 	for i := range order.Uint64(data) {
 		if err := c.take(order.Uint64(data[8*(i+1):]), 1); err != nil {
@@ -218,11 +216,11 @@ func (c *checker) freed(_ []byte, flags uint16, data []byte) error {
 func (c *checker) take(first, count uint64) error {
 	last := uint64(len(c.used)) - 1
 	if first < 2 || first > last || count < 1 || count-1 > last-first {
-		return damaged("page %d is none of the file", first)
+		return storedir.Damaged("page %d is none of the file", first)
 	}
 	for i := first; i < first+count; i++ {
 		if c.used[i] {
-			return damaged("page %d is used twice", i)
+			return storedir.Damaged("page %d is used twice", i)
 		}
 		c.used[i] = true
 	}
@@ -232,13 +230,13 @@ func (c *checker) take(first, count uint64) error {
 // header reads the beginning of a page into b and checks whose it is.
 func (c *checker) header(number uint64, b []byte) (flags uint16, err error) {
 	if number > uint64(len(c.used)) {
-		return 0, damaged("page %d is none of the file", number)
+		return 0, storedir.Damaged("page %d is none of the file", number)
 	}
-	if err := readAt(c.file, b, number*c.pageBytes); err != nil {
+	if err := storedir.ReadAt(c.file, b, number*c.pageBytes); err != nil {
 		return 0, err
 	}
 	if binary.NativeEndian.Uint64(b) != number {
-		return 0, damaged("page %d says that it is another", number)
+		return 0, storedir.Damaged("page %d says that it is another", number)
 	}
 	return binary.NativeEndian.Uint16(b[10:]), nil
 }
@@ -267,23 +265,23 @@ func (w *walk) page(number uint64, depth int, low, high []byte) error {
 	lower, upper := uint64(order.Uint16(b[12:])), uint64(order.Uint16(b[14:]))
 	leaf := depth == 1
 	if leaf && flags != pageLeaf || !leaf && flags != pageBranch {
-		return damaged("page %d is of another kind", number)
+		return storedir.Damaged("page %d is of another kind", number)
 	}
 	if lower < headerSize || lower%2 != 0 || lower > upper || upper > w.pageBytes {
-		return damaged("page %d has impossible bounds", number)
+		return storedir.Damaged("page %d has impossible bounds", number)
 	}
 	nodes := make([]node, (lower-headerSize)/2)
 	for i := range nodes {
 		at := uint64(order.Uint16(b[headerSize+2*i:]))
 		if at < upper || at+nodeSize > w.pageBytes || !nodes[i].read(b[at:], leaf) {
-			return damaged("record %d of page %d is not in the page", i, number)
+			return storedir.Damaged("record %d of page %d is not in the page", i, number)
 		}
 		if i == 0 && !leaf {
 			continue // the key of the first is not used
 		}
 		if key := nodes[i].key; low != nil && w.compare(key, low) < 0 || high != nil && w.compare(key, high) >= 0 ||
 			i > 0 && (i > 1 || leaf) && w.compare(nodes[i-1].key, key) >= 0 {
-			return damaged("page %d has keys out of order", number)
+			return storedir.Damaged("page %d has keys out of order", number)
 		}
 	}
 	if leaf {
@@ -295,7 +293,7 @@ func (w *walk) page(number uint64, depth int, low, high []byte) error {
 func (w *walk) children(number uint64, nodes []node, depth int, low, high []byte) error {
 	w.seen.branches++
 	if len(nodes) < 2 {
-		return damaged("page %d has no children", number)
+		return storedir.Damaged("page %d has no children", number)
 	}
 	for i, n := range nodes {
 		if i > 0 {
@@ -317,7 +315,7 @@ func (w *walk) records(nodes []node) error {
 	w.seen.nodes += uint64(len(nodes))
 	for _, n := range nodes {
 		if len(n.key) < 1 || len(n.key) > maxKeySize {
-			return damaged("a key has %d bytes", len(n.key))
+			return storedir.Damaged("a key has %d bytes", len(n.key))
 		}
 		data := n.data
 		if n.flags&nodeBig != 0 {
@@ -342,7 +340,7 @@ func (w *walk) big(number, size uint64) ([]byte, error) {
 	}
 	pages := uint64(binary.NativeEndian.Uint32(head[12:]))
 	if flags != pageOverflow || pages*w.pageBytes < headerSize+size {
-		return nil, damaged("page %d does not begin a large record", number)
+		return nil, storedir.Damaged("page %d does not begin a large record", number)
 	}
 	if err := w.take(number, pages); err != nil {
 		return nil, err
@@ -350,10 +348,10 @@ func (w *walk) big(number, size uint64) ([]byte, error) {
 	w.seen.overflow += pages
 	end := number*w.pageBytes + headerSize + size
 	if !w.readBig {
-		return nil, readAt(w.file, make([]byte, 1), end-1) // it is in the file
+		return nil, storedir.ReadAt(w.file, make([]byte, 1), end-1) // it is in the file
 	}
 	data := make([]byte, size)
-	return data, readAt(w.file, data, end-size)
+	return data, storedir.ReadAt(w.file, data, end-size)
 }
 
 // node is a record of a leaf, or points to a page from a branch.
@@ -397,17 +395,4 @@ func compareNumbers(a, b []byte) int {
 		return cmp.Compare(len(a), len(b))
 	}
 	return cmp.Compare(binary.NativeEndian.Uint64(a), binary.NativeEndian.Uint64(b))
-}
-
-func readAt(f *os.File, b []byte, at uint64) error {
-	if _, err := f.ReadAt(b, int64(at)); err == io.EOF {
-		return damaged("it ends before byte %d", at+uint64(len(b)))
-	} else if err != nil {
-		return err
-	}
-	return nil
-}
-
-func damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", core.ErrDamaged, fmt.Sprintf(format, args...))
 }

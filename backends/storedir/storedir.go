@@ -1,12 +1,16 @@
 // Package storedir makes the folder of a log store, and makes it last: a file that
-// was flushed is still gone after a power loss if the folder that names it was not.
+// was flushed is still gone after a power loss if the folder that names it was not. It
+// also reads what the checks of a store's file look at; it never changes a store's data.
 package storedir
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/themilchenko/raftlab/core"
 )
 
 // Make makes dir where it is missing.
@@ -34,4 +38,20 @@ func flush(dir string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// ReadAt fills b with what the file holds at an offset in bytes. A file that ends before
+// is core.ErrDamaged.
+func ReadAt(f *os.File, b []byte, at uint64) error {
+	if _, err := f.ReadAt(b, int64(at)); err == io.EOF {
+		return Damaged("it ends before byte %d", at+uint64(len(b)))
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Damaged is a core.ErrDamaged that says what is wrong with a store's file.
+func Damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", core.ErrDamaged, fmt.Sprintf(format, args...))
 }

@@ -47,7 +47,7 @@ func TestUsurper(t *testing.T) {
 	before := n1.replica.Status().Members
 	for _, id := range []string{"node1", "node2"} {
 		err := askToJoin(t, n1, membership{id: id})
-		if err == nil || !strings.Contains(err.Error(), "another --id") {
+		if err == nil || !strings.Contains(err.Error(), "kvnode --id ANOTHER-ID") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestUsurperComesBack(t *testing.T) {
 	before := n1.replica.Status().Members
 	dir := t.TempDir()
 	for range 2 {
-		log := &trigger{text: "another --id"}
+		log := &trigger{text: "kvnode --id ANOTHER-ID"}
 		refused := make(chan struct{})
 		log.fire = func() { close(refused) }
 		n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)

@@ -134,6 +134,9 @@ func decodeManifest(data []byte) (Manifest, error) {
 // upgrade puts into a manifest of an older format what that one left unsaid, so
 // that what is written of it from now on is of the newest.
 func (m *Manifest) upgrade() {
+	if m.Format == 2 {
+		m.Format = FormatVersion
+	}
 	if m.Format != 1 {
 		return
 	}
@@ -209,7 +212,7 @@ func (f *Folder) checkTrial(t Trial) error {
 	if !slices.Contains(f.manifest.Order, t.TrialID) {
 		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
 	}
-	if forms := f.manifest.Experiment.Measure == experiment.MeasureFormation; t.Failure == "" && forms != (t.Formation != nil) {
+	if _, there := t.Data[f.manifest.Experiment.Measure]; !there && t.Failure == "" {
 		return fmt.Errorf("%w: the run measures a %s, the trial does not", ErrInvalid, f.manifest.Experiment.Measure)
 	}
 	if t.Session >= len(f.manifest.Sessions) {
@@ -255,7 +258,7 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	if err != nil {
 		return Trial{}, err
 	}
-	t, err := decodeTrial(data)
+	t, err := decodeTrial(data, f.manifest.Experiment.Measure)
 	if err != nil {
 		return Trial{}, err
 	}
@@ -268,7 +271,12 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	return t, nil
 }
 
-func decodeTrial(data []byte) (Trial, error) {
+// decodeTrial reads a trial of a run that measures that kind.
+func decodeTrial(data []byte, kind string) (Trial, error) {
+	data, err := upgradeTrial(data, kind)
+	if err != nil {
+		return Trial{}, err
+	}
 	var t Trial
 	if err := decodeJSON(data, &t); err != nil {
 		return Trial{}, err
@@ -277,6 +285,34 @@ func decodeTrial(data []byte) (Trial, error) {
 		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return t, nil
+}
+
+// upgradeTrial puts what a trial of format 1 or 2 measured where format 3 has it: a
+// formation was a member of its own, a load all members that are not of every trial.
+func upgradeTrial(data []byte, kind string) ([]byte, error) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil || members["window_ns"] == nil {
+		return data, nil // of this format, or no trial at all, as decoding it will tell
+	}
+	header, measured := map[string]any{}, map[string]json.RawMessage{}
+	for name, text := range members {
+		switch name {
+		case "cell", "trial", "started", "session", "leader", "probe", "gates", "failure":
+			header[name] = text
+		default:
+			measured[name] = text
+		}
+	}
+	formation := measured[experiment.MeasureFormation]
+	delete(measured, experiment.MeasureFormation)
+	var of any = measured
+	if kind == experiment.MeasureFormation {
+		of = formation
+	}
+	if kind != experiment.MeasureFormation || formation != nil {
+		header["data"] = map[string]any{kind: map[string]any{"version": 1, "measured": of}}
+	}
+	return json.Marshal(header)
 }
 
 // Missing returns the trials that are not saved yet, in the order in which they

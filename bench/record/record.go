@@ -1,6 +1,8 @@
 package record
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -12,10 +14,12 @@ import (
 //
 //  1. the first.
 //  2. Experiments say what they measure and how members find each other, trials
-//     may hold a Formation. The version was raised because readers of 1 take
+//     may hold a formation. The version was raised because readers of 1 take
 //     members that they do not know for damage. What 1 does not say was the only
 //     choice then: a load, and static discovery.
-const FormatVersion = 2
+//  3. What a trial measured lies in Data, by the kind of measurement, so that a new
+//     kind needs no new format. Trials of 1 and 2 have it among their own members.
+const FormatVersion = 3
 
 // Manifest says what a run was: written once before the first trial, and never
 // changed except for Sessions, which gains an entry for each resumption.
@@ -101,32 +105,12 @@ type Quantiles struct {
 	Max float64 `json:"max"`
 }
 
-// Trial is all that was measured in one trial: the raw data from which every
-// printed number is computed.
+// Trial is one trial: what all kinds of measurement record alike, and the raw data
+// of the one that was made, from which every printed number is computed.
 type Trial struct {
 	TrialID
 	Started time.Time `json:"started"`
 	Session int       `json:"session"` // index into Manifest.Sessions
-
-	WindowNS   int64            `json:"window_ns"` // length of the measured window
-	Writes     Kind             `json:"writes"`
-	Reads      Kind             `json:"reads"`
-	Errors     map[string]int64 `json:"errors,omitempty"` // text → how often, in the window
-	IntervalNS int64            `json:"interval_ns"`
-	Intervals  []int64          `json:"intervals"` // operations completed in each interval of the window
-
-	Scheduled int64  `json:"scheduled,omitempty"` // open loop: operations intended to start in the window
-	LagHist   string `json:"lag_hist,omitempty"`  // open loop: actual minus intended start, as Kind.Hist
-
-	// Over the whole load, warm-up included:
-	Commands     uint64   `json:"commands"`                 // commands that the leader applied
-	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member's log store, where it counts them
-	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of the process, all members and clients
-	LoadNS       int64    `json:"load_ns"`                  // length of the load
-
-	// Formation is what was measured instead of a load where the experiment says
-	// so; nil otherwise.
-	Formation *Formation `json:"formation,omitempty"`
 
 	Leader string `json:"leader"`
 	Probe  Probe  `json:"probe"`
@@ -136,15 +120,41 @@ type Trial struct {
 	// was full, a group without a leader). What was measured until then is kept,
 	// and the cell's trial counts as invalid.
 	Failure string `json:"failure,omitempty"`
+
+	// Data is what was measured, by kind. Use Put and Get.
+	Data map[string]Data `json:"data,omitempty"`
 }
 
-// Kind is one kind of operation. Completed counts those that finished inside
-// the window and makes the throughput; Hist holds the latency of those that
-// started inside it.
-type Kind struct {
-	Completed int64  `json:"completed"`
-	Failed    int64  `json:"failed"`
-	Hist      string `json:"hist,omitempty"` // HdrHistogram V2, compressed, base64; nanoseconds; empty: none
+// Data is what one kind of measurement recorded, in its own form.
+type Data struct {
+	Version  int             `json:"version"` // of the form
+	Measured json.RawMessage `json:"measured"`
+}
+
+// Put records what a kind measured.
+func (t *Trial) Put(kind string, version int, measured any) error {
+	text, err := json.Marshal(measured)
+	if err != nil {
+		return fmt.Errorf("record the %s: %w", kind, err)
+	}
+	if t.Data == nil {
+		t.Data = map[string]Data{}
+	}
+	t.Data[kind] = Data{version, text}
+	return nil
+}
+
+// Get reads what a kind measured, in a form of at most that version, into measured,
+// and tells whether the trial has any. The error is an [ErrNewer] or [ErrDamaged].
+func (t *Trial) Get(kind string, version int, measured any) (there bool, err error) {
+	data, there := t.Data[kind]
+	switch {
+	case !there:
+		return false, nil
+	case data.Version > version:
+		return true, fmt.Errorf("%w: its %s has form %d, this one reads up to %d", ErrNewer, kind, data.Version, version)
+	}
+	return true, decodeJSON(data.Measured, measured)
 }
 
 // Probe is the machine as it was just before the trial, to see drift of a shared
@@ -167,7 +177,7 @@ const (
 
 // Gate is one validity check of a trial with the figure it was decided on.
 type Gate struct {
-	Name    string  `json:"name"` // "load", "errors", "client", "convergence", "leader", "clock", "alive", "voters"
+	Name    string  `json:"name"` // "leader", "clock", …
 	Verdict Verdict `json:"verdict"`
 	Figure  float64 `json:"figure"`
 	Limit   float64 `json:"limit"`

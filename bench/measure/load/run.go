@@ -33,6 +33,9 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 	if err := g.Start(ctx); err != nil {
 		return err
 	}
+	if err := g.Lead(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := watch(ctx, g, cancel)
 	defer stop()

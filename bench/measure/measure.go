@@ -89,6 +89,17 @@ func (v Values) Of(q Quantity) (value float64, there bool) {
 	return float64(h.ValueAtPercentile(float64(q.PerMille)/10)) / 1e9, true
 }
 
+// Distribution keeps a distribution, with its mean and the number of its samples as the
+// scalars NAME.mean and NAME.samples. An empty one is not kept.
+func (v *Values) Distribution(name string, h *hdrhistogram.Histogram) {
+	if h == nil || h.TotalCount() == 0 {
+		return
+	}
+	v.Distributions[name] = h
+	v.Scalars[name+".mean"] = h.Mean() / 1e9
+	v.Scalars[name+".samples"] = float64(h.TotalCount())
+}
+
 // Kind is a kind of measurement.
 type Kind struct {
 	Name  string // of `measure = "NAME"` in an experiment, and of its data in the record of a trial
@@ -97,8 +108,8 @@ type Kind struct {
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.
 	Run func(ctx context.Context, t *Trial) error
-	// Planned is how long a trial takes at least, in seconds of the experiment's own
-	// settings; it serves the progress bar.
+	// Read decodes and checks what a trial recorded; a trial that recorded nothing has
+	// no values. The error is a record.ErrDamaged or record.ErrNewer.
 	Read func(cell *record.CellInfo, t *record.Trial) (Values, error)
 	// Check looks for contradictions between the data of a trial and its cell; nil:
 	// there is nothing that Read does not check.

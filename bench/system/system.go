@@ -8,12 +8,14 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -53,20 +55,22 @@ type Spec struct {
 
 // Options are what a measurement decides.
 type Options struct {
-	Timeout  time.Duration // of Start; 0: StartTimeout
-	Starting func()        // called just before the first member starts; nil: not
+	Timeout  time.Duration // of Start; 0: 30 s
+	Starting func()        // called once, just before the first member starts; nil: not
 }
 
 // StartTimeout bounds the start of a group: the leader is told to stand for election,
-// so only a machine in trouble needs longer.
-const StartTimeout = 30 * time.Second
+// so only a machine in trouble needs longer than the 30 s that it has by default.
+func (o Options) StartTimeout() time.Duration { return cmp.Or(o.Timeout, 30*time.Second) }
 
-// Group is one group of members that hold the same map. The first member is the leader
-// that the load goes to. Methods other than Start and Close are for a group that has
+// Group is one group of members that hold the same map. A load goes to the first, which
+// leads after Lead. Methods other than Start and Close are for a group that has
 // started, but for Members, whose own methods may be called while it starts.
 type Group interface {
-	// Start starts all members and returns once the first leads and serves.
+	// Start starts all members and returns once they serve.
 	Start(ctx context.Context) error
+	// Lead makes the first member the leader, should another have been elected.
+	Lead(ctx context.Context) error
 	Members() []Member
 	// Target drives the leader; level is the read level (experiment.ReadStale, …).
 	Target(level string) workload.Target
@@ -136,12 +140,29 @@ type Traffic struct {
 	Messages, Bytes int64
 }
 
+// ProcessCPU returns the CPU time that this process has used; 0: not known.
+func ProcessCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // ErrMissing: a key that was written is not there.
 var ErrMissing = errors.New("a key that was written is not there")
 
 // Missing tells for which of the needs the system has no ability.
 func (s *System) Missing(needs []Ability) []Ability {
 	return slices.DeleteFunc(slices.Clone(needs), func(a Ability) bool { return slices.Contains(s.Abilities, a) })
+}
+
+// ReadLevel is what a read may see where the cell's clients read; empty: they do not.
+func ReadLevel(c experiment.Cell) string {
+	if c.Load.ReadRatio == 0 {
+		return ""
+	}
+	return c.Load.ReadLevel
 }
 
 // Catalog is the systems that a program knows.

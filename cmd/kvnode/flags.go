@@ -33,9 +33,10 @@ type commandLine struct {
 	flags    *pflag.FlagSet
 	fromFile []string // names of the flags that the file sets
 
-	help, version bool
-	config        string
-	data          string
+	help, version, describe bool
+
+	config string
+	data   string
 
 	id, haddr, raddr, advertiseHTTP string
 	join                            addressList
@@ -88,6 +89,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
 	f.Var(&text{&c.logLevel, "level", oneOf("debug", "info", "warn", "error")}, "log-level", "Log from this level on: debug, info, warn, error")
 	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error. Lines that nobody reads are dropped and counted: they hold nothing up")
+	f.BoolVar(&c.describe, "describe", false, "Print as JSON what it would run with these settings, and exit")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f

@@ -22,6 +22,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +83,12 @@ func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io
 		return exitOK
 	case c.version:
 		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return exitOK
+	case c.describe:
+		if err := json.NewEncoder(stdout).Encode(s.parts()); err != nil {
+			fmt.Fprintln(stderr, "kvnode:", err)
+			return exitFailed
+		}
 		return exitOK
 	}
 	if err := serve(ctx, s, hangUps, stderr.logger(s.logLevel, s.logFormat)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/api"
 )
 
 // settings is all that a node is made by, checked.
@@ -27,7 +28,9 @@ type settings struct {
 	backend        backends.Backend
 	backendOptions core.Options
 	inMemory       bool // log and snapshots
+	store          core.StoreInfo
 	network        core.Network
+	networkInfo    core.NetworkInfo
 	engine         core.Engine
 	tuning         core.Tuning
 
@@ -81,7 +84,6 @@ func (c *commandLine) chooseBackend(s *settings) (err error) {
 		}
 	}
 	s.backendName = name
-	s.inMemory = name == inmem.Name
 	s.backendOptions = c.backendOptions.plain()
 	if s.backend, err = c.catalogs.backends.Lookup(name); err != nil {
 		return fmt.Errorf("--backend: %w", err)
@@ -91,10 +93,12 @@ func (c *commandLine) chooseBackend(s *settings) (err error) {
 			return fmt.Errorf("--backend %s: %w", name, err)
 		}
 	}
-	return c.backendOptions.check(func(o core.Options) error {
-		_, err := s.backend.Info(o)
+	err = c.backendOptions.check(func(o core.Options) (err error) {
+		s.store, err = s.backend.Info(o)
 		return err
 	})
+	s.inMemory = s.store.Durability == core.DurableNothing
+	return err
 }
 
 func (c *commandLine) chooseNetwork(s *settings) error {
@@ -105,8 +109,8 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if !crossesProcesses(t) {
 		return fmt.Errorf("--transport %s: it stays within one process, and a kvnode is one: choose a network, such as tcp", c.transport)
 	}
-	err = c.transportOptions.check(func(o core.Options) error {
-		_, err := t.Info(o)
+	err = c.transportOptions.check(func(o core.Options) (err error) {
+		s.networkInfo, err = t.Info(o)
 		return err
 	})
 	if err != nil {
@@ -129,4 +133,15 @@ func (c *commandLine) chooseEngine(s *settings) (err error) {
 	}
 	s.tuning, err = tuning(c.raftOptions.plain())
 	return err
+}
+
+// parts says what a node with these settings runs.
+func (s *settings) parts() api.Parts {
+	return api.Parts{
+		Engine:     api.Part(s.engine.Describe()),
+		Backend:    api.Part{Name: s.store.Name, Library: s.store.Library, Version: s.store.Version},
+		Transport:  api.Part{Name: s.networkInfo.Name, Library: s.networkInfo.Library, Version: s.networkInfo.Version},
+		Durability: string(s.store.Durability),
+		Wire:       s.networkInfo.Wire,
+	}
 }

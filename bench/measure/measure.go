@@ -124,8 +124,8 @@ type Kind struct {
 	Tables  []Table   // beside the main one
 	Figures []Figure
 	// Method says how the figures came about. The report itself adds what holds for
-	// every kind: the number of trials and the seed, the durability, acknowledgement
-	// and read level that the cells claim, intervals, comparisons and validity.
+	// every kind: the number of trials and the seed, durability, intervals, comparisons
+	// and validity.
 	Method func(cells []*record.CellInfo, w Words) []Item
 	// Cautions says what limits an answer about such cells; nil: nothing of the kind's
 	// own.

@@ -24,6 +24,18 @@ func (l *language) longName(q measure.Quantity) string {
 	return firstOf(l.Say(q.Long), l.Say(q.Name))
 }
 
+// Brief says in a few words what a trial gave, in English.
+func Brief(kind *measure.Kind, v measure.Values) string {
+	var out []string
+	for _, key := range kind.Answer {
+		q := kind.Quantity(key)
+		if x, there := v.Of(q); there {
+			out = append(out, q.Name.En+" "+newLanguage(English).amount(q.Unit, x))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // statements say what each combination of the other factors shows; the last, of
 // the most loaded one, is the headline.
 func (l *language) statements(m *model) []string {
@@ -41,7 +53,8 @@ func (l *language) statements(m *model) []string {
 // [4.41, 4.90], 2.10× that with mdb." It is empty where nothing was measured.
 func (l *language) statement(m *model, g []*cell) string {
 	var sentences []string
-	for _, key := range m.kind.Answer {
+	for i := range m.kind.Answer { // what cells are compared by comes first
+		key := m.kind.Answer[len(m.kind.Answer)-1-i]
 		q := m.kind.Quantity(key)
 		var items []string
 		measured := false

@@ -123,7 +123,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		c.summarize(m.kind)
 	}
 	m.compare()
-	m.machine = stats.CheckMachine(m.inTime(func(t *trial) float64 { return t.probe.FdatasyncUS.P50 }))
+	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
+	"github.com/themilchenko/raftlab/bench/runner"
 )
 
 // defaultWidth is the width of a table that is not printed on a terminal.
@@ -34,7 +35,7 @@ data alone, and print the table. The same folder gives the same bytes.`,
 				return err
 			}
 			defer folder.Close()
-			if err := report.Write(folder); err != nil {
+			if err := report.Write(folder, runner.Kinds()); err != nil {
 				return fmt.Errorf("write the report: %w", err)
 			}
 			return printReport(c.OutOrStdout(), folder, l)
@@ -63,7 +64,7 @@ func openRun(dir string) (*record.Folder, error) {
 
 // printReport prints the table and where the report lies.
 func printReport(w io.Writer, folder *record.Folder, lang report.Lang) error {
-	if err := report.Terminal(w, folder, lang, widthOf(w)); err != nil {
+	if err := report.Terminal(w, folder, runner.Kinds(), lang, widthOf(w)); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)

@@ -215,7 +215,7 @@ func present(_ context.Context, w io.Writer, outcome runner.Outcome, lang report
 	if err != nil || len(trials) == 0 {
 		return err
 	}
-	if err := report.Write(outcome.Folder); err != nil {
+	if err := report.Write(outcome.Folder, runner.Kinds()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return printReport(w, outcome.Folder, lang)

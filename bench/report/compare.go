@@ -51,7 +51,7 @@ func Compare(w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts Com
 		return fmt.Errorf("compare: %w", err)
 	}
 	if ma.kind != mb.kind {
-		return fmt.Errorf("compare: %s measured %s and %s %s: only runs that measured the same can be compared", a.Dir(), ma.kind.Name, b.Dir(), mb.kind.Name)
+		return fmt.Errorf("compare: only runs that measured the same can be compared: %s measured %s, %s measured %s", a.Dir(), ma.kind.Name, b.Dir(), mb.kind.Name)
 	}
 	width := opts.Width
 	if width == 0 {
@@ -528,7 +528,7 @@ func (l *language) quantityCells(q quantityComparison) []doc.Cell {
 		cells[2].Text = l.amount(q.Unit, q.Other)
 	}
 	if q.HasRatio {
-		cells[3].Value = ratioValue(q.Comparison)
+		cells[3] = doc.Cell{Value: ratioValue(q.Comparison)}
 	}
 	if q.Tested {
 		cells[4].Text = l.pValue(q.Adjusted)

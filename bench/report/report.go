@@ -169,17 +169,21 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	}
 	list(l.say("What limits this answer", "Что ограничивает этот ответ"), l.cautions(m), doc.Cautions)
 	add(doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
-	for _, x := range m.kind.Tables {
-		if t, there := l.detailTable(m, x); there {
-			add(doc.Heading{Text: l.Say(x.Title)}, t)
+	details := func(results bool) {
+		for _, x := range m.kind.Tables {
+			if t, there := l.detailTable(m, x); there && x.Interval == results {
+				add(doc.Heading{Text: l.Say(x.Title)}, t)
+			}
 		}
 	}
+	details(true)
 	if len(figures) > 0 {
 		add(doc.Heading{Text: l.say("Plots", "Графики")})
 	}
 	for _, f := range figures {
 		add(f)
 	}
+	details(false)
 	add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности")},
 		doc.Paragraph{Text: l.say("The worst figure of each gate over the trials of a cell.", "Худшее значение каждой проверки по испытаниям ячейки.")},
 		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам")})
@@ -211,7 +215,7 @@ func (l *language) method(m *model) doc.Terms {
 	var out doc.Terms
 	if m.kind.Method != nil {
 		for _, x := range m.kind.Method(m.infos(), l) {
-			out = append(out, doc.Item(x))
+			out = append(out, doc.Item{Term: x.Term, Text: capital(x.Text)})
 		}
 	}
 	add := func(term, text string) { out = append(out, doc.Item{Term: term, Text: text}) }

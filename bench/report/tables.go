@@ -155,12 +155,14 @@ func (l *language) ratioCell(c *cell, q measure.Quantity) doc.Cell {
 	if c.base == nil {
 		return doc.Cell{Text: l.say("base", "база")}
 	}
-	out := doc.Cell{Text: markNone}
+	var out doc.Cell
 	switch vs := c.vs[q.Key]; verdictOf(vs) {
 	case same:
 		out.Text = markSame
 	case differs:
 		out.Value = ratioValue(*vs)
+	default:
+		out.Text = markNone
 	}
 	if len(c.unequal) > 0 {
 		out.Mark = markUnequal

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -18,7 +19,7 @@ import (
 func written(t *testing.T, name string) *record.Folder {
 	t.Helper()
 	f := scenarios()[name].folder(t)
-	if err := Write(f); err != nil {
+	if err := Write(f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -26,11 +27,14 @@ func written(t *testing.T, name string) *record.Folder {
 
 func verified(t *testing.T, f *record.Folder) []Difference {
 	t.Helper()
-	diffs, err := Verify(f)
+	v, err := Verify(f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return diffs
+	if len(v.Unchecked) > 0 {
+		t.Errorf("not checked: %v", v.Unchecked)
+	}
+	return v.Differences
 }
 
 func TestVerifyFindsNothingToSay(t *testing.T) {
@@ -39,6 +43,14 @@ func TestVerifyFindsNothingToSay(t *testing.T) {
 			t.Errorf("%s: %v", name, diffs)
 		}
 	}
+}
+
+// differencesOf compares one file of the present form.
+func differencesOf(name string, printed, computed []byte) []Difference {
+	if name == csvFile {
+		return csvDifferences(printed, computed, false)
+	}
+	return []Difference{lineDifference(name, printed, computed)}
 }
 
 // TestVerifyFindsAnyEdit changes one figure anywhere in a printed file.
@@ -60,7 +72,7 @@ func TestVerifyFindsAnyEdit(t *testing.T) {
 		where := rapid.SampledFrom(digits).Draw(t, "offset")
 		edited := slices.Clone(files[name])
 		edited[where] = '0' + (edited[where]-'0'+byte(rapid.IntRange(1, 9).Draw(t, "step")))%10
-		diffs := differences(name, edited, files[name])
+		diffs := differencesOf(name, edited, files[name])
 		if len(diffs) != 1 {
 			t.Fatalf("%d differences: %v", len(diffs), diffs)
 		}
@@ -127,7 +139,7 @@ func TestCSVDifferences(t *testing.T) {
 		{"a,b\r\n1,2\n3,4\n", []Difference{{csvFile, 1, "", "a,b\r\n", "a,b\n"}}},
 		{"a,b\n\"1,2\n3,4\n", []Difference{{csvFile, 2, "", "\"1,2\n", "1,2\n"}}},
 	} {
-		if got := csvDifferences([]byte(c.printed), want); !slices.Equal(got, c.want) {
+		if got := csvDifferences([]byte(c.printed), want, false); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v, want %v", c.printed, got, c.want)
 		}
 	}
@@ -137,22 +149,22 @@ func TestCSVDifferences(t *testing.T) {
 // where the reports follow from it.
 func TestVerifyFindsContradictions(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*record.Trial)
+		change func(*record.Trial, *load.Data)
 		column string
 	}{
-		"verdict":   {func(tr *record.Trial) { tr.Gates[1].Figure = 7 }, "gates.errors"},
-		"at least":  {func(tr *record.Trial) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
-		"window":    {func(tr *record.Trial) { tr.WindowNS /= 2 }, "window_ns"},
-		"samples":   {func(tr *record.Trial) { tr.Writes.Hist = tr.LagHist }, "hist"},
-		"scheduled": {func(tr *record.Trial) { tr.Scheduled = 3 }, "scheduled"},
+		"verdict":   {func(tr *record.Trial, _ *load.Data) { tr.Gates[1].Figure = 7 }, "gates.errors"},
+		"at least":  {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
+		"window":    {func(_ *record.Trial, d *load.Data) { d.WindowNS /= 2 }, "window_ns"},
+		"samples":   {func(_ *record.Trial, d *load.Data) { d.Writes.Hist = d.LagHist }, "hist"},
+		"scheduled": {func(_ *record.Trial, d *load.Data) { d.Scheduled = 3 }, "scheduled"},
 	} {
 		s := scenarios()["one"]
 		if name == "scheduled" {
 			s = scenarios()["rate"]
 		}
-		s.change = func(tr *record.Trial) {
+		s.change = func(tr *record.Trial, data any) {
 			if tr.Trial == 2 && tr.Cell == "c01" {
-				c.change(tr)
+				c.change(tr, data.(*load.Data))
 			}
 		}
 		f := s.folder(t)
@@ -161,8 +173,8 @@ func TestVerifyFindsContradictions(t *testing.T) {
 			t.Fatal(err)
 		}
 		var diffs []Difference
-		for _, tr := range trials {
-			diffs = append(diffs, checkTrial(f.Manifest(), tr)...)
+		for i := range trials {
+			diffs = append(diffs, checkTrial(load.Kind(), f.Manifest(), &trials[i])...)
 		}
 		if len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != c.column {
 			t.Errorf("%s: %v", name, diffs)
@@ -188,7 +200,7 @@ func TestVerifyDamagedTrial(t *testing.T) {
 	if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Verify(f); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
+	if _, err := Verify(f, catalog()); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
 		t.Errorf("a damaged histogram: %v", err)
 	}
 }

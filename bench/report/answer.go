@@ -49,7 +49,7 @@ func (l *language) statements(m *model) []string {
 }
 
 // statement has one form for whatever was measured:
-// "Over tcp at 16 clients: p50 — mdb 2.20 ms [2.11, 2.31]; bolt 4.62 ms
+// "Over tcp at 16 clients: p50 — mdb: 2.20 ms [2.11, 2.31]; bolt: 4.62 ms
 // [4.41, 4.90], 2.10× that with mdb." It is empty where nothing was measured.
 func (l *language) statement(m *model, g []*cell) string {
 	var sentences []string
@@ -84,11 +84,11 @@ func (l *language) statement(m *model, g []*cell) string {
 func (l *language) item(m *model, q measure.Quantity, c *cell) string {
 	name := ""
 	for _, f := range m.first() {
-		name = l.words(f, c.info).named + " "
+		name = l.words(f, c.info).named + ": "
 	}
 	sum, measured := c.sums[q.Key]
 	if !measured {
-		return name + l.say("was not measured", "— нет измерений")
+		return name + l.say("not measured", "нет измерений")
 	}
 	text := name + l.summary(q.Unit, sum)
 	if c.invalid() {

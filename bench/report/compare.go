@@ -498,6 +498,7 @@ func (l *language) costTable(a, b *model) doc.Table {
 // cellsTable has a group of rows for each pair of cells, one row for each quantity.
 func (l *language) cellsTable(c *comparison) doc.Table {
 	t := doc.Table{Columns: []doc.Column{{}, {Head: "A", Number: true}, {Head: "B", Number: true}, {Head: "B/A", Number: true}, {Head: "p", Number: true}, {}},
+		Notes:  []doc.Item{{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the ratio", "дальняя граница 95-процентного доверительного интервала отношения")}},
 		Yields: []doc.Yield{{Columns: []int{4}, To: doc.Gone}, {Columns: []int{3}, To: doc.Share}, {Columns: []int{3}, To: doc.Alone}}}
 	for _, x := range c.cells {
 		title := l.fullLabel(c.a.factors, x.a.info)

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/csv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +125,96 @@ func TestVerifyOnDisk(t *testing.T) {
 	}
 	if len(got) != 4 {
 		t.Errorf("%d files differ, want 4: %v", len(got), got)
+	}
+}
+
+// earlier makes a folder one that was written before files had stamps: other texts, and
+// a table with fewer columns in another order.
+func earlier(t *testing.T) (f *record.Folder, edit func(name, old, new string)) {
+	t.Helper()
+	f = written(t, "rate")
+	edit = func(name, old, new string) {
+		t.Helper()
+		data, err := f.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), old) {
+			t.Fatalf("%s has no %q", name, old)
+		}
+		if err := f.WriteFile(name, []byte(strings.Replace(string(data), old, new, 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range scenario(t, "rate").files {
+		if name != csvFile {
+			edit(name, "<!-- "+stamp()+" -->", "")
+		}
+	}
+	data, err := f.ReadFile(csvFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := readCSV(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows { // the last column first, and without the third
+		rows[i] = slices.Concat(r[len(r)-1:], r[:2], r[3:len(r)-1])
+	}
+	var out bytes.Buffer
+	if err := csv.NewWriter(&out).WriteAll(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteFile(csvFile, out.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	return f, edit
+}
+
+// TestVerifyEarlierForm: a folder whose report an earlier raftlab laid out is in order,
+// with a word on what was not compared; its table is compared all the same.
+func TestVerifyEarlierForm(t *testing.T) {
+	f, edit := earlier(t)
+	if err := os.Remove(filepath.Join(f.Dir(), "plots", "latency.svg")); err != nil { // it may have had others
+		t.Fatal(err)
+	}
+	v, err := Verify(f, catalog())
+	if err != nil || len(v.Differences) > 0 || len(v.Unchecked) != 7 || !slices.Contains(v.Unchecked, "report.ru.html") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	edit(csvFile, "3405.823", "1405.823")
+	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) != 1 || v.Differences[0].Column != "p50_us" || v.Differences[0].Row != 2 {
+		t.Errorf("an edited field: %+v, %v", v, err)
+	}
+	edit(csvFile, "1405.823", "3405.823")
+	edit(csvFile, ",p50_us", ",p49_us")
+	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) == 0 || v.Differences[0].Column != "p49_us" {
+		t.Errorf("a column of another name: %+v, %v", v, err)
+	}
+	if err := os.Remove(filepath.Join(f.Dir(), "report.html")); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ = Verify(f, catalog()); !slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.File == "report.html" }) {
+		t.Errorf("a missing page: %+v", v)
+	}
+}
+
+// TestVerifyTellsAFileOfAnEarlierForm: one such file among those of the present form is
+// told, and a stamp that no raftlab has written is a difference.
+func TestVerifyTellsAFileOfAnEarlierForm(t *testing.T) {
+	for old, want := range map[string][2]int{"form 1": {0, 1}, "form 9": {1, 0}, "form x": {1, 0}} {
+		f := written(t, "one")
+		data, err := f.ReadFile("report.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.WriteFile("report.html", bytes.Replace(data, []byte(stamp()), []byte("raftlab report, "+old), 1)); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := Verify(f, catalog()); err != nil || len(v.Differences) != want[0] || len(v.Unchecked) != want[1] {
+			t.Errorf("%s: %+v, %v", old, v, err)
+		}
 	}
 }
 

@@ -101,6 +101,9 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err := errors.Join(err, encoding); err != nil {
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
+	if err := g.Check(); err != nil {
+		return data, nil, g.Explain(err)
+	}
 	after, err := g.Observe(ctx)
 	if err != nil {
 		return data, nil, fmt.Errorf("look at the group after the load: %w", err)

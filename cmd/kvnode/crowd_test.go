@@ -18,6 +18,12 @@ import (
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
+// What a node keeps in its folder.
+const (
+	nodesName     = "nodes.json"
+	snapshotsName = "snapshots"
+)
+
 // five is the configuration that five nodes found.
 const five = "node1 node2 node3 node4 node5"
 

@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/node"
 	"github.com/themilchenko/raftlab/transports"
 )
 
@@ -41,7 +42,7 @@ type commandLine struct {
 	join                            addressList
 	peers                           peerList
 	inmem, nonvoter                 bool
-	gossip                          gossipSettings
+	gossip                          node.Gossip
 	gossipFlags                     *pflag.FlagSet
 	backend, transport, engine      string
 	backendOptions                  *optionSet
@@ -76,7 +77,7 @@ func newCommandLine(known catalogs) *commandLine {
 	f.BoolVar(&c.inmem, "inmem", false, "Use in-memory storage for Raft: nothing outlives the process")
 	f.Var(&text{&c.advertiseHTTP, "host:port", checkAdvertise}, "advertise-http", "Set the HTTP address that others are to dial, if not the bind address")
 	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")
-	c.gossipFlags = c.gossip.flags()
+	c.gossipFlags = flagsOf(&c.gossip)
 	f.AddFlagSet(c.gossipFlags)
 	f.Var(&text{&c.backend, "name", lookup(known.backends)}, "backend", "Log store: "+names(known.backends.Names()))
 	f.Var(c.backendOptions, "backend-option", "Option of the log store, such as map_size=1GiB; may be repeated")

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/discovery/gossip"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 func TestDoubleDashes(t *testing.T) {
@@ -43,12 +43,12 @@ func TestDoubleDashes(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	s := mustParse(t, "", "data")
-	if s.haddr != "localhost:11000" || s.raddr != "localhost:12000" || s.id != "" || s.backendName != "bolt" || s.inMemory ||
-		s.requestTimeout != 5*time.Second || s.data != "data" || s.network.Describe().Name != "tcp" || s.engine.Describe().Name != "hashicorp" {
+	if s.HTTPBind != "localhost:11000" || s.RaftBind != "localhost:12000" || s.ID != "" || s.Backend != "bolt" || s.InMemory ||
+		s.RequestTimeout != 5*time.Second || s.Data != "data" || s.Network.Describe().Name != "tcp" || s.Engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
-	if want := (core.Tuning{SnapshotThreshold: 8192, TrailingLogs: 1024}); s.tuning != want {
-		t.Errorf("tuning %+v", s.tuning)
+	if want := (core.Tuning{SnapshotThreshold: 8192, TrailingLogs: 1024}); s.Tuning != want {
+		t.Errorf("tuning %+v", s.Tuning)
 	}
 }
 
@@ -95,27 +95,27 @@ func TestConfig(t *testing.T) {
 		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
 		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}
-	if diff := cmp.Diff(want, s.tuning); diff != "" {
+	if diff := cmp.Diff(want, s.Tuning); diff != "" {
 		t.Error(diff)
 	}
-	if s.data != "file-data" || s.id != "from-file" || s.haddr != "0.0.0.0:11001" || s.httpAddr != "db1:0" || !s.nonvoter ||
-		!slices.Equal(s.join, []string{"a:1", "b:2"}) || s.backendName != "mdb" || s.requestTimeout != 7*time.Second ||
+	if s.Data != "file-data" || s.ID != "from-file" || s.HTTPBind != "0.0.0.0:11001" || s.HTTPAdvertise != "db1:0" || !s.Nonvoter ||
+		!slices.Equal(s.Join, []string{"a:1", "b:2"}) || s.Backend != "mdb" || s.RequestTimeout != 7*time.Second ||
 		s.logLevel.String() != "WARN" || s.logFormat != "json" {
 		t.Errorf("%+v", s)
 	}
-	if diff := cmp.Diff(core.Options{"map_size": "1GiB"}, s.backendOptions); diff != "" {
-		t.Error(diff)
+	if got := backendOptions(t, full)["map_size"]; got != "1GiB" {
+		t.Errorf("map_size %v", got)
 	}
 }
 
 func TestGossipConfig(t *testing.T) {
-	if s := mustParse(t, "", "data"); s.gossip != nil {
-		t.Errorf("%+v", s.gossip)
+	if s := mustParse(t, "", "data"); s.Gossip != nil {
+		t.Errorf("%+v", s.Gossip)
 	}
 	want := defaultGossip()
-	want.bind = "localhost:0"
-	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.LAN() {
-		t.Errorf("%+v", s.gossip)
+	want.Bind = "localhost:0"
+	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.Gossip, &want) {
+		t.Errorf("%+v", s.Gossip)
 	}
 	s := mustParse(t, `
 data = "data"
@@ -128,39 +128,39 @@ gossip_profile = "local"
 remove_failed_after = "0"
 leave_on_stop = true
 `, "--bootstrap-expect", "5")
-	want = gossipSettings{
-		bind: "localhost:7946", advertise: "db1:0", join: addressList{"a:1", "b:2"}, expect: 5,
-		cluster: "one", profile: "local", leaveOnStop: true,
+	want = node.Gossip{
+		Bind: "localhost:7946", Advertise: "db1:0", Join: []string{"a:1", "b:2"}, Expect: 5,
+		Cluster: "one", Profile: "local", LeaveOnStop: true,
 	}
-	if !reflect.DeepEqual(s.gossip, &want) || s.gossip.timings() != gossip.Local() {
-		t.Errorf("%+v", s.gossip)
+	if !reflect.DeepEqual(s.Gossip, &want) {
+		t.Errorf("%+v", s.Gossip)
 	}
 }
 
 // TestHereByDefault: an address to dial that names no host is on this machine.
 func TestHereByDefault(t *testing.T) {
 	s := mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "-join", ":11000", "--join", "db2:1, :2", "--peers", "node2=:12001,node3=db3:12002", "data")
-	if !slices.Equal(s.join, []string{"localhost:11000", "db2:1", "localhost:2"}) {
-		t.Errorf("join %v", s.join)
+	if !slices.Equal(s.Join, []string{"localhost:11000", "db2:1", "localhost:2"}) {
+		t.Errorf("join %v", s.Join)
 	}
-	if want := (peerList{"node2": "localhost:12001", "node3": "db3:12002"}); !maps.Equal(s.peers, want) {
-		t.Errorf("peers %v", s.peers)
+	if want := (peerList{"node2": "localhost:12001", "node3": "db3:12002"}); !maps.Equal(s.Peers, want) {
+		t.Errorf("peers %v", s.Peers)
 	}
 	s = mustParse(t, "gossip = \":0\"\ngossip-join = [\":7946\"]", "--id", "node1", "data")
-	if !slices.Equal(s.gossip.join, []string{"localhost:7946"}) {
-		t.Errorf("gossip-join %v", s.gossip.join)
+	if !slices.Equal(s.Gossip.Join, []string{"localhost:7946"}) {
+		t.Errorf("gossip-join %v", s.Gossip.Join)
 	}
 	s = mustParse(t, `peers = ["node2=:12002", "a=b=db3:12003"]`, "data")
-	if want := (peerList{"node2": "localhost:12002", "a=b": "db3:12003"}); !maps.Equal(s.peers, want) {
-		t.Errorf("peers %v", s.peers)
+	if want := (peerList{"node2": "localhost:12002", "a=b": "db3:12003"}); !maps.Equal(s.Peers, want) {
+		t.Errorf("peers %v", s.Peers)
 	}
 }
 
 func TestCommandLineWins(t *testing.T) {
 	s := mustParse(t, full, "--id", "me", "--join", "c:3", "--join", "d:4,e:5", "--nonvoter=false", "--raft-option", "trailing-logs=11",
 		"--backend-option", "map_size=2GiB", "mine")
-	if s.id != "me" || s.data != "mine" || s.nonvoter || !slices.Equal(s.join, []string{"c:3", "d:4", "e:5"}) ||
-		s.tuning.TrailingLogs != 11 || s.tuning.SnapshotThreshold != 100 || s.backendOptions["map_size"] != "2GiB" {
+	if s.ID != "me" || s.Data != "mine" || s.Nonvoter || !slices.Equal(s.Join, []string{"c:3", "d:4", "e:5"}) ||
+		s.Tuning.TrailingLogs != 11 || s.Tuning.SnapshotThreshold != 100 || backendOptions(t, full, "--backend-option", "map_size=2GiB")["map_size"] != "2GiB" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -186,8 +186,8 @@ func TestInMemory(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "--inmem and --backend bolt") {
 				t.Errorf("%q, %q: %v", test.file, test.args, err)
 			}
-		} else if err != nil || s.backendName != test.want || s.inMemory != (test.want == "inmem") {
-			t.Errorf("%q, %q: %s, %v", test.file, test.args, s.backendName, err)
+		} else if err != nil || s.Backend != test.want || s.InMemory != (test.want == "inmem") {
+			t.Errorf("%q, %q: %s, %v", test.file, test.args, s.Backend, err)
 		}
 	}
 }
@@ -264,6 +264,16 @@ func parseWith(t *testing.T, file string, args ...string) (settings, error) {
 		args = append([]string{"--config", path}, args...)
 	}
 	return newCommandLine(builtin()).parse(args)
+}
+
+// backendOptions are those that a command line and a settings file give the log store.
+func backendOptions(t *testing.T, file string, args ...string) core.Options {
+	t.Helper()
+	c := newCommandLine(builtin())
+	if err := errors.Join(c.flags.Parse(args), c.applyConfig("node.toml", []byte(file))); err != nil {
+		t.Fatal(err)
+	}
+	return c.backendOptions.plain()
 }
 
 func FuzzConfig(f *testing.F) {

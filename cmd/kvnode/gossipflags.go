@@ -12,6 +12,7 @@ import (
 
 	"github.com/themilchenko/raftlab/discovery/gossip"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 var (
@@ -19,59 +20,47 @@ var (
 	_ pflag.Value = (*span)(nil)
 )
 
-// gossipSettings is how a node finds the others by gossip.
-type gossipSettings struct {
-	bind, advertise   string
-	join              addressList
-	expect            int // founders; 0: waits to be added
-	cluster           string
-	keyFile           string // empty: not encrypted
-	profile           string
-	removeFailedAfter time.Duration // 0: never
-	leaveOnStop       bool
+func defaultGossip() node.Gossip {
+	return node.Gossip{Cluster: "raftlab", Profile: "lan", RemoveFailedAfter: 72 * time.Hour}
 }
 
-func defaultGossip() gossipSettings {
-	return gossipSettings{cluster: "raftlab", profile: "lan", removeFailedAfter: 72 * time.Hour}
-}
-
-// flags returns those that set g.
-func (g *gossipSettings) flags() *pflag.FlagSet {
+// flagsOf returns those that set g.
+func flagsOf(g *node.Gossip) *pflag.FlagSet {
 	f := pflag.NewFlagSet("gossip", pflag.ContinueOnError)
 	f.SortFlags = false
-	f.Var(&text{&g.bind, "host:port", checkBind}, "gossip",
+	f.Var(&text{&g.Bind, "host:port", checkBind}, "gossip",
 		"Find the other nodes by gossip, from this bind address (UDP and TCP); port 0: any free one. In place of --join")
-	f.Var(&text{&g.advertise, "host:port", checkAdvertise}, "gossip-advertise", "Set the gossip address that others are to dial, if not the bind address")
-	f.Var(&g.join, "gossip-join", "Gossip addresses of any other nodes, with commas. One that runs is enough")
-	f.Var(&number{&g.expect, founding.MaxExpect}, "bootstrap-expect",
+	f.Var(&text{&g.Advertise, "host:port", checkAdvertise}, "gossip-advertise", "Set the gossip address that others are to dial, if not the bind address")
+	f.Var((*addressList)(&g.Join), "gossip-join", "Gossip addresses of any other nodes, with commas. One that runs is enough")
+	f.Var(&number{&g.Expect, founding.MaxExpect}, "bootstrap-expect",
 		"How many voters without data found the group together, the same on each of them; 0: this node waits to be added")
-	f.Var(&text{&g.cluster, "name", checkCluster}, "cluster", "Name of the cluster: nodes of others are kept out")
-	f.Var(&text{&g.keyFile, "file", func(string) error { return nil }}, "gossip-key",
+	f.Var(&text{&g.Cluster, "name", checkCluster}, "cluster", "Name of the cluster: nodes of others are kept out")
+	f.Var(&text{&g.KeyFile, "file", func(string) error { return nil }}, "gossip-key",
 		"Encrypt gossip with the AES keys in this file, one a line; the first encrypts. SIGHUP has it read again")
-	f.Var(&text{&g.profile, "name", oneOf("lan", "local")}, "gossip-profile", "Timings of gossip: lan, or local for nodes on one machine")
-	f.Var(&span{&g.removeFailedAfter}, "remove-failed-after", "How long a member must have failed before it is removed; 0: it never is")
-	f.BoolVar(&g.leaveOnStop, "leave-on-stop", false, "Leave the group for good on SIGTERM or SIGINT")
+	f.Var(&text{&g.Profile, "name", oneOf("lan", "local")}, "gossip-profile", "Timings of gossip: lan, or local for nodes on one machine")
+	f.Var(&span{&g.RemoveFailedAfter}, "remove-failed-after", "How long a member must have failed before it is removed; 0: it never is")
+	f.BoolVar(&g.LeaveOnStop, "leave-on-stop", false, "Leave the group for good on SIGTERM or SIGINT")
 	return f
 }
 
 // chooseGossip checks what is said about gossip as a whole.
 func (c *commandLine) chooseGossip(s *settings) error {
-	if c.gossip.bind == "" {
+	if c.gossip.Bind == "" {
 		return c.noGossip()
 	}
-	s.gossip = &c.gossip
+	s.Gossip = &c.gossip
 	switch {
 	case len(c.join) > 0:
 		return errors.New("--join and --gossip contradict each other: with gossip a node does not ask to be added, " +
 			"the leader adds whom it hears of. Give --gossip-join HOST:PORT, a gossip address, in place of --join")
 	case len(c.peers) > 0:
 		return errors.New("--peers and --gossip contradict each other: gossip finds members that have moved by itself; leave --peers out")
-	case c.nonvoter && c.gossip.expect > 0:
+	case c.nonvoter && c.gossip.Expect > 0:
 		return errors.New("--nonvoter and --bootstrap-expect contradict each other: who founds a group needs its vote")
-	case c.gossip.keyFile == "":
+	case c.gossip.KeyFile == "":
 		return nil
 	}
-	if _, err := gossip.ReadKeys(c.gossip.keyFile); err != nil {
+	if _, err := gossip.ReadKeys(c.gossip.KeyFile); err != nil {
 		return fmt.Errorf("--gossip-key: %w", err)
 	}
 	return nil
@@ -89,14 +78,6 @@ func (c *commandLine) noGossip() error {
 		return nil
 	}
 	return fmt.Errorf("%s: means nothing without gossip: give --gossip HOST:PORT too", strings.Join(idle, ", "))
-}
-
-// timings returns those of the profile.
-func (g *gossipSettings) timings() gossip.Profile {
-	if g.profile == "local" {
-		return gossip.Local()
-	}
-	return gossip.LAN()
 }
 
 // checkCluster admits names that gossip can carry and a log can show.

@@ -157,9 +157,11 @@ func TestBlockedLogSecondSignal(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it stops", func() bool { // and takes no more connections
-		_, err := ask("GET", p.http+"/healthz", "")
-		return err != nil
+	until(t, func() error { // and takes no more connections
+		if _, err := ask("GET", p.http+"/healthz", ""); err == nil {
+			return errors.New("it goes on")
+		}
+		return nil
 	})
 	p.ends(exitFailed, syscall.SIGTERM)
 }
@@ -206,11 +208,14 @@ func TestLogOnFullDisk(t *testing.T) {
 		<-d.refused
 	}
 	d.room.Store(true)
-	eventually(t, "the log goes on", func() bool {
+	until(t, func() error { // the log goes on
 		logger.Info("kept")
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return strings.Contains(d.file.String(), "kept")
+		if !strings.Contains(d.file.String(), "kept") {
+			return errors.New("nothing is kept")
+		}
+		return nil
 	})
 	q.close(patience)
 	var first struct {
@@ -254,5 +259,14 @@ func TestLogOrder(t *testing.T) {
 		if next[w] != 500 {
 			t.Errorf("%d lines of writer %d", next[w], w)
 		}
+	}
+}
+
+func TestJSONLog(t *testing.T) {
+	var out bytes.Buffer
+	newLogger(&out, slog.LevelWarn, "json").Info("not this")
+	newLogger(&out, slog.LevelWarn, "json").Warn("this", "a", 1)
+	if got := out.String(); !strings.HasPrefix(got, `{"time":"`) || !strings.Contains(got, `"msg":"this","a":1}`) || strings.Contains(got, "not") {
+		t.Errorf("%s", got)
 	}
 }

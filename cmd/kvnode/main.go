@@ -1,18 +1,5 @@
-// Command kvnode is one node of the replicated key-value store: a replica, its
-// data on disk, and the HTTP interface of docs/http-api.md. It serves whoever
-// reaches its ports: it neither encrypts nor authenticates.
-//
-// A node without data founds a group of its own, or, with --join, asks members of
-// one to add it. With --gossip nodes find each other: as many as --bootstrap-expect
-// says found a group together, and later ones are added by its leader. One that
-// comes back goes on with what its folder holds:
-//
-//	node.json    whose data this is: id, log store, engine
-//	nodes.json   HTTP addresses of the group's members; there once it is one
-//	gossip.json  with whom it promised to found a group, and where others were
-//	log/         the log store's
-//	snapshots/   the engine's
-//	LOCK         locked while a process uses the folder; holds its id
+// Command kvnode is one node of the replicated key-value store: see package node. Its
+// settings come from flags and from a file.
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
 // second signal ends the process at once. SIGHUP has the keys of gossip read again and
@@ -26,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -35,6 +21,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 // Exit codes.
@@ -81,10 +68,11 @@ func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io
 		fmt.Fprint(stdout, c.usage())
 		return exitOK
 	case c.version:
-		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", node.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	}
-	if err := serve(ctx, s, hangUps, stderr.logger(s.logLevel, s.logFormat)); err != nil {
+	s.Logger, s.HangUps = stderr.logger(s.logLevel, s.logFormat), hangUps
+	if err := node.Run(ctx, s.Config); err != nil {
 		fmt.Fprintln(stderr, "kvnode:", err)
 		if errors.Is(err, core.ErrInvalid) {
 			return exitUsage
@@ -93,29 +81,3 @@ func run(ctx context.Context, args []string, hangUps <-chan os.Signal, stdout io
 	}
 	return exitOK
 }
-
-// serve runs a node until ctx ends or the node fails.
-func serve(ctx context.Context, s settings, hangUps <-chan os.Signal, logger *slog.Logger) error {
-	n, err := start(ctx, s, hangUps, logger)
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was still waiting for others
-		logger.Info("stopped before it had a group", "cause", context.Cause(ctx), "was", err)
-		return nil
-	}
-	if err != nil {
-		return wayBack(err, s)
-	}
-	failure := n.wait(ctx)
-	switch {
-	case failure != nil:
-		logger.Error("stopping", "cause", failure)
-	case s.gossip != nil && s.gossip.leaveOnStop:
-		n.leaveAtLast()
-	}
-	if err := errors.Join(failure, n.stop()); err != nil {
-		return wayBack(fmt.Errorf("%s: %w", n.id, err), s)
-	}
-	logger.Info("stopped")
-	return nil
-}
-
-func version() string { return core.ModuleVersion("github.com/themilchenko/raftlab") }

@@ -5,16 +5,21 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 func TestMain(m *testing.M) {
@@ -140,4 +145,62 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFullStore: a log store that cannot write ends the process with its reason.
+func TestFullStore(t *testing.T) {
+	dir := t.TempDir()
+	address := make(chan string, 1)
+	log := &trigger{text: "leader is node1", fire: func() { address <- "up" }}
+	done := make(chan int, 1)
+	args := []string{"--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--backend", "mdb", "--backend-option", "map_size=1MiB", dir}
+	go func() { done <- runHere(t.Context(), args, log) }()
+	<-address
+	url := log.field(t, `msg="HTTP listening" address=`) + "/key/a"
+	value := strings.Repeat("x", 100<<10)
+	for range 100 {
+		if answer, err := ask("PUT", url, value); err != nil || !strings.HasPrefix(answer, "200") {
+			break
+		}
+	}
+	select {
+	case code := <-done:
+		if code != exitFailed || !strings.Contains(log.String(), "map_size") {
+			t.Errorf("exit code %d\n%s", code, log.String())
+		}
+	case <-time.After(patience):
+		t.Fatalf("it goes on\n%s", log.String())
+	}
+}
+
+// TestJoinThisMachine: a port alone is one of this machine, as in -join :11000.
+func TestJoinThisMachine(t *testing.T) {
+	start := func(args ...string) *node.Node {
+		t.Helper()
+		s := mustParse(t, "", append(args, "-raddr", "127.0.0.1:0", t.TempDir())...)
+		s.Logger = slog.New(slog.DiscardHandler)
+		n, err := node.Start(t.Context(), s.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := n.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return n
+	}
+	n1 := start("-id", "node1", "-haddr", "localhost:0")
+	_, port, err := net.SplitHostPort(n1.HTTPAddress())
+	if err != nil {
+		t.Fatal(err)
+	}
+	start("-id", "node2", "-haddr", "127.0.0.1:0", "-join", ":"+port, "-inmem")
+	until(t, func() error {
+		m, err := get[api.Members](&gossiper{http: n1.HTTPAddress()}, "/members")
+		if err == nil && len(m.Members) != 2 {
+			err = fmt.Errorf("members %v", m.Members)
+		}
+		return err
+	})
 }

@@ -4,45 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
-	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
-// settings is all that a node is made by, checked.
+// settings is what a node is made by, and how it logs, checked.
 type settings struct {
-	data     string
-	id       string // empty: what the data path holds, or else raddr
-	haddr    string
-	raddr    string
-	httpAddr string // to advertise; empty: where haddr turns out to listen
-	join     []string
-	peers    peerList // where members may be, if they have moved
-	nonvoter bool
-	gossip   *gossipSettings // nil: the node is told where the others are
-
-	backendName    string
-	backend        backends.Backend
-	backendOptions core.Options
-	inMemory       bool // log and snapshots
-	network        core.Network
-	engine         core.Engine
-	tuning         core.Tuning
-
-	requestTimeout time.Duration
-	logLevel       slog.Level
-	logFormat      string
+	node.Config
+	logLevel  slog.Level
+	logFormat string
 }
 
 // settings checks what more than one value, or a plug-in, decides.
 func (c *commandLine) settings() (settings, error) {
-	s := settings{
-		data: c.data, id: c.id, haddr: c.haddr, raddr: c.raddr,
-		httpAddr: c.advertiseHTTP, join: c.join, peers: c.peers, nonvoter: c.nonvoter,
-		requestTimeout: c.requestTimeout, logFormat: c.logFormat,
-	}
+	s := settings{logFormat: c.logFormat, Config: node.Config{
+		Data: c.data, ID: c.id, HTTPBind: c.haddr, RaftBind: c.raddr,
+		HTTPAdvertise: c.advertiseHTTP, Join: c.join, Peers: c.peers, Nonvoter: c.nonvoter,
+		RequestTimeout: c.requestTimeout,
+	}}
 	if err := s.logLevel.UnmarshalText([]byte(c.logLevel)); err != nil {
 		return s, err
 	}
@@ -70,7 +51,7 @@ func (c *commandLine) checkAddresses() error {
 	return nil
 }
 
-func (c *commandLine) chooseBackend(s *settings) (err error) {
+func (c *commandLine) chooseBackend(s *settings) error {
 	name := c.backend
 	if c.inmem && name != inmem.Name {
 		switch byFlag, byName := c.rank("inmem"), c.rank("backend"); {
@@ -80,19 +61,21 @@ func (c *commandLine) chooseBackend(s *settings) (err error) {
 			name = inmem.Name
 		}
 	}
-	s.backendName = name
-	s.inMemory = name == inmem.Name
-	s.backendOptions = c.backendOptions.plain()
-	if s.backend, err = c.catalogs.backends.Lookup(name); err != nil {
+	backend, err := c.catalogs.backends.Lookup(name)
+	if err != nil {
 		return fmt.Errorf("--backend: %w", err)
 	}
-	if s.backend.Available != nil {
-		if err := s.backend.Available(); err != nil {
+	if backend.Available != nil {
+		if err := backend.Available(); err != nil {
 			return fmt.Errorf("--backend %s: %w", name, err)
 		}
 	}
+	options := c.backendOptions.plain()
+	s.Backend = name
+	s.OpenStore = func(dir string) (core.LogStore, error) { return backend.Open(dir, options) }
 	return c.backendOptions.check(func(o core.Options) error {
-		_, err := s.backend.Info(o)
+		info, err := backend.Info(o)
+		s.InMemory = info.Durability == core.DurableNothing
 		return err
 	})
 }
@@ -112,12 +95,12 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if err != nil {
 		return err
 	}
-	s.network, err = t.New(c.transportOptions.plain())
+	s.Network, err = t.New(c.transportOptions.plain())
 	return err
 }
 
 func (c *commandLine) chooseEngine(s *settings) (err error) {
-	if s.engine, err = c.catalogs.engines.Lookup(c.engine); err != nil {
+	if s.Engine, err = c.catalogs.engines.Lookup(c.engine); err != nil {
 		return fmt.Errorf("--engine: %w", err)
 	}
 	err = c.raftOptions.check(func(o core.Options) error {
@@ -127,6 +110,6 @@ func (c *commandLine) chooseEngine(s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	s.tuning, err = tuning(c.raftOptions.plain())
+	s.Tuning, err = tuning(c.raftOptions.plain())
 	return err
 }

@@ -142,12 +142,6 @@ func (l *peerList) Set(s string) error {
 
 func (l *peerList) example() string { return "node2=localhost:12001" }
 
-// locate suits core.ReplicaConfig.Locate.
-func (l peerList) locate(id string) (address string, known bool) {
-	address, known = l[id]
-	return address, known
-}
-
 // checkID admits what can be a header's value and is easy to read in a log.
 func checkID(id string) error {
 	bad := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }

@@ -1,10 +1,9 @@
-package main
+package node
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -37,20 +36,11 @@ const (
 // --join until the group is seen to have it, with the vote that it wants. Who removes a
 // node later means it.
 type membership struct {
-	id, incarnation string
-	raft, http      string
-	nonvoter        bool
-	seeds           []string // HTTP addresses of --join
-	joining         bool
-	admitted        bool              // the group has said so since
-	hasState        bool              // started with a log of its own
-	remembered      map[string]string // the members' HTTP addresses when the node last ended
-	remember        func(nodes map[string]string) error
-
-	replica core.Replica
-	store   *kv.Store
-	logger  *slog.Logger
-	said    string // last error in the log
+	*Node
+	joining    bool              // from a start with Config.Join until the group has the node
+	admitted   bool              // the group has said so since
+	remembered map[string]string // the members' HTTP addresses when the node last ended
+	said       string            // last error in the log
 }
 
 // run goes on until ctx ends or the replica has stopped.
@@ -73,9 +63,7 @@ func (m *membership) run(ctx context.Context) {
 		}
 		timer.Stop()
 		if ctx.Err() != nil || m.replica.Status().Role == core.Stopped {
-			if known {
-				m.say(context.WithoutCancel(ctx), m.remember(m.store.Nodes()))
-			}
+			m.say(context.WithoutCancel(ctx), m.note(m.replica.Status()))
 			return
 		}
 	}
@@ -88,7 +76,7 @@ func (m *membership) say(ctx context.Context, err error) {
 		text = err.Error()
 	}
 	if text != "" && text != m.said && ctx.Err() == nil {
-		m.logger.Warn("not settled in the group", "error", err)
+		m.cfg.Logger.Warn("not settled in the group", "error", err)
 	}
 	m.said = text
 }
@@ -101,11 +89,11 @@ func (m *membership) step(ctx context.Context) (known bool, err error) {
 	located := member && me.Address == m.raft && me.Incarnation == m.incarnation
 	address, _ := m.store.HTTPAddress(m.id)
 	announced := address == m.http
-	entitled := me.Voter || m.nonvoter || !m.joining
+	entitled := me.Voter || m.cfg.Nonvoter || !m.joining
 	switch {
 	case located && announced && entitled && inTouch(status):
 		m.joining = false
-		return true, m.remember(m.store.Nodes())
+		return true, m.dir.remember(m.store.Nodes())
 	case status.Role == core.Leader:
 		return false, m.tellSelf(ctx, me, located)
 	case located && announced && !m.joining, member && len(status.Members) == 1:
@@ -173,23 +161,23 @@ func (m *membership) tellGroup(ctx context.Context) error {
 	case i < 0 && (!m.joining || m.admitted):
 		return errors.New("this node was removed from its group; to add it again, start it in a new directory with --join")
 	case i < 0:
-		return m.join(ctx, group, m.nonvoter)
+		return m.askToJoin(ctx, group, m.cfg.Nonvoter)
 	case members[i].Incarnation == m.incarnation:
 		m.admitted = true
-		if members[i].Address == m.raft && members[i].HTTPAddress == m.http && (members[i].Voter || m.nonvoter || !m.joining) {
+		if members[i].Address == m.raft && members[i].HTTPAddress == m.http && (members[i].Voter || m.cfg.Nonvoter || !m.joining) {
 			return nil // known: the leader will be in touch
 		}
 		// A vote is taken away by a removal only.
-		return m.join(ctx, group, !members[i].Voter && (m.nonvoter || !m.joining))
+		return m.askToJoin(ctx, group, !members[i].Voter && (m.cfg.Nonvoter || !m.joining))
 	case m.joining && !m.admitted && m.remembered == nil:
-		return m.join(ctx, group, m.nonvoter) // it has lost its data, or takes another node's id: the leader finds out
+		return m.askToJoin(ctx, group, m.cfg.Nonvoter) // it has lost its data, or takes another node's id: the leader finds out
 	default:
 		return fmt.Errorf("the group has given the place of %s to a node with other data, at %s: this one's count no more; "+
 			"to add it again, stop that node and start this one in a new directory with --join", m.id, members[i].Address)
 	}
 }
 
-func (m *membership) join(ctx context.Context, group *client.Client, nonvoter bool) error {
+func (m *membership) askToJoin(ctx context.Context, group *client.Client, nonvoter bool) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	status := m.replica.Status()
@@ -200,7 +188,7 @@ func (m *membership) join(ctx context.Context, group *client.Client, nonvoter bo
 	})
 	if err == nil {
 		m.admitted = true
-		m.logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
+		m.cfg.Logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
 	}
 	return err
 }
@@ -213,7 +201,7 @@ func askMembers(ctx context.Context, group *client.Client) ([]api.Member, error)
 
 // others returns the HTTP addresses to ask, the given ones first.
 func (m *membership) others() []string {
-	all := slices.Clone(m.seeds)
+	all := slices.Clone(m.join)
 	for _, nodes := range []map[string]string{m.store.Nodes(), m.remembered} {
 		for _, id := range slices.Sorted(maps.Keys(nodes)) {
 			if id != m.id && !slices.Contains(all, nodes[id]) {
@@ -224,6 +212,16 @@ func (m *membership) others() []string {
 	return slices.DeleteFunc(all, func(address string) bool { return address == m.http })
 }
 
+// note writes the directory down while the group counts the node in: from then on
+// it is known to have been a member.
+func (n *Node) note(status core.Status) error {
+	_, member := find(status.Members, n.id)
+	if address, _ := n.store.HTTPAddress(n.id); !member || address != n.http || !inTouch(status) {
+		return nil
+	}
+	return n.dir.remember(n.store.Nodes())
+}
+
 func find(members []core.Member, id string) (core.Member, bool) {
 	for _, m := range members {
 		if m.ID == id {
@@ -231,4 +229,119 @@ func find(members []core.Member, id string) (core.Member, bool) {
 		}
 	}
 	return core.Member{}, false
+}
+
+// keeper is for a node that gossips what membership is for one that does not. The
+// steward keeps the group's configuration; what is left is to tell by gossip that
+// the node has state, on the leader to keep the replicated directory of HTTP
+// addresses in step with gossip, and to remember the directory on disk.
+type keeper struct {
+	*Node
+	told discovery.Self // what the others are told of the node
+	said string         // last error in the log
+}
+
+// run goes on until ctx ends or the replica has stopped.
+func (k *keeper) run(ctx context.Context) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		changed := k.agent.Changes()
+		k.say(k.step(ctx))
+		select {
+		case <-tick.C:
+		case <-changed:
+		case <-k.replica.Done():
+			return
+		case <-ctx.Done():
+			k.say(k.note(k.replica.Status()))
+			return
+		}
+	}
+}
+
+// say logs an error when it is another than before.
+func (k *keeper) say(err error) {
+	text := ""
+	switch {
+	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed), errors.Is(err, context.Canceled):
+		return
+	case err != nil:
+		text = err.Error()
+	}
+	if text != "" && text != k.said {
+		k.cfg.Logger.Warn("cannot keep up with gossip; going on to try", "error", err)
+	}
+	k.said = text
+}
+
+func (k *keeper) step(ctx context.Context) error {
+	status := k.replica.Status()
+	return errors.Join(k.announce(status), k.direct(ctx, status), k.note(status))
+}
+
+// announce tells by gossip that the node has state, once it has.
+func (k *keeper) announce(status core.Status) error {
+	if k.told.HasState || len(status.Members) == 0 {
+		return nil
+	}
+	self := k.told
+	self.HasState, self.Group = true, status.Group
+	if err := k.agent.Announce(self); err != nil {
+		return err
+	}
+	k.told = self
+	return nil
+}
+
+// direct is for the leader: it brings the directory in step with what the members that
+// answer Raft tell of themselves. What gossip says of a member may be another node's
+// word. An entry of a node that was removed goes, but for one that gossip has never
+// heard of: that one was announced by whoever adds it.
+func (k *keeper) direct(ctx context.Context, status core.Status) error {
+	if status.Role != core.Leader {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	wanted := map[string]string{}
+	for _, p := range k.agent.Peers() {
+		wanted[p.ID] = ""
+	}
+	for _, m := range status.Members {
+		wanted[m.ID], _ = k.store.HTTPAddress(m.ID)
+		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" && answers(status, m.ID) {
+			wanted[m.ID] = who.Service
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		if known, _ := k.store.HTTPAddress(id); wanted[id] == known {
+			continue
+		}
+		command, err := kv.EncodeAnnounce(id, wanted[id])
+		if err != nil {
+			return err
+		}
+		if _, err := k.replica.Propose(ctx, command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answers says whether the leader has heard from a member since it leads: what it knows
+// of another may be of long ago.
+func answers(leader core.Status, id string) bool {
+	return id == leader.ID || slices.ContainsFunc(leader.Followers, func(f core.FollowerStatus) bool {
+		return f.ID == id && !f.LastContact.IsZero()
+	})
+}
+
+// acquaintance returns who the member id has proved to be.
+func acquaintance(replica core.Replica, id string) (core.Identity, bool) {
+	a, ok := replica.(core.Acquainted)
+	if !ok {
+		return core.Identity{}, false
+	}
+	return a.Acquaintance(id)
 }

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -17,23 +17,24 @@ import (
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
-// askToJoin has a newcomer, m, ask the group of n once.
-func askToJoin(t *testing.T, n *node, m membership) error {
+// askToJoin has a newcomer ask the group of n once.
+func askToJoin(t *testing.T, n *Node, id string, admitted bool) error {
 	t.Helper()
-	aside := startHere(t, "--id", "aside", "--join", "127.0.0.1:1").replica
-	m.incarnation = core.NewIncarnation()
-	m.raft, m.http, m.seeds, m.joining = "127.0.0.1:1", "127.0.0.1:1", []string{n.http}, true
-	m.store, m.replica, m.logger = n.store, aside, slog.New(slog.DiscardHandler)
+	aside := startHere(t, Config{ID: "aside", Join: []string{"127.0.0.1:1"}}).replica
+	m := membership{joining: true, admitted: admitted, Node: &Node{
+		cfg: Config{Logger: slog.New(slog.DiscardHandler)}, id: id, incarnation: core.NewIncarnation(),
+		raft: "127.0.0.1:1", http: "127.0.0.1:1", join: []string{n.http}, store: n.store, replica: aside,
+	}}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	return m.tellGroup(ctx)
 }
 
 // startPair starts node1, which leads, and node2, which does not vote.
-func startPair(t *testing.T) (leader *node) {
+func startPair(t *testing.T) (leader *Node) {
 	t.Helper()
-	n1 := startHere(t, "--id", "node1")
-	n2 := startHere(t, "--id", "node2", "--nonvoter", "--join", n1.http)
+	n1 := startHere(t, Config{ID: "node1"})
+	n2 := startHere(t, Config{ID: "node2", Nonvoter: true, Join: []string{n1.http}})
 	eventually(t, "node2 is a member", func() bool {
 		_, member := find(n2.replica.Status().Members, "node2")
 		return member
@@ -46,7 +47,7 @@ func TestUsurper(t *testing.T) {
 	n1 := startPair(t)
 	before := n1.replica.Status().Members
 	for _, id := range []string{"node1", "node2"} {
-		err := askToJoin(t, n1, membership{id: id})
+		err := askToJoin(t, n1, id, false)
 		if err == nil || !strings.Contains(err.Error(), "kvnode --id ANOTHER-ID") {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -65,13 +66,13 @@ func TestUsurperComesBack(t *testing.T) {
 		log := &trigger{text: "kvnode --id ANOTHER-ID"}
 		refused := make(chan struct{})
 		log.fire = func() { close(refused) }
-		n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
+		n := startLogged(t, log, Config{ID: "node2", Join: []string{n1.http}, Data: dir})
 		select {
 		case <-refused:
 		case <-time.After(patience):
 			t.Errorf("not refused:\n%s", log.String())
 		}
-		if err := n.stop(); err != nil {
+		if err := n.Stop(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -84,8 +85,8 @@ func TestUsurperComesBack(t *testing.T) {
 // whose data are of another group must not become a member with them.
 func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	dir := t.TempDir()
-	other := startLogged(t, io.Discard, "--id", "node2", dir)
-	write := func(n *node, key, value string) {
+	other := startLogged(t, io.Discard, Config{ID: "node2", Data: dir})
+	write := func(n *Node, key, value string) {
 		t.Helper()
 		if _, err := n.replica.Propose(t.Context(), kv.EncodeSet(key, []byte(value))); err != nil {
 			t.Fatal(err)
@@ -94,15 +95,15 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	eventually(t, "node2 leads a group of its own", func() bool { return other.replica.Status().Role == core.Leader })
 	eventually(t, "it is known as a member", func() bool { _, err := os.Stat(filepath.Join(dir, nodesName)); return err == nil })
 	write(other, "a", "other")
-	third := startLogged(t, io.Discard, "--id", "node3", "--join", other.http, t.TempDir()) // who is alone asks nobody
+	third := startLogged(t, io.Discard, Config{ID: "node3", Join: []string{other.http}}) // who is alone asks nobody
 	eventually(t, "node3 votes", func() bool { m, _ := find(other.replica.Status().Members, "node3"); return m.Voter })
-	for _, n := range []*node{third, other} {
-		if err := n.stop(); err != nil {
+	for _, n := range []*Node{third, other} {
+		if err := n.Stop(); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	n1 := startHere(t, "--id", "node1")
+	n1 := startHere(t, Config{ID: "node1"})
 	eventually(t, "node1 leads", func() bool { return n1.replica.Status().Role == core.Leader })
 	eventually(t, "node1 is announced", func() bool { _, ok := n1.store.HTTPAddress("node1"); return ok })
 	for _, value := range []string{"1", "2", "3"} {
@@ -111,7 +112,7 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	log := &trigger{text: "in a new directory"}
 	refused := make(chan struct{})
 	log.fire = func() { close(refused) }
-	n := startLogged(t, log, "--id", "node2", "--join", n1.http, dir)
+	n := startLogged(t, log, Config{ID: "node2", Join: []string{n1.http}, Data: dir})
 	select {
 	case <-refused:
 	case <-time.After(patience):
@@ -120,27 +121,16 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	if members := n1.replica.Status().Members; len(members) != 1 {
 		t.Errorf("members %v", members)
 	}
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		t.Error(err)
 	}
-}
-
-// startLogged starts a node on the folder that is the last of args.
-func startLogged(t *testing.T, log io.Writer, args ...string) *node {
-	t.Helper()
-	args = append([]string{"--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0"}, args...)
-	n, err := start(t.Context(), mustParse(t, "", args...), nil, newLogger(log, slog.LevelInfo, "text"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // TestRemovedWhileCatchingUp: who removes a node means it, also before the node
 // has learned that it was a member.
 func TestRemovedWhileCatchingUp(t *testing.T) {
-	n1 := startHere(t, "--id", "node1")
-	err := askToJoin(t, n1, membership{id: "node9", admitted: true})
+	n1 := startHere(t, Config{ID: "node1"})
+	err := askToJoin(t, n1, "node9", true)
 	if err == nil || !strings.Contains(err.Error(), "was removed") {
 		t.Errorf("%v", err)
 	}
@@ -161,9 +151,8 @@ func TestRemovedWhileCatchingUp(t *testing.T) {
 // is left.
 func TestLostLog(t *testing.T) {
 	dir := t.TempDir()
-	s := mustParse(t, "", "--id", "node1", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", dir)
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	n, err := start(t.Context(), s, nil, quiet)
+	cfg := config(t, Config{ID: "node1", Data: dir})
+	n, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,16 +163,16 @@ func TestLostLog(t *testing.T) {
 	if err := n.replica.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, logDir)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the first failure must not make the second start succeed
-		n, err := start(t.Context(), s, nil, quiet)
+		n, err := Start(t.Context(), cfg)
 		if err == nil {
-			t.Fatal("it started", n.stop())
+			t.Fatal("it started", n.Stop())
 		}
 		if !strings.Contains(err.Error(), "Bring the log back") {
 			t.Error(err)

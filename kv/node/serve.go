@@ -1,6 +1,7 @@
-package main
+package node
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,11 +24,10 @@ const (
 )
 
 // serve answers requests from now on by the replica.
-func (n *node) serve() (err error) {
-	s := n.settings
+func (n *Node) serve() (err error) {
 	cfg := httpapi.Config{
-		Replica: n.replica, Map: n.store, Logger: n.logger, Version: version(), HTTPAddress: n.http,
-		Store: n.logs.Describe(), Transport: s.network.Describe().Name, Timeout: s.requestTimeout,
+		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http,
+		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
 	}
 	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
 		cfg.Syncs = counter.SyncCount
@@ -43,7 +43,7 @@ func (n *node) serve() (err error) {
 }
 
 // serveHTTP has h answer all requests from now on.
-func (n *node) serveHTTP(h http.Handler) {
+func (n *Node) serveHTTP(h http.Handler) {
 	n.handler.Store(&h)
 	if n.server != nil {
 		return
@@ -54,7 +54,7 @@ func (n *node) serveHTTP(h http.Handler) {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(n.logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(n.cfg.Logger.Handler(), slog.LevelWarn),
 	}
 	unused := &unused{conns: map[net.Conn]struct{}{}}
 	n.server.ConnState = unused.track
@@ -96,3 +96,52 @@ type replaceable struct{ atomic.Pointer[http.Handler] }
 
 // ServeHTTP implements http.Handler.
 func (h *replaceable) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*h.Load()).ServeHTTP(w, r) }
+
+const (
+	watchInterval = 100 * time.Millisecond
+	// stopGrace is how long a replica that is stopping may take to say so.
+	stopGrace = 2 * time.Second
+)
+
+// watch logs changes of the role and the leader, and notices an engine that has
+// ended without its replica. It returns when ctx ends or the replica has stopped.
+func (n *Node) watch(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	var last core.Status
+	for {
+		now := n.replica.Status()
+		if now.Role == core.Stopped {
+			break
+		}
+		n.logChange(last, now)
+		last = now
+		select {
+		case <-tick.C:
+		case <-n.replica.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case <-n.replica.Done():
+	case <-ctx.Done():
+	case <-time.After(stopGrace):
+		close(n.expelled)
+	}
+}
+
+func (n *Node) logChange(last, now core.Status) {
+	if now.Role != last.Role {
+		n.cfg.Logger.Info("role is "+string(now.Role), "term", now.Term)
+	}
+	if now.LeaderID == last.LeaderID {
+		return
+	}
+	if now.LeaderID == "" {
+		n.cfg.Logger.Info("no leader known", "was", last.LeaderID, "term", now.Term)
+		return
+	}
+	n.cfg.Logger.Info("leader is "+now.LeaderID, "address", now.LeaderAddress, "term", now.Term)
+}

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"encoding/json"
@@ -8,9 +8,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // What a node keeps in its folder. Whoever starts it may keep files of other
@@ -47,13 +52,12 @@ type identity struct {
 	Created     time.Time `json:"created"`
 }
 
-var errLocked = errors.New("locked by another process")
-
 // dataDir is a node's folder, locked.
 type dataDir struct {
 	path     string
 	lock     *os.File
 	identity *identity // nil: the folder is new
+	isNew    bool      // when it was opened there was no identity
 	// nodes are the members' HTTP addresses as last remembered, by id; nil: the
 	// node has never been a member.
 	nodes map[string]string
@@ -66,8 +70,8 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data path: %w", err)
 	}
 	lockPath := filepath.Join(path, lockName)
-	lock, err := lockFile(lockPath)
-	if errors.Is(err, errLocked) {
+	lock, err := lockfile.Take(lockPath)
+	if errors.Is(err, lockfile.ErrLocked) {
 		return nil, fmt.Errorf("%s is in use by another kvnode%s", path, holder(lockPath))
 	}
 	if err != nil {
@@ -104,6 +108,7 @@ func (d *dataDir) load() error {
 	path := filepath.Join(d.path, identityName)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		d.isNew = true
 		return d.mustBeNew()
 	}
 	if err != nil {
@@ -123,11 +128,15 @@ func (d *dataDir) mustBeNew() error {
 			return fmt.Errorf("data path: %w", err)
 		}
 		if len(list) > 0 {
-			return fmt.Errorf("%s is there but no %s that says whose it is: bring that file back, or give another directory",
-				filepath.Join(d.path, name), filepath.Join(d.path, identityName))
+			return d.ofNobody(filepath.Join(d.path, name))
 		}
 	}
 	return nil
+}
+
+func (d *dataDir) ofNobody(what string) error {
+	return fmt.Errorf("%s is there but no %s that says whose it is: bring that file back, or give another directory",
+		what, filepath.Join(d.path, identityName))
 }
 
 func (d *dataDir) loadNodes() error {
@@ -207,24 +216,90 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	temporary := path + ".tmp"
-	f, err := os.Create(temporary)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.Write(path, append(data, '\n'))
 }
 
 // Close unlocks the folder.
 func (d *dataDir) Close() error { return d.lock.Close() }
+
+// A node's log holds for whom it has voted and what it has acknowledged. Without it
+// the node must not go on under its old vote. So the log carries an incarnation, made
+// with the folder: first the log gets it, then node.json, and then the replica starts.
+// A crash in between leaves a log without data, which gets one at the next start.
+
+// incarnate finds out whose the data in the log are, and gives new ones an
+// incarnation. A log that should hold more than it does is refused.
+func (n *Node) incarnate() (err error) {
+	if n.cfg.InMemory {
+		n.incarnation = core.NewIncarnation() // the vote of the last run is lost with it
+		return nil
+	}
+	if n.hasState, err = n.cfg.Engine.HasState(n.logs, n.dir.path); err != nil {
+		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), err)
+	}
+	if n.hasState && n.dir.isNew { // the engine keeps it where mustBeNew does not look
+		err := n.dir.ofNobody("state of engine " + n.cfg.Engine.Describe().Name)
+		return errors.Join(err, os.Remove(filepath.Join(n.dir.path, identityName)))
+	}
+	stored, err := core.Imprint(n.logs, "", n.hasState)
+	if err != nil {
+		return err
+	}
+	known := n.dir.identity.Incarnation
+	switch {
+	case stored == "" && known != "", !n.hasState && n.joined():
+		return n.logLost()
+	case stored == "" && n.hasState:
+		return nil // from before there were incarnations
+	case stored != "" && stored == known:
+		n.incarnation = known
+		return nil
+	case stored != "" && known != "":
+		return fmt.Errorf("%w: %s is of incarnation %s and %s of %s: they are of two nodes, or of two times of one: bring back the one that belongs to the other",
+			core.ErrInvalid, filepath.Join(n.dir.path, logDir), stored, filepath.Join(n.dir.path, identityName), known)
+	}
+	if n.incarnation = stored; stored == "" {
+		n.incarnation = core.NewIncarnation()
+	}
+	if _, err := core.Imprint(n.logs, n.incarnation, n.hasState); err != nil {
+		return err
+	}
+	begin := *n.dir.identity
+	begin.Incarnation = n.incarnation
+	return n.dir.claim(begin)
+}
+
+// joined says whether something beside the log knows that the node has been a member.
+func (n *Node) joined() bool {
+	if n.cfg.InMemory {
+		return false
+	}
+	left, err := os.ReadDir(filepath.Join(n.dir.path, snapshotsName))
+	return n.dir.nodes != nil || err == nil && len(left) > 0
+}
+
+// logLost says what has happened and what to type next.
+func (n *Node) logLost() error {
+	path := n.dir.path
+	what := fmt.Sprintf("%s is empty, but %s has been a member and has voted: its vote, and what it has acknowledged since its last snapshot, are lost",
+		filepath.Join(path, logDir), n.id)
+	again := "start the node again as now: the group takes the old vote away and gives it a new one"
+	if n.cfg.Gossip == nil {
+		again = "start the node again with the same flags and --join " + n.others() + ": the group takes the old vote away and gives it a new one"
+	}
+	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s %s", core.ErrLogLost, what, path, filepath.Clean(path), again, byManager)
+}
+
+// others returns the HTTP addresses of the other members, as --join takes them.
+func (n *Node) others() string {
+	var others []string
+	for _, id := range slices.Sorted(maps.Keys(n.dir.nodes)) {
+		if id != n.id {
+			others = append(others, n.dir.nodes[id])
+		}
+	}
+	if len(others) == 0 {
+		return "HOST:PORT of a member"
+	}
+	return strings.Join(others, ",")
+}

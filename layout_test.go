@@ -44,7 +44,7 @@ var rules = []rule{
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal/atomicfile"}},
@@ -66,7 +66,8 @@ var rules = []rule{
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/measure/load", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
-	{"bench/runner", []string{"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+	{"bench/runner", []string{"cluster",
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
 	{"internal/atomicfile", nil},
 	{"internal/lockfile", nil},

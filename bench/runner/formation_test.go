@@ -16,7 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
-	"github.com/themilchenko/raftlab/bench/system/inprocess"
+	"github.com/themilchenko/raftlab/cluster"
 )
 
 const forming = `
@@ -38,8 +38,8 @@ rest   = "1500ms"
 
 // TestFormation watches real groups come into being.
 func TestFormation(t *testing.T) {
-	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", inprocess.Builtin())
-	cfg.Systems = runner.Systems(inprocess.Builtin(), kvnode(t))
+	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", cluster.Builtin())
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)
@@ -99,8 +99,8 @@ func formationOf(t *testing.T, trial record.Trial) formation.Data {
 // TestFormationProcessDies kills a member at rest: the trial is invalid, says which
 // one it was, and has no traffic.
 func TestFormationProcessDies(t *testing.T) {
-	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), inprocess.Builtin())
-	cfg.Systems = runner.Systems(inprocess.Builtin(), kvnode(t))
+	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), cluster.Builtin())
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, _ := runAndKill(t, cfg, 2, func(pids []int) error { return atRest(pids[2]) })
 	trial := trials(t, outcome)[0]
 	if reason := trial.InvalidReason(); !strings.Contains(reason, "alive: node3 stopped") {
@@ -160,13 +160,13 @@ func statusRequests(address string) (string, error) {
 // TestFormationNeverWhole: what was seen is kept, and the failure says what was
 // missing.
 func TestFormationNeverWhole(t *testing.T) {
-	cfg := configure(t, forming+"timeout = \"1s\"\n", inprocess.Builtin())
+	cfg := configure(t, forming+"timeout = \"1s\"\n", cluster.Builtin())
 	silent := filepath.Join(t.TempDir(), "silent") // says what it is, and then nothing more
 	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\nexec sleep 60\n", kvnode(t))
 	if err := os.WriteFile(silent, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Systems = runner.Systems(inprocess.Builtin(), silent)
+	cfg.Systems = runner.Systems(cluster.Builtin(), silent)
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -183,9 +183,9 @@ func TestFormationNeverWhole(t *testing.T) {
 // TestGossipUnderLoad loads a group whose members found each other.
 func TestGossipUnderLoad(t *testing.T) {
 	toml := strings.Replace(inProcesses(head), "[cluster]\n", "[cluster]\ndiscovery = \"gossip\"\n", 1) + "read_ratio = 0.3\n"
-	cfg := configure(t, toml, inprocess.Builtin())
+	cfg := configure(t, toml, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Systems = runner.Systems(inprocess.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)

@@ -18,7 +18,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/runner"
-	"github.com/themilchenko/raftlab/bench/system/inprocess"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -52,9 +52,9 @@ mode    = ["inprocess", "process"]
 backend = ["inmem", "bolt"]
 [options.bolt]
 no_freelist_sync = true
-`, inprocess.Builtin())
+`, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Systems = runner.Systems(inprocess.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -83,10 +83,10 @@ no_freelist_sync = true
 // TestProcessDies kills a member under load: the trial fails, names the member, and
 // no process is left.
 func TestProcessDies(t *testing.T) {
-	cfg := configure(t, inProcesses(head), inprocess.Builtin())
+	cfg := configure(t, inProcesses(head), cluster.Builtin())
 	cfg.Experiment.Trials = 1
 	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
-	cfg.Systems = runner.Systems(inprocess.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, pids := runAndKill(t, cfg, 1, func(pids []int) error { return underLoad(pids[0]) })
 	if len(outcome.Failures) != 1 || !strings.Contains(outcome.Failures[0], "node2 stopped") {
 		t.Errorf("failures: %q", outcome.Failures)
@@ -183,8 +183,8 @@ func TestProcessesThatCannotRun(t *testing.T) {
 		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), kvnode(t), "inmem"},
 		"not a kvnode": {head, "/dev/null", "--kvnode"},
 	} {
-		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), inprocess.Builtin())
-		cfg.Systems = runner.Systems(inprocess.Builtin(), c.kvnode)
+		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), cluster.Builtin())
+		cfg.Systems = runner.Systems(cluster.Builtin(), c.kvnode)
 		if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, which should name %s", name, err, c.want)
 		}

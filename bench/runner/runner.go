@@ -35,6 +35,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/system/inprocess"
 	"github.com/themilchenko/raftlab/bench/system/kvnode"
+	"github.com/themilchenko/raftlab/cluster"
 )
 
 // ErrUsage marks errors of the caller's making: an experiment that cannot be
@@ -46,8 +47,29 @@ func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kin
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
 // the parts in the catalogues, and groups of the program kvnode at that path.
-func Systems(parts inprocess.Catalogs, program string) system.Catalog {
+func Systems(parts cluster.Catalogs, program string) system.Catalog {
 	return system.Catalog{inprocess.New(parts), kvnode.New(program)}
+}
+
+// Known lists the names for the parser of experiment files.
+func Known(c cluster.Catalogs) experiment.Known {
+	k := experiment.Known{
+		Engines:    c.Engines.Names(),
+		Backends:   c.Backends.Names(),
+		Transports: c.Transports.Names(),
+		Options:    map[string][]string{},
+	}
+	for _, name := range k.Backends {
+		if b, err := c.Backends.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], b.Options...)
+		}
+	}
+	for _, name := range k.Transports {
+		if t, err := c.Transports.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], t.Options...)
+		}
+	}
+	return k
 }
 
 // Config is what a run needs.

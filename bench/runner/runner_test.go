@@ -23,7 +23,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
-	"github.com/themilchenko/raftlab/bench/system/inprocess"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -52,9 +52,9 @@ value_size = 64
 keys       = 100
 `
 
-func configure(t *testing.T, toml string, catalogs inprocess.Catalogs) runner.Config {
+func configure(t *testing.T, toml string, catalogs cluster.Catalogs) runner.Config {
 	t.Helper()
-	e, err := experiment.Parse("test.toml", []byte(toml), catalogs.Known(), nil)
+	e, err := experiment.Parse("test.toml", []byte(toml), runner.Known(catalogs), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ read_ratio = 0.3
 [matrix]
 backend = ["inmem", "bolt", "mdb"]
 rate = [0, 400]
-`, inprocess.Builtin())
+`, cluster.Builtin())
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func loadOf(t *testing.T, trial record.Trial) load.Data {
 func TestInterruptAndResume(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", inprocess.Builtin())
+	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", cluster.Builtin())
 	first := &counting{after: func(done int64) {
 		if done == 2 {
 			cancel()
@@ -235,9 +235,9 @@ backend = ["small-entries"]
 }
 
 // smallEntries is a third party's backend that takes 2 MiB as one entry.
-func smallEntries(t *testing.T) inprocess.Catalogs {
+func smallEntries(t *testing.T) cluster.Catalogs {
 	t.Helper()
-	catalogs := inprocess.Builtin()
+	catalogs := cluster.Builtin()
 	err := catalogs.Backends.Register("small-entries", backends.Backend{
 		Summary: "entries of 2 MiB at most",
 		Info: func(o core.Options) (core.StoreInfo, error) {
@@ -270,7 +270,7 @@ func TestFullMap(t *testing.T) {
 backend = ["inmem", "mdb"]
 [options.mdb]
 map_size = "1MiB"
-`, inprocess.Builtin())
+`, cluster.Builtin())
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ map_size = "1MiB"
 // goes on. The disk is a third party's backend that runs full once.
 func TestFullDisk(t *testing.T) {
 	var full atomic.Bool
-	catalogs := inprocess.Builtin()
+	catalogs := cluster.Builtin()
 	err := catalogs.Backends.Register("small-disk", backends.Backend{
 		Summary: "a disk that can be full",
 		Info: func(o core.Options) (core.StoreInfo, error) {
@@ -329,7 +329,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestBadOptionsFailBeforeAnythingRuns(t *testing.T) {
-	cfg := configure(t, head+"[matrix]\nbackend = [\"bolt\", \"mdb\"]\n[options.mdb]\nmap_size = \"much\"\n", inprocess.Builtin())
+	cfg := configure(t, head+"[matrix]\nbackend = [\"bolt\", \"mdb\"]\n[options.mdb]\nmap_size = \"much\"\n", cluster.Builtin())
 	_, err := run(t, t.Context(), cfg)
 	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "map_size") {
 		t.Fatalf("a size that is none: %v", err)
@@ -344,7 +344,7 @@ func TestUnwritableDataDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := configure(t, head, inprocess.Builtin())
+	cfg := configure(t, head, cluster.Builtin())
 	cfg.DataDir = filepath.Join(file, "data")
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) {
 		t.Fatalf("a data directory below a file: %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -16,7 +17,7 @@ import (
 // commandLine is what the flags and the settings file say, before it is checked
 // as a whole. Each value is checked on its own as it is given.
 type commandLine struct {
-	catalogs Catalogs
+	catalogs cluster.Catalogs
 	flags    *pflag.FlagSet
 	fromFile []string // names of the flags that the file sets
 
@@ -39,7 +40,7 @@ type commandLine struct {
 	logLevel, logFormat             string
 }
 
-func newCommandLine(known Catalogs) *commandLine {
+func newCommandLine(known cluster.Catalogs) *commandLine {
 	c := &commandLine{
 		catalogs: known,
 		haddr:    "localhost:11000", raddr: "localhost:12000",

@@ -16,7 +16,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/transports"
 )
@@ -24,49 +23,16 @@ import (
 // Acknowledgement is when a write returns: the contract of core.Replica.Propose.
 const Acknowledgement = "committed by a majority, applied on the leader"
 
-// Catalogs are the parts that groups may be made of.
-type Catalogs struct {
-	Engines    *engines.Catalog
-	Backends   *backends.Catalog
-	Transports *transports.Catalog
-}
-
-// Builtin returns the catalogues of what comes with raftlab.
-func Builtin() Catalogs {
-	return Catalogs{Engines: engines.Builtin(), Backends: backends.Builtin(), Transports: transports.Builtin()}
-}
-
-// Known lists the names for the parser of experiment files.
-func (c Catalogs) Known() experiment.Known {
-	k := experiment.Known{
-		Engines:    c.Engines.Names(),
-		Backends:   c.Backends.Names(),
-		Transports: c.Transports.Names(),
-		Options:    map[string][]string{},
-	}
-	for _, name := range k.Backends {
-		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], b.Options...)
-		}
-	}
-	for _, name := range k.Transports {
-		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], t.Options...)
-		}
-	}
-	return k
-}
-
 // New returns the system.
-func New(c Catalogs) *system.System {
+func New(c cluster.Catalogs) *system.System {
 	return &system.System{
 		Name: experiment.ModeInProcess,
 		Describe: func(_ context.Context, cell experiment.Cell) (record.CellInfo, error) {
-			p, err := c.resolve(cell)
+			p, err := resolve(c, cell)
 			return p.info, err
 		},
 		New: func(s system.Spec) (system.Group, error) {
-			p, err := c.resolve(s.Cell.Cell)
+			p, err := resolve(c, s.Cell.Cell)
 			if err != nil {
 				return nil, err
 			}
@@ -86,7 +52,7 @@ type parts struct {
 }
 
 // resolve looks up the parts of a cell and checks their options.
-func (c Catalogs) resolve(cell experiment.Cell) (p parts, err error) {
+func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
 		return p, err
 	}

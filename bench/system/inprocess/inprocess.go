@@ -5,8 +5,6 @@ package inprocess
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -68,7 +66,7 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		return p, err
 	}
 	p.options = cell.Options[cell.Cluster.Backend]
-	p.netOpts = networkOptions(cell, p.transport.Options)
+	p.netOpts = p.transport.Tuned(cell.Options[cell.Cluster.Transport], cell.Raft.MaxInFlight)
 	store, err := p.backend.Info(p.options)
 	if err != nil {
 		return p, err
@@ -88,22 +86,6 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		ReadLevel:       system.ReadLevel(cell),
 	}
 	return p, nil
-}
-
-// networkOptions are the transport's, which knows the keys in known. One that makes
-// pipelines itself gets the experiment's raft.max_in_flight, which the engine knows only
-// for those that it frames: two transports must not be compared at different depths.
-func networkOptions(cell experiment.Cell, known []string) core.Options {
-	const key = "max_in_flight"
-	options := core.Options(cell.Options[cell.Cluster.Transport])
-	if n := cell.Raft.MaxInFlight; n != 0 && slices.Contains(known, key) && options[key] == nil {
-		options = maps.Clone(options)
-		if options == nil {
-			options = core.Options{}
-		}
-		options[key] = n
-	}
-	return options
 }
 
 // group is a group whose members run in this process.

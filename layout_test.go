@@ -68,6 +68,7 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
 	{"internal/atomicfile", nil},
 	{"internal/lockfile", nil},

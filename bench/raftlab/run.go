@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type runFlags struct {
 	kvnode  string
 }
 
-func newRun() *cobra.Command {
+func newRun(lab Lab) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use:   "run FILE...",
@@ -52,7 +52,7 @@ is 1.
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
-		RunE: func(c *cobra.Command, files []string) error { return runAll(c, files, f) },
+		RunE: func(c *cobra.Command, files []string) error { return runAll(c, lab, files, f) },
 	}
 	f.addTo(c.Flags())
 	return c
@@ -70,7 +70,7 @@ func (f *runFlags) addTo(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.plain, "plain", false, "plain progress lines also on a terminal")
 }
 
-func runAll(c *cobra.Command, files []string, f runFlags) error {
+func runAll(c *cobra.Command, lab Lab, files []string, f runFlags) error {
 	if f.resume && f.out == "" {
 		return usage(errors.New("--resume needs --out: the run folder to go on with"))
 	}
@@ -81,10 +81,9 @@ func runAll(c *cobra.Command, files []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	catalogs := runner.Builtin()
 	var configs []runner.Config
 	for _, file := range files { // all are read before the first runs
-		cfg, err := configure(file, f, catalogs, len(files) > 1)
+		cfg, err := configure(file, f, lab, len(files) > 1)
 		if err != nil {
 			return err
 		}
@@ -106,7 +105,7 @@ func runAll(c *cobra.Command, files []string, f runFlags) error {
 }
 
 // configure reads one experiment file and lays the flags over it.
-func configure(file string, f runFlags, catalogs runner.Catalogs, several bool) (runner.Config, error) {
+func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, error) {
 	var overrides []experiment.Override
 	for _, s := range f.set {
 		o, err := experiment.ParseOverride(s)
@@ -119,7 +118,7 @@ func configure(file string, f runFlags, catalogs runner.Catalogs, several bool) 
 	if err != nil {
 		return runner.Config{}, usage(err)
 	}
-	e, err := experiment.Parse(file, source, catalogs.Known(), overrides)
+	e, err := experiment.Parse(file, source, runner.Known(lab.Parts), overrides)
 	if err != nil {
 		return runner.Config{}, usage(err)
 	}
@@ -143,9 +142,9 @@ func configure(file string, f runFlags, catalogs runner.Catalogs, several bool) 
 		Command:    commandLine(file, f),
 		Out:        out,
 		DataDir:    f.dataDir,
-		Kvnode:     kvnode(f.kvnode),
+		Systems:    lab.Systems(kvnode(f.kvnode)),
+		Kinds:      lab.Kinds,
 		Resume:     f.resume,
-		Catalogs:   catalogs,
 	}, nil
 }
 

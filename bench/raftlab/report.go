@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 // defaultWidth is the width of a table that is not printed on a terminal.
 const defaultWidth = 80
 
-func newReport() *cobra.Command {
+func newReport(lab Lab) *cobra.Command {
 	var lang string
 	c := &cobra.Command{
 		Use:   "report DIR",

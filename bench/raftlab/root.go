@@ -1,13 +1,23 @@
-package main
+// Package raftlab is the program raftlab: it runs experiments on Raft and reports what
+// they measured. Main makes one of any parts, systems and kinds of measurement.
+package raftlab
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -36,9 +46,40 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usage(err error) error { return &exitError{exitUsage, err} }
 
+// Lab is what a raftlab can measure, and how.
+type Lab struct {
+	Parts cluster.Catalogs
+	// Systems returns the systems under test, given the path of the program kvnode.
+	Systems func(kvnode string) system.Catalog
+	Kinds   measure.Catalog
+}
+
+// Builtin returns a new Lab of what comes with raftlab. More may be registered.
+func Builtin() Lab {
+	parts := cluster.Builtin()
+	return Lab{
+		Parts:   parts,
+		Systems: func(kvnode string) system.Catalog { return runner.Systems(parts, kvnode) },
+		Kinds:   runner.Kinds(),
+	}
+}
+
+// Main runs the program with one command line and returns its exit code. It is to be all
+// that the process does: it may begin by starting the program again with another
+// environment (mdb needs that), and takes the signals of the process.
+func Main(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(stderr, "raftlab:", err)
+		return exitFailed
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	return run(ctx, lab, args, stdout, stderr)
+}
+
 // run executes one command line and returns its exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
+	root := newRoot(lab)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -60,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-func newRoot() *cobra.Command {
+func newRoot(lab Lab) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "raftlab",
 		Short: "Measure what a log store, transport, cluster size or timeout costs in Raft",
@@ -84,7 +125,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newReport(), newCompare(), newVerify(), newList(), newCalibrate())
+	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate())
 	return root
 }
 

@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/report"
 )
 
-func newVerify() *cobra.Command {
+func newVerify(lab Lab) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Recompute every printed number of a run folder from its raw data",

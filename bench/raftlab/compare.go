@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/report"
 )
 
-func newCompare() *cobra.Command {
+func newCompare(lab Lab) *cobra.Command {
 	var marginPercent float64
 	var lang string
 	c := &cobra.Command{

@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"fmt"
@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 )
 
-func newList() *cobra.Command {
+func newList(lab Lab) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the engines, backends and transports an experiment may name",
@@ -21,11 +21,11 @@ name, with the version of the library behind each. "durable" says what survives
 once a write has returned: nothing, os-buffer (a crash of the process, not of
 the machine) or disk.`,
 		Args: wants(0, 0, "no argument"),
-		RunE: func(c *cobra.Command, _ []string) error { return list(c.OutOrStdout(), runner.Builtin()) },
+		RunE: func(c *cobra.Command, _ []string) error { return list(c.OutOrStdout(), lab.Parts) },
 	}
 }
 
-func list(w io.Writer, catalogs runner.Catalogs) error {
+func list(w io.Writer, catalogs cluster.Catalogs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION")
 	for _, name := range catalogs.Engines.Names() {
@@ -65,8 +65,11 @@ func list(w io.Writer, catalogs runner.Catalogs) error {
 			return err
 		}
 		moves := "structs in memory"
-		if info.Wire {
+		switch {
+		case info.Wire:
 			moves = "bytes"
+		case info.Remote:
+			moves = "messages of its own"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, library(info.Library), version(info.Version), moves, options(n.Options))
 	}

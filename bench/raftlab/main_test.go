@@ -1,4 +1,4 @@
-package main
+package raftlab
 
 import (
 	"bytes"
@@ -23,7 +23,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	testscript.Main(m, map[string]func(){"raftlab": main})
+	testscript.Main(m, map[string]func(){"raftlab": program})
+}
+
+// program is the whole process.
+func program() {
+	os.Exit(Main(context.Background(), Builtin(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // TestScripts runs the program as its users do: see testdata/script.
@@ -131,7 +136,7 @@ func TestInterrupt(t *testing.T) {
 		}
 	}()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"run", file, "--out", out}, &stdout, &stderr)
+	code := run(ctx, Builtin(), []string{"run", file, "--out", out}, &stdout, &stderr)
 	cancel()
 	<-interrupted
 	if code != exitInterrupted || !strings.Contains(stderr.String(), "--resume") {
@@ -146,7 +151,7 @@ func TestInterrupt(t *testing.T) {
 	}
 
 	stderr.Reset()
-	if code := run(t.Context(), []string{"run", file, "--out", out, "--resume"}, &stdout, &stderr); code != exitOK {
+	if code := run(t.Context(), Builtin(), []string{"run", file, "--out", out, "--resume"}, &stdout, &stderr); code != exitOK {
 		t.Fatalf("resume: exit code %d\n%s", code, stderr.String())
 	}
 	after := recorded(t, out)
@@ -207,7 +212,7 @@ func fillDisk(t *testing.T, backend, disk string) {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), []string{"run", file, "--out", out, "--data-dir", disk}, &stdout, &stderr)
+	code := run(t.Context(), Builtin(), []string{"run", file, "--out", out, "--data-dir", disk}, &stdout, &stderr)
 	if code != exitFailed || !strings.Contains(stderr.String(), "is full") || !strings.Contains(stderr.String(), "--resume") {
 		t.Fatalf("exit code %d\n%s", code, stderr.String())
 	}

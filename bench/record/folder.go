@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -280,6 +281,13 @@ func decodeTrial(data []byte, kind string) (Trial, error) {
 	var t Trial
 	if err := decodeJSON(data, &t); err != nil {
 		return Trial{}, err
+	}
+	for kind, d := range t.Data {
+		var compact bytes.Buffer // without the indentation of the file
+		if err := json.Compact(&compact, d.Measured); err != nil {
+			return Trial{}, fmt.Errorf("%w: %s: %w", ErrDamaged, kind, err)
+		}
+		t.Data[kind] = Data{d.Version, compact.Bytes()}
 	}
 	if err := t.Validate(); err != nil {
 		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -1,6 +1,17 @@
-// Package runner runs experiments: it asks the systems what they would run, shuffles the
-// trials, has each carried out by its kind of measurement on a new group in a new
-// folder, and records what came of it. It never measures and never reports.
+// Package runner turns an experiment into a run folder. It never measures, computes no
+// statistics and prints nothing: that is for bench/measure, bench/stats and bench/report.
+//
+// The steps of a run:
+//
+//  1. The matrix is expanded into cells, and each cell's system is asked what it would
+//     run, so that a wrong name or option fails before anything is measured.
+//  2. The machine is described and calibrated.
+//  3. Trials run in rounds: each round takes every cell once, in an order
+//     shuffled by the seed, so that a drift of the machine falls on all cells
+//     alike (a randomised complete block design).
+//  4. Each trial is carried out by its kind of measurement on a new group in a new folder
+//     under the data directory. It is written to the run folder as soon as it is over:
+//     what was measured survives Ctrl-C, a crash and a full disk, and Resume runs the rest.
 package runner
 
 import (
@@ -11,6 +22,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +35,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/system/inprocess"
 	"github.com/themilchenko/raftlab/bench/system/kvnode"
+	"github.com/themilchenko/raftlab/cluster"
 )
 
 // ErrUsage marks errors of the caller's making: an experiment that cannot be
@@ -34,8 +47,29 @@ func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kin
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
 // the parts in the catalogues, and groups of the program kvnode at that path.
-func Systems(parts inprocess.Catalogs, program string) system.Catalog {
+func Systems(parts cluster.Catalogs, program string) system.Catalog {
 	return system.Catalog{inprocess.New(parts), kvnode.New(program)}
+}
+
+// Known lists the names for the parser of experiment files.
+func Known(c cluster.Catalogs) experiment.Known {
+	k := experiment.Known{
+		Engines:    c.Engines.Names(),
+		Backends:   c.Backends.Names(),
+		Transports: c.Transports.Names(),
+		Options:    map[string][]string{},
+	}
+	for _, name := range k.Backends {
+		if b, err := c.Backends.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], b.Options...)
+		}
+	}
+	for _, name := range k.Transports {
+		if t, err := c.Transports.Lookup(name); err == nil {
+			k.Options[name] = append(k.Options[name], t.Options...)
+		}
+	}
+	return k
 }
 
 // Config is what a run needs.
@@ -230,12 +264,15 @@ func (c *Config) checkDataDir() error {
 // in its folder. It is called under the folder's lock, so nobody uses them; a
 // data directory elsewhere may be shared with other runs and is left alone.
 func removeLeftovers(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, dataPrefix+"*"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	for _, path := range left {
-		if err := os.RemoveAll(path); err != nil {
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), dataPrefix) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("remove what a killed run left: %w", err)
 		}
 	}

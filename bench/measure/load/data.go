@@ -3,12 +3,14 @@ package load
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 )
 
@@ -63,6 +65,17 @@ func newData(m *workload.Result) (*Data, error) {
 		}
 	}
 	return d, nil
+}
+
+// between records what happened between two observations.
+func (d *Data) between(before, after system.Observation) {
+	d.Commands = after.Commands - before.Commands
+	d.CPUNS = int64(after.CPU - before.CPU)
+	d.LoadNS = int64(after.At.Sub(before.At))
+	d.SyncsPerNode = slices.Clone(after.Syncs)
+	for i := range before.Syncs {
+		d.SyncsPerNode[i] -= before.Syncs[i]
+	}
 }
 
 // read computes what a trial gave.

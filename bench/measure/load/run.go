@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -101,6 +100,9 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err := errors.Join(err, encoding); err != nil {
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
+	if err := g.Check(); err != nil {
+		return data, nil, g.Explain(err)
+	}
 	after, err := g.Observe(ctx)
 	if err != nil {
 		return data, nil, fmt.Errorf("look at the group after the load: %w", err)
@@ -145,17 +147,6 @@ func preload(ctx context.Context, g system.Group, load experiment.Load) error {
 		batch = batch[:0]
 	}
 	return nil
-}
-
-// between records what happened between two observations.
-func (d *Data) between(before, after system.Observation) {
-	d.Commands = after.Commands - before.Commands
-	d.CPUNS = int64(after.CPU - before.CPU)
-	d.LoadNS = int64(after.At.Sub(before.At))
-	d.SyncsPerNode = slices.Clone(after.Syncs)
-	for i := range before.Syncs {
-		d.SyncsPerNode[i] -= before.Syncs[i]
-	}
 }
 
 // Limits of the validity gates. They are written into every trial beside the

@@ -5,8 +5,6 @@ package inprocess
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -16,7 +14,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/transports"
 )
@@ -24,49 +21,16 @@ import (
 // Acknowledgement is when a write returns: the contract of core.Replica.Propose.
 const Acknowledgement = "committed by a majority, applied on the leader"
 
-// Catalogs are the parts that groups may be made of.
-type Catalogs struct {
-	Engines    *engines.Catalog
-	Backends   *backends.Catalog
-	Transports *transports.Catalog
-}
-
-// Builtin returns the catalogues of what comes with raftlab.
-func Builtin() Catalogs {
-	return Catalogs{Engines: engines.Builtin(), Backends: backends.Builtin(), Transports: transports.Builtin()}
-}
-
-// Known lists the names for the parser of experiment files.
-func (c Catalogs) Known() experiment.Known {
-	k := experiment.Known{
-		Engines:    c.Engines.Names(),
-		Backends:   c.Backends.Names(),
-		Transports: c.Transports.Names(),
-		Options:    map[string][]string{},
-	}
-	for _, name := range k.Backends {
-		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], b.Options...)
-		}
-	}
-	for _, name := range k.Transports {
-		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], t.Options...)
-		}
-	}
-	return k
-}
-
 // New returns the system.
-func New(c Catalogs) *system.System {
+func New(c cluster.Catalogs) *system.System {
 	return &system.System{
 		Name: experiment.ModeInProcess,
 		Describe: func(_ context.Context, cell experiment.Cell) (record.CellInfo, error) {
-			p, err := c.resolve(cell)
+			p, err := resolve(c, cell)
 			return p.info, err
 		},
 		New: func(s system.Spec) (system.Group, error) {
-			p, err := c.resolve(s.Cell.Cell)
+			p, err := resolve(c, s.Cell.Cell)
 			if err != nil {
 				return nil, err
 			}
@@ -86,7 +50,7 @@ type parts struct {
 }
 
 // resolve looks up the parts of a cell and checks their options.
-func (c Catalogs) resolve(cell experiment.Cell) (p parts, err error) {
+func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
 		return p, err
 	}
@@ -102,7 +66,7 @@ func (c Catalogs) resolve(cell experiment.Cell) (p parts, err error) {
 		return p, err
 	}
 	p.options = cell.Options[cell.Cluster.Backend]
-	p.netOpts = networkOptions(cell, p.transport.Options)
+	p.netOpts = p.transport.Tuned(cell.Options[cell.Cluster.Transport], cell.Raft.MaxInFlight)
 	store, err := p.backend.Info(p.options)
 	if err != nil {
 		return p, err
@@ -122,22 +86,6 @@ func (c Catalogs) resolve(cell experiment.Cell) (p parts, err error) {
 		ReadLevel:       system.ReadLevel(cell),
 	}
 	return p, nil
-}
-
-// networkOptions are the transport's, which knows the keys in known. One that makes
-// pipelines itself gets the experiment's raft.max_in_flight, which the engine knows only
-// for those that it frames: two transports must not be compared at different depths.
-func networkOptions(cell experiment.Cell, known []string) core.Options {
-	const key = "max_in_flight"
-	options := core.Options(cell.Options[cell.Cluster.Transport])
-	if n := cell.Raft.MaxInFlight; n != 0 && slices.Contains(known, key) && options[key] == nil {
-		options = maps.Clone(options)
-		if options == nil {
-			options = core.Options{}
-		}
-		options[key] = n
-	}
-	return options
 }
 
 // group is a group whose members run in this process.

@@ -4,6 +4,7 @@ package kvnode
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,8 +112,8 @@ func ask(ctx context.Context, path string, cell experiment.Cell) (parts api.Part
 	command.Stderr = &stderr
 	answer, err := command.Output()
 	if err != nil {
-		said := strings.TrimSpace(strings.ReplaceAll(stderr.String(), file, "its settings"))
-		return parts, errors.Join(err, ctx.Err(), errors.New(said))
+		said, _, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(stderr.String(), file, "its settings")), "\n")
+		return parts, fmt.Errorf("%w: %s", cmp.Or(ctx.Err(), err), said)
 	}
 	if err := json.Unmarshal(answer, &parts); err != nil {
 		return parts, fmt.Errorf("it does not say what it would run: %w", err)
@@ -133,9 +134,6 @@ func settings(cell experiment.Cell) (map[string]any, error) {
 		"transport": c.Transport,
 		"log-level": "warn",
 		"raft":      raft,
-	}
-	if c.Discovery == experiment.DiscoveryGossip {
-		s["gossip-profile"] = "lan" // as between machines, also where all are on one
 	}
 	if o := cell.Options[c.Backend]; len(o) > 0 {
 		s["backend-options"] = o
@@ -199,6 +197,9 @@ func newGroup(path string, s system.Spec) (*group, error) {
 	file.DataDir = s.Dir
 	if file.Kvnode, err = settings(s.Cell.Cell); err != nil {
 		return nil, err
+	}
+	if file.Gossips() {
+		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
 	}
 	var endpoints []string
 	for _, n := range file.Nodes {
@@ -379,6 +380,10 @@ func (m *member) Status(ctx context.Context) (system.Status, error) {
 	if err != nil {
 		return system.Status{}, err
 	}
+	return statusOf(s), nil
+}
+
+func statusOf(s api.Status) system.Status {
 	out := system.Status{ID: s.Me.ID, Leads: s.Me.Role == string(core.Leader), Term: s.Me.Term, CommitIndex: s.Me.CommitIndex}
 	if s.Leader != nil {
 		out.Leader = s.Leader.ID
@@ -391,7 +396,7 @@ func (m *member) Status(ctx context.Context) (system.Status, error) {
 			out.Voters++
 		}
 	}
-	return out, nil
+	return out
 }
 
 // The counters of what a node's discovery layer sent.

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/bench/report"
-	"github.com/themilchenko/raftlab/bench/runner"
 )
 
 func newCompare(lab Lab) *cobra.Command {
@@ -38,7 +37,7 @@ where you can. Both runs must have measured the same.`,
 				return err
 			}
 			defer b.Close()
-			return report.Compare(c.OutOrStdout(), runner.Kinds(), a, b, report.CompareOptions{
+			return report.Compare(c.OutOrStdout(), lab.Kinds, a, b, report.CompareOptions{
 				Margin: marginPercent / 100, Lang: l, Width: widthOf(c.OutOrStdout())})
 		},
 	}

@@ -10,18 +10,19 @@ import (
 	"golang.org/x/term"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 )
 
 // newProgress returns a bar on a terminal and plain lines elsewhere.
-func newProgress(w io.Writer, plain bool, e *experiment.Experiment) runner.Progress {
+func newProgress(w io.Writer, plain bool, cfg runner.Config) runner.Progress {
 	t := tracker{now: time.Now}
 	if f, ok := w.(*os.File); ok && !plain && term.IsTerminal(int(f.Fd())) {
-		return &bar{w: w, tracker: t, name: e.Name}
+		return &bar{w: w, tracker: t, name: cfg.Experiment.Name}
 	}
-	return &lines{w: w, tracker: t, name: e.Name, measure: e.Measure}
+	return &lines{w: w, tracker: t, name: cfg.Experiment.Name, measure: cfg.Experiment.Measure, kinds: cfg.Kinds}
 }
 
 // tracker estimates the time left: what is planned plus what each trial so far has
@@ -75,6 +76,7 @@ type lines struct {
 	w       io.Writer
 	name    string
 	measure string // the kind of measurement
+	kinds   measure.Catalog
 }
 
 func (p *lines) Begin(total, done int, planned time.Duration) {
@@ -116,7 +118,7 @@ func (p *lines) summary(c experiment.Cell, t record.Trial) string {
 	if text, bad := verdict(t); bad {
 		return text
 	}
-	kind, err := runner.Kinds().Lookup(p.measure)
+	kind, err := p.kinds.Lookup(p.measure)
 	if err != nil {
 		return err.Error()
 	}

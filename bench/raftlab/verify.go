@@ -2,11 +2,11 @@ package raftlab
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/bench/report"
-	"github.com/themilchenko/raftlab/bench/runner"
 )
 
 func newVerify(lab Lab) *cobra.Command {
@@ -24,15 +24,16 @@ that was laid out by an earlier raftlab only results.csv is compared, which is t
 				return err
 			}
 			defer folder.Close()
-			found, err := report.Verify(folder, runner.Kinds())
+			found, err := report.Verify(folder, lab.Kinds)
 			if err != nil {
 				return err
 			}
 			for _, d := range found.Differences {
 				fmt.Fprintln(c.OutOrStdout(), d)
 			}
-			for _, name := range found.Unchecked {
-				fmt.Fprintf(c.OutOrStdout(), "%s was laid out by an earlier raftlab; its text was not checked: raftlab report %s makes it anew\n", name, args[0])
+			if len(found.Unchecked) > 0 {
+				fmt.Fprintf(c.OutOrStdout(), "%s: laid out by an earlier raftlab, so the text was not checked; raftlab report %s makes it anew\n",
+					strings.Join(found.Unchecked, ", "), args[0])
 			}
 			switch n := len(found.Differences); {
 			case n == 1:

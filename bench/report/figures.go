@@ -297,7 +297,11 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 		if len(values[q.Unit]) == 0 || slices.Max(values[q.Unit]) <= 0 {
 			continue
 		}
-		y := l.axis(firstOf(l.Say(of.Axis), l.unit(q.Unit)), q.Unit, values[q.Unit], doc.LabelsBeside, false)
+		label := l.Say(of.Axis)
+		if label == "" && q.Unit != measure.Seconds { // which the ticks have
+			label = l.unit(q.Unit)
+		}
+		y := l.axis(label, q.Unit, values[q.Unit], doc.LabelsBeside, false)
 		for _, c := range m.cells {
 			sum := c.sums[key]
 			if sum.N == 0 {
@@ -341,6 +345,9 @@ func (l *language) levelAxis(m *model, f factor) (places map[string]float64, a d
 		return places, a
 	}
 	margin := max(a.High-a.Low, 1) / 12
+	if !isNumeric(f) {
+		margin = 0.5
+	}
 	a.Low, a.High = a.Low-margin, a.High+margin
 	return places, a
 }

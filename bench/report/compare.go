@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -244,34 +243,29 @@ type settings struct{ what, how map[string]string }
 
 // settingsOf takes them from the cell as the manifest has it, so that no setting can be
 // forgotten. The knobs of Raft are one setting.
-func settingsOf(c *record.CellInfo) settings {
+func settingsOf(c *record.CellInfo) (settings, error) {
 	s := settings{map[string]string{}, map[string]string{}}
-	var tables map[string]any
-	text, err := json.Marshal(c.Cell)
-	if err != nil { // it was read from JSON
-		return s
+	var tables map[string]json.RawMessage
+	if text, err := json.Marshal(c.Cell); err != nil {
+		return s, err
+	} else if err := json.Unmarshal(text, &tables); err != nil {
+		return s, err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if d.Decode(&tables) != nil {
-		return s
+	s.what["raft"] = string(tables["raft"])
+	for _, name := range []string{"id", "levels", "raft", "options"} {
+		delete(tables, name)
 	}
-	for name, x := range tables {
-		table, ok := x.(map[string]any)
-		if !ok || name == "options" {
-			continue
-		}
-		if name == "raft" {
-			knobs, _ := json.Marshal(table)
-			s.what[name] = string(knobs)
-			continue
+	for name, text := range tables {
+		var table map[string]json.RawMessage
+		if err := json.Unmarshal(text, &table); err != nil {
+			return s, err
 		}
 		for key, value := range table {
-			text, isText := value.(string)
-			if _, err := time.ParseDuration(text); isText && err == nil {
+			text := strings.Trim(string(value), `"`)
+			if _, err := time.ParseDuration(text); err == nil && text != string(value) {
 				s.how[name+"."+key] = text
 			} else {
-				s.what[name+"."+key] = fmt.Sprint(value)
+				s.what[name+"."+key] = text
 			}
 		}
 	}
@@ -286,7 +280,7 @@ func settingsOf(c *record.CellInfo) settings {
 	if c.Load.ReadRatio == 0 {
 		delete(s.what, keyReadLevel)
 	}
-	return s
+	return s, nil
 }
 
 // without drops the setting of one key and, as they belong to it, the options of
@@ -304,10 +298,7 @@ func (s settings) without(key string) map[string]string {
 // all cells of A have one value of one setting and all cells of B another, that
 // setting is what the runs compare, and is left out of account.
 func (c *comparison) match() [][2]*cell {
-	if pairs := c.matchWithout(""); len(pairs) > 0 {
-		return pairs
-	}
-	for _, key := range slices.Sorted(maps.Keys(settingsOf(c.a.cells[0].info).what)) {
+	for _, key := range slices.Sorted(maps.Keys(c.a.cells[0].settings.what)) {
 		x, y := c.a.setting(key), c.b.setting(key)
 		if strings.HasPrefix(key, "options.") || len(x) != 1 || len(y) != 1 || x[0] == y[0] {
 			continue
@@ -323,8 +314,8 @@ func (c *comparison) match() [][2]*cell {
 func (c *comparison) matchWithout(key string) (pairs [][2]*cell) {
 	c.onlyA, c.onlyB = nil, slices.Clone(c.b.cells)
 	for _, x := range c.a.cells {
-		want := settingsOf(x.info).without(key)
-		i := slices.IndexFunc(c.onlyB, func(y *cell) bool { return maps.Equal(want, settingsOf(y.info).without(key)) })
+		want := x.settings.without(key)
+		i := slices.IndexFunc(c.onlyB, func(y *cell) bool { return maps.Equal(want, y.settings.without(key)) })
 		if i < 0 {
 			c.onlyA = append(c.onlyA, x)
 			continue
@@ -339,8 +330,7 @@ func (c *comparison) matchWithout(key string) (pairs [][2]*cell) {
 func (m *model) setting(key string) []string {
 	var out []string
 	for _, c := range m.cells {
-		s := settingsOf(c.info)
-		out = appendNew(out, firstOf(s.what[key], s.how[key]))
+		out = appendNew(out, firstOf(c.settings.what[key], c.settings.how[key]))
 	}
 	return out
 }
@@ -435,7 +425,7 @@ func (l *language) machineDifferences(a, b *model) []string {
 			add(p.name, of(a), of(b))
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(settingsOf(a.cells[0].info).how)) {
+	for _, key := range slices.Sorted(maps.Keys(a.cells[0].settings.how)) {
 		add(key, a.setting(key), b.setting(key))
 	}
 	ea, eb := a.manifest.Experiment, b.manifest.Experiment

@@ -170,13 +170,3 @@ func (l *language) fullLabel(factors []factor, c *record.CellInfo) string {
 	}
 	return l.label(factors, c)
 }
-
-// Label names a cell by the levels that tell it from the other cells of its run,
-// as the reports do: "bolt over tcp at 16 clients".
-func Label(m record.Manifest, cell string, lang Lang) string {
-	i := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == cell })
-	if i < 0 {
-		return cell
-	}
-	return newLanguage(lang).fullLabel(factorsOf(m), &m.Cells[i])
-}

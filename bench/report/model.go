@@ -50,8 +50,9 @@ type cell struct {
 	run  []*trial // trials that were run
 	used []*trial // those that the figures come from
 
-	planned int
-	valid   int
+	planned  int
+	valid    int
+	settings settings
 
 	sums map[string]stats.Summary // by the key of the quantity; without those that no trial gave
 
@@ -97,10 +98,17 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.factors = factorsOf(m.manifest)
+	for i, x := range m.manifest.Experiment.Matrix {
+		if len(x.Levels) > 1 {
+			m.factors = append(m.factors, factor{x, i})
+		}
+	}
 	byID := map[string]*cell{}
 	for i := range m.manifest.Cells {
 		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, vs: map[string]*stats.Comparison{}}
+		if c.settings, err = settingsOf(c.info); err != nil {
+			return nil, fmt.Errorf("%s: cell %s: %w", f.Dir(), c.info.ID, err)
+		}
 		byID[c.info.ID] = c
 		m.cells = append(m.cells, c)
 	}
@@ -129,17 +137,6 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 
 func fileOf(id record.TrialID) string {
 	return fmt.Sprintf("%s/%s-t%02d.json", record.TrialsDir, id.Cell, id.Trial)
-}
-
-// factorsOf returns the factors of the matrix that tell its cells apart.
-func factorsOf(m record.Manifest) []factor {
-	var out []factor
-	for i, x := range m.Experiment.Matrix {
-		if len(x.Levels) > 1 {
-			out = append(out, factor{x, i})
-		}
-	}
-	return out
 }
 
 // inTime returns a figure of all trials that have it, in the order of time.
@@ -365,15 +362,14 @@ func summarizeGates(trials []*trial) []gateSummary {
 				i = len(out)
 				out = append(out, gateSummary{Gate: g})
 			}
-			s := &out[i]
-			if worse(g, s.Gate) {
-				s.Gate = g
+			if worse(g, out[i].Gate) {
+				out[i].Gate = g
 			}
 			if g.Verdict != record.Skip {
-				s.judged++
+				out[i].judged++
 			}
 			if g.Verdict == record.Fail {
-				s.failed++
+				out[i].failed++
 			}
 		}
 	}

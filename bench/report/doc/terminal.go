@@ -62,15 +62,13 @@ func (p *printer) block(b Block) {
 }
 
 func (p *printer) list(b List) {
-	mark := "  "
+	mark, rest := "  ", "    "
 	if b.Class == Cautions {
-		mark = "! "
-	}
-	if b.Title != "" && b.Class != Cautions {
+		mark, rest = "! ", "  "
+	} else if b.Title != "" {
 		p.wrap("", "", b.Title+":")
 	}
 	for _, text := range b.Items {
-		rest := strings.Repeat(" ", 4-2*strings.Count(mark, "!"))
 		p.wrap(mark, rest, text)
 	}
 }
@@ -91,25 +89,27 @@ func (p *printer) terms(items []Item) {
 func (p *printer) line(text string) { fmt.Fprintln(p.w, strings.TrimRight(text, " ")) }
 
 // wrap prints text between the margins, first with one prefix and then with the
-// other. A hard space holds its words together and is printed as a space.
+// other, which is as long or longer.
 func (p *printer) wrap(prefix, rest, text string) {
-	line := prefix
-	empty := true
-	for _, word := range strings.FieldsFunc(p.l.Tight(text), func(r rune) bool { return r == ' ' || r == '\n' }) {
-		word = strings.ReplaceAll(word, hardSpace, " ")
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > p.width {
-			p.line(line)
-			line, empty = rest, true
-		}
-		if !empty {
-			line += " "
-		}
-		line += word
-		empty = false
+	for _, line := range broken(p.l.Tight(text), p.width-utf8.RuneCountInString(rest)) {
+		p.line(prefix + line)
+		prefix = rest
 	}
-	if !empty {
-		p.line(line)
+}
+
+// broken parts text into lines of at most so many characters, as far as its words
+// allow. A hard space holds words together and becomes a space.
+func broken(text string, width int) []string {
+	var lines []string
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' }) {
+		last := len(lines) - 1
+		if word = strings.ReplaceAll(word, hardSpace, " "); last >= 0 && utf8.RuneCountInString(lines[last]+" "+word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
 	}
+	return lines
 }
 
 // fitting makes a table yield until it fits the width, as far as it can.
@@ -175,7 +175,9 @@ func (p *printer) table(t Table) {
 	heads := make([][]string, len(t.Columns))
 	lines, grouped := 0, false
 	for i, c := range t.Columns {
-		heads[i] = brokenHead(c, widths[i])
+		if heads[i] = broken(c.Head, widths[i]); c.Unit != "" {
+			heads[i] = append(heads[i], c.Unit)
+		}
 		lines = max(lines, len(heads[i]))
 	}
 	for n := range lines {
@@ -198,23 +200,6 @@ func (p *printer) table(t Table) {
 		print(func(i int) string { return p.text(r.Cells[i], t.Columns[i].Spread) })
 	}
 	p.line(rule)
-}
-
-// brokenHead returns the lines of a column's head, its unit in the last.
-func brokenHead(c Column, width int) []string {
-	var lines []string
-	for _, word := range strings.Fields(c.Head) {
-		last := len(lines) - 1
-		if last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= width {
-			lines[last] += " " + word
-			continue
-		}
-		lines = append(lines, word)
-	}
-	if c.Unit != "" {
-		lines = append(lines, c.Unit)
-	}
-	return lines
 }
 
 // pad fills text up to width, counted in characters.

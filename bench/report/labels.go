@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -60,62 +61,61 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
 	switch f.Key {
 	case keyEngine:
-		return words(l.say(f.Name, "движок"), v, v, l.fill("on %s", "на движке %s", v))
+		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "на движке ")+v)
 	case keyBackend:
-		return words(l.say(f.Name, "хранилище"), v, v, l.fill("with %s", "с хранилищем %s", v))
+		return words(l.say(f.Name, "хранилище"), v, v, l.say("with ", "с хранилищем ")+v)
 	case keyTransport:
-		return words(l.say(f.Name, "транспорт"), v, v, l.fill("over %s", "поверх %s", v))
+		return words(l.say(f.Name, "транспорт"), v, v, l.say("over ", "поверх ")+v)
 	case keyNodes:
-		return words(l.say(f.Name, "узлы"), v, l.count(c.Cluster.Nodes, "node nodes", "узел узла узлов"),
-			l.fill("with %s", "при %s", l.count(c.Cluster.Nodes, "node nodes", "узле узлах узлах")))
-	case keyMode:
-		return l.levelWords(l.say("members", "режим"), v)
-	case keyDiscovery:
-		return l.levelWords(l.say("discovery", "обнаружение"), v)
+		n := c.Cluster.Nodes
+		return words(l.say(f.Name, "узлы"), v, l.count(n, "node nodes", "узел узла узлов"), l.say("with ", "при ")+l.count(n, "node nodes", "узле узлах узлах"))
 	case keyClients:
-		return words(l.say(f.Name, "клиенты"), v, l.count(c.Load.Clients, "client clients", "клиент клиента клиентов"),
-			l.fill("at %s", "при %s", l.count(c.Load.Clients, "client clients", "клиенте клиентах клиентах")))
+		n := c.Load.Clients
+		return words(l.say(f.Name, "клиенты"), v, l.count(n, "client clients", "клиент клиента клиентов"),
+			l.say("at ", "при ")+l.count(n, "client clients", "клиенте клиентах клиентах"))
 	case keyRate:
-		head := l.say("rate", "частота")
+		head, rate := l.say("rate", "частота"), l.General(c.Load.Rate)
 		if c.Load.Rate == 0 {
 			closed := l.say("closed loop", "замкнутый цикл")
 			return words(head, closed, closed, l.say("in a closed loop", "в замкнутом цикле"))
 		}
-		rate := l.General(c.Load.Rate)
-		return words(head, rate, l.fill("%s op/s", "%s оп/с", rate), l.fill("at %s op/s", "при %s оп/с", rate))
+		named := rate + " " + l.unit(measure.OpsPerSecond)
+		return words(head, rate, named, l.say("at ", "при ")+named)
 	case keyValueSize:
 		size := l.Bytes(uint64(max(0, c.Load.ValueSize)))
 		return words(l.say("value", "значение"), size, l.fill("%s values", "значения по %s", size), l.fill("with %s values", "при значениях по %s", size))
 	case keyReadRatio:
 		share := l.General(100*c.Load.ReadRatio) + " %"
-		named := l.fill("%s reads", "%s чтений", share)
-		return words(l.say("reads", "чтения"), share, named, l.fill("with %s", "при %s", named))
+		return l.with(words(l.say("reads", "чтения"), share, share+l.say(" reads", " чтений"), ""))
 	case keyReadLevel:
 		level := l.Term(c.Load.ReadLevel)
-		named := l.fill("%s reads", "чтение: %s", level)
-		return words(l.say("read level", "чтение"), level, named, l.fill("with %s", "при %s", named))
+		return l.with(words(l.say("read level", "чтение"), level, l.fill("%s reads", "чтение: %s", level), ""))
+	case keyMode:
+		return l.levelWords(l.say("members", "режим"), v)
+	case keyDiscovery:
+		return l.levelWords(l.say("discovery", "обнаружение"), v)
 	default:
-		named := f.Name + " = " + v
-		return words(f.Name, v, named, l.fill("with %s", "при %s", named))
+		return l.with(words(f.Name, v, f.Name+" = "+v, ""))
 	}
+}
+
+// with makes the circumstance of a level that has no better word for it.
+func (l *language) with(w factorWords) factorWords {
+	w.placed = l.say("with ", "при ") + w.named
+	return w
 }
 
 // levelWords are the words for levels that are names of ours. In Russian they stay
 // names, as those of stores are, so that they need not be declined.
 func (l *language) levelWords(head, level string) factorWords {
-	w := factorWords{head, level, level, level}
-	switch level {
-	case experiment.ModeInProcess:
-		w.short, w.placed = l.say("one process", level), l.say("in one process", "в одном процессе")
-	case experiment.ModeProcess:
-		w.short, w.placed = l.say("kvnode processes", level), l.say("in kvnode processes", "в процессах kvnode")
-	case experiment.DiscoveryStatic:
-		w.short, w.placed = l.say("static join", level), l.say("with static join", "при статическом присоединении")
-	case experiment.DiscoveryGossip:
-		w.placed = l.say("with gossip", "при обнаружении через gossip")
-	}
-	w.named = w.short
-	return w
+	known := map[string]struct{ short, placed measure.Text }{
+		experiment.ModeInProcess:   {measure.Text{En: "one process", Ru: level}, measure.Text{En: "in one process", Ru: "в одном процессе"}},
+		experiment.ModeProcess:     {measure.Text{En: "kvnode processes", Ru: level}, measure.Text{En: "in kvnode processes", Ru: "в процессах kvnode"}},
+		experiment.DiscoveryStatic: {measure.Text{En: "static join", Ru: level}, measure.Text{En: "with static join", Ru: "при статическом присоединении"}},
+		experiment.DiscoveryGossip: {measure.Text{En: level, Ru: level}, measure.Text{En: "with gossip", Ru: "при обнаружении через gossip"}},
+	}[level]
+	short := firstOf(l.Say(known.short), level)
+	return factorWords{head, short, short, firstOf(l.Say(known.placed), level)}
 }
 
 // ranked are the factors whose levels stand as circumstances, in the order in which

@@ -66,13 +66,17 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		*to = append(*to, len(columns))
 		columns = append(columns, c)
 	}
-	var durable, compared, shown, ratios, ps, valid []int
+	var durable, compared, shown, ratio, otherRatios, ps, valid []int
 	add(&durable, column{doc.Column{Head: l.say("durable", "сохранность")},
 		func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }})
 	for _, q := range m.kind.With(measure.Compared) {
-		add(&compared, l.quantityColumn(m, q, doc.Ends))
+		add(&compared, l.quantityColumn(m, q))
+		to := &otherRatios
+		if q.Key == m.kind.Headline().Key {
+			to = &ratio
+		}
 		if len(m.factors) > 0 {
-			add(&ratios, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
+			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
 		}
 		if m.comparisons() > 0 {
 			add(&ps, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
@@ -80,40 +84,30 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 	}
 	for _, q := range m.kind.With(measure.Shown) {
 		if q.Role == measure.Shown {
-			add(&shown, l.quantityColumn(m, q, doc.Ends))
+			add(&shown, l.quantityColumn(m, q))
 		}
 	}
 	add(&valid, l.validColumn())
 	t := m.table(columns)
-	t.Yields = []doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: ratios, To: doc.Alone}, {Columns: slices.Concat(compared, shown), To: doc.Share},
-		{Columns: durable, To: doc.Gone}}
-	yield := func(to doc.Spread, columns ...int) { t.Yields = append(t.Yields, doc.Yield{Columns: columns, To: to}) }
-	for _, i := range shown {
-		yield(doc.Alone, i)
+	t.Notes = l.notes(m)
+	if !full {
+		t.Notes = slices.DeleteFunc(t.Notes, func(n doc.Item) bool { return n.Term == markUnequal }) // among the cautions
 	}
-	allValid := !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.valid < c.planned })
-	if allValid {
-		yield(doc.Gone, valid...)
-	}
-	head := slices.IndexFunc(m.kind.With(measure.Compared), func(q measure.Quantity) bool { return q.Key == m.kind.Headline().Key })
-	for i := range ratios {
-		if i != head {
-			yield(doc.Gone, ratios[i])
+	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
+		for _, i := range columns {
+			out = append(out, doc.Yield{Columns: []int{i}, To: to})
 		}
+		return out
 	}
-	for _, i := range shown[:max(0, len(shown)-1)] {
-		yield(doc.Gone, i)
+	kept := valid
+	if !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.valid < c.planned }) {
+		kept = nil // that all are valid can be left out
 	}
-	yield(doc.Alone, compared...)
-	yield(doc.Gone, shown...)
-	yield(doc.Gone, valid...)
-	t.Notes = append(l.notes(m), doc.Item{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
-		"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")})
-	if full { // else they are among the cautions
-		for _, text := range l.inequalities(m) {
-			t.Notes = append(t.Notes, doc.Item{Term: markUnequal, Text: text})
-		}
-	}
+	t.Yields = slices.Concat(
+		[]doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: slices.Concat(ratio, otherRatios), To: doc.Alone},
+			{Columns: slices.Concat(compared, shown), To: doc.Share}, {Columns: durable, To: doc.Gone}},
+		each(shown, doc.Alone), each(valid[len(kept):], doc.Gone), each(otherRatios, doc.Gone), each(shown[:max(0, len(shown)-1)], doc.Gone),
+		each(compared, doc.Alone), each(shown, doc.Gone), each(kept, doc.Gone))
 	return t
 }
 
@@ -126,13 +120,13 @@ func (l *language) ratioHead(m *model) string {
 }
 
 // quantityColumn has the medians of a quantity.
-func (l *language) quantityColumn(m *model, q measure.Quantity, spread doc.Spread) column {
+func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 	var medians []float64
 	for _, c := range m.cells {
 		medians = append(medians, c.sums[q.Key].Median)
 	}
 	s := l.scale(q.Unit, medians...)
-	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true, Spread: spread}, func(c *cell) doc.Cell {
+	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true}, func(c *cell) doc.Cell {
 		sum, measured := c.sums[q.Key]
 		if !measured {
 			return doc.Cell{Text: markNone}
@@ -192,48 +186,44 @@ func (l *language) notes(m *model) []doc.Item {
 		{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the median over the trials",
 			"дальняя граница 95-процентного доверительного интервала медианы по испытаниям")},
 		{Term: markSame, Text: l.say("the test found no difference", "критерий не обнаружил различия")},
-	}
-	if len(m.factors) > 0 {
-		out = append(out, doc.Item{Term: markNone, Text: l.say("not compared: too few valid trials", "не сравнивалось: слишком мало достоверных испытаний")})
-	}
-	return append(out, l.figureNotes()...)
-}
-
-func (l *language) figureNotes() []doc.Item {
-	return []doc.Item{
+		{Term: markNone, Text: l.say("too few valid trials to compare, or nothing measured", "слишком мало достоверных испытаний для сравнения или нет измерений")},
 		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
 			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
+		{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
+			"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")},
 	}
+	for _, text := range l.inequalities(m) {
+		out = append(out, doc.Item{Term: markUnequal, Text: text})
+	}
+	return out
 }
 
 // detailTable is a table of the kind's own; there is none without values.
 func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there bool) {
 	columns := l.nameColumns(m, true)
-	spread := doc.Alone
-	if of.Interval {
-		spread = doc.Ends
-	}
 	for _, key := range of.Quantities {
-		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { _, ok := c.sums[key]; return ok })
+		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
 		if !measured && of.Whole {
 			return doc.Table{}, false
 		}
 		if measured {
-			columns = append(columns, l.quantityColumn(m, m.kind.Quantity(key), spread))
-			there = true
+			x := l.quantityColumn(m, m.kind.Quantity(key))
+			if !of.Interval {
+				x.Spread = doc.Alone
+			}
+			columns, there = append(columns, x), true
 		}
 	}
 	if of.OverTime {
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
 	t = m.table(columns)
+	t.Notes = l.notes(m)
 	if note := l.Say(of.Note); note != "" {
-		t.Notes = append(t.Notes, doc.Item{Text: note})
+		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
 	}
-	t.Notes = append(t.Notes, l.notes(m)[0])
-	t.Notes = append(t.Notes, l.figureNotes()...)
 	return t, there
 }
 

@@ -414,16 +414,14 @@ func (l *language) machineDifferences(a, b *model) []string {
 			out = append(out, name+": "+firstOf(was, markNone)+" → "+firstOf(is, markNone))
 		}
 	}
-	for _, p := range l.properties() {
+	for i, fact := range l.facts(record.Environment{}) {
 		of := func(m *model) (values []string) {
 			for _, s := range m.manifest.Sessions {
-				values = appendNew(values, firstOf(p.of(s), markNone))
+				values = appendNew(values, firstOf(l.facts(s.Environment)[i].Text, markNone))
 			}
 			return values
 		}
-		if !p.measured {
-			add(p.name, of(a), of(b))
-		}
+		add(fact.Term, of(a), of(b))
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.cells[0].settings.how)) {
 		add(key, a.setting(key), b.setting(key))
@@ -468,17 +466,17 @@ func (l *language) costTable(a, b *model) doc.Table {
 		}
 		t.Rows = append(t.Rows, r)
 	}
-	for _, c := range l.costs() {
+	for i, cost := range l.costs(record.Calibration{}) {
 		median := func(m *model) float64 {
 			var out []float64
 			for _, s := range m.manifest.Sessions {
-				if q := c.of(s.Calibration); q.N > 0 {
+				if q := l.costs(s.Calibration)[i]; q.N > 0 {
 					out = append(out, q.P50)
 				}
 			}
 			return stats.Median(out)
 		}
-		add(c.name, median(a), median(b))
+		add(cost.name, median(a), median(b))
 	}
 	add(l.say("fdatasync before the trials", "fdatasync перед испытаниями"), stats.Median(a.inTime(flushes)), stats.Median(b.inTime(flushes)))
 	add(l.say("fixed work before the trials", "вычисления перед испытаниями"), stats.Median(a.inTime(work)), stats.Median(b.inTime(work)))

@@ -148,86 +148,68 @@ func (l *language) intervalText(m *model) string {
 	return strings.Join(texts, " ")
 }
 
-// property is something that a session says of the machine it ran on.
-type property struct {
-	name     string
-	of       func(record.Session) string
-	measured bool // so that it always differs a little
-}
-
-func (l *language) properties() []property {
-	cost := func(name string, of func(record.Calibration) record.Quantiles) property {
-		return property{name, func(s record.Session) string {
-			q := of(s.Calibration)
-			if q.N == 0 {
-				return ""
-			}
-			return l.micros(q.P50) + " (p99 " + l.micros(q.P99) + ")"
-		}, true}
+// facts describe where a session took place.
+func (l *language) facts(e record.Environment) []doc.Item {
+	files := e.DataFileSystem
+	if e.DataDevice != "" {
+		files += " (" + e.DataDevice + ")"
 	}
-	fact := func(name string, of func(record.Environment) string) property {
-		return property{name, func(s record.Session) string { return strings.TrimSpace(of(s.Environment)) }, false}
+	if e.DataMemory {
+		files += l.say(", in memory", ", в памяти")
 	}
-	out := []property{
-		fact(l.say("CPU", "Процессор"), func(e record.Environment) string { return e.CPU }),
-		fact(l.say("Usable cores", "Доступные ядра"), func(e record.Environment) string {
-			return fmt.Sprintf("%d (GOMAXPROCS %d)", e.Cores, e.GOMAXPROCS)
-		}),
-		fact(l.say("Memory", "Память"), func(e record.Environment) string { return l.memory(e.MemoryBytes) }),
-		fact(l.say("System", "Система"), func(e record.Environment) string { return e.OS + " " + e.Kernel + " " + e.Arch }),
-		fact(l.say("File system of the data", "Файловая система данных"), func(e record.Environment) string {
-			text := e.DataFileSystem
-			if e.DataDevice != "" {
-				text += " (" + e.DataDevice + ")"
-			}
-			if e.DataMemory {
-				text += l.say(", in memory", ", в памяти")
-			}
-			return text
-		}),
+	return []doc.Item{
+		{Term: l.say("CPU", "Процессор"), Text: e.CPU},
+		{Term: l.say("Usable cores", "Доступные ядра"), Text: fmt.Sprintf("%d (GOMAXPROCS %d)", e.Cores, e.GOMAXPROCS)},
+		{Term: l.say("Memory", "Память"), Text: l.memory(e.MemoryBytes)},
+		{Term: l.say("System", "Система"), Text: strings.TrimSpace(e.OS + " " + e.Kernel + " " + e.Arch)},
+		{Term: l.say("File system of the data", "Файловая система данных"), Text: files},
+		{Term: "Go", Text: e.Go},
+		{Term: "raftlab", Text: strings.TrimSpace(e.Raftlab + " " + e.Commit)},
 	}
-	for _, c := range l.costs() {
-		out = append(out, cost(c.name, c.of))
-	}
-	return append(out,
-		property{l.say("Clock resolution", "Разрешение часов"), func(s record.Session) string {
-			return l.General(s.Calibration.ClockResolution) + l.say(" ns", " нс")
-		}, true},
-		fact("Go", func(e record.Environment) string { return e.Go }),
-		fact("raftlab", func(e record.Environment) string { return e.Raftlab + " " + e.Commit }))
 }
 
 // cost is something that the machine itself costs.
 type cost struct {
 	name string
-	of   func(record.Calibration) record.Quantiles
+	record.Quantiles
 }
 
-func (l *language) costs() []cost {
+func (l *language) costs(c record.Calibration) []cost {
 	return []cost{
-		{"fsync, 4 KiB", func(c record.Calibration) record.Quantiles { return c.FsyncUS }},
-		{"fdatasync, 4 KiB", func(c record.Calibration) record.Quantiles { return c.FdatasyncUS }},
-		{l.say("Loopback round trip, 64 B", "Круговая задержка loopback, 64 Б"), func(c record.Calibration) record.Quantiles { return c.LoopbackUS }},
-		{l.say("Lateness of a 100 µs sleep", "Опоздание пробуждения после 100 мкс"), func(c record.Calibration) record.Quantiles { return c.TimerUS }},
+		{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS},
+		{l.say("Loopback round trip, 64 B", "Круговая задержка loopback, 64 Б"), c.LoopbackUS},
+		{l.say("Lateness of a 100 µs sleep", "Опоздание пробуждения после 100 мкс"), c.TimerUS},
 	}
 }
 
-// machineTable describes where the sessions of the run took place.
+// machine is what a session says of its machine: facts, then costs.
+func (l *language) machine(s record.Session) []doc.Item {
+	out := l.facts(s.Environment)
+	for _, c := range l.costs(s.Calibration) {
+		text := ""
+		if c.N > 0 {
+			text = l.micros(c.P50) + " (p99 " + l.micros(c.P99) + ")"
+		}
+		out = append(out, doc.Item{Term: c.name, Text: text})
+	}
+	return append(out, doc.Item{Term: l.say("Clock resolution", "Разрешение часов"), Text: l.General(s.Calibration.ClockResolution) + l.say(" ns", " нс")})
+}
+
+// machineTable has a column for each session of the run.
 func (l *language) machineTable(m *model) doc.Table {
 	t := doc.Table{Columns: []doc.Column{{}}}
+	for _, p := range l.machine(record.Session{}) {
+		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: p.Term}}})
+	}
 	for i, s := range m.manifest.Sessions {
 		head := l.say("Run of ", "Измерения ")
 		if len(m.manifest.Sessions) > 1 {
 			head = l.fill("Session %d, ", "Сеанс %d, ", i+1)
 		}
 		t.Columns = append(t.Columns, doc.Column{Head: head + s.Started.UTC().Format(time.DateOnly+" 15:04 UTC")})
-	}
-	for _, p := range l.properties() {
-		r := doc.Row{Cells: []doc.Cell{{Text: p.name}}}
-		for _, s := range m.manifest.Sessions {
-			r.Cells = append(r.Cells, doc.Cell{Text: firstOf(p.of(s), markNone)})
+		for j, p := range l.machine(s) {
+			t.Rows[j].Cells = append(t.Rows[j].Cells, doc.Cell{Text: firstOf(p.Text, markNone)})
 		}
-		t.Rows = append(t.Rows, r)
 	}
 	return t
 }

@@ -17,57 +17,46 @@ import (
 func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	e := m.manifest.Experiment
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
-	add := func(blocks ...doc.Block) { d.Blocks = append(d.Blocks, blocks...) }
-	list := func(title string, items []string, class doc.Class) {
-		if len(items) > 0 {
-			add(doc.List{Title: title, Items: items, Class: class})
-		}
-	}
-	if question := firstOf(l.say("", e.QuestionRu), e.Question); question != "" {
-		add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: question, Class: doc.Question})
-	}
-	add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer})
-	if all := l.statements(m); len(all) > 0 {
-		last := len(all) - 1
-		add(doc.Paragraph{Text: all[last], Class: doc.Headline})
-		list(l.say("In the other combinations", "В остальных сочетаниях"), all[:last], doc.Plain)
-	}
-	list(l.say("What limits this answer", "Что ограничивает этот ответ"), l.cautions(m), doc.Cautions)
-	add(doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
+	headline, others := l.answer(m)
+	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: firstOf(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
+		doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
+		doc.Paragraph{Text: headline, Class: doc.Headline},
+		doc.List{Title: l.say("In the other combinations", "В остальных сочетаниях"), Items: others},
+		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m), Class: doc.Cautions},
+		doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
 	details := func(results bool) {
 		for _, x := range m.kind.Tables {
 			if t, there := l.detailTable(m, x); there && x.Interval == results {
-				add(doc.Heading{Text: l.Say(x.Title)}, t)
+				d.Add(doc.Heading{Text: l.Say(x.Title)}, t)
 			}
 		}
 	}
 	details(true)
 	if len(figures) > 0 {
-		add(doc.Heading{Text: l.say("Plots", "Графики")})
+		d.Add(doc.Heading{Text: l.say("Plots", "Графики")})
 	}
 	for _, f := range figures {
-		add(f)
+		d.Add(f)
 	}
 	details(false)
-	add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности")},
+	d.Add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности")},
 		doc.Paragraph{Text: l.say("The worst figure of each gate over the trials of a cell.", "Худшее значение каждой проверки по испытаниям ячейки.")},
 		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам")})
 	concerns := l.concerns(m)
-	for _, x := range concerns {
-		list(x.cell, x.texts, doc.Plain)
+	for _, list := range concerns {
+		d.Add(list)
 	}
 	if len(concerns) == 0 {
-		add(doc.Paragraph{Text: l.say("None.", "Нет.")})
+		d.Add(doc.Paragraph{Text: l.say("None.", "Нет.")})
 	}
-	add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения")}, l.method(m),
-		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, l.machineTable(m),
-		doc.Heading{Text: l.say("Versions", "Версии")})
-	list("", modules(m), doc.Versions)
 	seed := l.say("Seed: ", "Начальное значение генератора: ") + strconv.FormatUint(e.Seed, 10) + "."
 	if len(m.manifest.Overrides) > 0 {
 		seed += " " + l.say("Changed on the command line: ", "Изменено в командной строке: ") + strings.Join(m.manifest.Overrides, ", ") + "."
 	}
-	add(doc.Heading{Text: l.say("How to repeat", "Как повторить")}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
+	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения")}, l.method(m),
+		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, l.machineTable(m),
+		doc.Heading{Text: l.say("Versions", "Версии")}, doc.List{Items: modules(m), Class: doc.Versions},
+		doc.Heading{Text: l.say("How to repeat", "Как повторить")}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
 		doc.Code(commands(m)), doc.Paragraph{Text: seed}, doc.Paragraph{Text: l.say(
 			"The raw data of every trial are in the run folder. Every figure here can be computed from them again (raftlab report) and checked against them (raftlab verify).",
 			"Исходные данные каждого испытания лежат в папке измерений. По ним можно заново вычислить каждое приведённое здесь число (raftlab report) и проверить его (raftlab verify).")})

@@ -116,30 +116,24 @@ func (l *language) title(m *model) string {
 // brief is the report for the terminal.
 func (l *language) brief(m *model) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m)}
-	if all := l.statements(m); len(all) > 0 {
-		d.Blocks = append(d.Blocks, doc.Paragraph{Text: all[len(all)-1]})
-	}
+	answer, _ := l.answer(m)
+	d.Add(doc.Paragraph{Text: answer})
 	if len(m.trials) > 0 {
-		d.Blocks = append(d.Blocks, l.mainTable(m, false))
+		d.Add(l.mainTable(m, false))
 	}
 	const most = 4 // warnings of cells: more would bury the table
-	cautions := doc.List{Class: doc.Cautions, Items: l.cautions(m)}
-	concerns := l.concerns(m)
+	cautions, concerns := l.cautions(m), l.concerns(m)
 	var warnings []string
 	for _, x := range concerns {
-		for _, text := range x.texts {
-			warnings = append(warnings, x.cell+": "+text)
+		for _, text := range x.Items {
+			warnings = append(warnings, x.Title+": "+text)
 		}
 	}
 	if len(warnings) > most {
-		cautions.Items = append(cautions.Items, l.fill("Cells with warnings of their own: %d; the report lists them.",
+		cautions = append(cautions, l.fill("Cells with warnings of their own: %d; the report lists them.",
 			"Ячеек с собственными предупреждениями: %d; они перечислены в отчёте.", len(concerns)))
 		warnings = nil
 	}
-	for _, list := range []doc.List{cautions, {Items: warnings}} {
-		if len(list.Items) > 0 {
-			d.Blocks = append(d.Blocks, list)
-		}
-	}
+	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: warnings})
 	return d
 }

@@ -1,4 +1,4 @@
-package main
+package kvnode
 
 import (
 	"errors"
@@ -9,28 +9,14 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/themilchenko/raftlab/backends"
-	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
-	"github.com/themilchenko/raftlab/transports"
 )
-
-// catalogs are the tables of plug-ins that a node may be made of.
-type catalogs struct {
-	backends   *backends.Catalog
-	transports *transports.Catalog
-	engines    *engines.Catalog
-}
-
-func builtin() catalogs {
-	return catalogs{backends.Builtin(), transports.Builtin(), engines.Builtin()}
-}
 
 // commandLine is what the flags and the settings file say, before it is checked
 // as a whole. Each value is checked on its own as it is given.
 type commandLine struct {
-	catalogs catalogs
+	catalogs Catalogs
 	flags    *pflag.FlagSet
 	fromFile []string // names of the flags that the file sets
 
@@ -52,7 +38,7 @@ type commandLine struct {
 	logLevel, logFormat             string
 }
 
-func newCommandLine(known catalogs) *commandLine {
+func newCommandLine(known Catalogs) *commandLine {
 	c := &commandLine{
 		catalogs: known,
 		haddr:    "localhost:11000", raddr: "localhost:12000",
@@ -79,11 +65,11 @@ func newCommandLine(known catalogs) *commandLine {
 	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")
 	c.gossipFlags = flagsOf(&c.gossip)
 	f.AddFlagSet(c.gossipFlags)
-	f.Var(&text{&c.backend, "name", lookup(known.backends)}, "backend", "Log store: "+names(known.backends.Names()))
+	f.Var(&text{&c.backend, "name", lookup(known.Backends)}, "backend", "Log store: "+names(known.Backends.Names()))
 	f.Var(c.backendOptions, "backend-option", "Option of the log store, such as map_size=1GiB; may be repeated")
-	f.Var(&text{&c.transport, "name", lookup(known.transports)}, "transport", "Network of Raft: "+names(networked(known.transports)))
+	f.Var(&text{&c.transport, "name", lookup(known.Transports)}, "transport", "Network of Raft: "+names(networked(known.Transports)))
 	f.Var(c.transportOptions, "transport-option", "Option of the network, such as advertise=HOST; may be repeated")
-	f.Var(&text{&c.engine, "name", lookup(known.engines)}, "engine", "Implementation of Raft: "+names(known.engines.Names()))
+	f.Var(&text{&c.engine, "name", lookup(known.Engines)}, "engine", "Implementation of Raft: "+names(known.Engines.Names()))
 	f.Var(c.raftOptions, "raft-option", "Setting of Raft, such as heartbeat_timeout=500ms; may be repeated")
 	f.Var(&timeout{&c.requestTimeout}, "request-timeout", "How long a request without ?timeout= may take")
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")

@@ -1,4 +1,4 @@
-package main
+package kvnode
 
 import (
 	"errors"
@@ -32,7 +32,7 @@ func TestDoubleDashes(t *testing.T) {
 		{"", ""},
 	} {
 		args := strings.Fields(test.in)
-		if got := strings.Join(newCommandLine(builtin()).doubleDashes(args), " "); got != test.want {
+		if got := strings.Join(newCommandLine(Builtin()).doubleDashes(args), " "); got != test.want {
 			t.Errorf("%q becomes %q, want %q", test.in, got, test.want)
 		}
 		if strings.Join(args, " ") != test.in {
@@ -263,13 +263,13 @@ func parseWith(t *testing.T, file string, args ...string) (settings, error) {
 		}
 		args = append([]string{"--config", path}, args...)
 	}
-	return newCommandLine(builtin()).parse(args)
+	return newCommandLine(Builtin()).parse(args)
 }
 
 // backendOptions are those that a command line and a settings file give the log store.
 func backendOptions(t *testing.T, file string, args ...string) core.Options {
 	t.Helper()
-	c := newCommandLine(builtin())
+	c := newCommandLine(Builtin())
 	if err := errors.Join(c.flags.Parse(args), c.applyConfig("node.toml", []byte(file))); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func FuzzConfig(f *testing.F) {
 		if len(source) > 2048 {
 			return // the parser keeps the whole path of every key
 		}
-		c := newCommandLine(builtin())
+		c := newCommandLine(Builtin())
 		err := c.applyConfig("node.toml", []byte(source))
 		lines := strings.Count(source, "\n") + 1
 		for _, e := range flatten(err) {

@@ -1,4 +1,4 @@
-package main
+package kvnode
 
 import (
 	"bytes"
@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	testscript.Main(leakChecked{m}, map[string]func(){"kvnode": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"kvnode": func() {
+		os.Exit(Main(context.Background(), Builtin(), os.Args[1:], os.Stdout, os.Stderr))
+	}})
 }
 
 // leakChecked runs tests and fails if they leave goroutines behind.
@@ -73,9 +75,13 @@ func TestRunLeavesNothing(t *testing.T) {
 
 // runHere runs the program in this process, until all that it says is in out.
 func runHere(ctx context.Context, args []string, out io.Writer) int {
+	return runWith(ctx, Builtin(), args, out)
+}
+
+func runWith(ctx context.Context, known Catalogs, args []string, out io.Writer) int {
 	log := newLogQueue(out)
 	defer log.close(patience)
-	return run(ctx, args, nil, io.Discard, log)
+	return run(ctx, known, args, nil, io.Discard, log)
 }
 
 // trigger is a log that calls fire once text was written in one piece.

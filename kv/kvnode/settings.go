@@ -1,4 +1,4 @@
-package main
+package kvnode
 
 import (
 	"errors"
@@ -61,7 +61,7 @@ func (c *commandLine) chooseBackend(s *settings) error {
 			name = inmem.Name
 		}
 	}
-	backend, err := c.catalogs.backends.Lookup(name)
+	backend, err := c.catalogs.Backends.Lookup(name)
 	if err != nil {
 		return fmt.Errorf("--backend: %w", err)
 	}
@@ -81,7 +81,7 @@ func (c *commandLine) chooseBackend(s *settings) error {
 }
 
 func (c *commandLine) chooseNetwork(s *settings) error {
-	t, err := c.catalogs.transports.Lookup(c.transport)
+	t, err := c.catalogs.Transports.Lookup(c.transport)
 	if err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
@@ -100,7 +100,7 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 }
 
 func (c *commandLine) chooseEngine(s *settings) (err error) {
-	if s.Engine, err = c.catalogs.engines.Lookup(c.engine); err != nil {
+	if s.Engine, err = c.catalogs.Engines.Lookup(c.engine); err != nil {
 		return fmt.Errorf("--engine: %w", err)
 	}
 	err = c.raftOptions.check(func(o core.Options) error {

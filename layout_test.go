@@ -45,10 +45,12 @@ var rules = []rule{
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
-	{"discovery", []string{"core", "discovery"}},
+	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv"}}, // the program
+	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", nil},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile"}},
+	{"cluster/clusterfile", []string{"internal/atomicfile"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
 	{"bench/experiment", nil},
 	{"bench/record", []string{"bench/experiment"}},
 	{"bench/stats", []string{"bench/record", "bench/experiment"}},
@@ -62,6 +64,8 @@ var rules = []rule{
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
+	{"internal/atomicfile", nil},
+	{"internal/lockfile", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +16,12 @@ func TestPluginExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob("../examples/plugins/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files: %v", len(files), err)
+	programs, errPrograms := filepath.Glob("../examples/plugins/*/*.go")
+	if err := errors.Join(err, errPrograms); err != nil {
+		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, f := range files {
+	for _, f := range append(files, programs...) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

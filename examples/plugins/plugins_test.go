@@ -1,7 +1,9 @@
 package plugins
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,11 +64,20 @@ func BenchmarkLogStore(b *testing.B) {
 	})
 }
 
-// TestRun runs an experiment in which the plug-ins are levels beside those of raftlab.
+// TestRun runs experiments in which the plug-ins are levels beside those of raftlab.
 func TestRun(t *testing.T) {
-	dir := t.TempDir()
-	file, out := filepath.Join(dir, "plugins.toml"), filepath.Join(dir, "run")
-	text := `
+	program := filepath.Join(t.TempDir(), "kvnode")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./kvnode").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for mode, transports := range map[string]string{
+		"inprocess": `["tcp", "framed", "unix"]`,
+		"process":    `["tcp", "framed"]`,
+	} {
+		t.Run(mode, func(t *testing.T) {
+			dir := t.TempDir()
+			file, out := filepath.Join(dir, "plugins.toml"), filepath.Join(dir, "run")
+			text := fmt.Sprintf(`
 name = "plugins"
 title = "Plug-ins"
 trials = 1
@@ -74,6 +85,7 @@ seed = 1
 
 [cluster]
 nodes = 3
+mode = %q
 
 [load]
 clients = 4
@@ -82,24 +94,26 @@ warmup = "50ms"
 
 [matrix]
 backend = ["inmem", "wal"]
-transport = ["tcp", "framed", "unix"]
+transport = %s
 
 [options.wal]
 segment_size = "1MiB"
-`
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := Run(t.Context(), file, out); err != nil {
-		t.Fatal(err)
-	}
-	table, err := os.ReadFile(filepath.Join(out, "results.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cell := range []string{"wal", "framed", "unix"} {
-		if !strings.Contains(string(table), cell) {
-			t.Errorf("the results do not name %s:\n%s", cell, table)
-		}
+`, mode, transports)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := Run(t.Context(), file, out, program); err != nil {
+				t.Fatal(err)
+			}
+			table, err := os.ReadFile(filepath.Join(out, "results.csv"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, cell := range []string{",wal,", ",framed,"} {
+				if !strings.Contains(string(table), cell) {
+					t.Errorf("the results do not name %s:\n%s", cell, table)
+				}
+			}
+		})
 	}
 }

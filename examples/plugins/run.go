@@ -14,13 +14,14 @@ import (
 func catalogs() (runner.Catalogs, error) {
 	c := runner.Builtin()
 	return c, errors.Join(
-		c.Backends.Register("wal", walEntry()),
-		c.Transports.Register("framed", framedEntry()),
-		c.Transports.Register("unix", unixEntry()))
+		c.Backends.Register("wal", WAL()),
+		c.Transports.Register("framed", Framed()),
+		c.Transports.Register("unix", Unix()))
 }
 
 // Run runs the experiment file and writes its report to the folder out, and to stdout.
-func Run(ctx context.Context, file, out string) error {
+// kvnode is the program that members run where the file has mode = "process".
+func Run(ctx context.Context, file, out, kvnode string) error {
 	catalogs, err := catalogs()
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func Run(ctx context.Context, file, out string) error {
 		return err
 	}
 	outcome, err := runner.Run(ctx, runner.Config{
-		Experiment: e, Source: source, Command: os.Args, Out: out, Catalogs: catalogs,
+		Experiment: e, Source: source, Command: os.Args, Out: out, Kvnode: kvnode, Catalogs: catalogs,
 	})
 	if outcome.Folder == nil {
 		return err

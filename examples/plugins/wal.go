@@ -58,8 +58,8 @@ func walOptions(o core.Options) (info core.StoreInfo, segmentBytes uint64, err e
 	return info, segmentBytes, errors.Join(r.Err(), err)
 }
 
-// walEntry is the catalogue's entry.
-func walEntry() backends.Backend {
+// WAL is the catalogue's entry.
+func WAL() backends.Backend {
 	return backends.Backend{
 		Summary:  "HashiCorp's write-ahead log, one flush a write",
 		Options:  []string{"segment_size"},

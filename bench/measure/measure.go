@@ -123,8 +123,13 @@ type Kind struct {
 	Columns []Setting // of results.csv, beside those that all kinds have
 	Tables  []Table   // beside the main one
 	Figures []Figure
-	// Method says how the figures came about.
+	// Method says how the figures came about. The report itself adds what holds for
+	// every kind: the number of trials and the seed, durability, intervals, comparisons
+	// and validity.
 	Method func(cells []*record.CellInfo, w Words) []Item
+	// Cautions says what limits an answer about such cells; nil: nothing of the kind's
+	// own.
+	Cautions func(cells []*record.CellInfo) []Text
 }
 
 // Setting is a property of a cell that has a column in results.csv.

@@ -14,11 +14,10 @@ func newCompare(lab Lab) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare DIR DIR",
 		Short: "Compare two runs, cell by cell",
-		Long: `Compare the cells that two runs have in common: latency and throughput with the
-ratio and its interval, and "~" where no difference was found. Two runs happen
-at two times, so what the machine did differently is told first; compare within
-one run where you can. Runs that measure how groups come into being are not
-compared.`,
+		Long: `Compare the cells that two runs have in common: what was measured, with the ratio
+and its interval, and "~" where no difference was found. Two runs happen at two
+times, so what the machine did differently is told first; compare within one run
+where you can. Both runs must have measured the same.`,
 		Args: wants(2, 2, "two run folders"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if marginPercent < 0 || marginPercent >= 100 {
@@ -38,9 +37,8 @@ compared.`,
 				return err
 			}
 			defer b.Close()
-			_, err = report.Compare(c.OutOrStdout(), a, b, report.CompareOptions{
+			return report.Compare(c.OutOrStdout(), lab.Kinds, a, b, report.CompareOptions{
 				Margin: marginPercent / 100, Lang: l, Width: widthOf(c.OutOrStdout())})
-			return err
 		},
 	}
 	c.Flags().Float64Var(&marginPercent, "margin", 0, "smallest difference that counts, in percent (default: estimated from the machine's drift, at least 5)")

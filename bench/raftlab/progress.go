@@ -10,17 +10,19 @@ import (
 	"golang.org/x/term"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 )
 
 // newProgress returns a bar on a terminal and plain lines elsewhere.
-func newProgress(w io.Writer, plain bool, e *experiment.Experiment) runner.Progress {
+func newProgress(w io.Writer, plain bool, cfg runner.Config) runner.Progress {
 	t := tracker{now: time.Now}
 	if f, ok := w.(*os.File); ok && !plain && term.IsTerminal(int(f.Fd())) {
-		return &bar{w: w, tracker: t, name: e.Name}
+		return &bar{w: w, tracker: t, name: cfg.Experiment.Name}
 	}
-	return &lines{w: w, tracker: t, name: e.Name}
+	return &lines{w: w, tracker: t, name: cfg.Experiment.Name, measure: cfg.Experiment.Measure, kinds: cfg.Kinds}
 }
 
 // tracker estimates the time left: what is planned plus what each trial so far has
@@ -71,8 +73,10 @@ func label(c experiment.Cell) string {
 // lines prints a line per trial: for logs and pipes.
 type lines struct {
 	tracker
-	w    io.Writer
-	name string
+	w       io.Writer
+	name    string
+	measure string // the kind of measurement
+	kinds   measure.Catalog
 }
 
 func (p *lines) Begin(total, done int, planned time.Duration) {
@@ -91,7 +95,7 @@ func (p *lines) TrialBegin(experiment.Cell, record.TrialID) { p.trialBegin() }
 func (p *lines) TrialEnd(c experiment.Cell, t record.Trial) {
 	p.trialEnd(c.Planned())
 	width := len(fmt.Sprint(p.total))
-	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), summary(t), p.left())
+	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), p.summary(c, t), p.left())
 }
 
 func (p *lines) End() {}
@@ -110,13 +114,17 @@ func verdict(t record.Trial) (text string, bad bool) {
 }
 
 // summary says in a few words how a trial went.
-func summary(t record.Trial) string {
+func (p *lines) summary(c experiment.Cell, t record.Trial) string {
 	if text, bad := verdict(t); bad {
 		return text
 	}
-	if f := t.Formation; f != nil {
-		return fmt.Sprintf("all voters after %s", time.Duration(f.VotersNS).Round(time.Millisecond))
+	kind, err := p.kinds.Lookup(p.measure)
+	if err != nil {
+		return err.Error()
 	}
-	perSecond := float64(t.Writes.Completed+t.Reads.Completed) / (float64(t.WindowNS) / 1e9)
-	return fmt.Sprintf("%.0f op/s", perSecond)
+	values, err := kind.Read(&record.CellInfo{Cell: c}, &t)
+	if err != nil {
+		return err.Error()
+	}
+	return report.Brief(kind, values)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
 )
@@ -34,10 +35,10 @@ data alone, and print the table. The same folder gives the same bytes.`,
 				return err
 			}
 			defer folder.Close()
-			if err := report.Write(folder); err != nil {
+			if err := report.Write(folder, lab.Kinds); err != nil {
 				return fmt.Errorf("write the report: %w", err)
 			}
-			return printReport(c.OutOrStdout(), folder, l)
+			return printReport(c.OutOrStdout(), folder, lab.Kinds, l)
 		},
 	}
 	c.Flags().StringVar(&lang, "lang", "en", "language of the printed table: en or ru")
@@ -62,8 +63,8 @@ func openRun(dir string) (*record.Folder, error) {
 }
 
 // printReport prints the table and where the report lies.
-func printReport(w io.Writer, folder *record.Folder, lang report.Lang) error {
-	if err := report.Terminal(w, folder, lang, widthOf(w)); err != nil {
+func printReport(w io.Writer, folder *record.Folder, kinds measure.Catalog, lang report.Lang) error {
+	if err := report.Terminal(w, folder, kinds, lang, widthOf(w)); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)

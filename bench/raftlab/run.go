@@ -1,7 +1,6 @@
 package raftlab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 )
@@ -177,7 +177,7 @@ func commandLine(file string, f runFlags) []string {
 
 func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) error {
 	stdout, stderr := c.OutOrStdout(), c.ErrOrStderr()
-	cfg.Progress = newProgress(stderr, f.plain, cfg.Experiment)
+	cfg.Progress = newProgress(stderr, f.plain, cfg)
 	outcome, err := runner.Run(c.Context(), cfg)
 	if outcome.Folder != nil {
 		defer outcome.Folder.Close()
@@ -188,7 +188,7 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	if outcome.Folder == nil {
 		return err
 	}
-	if reportErr := present(context.WithoutCancel(c.Context()), stdout, outcome, lang); reportErr != nil {
+	if reportErr := present(stdout, outcome, cfg.Kinds, lang); reportErr != nil {
 		return errors.Join(err, reportErr)
 	}
 	switch {
@@ -209,13 +209,13 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 }
 
 // present writes the report files, prints the table and says where things are.
-func present(_ context.Context, w io.Writer, outcome runner.Outcome, lang report.Lang) error {
+func present(w io.Writer, outcome runner.Outcome, kinds measure.Catalog, lang report.Lang) error {
 	trials, err := outcome.Folder.Trials()
 	if err != nil || len(trials) == 0 {
 		return err
 	}
-	if err := report.Write(outcome.Folder); err != nil {
+	if err := report.Write(outcome.Folder, kinds); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	return printReport(w, outcome.Folder, lang)
+	return printReport(w, outcome.Folder, kinds, lang)
 }

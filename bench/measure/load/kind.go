@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,8 @@ import (
 func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Run: run, Read: read, Check: check,
-		Quantities: quantities(), Answer: []string{"latency.p50"}, Main: "latency",
-		Columns: columns(), Tables: tables(), Figures: figures(), Method: method,
+		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
 
@@ -124,6 +125,18 @@ func figures() []measure.Figure {
 			},
 		},
 	}
+}
+
+// cautions says that a percentile may be of both kinds of operations.
+func cautions(cells []*record.CellInfo) []measure.Text {
+	mixed := func(c *record.CellInfo) bool { return c.Load.ReadRatio > 0 && c.Load.ReadRatio < 1 }
+	if !slices.ContainsFunc(cells, mixed) {
+		return nil
+	}
+	return []measure.Text{{
+		En: "Here p50 is of reads and writes together; a table below has them apart.",
+		Ru: "Здесь p50 относится к чтениям и записям вместе; ниже есть таблица, где они разделены.",
+	}}
 }
 
 // method says how the figures came about.

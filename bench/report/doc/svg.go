@@ -1,12 +1,14 @@
-package report
+package doc
 
 import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"html"
 	"image/color"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -27,37 +29,60 @@ const (
 	keyLength   = 24 // of the sample of a line before its label
 )
 
-// panel is one small plot.
-type panel struct {
-	title  string
-	x, y   axis
-	series []series
+// SVG draws the panels of a figure in rows of two, as a file of its own.
+func SVG(f Figure, stamp string) ([]byte, error) {
+	p := newPainter()
+	raw, err := p.svg(f.Panels, 2, p.labelWidth(f.Panels))
+	if err != nil {
+		return nil, err
+	}
+	out := polish(raw, f.Title, true)
+	if stamp != "" {
+		out = fmt.Appendf(out, "<!-- %s -->\n", stamp)
+	}
+	return out, nil
 }
 
-// axis is the same for all panels of a figure.
-type axis struct {
-	label     string
-	low, high float64
-	scale     plot.Normalizer
-	ticks     []plot.Tick
+// panelsSVG draws each panel by itself, to be put into a page.
+func panelsSVG(f Figure) ([]string, error) {
+	p := newPainter()
+	labels := p.labelWidth(f.Panels)
+	var out []string
+	for _, one := range f.Panels {
+		raw, err := p.svg([]Panel{one}, 1, labels)
+		if err != nil {
+			return nil, err
+		}
+		title := f.Title
+		if one.Title != "" {
+			title += ": " + one.Title
+		}
+		out = append(out, string(polish(raw, title, false)))
+	}
+	return out, nil
 }
 
-// series is one line of a panel; all are drawn in the units of the axes.
-type series struct {
-	label string
-	style int
-	line  []point
-	marks []mark
-}
-
-type point struct{ x, y float64 }
-
-// mark is a measured point, with its intervals where they are known.
-type mark struct {
-	point
-	xLow, xHigh float64 // equal: no interval
-	yLow, yHigh float64
-	label       string
+// polish gives a drawing a title for those who cannot see it, fonts that exist
+// everywhere and a size that its page decides. A standalone document keeps a
+// size of its own.
+func polish(svg []byte, title string, standalone bool) []byte {
+	_, body, _ := bytes.Cut(svg, []byte("<svg "))
+	attributes, body, _ := bytes.Cut(body, []byte(">"))
+	_, viewBox, _ := strings.Cut(string(attributes), `viewBox="`)
+	viewBox, _, _ = strings.Cut(viewBox, `"`)
+	var out bytes.Buffer
+	if standalone {
+		size := strings.Fields(viewBox)
+		fmt.Fprintf(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%s\" height=\"%s\" ", size[2], size[3])
+	} else {
+		out.WriteString("<svg ")
+	}
+	fmt.Fprintf(&out, "viewBox=\"%s\" role=\"img\">\n<title>%s</title>", viewBox, html.EscapeString(title))
+	// Arial and Helvetica have the widths of Liberation Sans, which the text was
+	// measured with.
+	out.Write(bytes.ReplaceAll(body, []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif;")))
+	return out.Bytes()
 }
 
 // painter draws panels with fonts that it loads once.
@@ -77,7 +102,7 @@ func (p painter) style(points float64, grey uint8) text.Style {
 
 // svg draws the panels in rows of so many columns, each with so much room for the
 // labels of its lines, and returns the document.
-func (p painter) svg(panels []panel, columns int, labels vg.Length) ([]byte, error) {
+func (p painter) svg(panels []Panel, columns int, labels vg.Length) ([]byte, error) {
 	columns = min(columns, len(panels))
 	rows := (len(panels) + columns - 1) / columns
 	width, height := vg.Length(columns*panelWidth), vg.Length(rows*panelHeight)
@@ -97,12 +122,12 @@ func (p painter) svg(panels []panel, columns int, labels vg.Length) ([]byte, err
 }
 
 // labelWidth is the room that the widest label of a line needs.
-func (p painter) labelWidth(panels []panel) vg.Length {
+func (p painter) labelWidth(panels []Panel) vg.Length {
 	style := p.style(textPoints, 0)
 	widest := vg.Length(0)
 	for _, x := range panels {
-		for _, s := range x.series {
-			widest = max(widest, style.Width(s.label))
+		for _, s := range x.Series {
+			widest = max(widest, style.Width(s.Label))
 		}
 	}
 	if widest == 0 {
@@ -111,38 +136,52 @@ func (p painter) labelWidth(panels []panel) vg.Length {
 	return widest + keyLength + 10
 }
 
-func (p painter) draw(area draw.Canvas, x panel, labels vg.Length) {
+func (p painter) draw(area draw.Canvas, x Panel, labels vg.Length) {
 	pl := plot.New()
 	pl.BackgroundColor = color.White
 	pl.TextHandler = p.text
-	pl.Title.Text = x.title
+	pl.Title.Text = x.Title
 	pl.Title.Padding = 6
 	pl.Title.TextStyle = p.style(textPoints, 0)
 	pl.Title.TextStyle.Font.Weight = 2 // bold
 	pl.Title.TextStyle.XAlign, pl.Title.TextStyle.YAlign = draw.XCenter, draw.YTop
-	p.axis(&pl.X, x.x, draw.XCenter, draw.YTop)
-	p.axis(&pl.Y, x.y, draw.XRight, draw.YCenter)
+	p.axis(&pl.X, x.X, draw.XCenter, draw.YTop)
+	p.axis(&pl.Y, x.Y, draw.XRight, draw.YCenter)
 	pl.Add(&drawing{x, p})
 	pl.Draw(draw.Crop(area, 6, -labels-10, 6, -6))
 }
 
-func (p painter) axis(a *plot.Axis, x axis, alignX draw.XAlignment, alignY draw.YAlignment) {
-	a.Min, a.Max, a.Scale = x.low, x.high, x.scale
-	a.Tick.Marker = plot.ConstantTicks(x.ticks)
+func (p painter) axis(a *plot.Axis, x Axis, alignX draw.XAlignment, alignY draw.YAlignment) {
+	a.Min, a.Max = x.Low, x.High
+	a.Scale = []plot.Normalizer{Linear: plot.LinearScale{}, Log: plot.LogScale{}, Nines: ninesScale{}}[x.Scale]
+	var ticks plot.ConstantTicks
+	for _, t := range x.Ticks {
+		ticks = append(ticks, plot.Tick{Value: t.Value, Label: t.Label})
+	}
+	a.Tick.Marker = ticks
 	a.Tick.Label = p.style(tickPoints, 60)
 	a.Tick.Label.XAlign, a.Tick.Label.YAlign = alignX, alignY
 	a.Tick.Length = 4
 	a.Padding = 0
-	a.Label.Text = x.label
+	a.Label.Text = x.Label
 	a.Label.TextStyle = p.style(tickPoints, 60)
 	a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign = draw.XCenter, draw.YBottom
 	a.Label.Padding = 3
 	a.LineStyle.Color = color.Gray{60}
 }
 
+// ninesScale is the scale of [Nines].
+type ninesScale struct{}
+
+// Normalize implements plot.Normalizer.
+func (ninesScale) Normalize(low, high, x float64) float64 {
+	nines := func(fraction float64) float64 { return -math.Log10(1 - fraction) }
+	return (nines(x) - nines(low)) / (nines(high) - nines(low))
+}
+
 // drawing is the inside of a panel, with the labels to the right of it.
 type drawing struct {
-	panel
+	Panel
 	painter painter
 }
 
@@ -152,67 +191,71 @@ var _ plot.Plotter = (*drawing)(nil)
 func (d *drawing) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
 	grid := draw.LineStyle{Color: color.Gray{225}, Width: 0.5}
-	for _, t := range d.x.ticks {
-		if t.Label != "" && t.Value > d.x.low && t.Value <= d.x.high {
+	for _, t := range d.X.Ticks {
+		if t.Label != "" && t.Value > d.X.Low && t.Value <= d.X.High {
 			c.StrokeLine2(grid, toX(t.Value), c.Min.Y, toX(t.Value), c.Max.Y)
 		}
 	}
-	for _, t := range d.y.ticks {
-		if t.Label != "" && t.Value > d.y.low && t.Value <= d.y.high {
+	for _, t := range d.Y.Ticks {
+		if t.Label != "" && t.Value > d.Y.Low && t.Value <= d.Y.High {
 			c.StrokeLine2(grid, c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
 		}
 	}
-	for _, s := range d.series {
+	for _, s := range d.Series {
 		var line []vg.Point
-		for _, at := range s.line {
-			line = append(line, vg.Point{X: toX(at.x), Y: toY(at.y)})
+		for _, at := range s.Line {
+			line = append(line, vg.Point{X: toX(at.X), Y: toY(at.Y)})
 		}
 		if len(line) > 1 {
-			c.StrokeLines(lineStyle(s.style), line)
+			c.StrokeLines(lineStyle(s.Style), line)
 		}
 		d.marks(c, s, toX, toY)
 	}
 	d.labels(c, toY)
 }
 
-func (d *drawing) marks(c draw.Canvas, s series, toX, toY func(float64) vg.Length) {
-	bar := draw.LineStyle{Color: colour(s.style), Width: 0.8}
+func (d *drawing) marks(c draw.Canvas, s Series, toX, toY func(float64) vg.Length) {
+	bar := draw.LineStyle{Color: colour(s.Style), Width: 0.8}
 	const whisker = 2.5
-	for _, m := range s.marks {
-		x, y := toX(m.x), toY(m.y)
-		if m.xHigh > m.xLow {
-			for _, end := range []vg.Length{toX(m.xLow), toX(m.xHigh)} {
+	for _, m := range s.Marks {
+		x, y := toX(m.X), toY(m.Y)
+		if m.XHigh > m.XLow {
+			for _, end := range []vg.Length{toX(m.XLow), toX(m.XHigh)} {
 				c.StrokeLine2(bar, x, y, end, y)
 				c.StrokeLine2(bar, end, y-whisker, end, y+whisker)
 			}
 		}
-		if m.yHigh > m.yLow {
-			for _, end := range []vg.Length{toY(m.yLow), toY(m.yHigh)} {
+		if m.YHigh > m.YLow {
+			for _, end := range []vg.Length{toY(m.YLow), toY(m.YHigh)} {
 				c.StrokeLine2(bar, x, y, x, end)
 				c.StrokeLine2(bar, x-whisker, end, x+whisker, end)
 			}
 		}
-		c.DrawGlyphNoClip(glyph(s.style), vg.Point{X: x, Y: y})
-		if m.label != "" {
+		c.DrawGlyphNoClip(glyph(s.Style), vg.Point{X: x, Y: y})
+		if m.Label != "" {
 			style := d.painter.style(9, 90)
 			style.XAlign, style.YAlign = draw.XLeft, draw.YBottom
-			c.FillText(style, vg.Point{X: x + 4, Y: y + 3}, m.label)
+			c.FillText(style, vg.Point{X: x + 4, Y: y + 3}, m.Label)
 		}
 	}
 }
 
-// labels names the lines to the right of the panel, each near the end of its
-// line and none on top of another, with a sample of the line.
+// labels names the series to the right of the panel, each near its end and none on
+// top of another, with a sample of its line.
 func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
 	const apart = textPoints + 3
 	type place struct {
-		series
+		Series
 		y vg.Length
 	}
 	var places []place
-	for _, s := range d.series {
-		if len(s.line) > 0 && s.label != "" {
-			places = append(places, place{s, toY(s.line[len(s.line)-1].y)})
+	for _, s := range d.Series {
+		switch {
+		case s.Label == "":
+		case len(s.Line) > 0:
+			places = append(places, place{s, toY(s.Line[len(s.Line)-1].Y)})
+		case len(s.Marks) > 0:
+			places = append(places, place{s, toY(s.Marks[len(s.Marks)-1].Y)})
 		}
 	}
 	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(b.y, a.y) })
@@ -234,9 +277,9 @@ func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
 	style := d.painter.style(textPoints, 20)
 	style.YAlign = draw.YCenter
 	for _, p := range places {
-		c.StrokeLine2(lineStyle(p.style), left, p.y, left+keyLength-4, p.y)
-		c.DrawGlyphNoClip(glyph(p.style), vg.Point{X: left + keyLength/2 - 2, Y: p.y})
-		c.FillText(style, vg.Point{X: left + keyLength, Y: p.y + 1}, p.label)
+		c.StrokeLine2(lineStyle(p.Style), left, p.y, left+keyLength-4, p.y)
+		c.DrawGlyphNoClip(glyph(p.Style), vg.Point{X: left + keyLength/2 - 2, Y: p.y})
+		c.FillText(style, vg.Point{X: left + keyLength, Y: p.y + 1}, p.Label)
 	}
 }
 
@@ -268,14 +311,3 @@ func glyph(style int) draw.GlyphStyle {
 	}
 	return draw.GlyphStyle{Color: colour(style), Radius: 3, Shape: shapes[style%len(shapes)]}
 }
-
-// percentileScale stretches an axis of percentiles, given as fractions below 1,
-// towards 1: equal steps divide the rest by equal factors.
-type percentileScale struct{}
-
-// Normalize implements plot.Normalizer.
-func (percentileScale) Normalize(low, high, x float64) float64 {
-	return (nines(x) - nines(low)) / (nines(high) - nines(low))
-}
-
-func nines(fraction float64) float64 { return -math.Log10(1 - fraction) }

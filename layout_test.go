@@ -50,7 +50,7 @@ var rules = []rule{
 	{"cluster/clusterfile", []string{"internal/atomicfile"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
 	{"bench/experiment", nil},
-	{"bench/record", []string{"bench/experiment"}},
+	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
 	{"bench/report/doc", nil},

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // Names of the files in a run folder.
@@ -43,7 +46,7 @@ func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, er
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
-	release, err := lockFile(filepath.Join(dir, lockName))
+	release, err := lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
@@ -66,7 +69,7 @@ func (f *Folder) fill(experimentSource []byte) error {
 	if err := os.Mkdir(f.path(TrialsDir), 0o755); err != nil {
 		return err
 	}
-	if err := writeAtomic(f.path(ExperimentFile), experimentSource); err != nil {
+	if err := atomicfile.Write(f.path(ExperimentFile), experimentSource); err != nil {
 		return err
 	}
 	return f.writeManifest()
@@ -88,7 +91,7 @@ func Resume(dir string) (*Folder, error) {
 	if _, err := Open(dir); err != nil { // makes no lock file where there is no run
 		return nil, err
 	}
-	release, err := lockFile(filepath.Join(dir, lockName))
+	release, err := lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("resume %s: %w", dir, err)
 	}
@@ -176,7 +179,7 @@ func (f *Folder) writeManifest() error {
 	if err != nil {
 		return err
 	}
-	return writeAtomic(f.path(ManifestFile), data)
+	return atomicfile.Write(f.path(ManifestFile), data)
 }
 
 // SaveTrial writes one finished trial, whole and flushed once it returns nil. A
@@ -198,7 +201,7 @@ func (f *Folder) SaveTrial(t Trial) error {
 		data, err = encodeJSON(t)
 	}
 	if err == nil {
-		err = writeAtomic(path, data)
+		err = atomicfile.Write(path, data)
 	}
 	if err != nil {
 		return fmt.Errorf("save trial %d of cell %s in %s: %w", t.Trial, t.Cell, f.dir, err)
@@ -359,7 +362,7 @@ func (f *Folder) WriteFile(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := writeAtomic(path, data); err != nil {
+	if err := atomicfile.Write(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -380,4 +383,65 @@ func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath
 // trialFile returns the name of a trial's file, below the folder.
 func trialFile(id TrialID) string {
 	return fmt.Sprintf("%s/%s-t%02d.json", TrialsDir, id.Cell, id.Trial)
+}
+
+// lock takes the lock of a run folder.
+func lock(dir string) (release func() error, err error) {
+	f, err := lockfile.Take(filepath.Join(dir, lockName))
+	if errors.Is(err, lockfile.ErrLocked) {
+		return nil, ErrLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.Close, nil
+}
+
+// maxFileBytes bounds what is read of one JSON file. A trial of an hour with
+// both histograms stays far below.
+const maxFileBytes = 64 << 20
+
+// encodeJSON writes v with one member per line, so that a diff of two files can
+// be read.
+func encodeJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// decodeJSON reads exactly one value without unknown members into v.
+func decodeJSON(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("the file is cut off")
+		}
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows the end of the JSON value", ErrDamaged)
+	}
+	return nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrDamaged, maxFileBytes)
+	}
+	return data, nil
 }

@@ -181,7 +181,7 @@ func (l *language) machine(s record.Session) []doc.Item {
 		}
 		out = append(out, doc.Item{Term: c.name, Text: text})
 	}
-	return append(out, doc.Item{Term: l.say("Clock resolution", "Разрешение часов"), Text: l.General(s.Calibration.ClockResolution) + l.say(" ns", " нс")})
+	return append(out, doc.Item{Term: l.say("Clock resolution", "Разрешение часов"), Text: l.General(s.Calibration.ClockResolution) + " " + l.Term("ns")})
 }
 
 // machineTable has a column for each session of the run.

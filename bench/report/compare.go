@@ -257,8 +257,8 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 	}
 	for name, text := range tables {
 		var table map[string]json.RawMessage
-		if err := json.Unmarshal(text, &table); err != nil {
-			return s, err
+		if json.Unmarshal(text, &table) != nil { // a setting of its own
+			s.what[name] = strings.Trim(string(text), `"`)
 		}
 		for key, value := range table {
 			text := strings.Trim(string(value), `"`)
@@ -269,7 +269,7 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 			}
 		}
 	}
-	for _, part := range []string{c.Cluster.Backend, c.Cluster.Transport} {
+	for _, part := range []string{c.Cluster.Engine, c.Cluster.Backend, c.Cluster.Transport} {
 		for key, value := range c.Options[part] {
 			s.what["options."+part+"."+key] = fmt.Sprint(value)
 		}

@@ -126,20 +126,21 @@ func (k call) mayRepeat(err error) bool {
 // settle gives the error of a call that ends with it its kind: of a write whose
 // fate is open, ErrOutcomeUnknown.
 func (k call) settle(err error) error {
-	unknown := false
+	kind := error(nil)
 	switch e := err.(type) {
 	case *Unanswered:
-		if !k.write || !e.Sent {
-			return fmt.Errorf("%w: %w", ErrUnreachable, err)
+		if kind = ErrUnreachable; k.write && e.Sent {
+			kind = ErrOutcomeUnknown
 		}
-		unknown = true
 	case *Error:
-		unknown = k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown
+		if k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown { // of that it is one already
+			kind = ErrOutcomeUnknown
+		}
 	}
-	if unknown {
-		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	if kind == nil {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", kind, err)
 }
 
 // gaveUp is the error of a call whose context ended before a node served it.
@@ -191,15 +192,11 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	busy := resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout
+	if busy || !ofNode(resp.Header) {
 		c.endpoints.fails(endpoint)
-	default:
-		if ofNode(resp.Header) {
-			c.endpoints.works(endpoint)
-		} else {
-			c.endpoints.fails(endpoint)
-		}
+	} else {
+		c.endpoints.works(endpoint)
 	}
 	if k.pinned {
 		c.pin(resp.Header.Get(api.HeaderGroup))

@@ -81,7 +81,7 @@ func (a *again) gaveUp() error {
 	if a.code == api.CodeTimeout {
 		return timedOut("gave up at the deadline: %v", a.cause)
 	}
-	return unavailable(a.code, "no leader served the request before its deadline: %v", a.cause)
+	return refuse(a.code, "no leader served the request before its deadline: %v", a.cause)
 }
 
 // retry calls try until its error is no again, the deadline is near, or this node
@@ -140,13 +140,9 @@ func (s *Server) leader(q *request) (*peer, error) {
 // notLeader refuses a forwarded request: it is not forwarded again, so that it
 // cannot go in circles.
 func (s *Server) notLeader(format string, args ...any) error {
-	return &problem{
-		status:  http.StatusServiceUnavailable,
-		code:    api.CodeNotLeader,
-		message: fmt.Sprintf(format, args...),
-		leader:  s.look().leader,
-		header:  http.Header{"Retry-After": {"1"}},
-	}
+	p := refuse(api.CodeNotLeader, format, args...)
+	p.leader = s.look().leader
+	return p
 }
 
 // onLeader answers with what the leader does: serve, if that is this node, or what
@@ -180,7 +176,7 @@ func (s *Server) deposed(q *request, err error) error {
 		return s.notLeader("%v", err)
 	}
 	if errors.Is(err, core.ErrStalled) { // it does not hear of the next leader either: another node may
-		return unavailable(api.CodeNoLeader, "%v", err)
+		return refuse(api.CodeNoLeader, "%v", err)
 	}
 	return noLeader("%w", err)
 }
@@ -346,7 +342,7 @@ func refusal(to peer, a answer, q *request) error {
 	case e.Code == api.CodeOverloaded:
 		return overloaded("node %s: %s", to.id, e.Error)
 	case e.Code == api.CodeNotReady && q != nil && q.writes():
-		return unavailable(e.Code, "%s", e.Error)
+		return refuse(e.Code, "%s", e.Error)
 	}
 	return noLeader("node %s: %s", to.id, a.body)
 }

@@ -268,12 +268,8 @@ func (s *Server) change(ctx context.Context, cond kv.Condition, op kv.Op) (uint6
 }
 
 func conditionFailed(index uint64, failed *kv.ConditionError) error {
-	p := &problem{
-		status:  http.StatusPreconditionFailed,
-		code:    api.CodeConditionFailed,
-		message: failed.Error(),
-		header:  http.Header{api.HeaderIndex: {strconv.FormatUint(index, 10)}},
-	}
+	p := refuse(api.CodeConditionFailed, "%s", failed)
+	p.header.Set(api.HeaderIndex, strconv.FormatUint(index, 10))
 	if failed.Index > 0 {
 		p.header["Etag"] = []string{asJSON.etag(failed.Index)}
 	}

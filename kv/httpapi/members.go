@@ -57,7 +57,7 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 // changedMeanwhile makes one of the errors of a change one that asks to try again.
 func changedMeanwhile(id string, err error) error {
 	if errors.Is(err, core.ErrReplaced) {
-		return unavailable(api.CodeNotReady, "the configuration has changed while node %s was added; ask again: %v", id, err)
+		return notReady("the configuration has changed while node %s was added; ask again: %v", id, err)
 	}
 	return err
 }
@@ -69,7 +69,7 @@ func (s *Server) alone(ctx context.Context) (func(), error) {
 	case s.changing <- struct{}{}:
 		return func() { <-s.changing }, nil
 	case <-ctx.Done():
-		return nil, unavailable(api.CodeNotReady, "another member is being added or removed; ask again")
+		return nil, notReady("another member is being added or removed; ask again")
 	}
 }
 
@@ -192,7 +192,7 @@ func (s *Server) awaitCaughtUp(ctx context.Context, m core.Member) error {
 		case status.Role != core.Leader:
 			return &core.NotLeaderError{LeaderID: status.LeaderID, LeaderAddress: status.LeaderAddress}
 		case !member || now.Incarnation != m.Incarnation:
-			return unavailable(api.CodeNotReady, "node %s was removed while it was catching up; ask again to add it", m.ID)
+			return notReady("node %s was removed while it was catching up; ask again to add it", m.ID)
 		}
 		at := lastIndex(status, m.ID)
 		if at >= target && time.Since(begun) <= catchUpRound {
@@ -204,7 +204,7 @@ func (s *Server) awaitCaughtUp(ctx context.Context, m core.Member) error {
 		select {
 		case <-time.After(catchUpPoll):
 		case <-ctx.Done():
-			return unavailable(api.CodeNotReady, "node %s is a member without a vote and catching up: its log is at index %d of %d; "+
+			return notReady("node %s is a member without a vote and catching up: its log is at index %d of %d; "+
 				"it gets the vote at a request after that: ask again", m.ID, at, target)
 		case <-s.cfg.Replica.Done():
 			return s.stoppedProblem()
@@ -230,7 +230,7 @@ func (s *Server) promote(ctx context.Context, m core.Member) error {
 	defer end()
 	now, member := find(s.cfg.Replica.Status().Members, m.ID)
 	if !member || now.Incarnation != m.Incarnation {
-		return unavailable(api.CodeNotReady, "node %s was removed while it was catching up; ask again to add it", m.ID)
+		return notReady("node %s was removed while it was catching up; ask again to add it", m.ID)
 	}
 	if now.Voter {
 		return nil
@@ -330,7 +330,7 @@ func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
 func (s *Server) notThere(ctx context.Context, e enrolment) error {
 	prober, ok := s.cfg.Replica.(core.Prober)
 	if !ok {
-		return unavailable(api.CodeNotReady, "node %s has other data than the member: remove that one first (DELETE /members/%s)", e.known.ID, e.known.ID)
+		return notReady("node %s has other data than the member: remove that one first (DELETE /members/%s)", e.known.ID, e.known.ID)
 	}
 	places := map[string]bool{e.known.Address: true}
 	for _, f := range e.status.Followers {
@@ -384,7 +384,7 @@ func (s *Server) quorumWithout(ctx context.Context, members []core.Member, leavi
 	}
 	asked.Wait()
 	if n := int(answering.Load()); n <= stay/2 {
-		return unavailable(api.CodeNotReady, "not removing node %s: of the %d voters that would be left %d answer, so the group would stop", leaving.ID, stay, n)
+		return notReady("not removing node %s: of the %d voters that would be left %d answer, so the group would stop", leaving.ID, stay, n)
 	}
 	return nil
 }
@@ -426,7 +426,7 @@ func (s *Server) expel(ctx context.Context, id string) error {
 	member, ok := find(status.Members, id)
 	switch {
 	case !ok:
-		return notFound("there is no member %q", id)
+		return refuse(api.CodeNotFound, "there is no member %q", id)
 	case member.Voter && voters(status.Members) == 1:
 		return badRequest("node %s is the last voter: without it there is no group", id)
 	case s.gossips(id):
@@ -494,7 +494,7 @@ func (s *Server) handOver(ctx context.Context, id string) error {
 	case id == "" && voters(status.Members) == 1:
 		return badRequest("node %s is the only voter: there is nobody to lead in its place", s.id)
 	case id != "" && !ok:
-		return notFound("there is no member %q", id)
+		return refuse(api.CodeNotFound, "there is no member %q", id)
 	case id != "" && !target.Voter:
 		return badRequest("node %s is not a voter: it cannot lead", id)
 	}

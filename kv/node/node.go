@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -92,13 +93,13 @@ type Node struct {
 	raft        string // address that others reach Raft under
 	store       *kv.Store
 	logs        core.LogStore
-	hasState    bool          // so says the engine
-	incarnation string        // of logs; empty: from before there were any
-	agent       *gossip.Agent // nil without gossip
-	founders    []core.Member // of the group that this node founds, sorted by id; nil: it founds none
-	handler     replaceable
-	server      *http.Server // owns listener
-	replica     core.Replica // owns link and logs
+	hasState    bool                         // so says the engine
+	incarnation string                       // of logs; empty: from before there were any
+	agent       *gossip.Agent                // nil without gossip
+	founders    []core.Member                // of the group that this node founds, sorted by id; nil: it founds none
+	handler     atomic.Pointer[http.Handler] // another takes its place while it serves
+	server      *http.Server                 // owns listener
+	replica     core.Replica                 // owns link and logs
 	api         *httpapi.Server
 	steward     *steward.Steward // nil without gossip
 

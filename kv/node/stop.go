@@ -18,8 +18,7 @@ import (
 // Limits of an orderly end.
 const (
 	handOverTimeout = 2 * time.Second
-	finishTimeout   = 10 * time.Second       // for requests under way
-	unusedTimeout   = 500 * time.Millisecond // for a request on a connection that has had none
+	finishTimeout   = 10 * time.Second // for requests under way
 )
 
 // Stop ends the node in order: a leader hands over while it still serves, so that

@@ -43,7 +43,7 @@ func (s *Server) look() view {
 	case v.leader == s.id: // it has just stepped down
 		v.leader = ""
 	}
-	v.member, _ = find(status.Members, v.leader)
+	v.member, _ = status.Member(v.leader)
 	s.view.Store(&v)
 	return v
 }

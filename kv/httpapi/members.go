@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +120,7 @@ func (s *Server) examine(ctx context.Context, j api.Join) (enrolment, error) {
 		status: status, toAnnounce: j.HTTPAddress,
 		wanted: core.Member{ID: j.ID, Incarnation: j.Incarnation, Address: j.Address},
 	}
-	e.known, _ = find(status.Members, j.ID)
+	e.known, _ = status.Member(j.ID)
 	e.announced, _ = s.cfg.Map.HTTPAddress(j.ID)
 	if j.Incarnation == "" {
 		e.wanted.Incarnation = e.known.Incarnation
@@ -187,7 +186,7 @@ func (s *Server) awaitCaughtUp(ctx context.Context, m core.Member) error {
 	begun, target := time.Now(), s.cfg.Replica.Status().LastIndex
 	for {
 		status := s.cfg.Replica.Status()
-		now, member := find(status.Members, m.ID)
+		now, member := status.Member(m.ID)
 		switch {
 		case status.Role != core.Leader:
 			return &core.NotLeaderError{LeaderID: status.LeaderID, LeaderAddress: status.LeaderAddress}
@@ -228,7 +227,7 @@ func (s *Server) promote(ctx context.Context, m core.Member) error {
 		return err
 	}
 	defer end()
-	now, member := find(s.cfg.Replica.Status().Members, m.ID)
+	now, member := s.cfg.Replica.Status().Member(m.ID)
 	if !member || now.Incarnation != m.Incarnation {
 		return notReady("node %s was removed while it was catching up; ask again to add it", m.ID)
 	}
@@ -253,7 +252,7 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		return badRequest("node %s leads the group from address %s and http_address %s, and this is another node: start it as one, kvnode --id ANOTHER-ID in a new directory",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
-	known, member := find(status.Members, j.ID)
+	known, member := status.Member(j.ID)
 	switch {
 	case !member && len(j.ID) > discovery.MaxIDBytes:
 		return badRequest("body: id %.40q… has %d bytes: at most %d are allowed: start the node in a new directory under a shorter --id",
@@ -423,7 +422,7 @@ func (s *Server) expel(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	member, ok := find(status.Members, id)
+	member, ok := status.Member(id)
 	switch {
 	case !ok:
 		return refuse(api.CodeNotFound, "there is no member %q", id)
@@ -448,14 +447,6 @@ func (s *Server) expel(ctx context.Context, id string) error {
 		s.cfg.Logger.Warn("the HTTP address of a removed member stays in the directory", "member", id, "error", err)
 	}
 	return nil
-}
-
-func find(members []core.Member, id string) (core.Member, bool) {
-	at := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == id })
-	if at < 0 {
-		return core.Member{}, false
-	}
-	return members[at], true
 }
 
 func voters(members []core.Member) int {
@@ -487,7 +478,7 @@ func (s *Server) handOver(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	target, ok := find(status.Members, id)
+	target, ok := status.Member(id)
 	switch {
 	case id == s.id:
 		return nil

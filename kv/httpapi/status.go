@@ -20,7 +20,7 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 	status := s.cfg.Replica.Status()
 	wire := api.Status{Me: s.me(status), Followers: s.followers(status), Gossip: s.gossip()}
 	if id := status.LeaderID; id != "" {
-		m, _ := find(status.Members, id)
+		m, _ := status.Member(id)
 		leader := s.peer(core.Member{ID: id, Incarnation: m.Incarnation, Address: status.LeaderAddress})
 		wire.Leader = &leader
 	}
@@ -28,7 +28,7 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 }
 
 func (s *Server) me(status core.Status) api.Node {
-	member, _ := find(status.Members, s.id)
+	member, _ := status.Member(s.id)
 	me := api.Node{
 		Peer:          s.peer(core.Member{ID: s.id, Incarnation: s.self.Incarnation, Address: status.Address}),
 		Group:         status.Group,

@@ -85,7 +85,7 @@ func (m *membership) say(ctx context.Context, err error) {
 // the node.
 func (m *membership) step(ctx context.Context) (known bool, err error) {
 	status := m.replica.Status()
-	me, member := find(status.Members, m.id)
+	me, member := status.Member(m.id)
 	located := member && me.Address == m.raft && me.Incarnation == m.incarnation
 	address, _ := m.store.HTTPAddress(m.id)
 	announced := address == m.http
@@ -215,20 +215,11 @@ func (m *membership) others() []string {
 // note writes the directory down while the group counts the node in: from then on
 // it is known to have been a member.
 func (n *Node) note(status core.Status) error {
-	_, member := find(status.Members, n.id)
+	_, member := status.Member(n.id)
 	if address, _ := n.store.HTTPAddress(n.id); !member || address != n.http || !inTouch(status) {
 		return nil
 	}
 	return n.dir.remember(n.store.Nodes())
-}
-
-func find(members []core.Member, id string) (core.Member, bool) {
-	for _, m := range members {
-		if m.ID == id {
-			return m, true
-		}
-	}
-	return core.Member{}, false
 }
 
 // keeper is for a node that gossips what membership is for one that does not. The

@@ -15,7 +15,7 @@ func TestExpelled(t *testing.T) {
 	n1 := startHere(t, Config{ID: "node1"})
 	n2 := startHere(t, Config{ID: "node2", Join: []string{n1.http}})
 	eventually(t, "node2 votes", func() bool {
-		m, _ := find(n2.replica.Status().Members, "node2")
+		m, _ := n2.replica.Status().Member("node2")
 		return m.Voter
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

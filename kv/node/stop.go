@@ -138,7 +138,7 @@ func (n *Node) leave(ctx context.Context) error {
 // be committed by those who stay.
 func (n *Node) mayLeave() error {
 	status := n.replica.Status()
-	me, member := find(status.Members, n.id)
+	me, member := status.Member(n.id)
 	if !member || !me.Voter {
 		return nil
 	}
@@ -182,7 +182,7 @@ func (n *Node) awaitRemoval(ctx context.Context) error {
 	isSelf := func(m api.Member) bool { return m.ID == n.id }
 	var last error
 	for {
-		if _, member := find(n.replica.Status().Members, n.id); !member {
+		if _, member := n.replica.Status().Member(n.id); !member {
 			return nil
 		}
 		if members, err := membersOf(ctx, others); err != nil {

@@ -85,7 +85,7 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
-	if !crossesProcesses(t) {
+	if info, err := t.Info(nil); err == nil && !info.Remote {
 		return fmt.Errorf("--transport %s: it stays within one process, and a kvnode is one: choose a network, such as tcp", c.transport)
 	}
 	err = c.transportOptions.check(func(o core.Options) error {

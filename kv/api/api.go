@@ -23,9 +23,9 @@ const (
 	HeaderGroup       = "X-Raft-Group"
 	// HeaderIndex is the log index of the entry that a write became.
 	HeaderIndex = "X-Raft-Index"
-	// HeaderForwarded is the id of the node that forwards a request. Who gets it
-	// never forwards again. LeaderID, Incarnation and Group then say whom it is for;
-	// whoever is not exactly that refuses it.
+	// HeaderForwarded is the id of the node that forwards a request. The node that gets
+	// it does not forward it. LeaderID, Incarnation and Group then say which node it is
+	// for; every other one refuses it.
 	HeaderForwarded = "X-Raft-Forwarded"
 )
 
@@ -251,7 +251,7 @@ const (
 )
 
 // Limits of what clients together can make a node hold. What goes beyond is refused
-// with [CodeOverloaded]; who is slower is cut off.
+// with [CodeOverloaded]; a slower client is cut off.
 const (
 	MaxHeldBytes = 256 << 20 // for the bodies and answers of all requests under way
 	// MaxConnections is how many connections a node holds; less where the system

@@ -33,7 +33,7 @@ type call struct {
 	write  bool // sent again only if it was not taken for certain
 	leader bool // the leader is asked first
 	pinned bool // only nodes of the client's group may serve it
-	// vacant says of a success that whoever has it knows nothing of a group, so that
+	// vacant says of a success that the node that gave it knows nothing of a group, so that
 	// another node may know more. Nil: any success will do.
 	vacant func(body []byte) bool
 }

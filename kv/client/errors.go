@@ -115,7 +115,7 @@ func kindOf(code api.Code) (kind error, known bool) {
 }
 
 // stranger reports whether the answer is another server's. That of a failing proxy says
-// nothing of who is behind it.
+// nothing of the server behind it.
 func (e *Error) stranger() bool {
 	return e.Node == "" && e.Code == "" && e.Status < http.StatusInternalServerError
 }

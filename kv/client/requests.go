@@ -243,7 +243,7 @@ func jsonCall(method, path string, body any) (call, error) {
 }
 
 // commit sends a write and returns the index of its entry. A success without one
-// is no kvnode's.
+// comes from another server than a kvnode.
 func (c *Client) commit(ctx context.Context, k call) (uint64, error) {
 	k.write, k.leader = true, true
 	a, err := c.do(ctx, k)

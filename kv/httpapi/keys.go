@@ -162,14 +162,14 @@ func readFailed(err error) error {
 	if err == nil || errors.Is(err, core.ErrNotLeader) || errors.Is(err, core.ErrClosed) {
 		return err
 	}
-	return &again{code: api.CodeTimeout, cause: err}
+	return &retryable{code: api.CodeTimeout, cause: err}
 }
 
 // readIndex is GET /internal/read-index.
 func (s *Server) readIndex(ctx context.Context, q *request) (answer, error) {
 	index, err := s.cfg.Replica.ReadIndex(ctx)
 	if errors.Is(err, core.ErrNotLeader) {
-		s.lookAgain()
+		s.refresh()
 		return answer{}, s.notLeader("%v", err)
 	}
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 // A node becomes a voter in steps, each of which is a change of its own that leaves
 // the group whole: the vote of data that are lost is taken away, the node is added
 // without a vote, and it gets one once it has caught up (Raft dissertation, §4.2.1).
-// Whatever crashes in between, the node asks again and the leader of then goes on from
-// what the configuration says.
+// After a crash in between the node asks again, and the leader goes on from what the
+// configuration says.
 
 const (
 	// catchUpRound is how long it may take a newcomer to get what the leader had at the
@@ -133,8 +133,8 @@ func (s *Server) examine(ctx context.Context, j api.Join) (enrolment, error) {
 }
 
 // carryOut changes the configuration. A member is announced before it is added: one
-// that stands in the configuration may become leader at any time, and whoever knows
-// that it does has to know where. An announcement whose member was not added does no
+// that stands in the configuration may become leader at any time, and a node that knows
+// so has to know where it is. An announcement whose member was not added does no
 // harm.
 func (s *Server) carryOut(ctx context.Context, e enrolment) error {
 	if e.replaces() {
@@ -259,7 +259,7 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 			j.ID, len(j.ID), discovery.MaxIDBytes)
 	case j.HasState && !member:
 		// As far as anyone can tell its log may be of another group with the same id,
-		// or it was removed, and who did that means it.
+		// or it was removed, and that was meant.
 		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory with --join", j.ID)
 	case known.Voter && j.Nonvoter && (j.Incarnation == "" || j.Incarnation == known.Incarnation):
 		return badRequest("node %s is a voter; remove it before it joins as a non-voter", j.ID)
@@ -289,14 +289,14 @@ func (s *Server) announce(ctx context.Context, id, address string) error {
 }
 
 // A group that counts on voters who do not answer stands still, and can then not even
-// change its configuration. So who is to count is asked first, where the replica can
+// change its configuration. So those that are to count are asked first, where the replica can
 // (core.Prober).
 
 // probeTimeout bounds how long a node may take to answer.
 const probeTimeout = 2 * time.Second
 
 // meet refuses a member that does not answer Raft where it says that it is, with the
-// data that it says. Who asks is told no more than that, and after the same time
+// data that it says. The caller is told no more than that, and after the same time
 // whatever the reason: otherwise anyone could have the leader find out which ports of
 // its network are open. The reason is in the log.
 //
@@ -309,12 +309,12 @@ func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	who, err := prober.Probe(ctx, m)
+	found, err := prober.Probe(ctx, m)
 	switch {
 	case s.cfg.Replica.Status().Role == core.Stopped:
 		return err
-	case err == nil && who.Service != "" && who.Service != http:
-		return badRequest("node %s does not serve HTTP at %s: it says itself that it does at %s; ask with that http_address", m.ID, http, who.Service)
+	case err == nil && found.Service != "" && found.Service != http:
+		return badRequest("node %s does not serve HTTP at %s: it says itself that it does at %s; ask with that http_address", m.ID, http, found.Service)
 	case err == nil:
 		return nil
 	}
@@ -508,7 +508,7 @@ func notHandedOver(err error) error {
 // member id unless that is empty.
 func (s *Server) awaitSuccessor(ctx context.Context, id string) error {
 	for {
-		s.lookAgain()
+		s.refresh()
 		switch v := s.look(); {
 		case v.leader == "" || v.leader == s.id:
 		case id == "" || v.leader == id:

@@ -77,7 +77,7 @@ type Server struct {
 	budget  budget
 	metrics *metrics
 	journal *journal
-	// changing is held by who changes the configuration step by step: one at a time.
+	// changing is held while the configuration is changed step by step: one change at a time.
 	changing chan struct{}
 }
 
@@ -217,8 +217,8 @@ func (s *Server) address(id string) (string, bool) {
 	}
 	a, ok := s.cfg.Replica.(core.Acquainted)
 	if v := s.look(); ok && (v.self || v.leader == id) {
-		if who, met := a.Acquaintance(id); met && who.Service != "" {
-			return who.Service, true
+		if m, met := a.Acquaintance(id); met && m.Service != "" {
+			return m.Service, true
 		}
 	}
 	return s.cfg.Directory.HTTPAddress(id)

@@ -107,7 +107,7 @@ func (s *Server) members(context.Context, *request) (answer, error) {
 }
 
 // readyWait is how long /readyz waits for the leader and for the map to catch up:
-// who asks wants to know now.
+// the caller wants to know now.
 const readyWait = 100 * time.Millisecond
 
 // readiness is whether the node has, since its start, once caught up with what a

@@ -161,8 +161,8 @@ func (d directory) HTTPAddress(id string) (string, bool) {
 	return d.said.HTTPAddress(id)
 }
 
-// A new group need not wait until heartbeats are missed that nobody could send. Who
-// stands for election at once changes nothing about who may be elected; if it fails,
+// A new group need not wait until heartbeats are missed that nobody could send. To
+// stand for election at once does not change which members may be elected; if it fails,
 // the election comes by itself.
 
 // electSelf makes the only voter of a group stand for election.

@@ -1,15 +1,15 @@
 // Package node is a node of the replicated key-value store: a replica, its data on disk,
-// and the HTTP interface of docs/http-api.md. It serves whoever reaches its ports: it
-// neither encrypts nor authenticates.
+// and the HTTP interface of docs/http-api.md. It serves every client that reaches its
+// ports: it neither encrypts nor authenticates.
 //
 // A node without data founds a group of its own, or, with Config.Join, asks members of
 // one to add it. With gossip nodes find each other: as many as Gossip.Expect says found
 // a group together, and later ones are added by its leader. One that comes back goes on
 // with what its folder holds:
 //
-//	node.json    whose data this is: id, log store, engine
+//	node.json    identity of the data: id, log store, engine
 //	nodes.json   HTTP addresses of the group's members; there once it is one
-//	gossip.json  with whom it promised to found a group, and where others were
+//	gossip.json  founders it has promised to found a group with, and where others were
 //	log/         the log store's
 //	snapshots/   the engine's
 //	LOCK         locked while a process uses the folder; holds its id
@@ -63,7 +63,7 @@ type Config struct {
 	Engine    core.Engine
 	Tuning    core.Tuning
 
-	HangUps <-chan os.Signal // each has the keys of gossip read again; nil: none comes
+	HangUps <-chan os.Signal // at each the keys of gossip are reloaded; nil: none comes
 	Logger  *slog.Logger
 }
 
@@ -138,7 +138,7 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Start brings a node up, which whoever starts it stops. With gossip it waits for the
+// Start brings a node up; the caller stops it. With gossip it waits for the
 // other founders. On an error nothing is left running; it is a core.ErrInvalid where the
 // settings and what the folder holds contradict each other. ctx bounds the start only.
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
@@ -248,8 +248,8 @@ func (n *Node) self() discovery.Self {
 	return discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.cfg.Nonvoter, HasState: n.hasState}
 }
 
-// identify writes node.json where the folder is new, and settles whom the node asks
-// to be added to their group. A node that was to join a group before must not
+// identify writes node.json where the folder is new, and settles which nodes are
+// asked to add this one to their group. A node that was to join a group before must not
 // found one: it would part from the group that knows it.
 func (n *Node) identify() error {
 	if n.dir.nodes != nil {
@@ -266,7 +266,7 @@ func (n *Node) identify() error {
 	begin.Gossip = begin.Gossip || n.cfg.Gossip != nil
 	n.join = begin.Join
 	if len(n.join) == 0 && n.cfg.Gossip == nil && n.cfg.Nonvoter {
-		return fmt.Errorf("%w: --nonvoter without --join: who founds a group needs its vote", core.ErrInvalid)
+		return fmt.Errorf("%w: --nonvoter without --join: a founder of a group needs its vote", core.ErrInvalid)
 	}
 	if n.cfg.InMemory {
 		return nil

@@ -135,7 +135,7 @@ func (n *Node) leave(ctx context.Context) error {
 }
 
 // mayLeave refuses what would leave the group without a quorum: the removal has to
-// be committed by those who stay.
+// be committed by those that stay.
 func (n *Node) mayLeave() error {
 	status := n.replica.Status()
 	me, member := status.Member(n.id)
@@ -171,7 +171,7 @@ func (n *Node) mayLeave() error {
 func (n *Node) end() { n.endOnce.Do(func() { close(n.ending) }) }
 
 // awaitRemoval waits until the node is no member any more. Its own log need not
-// tell: a leader sends nothing more to whom it has removed.
+// tell: a leader sends nothing more to a member that it has removed.
 func (n *Node) awaitRemoval(ctx context.Context) error {
 	var others []string
 	for _, p := range n.agent.Peers() {
@@ -225,7 +225,7 @@ func (n *Node) leaveAtLast() {
 	}
 }
 
-// byManager is for who has not started the node by hand.
+// byManager is for a node that was not started by hand.
 const byManager = "(clusterctl start gives it these flags)"
 
 // wayBack adds to the error of a node that cannot go on with its disk how it gets

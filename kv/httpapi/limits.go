@@ -92,6 +92,18 @@ func (s *share) shrink(to int64) {
 	}
 }
 
+// encode makes an answer that takes so many bytes until it is made, and then, while the
+// client takes it, those of its body.
+func (s *share) encode(bytes int, make func() answer) (answer, error) {
+	before := s.held
+	if err := s.take(bytes); err != nil {
+		return answer{}, err
+	}
+	a := make()
+	s.shrink(before + int64(cap(a.body)))
+	return a, nil
+}
+
 // overloaded refuses a request that would take more than the node has.
 func overloaded(format string, args ...any) error {
 	return refuse(api.CodeOverloaded, format, args...)

@@ -79,8 +79,7 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	d := &dataDir{path: path, lock: lock}
 	if err := d.load(); err != nil {
-		lock.Close()
-		return nil, err
+		return nil, fmt.Errorf("data path: %w", errors.Join(err, lock.Close()))
 	}
 	return d, nil
 }
@@ -100,10 +99,10 @@ func holder(lockPath string) string {
 
 func (d *dataDir) load() error {
 	if err := d.lock.Truncate(0); err != nil {
-		return fmt.Errorf("data path: %w", err)
+		return err
 	}
 	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("data path: %w", err)
+		return err
 	}
 	path := filepath.Join(d.path, identityName)
 	data, err := os.ReadFile(path)
@@ -111,10 +110,10 @@ func (d *dataDir) load() error {
 		d.isNew = true
 		return d.mustBeNew()
 	}
-	if err != nil {
-		return fmt.Errorf("data path: %w", err)
+	if err == nil {
+		d.identity, err = parseIdentity(path, data)
 	}
-	if d.identity, err = parseIdentity(path, data); err != nil {
+	if err != nil {
 		return err
 	}
 	return d.loadNodes()
@@ -125,7 +124,7 @@ func (d *dataDir) mustBeNew() error {
 	for _, name := range []string{logDir, snapshotsName} {
 		list, err := os.ReadDir(filepath.Join(d.path, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("data path: %w", err)
+			return err
 		}
 		if len(list) > 0 {
 			return d.withoutIdentity(filepath.Join(d.path, name))
@@ -142,13 +141,12 @@ func (d *dataDir) withoutIdentity(what string) error {
 func (d *dataDir) loadNodes() error {
 	path := filepath.Join(d.path, nodesName)
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("data path: %w", err)
-	}
-	if err := json.Unmarshal(data, &d.nodes); err != nil || d.nodes == nil {
+	case err != nil:
+		return err
+	case json.Unmarshal(data, &d.nodes) != nil || d.nodes == nil:
 		return fmt.Errorf("%s is damaged: write {} into it; if the node has moved, start it with --join", path)
 	}
 	return nil

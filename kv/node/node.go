@@ -152,33 +152,15 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.release())
 		}
 	}()
-	if err := n.openDir(); err != nil {
-		return nil, err
+	for _, step := range []func(context.Context) error{
+		n.openDir, n.listen, // before anything is written
+		n.checkName, n.identify, n.openStore, n.discover, n.startReplica, n.serve, n.startTasks,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := n.listen(); err != nil { // before anything is written
-		return nil, err
-	}
-	if err := n.checkName(); err != nil {
-		return nil, err
-	}
-	if err := n.identify(); err != nil {
-		return nil, err
-	}
-	n.logStart()
-	if err := n.openStore(); err != nil {
-		return nil, err
-	}
-	if n.founders, err = n.discover(ctx); err != nil {
-		return nil, err
-	}
-	if err := n.startReplica(); err != nil {
-		return nil, err
-	}
-	if err := n.serve(); err != nil {
-		return nil, err
-	}
-	n.electSelf(ctx)
-	return n, n.startTasks()
+	return n, nil
 }
 
 // Version returns that of raftlab, as linked into this program.
@@ -188,7 +170,7 @@ func Version() string { return core.ModuleVersion("github.com/themilchenko/raftl
 func (n *Node) HTTPAddress() string { return n.http }
 
 // openDir locks the folder and settles the node's ID.
-func (n *Node) openDir() (err error) {
+func (n *Node) openDir(context.Context) (err error) {
 	if n.dir, err = openDataDir(n.cfg.Data); err != nil {
 		return err
 	}
@@ -203,7 +185,7 @@ func (n *Node) openDir() (err error) {
 	return nil
 }
 
-func (n *Node) listen() (err error) {
+func (n *Node) listen(context.Context) (err error) {
 	if n.listener, err = net.Listen("tcp", n.cfg.HTTPBind); err != nil {
 		return fmt.Errorf("--haddr %s: %w", n.cfg.HTTPBind, err)
 	}
@@ -230,7 +212,7 @@ func advertised(given string, bound net.Addr) string {
 
 // checkName refuses what the others could not be told of the node. A folder may hold a
 // longer id that was given to it earlier; without gossip that does no harm.
-func (n *Node) checkName() error {
+func (n *Node) checkName(context.Context) error {
 	if n.dir.identity == nil && len(n.id) > discovery.MaxIDBytes {
 		return fmt.Errorf("%w: the id %s has %d bytes, and %d are allowed: give a shorter --id", core.ErrInvalid, n.id, len(n.id), discovery.MaxIDBytes)
 	}
@@ -251,7 +233,7 @@ func (n *Node) self() discovery.Self {
 // identify writes node.json where the folder is new, and settles which nodes are
 // asked to add this one to their group. A node that was to join a group before must not
 // found one: it would part from the group that knows it.
-func (n *Node) identify() error {
+func (n *Node) identify(context.Context) error {
 	if n.dir.nodes != nil {
 		n.join = n.cfg.Join
 		return nil
@@ -281,7 +263,8 @@ func (n *Node) logStart() {
 }
 
 // openStore opens the log store and looks whether there is a group to go on with.
-func (n *Node) openStore() (err error) {
+func (n *Node) openStore(context.Context) (err error) {
+	n.logStart()
 	dir := filepath.Join(n.dir.path, logDir)
 	if n.logs, err = n.cfg.OpenStore(dir); err != nil {
 		return fmt.Errorf("log store: %w", err)
@@ -301,7 +284,7 @@ func (n *Node) openStore() (err error) {
 	return nil
 }
 
-func (n *Node) startReplica() (err error) {
+func (n *Node) startReplica(context.Context) (err error) {
 	cfg := core.ReplicaConfig{
 		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: n.cfg.Tuning, Logger: n.cfg.Logger,
@@ -327,7 +310,8 @@ func (n *Node) startReplica() (err error) {
 }
 
 // startTasks starts what goes on beside the requests; stop waits for it.
-func (n *Node) startTasks() error {
+func (n *Node) startTasks(ctx context.Context) error {
+	n.electSelf(ctx)
 	n.tasks.Go(func() { n.watch(n.running) })
 	if n.agent != nil {
 		k := &keeper{Node: n, told: n.self()}

@@ -21,7 +21,7 @@ const (
 )
 
 // serve answers requests from now on by the replica.
-func (n *Node) serve() (err error) {
+func (n *Node) serve(context.Context) (err error) {
 	cfg := httpapi.Config{
 		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http,
 		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,

@@ -149,11 +149,16 @@ func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool)
 			return err
 		}
 	}
-	command, err := kv.EncodeAnnounce(m.id, m.http)
-	if err != nil {
-		return err
+	return m.list(ctx, m.id, m.http)
+}
+
+// list puts a node's HTTP address into the replicated directory; an empty one takes the
+// node out. For the leader.
+func (n *Node) list(ctx context.Context, id, address string) error {
+	command, err := kv.EncodeAnnounce(id, address)
+	if err == nil {
+		_, err = n.replica.Propose(ctx, command)
 	}
-	_, err = m.replica.Propose(ctx, command)
 	return err
 }
 
@@ -300,15 +305,10 @@ func (k *keeper) direct(ctx context.Context, status core.Status) error {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
-		if known, _ := k.store.HTTPAddress(id); wanted[id] == known {
-			continue
-		}
-		command, err := kv.EncodeAnnounce(id, wanted[id])
-		if err != nil {
-			return err
-		}
-		if _, err := k.replica.Propose(ctx, command); err != nil {
-			return err
+		if known, _ := k.store.HTTPAddress(id); wanted[id] != known {
+			if err := k.list(ctx, id, wanted[id]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

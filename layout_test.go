@@ -25,6 +25,7 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
+	{"internal/conf", nil},
 	{"core", []string{"core/errkind"}},
 	{"core/errkind", nil},
 	{"core/coretest", []string{"core"}},
@@ -39,7 +40,7 @@ var rules = []rule{
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
-	{"engines", []string{"core", "engines"}}, // the catalogue
+	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
@@ -47,9 +48,9 @@ var rules = []rule{
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"discovery", []string{"core", "discovery"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", nil},
+	{"cluster/clusterfile", []string{"internal/conf"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile"}},
-	{"bench/experiment", nil},
+	{"bench/experiment", []string{"core", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment"}},
 	{"bench/stats", []string{"bench/record", "bench/experiment"}},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats"}},
@@ -60,8 +61,8 @@ var rules = []rule{
 	{"bench/fault", nil},
 	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
-		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
-	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
+		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate", "internal/conf"}},
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

@@ -38,7 +38,7 @@ func settings(c *record.CellInfo) []setting {
 	if c.Load.ReadRatio > 0 {
 		out = append(out, setting{keyReadLevel, c.Load.ReadLevel})
 	}
-	for _, part := range []string{c.Cluster.Backend, c.Cluster.Transport} {
+	for _, part := range []string{c.Cluster.Engine, c.Cluster.Backend, c.Cluster.Transport} {
 		options := c.Options[part]
 		for _, key := range slices.Sorted(maps.Keys(options)) {
 			out = append(out, setting{"options." + part + "." + key, fmt.Sprint(options[key])})

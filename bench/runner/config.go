@@ -26,22 +26,22 @@ func Builtin() Catalogs {
 	return Catalogs{Engines: engines.Builtin(), Backends: backends.Builtin(), Transports: transports.Builtin()}
 }
 
-// Known lists the names for the parser of experiment files.
+// Known lists the names and options for the parser of experiment files.
 func (c Catalogs) Known() experiment.Known {
-	k := experiment.Known{
-		Engines:    c.Engines.Names(),
-		Backends:   c.Backends.Names(),
-		Transports: c.Transports.Names(),
-		Options:    map[string][]string{},
-	}
-	for _, name := range k.Backends {
-		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], b.Options...)
+	var k experiment.Known
+	for _, name := range c.Engines.Names() {
+		if e, err := c.Engines.Lookup(name); err == nil {
+			k.Engines = append(k.Engines, experiment.PluginOf(name, e.Options))
 		}
 	}
-	for _, name := range k.Transports {
+	for _, name := range c.Backends.Names() {
+		if b, err := c.Backends.Lookup(name); err == nil {
+			k.Backends = append(k.Backends, experiment.Plugin{Name: name, Options: b.Options})
+		}
+	}
+	for _, name := range c.Transports.Names() {
 		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], t.Options...)
+			k.Transports = append(k.Transports, experiment.Plugin{Name: name, Options: t.Options})
 		}
 	}
 	return k

@@ -31,7 +31,7 @@ func startInProcess(ctx context.Context, t *trial, dir string) (group, error) {
 		},
 		Dir:               dir,
 		SnapshotsInMemory: t.parts.info.Durability == string(core.DurableNothing),
-		Tuning:            tuning(t.parts.info.Raft),
+		Tuning:            core.Tuning(t.parts.info.Raft),
 		Logger:            t.logger,
 	})
 	if err != nil {

@@ -2,10 +2,11 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -33,13 +35,6 @@ type processes struct {
 }
 
 var _ group = (*processes)(nil)
-
-// What kvnode is told where the experiment leaves the engine its default: its own
-// defaults differ, and both modes must run with the same.
-const (
-	librarySnapshotThreshold = 8192
-	libraryTrailingLogs      = 10240
-)
 
 func startProcesses(ctx context.Context, t *trial, dir string) (_ group, err error) {
 	g, err := newProcesses(t, dir, process.Options{ReadyTimeout: startTimeout})
@@ -72,9 +67,7 @@ func newProcesses(t *trial, dir string, o process.Options) (*processes, error) {
 		return nil, err
 	}
 	file.DataDir = dir
-	if file.Kvnode, err = settings(t.parts); err != nil {
-		return nil, err
-	}
+	file.Kvnode = settings(t.parts)
 	var endpoints []string
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
@@ -88,12 +81,16 @@ func newProcesses(t *trial, dir string, o process.Options) (*processes, error) {
 }
 
 // settings is the configuration of every kvnode.
-func settings(p parts) (map[string]any, error) {
+func settings(p parts) map[string]any {
 	c := p.info.Cluster
-	raft, err := raftSettings(p.info.Raft)
-	if err != nil {
-		return nil, err
+	// The defaults of kvnode differ, and both modes must run with the same.
+	tuning := core.Tuning(p.info.Raft)
+	tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, p.defaults.Tuning.SnapshotThreshold)
+	raft := conf.Map(tuning)
+	if p.defaults.Options != nil {
+		maps.Copy(raft, conf.Map(p.defaults.Options))
 	}
+	maps.Copy(raft, p.engOpts)
 	s := map[string]any{
 		"engine":    c.Engine,
 		"transport": c.Transport,
@@ -114,35 +111,7 @@ func settings(p parts) (map[string]any, error) {
 	if len(p.netOpts) > 0 {
 		s["transport-options"] = map[string]any(p.netOpts)
 	}
-	return s, nil
-}
-
-// raftSettings is the [raft] table with the names that it has in the experiment.
-func raftSettings(r experiment.Raft) (map[string]any, error) {
-	if r.SnapshotThreshold == 0 {
-		r.SnapshotThreshold = librarySnapshotThreshold
-	}
-	if r.TrailingLogs == 0 {
-		r.TrailingLogs = libraryTrailingLogs
-	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	table := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&table); err != nil {
-		return nil, err
-	}
-	for key, v := range table {
-		if n, ok := v.(json.Number); ok {
-			if table[key], err = n.Int64(); err != nil {
-				return nil, fmt.Errorf("raft.%s: %w", key, err)
-			}
-		}
-	}
-	return table, nil
+	return s
 }
 
 // lead makes the first member the leader, should another have been elected.

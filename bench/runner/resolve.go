@@ -3,14 +3,13 @@ package runner
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/transports"
 )
 
@@ -27,8 +26,10 @@ type parts struct {
 	engine    core.Engine
 	backend   backends.Backend
 	transport transports.Transport
-	options   core.Options // of the backend
-	netOpts   core.Options // of the transport
+	defaults  engines.Entry // of the engine
+	engOpts   core.Options  // of the engine
+	options   core.Options  // of the backend
+	netOpts   core.Options  // of the transport
 }
 
 // resolve looks up the parts of all cells and checks their options. All that is
@@ -49,12 +50,13 @@ func resolve(cells []experiment.Cell, c Catalogs) ([]parts, error) {
 }
 
 func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
-	p := parts{
-		options: core.Options(cell.Options[cell.Cluster.Backend]),
-		netOpts: maps.Clone(core.Options(cell.Options[cell.Cluster.Transport])),
-	}
+	var p parts
 	var err error
-	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
+	if p.defaults, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
+		return p, err
+	}
+	p.engOpts = cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, p.defaults.Schema().Keys())
+	if p.engine, err = p.defaults.New(p.engOpts); err != nil {
 		return p, err
 	}
 	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
@@ -65,9 +67,11 @@ func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 			return p, err
 		}
 	}
+	p.options = cell.Options.Of(experiment.KindBackend, cell.Cluster.Backend, p.backend.Options)
 	if p.transport, err = c.Transports.Lookup(cell.Cluster.Transport); err != nil {
 		return p, err
 	}
+	p.netOpts = cell.Options.Of(experiment.KindTransport, cell.Cluster.Transport, p.transport.Options)
 	p.setInFlight(cell.Raft.MaxInFlight)
 	store, err := p.backend.Info(p.options)
 	if err != nil {
@@ -92,9 +96,6 @@ func (p *parts) setInFlight(n int) {
 	const key = "max_in_flight"
 	if n == 0 || !slices.Contains(p.transport.Options, key) {
 		return
-	}
-	if p.netOpts == nil {
-		p.netOpts = core.Options{}
 	}
 	if _, set := p.netOpts[key]; !set {
 		p.netOpts[key] = n
@@ -131,23 +132,4 @@ func modules(cells []parts) map[string]string {
 		}
 	}
 	return m
-}
-
-func tuning(r experiment.Raft) core.Tuning {
-	return core.Tuning{
-		HeartbeatTimeout:   time.Duration(r.HeartbeatTimeout),
-		ElectionTimeout:    time.Duration(r.ElectionTimeout),
-		LeaderLeaseTimeout: time.Duration(r.LeaderLeaseTimeout),
-		CommitTimeout:      time.Duration(r.CommitTimeout),
-		MaxAppendEntries:   r.MaxAppendEntries,
-		MaxInFlight:        r.MaxInFlight,
-		BatchApply:         r.BatchApply,
-		LogCache:           r.LogCache,
-		DisablePreVote:     r.DisablePreVote,
-		SnapshotInterval:   time.Duration(r.SnapshotInterval),
-		SnapshotThreshold:  r.SnapshotThreshold,
-		TrailingLogs:       r.TrailingLogs,
-		StallTimeout:       time.Duration(r.StallTimeout),
-		StallLimit:         time.Duration(r.StallLimit),
-	}
 }

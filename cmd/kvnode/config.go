@@ -133,7 +133,7 @@ func (c *commandLine) unknownKey(e entry, name string) error {
 	if e.table != nil {
 		kind = "table [" + e.key + "]"
 	}
-	if slices.Contains(raftKeys(), snake(name)) {
+	if slices.Contains(c.raftKeys(), snake(name)) {
 		return fmt.Errorf("unknown %s: it belongs in [raft]", kind)
 	}
 	names := slices.DeleteFunc(c.flagNames(), func(n string) bool {

@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/transports"
 )
@@ -122,7 +124,7 @@ A single dash will do: -id node1. A settings file has the same names:
 What [raft] and --raft-option take:
 
 `)
-	for keys := range slices.Chunk(raftKeys(), 4) {
+	for keys := range slices.Chunk(c.raftKeys(), 4) {
 		b.WriteString("  " + strings.Join(keys, ", ") + "\n")
 	}
 	b.WriteString("\nExit codes: 0 stopped in order, 1 failed, 2 wrong usage or settings.\n")
@@ -194,6 +196,15 @@ func (c *commandLine) flagNames() []string {
 	var names []string
 	c.flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	return names
+}
+
+// raftKeys are the keys of [raft] and --raft-option.
+func (c *commandLine) raftKeys() []string {
+	keys := conf.SchemaOf(core.Tuning{}).Keys()
+	if e, err := c.catalogs.engines.Lookup(c.engine); err == nil {
+		keys = append(keys, e.Schema().Keys()...)
+	}
+	return keys
 }
 
 // rank says where a flag's value comes from: the command line (2), the file (1)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery/gossip"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
 )
 
 func TestDoubleDashes(t *testing.T) {
@@ -47,10 +48,13 @@ func TestDefaults(t *testing.T) {
 		s.requestTimeout != 5*time.Second || s.data != "data" || s.network.Describe().Name != "tcp" || s.engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
-	if want := (core.Tuning{SnapshotThreshold: 8192, TrailingLogs: 1024}); s.tuning != want {
-		t.Errorf("tuning %+v", s.tuning)
+	if want := (core.Tuning{SnapshotThreshold: 8192}); s.tuning != want || ownOptions(s).TrailingLogs != 1024 {
+		t.Errorf("tuning %+v, %+v", s.tuning, s.engine)
 	}
 }
+
+// ownOptions are those of the engine.
+func ownOptions(s settings) hashicorp.Options { return s.engine.(hashicorp.Engine).Options }
 
 const full = `
 data = "file-data"
@@ -91,11 +95,14 @@ func TestConfig(t *testing.T) {
 	want := core.Tuning{
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond,
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
-		MaxAppendEntries: 128, MaxInFlight: 4, BatchApply: true, LogCache: -1, DisablePreVote: true,
-		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
+		MaxAppendEntries: 128, MaxInFlight: 4,
+		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100,
 		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}
 	if diff := cmp.Diff(want, s.tuning); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(hashicorp.Options{BatchApply: true, LogCache: -1, DisablePreVote: true, TrailingLogs: 10}, ownOptions(s)); diff != "" {
 		t.Error(diff)
 	}
 	if s.data != "file-data" || s.id != "from-file" || s.haddr != "0.0.0.0:11001" || s.httpAddr != "db1:0" || !s.nonvoter ||
@@ -160,7 +167,7 @@ func TestCommandLineWins(t *testing.T) {
 	s := mustParse(t, full, "--id", "me", "--join", "c:3", "--join", "d:4,e:5", "--nonvoter=false", "--raft-option", "trailing-logs=11",
 		"--backend-option", "map_size=2GiB", "mine")
 	if s.id != "me" || s.data != "mine" || s.nonvoter || !slices.Equal(s.join, []string{"c:3", "d:4", "e:5"}) ||
-		s.tuning.TrailingLogs != 11 || s.tuning.SnapshotThreshold != 100 || s.backendOptions["map_size"] != "2GiB" {
+		ownOptions(s).TrailingLogs != 11 || s.tuning.SnapshotThreshold != 100 || s.backendOptions["map_size"] != "2GiB" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -221,7 +228,7 @@ func TestConfigErrors(t *testing.T) {
 		"raft key outside":   {`trailing_logs = 1`, []string{"node.toml:1: ", "belongs in [raft]"}},
 		"unknown raft key":   {"[raft]\n\nheartbeat = \"1s\"", []string{"node.toml:3: ", `"heartbeat"`, "heartbeat_timeout"}},
 		"raft value":         {"[raft]\ncommit_timeout = 5", []string{"node.toml:2: ", "commit_timeout", "duration"}},
-		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "-1 or more"}},
+		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "from -1 to"}},
 		"unknown option":     {"[backend-options]\nmap_size = 1", []string{"node.toml:2: ", "map_size", "no_sync"}},
 		"option value":       {"[transport-options]\nno_delay = \"x\"", []string{"node.toml:2: ", "no_delay", "true or false"}},
 		"table in a table":   {"[raft.commit_timeout]\na = 1", []string{"node.toml:1: ", "commit_timeout"}},

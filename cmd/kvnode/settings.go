@@ -117,16 +117,17 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 }
 
 func (c *commandLine) chooseEngine(s *settings) (err error) {
-	if s.engine, err = c.catalogs.engines.Lookup(c.engine); err != nil {
+	entry, err := c.catalogs.engines.Lookup(c.engine)
+	if err != nil {
 		return fmt.Errorf("--engine: %w", err)
 	}
 	err = c.raftOptions.check(func(o core.Options) error {
-		_, err := tuning(o)
+		_, _, err := tune(entry, o)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	s.tuning, err = tuning(c.raftOptions.plain())
+	s.tuning, s.engine, err = tune(entry, c.raftOptions.plain())
 	return err
 }

@@ -1,0 +1,228 @@
+package conf
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Schema is the settings of a type of struct, in the order of its fields. It is a
+// value to read: several goroutines may use one at once, but for Restrict and Check.
+type Schema struct {
+	fields []*Field
+}
+
+// Field is one setting.
+type Field struct {
+	Table string // "load"; empty at the top level
+	Name  string // "clients"
+
+	Default, Min, Max, Zero, Unit, Doc string // the tags
+
+	names []string           // text: what it may be; nil: anything
+	check func(string) error // text: a further check, or nil
+	typ   reflect.Type
+	index []int
+}
+
+// Key is the qualified key: "load.clients", or "seed" at the top level.
+func (f *Field) Key() string { return Qualify(f.Table, f.Name) }
+
+// Qualify puts a key behind its table, which may be empty.
+func Qualify(table, name string) string {
+	if table == "" {
+		return name
+	}
+	return table + "." + name
+}
+
+// SchemaOf makes the schema of a struct's type; its value does not count.
+func SchemaOf(v any) *Schema {
+	s := &Schema{}
+	s.add(reflect.TypeOf(v), "", nil)
+	return s
+}
+
+func (s *Schema) add(t reflect.Type, table string, index []int) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		at := append(slices.Clone(index), i)
+		name, ok := field.Tag.Lookup("key")
+		if !ok {
+			name, _, _ = strings.Cut(field.Tag.Get("json"), ",")
+		}
+		switch {
+		case field.Anonymous && field.Type.Kind() == reflect.Struct && name == "":
+			s.add(field.Type, table, at)
+		case name == "" || name == "-":
+		case field.Type.Kind() == reflect.Struct:
+			s.add(field.Type, Qualify(table, name), at)
+		default:
+			tag := field.Tag
+			f := &Field{
+				Table: table, Name: name, typ: field.Type, index: at,
+				Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"),
+				Zero: tag.Get("zero"), Unit: tag.Get("unit"), Doc: tag.Get("doc"),
+			}
+			if words := tag.Get("oneof"); words != "" {
+				f.names = strings.Fields(words)
+			}
+			s.fields = append(s.fields, f)
+		}
+	}
+}
+
+// Fields returns the settings, in the order of the struct.
+func (s *Schema) Fields() []*Field { return s.fields }
+
+// Find returns the setting with a qualified key, or nil.
+func (s *Schema) Find(key string) *Field {
+	for _, f := range s.fields {
+		if f.Key() == key {
+			return f
+		}
+	}
+	return nil
+}
+
+// Keys returns the qualified keys.
+func (s *Schema) Keys() []string {
+	var keys []string
+	for _, f := range s.fields {
+		keys = append(keys, f.Key())
+	}
+	return keys
+}
+
+// Names returns the bare keys of one table; "" is the top level.
+func (s *Schema) Names(table string) []string {
+	var names []string
+	for _, f := range s.fields {
+		if f.Table == table {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// Tables returns the tables, without the top level.
+func (s *Schema) Tables() []string {
+	var tables []string
+	for _, f := range s.fields {
+		if f.Table != "" && !slices.Contains(tables, f.Table) {
+			tables = append(tables, f.Table)
+		}
+	}
+	return tables
+}
+
+// Restrict admits only these words for a setting of text; none at all, if names is
+// empty.
+func (s *Schema) Restrict(key string, names []string) {
+	s.Find(key).names = append([]string{}, names...)
+}
+
+// Check adds a check for a setting of text. Its error says only what is wanted.
+func (s *Schema) Check(key string, check func(string) error) { s.Find(key).check = check }
+
+// Setting is a value that a document, or something laid over it, gives a key.
+type Setting struct {
+	Key  string // qualified
+	Data any    // as Value.Data
+	At   Origin
+}
+
+// Settings takes the settings out of a document and notes in m what the schema does
+// not know. What stands at the top level under a key of others is left to its func.
+func (s *Schema) Settings(root Table, m *Mistakes, others map[string]func(Entry)) []Setting {
+	var found []Setting
+	tables := s.Tables()
+	for _, e := range root {
+		other, isOther := others[e.Key]
+		switch {
+		case isOther:
+			other(e)
+		case slices.Contains(tables, e.Key):
+			if table, ok := m.WantTable(e, e.Key); ok {
+				found = append(found, s.table(e.Key, table, m)...)
+			}
+		case s.Find(e.Key) != nil && !strings.Contains(e.Key, "."):
+			found = append(found, Setting{e.Key, e.Data, Origin{m.File, e.Line}})
+		default:
+			if _, isTable := e.Data.(Table); isTable {
+				known := slices.Concat(tables, sortedKeys(others))
+				m.Add(e.Line, e.Key, "unknown table [%s]; %s", e.Key, Hint(e.Key, known))
+			} else {
+				m.Add(e.Line, e.Key, "unknown key %q at the top level; %s", e.Key, s.misplaced("", e.Key))
+			}
+		}
+	}
+	return found
+}
+
+func (s *Schema) table(name string, table Table, m *Mistakes) []Setting {
+	var found []Setting
+	for _, e := range table {
+		key := Qualify(name, e.Key)
+		if !slices.Contains(s.Names(name), e.Key) {
+			m.Add(e.Line, key, "unknown key %q in [%s]; %s", e.Key, name, s.misplaced(name, e.Key))
+			continue
+		}
+		found = append(found, Setting{key, e.Data, Origin{m.File, e.Line}})
+	}
+	return found
+}
+
+// misplaced ends a message about a key that its table does not have.
+func (s *Schema) misplaced(table, name string) string {
+	if slices.Contains(s.Names(""), name) {
+		return "it belongs at the top of the file, above the first table"
+	}
+	for _, t := range s.Tables() {
+		if slices.Contains(s.Names(t), name) {
+			return fmt.Sprintf("it belongs in [%s]", t)
+		}
+	}
+	return Hint(name, s.Names(table))
+}
+
+// WantTable returns the table that an entry should be, or notes that it is none.
+func (m *Mistakes) WantTable(e Entry, name string) (Table, bool) {
+	table, ok := e.Data.(Table)
+	if ok {
+		return table, true
+	}
+	if _, isList := listOfTables(e.Data); isList {
+		m.Add(e.Line, name, "%s is a list of tables: write [%s] once, in single brackets", name, name)
+	} else {
+		m.Add(e.Line, name, "%s = %s: want a table: write [%s] on a line of its own", name, Show(e.Data), name)
+	}
+	return nil, false
+}
+
+// Apply gives the settings to the struct that target points to, and notes what it
+// does not take.
+func (s *Schema) Apply(target any, settings []Setting, m *Mistakes) {
+	for _, set := range settings {
+		if err := s.Find(set.Key).Set(target, set.Data); err != nil {
+			m.AddAt(set.At, set.Key, "%s = %s: %v", set.Key, Show(set.Data), err)
+		}
+	}
+}
+
+// Defaults sets every field of the struct that target points to to its default.
+func (s *Schema) Defaults(target any) error {
+	for _, f := range s.fields {
+		if f.Default == "" {
+			continue
+		}
+		if err := f.SetText(target, f.Default); err != nil {
+			return fmt.Errorf("default of %s = %s: %w", f.Key(), f.Default, err)
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -50,7 +50,7 @@ func (d *draft) read(root conf.Table) {
 		d.Add(root[i].Line, "question", `unknown key "question": the question is the comment at the very top of the file`)
 		root = slices.Delete(slices.Clone(root), i, i+1)
 	}
-	for _, s := range d.schema.Settings(d.takeMoved(root), d.Mistakes, others) {
+	for _, s := range d.schema.Settings("", d.takeMoved(root), d.Mistakes, others) {
 		d.put(s)
 	}
 }

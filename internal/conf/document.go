@@ -2,6 +2,7 @@ package conf
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -132,34 +133,28 @@ func Abridge(s string) string {
 	return s
 }
 
-// Plain returns a value without its lines: a scalar, []any or map[string]any. The
-// second is the first place in it that is foreign or not finite, or nil.
-func (v Value) Plain() (any, *Value) {
+// Plain returns a value without its lines: a scalar, []any or map[string]any. What no
+// setting can be is noted in m; key is the qualified key of the whole.
+func (v Value) Plain(key string, m *Mistakes) any {
 	switch d := v.Data.(type) {
 	case []Value:
 		list := make([]any, len(d))
 		for i, item := range d {
-			var bad *Value
-			if list[i], bad = item.Plain(); bad != nil {
-				return nil, bad
-			}
+			list[i] = item.Plain(key, m)
 		}
-		return list, nil
+		return list
 	case Table:
 		table := make(map[string]any, len(d))
 		for _, e := range d {
-			var bad *Value
-			if table[e.Key], bad = e.Plain(); bad != nil {
-				return nil, bad
-			}
+			table[e.Key] = e.Plain(Qualify(key, Abridge(e.Key)), m)
 		}
-		return table, nil
+		return table
+	case float64:
+		if !finite(d) {
+			m.Add(v.Line, key, "%s = %s: want a finite number", key, Show(d))
+		}
+	case Foreign:
+		m.Add(v.Line, key, "%s = %s: %s", key, d.What, cmp.Or(d.Mend, "want a string, number, boolean, list or table"))
 	}
-	if d, ok := v.Data.(float64); ok && !finite(d) {
-		return nil, &v
-	}
-	if _, ok := v.Data.(Foreign); ok {
-		return nil, &v
-	}
-	return v.Data, nil
+	return v.Data
 }

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -51,7 +52,7 @@ func (s *Schema) add(t reflect.Type, table string, index []int) {
 		at := append(slices.Clone(index), i)
 		name, ok := field.Tag.Lookup("key")
 		if !ok {
-			name, _, _ = strings.Cut(field.Tag.Get("json"), ",")
+			name, _, _ = strings.Cut(cmp.Or(field.Tag.Get("json"), field.Tag.Get("toml")), ",")
 		}
 		switch {
 		case field.Anonymous && field.Type.Kind() == reflect.Struct && name == "":
@@ -134,49 +135,41 @@ type Setting struct {
 	At   Origin
 }
 
-// Settings takes the settings out of a document and notes in m what the schema does
-// not know. What stands at the top level under a key of others is left to its func.
-func (s *Schema) Settings(root Table, m *Mistakes, others map[string]func(Entry)) []Setting {
-	var found []Setting
-	tables := s.Tables()
-	for _, e := range root {
-		other, isOther := others[e.Key]
-		switch {
-		case isOther:
-			other(e)
-		case slices.Contains(tables, e.Key):
-			if table, ok := m.WantTable(e, e.Key); ok {
-				found = append(found, s.table(e.Key, table, m)...)
-			}
-		case s.Find(e.Key) != nil && !strings.Contains(e.Key, "."):
-			found = append(found, Setting{e.Key, e.Data, Origin{m.File, e.Line}})
-		default:
-			if _, isTable := e.Data.(Table); isTable {
-				known := slices.Concat(tables, sortedKeys(others))
-				m.Add(e.Line, e.Key, "unknown table [%s]; %s", e.Key, Hint(e.Key, known))
-			} else {
-				m.Add(e.Line, e.Key, "unknown key %q at the top level; %s", e.Key, s.misplaced("", e.Key))
-			}
-		}
-	}
-	return found
-}
-
-func (s *Schema) table(name string, table Table, m *Mistakes) []Setting {
+// Settings takes the settings of a table out of a document and notes in m what the
+// schema does not know. The table "" is the whole document, with its other tables. What
+// stands under a key of others is left to its func.
+func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[string]func(Entry)) []Setting {
 	var found []Setting
 	for _, e := range table {
 		key := Qualify(name, e.Key)
-		if !slices.Contains(s.Names(name), e.Key) {
-			m.Add(e.Line, key, "unknown key %q in [%s]; %s", e.Key, name, s.misplaced(name, e.Key))
-			continue
+		other, isOther := others[e.Key]
+		below, isTable := e.Data.(Table)
+		switch {
+		case isOther:
+			other(e)
+		case slices.Contains(s.Names(name), e.Key):
+			found = append(found, Setting{key, e.Data, Origin{m.File, e.Line}})
+		case name == "" && slices.Contains(s.Tables(), e.Key):
+			if below, isTable = m.WantTable(e, e.Key); isTable {
+				found = append(found, s.Settings(e.Key, below, m, nil)...)
+			}
+		case name == "" && isTable:
+			known := slices.Concat(s.Tables(), slices.Sorted(maps.Keys(others)))
+			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), Hint(e.Key, known))
+		default:
+			where := "at the top level"
+			if name != "" {
+				where = "in [" + name + "]"
+			}
+			m.Add(e.Line, key, "unknown key %q %s; %s", Abridge(e.Key), where, s.misplaced(name, e.Key, others, IsYAML(m.File)))
 		}
-		found = append(found, Setting{key, e.Data, Origin{m.File, e.Line}})
 	}
 	return found
 }
 
-// misplaced ends a message about a key that its table does not have.
-func (s *Schema) misplaced(table, name string) string {
+// misplaced ends a message about a key that its table does not have. In YAML a table is
+// a key like others.
+func (s *Schema) misplaced(table, name string, others map[string]func(Entry), yaml bool) string {
 	if slices.Contains(s.Names(""), name) {
 		return "it belongs at the top of the file, above the first table"
 	}
@@ -185,7 +178,11 @@ func (s *Schema) misplaced(table, name string) string {
 			return fmt.Sprintf("it belongs in [%s]", t)
 		}
 	}
-	return Hint(name, s.Names(table))
+	known, more := s.Names(table), slices.Sorted(maps.Keys(others))
+	if table != "" || yaml {
+		return Hint(name, slices.Concat(known, more))
+	}
+	return Hint(name, known, more...)
 }
 
 // WantTable returns the table that an entry should be, or notes that it is none.
@@ -194,7 +191,9 @@ func (m *Mistakes) WantTable(e Entry, name string) (Table, bool) {
 	if ok {
 		return table, true
 	}
-	if _, isList := listOfTables(e.Data); isList {
+	if IsYAML(m.File) {
+		m.Add(e.Line, name, "%s = %s: want keys with values below it", name, Show(e.Data))
+	} else if _, isList := listOfTables(e.Data); isList {
 		m.Add(e.Line, name, "%s is a list of tables: write [%s] once, in single brackets", name, name)
 	} else {
 		m.Add(e.Line, name, "%s = %s: want a table: write [%s] on a line of its own", name, Show(e.Data), name)
@@ -224,5 +223,3 @@ func (s *Schema) Defaults(target any) error {
 	}
 	return nil
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -46,10 +46,12 @@ var rules = []rule{
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
-	{"discovery", []string{"core", "discovery"}},
+	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "internal/conf"}}, // the program
+	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", []string{"internal/conf"}},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile"}},
+	{"cluster/clusterfile", []string{"internal/atomicfile", "internal/conf"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
 	{"bench/experiment", []string{"core", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment"}},
 	{"bench/stats", []string{"bench/record", "bench/experiment"}},
@@ -63,6 +65,8 @@ var rules = []rule{
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate", "internal/conf"}},
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
+	{"internal/atomicfile", nil},
+	{"internal/lockfile", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

@@ -164,6 +164,13 @@ type Engine interface {
 	// Describe says what the engine is.
 	Describe() EngineInfo
 
+	// HasState says whether a replica on logs and dir, its ReplicaConfig.SnapshotDir,
+	// would go on with a term, a vote or log entries that are there, wherever the engine
+	// keeps them. Without them it begins anew, so no error may pass for an answer. A
+	// snapshot alone is no state: it does not tell how the replica voted. It changes
+	// nothing, and no replica runs on them meanwhile.
+	HasState(logs LogStore, dir string) (bool, error)
+
 	// Start makes a replica of cfg. On success the replica owns cfg.Logs and
 	// cfg.Link and closes them; on an error both stay the caller's to close,
 	// though the link may be closed already.

@@ -81,8 +81,8 @@ func resolveCell(cell experiment.Cell, c Catalogs) (parts, error) {
 	if err != nil {
 		return p, err
 	}
-	if cell.Cluster.Mode == experiment.ModeProcess && !network.Wire {
-		return p, fmt.Errorf("transport %q cannot connect processes: with mode = %q use one with a wire, such as \"tcp\"",
+	if cell.Cluster.Mode == experiment.ModeProcess && !network.Remote {
+		return p, fmt.Errorf("transport %q cannot connect processes: with mode = %q use one that does, such as \"tcp\"",
 			cell.Cluster.Transport, experiment.ModeProcess)
 	}
 	p.info = cellInfo(cell, p.engine.Describe(), store, network)

@@ -4,13 +4,13 @@ package process
 
 import (
 	"errors"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
-	"golang.org/x/sys/unix"
+
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 func openFD(int) (int, error) { return -1, errors.ErrUnsupported }
@@ -50,13 +50,6 @@ func look(pid int) (glance, error) {
 
 // locks reports whether somebody holds the file at path locked. Which process it
 // is, these systems do not tell: the caller checks what it was started with.
-func locks(_ int, path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
+func locks(_ int, path string) bool { return lockfile.Held(path) }
 
 func attributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // Exclusively calls f while no other operation that starts or ends nodes is under
@@ -42,27 +42,18 @@ func (c *Cluster) exclusively(ctx context.Context, operation func() error) error
 // guard. It ends with the process that holds it, so none is ever left behind.
 func (c *Cluster) lock(ctx context.Context) (*os.File, error) {
 	path := filepath.Join(c.dataDir(), "clusterctl.lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock the data directory: %w", err)
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.lockTimeout, fmt.Errorf("waited %v", c.lockTimeout))
 	defer cancel()
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+		f, err := lockfile.Take(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case !errors.Is(err, lockfile.ErrLocked):
+			return f, err
 		}
 		select {
 		case <-ctx.Done():
-			_ = f.Close()
 			return nil, fmt.Errorf("%w (%s is locked; %w): try again when it is done", ErrBusy, path, context.Cause(ctx))
 		case <-time.After(pollInterval):
 		}

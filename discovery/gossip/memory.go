@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 )
 
 // Memory is what a node remembers over restarts: how its group came to be, which it
@@ -162,26 +162,5 @@ func (s fileStore) Save(m Memory) (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(string(s))
-	f, err := os.CreateTemp(dir, filepath.Base(string(s))+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), string(s))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename in dir last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.Write(string(s), text)
 }

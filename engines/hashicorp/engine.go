@@ -40,6 +40,13 @@ func (Engine) Describe() core.EngineInfo {
 	return core.EngineInfo{Name: Name, Library: library, Version: core.ModuleVersion(library)}
 }
 
+// HasState implements core.Engine. All that counts is in logs: a snapshot without a log
+// is what is left of a member that has lost its vote.
+func (Engine) HasState(logs core.LogStore, _ string) (bool, error) {
+	term, last, err := logState(logs)
+	return term > 0 || last > 0, err
+}
+
 // Start implements core.Engine.
 func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	muted := new(atomic.Bool)

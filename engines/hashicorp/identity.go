@@ -62,16 +62,13 @@ func (p *persona) settle(cfg core.ReplicaConfig, snapshots raft.SnapshotStore) (
 	if err != nil {
 		return false, fmt.Errorf("list the snapshots of %s: %w", cfg.ID, err)
 	}
-	holdsData, err = raft.HasExistingState(p.logs, p.logs, snapshots)
+	term, last, err := logState(p.logs)
 	if err != nil {
 		return false, fmt.Errorf("look for existing state of %s: %w", cfg.ID, err)
 	}
-	// Not LastIndex: a log may rightly be empty behind a snapshot, but no member is
+	holdsData = term > 0 || last > 0 || len(kept) > 0
+	// Not the last index: a log may rightly be empty behind a snapshot, but no member is
 	// without a term.
-	term, err := p.logs.GetUint64([]byte("CurrentTerm"))
-	if err != nil && err.Error() != "not found" {
-		return false, fmt.Errorf("read the term of %s: %w", cfg.ID, err)
-	}
 	if term == 0 && (cfg.Joined || len(kept) > 0) {
 		return false, fmt.Errorf("%s has been a member of a group, but its log holds no term: %w", cfg.ID, core.ErrLogLost)
 	}
@@ -90,6 +87,16 @@ func (p *persona) settle(cfg core.ReplicaConfig, snapshots raft.SnapshotStore) (
 	p.met = map[raft.ServerID]core.Identity{}
 	p.group.Store(&group)
 	return holdsData, nil
+}
+
+// logState returns the term and the last index in a log; both 0: it has never been used.
+func logState(logs core.LogStore) (term, last uint64, err error) {
+	term, err = logs.GetUint64([]byte("CurrentTerm"))
+	if err != nil && err.Error() != "not found" {
+		return 0, 0, fmt.Errorf("read the term: %w", err)
+	}
+	last, err = logs.LastIndex()
+	return term, last, err
 }
 
 func (p *persona) identity() core.Identity {

@@ -1,0 +1,42 @@
+// Package atomicfile replaces files so that a crash, of the process or of the machine,
+// leaves the old content or the new, and never a part of it. It keeps no locks: of two
+// writers at a time, one wins.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Write makes the file at path hold data, or leaves it as it was. When it returns nil,
+// data and name are on the disk. Everybody may read the file; its folder must exist.
+func Write(path string, data []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp.Name())))
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// SyncDir makes the names in a folder durable. A file system that cannot flush a folder
+// renames durably anyway or not at all: that is no error.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrInvalid) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}

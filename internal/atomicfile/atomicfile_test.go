@@ -1,0 +1,48 @@
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	for _, want := range []string{"first", "the second", ""} {
+		if err := Write(path, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%q %v, want %q", got, err, want)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v %v", info, err)
+	}
+	onlyFile(t, dir, "file")
+}
+
+// TestWriteFails: what was there stays, and nothing else is left.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(path, "in it"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("data")); err == nil {
+		t.Error("a folder was replaced by a file")
+	}
+	onlyFile(t, dir, "folder")
+	if err := Write(filepath.Join(dir, "none", "file"), nil); err == nil {
+		t.Error("written into a folder that is not there")
+	}
+}
+
+func onlyFile(t *testing.T, dir, name string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) != 1 || list[0].Name() != name {
+		t.Errorf("in the folder: %v %v", list, err)
+	}
+}

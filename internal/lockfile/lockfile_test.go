@@ -1,0 +1,39 @@
+package lockfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestTake(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "LOCK")
+	if Held(path) {
+		t.Error("a file that is not there is locked")
+	}
+	for range 2 { // the second time the file is there
+		lock, err := Take(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Take(path); !errors.Is(err, ErrLocked) {
+			t.Errorf("taken twice: %v", err)
+		}
+		if !Held(path) {
+			t.Error("taken, but not held")
+		}
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if Held(path) {
+			t.Error("released, but held")
+		}
+	}
+	if _, err := Take(filepath.Join(path, "LOCK")); err == nil || errors.Is(err, ErrLocked) {
+		t.Errorf("below a file: %v", err)
+	}
+	if _, err := Take(filepath.Join(t.TempDir(), "none", "LOCK")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("in a folder that is not there: %v", err)
+	}
+}

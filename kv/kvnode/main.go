@@ -1,0 +1,112 @@
+// Package kvnode is the program kvnode: one node of the replicated key-value store, as
+// package node runs it, with flags, a settings file, signals and a log to standard error.
+// Whoever has plug-ins of their own builds a kvnode with them: see [Main]. It holds no
+// part of a node.
+//
+// On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
+// second signal ends the process at once. SIGHUP has the keys of gossip read again and
+// ends nothing. It drops lines of its log, and says so later, rather than wait for
+// whoever reads them.
+package kvnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/kv/node"
+	"github.com/themilchenko/raftlab/transports"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it could not start, or did not end well
+	exitUsage  = 2 // the command line or the settings file is wrong
+)
+
+// Catalogs are the tables of plug-ins that a node may be made of.
+type Catalogs struct {
+	Backends   *backends.Catalog
+	Transports *transports.Catalog
+	Engines    *engines.Catalog
+}
+
+// Builtin returns new catalogues of what comes with raftlab. More may be registered.
+func Builtin() Catalogs {
+	return Catalogs{backends.Builtin(), transports.Builtin(), engines.Builtin()}
+}
+
+// Main runs kvnode with the plug-ins of known until ctx or a signal ends it, and returns
+// the exit code. It is to be all that the process does: it may begin by starting the
+// program again with another environment (mdb needs that), it takes the signals of the
+// process and its default logger for good, and after a second signal the process has to
+// exit with what has not ended yet.
+func Main(ctx context.Context, known Catalogs, args []string, stdout, stderr io.Writer) int {
+	lines := newLogQueue(stderr)
+	log.SetOutput(lines) // some libraries write there
+	if err := mdb.EnsureRuntime(); err != nil {
+		fmt.Fprintln(lines, "kvnode:", err)
+		lines.close(lastLines)
+		return exitFailed
+	}
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log may go without the node
+	hangUps, signals := make(chan os.Signal, 1), make(chan os.Signal, 2)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, known, args, hangUps, stdout, lines) }()
+	for {
+		select {
+		case code := <-ended:
+			lines.close(lastLines)
+			return code
+		case s := <-signals:
+			if ctx.Err() != nil {
+				fmt.Fprintf(lines, "kvnode: second signal (%v): ending at once\n", s)
+				lines.close(lastLines / 10)
+				return exitFailed
+			}
+			cancel(fmt.Errorf("signal: %v", s))
+		}
+	}
+}
+
+// run is the program: it serves until ctx ends, and returns the exit code.
+func run(ctx context.Context, known Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
+	c := newCommandLine(known)
+	s, err := c.parse(args)
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "kvnode:", err)
+		return exitUsage
+	case c.help:
+		fmt.Fprint(stdout, c.usage())
+		return exitOK
+	case c.version:
+		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", node.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return exitOK
+	}
+	s.Logger, s.HangUps = stderr.logger(s.logLevel, s.logFormat), hangUps
+	if err := node.Run(ctx, s.Config); err != nil {
+		fmt.Fprintln(stderr, "kvnode:", err)
+		if errors.Is(err, core.ErrInvalid) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}

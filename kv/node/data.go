@@ -1,0 +1,305 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/lockfile"
+)
+
+// What a node keeps in its folder. Whoever starts it may keep files of other
+// names there.
+const (
+	lockName      = "LOCK"        // locked while a process uses the folder; holds its id
+	identityName  = "node.json"   // whose data this is
+	nodesName     = "nodes.json"  // HTTP addresses of the group's members, once the node is one
+	promiseName   = "gossip.json" // whom the node has promised to found a group with, and where others were
+	logDir        = "log"         // the log store's
+	snapshotsName = "snapshots"   // the engine's
+)
+
+// identityFormat is the version of node.json.
+const identityFormat = 1
+
+// identity is what node.json says: what must not change from one start to the
+// next.
+type identity struct {
+	Format  int    `json:"format"`
+	ID      string `json:"id"`
+	Backend string `json:"backend"`
+	Engine  string `json:"engine"`
+	// Join is what --join said last before the node became a member; empty: it
+	// was to found a group.
+	Join []string `json:"join,omitempty"`
+	// Gossip is true once the node was started with --gossip: before it had state
+	// it may have promised others to found a group with them.
+	Gossip bool `json:"gossip,omitempty"`
+	// Incarnation is that of the data in the log, which holds it too: once it stands
+	// here, a log without it is not the one that the node has voted with. Empty: the
+	// log is not made yet, or it is from before there were incarnations.
+	Incarnation string    `json:"incarnation,omitempty"`
+	Created     time.Time `json:"created"`
+}
+
+// dataDir is a node's folder, locked.
+type dataDir struct {
+	path     string
+	lock     *os.File
+	identity *identity // nil: the folder is new
+	isNew    bool      // when it was opened there was no identity
+	// nodes are the members' HTTP addresses as last remembered, by id; nil: the
+	// node has never been a member.
+	nodes map[string]string
+}
+
+// openDataDir makes the folder where it is missing, locks it and reads whose it
+// is.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("data path: %w", err)
+	}
+	lockPath := filepath.Join(path, lockName)
+	lock, err := lockfile.Take(lockPath)
+	if errors.Is(err, lockfile.ErrLocked) {
+		return nil, fmt.Errorf("%s is in use by another kvnode%s", path, holder(lockPath))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data path: %w", err)
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.load(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// holder names the process that wrote its id into the lock, if it has yet.
+func holder(lockPath string) string {
+	data, err := os.ReadFile(lockPath)
+	if err != nil {
+		return ""
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", pid)
+}
+
+func (d *dataDir) load() error {
+	if err := d.lock.Truncate(0); err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	path := filepath.Join(d.path, identityName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.isNew = true
+		return d.mustBeNew()
+	}
+	if err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	if d.identity, err = parseIdentity(path, data); err != nil {
+		return err
+	}
+	return d.loadNodes()
+}
+
+// mustBeNew refuses a folder with data of which nobody says whose it is.
+func (d *dataDir) mustBeNew() error {
+	for _, name := range []string{logDir, snapshotsName} {
+		list, err := os.ReadDir(filepath.Join(d.path, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("data path: %w", err)
+		}
+		if len(list) > 0 {
+			return d.ofNobody(filepath.Join(d.path, name))
+		}
+	}
+	return nil
+}
+
+func (d *dataDir) ofNobody(what string) error {
+	return fmt.Errorf("%s is there but no %s that says whose it is: bring that file back, or give another directory",
+		what, filepath.Join(d.path, identityName))
+}
+
+func (d *dataDir) loadNodes() error {
+	path := filepath.Join(d.path, nodesName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	if err := json.Unmarshal(data, &d.nodes); err != nil || d.nodes == nil {
+		return fmt.Errorf("%s is damaged: write {} into it; if the node has moved, start it with --join", path)
+	}
+	return nil
+}
+
+// remember writes down where the members are, so that a node that has moved finds
+// them at its next start.
+func (d *dataDir) remember(nodes map[string]string) error {
+	if d.identity == nil || d.nodes != nil && maps.Equal(nodes, d.nodes) {
+		return nil
+	}
+	if err := writeJSON(filepath.Join(d.path, nodesName), nodes); err != nil {
+		return fmt.Errorf("remember the members: %w", err)
+	}
+	d.nodes = nodes
+	return nil
+}
+
+func parseIdentity(path string, data []byte) (*identity, error) {
+	var i identity
+	if err := json.Unmarshal(data, &i); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w: bring it back from a copy, or give another directory", path, err)
+	}
+	if i.Format > identityFormat {
+		return nil, fmt.Errorf("%s has format %d, and this kvnode knows %d: use a newer one", path, i.Format, identityFormat)
+	}
+	if i.Format < 1 || i.ID == "" || i.Backend == "" || i.Engine == "" {
+		return nil, fmt.Errorf("%s is damaged: format, id, backend or engine is missing: bring it back from a copy, or give another directory", path)
+	}
+	return &i, nil
+}
+
+// check compares what the folder holds with what the node is to be. An empty
+// want.ID is any.
+func (d *dataDir) check(want identity, inMemory bool) error {
+	have := d.identity
+	switch {
+	case have == nil:
+		return nil
+	case inMemory:
+		return fmt.Errorf("%s holds data on disk (%s of %s), which a node in memory would not read: give another directory, or leave --inmem out", d.path, have.Backend, have.ID)
+	case want.ID != "" && want.ID != have.ID:
+		return fmt.Errorf("%s holds the data of %s, not of %s: give --id %s or another directory", d.path, have.ID, want.ID, have.ID)
+	case want.Backend != have.Backend:
+		return fmt.Errorf("%s was written with --backend %s, not %s: give --backend %s or another directory", d.path, have.Backend, want.Backend, have.Backend)
+	case want.Engine != have.Engine:
+		return fmt.Errorf("%s was written with --engine %s, not %s: give --engine %s or another directory", d.path, have.Engine, want.Engine, have.Engine)
+	}
+	return nil
+}
+
+// claim writes down whose folder it is.
+func (d *dataDir) claim(i identity) error {
+	i.Format = identityFormat
+	if err := writeJSON(filepath.Join(d.path, identityName), i); err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	d.identity = &i
+	return nil
+}
+
+// writeJSON makes the file appear under its name whole and flushed, or not at all.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, append(data, '\n'))
+}
+
+// Close unlocks the folder.
+func (d *dataDir) Close() error { return d.lock.Close() }
+
+// A node's log holds for whom it has voted and what it has acknowledged. Without it
+// the node must not go on under its old vote. So the log carries an incarnation, made
+// with the folder: first the log gets it, then node.json, and then the replica starts.
+// A crash in between leaves a log without data, which gets one at the next start.
+
+// incarnate finds out whose the data in the log are, and gives new ones an
+// incarnation. A log that should hold more than it does is refused.
+func (n *Node) incarnate() (err error) {
+	if n.cfg.InMemory {
+		n.incarnation = core.NewIncarnation() // the vote of the last run is lost with it
+		return nil
+	}
+	if n.hasState, err = n.cfg.Engine.HasState(n.logs, n.dir.path); err != nil {
+		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), err)
+	}
+	if n.hasState && n.dir.isNew { // the engine keeps it where mustBeNew does not look
+		err := n.dir.ofNobody("state of engine " + n.cfg.Engine.Describe().Name)
+		return errors.Join(err, os.Remove(filepath.Join(n.dir.path, identityName)))
+	}
+	stored, err := core.Imprint(n.logs, "", n.hasState)
+	if err != nil {
+		return err
+	}
+	known := n.dir.identity.Incarnation
+	switch {
+	case stored == "" && known != "", !n.hasState && n.joined():
+		return n.logLost()
+	case stored == "" && n.hasState:
+		return nil // from before there were incarnations
+	case stored != "" && stored == known:
+		n.incarnation = known
+		return nil
+	case stored != "" && known != "":
+		return fmt.Errorf("%w: %s is of incarnation %s and %s of %s: they are of two nodes, or of two times of one: bring back the one that belongs to the other",
+			core.ErrInvalid, filepath.Join(n.dir.path, logDir), stored, filepath.Join(n.dir.path, identityName), known)
+	}
+	if n.incarnation = stored; stored == "" {
+		n.incarnation = core.NewIncarnation()
+	}
+	if _, err := core.Imprint(n.logs, n.incarnation, n.hasState); err != nil {
+		return err
+	}
+	begin := *n.dir.identity
+	begin.Incarnation = n.incarnation
+	return n.dir.claim(begin)
+}
+
+// joined says whether something beside the log knows that the node has been a member.
+func (n *Node) joined() bool {
+	if n.cfg.InMemory {
+		return false
+	}
+	left, err := os.ReadDir(filepath.Join(n.dir.path, snapshotsName))
+	return n.dir.nodes != nil || err == nil && len(left) > 0
+}
+
+// logLost says what has happened and what to type next.
+func (n *Node) logLost() error {
+	path := n.dir.path
+	what := fmt.Sprintf("%s is empty, but %s has been a member and has voted: its vote, and what it has acknowledged since its last snapshot, are lost",
+		filepath.Join(path, logDir), n.id)
+	again := "start the node again as now: the group takes the old vote away and gives it a new one"
+	if n.cfg.Gossip == nil {
+		again = "start the node again with the same flags and --join " + n.others() + ": the group takes the old vote away and gives it a new one"
+	}
+	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s %s", core.ErrLogLost, what, path, filepath.Clean(path), again, byManager)
+}
+
+// others returns the HTTP addresses of the other members, as --join takes them.
+func (n *Node) others() string {
+	var others []string
+	for _, id := range slices.Sorted(maps.Keys(n.dir.nodes)) {
+		if id != n.id {
+			others = append(others, n.dir.nodes[id])
+		}
+	}
+	if len(others) == 0 {
+		return "HOST:PORT of a member"
+	}
+	return strings.Join(others, ",")
+}

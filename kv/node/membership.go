@@ -1,0 +1,347 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+const (
+	// shortestWait and longestWait bound the time between two tries; it doubles.
+	shortestWait = 20 * time.Millisecond
+	longestWait  = time.Second
+	// checkInterval is how often a node that is known looks whether it still is:
+	// the directory can lose it, and looking costs no request.
+	checkInterval = 250 * time.Millisecond
+	// askTimeout bounds one question or change, joinTimeout a request to be added: it
+	// takes until the node has caught up, and is made again if that takes longer.
+	askTimeout  = time.Second
+	joinTimeout = 5 * time.Second
+)
+
+// membership sees to it that the group knows the node: that its configuration has
+// the node, with the data that it has, under its Raft address, and the replicated
+// directory its HTTP address.
+//
+// It adds the node to a group only while joining is set, that is from a start with
+// --join until the group is seen to have it, with the vote that it wants. Who removes a
+// node later means it.
+type membership struct {
+	*Node
+	joining    bool              // from a start with Config.Join until the group has the node
+	admitted   bool              // the group has said so since
+	remembered map[string]string // the members' HTTP addresses when the node last ended
+	said       string            // last error in the log
+}
+
+// run goes on until ctx ends or the replica has stopped.
+func (m *membership) run(ctx context.Context) {
+	wait := shortestWait
+	for {
+		known, err := m.step(ctx)
+		m.say(ctx, err)
+		next := wait
+		if known {
+			next, wait = checkInterval, shortestWait
+		} else {
+			wait = min(2*wait, longestWait)
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-timer.C:
+		case <-m.replica.Done():
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil || m.replica.Status().Role == core.Stopped {
+			m.say(context.WithoutCancel(ctx), m.note(m.replica.Status()))
+			return
+		}
+	}
+}
+
+// say logs an error when it is another than before.
+func (m *membership) say(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != m.said && ctx.Err() == nil {
+		m.cfg.Logger.Warn("not settled in the group", "error", err)
+	}
+	m.said = text
+}
+
+// step does the next thing, if there is one, and says whether the group knows
+// the node.
+func (m *membership) step(ctx context.Context) (known bool, err error) {
+	status := m.replica.Status()
+	me, member := find(status.Members, m.id)
+	located := member && me.Address == m.raft && me.Incarnation == m.incarnation
+	address, _ := m.store.HTTPAddress(m.id)
+	announced := address == m.http
+	entitled := me.Voter || m.cfg.Nonvoter || !m.joining
+	switch {
+	case located && announced && entitled && inTouch(status):
+		m.joining = false
+		return true, m.dir.remember(m.store.Nodes())
+	case status.Role == core.Leader:
+		return false, m.tellSelf(ctx, me, located)
+	case located && announced && !m.joining, member && len(status.Members) == 1:
+		return false, nil // nothing to tell: there is no leader just now
+	case !member && !m.joining:
+		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; to add it, start it in a new directory with --join")
+	default:
+		return false, m.tellGroup(ctx)
+	}
+}
+
+// inTouch says whether a leader counts the node in: it sends to members only. A
+// node's own log can be behind, and name it where the group has removed it.
+func inTouch(s core.Status) bool {
+	return s.Role == core.Leader || s.LeaderID != "" && !s.LastContact.IsZero()
+}
+
+// tellSelf is for the leader, who changes what the group knows on its own.
+func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if !located {
+		for _, other := range m.replica.Status().Members {
+			if other.ID == m.id || other.Address != m.raft {
+				continue
+			}
+			// It cannot be where this node is. The configuration holds an address once.
+			other.Address = discovery.Nowhere(other.Address)
+			if err := m.replica.Add(ctx, other); err != nil {
+				return err
+			}
+		}
+		me.Address = m.raft
+		if err := m.replica.Add(ctx, me); err != nil {
+			return err
+		}
+	}
+	command, err := kv.EncodeAnnounce(m.id, m.http)
+	if err != nil {
+		return err
+	}
+	_, err = m.replica.Propose(ctx, command)
+	return err
+}
+
+// tellGroup asks the others to add the node, or to note its new addresses.
+func (m *membership) tellGroup(ctx context.Context) error {
+	others := m.others()
+	if len(others) == 0 {
+		return errors.New("this node does not know where the others are: give --join HOST:PORT of a member")
+	}
+	group, err := client.New(others, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	members, err := askMembers(ctx, group)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(members, func(other api.Member) bool { return other.ID == m.id })
+	switch {
+	case len(members) == 0:
+		return fmt.Errorf("%v has no group yet", others)
+	case i < 0 && (!m.joining || m.admitted):
+		return errors.New("this node was removed from its group; to add it again, start it in a new directory with --join")
+	case i < 0:
+		return m.askToJoin(ctx, group, m.cfg.Nonvoter)
+	case members[i].Incarnation == m.incarnation:
+		m.admitted = true
+		if members[i].Address == m.raft && members[i].HTTPAddress == m.http && (members[i].Voter || m.cfg.Nonvoter || !m.joining) {
+			return nil // known: the leader will be in touch
+		}
+		// A vote is taken away by a removal only.
+		return m.askToJoin(ctx, group, !members[i].Voter && (m.cfg.Nonvoter || !m.joining))
+	case m.joining && !m.admitted && m.remembered == nil:
+		return m.askToJoin(ctx, group, m.cfg.Nonvoter) // it has lost its data, or takes another node's id: the leader finds out
+	default:
+		return fmt.Errorf("the group has given the place of %s to a node with other data, at %s: this one's count no more; "+
+			"to add it again, stop that node and start this one in a new directory with --join", m.id, members[i].Address)
+	}
+}
+
+func (m *membership) askToJoin(ctx context.Context, group *client.Client, nonvoter bool) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	status := m.replica.Status()
+	err := group.Join(ctx, api.Join{
+		ID: m.id, Incarnation: m.incarnation, Group: status.Group, Address: m.raft, HTTPAddress: m.http, Nonvoter: nonvoter,
+		// What it got since it was first started with --join is the group's own.
+		HasState: m.hasState && (m.remembered != nil || m.incarnation == ""),
+	})
+	if err == nil {
+		m.admitted = true
+		m.cfg.Logger.Info("joined", "asked", group.Leader(), "raft", m.raft, "http", m.http)
+	}
+	return err
+}
+
+func askMembers(ctx context.Context, group *client.Client) ([]api.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return group.Members(ctx)
+}
+
+// others returns the HTTP addresses to ask, the given ones first.
+func (m *membership) others() []string {
+	all := slices.Clone(m.join)
+	for _, nodes := range []map[string]string{m.store.Nodes(), m.remembered} {
+		for _, id := range slices.Sorted(maps.Keys(nodes)) {
+			if id != m.id && !slices.Contains(all, nodes[id]) {
+				all = append(all, nodes[id])
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(address string) bool { return address == m.http })
+}
+
+// note writes the directory down while the group counts the node in: from then on
+// it is known to have been a member.
+func (n *Node) note(status core.Status) error {
+	_, member := find(status.Members, n.id)
+	if address, _ := n.store.HTTPAddress(n.id); !member || address != n.http || !inTouch(status) {
+		return nil
+	}
+	return n.dir.remember(n.store.Nodes())
+}
+
+func find(members []core.Member, id string) (core.Member, bool) {
+	for _, m := range members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return core.Member{}, false
+}
+
+// keeper is for a node that gossips what membership is for one that does not. The
+// steward keeps the group's configuration; what is left is to tell by gossip that
+// the node has state, on the leader to keep the replicated directory of HTTP
+// addresses in step with gossip, and to remember the directory on disk.
+type keeper struct {
+	*Node
+	told discovery.Self // what the others are told of the node
+	said string         // last error in the log
+}
+
+// run goes on until ctx ends or the replica has stopped.
+func (k *keeper) run(ctx context.Context) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		changed := k.agent.Changes()
+		k.say(k.step(ctx))
+		select {
+		case <-tick.C:
+		case <-changed:
+		case <-k.replica.Done():
+			return
+		case <-ctx.Done():
+			k.say(k.note(k.replica.Status()))
+			return
+		}
+	}
+}
+
+// say logs an error when it is another than before.
+func (k *keeper) say(err error) {
+	text := ""
+	switch {
+	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed), errors.Is(err, context.Canceled):
+		return
+	case err != nil:
+		text = err.Error()
+	}
+	if text != "" && text != k.said {
+		k.cfg.Logger.Warn("cannot keep up with gossip; going on to try", "error", err)
+	}
+	k.said = text
+}
+
+func (k *keeper) step(ctx context.Context) error {
+	status := k.replica.Status()
+	return errors.Join(k.announce(status), k.direct(ctx, status), k.note(status))
+}
+
+// announce tells by gossip that the node has state, once it has.
+func (k *keeper) announce(status core.Status) error {
+	if k.told.HasState || len(status.Members) == 0 {
+		return nil
+	}
+	self := k.told
+	self.HasState, self.Group = true, status.Group
+	if err := k.agent.Announce(self); err != nil {
+		return err
+	}
+	k.told = self
+	return nil
+}
+
+// direct is for the leader: it brings the directory in step with what the members that
+// answer Raft tell of themselves. What gossip says of a member may be another node's
+// word. An entry of a node that was removed goes, but for one that gossip has never
+// heard of: that one was announced by whoever adds it.
+func (k *keeper) direct(ctx context.Context, status core.Status) error {
+	if status.Role != core.Leader {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	wanted := map[string]string{}
+	for _, p := range k.agent.Peers() {
+		wanted[p.ID] = ""
+	}
+	for _, m := range status.Members {
+		wanted[m.ID], _ = k.store.HTTPAddress(m.ID)
+		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" && answers(status, m.ID) {
+			wanted[m.ID] = who.Service
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		if known, _ := k.store.HTTPAddress(id); wanted[id] == known {
+			continue
+		}
+		command, err := kv.EncodeAnnounce(id, wanted[id])
+		if err != nil {
+			return err
+		}
+		if _, err := k.replica.Propose(ctx, command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answers says whether the leader has heard from a member since it leads: what it knows
+// of another may be of long ago.
+func answers(leader core.Status, id string) bool {
+	return id == leader.ID || slices.ContainsFunc(leader.Followers, func(f core.FollowerStatus) bool {
+		return f.ID == id && !f.LastContact.IsZero()
+	})
+}
+
+// acquaintance returns who the member id has proved to be.
+func acquaintance(replica core.Replica, id string) (core.Identity, bool) {
+	a, ok := replica.(core.Acquainted)
+	if !ok {
+		return core.Identity{}, false
+	}
+	return a.Acquaintance(id)
+}

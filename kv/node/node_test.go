@@ -1,0 +1,108 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+// TestExpelled: an engine that its own removal ends takes the node down.
+func TestExpelled(t *testing.T) {
+	n1 := startHere(t, Config{ID: "node1"})
+	n2 := startHere(t, Config{ID: "node2", Join: []string{n1.http}})
+	eventually(t, "node2 votes", func() bool {
+		m, _ := find(n2.replica.Status().Members, "node2")
+		return m.Voter
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := n1.replica.Remove(ctx, "node1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n1.Wait(ctx); err == nil || !strings.Contains(err.Error(), "removed from its group") {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "node2 leads", func() bool { return n2.replica.Status().Role == core.Leader })
+}
+
+// TestUnusedConnections: at its end a server closes those that no request has come on,
+// and no others.
+func TestUnusedConnections(t *testing.T) {
+	u := unused{conns: map[net.Conn]struct{}{}}
+	var ends []net.Conn
+	for _, states := range [][]http.ConnState{
+		{http.StateNew},
+		{http.StateNew, http.StateActive},
+		{http.StateNew, http.StateActive, http.StateIdle},
+	} {
+		client, server := net.Pipe()
+		defer client.Close()
+		defer server.Close()
+		for _, state := range states {
+			u.track(server, state)
+		}
+		ends = append(ends, server)
+	}
+	u.close()
+	for i, c := range ends {
+		err := c.SetDeadline(time.Time{})
+		if closed := errors.Is(err, io.ErrClosedPipe); closed != (i == 0) {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// TestFoundersLeadAtOnce: without the wait for an election timeout, here 1 h.
+func TestFoundersLeadAtOnce(t *testing.T) {
+	n := startHere(t, Config{ID: "node1", Tuning: core.Tuning{HeartbeatTimeout: time.Hour}})
+	eventually(t, "node1 leads", func() bool { return n.replica.Status().Role == core.Leader })
+	eventually(t, "node1 is in the directory", func() bool {
+		address, ok := n.store.HTTPAddress("node1")
+		return ok && address == n.http
+	})
+}
+
+// TestForgottenAddress: what the directory has lost is put back.
+func TestForgottenAddress(t *testing.T) {
+	n := startHere(t, Config{ID: "node1", HTTPAdvertise: "example.org:0"})
+	known := func() bool { _, ok := n.store.HTTPAddress("node1"); return ok }
+	eventually(t, "node1 is in the directory", known)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	forget, err := kv.EncodeAnnounce("node1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.replica.Propose(ctx, forget); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "node1 is back in the directory", known)
+	if address, _ := n.store.HTTPAddress("node1"); !strings.HasPrefix(address, "example.org:") || strings.HasSuffix(address, ":0") {
+		t.Errorf("address %s", address)
+	}
+}
+
+// TestState: a node knows whether its folder holds anything to go on with.
+func TestState(t *testing.T) {
+	cfg := config(t, Config{ID: "node1"})
+	for _, want := range []bool{false, true} {
+		n, err := Start(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.hasState != want {
+			t.Errorf("has state: %t", n.hasState)
+		}
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

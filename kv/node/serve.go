@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/httpapi"
+)
+
+// Limits of the HTTP server. Package httpapi bounds bodies and answers, by their size.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 512 << 10 // two keys of 64 KiB, percent-encoded, fit
+	// writeTimeout bounds a request until its answer begins.
+	writeTimeout = api.MaxTimeout + time.Minute
+)
+
+// serve answers requests from now on by the replica.
+func (n *Node) serve() (err error) {
+	cfg := httpapi.Config{
+		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http,
+		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
+	}
+	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
+		cfg.Syncs = counter.SyncCount
+	}
+	if n.agent != nil {
+		cfg.Gossip, cfg.Directory, cfg.Leave = n.agent, directory{n.store, n.agent}, n.leave
+	}
+	if n.api, err = httpapi.New(cfg); err != nil {
+		return err
+	}
+	n.serveHTTP(n.api)
+	return nil
+}
+
+// serveHTTP has h answer all requests from now on.
+func (n *Node) serveHTTP(h http.Handler) {
+	n.handler.Store(&h)
+	if n.server != nil {
+		return
+	}
+	n.server = &http.Server{
+		Handler:           &n.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(n.cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	unused := &unused{conns: map[net.Conn]struct{}{}}
+	n.server.ConnState = unused.track
+	httpapi.BoundConnections(n.server, 0)
+	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, unused.close) })
+	go func() {
+		defer close(n.serving)
+		n.serveErr = n.server.Serve(n.listener)
+	}()
+}
+
+// unused are the connections on which no request has come yet. Clients open some that
+// they turn out not to need, and a server that shuts down waits 5 s for each.
+type unused struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (u *unused) track(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if state == http.StateNew {
+		u.conns[c] = struct{}{}
+	} else {
+		delete(u.conns, c)
+	}
+}
+
+func (u *unused) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		c.Close()
+	}
+}
+
+// replaceable is a handler that another takes the place of while it serves.
+type replaceable struct{ atomic.Pointer[http.Handler] }
+
+// ServeHTTP implements http.Handler.
+func (h *replaceable) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*h.Load()).ServeHTTP(w, r) }
+
+const (
+	watchInterval = 100 * time.Millisecond
+	// stopGrace is how long a replica that is stopping may take to say so.
+	stopGrace = 2 * time.Second
+)
+
+// watch logs changes of the role and the leader, and notices an engine that has
+// ended without its replica. It returns when ctx ends or the replica has stopped.
+func (n *Node) watch(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	var last core.Status
+	for {
+		now := n.replica.Status()
+		if now.Role == core.Stopped {
+			break
+		}
+		n.logChange(last, now)
+		last = now
+		select {
+		case <-tick.C:
+		case <-n.replica.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case <-n.replica.Done():
+	case <-ctx.Done():
+	case <-time.After(stopGrace):
+		close(n.expelled)
+	}
+}
+
+func (n *Node) logChange(last, now core.Status) {
+	if now.Role != last.Role {
+		n.cfg.Logger.Info("role is "+string(now.Role), "term", now.Term)
+	}
+	if now.LeaderID == last.LeaderID {
+		return
+	}
+	if now.LeaderID == "" {
+		n.cfg.Logger.Info("no leader known", "was", last.LeaderID, "term", now.Term)
+		return
+	}
+	n.cfg.Logger.Info("leader is "+now.LeaderID, "address", now.LeaderAddress, "term", now.Term)
+}

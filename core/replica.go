@@ -231,9 +231,9 @@ type Tuning struct {
 	// HeartbeatTimeout: shorter makes failover faster, with more needless elections
 	// when a disk or the scheduler stalls.
 	HeartbeatTimeout time.Duration `key:"heartbeat_timeout" doc:"how long a follower goes without hearing from a leader before it stands for election"`
-	ElectionTimeout  time.Duration `key:"election_timeout" doc:"how long a candidate waits for votes before it tries again; at least heartbeat_timeout"`
+	ElectionTimeout  time.Duration `key:"election_timeout" zero:"heartbeat_timeout" doc:"how long a candidate waits for votes before it tries again; at least heartbeat_timeout"`
 	// LeaderLeaseTimeout must not exceed HeartbeatTimeout.
-	LeaderLeaseTimeout time.Duration `key:"leader_lease_timeout" doc:"how long a leader goes on without a quorum answering before it steps down; at most heartbeat_timeout"`
+	LeaderLeaseTimeout time.Duration `key:"leader_lease_timeout" doc:"how long a leader goes on without a quorum answering before it steps down; at most heartbeat_timeout, also if not set"`
 	// CommitTimeout bounds how stale an idle follower is, not the latency of a write.
 	CommitTimeout time.Duration `key:"commit_timeout" doc:"how long an idle leader waits before it tells followers of a new commit index"`
 	// MaxAppendEntries: larger means fewer disk writes under load, and longer ones.
@@ -248,10 +248,10 @@ type Tuning struct {
 	// disk works is elected, and refuses calls with ErrNotLeader. Zero: the heartbeat
 	// timeout, after which the group would not wait for a leader that is gone either.
 	// Shorter: less waiting, more needless elections.
-	StallTimeout time.Duration `key:"stall_timeout" doc:"how long a write to the log store may take before a leader gives way"`
+	StallTimeout time.Duration `key:"stall_timeout" zero:"heartbeat_timeout" doc:"how long a write to the log store may take before a leader gives way"`
 	// StallLimit is how long a write may take before the replica stops, as it does
 	// after one that fails; the cause is an ErrStalled. Zero: ten heartbeat timeouts,
 	// at least 10 s and twice StallTimeout. Before that a member whose disk comes back
 	// goes on. It also bounds how long Close waits for the log store.
-	StallLimit time.Duration `key:"stall_limit" doc:"how long a write to the log store may take before the replica stops"`
+	StallLimit time.Duration `key:"stall_limit" zero:"10 × heartbeat_timeout, at least 10s and twice stall_timeout" doc:"how long a write to the log store may take before the replica stops"`
 }

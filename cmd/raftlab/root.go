@@ -84,7 +84,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newReport(), newCompare(), newVerify(), newList(), newCalibrate())
+	root.AddCommand(newRun(), newReport(), newCompare(), newVerify(), newList(), newCalibrate(), newExperimentHelp())
 	return root
 }
 

@@ -55,7 +55,17 @@ is 1.
 		RunE: func(c *cobra.Command, files []string) error { return runAll(c, files, f) },
 	}
 	f.addTo(c.Flags())
+	_ = c.RegisterFlagCompletionFunc("set", completeSet) // fails only for a flag that is not there
 	return c
+}
+
+// completeSet completes the keys of an experiment file.
+func completeSet(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var keys []string
+	for _, key := range experiment.Keys(runner.Builtin().Known()) {
+		keys = append(keys, key+"=")
+	}
+	return keys, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 func (f *runFlags) addTo(flags *pflag.FlagSet) {

@@ -12,6 +12,7 @@ import (
 // Schema is the settings of a type of struct, in the order of its fields. It is a
 // value to read: several goroutines may use one at once, but for Restrict and Check.
 type Schema struct {
+	typ    reflect.Type
 	fields []*Field
 }
 
@@ -41,8 +42,8 @@ func Qualify(table, name string) string {
 
 // SchemaOf makes the schema of a struct's type; its value does not count.
 func SchemaOf(v any) *Schema {
-	s := &Schema{}
-	s.add(reflect.TypeOf(v), "", nil)
+	s := &Schema{typ: reflect.TypeOf(v)}
+	s.add(s.typ, "", nil)
 	return s
 }
 
@@ -74,6 +75,9 @@ func (s *Schema) add(t reflect.Type, table string, index []int) {
 		}
 	}
 }
+
+// zero returns a pointer to a struct in which nothing is set.
+func (s *Schema) zero() any { return reflect.New(s.typ).Interface() }
 
 // Fields returns the settings, in the order of the struct.
 func (s *Schema) Fields() []*Field { return s.fields }

@@ -185,7 +185,7 @@ func (f *Field) Wants() string {
 	case formNumber:
 		return "a number " + within
 	case formDuration:
-		return fmt.Sprintf("a duration from %s to %s", time.Duration(low), time.Duration(high))
+		return fmt.Sprintf("a duration from %s to %s", short(time.Duration(low)), short(time.Duration(high)))
 	}
 	switch {
 	case f.names == nil:
@@ -269,6 +269,18 @@ func FromMap(target any, m map[string]any, owner string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// short writes a duration without zeros at its end.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }

@@ -86,16 +86,16 @@ func settings(p parts) map[string]any {
 	// The defaults of kvnode differ, and both modes must run with the same.
 	tuning := core.Tuning(p.info.Raft)
 	tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, p.defaults.Tuning.SnapshotThreshold)
-	raft := conf.Map(tuning)
-	if p.defaults.Options != nil {
-		maps.Copy(raft, conf.Map(p.defaults.Options))
-	}
-	maps.Copy(raft, p.engOpts)
 	s := map[string]any{
 		"engine":    c.Engine,
 		"transport": c.Transport,
 		"log-level": "warn",
-		"raft":      raft,
+		"raft":      conf.Map(tuning),
+	}
+	if p.defaults.Options != nil {
+		own := conf.Map(p.defaults.Options)
+		maps.Copy(own, p.engOpts)
+		s["engine-options"] = own
 	}
 	if p.info.Durability == string(core.DurableNothing) {
 		s["inmem"] = true // snapshots too

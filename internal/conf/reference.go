@@ -31,7 +31,7 @@ func (s *Section) rows() [][4]string {
 			doc += "; if not set: " + f.Zero
 		}
 		if s.Defaults != nil {
-			def = f.Text(s.Defaults)
+			def = f.shown(s.Defaults)
 		} else if def == "" && f.form() != formText {
 			def = f.Text(s.Schema.zero())
 		}

@@ -21,7 +21,7 @@ type Field struct {
 	Table string // "load"; empty at the top level
 	Name  string // "clients"
 
-	Default, Min, Max, Zero, Unit, Doc string // the tags
+	Default, Min, Max, Zero, Unit, Kind, Example, Doc string // the tags
 
 	names []string           // text: what it may be; nil: anything
 	check func(string) error // text: a further check, or nil
@@ -66,7 +66,7 @@ func (s *Schema) add(t reflect.Type, table string, index []int) {
 			f := &Field{
 				Table: table, Name: name, typ: field.Type, index: at,
 				Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"),
-				Zero: tag.Get("zero"), Unit: tag.Get("unit"), Doc: tag.Get("doc"),
+				Zero: tag.Get("zero"), Unit: tag.Get("unit"), Kind: tag.Get("kind"), Example: tag.Get("example"), Doc: tag.Get("doc"),
 			}
 			if words := tag.Get("oneof"); words != "" {
 				f.names = strings.Fields(words)
@@ -178,7 +178,7 @@ func (s *Schema) misplaced(table, name string, others map[string]func(Entry), ya
 		return "it belongs at the top of the file, above the first table"
 	}
 	for _, t := range s.Tables() {
-		if slices.Contains(s.Names(t), name) {
+		if slices.ContainsFunc(s.Names(t), func(known string) bool { return fold(known) == fold(name) }) {
 			return fmt.Sprintf("it belongs in [%s]", t)
 		}
 	}

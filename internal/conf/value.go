@@ -47,11 +47,15 @@ const (
 	formWhole
 	formNumber
 	formDuration
+	formCustom
 )
 
 func (f *Field) form() form {
 	if f.typ == reflect.TypeFor[time.Duration]() || f.typ == reflect.TypeFor[Duration]() {
 		return formDuration
+	}
+	if reflect.PointerTo(f.typ).Implements(custom) {
+		return formCustom
 	}
 	switch f.typ.Kind() {
 	case reflect.Bool:
@@ -114,6 +118,8 @@ func (f *Field) Set(target, data any) error {
 			return errors.New("want " + f.Wants())
 		}
 		place.SetInt(int64(d))
+	case formCustom:
+		return f.setCustom(place, data)
 	default:
 		return f.setText(place, data)
 	}
@@ -204,7 +210,7 @@ func (f *Field) Wants() string {
 
 // SetText is Set of a value as text wrote it.
 func (f *Field) SetText(target any, text string) error {
-	if form := f.form(); form == formText || form == formDuration {
+	if form := f.form(); form == formText || form == formDuration || form == formCustom {
 		return f.Set(target, text)
 	}
 	return f.Set(target, Literal(text))
@@ -214,10 +220,21 @@ func (f *Field) SetText(target any, text string) error {
 // have equal texts.
 func (f *Field) Text(target any) string {
 	place := f.place(target)
-	if f.form() == formNumber {
+	switch f.form() {
+	case formNumber:
 		return plainFloat(place.Float())
+	case formCustom:
+		return fmt.Sprint(place.Addr().Interface())
 	}
 	return fmt.Sprint(place.Interface())
+}
+
+// shown is Text for people.
+func (f *Field) shown(target any) string {
+	if f.form() == formDuration {
+		return short(time.Duration(f.place(target).Int()))
+	}
+	return f.Text(target)
 }
 
 // New returns a pointer to a new struct of v's type, a copy of v.

@@ -56,7 +56,7 @@ soak: ## hunt for lost writes and stale reads with random faults for DURATION
 
 .PHONY: reference
 reference: ## write docs/experiment.md from the program
-	go test ./cmd/raftlab -run '^TestReference$$' -count=1 -args -update
+	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update
 
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check

@@ -25,12 +25,7 @@ type Entry struct {
 }
 
 // Schema describes the options.
-func (e Entry) Schema() *conf.Schema {
-	if e.Options == nil {
-		return &conf.Schema{}
-	}
-	return conf.SchemaOf(e.Options)
-}
+func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
 
 // Catalog maps names to engines.
 type Catalog = core.Catalog[Entry]

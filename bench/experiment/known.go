@@ -32,9 +32,6 @@ type Plugin struct {
 // PluginOf describes a plug-in by a struct with the default values of its options, with
 // the tags of package conf.
 func PluginOf(name string, options any) Plugin {
-	if options == nil {
-		return Plugin{Name: name}
-	}
 	return Plugin{
 		Name:    name,
 		Options: conf.SchemaOf(options).Keys(),

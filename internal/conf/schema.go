@@ -40,10 +40,13 @@ func Qualify(table, name string) string {
 	return table + "." + name
 }
 
-// SchemaOf makes the schema of a struct's type; its value does not count.
+// SchemaOf makes the schema of a struct's type; its value does not count. That of nil has
+// no settings.
 func SchemaOf(v any) *Schema {
 	s := &Schema{typ: reflect.TypeOf(v)}
-	s.add(s.typ, "", nil)
+	if v != nil {
+		s.add(s.typ, "", nil)
+	}
 	return s
 }
 

@@ -248,6 +248,9 @@ func New(v any) any {
 // keys, as a document would give them: a duration is text.
 func Map(v any) map[string]any {
 	m := map[string]any{}
+	if v == nil {
+		return m
+	}
 	target := New(v)
 	for _, f := range SchemaOf(v).fields {
 		switch place := f.place(target); {

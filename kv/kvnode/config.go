@@ -38,7 +38,7 @@ func (c *commandLine) applyConfig(file string, source []byte) error {
 	}
 	others["raft"] = func(e conf.Entry) { c.RaftOptions.fromFile(e, m) }
 	others["raft-option"] = func(e conf.Entry) { m.Add(e.Line, e.Key, "%s: write a table: [raft]", e.Key) }
-	for _, flag := range []string{"config", "help", "version"} {
+	for _, flag := range []string{"config", "describe", "help", "version"} {
 		others[flag] = func(e conf.Entry) { m.Add(e.Line, e.Key, "%s: this is for the command line only", e.Key) }
 	}
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 	"github.com/themilchenko/raftlab/internal/conf"
@@ -61,16 +62,16 @@ type gossipGiven struct {
 // it is given, and all of them together by settings.
 type commandLine struct {
 	given
-	catalogs Catalogs
+	catalogs cluster.Catalogs
 	schema   *conf.Schema
 	flags    *pflag.FlagSet
 	fromFile []string // keys that the file sets and no flag
 
-	help, version bool
-	config        string
+	help, version, describe bool
+	config                  string
 }
 
-func newCommandLine(known Catalogs) (*commandLine, error) {
+func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 	c := &commandLine{catalogs: known, schema: conf.SchemaOf(given{})}
 	s := c.schema
 	s.Check("id", checkID)
@@ -99,6 +100,7 @@ func newCommandLine(known Catalogs) (*commandLine, error) {
 	f := s.Flags(&c.given)
 	f.Usage = func() {} // run prints it
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
+	f.BoolVar(&c.describe, "describe", false, "Print as JSON what it would run with these settings, and exit")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/internal/conf"
@@ -277,7 +278,7 @@ func parseWith(t *testing.T, file string, args ...string) (settings, error) {
 
 func newLine(t *testing.T) *commandLine {
 	t.Helper()
-	c, err := newCommandLine(Builtin())
+	c, err := newCommandLine(cluster.Builtin())
 	if err != nil {
 		t.Fatal(err)
 	}

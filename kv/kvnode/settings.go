@@ -11,6 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery/gossip"
 	"github.com/themilchenko/raftlab/internal/conf"
+	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
@@ -25,6 +26,8 @@ const (
 // settings is what a node is made by, and how it logs, checked.
 type settings struct {
 	node.Config
+	store     core.StoreInfo
+	network   core.NetworkInfo
 	logLevel  slog.Level
 	logFormat string
 }
@@ -85,11 +88,12 @@ func (c *commandLine) chooseBackend(s *settings) error {
 	options := c.BackendOptions.plain()
 	s.Backend = name
 	s.OpenStore = func(dir string) (core.LogStore, error) { return backend.Open(dir, options) }
-	return c.BackendOptions.check("--backend-option", func(o core.Options) error {
-		info, err := backend.Info(o)
-		s.InMemory = info.Durability == core.DurableNothing
+	err = c.BackendOptions.check("--backend-option", func(o core.Options) (err error) {
+		s.store, err = backend.Info(o)
 		return err
 	})
+	s.InMemory = s.store.Durability == core.DurableNothing
+	return err
 }
 
 func (c *commandLine) chooseNetwork(s *settings) error {
@@ -97,8 +101,8 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
-	err = c.TransportOptions.check("--transport-option", func(o core.Options) error {
-		_, err := t.Info(o)
+	err = c.TransportOptions.check("--transport-option", func(o core.Options) (err error) {
+		s.network, err = t.Info(o)
 		return err
 	})
 	if err != nil {
@@ -175,4 +179,15 @@ func (c *commandLine) noGossip() error {
 		return nil
 	}
 	return fmt.Errorf("%s: means nothing without gossip: give --gossip HOST:PORT too", strings.Join(idle, ", "))
+}
+
+// parts says what a node with these settings runs.
+func (s *settings) parts() api.Parts {
+	return api.Parts{
+		Engine:     api.Part(s.Engine.Describe()),
+		Backend:    api.Part{Name: s.store.Name, Library: s.store.Library, Version: s.store.Version},
+		Transport:  api.Part{Name: s.network.Name, Library: s.network.Library, Version: s.network.Version},
+		Durability: string(s.store.Durability),
+		Wire:       s.network.Wire,
+	}
 }

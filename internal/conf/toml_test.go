@@ -1,4 +1,4 @@
-package experiment
+package conf
 
 import (
 	"fmt"
@@ -28,9 +28,9 @@ func TestTreeLines(t *testing.T) {
 			doc.WriteString(text + "\n")
 			line += 1 + strings.Count(text, "\n")
 		}
-		nodes, err := parseTree([]byte(doc.String()))
+		nodes, err := parseTOML([]byte(doc.String()))
 		if err != nil {
-			t.Fatalf("%v in\n%s", err, doc.String())
+			t.Fatalf("%+v in\n%s", err, doc.String())
 		}
 		if read := checkLines(t, nodes); read != written {
 			t.Errorf("%d keys read, %d written", read, written)
@@ -42,21 +42,22 @@ func TestTreeLines(t *testing.T) {
 }
 
 // checkLines compares the lines of keys named k7 and counts such keys.
-func checkLines(t *rapid.T, nodes []*node) int {
+func checkLines(t *rapid.T, table Table) int {
 	count, last := 0, 0
-	for _, n := range nodes {
+	for _, n := range table {
 		var want int
-		if _, err := fmt.Sscanf(n.key, "k%d", &want); err == nil {
+		if _, err := fmt.Sscanf(n.Key, "k%d", &want); err == nil {
 			count++
-			if n.line != want {
-				t.Errorf("%q on line %d", n.key, n.line)
+			if n.Line != want {
+				t.Errorf("%q on line %d", n.Key, n.Line)
 			}
 		}
-		if n.line < last {
-			t.Errorf("%q is not in the order of the file", n.key)
+		if n.Line < last {
+			t.Errorf("%q is not in the order of the file", n.Key)
 		}
-		last = n.line
-		count += checkLines(t, n.table)
+		last = n.Line
+		below, _ := n.Data.(Table)
+		count += checkLines(t, below)
 	}
 	return count
 }

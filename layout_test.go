@@ -50,7 +50,7 @@ var rules = []rule{
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal/atomicfile"}},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
 	{"bench/experiment", nil},
 	{"bench/record", []string{"bench/experiment"}},
 	{"bench/stats", []string{"bench/record", "bench/experiment"}},
@@ -66,6 +66,7 @@ var rules = []rule{
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
 	{"internal/atomicfile", nil},
 	{"internal/lockfile", nil},
+	{"internal/poll", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

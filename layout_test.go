@@ -63,7 +63,7 @@ var rules = []rule{
 	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
 	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
-	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal/poll"}},
 	{"internal/atomicfile", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},

@@ -179,32 +179,22 @@ func (c *Cluster) end(alias string) error {
 }
 
 // EventKind says what happened to a node.
-type EventKind int
+type EventKind string
 
 // The kinds of events.
 const (
-	Starting       EventKind = iota + 1 // about to start
-	Started                             // the process runs
-	Ready                               // it answers that it is ready
-	AlreadyRunning                      // it ran before; left alone
-	Stopping                            // SIGTERM sent
-	Stopped                             // the process is gone
-	Killing                             // it did not stop in time: SIGKILL follows
-	Killed                              // gone by SIGKILL
-	AlreadyStopped                      // it did not run
-	Paused                              // SIGSTOP took effect
-	Resumed                             // SIGCONT took effect
+	Starting       EventKind = "starting"        // about to start
+	Started        EventKind = "started"         // the process runs
+	Ready          EventKind = "ready"           // it answers that it is ready
+	AlreadyRunning EventKind = "already running" // it ran before; left alone
+	Stopping       EventKind = "stopping"        // SIGTERM sent
+	Stopped        EventKind = "stopped"         // the process is gone
+	Killing        EventKind = "killing"         // it did not stop in time: SIGKILL follows
+	Killed         EventKind = "killed"          // gone by SIGKILL
+	AlreadyStopped EventKind = "already stopped" // it did not run
+	Paused         EventKind = "paused"          // SIGSTOP took effect
+	Resumed        EventKind = "resumed"         // SIGCONT took effect
 )
-
-// String returns the name of the kind.
-func (k EventKind) String() string {
-	names := [...]string{"starting", "started", "ready", "already running", "stopping", "stopped",
-		"killing", "killed", "already stopped", "paused", "resumed"}
-	if k < 1 || int(k) > len(names) {
-		return fmt.Sprintf("event %d", int(k))
-	}
-	return names[k-1]
-}
 
 // Event is one step of an operation.
 type Event struct {
@@ -213,8 +203,7 @@ type Event struct {
 	// Leader: when starting, the node is the file's leader; when stopping, it led
 	// the cluster as far as its nodes could tell, or is the file's leader if not.
 	Leader bool
-	PID    int    // 0 where there is no process
-	Text   string // more about it; often empty
+	PID    int // 0 where there is no process
 }
 
 // tell hands an event to the callback.

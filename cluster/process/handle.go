@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -26,34 +26,15 @@ var errGone = errors.New("no such process")
 // pollInterval is how often a process is looked at while something is awaited.
 const pollInterval = 10 * time.Millisecond
 
-// glance is what the system tells of a process.
-type glance struct {
-	start  string // as a time of the clock, in milliseconds
-	paused bool
-}
-
-// look asks the system for a process.
-func look(pid int) (glance, error) {
-	p, err := process.NewProcess(int32(pid))
-	if errors.Is(err, process.ErrorProcessNotRunning) {
-		return glance{}, errGone
-	}
-	if err != nil {
-		return glance{}, err
-	}
-	paused, err := isPaused(p)
-	if err != nil {
-		return glance{}, err
-	}
-	created, err := p.CreateTime()
-	return glance{start: strconv.FormatInt(created, 10), paused: paused}, gone(err)
-}
-
 // isPaused is errGone after the end of the process.
-func isPaused(p *process.Process) (bool, error) {
+func isPaused(pid int) (bool, error) {
+	p := process.Process{Pid: int32(pid)}
 	states, err := p.Status()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return false, errGone
+	}
 	if err != nil {
-		return false, gone(err)
+		return false, err
 	}
 	if slices.Contains(states, process.Zombie) || slices.Contains(states, process.UnknownState) {
 		// A process that was killed while a thread waits for a disk that hangs is there
@@ -63,14 +44,6 @@ func isPaused(p *process.Process) (bool, error) {
 		}
 	}
 	return slices.Contains(states, process.Stop), nil
-}
-
-// gone turns what the system says of a process that is not there into errGone.
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return errGone
-	}
-	return err
 }
 
 // commandLine returns what a process was started with, program first; nil if that
@@ -87,7 +60,7 @@ func commandLine(pid int) []string {
 // process it reaches no other, though its id be given to one.
 type handle struct {
 	pid     int
-	start   string // see glance
+	start   time.Time
 	process *os.Process
 }
 
@@ -98,19 +71,17 @@ func open(pid int) (*handle, error) {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
 	h := &handle{pid: pid, process: p}
-	now, err := look(pid)
-	if err == nil {
-		h.start = now.start
-		_, err = h.paused() // the process that was looked at is the one that is held
+	created, startErr := (&process.Process{Pid: int32(pid)}).CreateTime()
+	h.start = time.UnixMilli(created)
+	_, err = h.paused() // if it is there, then that is the start of the process that is held
+	if err == nil && startErr == nil {
+		return h, nil
 	}
-	if err != nil {
-		h.close()
-		if errors.Is(err, errGone) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("process %d: %w", pid, err)
+	h.close()
+	if errors.Is(err, errGone) {
+		return nil, nil
 	}
-	return h, nil
+	return nil, fmt.Errorf("process %d: %w", pid, cmp.Or(err, startErr))
 }
 
 func (h *handle) close() { _ = h.process.Release() }
@@ -120,7 +91,7 @@ func (h *handle) paused() (bool, error) {
 	if errors.Is(h.process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
 		return false, errGone
 	}
-	return isPaused(&process.Process{Pid: int32(h.pid)})
+	return isPaused(h.pid)
 }
 
 // ended reports whether the process has ended. Its parent still has to reap it.
@@ -231,7 +202,7 @@ func (c *children) reap(alias string, pid int) error {
 // ended.
 func (c *children) sweep(alias string) {
 	if ch := c.of(alias); ch != nil {
-		if _, err := isPaused(&process.Process{Pid: int32(ch.Process.Pid)}); errors.Is(err, errGone) {
+		if _, err := isPaused(ch.Process.Pid); errors.Is(err, errGone) {
 			_ = c.reap(alias, ch.Process.Pid)
 		}
 	}

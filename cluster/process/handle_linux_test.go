@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,9 +39,16 @@ func TestStat(t *testing.T) {
 			write("stat", "btime 1000\n")
 			write(pid+"/status", fmt.Sprintf("Name:\ta) Z (b\nState:\t%s\nThreads:\t%d\n", c.state, c.threads))
 			write(pid+"/stat", pid+" (a) Z (b) S 1 4711 4711 0 -1 4 0 0 0 0 0 0 0 0 20 0 9 0 815 0 0")
-			now, err := look(os.Getpid())
-			if errors.Is(err, errGone) != c.gone || !c.gone && (err != nil || now.paused != c.paused || now.start == "") {
-				t.Error(now, err)
+			p, err := open(os.Getpid())
+			if err != nil || (p == nil) != c.gone {
+				t.Fatal(p, err)
+			}
+			if p == nil {
+				return
+			}
+			defer p.close()
+			if paused, err := p.paused(); paused != c.paused || err != nil || p.start.IsZero() {
+				t.Error(p, paused, err)
 			}
 		})
 	}

@@ -28,7 +28,7 @@ const (
 
 // record writes down which process runs a node, and whose the node is.
 func (c *Cluster) record(alias string, p *handle) error {
-	text := fmt.Sprintf("%d\n%s\n%s\n", p.pid, p.start, c.opts.Binary)
+	text := fmt.Sprintf("%d\n%d\n%s\n", p.pid, p.start.UnixMilli(), c.opts.Binary)
 	if err := atomicfile.Write(filepath.Join(c.Dir(alias), processName), []byte(text)); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *Cluster) running(alias string) (*handle, error) {
 		if p == nil {
 			continue
 		}
-		if p.start == start || c.runs(pid, alias) {
+		if strconv.FormatInt(p.start.UnixMilli(), 10) == start || c.runs(pid, alias) {
 			return p, nil
 		}
 		p.close()

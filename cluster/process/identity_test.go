@@ -57,17 +57,18 @@ func TestReusedID(t *testing.T) {
 	w.take()
 	pid := sleeper(t).Process.Pid
 	_, rest, _ := strings.Cut(string(text), "\n")
-	now, err := look(pid)
+	now, err := open(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
+	now.close()
 	lock := filepath.Join(w.Dir("node1"), lockName)
 	bare, born := strconv.Itoa(pid), fmt.Sprintf("%d\n%s", pid, rest)
 	for name, files := range map[string]struct{ pid, process string }{
 		"another start":               {bare, born},
-		"another boot":                {bare, fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start)},
+		"another boot":                {bare, fmt.Sprintf("%d\nx%d\nkvnode\n", pid, now.start.UnixMilli())},
 		"another start, as once":      {born, "-"},
-		"another boot, as once":       {fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start), "-"},
+		"another boot, as once":       {fmt.Sprintf("%d\nx%d\nkvnode\n", pid, now.start.UnixMilli()), "-"},
 		"no start":                    {bare, "-"},
 		"nothing but an unheld lock":  {"-", "-"},
 		"an empty file, unheld lock":  {"", ""},

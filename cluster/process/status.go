@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -57,8 +56,7 @@ func (c *Cluster) Inspect(alias string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("inspect %s: %w", alias, err)
 	}
-	ms, err := strconv.ParseInt(p.start, 10, 64)
-	return State{Running: true, Paused: paused, PID: p.pid, Started: time.UnixMilli(ms)}, err
+	return State{Running: true, Paused: paused, PID: p.pid, Started: p.start}, nil
 }
 
 // Status asks all nodes at once and returns them in the order of the file. One

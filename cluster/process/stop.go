@@ -81,9 +81,9 @@ func (c *Cluster) stop(ctx context.Context, nodes []NodeStatus, leader string) e
 		patience, cancel := context.WithDeadline(ctx, s.deadline)
 		err := s.awaitEnd(patience)
 		if patience.Err() != nil && ctx.Err() == nil && err != nil {
-			e.Kind, e.Text = Killing, fmt.Sprintf("it still ran %v after SIGTERM", c.opts.StopTimeout)
+			e.Kind = Killing
 			c.tell(e)
-			e.Kind, e.Text = Killed, ""
+			e.Kind = Killed
 			err = c.kill(ctx, s.handle, s.node.Alias)
 		} else if err == nil {
 			err = c.forget(s.handle, s.node.Alias)
@@ -126,37 +126,24 @@ func (c *Cluster) terminate(n NodeStatus, leader string) (*handle, error) {
 // Kill ends a node with SIGKILL and returns when it is gone. It is
 // [ErrNotRunning] if it was not there.
 func (c *Cluster) Kill(ctx context.Context, alias string) error {
-	n, err := c.node(alias)
-	if err != nil {
-		return err
-	}
 	return c.Exclusively(ctx, func() error {
-		p, err := c.running(alias)
-		if err == nil && p == nil {
-			err = errors.Join(ErrNotRunning, c.unrecord(alias))
+		err := c.signal("kill", alias, Killed, func(p *handle) error { return c.kill(ctx, p, alias) })
+		if errors.Is(err, ErrNotRunning) {
+			err = errors.Join(err, c.unrecord(alias))
 		}
-		if err != nil {
-			return fmt.Errorf("kill %s: %w", alias, err)
-		}
-		defer p.close()
-		if err := c.kill(ctx, p, alias); err != nil {
-			return err
-		}
-		c.tell(Event{Kind: Killed, Node: n, PID: p.pid})
-		return nil
+		return err
 	})
 }
 
 // kill ends a process and waits for its end.
 func (c *Cluster) kill(ctx context.Context, p *handle, alias string) error {
+	if err := p.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, killTimeout, fmt.Errorf("process %d is still there %v after SIGKILL", p.pid, killTimeout))
 	defer cancel()
-	err := p.signal(syscall.SIGKILL)
-	if err == nil {
-		err = p.awaitEnd(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("kill %s: %w", alias, err)
+	if err := p.awaitEnd(ctx); err != nil {
+		return err
 	}
 	return c.forget(p, alias)
 }
@@ -170,15 +157,29 @@ func (c *Cluster) forget(p *handle, alias string) error {
 // Pause suspends a node (SIGSTOP) and returns when it stands still. It waits for
 // no other operation.
 func (c *Cluster) Pause(ctx context.Context, alias string) error {
-	return c.suspend(ctx, "pause", alias, syscall.SIGSTOP, Paused)
+	return c.signal("pause", alias, Paused, func(p *handle) error { return suspend(ctx, p, true) })
 }
 
 // Resume lets a paused node run again (SIGCONT), and returns when it does.
 func (c *Cluster) Resume(ctx context.Context, alias string) error {
-	return c.suspend(ctx, "resume", alias, syscall.SIGCONT, Resumed)
+	return c.signal("resume", alias, Resumed, func(p *handle) error { return suspend(ctx, p, false) })
 }
 
-func (c *Cluster) suspend(ctx context.Context, name, alias string, sig syscall.Signal, done EventKind) error {
+func suspend(ctx context.Context, p *handle, pause bool) error {
+	sig := syscall.SIGCONT
+	if pause {
+		sig = syscall.SIGSTOP
+	}
+	if err := p.signal(sig); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pauseTimeout, fmt.Errorf("no effect within %v", pauseTimeout))
+	defer cancel()
+	return p.awaitPaused(ctx, pause)
+}
+
+// signal has send do something to the process of a node, and tells of it.
+func (c *Cluster) signal(verb, alias string, done EventKind, send func(*handle) error) error {
 	n, err := c.node(alias)
 	if err != nil {
 		return err
@@ -187,18 +188,12 @@ func (c *Cluster) suspend(ctx context.Context, name, alias string, sig syscall.S
 	if err == nil && p == nil {
 		err = ErrNotRunning
 	}
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", name, alias, err)
-	}
-	defer p.close()
-	ctx, cancel := context.WithTimeoutCause(ctx, pauseTimeout, fmt.Errorf("no effect within %v", pauseTimeout))
-	defer cancel()
-	err = p.signal(sig)
 	if err == nil {
-		err = p.awaitPaused(ctx, done == Paused)
+		defer p.close()
+		err = send(p)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", name, alias, err)
+		return fmt.Errorf("%s %s: %w", verb, alias, err)
 	}
 	c.tell(Event{Kind: done, Node: n, PID: p.pid})
 	return nil

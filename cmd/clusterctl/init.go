@@ -41,8 +41,7 @@ node founds it, and the others join: they need no gossip then.
 Paths inside the current folder are written relative to the file, so that the folder
 may be moved whole; all others are written in full. See 'clusterctl help config' for
 what the file says.`,
-		Args:              wants(0, 1, "at most the number of nodes"),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: wants(0, 1, "at most the number of nodes"),
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.out, "out", "", "the file to write (default: that of --config)")

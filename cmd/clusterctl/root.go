@@ -2,10 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,21 +19,6 @@ const (
 	groupMembers = "members"
 	groupCheck   = "check"
 )
-
-// run executes one command line and returns its exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	explain(stderr, ctx, err)
-	return exitCode(ctx, err)
-}
 
 func newRoot() *cobra.Command {
 	m := new(manager)
@@ -74,6 +58,11 @@ is unknown, 130 interrupted.`,
 		for _, c := range commands {
 			c.GroupID = id
 			root.AddCommand(c)
+			for _, c := range append(c.Commands(), c) {
+				if c.ValidArgsFunction == nil {
+					c.ValidArgsFunction = cobra.NoFileCompletions
+				}
+			}
 		}
 	}
 	add(groupCluster, "Cluster Commands:", newInit(m), newStart(m), newStatus(m), newStop(m), newRestart(m),
@@ -128,6 +117,14 @@ func wants(low, high int, what string) cobra.PositionalArgs {
 		return usage(fmt.Errorf("%s wants %s, not %s; see '%s --help'",
 			c.Name(), what, count(len(args), "argument"), c.CommandPath()))
 	}
+}
+
+// above0 checks a flag that is a time.
+func above0(flag string, d time.Duration) error {
+	if d > 0 {
+		return nil
+	}
+	return usage(fmt.Errorf("%s %v: must be above 0", flag, d))
 }
 
 // count is a number with its noun.

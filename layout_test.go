@@ -3,13 +3,11 @@
 package raftlab
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -46,23 +44,32 @@ var rules = []rule{
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal/atomicfile"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
 	{"bench/experiment", nil},
-	{"bench/record", []string{"bench/experiment"}},
-	{"bench/stats", []string{"bench/record", "bench/experiment"}},
-	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats"}},
+	{"bench/record", []string{"bench/experiment", "internal"}},
+	{"bench/stats", nil},
+	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
+	{"bench/report/doc", nil},
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
 	{"bench/check", nil},
 	{"bench/fault", nil},
 	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
-	{"bench/runner", []string{"core", "backends", "transports", "engines", "kv", "cluster",
-		"bench/experiment", "bench/record", "bench/workload", "bench/calibrate"}},
+	{"bench/system", []string{"kv", "bench/experiment", "bench/record", "bench/workload"}},
+	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
+		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/kvnode", []string{"core", "kv", "cluster", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
+	{"bench/measure/load", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
+	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
+	{"bench/runner", []string{"cluster",
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal/poll"}},
 	{"internal/atomicfile", nil},
 	{"internal/lockfile", nil},
@@ -172,38 +179,5 @@ func TestRulesCanFail(t *testing.T) {
 		if !ok || below(imported, r.allowed) {
 			t.Errorf("%s may import %s", path, imported)
 		}
-	}
-}
-
-// maxLines is where a file has become hard to take in at once.
-const maxLines = 450
-
-func TestFilesAreShort(t *testing.T) {
-	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
-			return filepath.SkipDir
-		}
-		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		lines := 0
-		for s := bufio.NewScanner(f); s.Scan(); {
-			lines++
-		}
-		if lines > maxLines {
-			t.Errorf("%s has %d lines, more than %d: split it", path, lines, maxLines)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }

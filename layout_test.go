@@ -69,9 +69,10 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
-	{"bench/raftlab", []string{"core", "backends", "cluster", "bench"}}, // the program
-	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal/poll"}},
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal/cli"}}, // the program
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal/cli", "internal/poll"}},
 	{"internal/atomicfile", nil},
+	{"internal/cli", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
 	{"experiments", nil}, // tests only

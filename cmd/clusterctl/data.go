@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -47,7 +48,7 @@ const toAnyNode = "send it to this node, which hands it on to the leader (defaul
 
 func checkTimeout(timeout time.Duration) error {
 	if timeout <= 0 || timeout > api.MaxTimeout {
-		return usage(fmt.Errorf("--timeout %v: must be above 0 and at most %v", timeout, api.MaxTimeout))
+		return cli.Usagef("--timeout %v: must be above 0 and at most %v", timeout, api.MaxTimeout)
 	}
 	return nil
 }
@@ -78,7 +79,7 @@ func (m *manager) query(f *requestFlags, do func(ctx context.Context, s *session
 		switch client.Consistency(f.consistency) {
 		case client.Linearizable, client.Leader, client.Stale:
 		default:
-			return usage(fmt.Errorf("--consistency %q: must be linearizable, leader or stale", f.consistency))
+			return cli.Usagef("--consistency %q: must be linearizable, leader or stale", f.consistency)
 		}
 		var from reader = nodes
 		if f.node != "" {
@@ -101,7 +102,7 @@ trusts the leader's lease, "stale" takes what the asked node holds.
 
   clusterctl get fruit --node node3 --consistency stale
   clusterctl set fruit plum --if-match $(clusterctl get fruit --index)`,
-		Args: wants(1, 1, "a key"),
+		Args: cli.Wants(1, 1, "a key"),
 	}
 	f.addRead(m, c)
 	c.Flags().BoolVar(&raw, "raw", false, "print the bytes of the value as they are, without a newline")
@@ -134,14 +135,14 @@ func newKeys(m *manager) *cobra.Command {
 		Short: "List the keys, sorted",
 		Long: `List the keys, sorted by their bytes, one on a line. They are read page by page: a
 key that is written meanwhile may or may not be listed.`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 	}
 	f.addRead(m, c)
 	c.Flags().StringVar(&prefix, "prefix", "", "only keys that begin with this")
 	c.Flags().IntVar(&limit, "limit", 0, "at most this many (default: all)")
 	c.RunE = m.query(&f, func(ctx context.Context, s *session, from reader, _ []string) error {
 		if limit < 0 {
-			return usage(fmt.Errorf("--limit %d: must not be negative", limit))
+			return cli.Usagef("--limit %d: must not be negative", limit)
 		}
 		return s.listKeys(ctx, from, client.Consistency(f.consistency), prefix, cmp.Or(limit, math.MaxInt))
 	})
@@ -187,7 +188,7 @@ standard input. All its keys are set in one log entry, or none is.
   clusterctl set -- answer -42             a value that begins with a dash
   clusterctl set photo - < photo.jpg
   echo '{"a":"1","b":"2"}' | clusterctl set --json -`,
-		Args: wants(0, 2, "a key and a value"),
+		Args: cli.Wants(0, 2, "a key and a value"),
 	}
 	f.addTo(m, c, toAnyNode)
 	c.Flags().StringVar(&f.json, "json", "", "set all keys of a JSON object in this file (-: standard input)")
@@ -227,13 +228,13 @@ standard input. All its keys are set in one log entry, or none is.
 func (f *setFlags) check(c *cobra.Command, matching bool, args []string) error {
 	switch {
 	case f.ifAbsent && matching:
-		return usage(errors.New("--if-absent and --if-match exclude each other"))
+		return cli.Usagef("--if-absent and --if-match exclude each other")
 	case f.json != "" && len(args) > 0:
-		return usage(errors.New("set wants either KEY VALUE or --json"))
+		return cli.Usagef("set wants either KEY VALUE or --json")
 	case f.json != "" && (f.ifAbsent || matching):
-		return usage(errors.New("--json takes no condition"))
+		return cli.Usagef("--json takes no condition")
 	case f.json == "":
-		return wants(2, 2, "a key and a value")(c, args)
+		return cli.Wants(2, 2, "a key and a value")(c, args)
 	}
 	return nil
 }
@@ -284,14 +285,14 @@ func readPairs(ctx context.Context, path string, stdin io.Reader) (map[string][]
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, usage(fmt.Errorf("--json: %w", err))
+		return nil, cli.Usagef("--json: %w", err)
 	}
 	var texts map[string]string
 	if err := json.Unmarshal(data, &texts); err != nil {
-		return nil, usage(fmt.Errorf("%s: want a JSON object of strings: %w", from, err))
+		return nil, cli.Usagef("%s: want a JSON object of strings: %w", from, err)
 	}
 	if len(texts) == 0 {
-		return nil, usage(fmt.Errorf("%s: there is no key in it", from))
+		return nil, cli.Usagef("%s: there is no key in it", from)
 	}
 	pairs := make(map[string][]byte, len(texts))
 	for key, text := range texts {
@@ -308,14 +309,14 @@ func newDelete(m *manager) *cobra.Command {
 		Short: "Delete keys",
 		Long: `Delete keys, one after the other up to the first failure. A key that is not there is
 no failure. Prints nothing; exit code 3 says that nobody knows whether it was deleted.`,
-		Args: wants(1, -1, "a key"),
+		Args: cli.Wants(1, -1, "a key"),
 	}
 	f.addTo(m, c, toAnyNode)
 	c.Flags().Uint64Var(&ifMatch, "if-match", 0, "only if the key's last change was at this log index; for one key")
 	c.RunE = m.request(&f, func(ctx context.Context, _ *session, to *client.Client, args []string) error {
 		matching := c.Flags().Changed("if-match")
 		if matching && len(args) > 1 {
-			return usage(errors.New("--if-match goes with one key"))
+			return cli.Usagef("--if-match goes with one key")
 		}
 		for _, key := range args {
 			var err error

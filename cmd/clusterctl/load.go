@@ -13,6 +13,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/audit"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -42,7 +43,7 @@ nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good t
   clusterctl load --duration 20s --journal acked.jsonl &
   clusterctl kill leader
   wait; clusterctl start; clusterctl audit acked.jsonl`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 	}
 	flags := c.Flags()
 	flags.IntVar(&f.clients, "clients", 8, "writes under way at once")
@@ -67,11 +68,11 @@ nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good t
 func (f *loadFlags) check(c *cobra.Command) error {
 	for flag, n := range map[string]int{"--clients": f.clients, "--value-size": f.valueSize, "--keys": f.keys} {
 		if n < 1 {
-			return usage(fmt.Errorf("%s %d: must be at least 1", flag, n))
+			return cli.Usagef("%s %d: must be at least 1", flag, n)
 		}
 	}
 	if c.Flags().Changed("count") && f.count == 0 {
-		return usage(errors.New("--count 0: must be at least 1"))
+		return cli.Usagef("--count 0: must be at least 1")
 	}
 	if c.Flags().Changed("duration") {
 		if err := above0("--duration", f.duration); err != nil {
@@ -84,7 +85,7 @@ func (f *loadFlags) check(c *cobra.Command) error {
 func (s *session) load(ctx context.Context, f loadFlags) error {
 	if f.journal != "" {
 		if _, err := os.Lstat(f.journal); err == nil {
-			return usage(fmt.Errorf("--journal: there is a file %s already", f.journal))
+			return cli.Usagef("--journal: there is a file %s already", f.journal)
 		}
 	}
 	nodes, err := s.client(ctx, "", f.timeout)
@@ -107,7 +108,7 @@ func (s *session) load(ctx context.Context, f loadFlags) error {
 	writeResult(s.stdout, result, f.journal)
 	switch {
 	case ctx.Err() != nil:
-		return said(exitInterrupted)
+		return cli.Said(exitInterrupted)
 	case result.Acknowledged == 0:
 		return errors.New("no write was acknowledged")
 	}
@@ -162,7 +163,7 @@ whose outcome is unknown both is right. Exit code 1 with a line per finding if a
 is not as it has to be. Nobody else may write to the same keys.
 
 All nodes have to run, or those named by --node.`,
-		Args:              wants(1, 1, "the journal of a load"),
+		Args:              cli.Wants(1, 1, "the journal of a load"),
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault), // files
 	}
 	c.Flags().StringArrayVar(&only, "node", nil, "read from this node only (may be repeated; default: every node)")
@@ -180,7 +181,7 @@ All nodes have to run, or those named by --node.`,
 func (s *session) audit(ctx context.Context, path string, only []string, patience time.Duration) error {
 	journal, err := audit.ReadJournal(path)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	chosen := s.file.Nodes
 	if len(only) > 0 {
@@ -210,14 +211,14 @@ func (s *session) audit(ctx context.Context, path string, only []string, patienc
 		f.Node = cmp.Or(names[f.Node], f.Node)
 		fmt.Fprintln(s.stdout, f)
 	}
-	fmt.Fprintf(s.stdout, "Checked %s on %s: ", count(found.Keys, "key"), count(len(chosen), "node"))
+	fmt.Fprintf(s.stdout, "Checked %s on %s: ", cli.Count(found.Keys, "key"), cli.Count(len(chosen), "node"))
 	if !found.OK() {
-		fmt.Fprintln(s.stdout, count(found.Total, "finding"))
-		return said(exitFailed)
+		fmt.Fprintln(s.stdout, cli.Count(found.Total, "finding"))
+		return cli.Said(exitFailed)
 	}
 	fmt.Fprintln(s.stdout, "every acknowledged write is there")
 	if found.Unknown > 0 {
-		fmt.Fprintf(s.stdout, "Of %s of unknown outcome, %d took effect\n", count(found.Unknown, "write"), found.UnknownTaken)
+		fmt.Fprintf(s.stdout, "Of %s of unknown outcome, %d took effect\n", cli.Count(found.Unknown, "write"), found.UnknownTaken)
 	}
 	return nil
 }

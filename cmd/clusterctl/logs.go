@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/poll"
 )
 
@@ -23,14 +24,14 @@ func newLogs(m *manager) *cobra.Command {
 		Short: "Show the log of a node",
 		Long: `Show the end of a node's log: what its processes wrote to standard output and error.
 With --follow, go on until Ctrl-C as the node writes, also across its restarts.`,
-		Args:              wants(1, 1, "a node"),
+		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
 	c.Flags().IntVarP(&last, "lines", "n", 50, "how many lines of the end")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on as the node writes, until Ctrl-C")
 	c.RunE = m.on(func(ctx context.Context, s *session, args []string) error {
 		if last < 0 {
-			return usage(fmt.Errorf("--lines %d: must not be negative", last))
+			return cli.Usagef("--lines %d: must not be negative", last)
 		}
 		n, err := s.node(ctx, args[0])
 		if err != nil {

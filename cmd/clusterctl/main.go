@@ -13,6 +13,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func main() {
@@ -45,31 +46,11 @@ const (
 	exitInterrupted = 130 // Ctrl-C
 )
 
-// exitError carries an exit code through cobra.
-type exitError struct {
-	code int
-	err  error // nil: everything was said already
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
-
-func usage(err error) error { return &exitError{exitUsage, err} }
-
-// said is a failure that was printed already.
-func said(code int) error { return &exitError{code: code} }
-
 func exitCode(ctx context.Context, err error) int {
-	var exit *exitError
+	code, carries := cli.Code(err)
 	switch {
-	case errors.As(err, &exit):
-		return exit.code
+	case carries:
+		return code
 	case errors.Is(err, core.ErrOutcomeUnknown):
 		return exitUnknown
 	case ctx.Err() != nil:

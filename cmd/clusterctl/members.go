@@ -16,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -27,9 +28,9 @@ func newMembers(m *manager) *cobra.Command {
 		Long: `List the members as the leader's configuration has them: also those that do not run.
 'members add' and 'members remove' change the configuration, the processes and the
 cluster file together. The file is written anew then; comments in it are lost.`,
-		Args: noCommand,
+		Args: cli.NoCommand,
 	}
-	list := &cobra.Command{Use: "list", Short: "List the members", Args: wants(0, 0, "no argument")}
+	list := &cobra.Command{Use: "list", Short: "List the members", Args: cli.Wants(0, 0, "no argument")}
 	var f requestFlags
 	var output string
 	for _, c := range []*cobra.Command{c, list} {
@@ -86,7 +87,7 @@ on: see --ready-timeout.
 
 If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries again,
 'clusterctl members remove ALIAS' takes it back.`,
-		Args: wants(1, 1, "the alias of the new node"),
+		Args: cli.Wants(1, 1, "the alias of the new node"),
 	}
 	c.Flags().StringVar(&f.http, "http", "", "host:port for clients")
 	c.Flags().StringVar(&f.rpc, "rpc", "", "host:port for Raft")
@@ -95,7 +96,7 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 	addReadyTimeout(c, &f.Options, 10*time.Minute)
 	c.RunE = m.toStart(&f.Options, func(ctx context.Context, s *session, args []string) error {
 		if _, known := s.file.Node(args[0]); known {
-			return usage(fmt.Errorf("there is a node %q in %s already; %s starts it", args[0], s.path, s.command("start "+args[0])))
+			return cli.Usagef("there is a node %q in %s already; %s starts it", args[0], s.path, s.command("start "+args[0]))
 		}
 		node, err := newNode(s.file, args[0], f)
 		if err != nil {
@@ -115,11 +116,11 @@ If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
 func (s *session) edit(ctx context.Context, change func(*clusterfile.File)) (f *clusterfile.File, err error) {
 	err = s.cluster.Exclusively(ctx, func() error {
 		if f, err = clusterfile.Read(s.path); err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		change(f)
 		if err := f.Save(s.path); err != nil { // it checks the nodes, too
-			return usage(err)
+			return cli.Usage(err)
 		}
 		return nil
 	})
@@ -137,7 +138,7 @@ func newNode(file *clusterfile.File, alias string, f addFlags) (clusterfile.Node
 	}
 	host, _, err := net.SplitHostPort(file.Nodes[0].RPCAddress)
 	if err != nil {
-		return n, usage(err)
+		return n, cli.Usage(err)
 	}
 	free, err := clusterfile.GenerateGossip(1, host)
 	if err != nil {
@@ -211,7 +212,7 @@ func newMembersRemove(m *manager) *cobra.Command {
 		Long: `Remove a node from the configuration, stop its process, take it out of the cluster file
 and delete its folder. It does not ask. A leader hands over first. A node that gossips
 leaves by itself; if it does not answer, the others have to see that it failed, first.`,
-		Args:              wants(1, 1, "a node"),
+		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
 	c.Flags().BoolVar(&keepData, "keep-data", false, "keep the node's folder")
@@ -228,7 +229,7 @@ func (s *session) removeMember(ctx context.Context, nodes *client.Client, name s
 		return err
 	}
 	if len(s.file.Nodes) == 1 {
-		return usage(fmt.Errorf("%s is the only node in %s: stop it, and delete %s", n.Alias, s.path, s.cluster.Dir(n.Alias)))
+		return cli.Usagef("%s is the only node in %s: stop it, and delete %s", n.Alias, s.path, s.cluster.Dir(n.Alias))
 	}
 	for _, now := range s.cluster.Status(ctx) {
 		if now.Node.Alias == n.Alias && now.Status != nil && !now.State.Running { // it could not be stopped
@@ -257,7 +258,7 @@ func (s *session) removeMember(ctx context.Context, nodes *client.Client, name s
 			return fmt.Errorf("delete the data of %s: %w", n.Alias, err)
 		}
 	}
-	fmt.Fprintf(s.stdout, "Removed %s: %s left\n", n.Alias, count(len(left.Nodes), "node"))
+	fmt.Fprintf(s.stdout, "Removed %s: %s left\n", n.Alias, cli.Count(len(left.Nodes), "node"))
 	return nil
 }
 
@@ -337,7 +338,7 @@ func newTransfer(m *manager) *cobra.Command {
 		Short: "Hand leadership over",
 		Long: `Have the leader hand over to a node, or, without one, to the voter that is most up to
 date, and wait until the new leader is known.`,
-		Args:              wants(0, 1, "at most one node"),
+		Args:              cli.Wants(0, 1, "at most one node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
 	f.addTimeout(c, api.DefaultTimeout)
@@ -396,7 +397,7 @@ func newSnapshot(m *manager) *cobra.Command {
 		Short: "Have a node write a snapshot and cut its log",
 		Long: `Have a node write a snapshot of its map and cut its log behind it. Each node does so
 by itself from time to time; this is for demonstrations and before a backup.`,
-		Args:              wants(1, 1, "a node"),
+		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
 	f.addTimeout(c, api.MaxTimeout) // gigabytes take their time

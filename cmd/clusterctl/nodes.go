@@ -13,6 +13,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 // addReadyTimeout adds the flag for what [process.Options] calls ReadyTimeout.
@@ -35,7 +36,7 @@ Nodes that run already are left alone.
 
 If a node does not start, the end of its log is printed and the exit code is 1; the
 others go on running.`,
-		Args:              wants(0, -1, "nodes"),
+		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE:              m.toStart(&o, start),
 	}
@@ -74,7 +75,7 @@ func (s *session) startNodes(ctx context.Context, nodes ...clusterfile.Node) (er
 // sayReady prints the line that closes a start.
 func (s *session) sayReady(ctx context.Context) {
 	r := s.report(ctx)
-	nodes := count(r.running(), "node")
+	nodes := cli.Count(r.running(), "node")
 	defer s.sayNonmembers(r)
 	if r.Leader == nil {
 		s.log.Printf("Started: %s, but none leads at the moment", nodes)
@@ -92,14 +93,14 @@ func newRestart(m *manager) *cobra.Command {
 		Long: `Stop nodes and start them again, one at a time: the next one is stopped once the one
 before is ready. With --all, the leader comes last, so that leadership moves once and
 clients can go on writing meanwhile.`,
-		Args:              wants(0, -1, "nodes"),
+		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 	}
 	c.Flags().BoolVar(&all, "all", false, "restart every node, the leader last")
 	addReadyTimeout(c, &o, readyTimeout)
 	c.RunE = m.toStart(&o, func(ctx context.Context, s *session, args []string) error {
 		if all == (len(args) > 0) {
-			return usage(errors.New("restart wants either nodes or --all"))
+			return cli.Usagef("restart wants either nodes or --all")
 		}
 		return s.restart(ctx, args)
 	})
@@ -145,7 +146,7 @@ func newStop(m *manager) *cobra.Command {
 		Long: `Stop all nodes of the cluster file, or those named, and wait until their processes are
 gone. A leader hands over first. A node that does not stop in time is killed. Nodes
 that do not run are no error. The data stays; 'clusterctl start' finds it.`,
-		Args:              wants(0, -1, "nodes"),
+		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE: m.on(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 0 {
@@ -181,7 +182,7 @@ func (m *manager) signalling(name, short, long string, send func(*process.Cluste
 		Use:               name + " NODE...",
 		Short:             short,
 		Long:              long,
-		Args:              wants(1, -1, "a node"),
+		Args:              cli.Wants(1, -1, "a node"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE: m.on(func(ctx context.Context, s *session, args []string) error {
 			return s.each(ctx, args, func(ctx context.Context, alias string) error { return send(s.cluster, ctx, alias) })
@@ -214,7 +215,7 @@ func newWait(m *manager) *cobra.Command {
 		Long: `Wait until every node that runs answers, all follow the same leader, and that has been
 so for half a second. Prints nothing; the exit code is 1 if it does not come about in
 time. For scripts, after a leader was stopped.`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after this time")
 	c.RunE = m.on(func(ctx context.Context, s *session, _ []string) error {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -56,13 +57,13 @@ type session struct {
 func (m *manager) read() (*clusterfile.File, error) {
 	f, err := clusterfile.Read(m.config)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage(fmt.Errorf("there is no cluster file %s: write one with 'clusterctl init', or name another with -c", m.config))
+		return nil, cli.Usagef("there is no cluster file %s: write one with 'clusterctl init', or name another with -c", m.config)
 	}
 	if err == nil {
 		err = misplaced(f)
 	}
 	if err != nil {
-		return nil, usage(err)
+		return nil, cli.Usage(err)
 	}
 	return f, nil
 }
@@ -221,7 +222,7 @@ func unknownNode(path string, f *clusterfile.File, name string) error {
 	if near := nearest(name, known); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
-	return usage(fmt.Errorf("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint))
+	return cli.Usagef("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint)
 }
 
 func aliases(nodes []clusterfile.Node) []string {
@@ -386,7 +387,7 @@ func (n *narrator) draw(since time.Duration) {
 	}
 	const width = 79 // a longer line would wrap and could not be rewritten
 	if len(text) > width {
-		text = fmt.Sprintf("Waiting for %s (%.0f s)", count(len(n.waiting), "node"), since.Seconds())
+		text = fmt.Sprintf("Waiting for %s (%.0f s)", cli.Count(len(n.waiting), "node"), since.Seconds())
 	}
 	fmt.Fprintf(n.stderr, "\r\x1b[K%s", text)
 	n.drawn = true

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -57,7 +58,7 @@ With --watch the table is drawn again and again until Ctrl-C.
 
 Exit codes: 0 if there is a leader, 1 if there is none or no node answers, 2 wrong usage
 or cluster file. With --watch: 0 on Ctrl-C.`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 	}
 	c.Flags().BoolVarP(&f.wide, "wide", "w", false, "a table of all nodes")
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
@@ -94,7 +95,7 @@ func (s *session) status(ctx context.Context, f statusFlags) (err error) {
 		s.sayNonmembers(r)
 	}
 	if err == nil && r.Leader == nil {
-		return said(exitFailed)
+		return cli.Said(exitFailed)
 	}
 	return err
 }
@@ -125,7 +126,7 @@ func (s *session) watchStatus(ctx context.Context, f statusFlags) error {
 
 func outputFormat(name string) error {
 	if name != "text" && name != "json" {
-		return usage(fmt.Errorf("--output %q: must be text or json", name))
+		return cli.Usagef("--output %q: must be text or json", name)
 	}
 	return nil
 }

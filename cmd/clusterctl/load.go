@@ -18,18 +18,8 @@ import (
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
-type loadFlags struct {
-	clients   int
-	duration  time.Duration
-	count     uint64
-	valueSize int
-	keys      int
-	journal   string
-	timeout   time.Duration
-}
-
 func newLoad(m *manager) *cobra.Command {
-	var f loadFlags
+	var f audit.Config
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Write under load and remember what was acknowledged",
@@ -46,66 +36,54 @@ nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good t
 		Args: cli.Wants(0, 0, "no argument"),
 	}
 	flags := c.Flags()
-	flags.IntVar(&f.clients, "clients", 8, "writes under way at once")
-	flags.DurationVar(&f.duration, "duration", 10*time.Second, "end after this time; without effect on --count if not given")
-	flags.Uint64Var(&f.count, "count", 0, "end after this many writes")
-	flags.IntVar(&f.valueSize, "value-size", 128, "bytes of a value")
-	flags.IntVar(&f.keys, "keys", 16, "keys that each client writes to")
-	flags.StringVar(&f.journal, "journal", "", "file for the fate of every write; must not exist")
-	flags.DurationVar(&f.timeout, "timeout", api.DefaultTimeout, "of one write")
+	flags.IntVar(&f.Workers, "clients", 8, "writes under way at once")
+	flags.DurationVar(&f.Duration, "duration", 10*time.Second, "end after this time; without effect on --count if not given")
+	flags.Uint64Var(&f.Writes, "count", 0, "end after this many writes")
+	flags.IntVar(&f.ValueBytes, "value-size", 128, "bytes of a value")
+	flags.IntVar(&f.KeysPerWorker, "keys", 16, "keys that each client writes to")
+	flags.StringVar(&f.JournalPath, "journal", "", "file for the fate of every write; must not exist")
+	flags.DurationVar(&f.WriteTimeout, "timeout", api.DefaultTimeout, "of one write")
 	c.RunE = m.on(func(ctx context.Context, s *session, _ []string) error {
-		if f.count > 0 && !c.Flags().Changed("duration") {
-			f.duration = 0
-		}
-		if err := f.check(c); err != nil {
+		if f.Writes > 0 && !flags.Changed("duration") {
+			f.Duration = 0
+		} else if err := above0("--duration", f.Duration); err != nil {
 			return err
 		}
-		return s.load(ctx, f)
+		return s.load(ctx, f, flags.Changed("count"))
 	})
 	return c
 }
 
-func (f *loadFlags) check(c *cobra.Command) error {
-	for flag, n := range map[string]int{"--clients": f.clients, "--value-size": f.valueSize, "--keys": f.keys} {
-		if n < 1 {
-			return cli.Usagef("%s %d: must be at least 1", flag, n)
+func (s *session) load(ctx context.Context, f audit.Config, counted bool) error {
+	atLeast1 := func(flag string, n int) error {
+		if n > 0 {
+			return nil
+		}
+		return cli.Usagef("%s %d: must be at least 1", flag, n)
+	}
+	if err := cmp.Or(atLeast1("--clients", f.Workers), atLeast1("--value-size", f.ValueBytes), atLeast1("--keys", f.KeysPerWorker),
+		checkTimeout(f.WriteTimeout)); err != nil {
+		return err
+	}
+	if counted && f.Writes == 0 {
+		return atLeast1("--count", 0)
+	}
+	if f.JournalPath != "" {
+		if _, err := os.Lstat(f.JournalPath); err == nil {
+			return cli.Usagef("--journal: there is a file %s already", f.JournalPath)
 		}
 	}
-	if c.Flags().Changed("count") && f.count == 0 {
-		return cli.Usagef("--count 0: must be at least 1")
-	}
-	if c.Flags().Changed("duration") {
-		if err := above0("--duration", f.duration); err != nil {
-			return err
-		}
-	}
-	return checkTimeout(f.timeout)
-}
-
-func (s *session) load(ctx context.Context, f loadFlags) error {
-	if f.journal != "" {
-		if _, err := os.Lstat(f.journal); err == nil {
-			return cli.Usagef("--journal: there is a file %s already", f.journal)
-		}
-	}
-	nodes, err := s.client(ctx, "", f.timeout)
+	nodes, err := s.client(ctx, "", f.WriteTimeout)
 	if err != nil {
 		return err
 	}
 	defer nodes.Close()
-	result, err := audit.Load(ctx, audit.Config{
-		Client:       nodes,
-		JournalPath:  f.journal,
-		Parameters:   audit.Parameters{Workers: f.clients, KeysPerWorker: f.keys, ValueBytes: f.valueSize},
-		Duration:     f.duration,
-		Writes:       f.count,
-		WriteTimeout: f.timeout,
-		OnSecond:     s.progress(),
-	})
+	f.Client, f.OnSecond = nodes, s.progress()
+	result, err := audit.Load(ctx, f)
 	if err != nil {
 		return err
 	}
-	writeResult(s.stdout, result, f.journal)
+	writeResult(s.stdout, result, f.JournalPath)
 	switch {
 	case ctx.Err() != nil:
 		return cli.Said(exitInterrupted)

@@ -288,7 +288,7 @@ type narrator struct {
 	live   bool        // stderr is a terminal
 
 	mu      sync.Mutex
-	led     bool     // another node leads, so who starts is a follower
+	led     bool     // another node leads, so what starts is a follower
 	waiting []string // started and not ready yet
 	drawn   bool     // the line stands on the terminal
 }
@@ -316,7 +316,7 @@ func (n *narrator) event(e process.Event) {
 		case e.Leader:
 			role = "leader "
 		case e.Node.GossipAddress != "":
-			role = "" // nobody knows yet
+			role = "" // not known yet
 		}
 		n.log.Printf("Starting %s%q...", role, alias)
 	case process.Started:
@@ -335,12 +335,8 @@ func (n *narrator) event(e process.Event) {
 		fmt.Fprintf(n.stdout, "%s is not running\n", alias)
 	case process.Killing:
 		fmt.Fprintf(n.stderr, "%s does not stop: killing it (pid %d)\n", alias, e.PID)
-	case process.Killed:
-		fmt.Fprintf(n.stdout, "Killed %s (pid %d)\n", alias, e.PID)
-	case process.Paused:
-		fmt.Fprintf(n.stdout, "Paused %s (pid %d)\n", alias, e.PID)
-	case process.Resumed:
-		fmt.Fprintf(n.stdout, "Resumed %s (pid %d)\n", alias, e.PID)
+	case process.Killed, process.Paused, process.Resumed:
+		fmt.Fprintf(n.stdout, "%s%s %s (pid %d)\n", strings.ToUpper(string(e.Kind[:1])), e.Kind[1:], alias, e.PID)
 	}
 }
 

@@ -296,11 +296,14 @@ func lagOf(n process.NodeStatus, leader *api.Status) *uint64 {
 	return nil
 }
 
+// isNonmember says whether the node answers and is no member.
+func (n nodeReport) isNonmember() bool { return n.Role != nil && *n.Role == roleNonmember }
+
 // running counts the members that answer.
 func (r report) running() int {
 	n := 0
 	for _, node := range r.Nodes {
-		if node.State == stateRunning && *node.Role != roleNonmember {
+		if node.State == stateRunning && !node.isNonmember() {
 			n++
 		}
 	}
@@ -309,7 +312,7 @@ func (r report) running() int {
 
 // nonmembers lists the nodes that answer and are none.
 func (r report) nonmembers() []nodeReport {
-	return slices.DeleteFunc(slices.Clone(r.Nodes), func(n nodeReport) bool { return n.Role == nil || *n.Role != roleNonmember })
+	return slices.DeleteFunc(slices.Clone(r.Nodes), func(n nodeReport) bool { return !n.isNonmember() })
 }
 
 // alive reports whether the process of any node runs.
@@ -330,23 +333,19 @@ func (r report) writePlain(w io.Writer) {
 		fmt.Fprintln(w, "Leader: none")
 	}
 	fmt.Fprintln(w, "Followers:")
-	var outside []nodeReport
 	for _, n := range r.Nodes {
-		if n.State == stateStopped || (r.Leader != nil && n.Alias == *r.Leader) {
-			continue
-		}
 		note := ""
 		switch {
+		case n.State == stateStopped, r.Leader != nil && n.Alias == *r.Leader, n.isNonmember():
+			continue
 		case n.State != stateRunning:
 			note = " " + n.State
-		case *n.Role == roleNonmember:
-			outside = append(outside, n)
-			continue
 		case *n.Role != "follower":
 			note = " " + *n.Role
 		}
 		fmt.Fprintf(w, "- %s (%s)%s\n", n.Alias, n.RPCAddress, note)
 	}
+	outside := r.nonmembers()
 	if len(outside) > 0 {
 		fmt.Fprintln(w, "Not members:")
 	}

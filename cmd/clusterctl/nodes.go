@@ -250,7 +250,7 @@ func (s *session) settle(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
-// agreement returns who leads whom, or what is missing for all to follow one
+// agreement returns the leader and its followers, or what is missing for all to follow one
 // leader.
 func (r report) agreement() (picture, missing string) {
 	if r.Leader == nil {

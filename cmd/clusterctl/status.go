@@ -159,7 +159,7 @@ type report struct {
 	Nodes  []nodeReport `json:"nodes"`
 
 	leaderAddress string // Raft
-	silentLeader  string // whom nodes still name as leader though it does not answer
+	silentLeader  string // named as leader by nodes, though it does not answer
 }
 
 // nodeReport is one node of the cluster file. What is not known is nil.

@@ -351,7 +351,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 	}
 	a.left.Store(true)
 	others := a.table.gossip(a.cfg.ID, discovery.Alive)
-	told := a.sync(others)
+	told := len(a.dial(others))
 	timeout := 2 * a.cfg.Profile.StreamTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, max(time.Until(deadline), time.Nanosecond))

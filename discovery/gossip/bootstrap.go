@@ -89,7 +89,7 @@ func (a *Agent) Waiting() string {
 
 func (a *Agent) decide(self founding.Self) founding.Decision {
 	if len(a.cfg.Join) > 0 && !a.contacted.Load() && self.Promise == nil {
-		// Whoever was told of others asks them before it founds anything.
+		// A node that was told of others asks them before it founds anything.
 		return founding.Decision{Action: founding.Wait, Reason: "none of the addresses to join was reached yet"}
 	}
 	return founding.Step(self, a.table.records(a.cfg.ID))

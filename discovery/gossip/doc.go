@@ -1,7 +1,6 @@
 // Package gossip is discovery by asking around: nodes find each other, and notice
 // which fail, with hashicorp/memberlist (the SWIM protocol), and agree on the
-// group that they found with package founding. It implements
-// discovery.Discovery.
+// group that they found with package founding.
 //
 // It moves no data and changes no configuration: what it knows is late and
 // sometimes wrong, and discovery/steward, which acts on it, reckons with

@@ -46,16 +46,13 @@ type Replica interface {
 	TransferLeadership(ctx context.Context, id string) error
 }
 
-// Peers is what the steward needs of a discovery.Discovery.
+// Peers is what the steward needs of a gossip.Agent.
 type Peers interface {
 	Peers() []discovery.Peer
 	Changes() <-chan struct{}
 }
 
-var (
-	_ Replica = core.Replica(nil)
-	_ Peers   = discovery.Discovery(nil)
-)
+var _ Replica = core.Replica(nil)
 
 // Config says what a steward works with.
 type Config struct {

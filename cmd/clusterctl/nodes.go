@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +13,12 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 // addReadyTimeout adds the flag for what [process.Options] calls ReadyTimeout.
-func addReadyTimeout(c *cobra.Command, timeout *time.Duration, byDefault time.Duration) {
-	c.Flags().DurationVar(timeout, "ready-timeout", byDefault,
+func addReadyTimeout(c *cobra.Command, o *process.Options, byDefault time.Duration) {
+	c.Flags().DurationVar(&o.ReadyTimeout, "ready-timeout", byDefault,
 		"give up on a node that is not ready and for this time has applied and received nothing more")
 }
 
@@ -34,22 +36,16 @@ Nodes that run already are left alone.
 
 If a node does not start, the end of its log is printed and the exit code is 1; the
 others go on running.`,
-		Args:              wants(0, -1, "nodes"),
+		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := m.openToStart(c, o)
-			if err != nil {
-				return err
-			}
-			return s.start(c.Context(), args)
-		},
+		RunE:              m.toStart(&o, start),
 	}
-	addReadyTimeout(c, &o.ReadyTimeout, readyTimeout)
+	addReadyTimeout(c, &o, readyTimeout)
 	c.Flags().BoolVar(&o.TakeOver, "take-over", false, "the data in data_dir are this cluster's, though another cluster file has made them")
 	return c
 }
 
-func (s *session) start(ctx context.Context, args []string) error {
+func start(ctx context.Context, s *session, args []string) error {
 	nodes, err := s.nodes(ctx, args)
 	if err != nil {
 		return err
@@ -63,7 +59,7 @@ func (s *session) start(ctx context.Context, args []string) error {
 
 // startNodes starts the nodes, all of them if none is named.
 func (s *session) startNodes(ctx context.Context, nodes ...clusterfile.Node) (err error) {
-	defer s.watch(newReport(s.cluster.Status(ctx)).Leader != nil)()
+	defer s.watch(s.report(ctx).Leader != nil)()
 	if len(nodes) == 0 {
 		err = s.cluster.Start(ctx)
 	} else {
@@ -78,8 +74,8 @@ func (s *session) startNodes(ctx context.Context, nodes ...clusterfile.Node) (er
 
 // sayReady prints the line that closes a start.
 func (s *session) sayReady(ctx context.Context) {
-	r := newReport(s.cluster.Status(ctx))
-	nodes := count(r.running(), "node")
+	r := s.report(ctx)
+	nodes := cli.Count(r.running(), "node")
 	defer s.sayNonmembers(r)
 	if r.Leader == nil {
 		s.log.Printf("Started: %s, but none leads at the moment", nodes)
@@ -90,28 +86,24 @@ func (s *session) sayReady(ctx context.Context) {
 
 func newRestart(m *manager) *cobra.Command {
 	var all bool
-	var timeout time.Duration
+	var o process.Options
 	c := &cobra.Command{
 		Use:   "restart NODE... | --all",
 		Short: "Stop nodes and start them again, one at a time",
 		Long: `Stop nodes and start them again, one at a time: the next one is stopped once the one
 before is ready. With --all, the leader comes last, so that leadership moves once and
 clients can go on writing meanwhile.`,
-		Args:              wants(0, -1, "nodes"),
+		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 	}
 	c.Flags().BoolVar(&all, "all", false, "restart every node, the leader last")
-	addReadyTimeout(c, &timeout, readyTimeout)
-	c.RunE = func(c *cobra.Command, args []string) error {
+	addReadyTimeout(c, &o, readyTimeout)
+	c.RunE = m.toStart(&o, func(ctx context.Context, s *session, args []string) error {
 		if all == (len(args) > 0) {
-			return usage(errors.New("restart wants either nodes or --all"))
+			return cli.Usagef("restart wants either nodes or --all")
 		}
-		s, err := m.openToStart(c, process.Options{ReadyTimeout: timeout})
-		if err != nil {
-			return err
-		}
-		return s.restart(c.Context(), args)
-	}
+		return s.restart(ctx, args)
+	})
 	return c
 }
 
@@ -137,20 +129,83 @@ func (s *session) restart(ctx context.Context, args []string) error {
 }
 
 func (s *session) leaderLast(ctx context.Context) []clusterfile.Node {
-	nodes := slices.Clone(s.file.Nodes)
-	r := newReport(s.cluster.Status(ctx))
-	leads := func(n clusterfile.Node) bool { return r.Leader != nil && *r.Leader == n.Alias }
-	if i := slices.IndexFunc(nodes, leads); i >= 0 {
-		leader := nodes[i]
-		nodes = append(slices.Delete(nodes, i, i+1), leader)
+	r := s.report(ctx)
+	leads := func(n clusterfile.Node) int {
+		if r.Leader != nil && *r.Leader == n.Alias {
+			return 1
+		}
+		return 0
 	}
-	return nodes
+	return slices.SortedStableFunc(slices.Values(s.file.Nodes), func(a, b clusterfile.Node) int { return leads(a) - leads(b) })
 }
 
-const (
-	lookEvery = 100 * time.Millisecond
-	settleFor = 500 * time.Millisecond
-)
+func newStop(m *manager) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop [NODE...]",
+		Short: "Stop the cluster nodes",
+		Long: `Stop all nodes of the cluster file, or those named, and wait until their processes are
+gone. A leader hands over first. A node that does not stop in time is killed. Nodes
+that do not run are no error. The data stays; 'clusterctl start' finds it.`,
+		Args:              cli.Wants(0, -1, "nodes"),
+		ValidArgsFunction: m.completeNodes(-1),
+		RunE: m.on(func(ctx context.Context, s *session, args []string) error {
+			if len(args) == 0 {
+				return s.cluster.Stop(ctx)
+			}
+			return s.each(ctx, args, s.cluster.StopNode)
+		}),
+	}
+}
+
+func newKill(m *manager) *cobra.Command {
+	return m.signalling("kill", "End nodes with SIGKILL, as a crash does",
+		`End nodes with SIGKILL: they cannot hand over, flush or say goodbye. For
+demonstrations: what was acknowledged must survive it.`,
+		(*process.Cluster).Kill)
+}
+
+func newPause(m *manager) *cobra.Command {
+	return m.signalling("pause", "Suspend nodes, as an overloaded machine does",
+		`Suspend nodes with SIGSTOP: they keep their connections and answer nothing, as on a
+machine that hangs. 'clusterctl resume' lets them go on.`,
+		(*process.Cluster).Pause)
+}
+
+func newResume(m *manager) *cobra.Command {
+	return m.signalling("resume", "Let paused nodes go on", "Let paused nodes go on (SIGCONT).",
+		(*process.Cluster).Resume)
+}
+
+// signalling returns a command that does the same to every node it is given.
+func (m *manager) signalling(name, short, long string, send func(*process.Cluster, context.Context, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:               name + " NODE...",
+		Short:             short,
+		Long:              long,
+		Args:              cli.Wants(1, -1, "a node"),
+		ValidArgsFunction: m.completeNodes(-1),
+		RunE: m.on(func(ctx context.Context, s *session, args []string) error {
+			return s.each(ctx, args, func(ctx context.Context, alias string) error { return send(s.cluster, ctx, alias) })
+		}),
+	}
+}
+
+// each does one thing to the named nodes in turn, up to the first failure.
+func (s *session) each(ctx context.Context, names []string, do func(ctx context.Context, alias string) error) error {
+	nodes, err := s.nodes(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := do(ctx, n.Alias); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleFor is how long the nodes have to agree.
+const settleFor = 500 * time.Millisecond
 
 func newWait(m *manager) *cobra.Command {
 	var timeout time.Duration
@@ -160,20 +215,15 @@ func newWait(m *manager) *cobra.Command {
 		Long: `Wait until every node that runs answers, all follow the same leader, and that has been
 so for half a second. Prints nothing; the exit code is 1 if it does not come about in
 time. For scripts, after a leader was stopped.`,
-		Args:              wants(0, 0, "no argument"),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: cli.Wants(0, 0, "no argument"),
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after this time")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if timeout <= 0 {
-			return usage(fmt.Errorf("--timeout %v: must be above 0", timeout))
-		}
-		s, err := m.open(c)
-		if err != nil {
+	c.RunE = m.on(func(ctx context.Context, s *session, _ []string) error {
+		if err := above0("--timeout", timeout); err != nil {
 			return err
 		}
-		return s.settle(c.Context(), timeout)
-	}
+		return s.settle(ctx, timeout)
+	})
 	return c
 }
 
@@ -181,38 +231,26 @@ time. For scripts, after a leader was stopped.`,
 func (s *session) settle(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
-	ticks := time.NewTicker(lookEvery)
-	defer ticks.Stop()
 	var since time.Time
 	last, missing := "", ""
-	for {
-		picture, lack := newReport(s.cluster.Status(ctx)).agreement()
-		if ctx.Err() == nil { // otherwise nobody was asked any more
+	err := until(ctx, func() bool {
+		picture, lack := s.report(ctx).agreement()
+		if ctx.Err() == nil { // otherwise no node was asked any more
 			missing = lack
 		}
-		switch now := time.Now(); {
-		case lack != "" || picture != last:
-			last, since = picture, now
-		case now.Sub(since) >= settleFor:
-			return nil
+		if lack != "" || picture != last {
+			last, since = picture, time.Now()
+			return false
 		}
-		select {
-		case <-ctx.Done():
-			if err := context.Cause(ctx); !errors.Is(err, errTimeout) {
-				return err
-			}
-			if missing == "" {
-				missing = "the leader keeps changing"
-			}
-			return fmt.Errorf("wait: not settled within %v: %s", timeout, missing)
-		case <-ticks.C:
-		}
+		return time.Since(since) >= settleFor
+	})
+	if errors.Is(err, errTimeout) {
+		return fmt.Errorf("wait: not settled within %v: %s", timeout, cmp.Or(missing, "the leader keeps changing"))
 	}
+	return err
 }
 
-var errTimeout = errors.New("timeout")
-
-// agreement returns who leads whom, or what is missing for all to follow one
+// agreement returns the leader and its followers, or what is missing for all to follow one
 // leader.
 func (r report) agreement() (picture, missing string) {
 	if r.Leader == nil {

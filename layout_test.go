@@ -57,7 +57,7 @@ var rules = []rule{
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats"}},
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
-	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
+	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
 	{"bench/check", nil},
 	{"bench/fault", nil},
 	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},

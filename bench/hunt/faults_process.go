@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/themilchenko/raftlab/bench/check"
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -226,13 +225,10 @@ func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 
 // contrast has clients read from one node, by its lease, what others write to the rest.
 func (g *group) contrast(ctx context.Context, from *node, to []*node, hold time.Duration) {
-	write := func(ctx context.Context, w *worker) {
-		w.write(ctx, check.Op{Kind: check.Set, Key: w.key(false)}, -1)
-	}
-	read := func(ctx context.Context, w *worker) { w.read(ctx, w.key(false), check.Lease) }
-	ends := []func(){g.load.join(ctx, slices.Index(g.nodes, from), read), g.load.join(ctx, slices.Index(g.nodes, from), read)}
+	reader := slices.Index(g.nodes, from)
+	ends := []func(){g.load.join(ctx, reader, (*worker).readByLease), g.load.join(ctx, reader, (*worker).readByLease)}
 	for _, n := range to {
-		ends = append(ends, g.load.join(ctx, slices.Index(g.nodes, n), write))
+		ends = append(ends, g.load.join(ctx, slices.Index(g.nodes, n), (*worker).set))
 	}
 	pause(ctx, hold)
 	for _, end := range ends {

@@ -89,7 +89,8 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 	g.begin, g.history = time.Now(), check.NewHistory()
 	g.load = startLoad(ctx, g, cfg.Seed)
 	whole := g.suffer(ctx, steps)
-	ops := g.load.end()
+	g.load.stop()
+	ops := g.history.Ops()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

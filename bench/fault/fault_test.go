@@ -45,7 +45,7 @@ func echo(t *testing.T) netip.AddrPort {
 }
 
 // between returns a network in which this process, as "a", talks to an echo, "b".
-func between(t *testing.T, packets bool) (*Network, *Door) {
+func between(t *testing.T, packets bool) (*Network, *Proxy) {
 	n := NewNetwork()
 	n.Process("a", os.Getpid())
 	d, err := n.Open(packets)
@@ -56,7 +56,7 @@ func between(t *testing.T, packets bool) (*Network, *Door) {
 	return n, d
 }
 
-func dial(t *testing.T, d *Door) net.Conn {
+func dial(t *testing.T, d *Proxy) net.Conn {
 	c, err := net.DialTimeout("tcp4", d.Address(), patience)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func hears(t *testing.T, c net.Conn, word string, within time.Duration) bool {
 
 func TestLinks(t *testing.T) {
 	n, d := between(t, false)
-	if err := d.Lead("b", echo(t)); err != nil {
+	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, d)
@@ -136,7 +136,7 @@ func TestBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := d.Lead("b", l.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+	if err := d.Forward("b", l.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, d)
@@ -165,7 +165,7 @@ func TestBreak(t *testing.T) {
 	}
 }
 
-func TestDoorKeepsItsAddress(t *testing.T) {
+func TestProxyKeepsItsAddress(t *testing.T) {
 	_, d := between(t, false)
 	refused := func() error {
 		c, err := net.DialTimeout("tcp4", d.Address(), patience)
@@ -176,17 +176,17 @@ func TestDoorKeepsItsAddress(t *testing.T) {
 	}
 	for range 3 {
 		if err := refused(); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Fatalf("a door to nobody: %v", err)
+			t.Fatalf("a proxy to nobody: %v", err)
 		}
-		if err := d.Lead("b", echo(t)); err != nil {
+		if err := d.Forward("b", echo(t)); err != nil {
 			t.Fatal(err)
 		}
 		c := dial(t, d)
 		say(t, c, "here")
 		if !hears(t, c, "here", patience) {
-			t.Fatal("the door does not lead")
+			t.Fatal("the proxy does not lead")
 		}
-		d.Shut()
+		d.Refuse()
 		if hears(t, c, "x", patience) {
 			t.Error("a connection outlives its process")
 		}
@@ -200,7 +200,7 @@ func TestPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inner.Close()
-	if err := d.Lead("b", inner.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+	if err := d.Forward("b", inner.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("udp4", d.Address())
@@ -239,7 +239,7 @@ func TestListening(t *testing.T) {
 // TestDiagnose: the kernel's answer is what its table says.
 func TestDiagnose(t *testing.T) {
 	_, d := between(t, false)
-	if err := d.Lead("b", echo(t)); err != nil {
+	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
 	from := dial(t, d).LocalAddr().(*net.TCPAddr).AddrPort()
@@ -250,13 +250,12 @@ func TestDiagnose(t *testing.T) {
 	if !inodes(os.Getpid())[asked] {
 		t.Errorf("socket %s is not one of this process", asked)
 	}
-	list, err := sockets("tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range list {
-		if s.local == from && s.remote == d.address && s.inode != asked {
-			t.Errorf("socket %s, in the table %s", asked, s.inode)
+	for _, to := range []struct {
+		pid  int
+		want string
+	}{{os.Getpid(), "a"}, {1 << 30, Client}} { // the latter: no process
+		if name, err := dialler(map[string]int{"a": to.pid}, from, d.address); name != to.want || err != nil {
+			t.Errorf("process %d connected as %q, %v; want %q", to.pid, name, err, to.want)
 		}
 	}
 	if _, err := diagnose(from, netip.AddrPortFrom(from.Addr(), 1)); !errors.Is(err, syscall.ENOENT) {

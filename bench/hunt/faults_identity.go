@@ -64,7 +64,7 @@ func moved(count int) func(context.Context, *group, step, *rand.Rand) string {
 		for _, n := range all {
 			g.noteEnd(n)
 			g.stop(n)
-			if err := g.newDoors(n); err != nil {
+			if err := g.newProxies(n); err != nil {
 				return err.Error()
 			}
 		}
@@ -93,7 +93,7 @@ func swapped(ctx context.Context, g *group, s step, random *rand.Rand) string {
 func (g *group) stray(id, dir string) (*node, error) {
 	n := &node{id: id, name: dir, dir: filepath.Join(g.dir, dir), suspect: "a stray node"}
 	ends := g.endpoints.Load()
-	err := g.newDoors(n)
+	err := g.newProxies(n)
 	g.endpoints.Store(ends)
 	return n, err
 }

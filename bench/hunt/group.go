@@ -34,7 +34,7 @@ type node struct {
 	id                 string
 	name               string // of its processes in the network
 	dir                string
-	raft, http, gossip *fault.Door
+	raft, http, gossip *fault.Proxy
 	process            *process // nil: it has never run
 	runs               int
 	paused             bool
@@ -96,7 +96,7 @@ func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
 		n := &node{id: id, name: id}
 		n.dir = filepath.Join(g.dir, n.id)
 		g.nodes = append(g.nodes, n)
-		if err := g.newDoors(n); err != nil {
+		if err := g.newProxies(n); err != nil {
 			return g, err
 		}
 	}
@@ -111,11 +111,11 @@ func (g *group) close() {
 	g.spawner.close()
 }
 
-// newDoors gives a node addresses that nobody has had yet.
-func (g *group) newDoors(n *node) (err error) {
-	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
+// newProxies gives a node addresses that nobody has had yet.
+func (g *group) newProxies(n *node) (err error) {
+	for _, d := range []*fault.Proxy{n.raft, n.http, n.gossip} {
 		if d != nil {
-			d.Shut() // kept: nobody else is to get the address
+			d.Refuse() // kept: nobody else is to get the address
 		}
 	}
 	if n.raft, err = g.network.Open(false); err != nil {
@@ -196,16 +196,16 @@ func (g *group) startWith(ctx context.Context, n *node, flags []string) (err err
 	}
 	g.network.Process(n.name, n.process.pid(), gossip)
 	if gossip.IsValid() {
-		err = n.gossip.Lead(n.name, gossip)
+		err = n.gossip.Forward(n.name, gossip)
 	}
-	return errors.Join(err, n.raft.Lead(n.name, raft), n.http.Lead(n.name, http))
+	return errors.Join(err, n.raft.Forward(n.name, raft), n.http.Forward(n.name, http))
 }
 
 // stop ends a node without a word.
 func (g *group) stop(n *node) {
 	n.process.kill()
-	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
-		d.Shut()
+	for _, d := range []*fault.Proxy{n.raft, n.http, n.gossip} {
+		d.Refuse()
 	}
 }
 

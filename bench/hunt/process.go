@@ -17,7 +17,7 @@ import (
 )
 
 // Where nodes bind, so that the listeners of a process can be told apart. The others
-// reach them through doors only.
+// reach them through proxies only.
 const (
 	bindHTTP   = "127.0.0.2"
 	bindRaft   = "127.0.0.3"

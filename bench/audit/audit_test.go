@@ -61,11 +61,7 @@ func TestHealthyGroup(t *testing.T) {
 	if r.Acknowledged != 300 || j.Acknowledged != 300 || r.Unknown+r.Refused != 0 || r.Latency.TotalCount() != 300 {
 		t.Errorf("%+v", r)
 	}
-	var acknowledged uint64
-	for _, s := range r.Seconds {
-		acknowledged += s.Acknowledged
-	}
-	if acknowledged != 300 || r.LongestStall <= 0 || int64(r.LongestWrite) < r.Latency.Min() || r.Elapsed <= 0 {
+	if r.LongestStall <= 0 || int64(r.LongestWrite) < r.Latency.Min() || r.Elapsed <= 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -278,8 +274,12 @@ func TestWithoutJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The last second is not over when the load ends.
-	if len(told) == 0 || len(told) > len(r.Seconds) || told[0] != r.Seconds[0] || told[0].Acknowledged == 0 {
-		t.Errorf("told %+v of %+v", told, r.Seconds)
+	sum := uint64(0)
+	for _, second := range told {
+		sum += second.Acknowledged
+	}
+	if len(told) == 0 || told[0].Acknowledged == 0 || sum > r.Acknowledged {
+		t.Errorf("told %+v of %+v", told, r)
 	}
 }
 

@@ -134,7 +134,7 @@ func TestLeaderIsLost(t *testing.T) {
 	t.Logf("%d acknowledged, %d unknown, %d refused; longest stall %v",
 		result.Acknowledged, result.Unknown, result.Refused, result.LongestStall)
 	if !before || !after {
-		t.Fatalf("the load did not go on: %+v", result.Seconds)
+		t.Fatalf("the load did not go on: %+v", result.Counts)
 	}
 
 	j, err := audit.ReadJournal(path)

@@ -39,26 +39,25 @@ type LogStore interface {
 	Describe() StoreInfo
 }
 
-// Unwrapper is a LogStore that adds something to another one, as decorators do.
-// What the other can do beyond a LogStore is found with [As].
-type Unwrapper interface {
-	Unwrap() LogStore
-}
-
-// As returns the first of store and the stores below it that is a T, such as
-// [SyncCounter], as errors.As does for errors. Decorators so need not forward what
-// they know nothing of: false means that nobody in the chain knows.
-func As[T any](store LogStore) (T, bool) {
+// As returns the first of part and the parts below it that is a T, such as
+// [SyncCounter] of a LogStore or [Interceptor] of a Transport, as errors.As does for
+// errors. A decorator makes what is below it known with a method Unwrap that returns
+// a LogStore or a Transport. One that does not know whether an ability still holds
+// has no Unwrap, or answers for itself: false means that the answer is unknown.
+func As[T any](part any) (T, bool) {
 	for {
-		if t, ok := store.(T); ok {
+		if t, ok := part.(T); ok {
 			return t, true
 		}
-		u, ok := store.(Unwrapper)
-		if !ok {
+		switch u := part.(type) {
+		case interface{ Unwrap() LogStore }:
+			part = u.Unwrap()
+		case interface{ Unwrap() Transport }:
+			part = u.Unwrap()
+		default:
 			var none T
 			return none, false
 		}
-		store = u.Unwrap()
 	}
 }
 
@@ -104,30 +103,4 @@ type StoreInfo struct {
 	Library    string     // module path of the library that stores the bytes; empty for our own code
 	Version    string     // its version as linked into this program
 	Durability Durability // what survives once a write has returned
-}
-
-// AdaptStore makes a LogStore of any hashicorp/raft log store and stable store,
-// unmodified. closer may be nil for a store that needs no closing. The optional
-// raft.MonotonicLogStore of logs is kept. What the contract asks beyond
-// hashicorp/raft (use after Close, say) is as good as the adapted store's own.
-func AdaptStore(logs raft.LogStore, stable raft.StableStore, closer io.Closer, info StoreInfo) LogStore {
-	if closer == nil {
-		closer = io.NopCloser(nil)
-	}
-	return &adaptedStore{LogStore: logs, StableStore: stable, Closer: closer, info: info}
-}
-
-type adaptedStore struct {
-	raft.LogStore
-	raft.StableStore
-	io.Closer
-	info StoreInfo
-}
-
-func (a *adaptedStore) Describe() StoreInfo { return a.info }
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (a *adaptedStore) IsMonotonic() bool {
-	m, ok := a.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
 }

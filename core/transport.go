@@ -18,6 +18,11 @@ import (
 //   - Errors: a call to a peer that is gone, or that closes meanwhile, returns
 //     an error and never hangs. After Close calls fail; Close is idempotent,
 //     ends the calls that are out and frees the address.
+//   - Heartbeats: an AppendEntries request with a term and a leader and nothing else
+//     (no entries, previous entry or commit index) goes to the handler that
+//     SetHeartbeatHandler has set, at once, whatever waits at Consumer or is being
+//     answered: a leader must not be deposed because a follower's disk is slow.
+//     Every other request goes to Consumer, and while no handler is set, so do these.
 type Transport interface {
 	raft.Transport
 	raft.WithPreVote
@@ -49,8 +54,8 @@ type Wire interface {
 }
 
 // Link is one member's end of a [Network]. Exactly one field is set: Wire where
-// bytes are moved, Transport where structs are handed over in memory and there
-// is no wire to put a framing on.
+// bytes are moved and the engine frames Raft's messages, Transport where the network
+// takes them as structs: it hands them over in memory, or has a framing of its own.
 type Link struct {
 	Wire      Wire
 	Transport Transport
@@ -72,8 +77,9 @@ func (l Link) Close() error {
 	return l.Transport.Close()
 }
 
-// Network makes the links of one group of members. It is a value: two networks
-// never see each other, also when both live in one process.
+// Network makes the links of one group of members. Two networks that stay within the
+// process (NetworkInfo.Remote is false) never see each other, whatever their addresses;
+// those of the others are the machine's.
 type Network interface {
 	// Listen makes a link that is reachable as bind. An empty bind, or port 0,
 	// lets the network choose; Link.Address tells what it chose. The caller owns
@@ -89,5 +95,6 @@ type NetworkInfo struct {
 	Name    string // as in the catalogue, e.g. "tcp"
 	Library string // module path of the library that moves the bytes; empty for the standard library or our own code
 	Version string // its version as linked into this program
-	Wire    bool   // true: bytes move and the engine frames them; false: structs are handed over in memory
+	Wire    bool   // true: links have a Wire, and the engine frames messages; false: they have a Transport
+	Remote  bool   // true: members in other processes are reached; false: only those made by the same Network
 }

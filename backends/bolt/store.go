@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -62,8 +61,9 @@ type Options struct {
 	NoFreelistSync bool
 }
 
-// Store is a log store in one BoltDB file. Make one with [Open].
+// Store is a log store in one BoltDB file: raft-boltdb's, adapted. Make one with [Open].
 type Store struct {
+	core.LogStore
 	bolt    *raftboltdb.BoltStore
 	file    *os.File // BoltDB's own
 	path    string
@@ -74,25 +74,23 @@ type Store struct {
 
 // Open opens the store in dir, making both where missing. A file that another
 // process holds is an error after a second.
-func Open(dir string, opts Options) (_ *Store, err error) {
+func Open(dir string, opts Options) (*Store, error) {
 	if err := storedir.Make(dir); err != nil {
 		return nil, fmt.Errorf("bolt: open: %w", err)
 	}
 	s := &Store{path: filepath.Join(dir, fileName), noSync: opts.NoSync}
 	if err := checkFile(s.path); err != nil {
-		return nil, s.wrap("open", err)
+		return nil, s.explain("open", err)
 	}
-	defer func() {
-		if err != nil && s.damaged.Load() != nil && s.file != nil {
+	if err := s.around("open", false, func() error { return s.open(opts) }); err != nil {
+		if s.damaged.Load() != nil && s.file != nil {
 			err = errors.Join(err, s.file.Close()) // with the lock on it; the map stays
 		}
-	}()
-	err = s.call("open", func() error { return s.open(opts) })
-	if err != nil {
 		return nil, err
 	}
+	s.LogStore = core.Adapted{Logs: s.bolt, Stable: s.bolt, Close: s.end, Around: s.around, Info: Info(opts)}.Store()
 	if err := storedir.Flush(dir); err != nil {
-		return nil, errors.Join(s.wrap("open", err), s.Close())
+		return nil, errors.Join(s.explain("open", err), s.Close())
 	}
 	return s, nil
 }
@@ -124,9 +122,6 @@ func Info(opts Options) core.StoreInfo {
 	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: durable}
 }
 
-// Describe implements core.LogStore.
-func (s *Store) Describe() core.StoreInfo { return Info(Options{NoSync: s.noSync}) }
-
 // Path implements core.Located.
 func (s *Store) Path() string { return s.path }
 
@@ -140,115 +135,43 @@ func (s *Store) SyncCount() uint64 {
 	return s.commits.Load() * syncsPerCommit
 }
 
-// FirstIndex implements raft.LogStore.
-func (s *Store) FirstIndex() (index uint64, err error) {
-	err = s.call("first index", func() (err error) { index, err = s.bolt.FirstIndex(); return err })
-	return index, err
-}
-
-// LastIndex implements raft.LogStore.
-func (s *Store) LastIndex() (index uint64, err error) {
-	err = s.call("last index", func() (err error) { index, err = s.bolt.LastIndex(); return err })
-	return index, err
-}
-
-// GetLog implements raft.LogStore.
-func (s *Store) GetLog(index uint64, out *raft.Log) error {
-	*out = raft.Log{} // decoding leaves fields alone that the record does not hold
-	return s.call("get log", func() error {
-		err := s.bolt.GetLog(index, out)
-		if err == nil || err == raft.ErrLogNotFound || errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			return err
-		}
-		return fmt.Errorf("log entry %d is %w: %w", index, core.ErrDamaged, err) // it cannot be decoded
-	})
-}
-
-// StoreLog implements raft.LogStore.
-func (s *Store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
-
-// StoreLogs implements raft.LogStore: one transaction.
-func (s *Store) StoreLogs(entries []*raft.Log) error {
-	return s.write("store logs", func() error { return s.bolt.StoreLogs(entries) })
-}
-
-// DeleteRange implements raft.LogStore: one transaction.
-func (s *Store) DeleteRange(low, high uint64) error {
-	return s.write("delete range", func() error { return s.bolt.DeleteRange(low, high) })
-}
-
-// Set implements raft.StableStore.
-func (s *Store) Set(key, value []byte) error {
-	return s.write("set", func() error { return s.bolt.Set(key, value) })
-}
-
-// SetUint64 implements raft.StableStore.
-func (s *Store) SetUint64(key []byte, value uint64) error {
-	return s.write("set", func() error { return s.bolt.SetUint64(key, value) })
-}
-
-// Get implements raft.StableStore. A missing key is the error "not found".
-func (s *Store) Get(key []byte) (value []byte, err error) {
-	err = s.call("get", func() (err error) { value, err = s.bolt.Get(key); return err })
-	return value, err
-}
-
-// GetUint64 implements raft.StableStore. A missing key is the error "not found".
-func (s *Store) GetUint64(key []byte) (value uint64, err error) {
-	err = s.call("get", func() (err error) { value, err = s.bolt.GetUint64(key); return err })
-	return value, err
-}
-
-// Close waits for transactions under way and closes the file. Of a store that was
-// found damaged it only closes the file: BoltDB may hold its locks for ever.
-func (s *Store) Close() error {
+// end closes the file. Of a store that was found damaged it closes nothing else:
+// BoltDB may hold its locks for ever.
+func (s *Store) end() error {
 	if s.damaged.Load() != nil {
-		if err := s.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			return fmt.Errorf("bolt: close: %w", err)
-		}
-		return nil
+		return s.explain("close", s.file.Close())
 	}
-	return s.call("close", s.bolt.Close)
+	return s.around("close", false, s.bolt.Close)
 }
 
-func (s *Store) write(op string, call func() error) error {
-	err := s.call(op, call)
-	if err == nil {
+// around runs a call. A page that is not what BoltDB takes it for is a panic, and one
+// that cannot be read a fault: either ends the call and the store.
+func (s *Store) around(op string, write bool, call func() error) error {
+	if damaged := s.damaged.Load(); damaged != nil {
+		return *damaged
+	}
+	err, panicked := storedir.Safely(call)
+	if err == nil && write {
 		s.commits.Add(1)
+	}
+	err = s.explain(op, err)
+	if panicked {
+		s.damaged.CompareAndSwap(nil, &err)
 	}
 	return err
 }
 
-// call runs what works on the mapped file. A page that is not what BoltDB takes it
-// for is a panic, and one that cannot be read a fault, which the runtime makes a panic
-// of here.
-func (s *Store) call(op string, call func() error) (err error) {
-	if damaged := s.damaged.Load(); damaged != nil {
-		return *damaged
-	}
-	before := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(before)
-		if p := recover(); p != nil {
-			err = fmt.Errorf("bolt: %s: %s is %w: %v", op, s.path, core.ErrDamaged, p)
-			s.damaged.CompareAndSwap(nil, &err)
-		}
-	}()
-	return s.wrap(op, call())
-}
-
-func (s *Store) wrap(op string, err error) error {
+// explain translates errors of BoltDB, and of the decoder of its records.
+func (s *Store) explain(op string, err error) error {
 	switch {
 	case err == nil, err == raft.ErrLogNotFound, err == raftboltdb.ErrKeyNotFound:
 		return err
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("bolt: %s %s: another process has it open: %w", op, s.path, err)
-	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
-		return fmt.Errorf("bolt: %s: %s: %w", op, s.path, core.ErrClosed)
+	case op == "get log" && !errors.Is(err, core.ErrDamaged):
+		err = fmt.Errorf("%w: %w", core.ErrDamaged, err) // it cannot be decoded
 	case !errors.Is(err, syscall.ENOSPC) && strings.Contains(err.Error(), syscall.ENOSPC.Error()):
-		// bbolt turns the error of growing the file into text.
-		return fmt.Errorf("bolt: %s: %s: %w (%v)", op, s.path, syscall.ENOSPC, err)
-	default:
-		return fmt.Errorf("bolt: %s: %s: %w", op, s.path, err)
+		err = fmt.Errorf("%w (%v)", syscall.ENOSPC, err) // bbolt makes text of an error of growing the file
 	}
+	return fmt.Errorf("bolt: %s: %s: %w", op, s.path, err)
 }

@@ -39,10 +39,7 @@ const sinceKey = "raftlab.checked"
 // legacyTerm is a stable key that every member has set.
 const legacyTerm = "CurrentTerm"
 
-var (
-	_ core.LogStore  = (*Store)(nil)
-	_ core.Unwrapper = (*Store)(nil)
-)
+var _ core.LogStore = (*Store)(nil)
 
 // Store is a log store whose contents are checked. Make one with [Wrap].
 // Durability, concurrency and ownership are those of the store below; an entry
@@ -120,7 +117,7 @@ func (s *Store) note() error {
 	return s.LogStore.Set([]byte(sinceKey), s.seal([]byte(sinceKey), body))
 }
 
-// Unwrap implements core.Unwrapper.
+// Unwrap makes the abilities of the store below known: see core.As.
 func (s *Store) Unwrap() core.LogStore { return s.LogStore }
 
 // GetLog implements raft.LogStore.

@@ -141,10 +141,7 @@ type Store struct {
 	failed int
 }
 
-var (
-	_ core.LogStore  = (*Store)(nil)
-	_ core.Unwrapper = (*Store)(nil)
-)
+var _ core.LogStore = (*Store)(nil)
 
 // Wrap returns store under the plan. Closing it closes store.
 func Wrap(store core.LogStore, plan Plan) *Store {
@@ -193,7 +190,7 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 	return s.LogStore.SetUint64(key, value)
 }
 
-// Unwrap implements core.Unwrapper.
+// Unwrap makes the abilities of the store below known: see core.As.
 func (s *Store) Unwrap() core.LogStore { return s.LogStore }
 
 func (s *Store) ask(op Op, entries int) error {

@@ -47,6 +47,19 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestFlushesOfUnknownNumber: a store that does not count its flushes is not said to
+// have made none.
+func TestFlushesOfUnknownNumber(t *testing.T) {
+	m := raft.NewInmemStore()
+	uncounted := core.AdaptStore(m, m, nil, core.StoreInfo{Name: "library"})
+	if _, ok := core.As[core.SyncCounter](faulty.Wrap(uncounted, faulty.Any())); ok {
+		t.Error("flushes are counted where the store below does not count them")
+	}
+	if _, ok := core.As[core.SyncCounter](faulty.Wrap(inmem.New(), faulty.Any())); !ok {
+		t.Error("flushes that the store below counts are hidden")
+	}
+}
+
 // TestGate: what is held back happens once the gate opens, and other kinds of writes
 // go through.
 func TestGate(t *testing.T) {

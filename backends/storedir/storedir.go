@@ -1,6 +1,6 @@
 // Package storedir makes the folder of a log store, and makes it last: a file that
 // was flushed is still gone after a power loss if the folder that names it was not. It
-// also reads what the checks of a store's file look at; it never changes a store's data.
+// also helps to read a file that may be damaged; it never changes a store's data.
 package storedir
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/themilchenko/raftlab/core"
 )
@@ -54,4 +55,18 @@ func ReadAt(f *os.File, b []byte, at uint64) error {
 // Damaged is a core.ErrDamaged that says what is wrong with a store's file.
 func Damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", core.ErrDamaged, fmt.Sprintf(format, args...))
+}
+
+// Safely runs a call that reads mapped memory or decodes what may be damaged: a panic, and
+// a fault, which the runtime makes a panic of here, is a core.ErrDamaged, and panicked is
+// true. What faults in C ends the process.
+func Safely(call func() error) (err error, panicked bool) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			err, panicked = Damaged("%v", p), true
+		}
+	}()
+	return call(), false
 }

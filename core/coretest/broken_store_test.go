@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -76,6 +77,11 @@ func whenRead(change func(*raft.Log)) func(*memStore) core.LogStore {
 			return err
 		}
 	})
+}
+
+// panickingStore panics in DeleteRange.
+func panickingStore(s *memStore) core.LogStore {
+	return hook(s, func(h *hooked) { h.remove = func(uint64, uint64) error { panic("out of range") } })
 }
 
 // hangingClose hangs when it is closed again.
@@ -298,6 +304,34 @@ func brokenLives() []broken {
 		storeWith("ReopenKeepsLog", "loses-the-last-entry", whenClosing(func(d *disk) { delete(d.logs, 25) })),
 		storeWith("ReopenKeepsStable", "loses-stable-values", whenClosing(func(d *disk) { clear(d.values) })),
 		storeWith("ReopenKeepsTruncation", "deleted-entries-come-back", whenClosing(func(d *disk) { d.logs[25] = *entry(25) })),
+		storeWith("KilledWriter", "stores-entries-one-by-one", hookWith(func(h *hooked) {
+			h.disk.flush = func(*os.File) error { return nil } // which only makes this slow
+			h.store = func(logs []*raft.Log) error {
+				for _, l := range logs {
+					if err := h.memStore.StoreLog(l); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+		})),
+		storeWith("KilledWriter", "writes-behind", hookWith(func(h *hooked) {
+			file := h.disk.file
+			h.disk.file = "" // until Close
+			h.end = func() error {
+				h.disk.file = file
+				return errors.Join(h.disk.save(), h.memStore.Close())
+			}
+		})),
+		storeWith("FailingFlush", "flushes-nothing", func(s *memStore) core.LogStore {
+			s.disk.flush = func(*os.File) error { return nil }
+			return s
+		}),
+		storeWith("FailingFlush", "ignores-a-failed-flush", func(s *memStore) core.LogStore {
+			s.disk.flush = func(f *os.File) error { _ = f.Sync(); return nil }
+			return s
+		}),
+		storeWith("CloseUnderLoad", "stays-open-under-load", hookWith(func(h *hooked) { h.end = func() error { return nil } })),
 		storeWith("UseAfterClose", "another-error", hookWith(func(h *hooked) {
 			h.get = func(i uint64, l *raft.Log) error {
 				err := h.memStore.GetLog(i, l)

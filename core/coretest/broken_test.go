@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/core"
 )
 
 // brokenEnv makes TestBroken run what must fail.
@@ -69,10 +71,20 @@ func TestBroken(t *testing.T) {
 				t.Parallel()
 				s.correct(t)
 			})
+			if s.name == "LogStore" {
+				t.Run("panicking", func(t *testing.T) {
+					t.Parallel()
+					TestLogStore(t, opener(core.DurableDisk, panickingStore))
+				})
+			}
 			for _, b := range s.broken {
 				t.Run(b.defect, func(t *testing.T) {
 					t.Parallel()
-					b.run(t, only(b.property), WithDeadline(brokenDeadline))
+					limit := brokenDeadline
+					if b.property == "KilledWriter" || b.property == "FailingFlush" {
+						limit = defaultDeadline // they start processes, and must fail for their own reason
+					}
+					b.run(t, only(b.property), WithDeadline(limit))
 				})
 			}
 		})
@@ -125,6 +137,16 @@ func TestSuitesCanFail(t *testing.T) {
 	hang := fmt.Sprintf("the property has not ended within %v; all goroutines:", brokenDeadline)
 	if !bytes.Contains(output, []byte(hang)) || !bytes.Contains(output, []byte("coretest.hangingClose.Close")) {
 		t.Errorf("a Close that hangs is not reported as such with its stack")
+	}
+	for property, want := range map[string]string{"DeletePrefix": "FAIL", "Concurrent": "FAIL", "Fields": "PASS", "KilledWriter": "PASS"} {
+		if got := results["LogStore/panicking/"+property]; got != want {
+			t.Errorf("%s of a store that panics in DeleteRange: the result is %q, want %s", property, got, want)
+		}
+	}
+	for _, told := range []string{"panicked: out of range", "coretest.panickingStore", "interrupted by a kill", "succeeds where every flush fails"} {
+		if !bytes.Contains(output, []byte(told)) {
+			t.Errorf("no failure says %q", told)
+		}
 	}
 	if t.Failed() {
 		t.Logf("output of the run:\n%s", output)

@@ -153,6 +153,7 @@ func brokenTransports() []broken {
 			return noAddressOnceClosed{tr, new(atomic.Bool)}
 		}),
 		transportWith("EncodePeer", "cuts-addresses", func(tr core.Transport) core.Transport { return shortPeer{tr} }),
+		transportWith("AppendEntries", "panics-in-a-call", whenAppending(func(*raft.AppendEntriesRequest) { panic("no such peer") })),
 		transportWith("AppendEntries", "drops-extensions", whenAppending(func(req *raft.AppendEntriesRequest) {
 			entries := make([]*raft.Log, len(req.Entries))
 			for i, l := range req.Entries {

@@ -232,6 +232,7 @@ func brokenNetworks() []broken {
 			}
 			return link, err
 		}}),
+		networkWith("Remote", "claims-to-be-remote", changedNetwork{info: func(i core.NetworkInfo) core.NetworkInfo { i.Remote = true; return i }}),
 		{"Apart", "one-network-for-all", func(t *testing.T, opts ...Option) {
 			n := inmem.New(inmem.Options{})
 			TestNetwork(t, func() core.Network { return n }, opts...)

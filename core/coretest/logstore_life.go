@@ -2,6 +2,8 @@ package coretest
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 
@@ -13,9 +15,7 @@ import (
 // reopened closes s and opens its folder again.
 func reopened(t *checker, h storeHarness, s core.LogStore, dir string) core.LogStore {
 	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatalf("Close before reopening: %v", err)
-	}
+	t.must("Close before reopening", s.Close())
 	return h.in(t, dir)
 }
 
@@ -24,13 +24,10 @@ func checkReopenKeepsLog(t *checker, h storeHarness) {
 	s := h.in(t, dir)
 	mustStore(t, s, entries(5, 20))
 	s = reopened(t, h, s, dir)
-	wantBounds(t, s, 5, 20)
-	wantEntries(t, s, 5, 20)
+	wantLog(t, s, 5, 20)
 	mustStore(t, s, entries(21, 25))
 	s = reopened(t, h, s, dir)
-	wantBounds(t, s, 5, 25)
-	wantEntries(t, s, 5, 25)
-	wantMissing(t, s, 4, 26)
+	wantLog(t, s, 5, 25)
 }
 
 func checkReopenKeepsStable(t *checker, h storeHarness) {
@@ -40,7 +37,7 @@ func checkReopenKeepsStable(t *checker, h storeHarness) {
 	mustSet(t, s, "LastVoteCand", "n2")
 	mustSetUint64(t, s, "CurrentTerm", 9)
 	s = reopened(t, h, s, dir)
-	wantBounds(t, s, 0, 0)
+	wantLog(t, s, 0, 0)
 	wantUint64(t, s, "CurrentTerm", 9)
 	wantBytes(t, s, "LastVoteCand", "n2")
 	wantNoBytes(t, s, "never set")
@@ -54,13 +51,10 @@ func checkReopenKeepsTruncation(t *checker, h storeHarness) {
 	mustDelete(t, s, 1, 10)
 	mustDelete(t, s, 25, 30)
 	s = reopened(t, h, s, dir)
-	wantBounds(t, s, 11, 24)
-	wantEntries(t, s, 11, 24)
-	wantMissing(t, s, 1, 10, 25, 30)
+	wantLog(t, s, 11, 24)
 	mustDelete(t, s, 11, 24)
 	s = reopened(t, h, s, dir)
-	wantBounds(t, s, 0, 0)
-	wantMissing(t, s, 11, 24)
+	wantLog(t, s, 0, 0)
 	mustStore(t, s, entries(40, 41))
 	wantBounds(t, s, 40, 41)
 }
@@ -76,37 +70,29 @@ func checkConcurrent(t *checker, h storeHarness) {
 		trailing = 50 // entries that a deletion leaves
 		readers  = 3
 	)
-	s := h.fresh(t)
-	mustStore(t, s, entries(1, trailing))
-
-	var writers, readersDone sync.WaitGroup
+	s := h.filled(t, 1, trailing)
+	writers, reading := group{t: t}, group{t: t}
 	stop := make(chan struct{})
 	written := make(chan uint64, last) // ends of batches, for the deleting goroutine
-	writers.Go(func() {
+	writers.do(func() {
 		defer close(written)
 		for first := uint64(trailing + 1); first <= last; first += batch {
-			if err := s.StoreLogs(entries(first, first+batch-1)); err != nil {
-				t.Errorf("StoreLogs from %d: %v", first, err)
-				return
-			}
+			mustStore(t, s, entries(first, first+batch-1))
 			written <- first + batch - 1
 		}
 	})
-	writers.Go(func() {
+	writers.do(func() {
 		for end := range written {
-			if err := s.DeleteRange(1, end-trailing); err != nil {
-				t.Errorf("DeleteRange(1, %d): %v", end-trailing, err)
-			}
+			mustDelete(t, s, 1, end-trailing)
 		}
 	})
 	for range readers {
-		readersDone.Go(func() { readWhile(t, s, stop) })
+		reading.do(func() { readWhile(t, s, stop) })
 	}
 	writers.Wait()
 	close(stop)
-	readersDone.Wait()
-	wantBounds(t, s, last-trailing+1, last)
-	wantEntries(t, s, last-trailing+1, last)
+	reading.Wait()
+	wantLog(t, s, last-trailing+1, last)
 }
 
 // readWhile reads entries between the ends of the log until stop is closed.
@@ -176,9 +162,7 @@ func checkUseAfterClose(t *checker, h storeHarness) {
 	mustStore(t, s, entries(1, 3))
 	mustSet(t, s, "vote", "n1")
 	mustSetUint64(t, s, "term", 1)
-	if err := s.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
+	t.must("Close", s.Close())
 	for _, c := range storeCalls(s) {
 		if err := c.call(); !errors.Is(err, core.ErrClosed) {
 			t.Errorf("%s after Close: error is %v, want one that is core.ErrClosed", c.name, err)
@@ -187,59 +171,68 @@ func checkUseAfterClose(t *checker, h storeHarness) {
 }
 
 func checkCloseTwice(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	mustStore(t, s, entries(1, 3))
+	s := h.filled(t, 1, 3)
 	for i := range 3 {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close number %d: %v", i+1, err)
-		}
+		t.should(fmt.Sprintf("Close number %d", i+1), s.Close())
 	}
-	var closers sync.WaitGroup
 	s = h.fresh(t)
+	closers := group{t: t}
 	for range 4 {
-		closers.Go(func() {
-			if err := s.Close(); err != nil {
-				t.Errorf("one of several concurrent Close: %v", err)
-			}
-		})
+		closers.do(func() { t.should("one of several concurrent Close", s.Close()) })
 	}
 	closers.Wait()
 }
 
 // checkCloseUnderLoad closes the store beside readers and a writer: each call
-// either works or fails with core.ErrClosed, and none crashes.
+// either works or fails with core.ErrClosed, the first one after Close fails so, and
+// none crashes. How much is written is bounded, however long Close takes.
 func checkCloseUnderLoad(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	mustStore(t, s, entries(1, 100))
+	const mostWrites = 5000
+	s := h.filled(t, 1, 100)
 	mustSetUint64(t, s, "term", 1)
-
-	const callers = 4
-	var started, users sync.WaitGroup
-	started.Add(callers)
-	until := func(what string, call func(i uint64) error) {
-		users.Go(func() {
+	var started sync.WaitGroup
+	closed := make(chan struct{})
+	users := group{t: t}
+	until := func(what string, most uint64, call func(i uint64) error) {
+		started.Add(1)
+		users.do(func() {
+			begun := sync.OnceFunc(started.Done)
+			defer begun()
 			for i := uint64(0); ; i++ {
+				if i == most {
+					<-closed
+				}
+				late := isClosed(closed)
 				err := call(i)
-				if i == 0 {
-					started.Done()
-				}
-				if errors.Is(err, core.ErrClosed) {
+				begun()
+				switch {
+				case errors.Is(err, core.ErrClosed):
 					return
-				}
-				if err != nil {
+				case err != nil:
 					t.Errorf("%s beside Close: %v", what, err)
+					return
+				case late:
+					t.Errorf("%s after Close beside it: no error", what)
 					return
 				}
 			}
 		})
 	}
-	until("GetLog", func(i uint64) error { return s.GetLog(1+i%100, new(raft.Log)) })
-	until("LastIndex", func(uint64) error { _, err := s.LastIndex(); return err })
-	until("GetUint64", func(uint64) error { _, err := s.GetUint64([]byte("term")); return err })
-	until("StoreLog", func(i uint64) error { return s.StoreLog(entry(101 + i)) })
+	until("GetLog", math.MaxUint64, func(i uint64) error { return s.GetLog(1+i%100, new(raft.Log)) })
+	until("LastIndex", math.MaxUint64, func(uint64) error { _, err := s.LastIndex(); return err })
+	until("GetUint64", math.MaxUint64, func(uint64) error { _, err := s.GetUint64([]byte("term")); return err })
+	until("StoreLog", mostWrites, func(i uint64) error { return s.StoreLog(entry(101 + i)) })
 	started.Wait()
-	if err := s.Close(); err != nil {
-		t.Errorf("Close beside calls: %v", err)
-	}
+	t.should("Close beside calls", s.Close())
+	close(closed)
 	users.Wait()
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }

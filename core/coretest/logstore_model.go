@@ -3,6 +3,7 @@ package coretest
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -18,8 +19,11 @@ const maxModelSteps = 12
 // checkModel runs random operations against the store and against maps, and
 // compares everything that can be read after each.
 func checkModel(t *checker, h storeHarness) {
+	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir := t.TempDir()
+		dir, err := os.MkdirTemp(root, "")
+		t.must("making a folder", err)
+		defer os.RemoveAll(dir) // there are many runs, and some stores reserve much
 		m := &storeModel{
 			store:  h.open(t.T, dir),
 			logs:   map[uint64]*raft.Log{},

@@ -1,9 +1,14 @@
 package coretest
 
 import (
+	"encoding/gob"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,24 +37,72 @@ type disk struct {
 	values map[string][]byte
 	counts map[string]uint64
 	writes uint64
+	file   string // where it is kept for another process; empty: nowhere
+	flush  func(*os.File) error
+}
+
+// kept is a disk's file.
+type kept struct {
+	Logs   map[uint64]raft.Log
+	Values map[string][]byte
+	Counts map[string]uint64
+}
+
+// save replaces the file.
+func (d *disk) save() error {
+	if d.file == "" {
+		return nil
+	}
+	f, err := os.Create(d.file + ".new")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(gob.NewEncoder(f).Encode(kept{d.logs, d.values, d.counts}), d.flush(f), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(d.file+".new", d.file)
+}
+
+func (d *disk) load() error {
+	f, err := os.Open(d.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	k := kept{d.logs, d.values, d.counts}
+	return gob.NewDecoder(f).Decode(&k)
 }
 
 // disks hands out the disk of each folder.
 type disks map[string]*disk
 
 func (d disks) open(dir string, durability core.Durability) *memStore {
-	kept, ok := d[dir]
+	k, ok := d[dir]
 	if !ok || durability == core.DurableNothing {
-		kept = &disk{logs: map[uint64]raft.Log{}, values: map[string][]byte{}, counts: map[string]uint64{}}
-		d[dir] = kept
+		k = &disk{logs: map[uint64]raft.Log{}, values: map[string][]byte{}, counts: map[string]uint64{}, flush: (*os.File).Sync}
+		d[dir] = k
 	}
-	return &memStore{disk: kept, durability: durability}
+	return &memStore{disk: k, durability: durability}
 }
 
-// opener is an OpenStore over disks of its own; wrap may replace the store.
+// opener is an OpenStore over disks of its own; wrap may replace the store. Only the
+// properties that use two processes get a disk with a file.
 func opener(durability core.Durability, wrap func(*memStore) core.LogStore) func(*testing.T, string) core.LogStore {
 	d := disks{}
-	return func(_ *testing.T, dir string) core.LogStore { return wrap(d.open(dir, durability)) }
+	return func(t *testing.T, dir string) core.LogStore {
+		if !strings.HasSuffix(t.Name(), "/KilledWriter") && !strings.HasSuffix(t.Name(), "/FailingFlush") {
+			return wrap(d.open(dir, durability))
+		}
+		s := disks{}.open(dir, durability)
+		s.disk.file = filepath.Join(dir, "disk")
+		if err := s.disk.load(); err != nil {
+			t.Fatal(err)
+		}
+		return wrap(s)
+	}
 }
 
 func correct(s *memStore) core.LogStore { return s }
@@ -71,7 +124,7 @@ func (s *memStore) write(op string, f func(*disk)) error {
 	}
 	f(s.disk)
 	s.disk.writes++
-	return nil
+	return s.disk.save()
 }
 
 func (s *memStore) Describe() core.StoreInfo {

@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +21,9 @@ func TestNetwork(t *testing.T, make func() core.Network, opts ...Option) {
 		{"AddressTaken", checkAddressTaken},
 		{"AddressFreed", checkAddressFreed},
 	}
-	if !make().Describe().Wire {
+	if make().Describe().Remote {
+		properties = append(properties, property[networkHarness]{"Remote", checkRemote})
+	} else {
 		properties = append(properties, property[networkHarness]{"Apart", checkApart})
 	}
 	runAll(t, configOf(opts), networkHarness{make}, properties)
@@ -34,9 +37,7 @@ type networkHarness struct {
 func listen(t *checker, n core.Network, bind string) core.Link {
 	t.Helper()
 	link, err := n.Listen(bind)
-	if err != nil {
-		t.Fatalf("Listen(%q): %v", bind, err)
-	}
+	t.must("Listen on "+strconv.Quote(bind), err)
 	t.Cleanup(func() { link.Close() })
 	return link
 }
@@ -105,9 +106,7 @@ func checkChoosesAddress(t *checker, h networkHarness) {
 		t.Fatalf("chosen addresses: %q and %q, want two different ones", a.Address(), b.Address())
 	}
 	answering(t, b)
-	if err := reach(a, b.Address()); err != nil {
-		t.Errorf("%s does not reach %s: %v", a.Address(), b.Address(), err)
-	}
+	t.succeeds("reaching a member", func() error { return reach(a, b.Address()) })
 }
 
 func checkAddressTaken(t *checker, h networkHarness) {
@@ -129,31 +128,36 @@ func checkAddressTaken(t *checker, h networkHarness) {
 func checkAddressFreed(t *checker, h networkHarness) {
 	n := h.make()
 	a, b := listen(t, n, ""), listen(t, n, "")
-	if err := b.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
+	t.must("Close", b.Close())
 	again := listen(t, n, b.Address())
 	if again.Address() != b.Address() {
 		t.Errorf("Listen(%q): the address is %q", b.Address(), again.Address())
 	}
 	answering(t, again)
-	if err := reach(a, again.Address()); err != nil {
-		t.Errorf("%s does not reach %s: %v", a.Address(), again.Address(), err)
-	}
+	t.succeeds("reaching a member at an address that was freed", func() error { return reach(a, again.Address()) })
 }
 
-// checkApart: two networks in memory are two worlds.
+// checkRemote reaches a member in another process.
+func checkRemote(t *checker, h networkHarness) {
+	link := listen(t, h.make(), "")
+	if childTask(t) != nil {
+		answering(t, link)
+		say("listening", link.Address())
+		<-t.Context().Done() // the parent kills this process before
+		return
+	}
+	_, address := startChild(t).next(t)
+	t.succeeds("reaching a member in another process", func() error { return reach(link, address) })
+}
+
+// checkApart: two networks within the process are two worlds.
 func checkApart(t *checker, h networkHarness) {
 	n, other := h.make(), h.make()
 	a := listen(t, n, "node-a")
 	b := listen(t, other, "node-b")
 	answering(t, b)
-	if err := reach(a, b.Address()); err == nil {
-		t.Errorf("%s reaches %s, which is in another network", a.Address(), b.Address())
-	}
+	t.fails("reaching a member of another network", func() error { return reach(a, b.Address()) })
 	twin := listen(t, other, "node-a") // the same address, in the other network
 	answering(t, twin)
-	if err := reach(b, twin.Address()); err != nil {
-		t.Errorf("%s does not reach %s: %v", b.Address(), twin.Address(), err)
-	}
+	t.succeeds("reaching a member of the same network", func() error { return reach(b, twin.Address()) })
 }

@@ -2,7 +2,7 @@ package coretest
 
 import (
 	"errors"
-	"strings"
+	"fmt"
 
 	"github.com/hashicorp/raft"
 
@@ -13,11 +13,14 @@ import (
 func openPipeline(t *checker, from, to core.Transport) raft.AppendPipeline {
 	t.Helper()
 	p, err := from.AppendEntriesPipeline("peer", to.LocalAddr())
-	if err != nil {
-		t.Fatalf("AppendEntriesPipeline: %v", err)
-	}
+	t.must("AppendEntriesPipeline", err)
 	closeAtEnd(t, "the pipeline", p)
 	return p
+}
+
+// sendEntry sends one entry through a pipeline that begins at from.
+func sendEntry(p raft.AppendPipeline, from core.Transport, index uint64) (raft.AppendFuture, error) {
+	return p.AppendEntries(appendRequest(from, index, 1), new(raft.AppendEntriesResponse))
 }
 
 // checkPipeline: requests arrive in the order sent, and the futures come out in
@@ -58,17 +61,13 @@ func checkPipeline(t *checker, h transportHarness) {
 		if f == nil || f != s.future {
 			t.Fatalf("future %d came out of order", i)
 		}
-		if err := f.Error(); err != nil {
-			t.Fatalf("future %d: %v", i, err)
-		}
+		t.must(fmt.Sprintf("future %d", i), f.Error())
 		if f.Request() != s.req || f.Response() != s.resp || f.Start().IsZero() {
 			t.Fatalf("future %d: Request, Response or Start are not those of the call", i)
 		}
 		wantEqual(t, "the response of a future", f.Response(), appendResponse(b, s.req))
 	}
-	if err := mustReceive(t, done, "the end of sending"); err != nil {
-		t.Errorf("AppendEntries of the pipeline: %v", err)
-	}
+	t.succeeded("AppendEntries of the pipeline", done)
 }
 
 // checkPipelineHandlerError: a refused request still comes out, as the engine
@@ -78,20 +77,13 @@ func checkPipelineHandlerError(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	serve(t, b, func(rpc raft.RPC) { respond(rpc, nil, errors.New(refusal)) })
 	p := openPipeline(t, a, b)
-	sent := start(func() error {
-		_, err := p.AppendEntries(appendRequest(a, 1, 1), new(raft.AppendEntriesResponse))
-		return err
-	})
+	sent := start(func() error { _, err := sendEntry(p, a, 1); return err })
 	f := mustReceive(t, p.Consumer(), "the future of the refused request")
-	if err := f.Error(); err == nil || !strings.Contains(err.Error(), refusal) {
-		t.Errorf("future of a refused request: error is %v, want one that says %q", err, refusal)
-	}
+	t.failedSaying("the future of a refused request", start(f.Error), refusal)
 	if f.Response().Success {
 		t.Error("future of a refused request: Success is set")
 	}
-	if err := mustReceive(t, sent, "the return of AppendEntries"); err != nil {
-		t.Errorf("AppendEntries of the pipeline: %v", err)
-	}
+	t.succeeded("AppendEntries of the pipeline", sent)
 }
 
 // stalled is a pipeline to a peer that answers nothing of it.
@@ -115,16 +107,14 @@ func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) *stalled {
 		default:
 		}
 	})
-	first, err := p.AppendEntries(appendRequest(a, 1, 1), new(raft.AppendEntriesResponse))
-	if err != nil {
-		t.Fatalf("AppendEntries of the pipeline: %v", err)
-	}
+	first, err := sendEntry(p, a, 1)
+	t.must("AppendEntries of the pipeline", err)
 	mustReceive(t, held, "the first request at the peer")
 	s := &stalled{first: first}
 	s.blocked = start(func() error {
 		const most = 10_000 // far above any bound on requests under way
 		for i := range uint64(most) {
-			f, err := p.AppendEntries(appendRequest(a, i+2, 1), new(raft.AppendEntriesResponse))
+			f, err := sendEntry(p, a, i+2)
 			if err != nil {
 				return err
 			}
@@ -144,16 +134,12 @@ func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) *stalled {
 // was under way has failed.
 func (h transportHarness) wantCancelled(t *checker, s *stalled) {
 	t.Helper()
-	if err := mustReceive(t, s.blocked, "the return of the blocked sender"); err == nil {
-		t.Error("the sender that was blocked: no error")
-	}
+	t.failed("the sender that was blocked", s.blocked)
 	if h.looseFutures {
 		return
 	}
 	for i, f := range append([]raft.AppendFuture{s.first}, s.further...) {
-		if err := mustReceive(t, start(f.Error), "the failure of a request that was under way"); err == nil {
-			t.Errorf("request %d that was under way: no error", i)
-		}
+		t.fails(fmt.Sprintf("request %d that was under way", i), f.Error)
 	}
 }
 
@@ -162,13 +148,7 @@ func (h transportHarness) wantCancelled(t *checker, s *stalled) {
 // receiving from it (replication.go, pipelineDecode), so it must not be closed.
 func wantPipelineEnded(t *checker, a core.Transport, p raft.AppendPipeline) {
 	t.Helper()
-	ended := start(func() error {
-		_, err := p.AppendEntries(appendRequest(a, 1, 1), new(raft.AppendEntriesResponse))
-		return err
-	})
-	if err := mustReceive(t, ended, "the return of AppendEntries on an ended pipeline"); err == nil {
-		t.Error("AppendEntries on an ended pipeline: no error")
-	}
+	t.fails("AppendEntries on an ended pipeline", func() error { _, err := sendEntry(p, a, 1); return err })
 	for {
 		select {
 		case f, open := <-p.Consumer():
@@ -188,15 +168,11 @@ func checkPipelineClose(t *checker, h transportHarness) {
 	p := openPipeline(t, a, b)
 	s := stall(t, a, b, p)
 	for range 2 {
-		if err := mustReceive(t, start(p.Close), "the end of the pipeline's Close"); err != nil {
-			t.Errorf("Close of the pipeline: %v", err)
-		}
+		t.succeeds("Close of the pipeline", p.Close)
 	}
 	h.wantCancelled(t, s)
 	wantPipelineEnded(t, a, p)
-	if err := transportCalls(a, b)["RequestVote"](); err != nil {
-		t.Errorf("RequestVote after a pipeline to the same peer was closed: %v", err)
-	}
+	t.should("RequestVote after a pipeline to the same peer was closed", transportCalls(a, b)["RequestVote"]())
 }
 
 // checkPipelinePeerCloses: the request that was under way fails, and is still
@@ -205,16 +181,12 @@ func checkPipelinePeerCloses(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	p := openPipeline(t, a, b)
 	s := stall(t, a, b, p)
-	if err := mustReceive(t, start(b.Close), "the end of the peer's Close"); err != nil {
-		t.Errorf("Close of the peer: %v", err)
-	}
+	t.succeeds("Close of the peer", b.Close)
 	delivered := mustReceive(t, p.Consumer(), "the failed future")
 	if delivered != s.first {
 		t.Error("the first future to come out is not that of the first request")
 	}
-	if err := mustReceive(t, start(delivered.Error), "the failure of the request under way"); err == nil {
-		t.Error("the request that was under way when the peer closed: no error")
-	}
+	t.fails("the request that was under way when the peer closed", delivered.Error)
 	for { // the sender goes on until it meets the error
 		select {
 		case <-p.Consumer():
@@ -233,9 +205,7 @@ func checkPipelineOwnerCloses(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	p := openPipeline(t, a, b)
 	s := stall(t, a, b, p)
-	if err := mustReceive(t, start(a.Close), "the end of Close with a pipeline open"); err != nil {
-		t.Errorf("Close with a pipeline open: %v", err)
-	}
+	t.succeeds("Close with a pipeline open", a.Close)
 	h.wantCancelled(t, s)
 	wantPipelineEnded(t, a, p)
 }
@@ -244,22 +214,17 @@ func checkPipelineOwnerCloses(t *checker, h transportHarness) {
 // opened, or its first request does.
 func checkPipelineToNobody(t *checker, h transportHarness) {
 	a, b := h.pair(t)
-	if err := b.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
-	failed := start(func() error {
+	t.must("Close", b.Close())
+	t.fails("a pipeline to a peer that is gone", func() error {
 		p, err := a.AppendEntriesPipeline("peer", b.LocalAddr())
 		if err != nil {
 			return err
 		}
 		defer p.Close()
-		f, err := p.AppendEntries(appendRequest(a, 1, 1), new(raft.AppendEntriesResponse))
+		f, err := sendEntry(p, a, 1)
 		if err != nil {
 			return err
 		}
 		return f.Error()
 	})
-	if err := mustReceive(t, failed, "the failure of a pipeline to nobody"); err == nil {
-		t.Error("a pipeline to a peer that is gone works")
-	}
 }

@@ -1,8 +1,36 @@
+// Package coretest holds the conformance suites and shared benchmarks of the
+// contracts in package core: whoever writes a log store, a transport, a wire or
+// a network calls one function per contract from a test of their own.
+//
+//	func TestStore(t *testing.T) {
+//		coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {
+//			s, err := mystore.Open(dir)
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			return s
+//		})
+//	}
+//
+// Every property of a contract is a subtest with an instance of its own and a
+// deadline. One that hangs fails with the stacks of all goroutines, and one whose
+// subject panics with that stack; the other properties run all the same. (What a
+// panic ends that is on a goroutine of the subject's own is the test binary.) A
+// property that a subject does not promise (keeping data where it declares that it
+// keeps none, say) is not run at all, so that a suite never reports a skip.
+//
+// The package is for tests only: no program imports it, and it never looks
+// behind the contract's interface, asserts a timing or mocks a part.
 package coretest
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,21 +95,26 @@ func runAll[H any](t *testing.T, cfg config, h H, properties []property[H]) {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {
-			c := newChecker(t, cfg.deadline/3)
-			within(t, cfg.deadline, func() { p.check(c, h) })
+			within(t, cfg.deadline, func(c *checker) { p.check(c, h) })
 		})
 	}
 }
 
-// within runs check in a goroutine of its own and fails the test if it has not
-// ended within limit. A check that ends by t.FailNow ends that goroutine, and so
+// within runs check in a goroutine of its own and fails the test if it panics or has
+// not ended within limit. A check that ends by t.FailNow ends that goroutine, and so
 // the subtest. One that hangs is left behind, as nothing can end it.
-func within(t *testing.T, limit time.Duration, check func()) {
+func within(t *testing.T, limit time.Duration, check func(*checker)) {
 	t.Helper()
+	c := &checker{T: t, patience: limit / 3}
+	t.Cleanup(func() { // the first one registered runs last
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.over = true
+	})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		check()
+		c.should("the property", guarded(func() error { check(c); return nil }))
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -92,15 +125,179 @@ func within(t *testing.T, limit time.Duration, check func()) {
 	}
 }
 
+// panicError is what a call of a subject that panicked comes to.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+// Error implements error.
+func (p *panicError) Error() string { return fmt.Sprintf("panicked: %v\n%s", p.value, p.stack) }
+
+// guarded makes an error of a panic.
+func guarded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	return call()
+}
+
+// checker is what a property reports to: the subtest's testing.T, but one that
+// takes reports which come too late. A property that hung may go on once its
+// subject is closed, and testing panics on a report after the end of a test.
+type checker struct {
+	*testing.T
+
+	// patience is how long to wait for one thing to happen. It is below the
+	// deadline of the property, so that the failure names what was waited for.
+	patience time.Duration
+
+	mu   sync.RWMutex
+	over bool
+}
+
+// inTime calls do and returns true, or returns false if the test is over.
+func (c *checker) inTime(do func()) bool {
+	c.Helper()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if !c.over {
+		do()
+	}
+	return !c.over
+}
+
+// The methods below are those of testing.TB that properties call. After the end
+// of the test a report is dropped, and what a property cannot go on without ends
+// its goroutine.
+
+func (c *checker) Errorf(format string, args ...any) {
+	c.Helper()
+	c.inTime(func() { c.Helper(); c.T.Errorf(format, args...) })
+}
+
+func (c *checker) Error(args ...any) {
+	c.Helper()
+	c.Errorf("%s", fmt.Sprint(args...))
+}
+
+func (c *checker) Logf(format string, args ...any) {
+	c.Helper()
+	c.inTime(func() { c.Helper(); c.T.Logf(format, args...) })
+}
+
+func (c *checker) Fatalf(format string, args ...any) {
+	c.Helper()
+	c.Errorf(format, args...)
+	c.FailNow()
+}
+
+func (c *checker) Fatal(args ...any) {
+	c.Helper()
+	c.Fatalf("%s", fmt.Sprint(args...))
+}
+
+func (c *checker) FailNow() {
+	c.inTime(c.Fail)
+	runtime.Goexit() // of the property's goroutine, which is not the test's
+}
+
+func (c *checker) TempDir() (dir string) {
+	if !c.inTime(func() { dir = c.T.TempDir() }) {
+		runtime.Goexit()
+	}
+	return dir
+}
+
+func (c *checker) Cleanup(f func()) {
+	if !c.inTime(func() { c.T.Cleanup(f) }) {
+		runtime.Goexit()
+	}
+}
+
+// should reports an error; must also ends the property.
+func (c *checker) should(what string, err error) {
+	c.Helper()
+	if err != nil {
+		c.Errorf("%s: %v", what, err)
+	}
+}
+
+func (c *checker) must(what string, err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatalf("%s: %v", what, err)
+	}
+}
+
+// start runs call in a goroutine and returns the channel that its error comes
+// through.
+func start(call func() error) <-chan error {
+	out := make(chan error, 1)
+	go func() { out <- guarded(call) }()
+	return out
+}
+
+// ended returns the error of a call that was started, once it has ended.
+func (c *checker) ended(what string, done <-chan error) error {
+	c.Helper()
+	err := mustReceive(c, done, "the end of "+what)
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		c.Fatalf("%s: %v", what, err)
+	}
+	return err
+}
+
+// succeeds and fails run a call, wait for its end and want it without or with an
+// error; succeeded and failed do so with one that was started.
+
+func (c *checker) succeeds(what string, call func() error) {
+	c.Helper()
+	c.succeeded(what, start(call))
+}
+func (c *checker) fails(what string, call func() error) { c.Helper(); c.failed(what, start(call)) }
+
+func (c *checker) succeeded(what string, done <-chan error) {
+	c.Helper()
+	c.should(what, c.ended(what, done))
+}
+
+func (c *checker) failed(what string, done <-chan error) {
+	c.Helper()
+	if err := c.ended(what, done); err == nil {
+		c.Errorf("%s: no error", what)
+	}
+}
+
+// failedSaying is failed where the error must tell why.
+func (c *checker) failedSaying(what string, done <-chan error, why string) {
+	c.Helper()
+	if err := c.ended(what, done); err == nil || !strings.Contains(err.Error(), why) {
+		c.Errorf("%s: error is %v, want one that says %q", what, err, why)
+	}
+}
+
+// group runs parts of a property beside each other.
+type group struct {
+	t *checker
+	sync.WaitGroup
+}
+
+// do runs part in a goroutine that Wait waits for.
+func (g *group) do(part func()) {
+	g.Go(func() { g.t.should("beside other calls", guarded(func() error { part(); return nil })) })
+}
+
 // closeAtEnd closes c when the subtest ends, and fails the test if that hangs or
 // fails. The subjects' Close is idempotent, so a property may close c itself.
 func closeAtEnd(t *checker, what string, c io.Closer) {
 	t.Helper()
 	t.Cleanup(func() {
-		closed := make(chan error, 1)
-		go func() { closed <- c.Close() }()
-		if err, ok := receive(t, closed, "the end of closing "+what+" after the subtest"); ok && err != nil {
-			t.Errorf("closing %s after the subtest: %v", what, err)
+		what := "closing " + what + " after the subtest"
+		if err, ok := receive(t, start(c.Close), "the end of "+what); ok {
+			t.should(what, err)
 		}
 	})
 }
@@ -129,14 +326,6 @@ func mustReceive[V any](t *checker, ch <-chan V, what string) V {
 		t.FailNow()
 	}
 	return v
-}
-
-// start runs call in a goroutine and returns the channel that its error comes
-// through.
-func start(call func() error) <-chan error {
-	out := make(chan error, 1)
-	go func() { out <- call() }()
-	return out
 }
 
 // allStacks returns the stacks of all goroutines, as far as 1 MiB holds them.

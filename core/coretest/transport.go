@@ -2,8 +2,13 @@ package coretest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,21 +79,22 @@ func (h transportHarness) pair(t *checker) (a, b core.Transport) {
 // subtest ends.
 func serve(t *checker, tr core.Transport, answer func(raft.RPC)) {
 	t.Helper()
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
+	stop := make(chan struct{})
+	stopped := start(func() error {
 		for {
 			select {
 			case rpc := <-tr.Consumer():
 				answer(rpc)
 			case <-stop:
-				return
+				return nil
 			}
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		close(stop)
-		receive(t, stopped, "the end of a handler")
+		if err, ok := receive(t, stopped, "the end of a handler"); ok {
+			t.should("handling requests", err)
+		}
 	})
 }
 
@@ -182,9 +188,7 @@ func checkAddresses(t *checker, h transportHarness) {
 		t.Errorf("LocalAddr of the members: %q and %q, want two different ones", a.LocalAddr(), b.LocalAddr())
 	}
 	before := a.LocalAddr()
-	if err := a.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
+	t.must("Close", a.Close())
 	if after := a.LocalAddr(); after != before {
 		t.Errorf("LocalAddr became %q with Close, was %q", after, before)
 	}
@@ -213,9 +217,7 @@ func exchange[Req, Resp any](t *checker, to core.Transport, req *Req, want *Resp
 	}
 	wantEqual(t, "the request that arrived", arrived, req)
 	respond(rpc, want, nil)
-	if err := mustReceive(t, done, "the end of the call"); err != nil {
-		t.Fatalf("the call: %v", err)
-	}
+	t.must("the call", t.ended("the call", done))
 	wantEqual(t, "the response that came back", &got, want)
 }
 
@@ -274,3 +276,375 @@ func checkToSelf(t *checker, h transportHarness) {
 	serve(t, a, echo(a))
 	wantAppend(t, a, a, 5)
 }
+
+// transportCalls are all calls to a peer.
+func transportCalls(from, to core.Transport) map[string]func() error {
+	target := to.LocalAddr()
+	return map[string]func() error{
+		"AppendEntries": func() error {
+			return from.AppendEntries("peer", target, appendRequest(from, 5, 1), new(raft.AppendEntriesResponse))
+		},
+		"RequestVote": func() error {
+			return from.RequestVote("peer", target, &raft.RequestVoteRequest{Term: 1}, new(raft.RequestVoteResponse))
+		},
+		"RequestPreVote": func() error {
+			return from.RequestPreVote("peer", target, &raft.RequestPreVoteRequest{Term: 1}, new(raft.RequestPreVoteResponse))
+		},
+		"TimeoutNow": func() error {
+			return from.TimeoutNow("peer", target, new(raft.TimeoutNowRequest), new(raft.TimeoutNowResponse))
+		},
+		"InstallSnapshot": func() error {
+			state := strings.Repeat("state", 1000)
+			req := &raft.InstallSnapshotRequest{Term: 1, Size: int64(len(state))}
+			return from.InstallSnapshot("peer", target, req, new(raft.InstallSnapshotResponse), strings.NewReader(state))
+		},
+	}
+}
+
+// checkHandlerError: the text of the handler's error reaches the caller, with
+// and without a response beside it, and the next call works.
+func checkHandlerError(t *checker, h transportHarness) {
+	const refusal = "refused for a reason"
+	a, b := h.pair(t)
+	for name, call := range transportCalls(a, b) {
+		if name == "InstallSnapshot" {
+			continue // see checkInstallSnapshotError
+		}
+		done := start(call)
+		rpc := mustReceive(t, b.Consumer(), name+" at the peer's Consumer")
+		respond(rpc, nil, errors.New(refusal))
+		t.failedSaying(name+" that the handler refused", done, refusal)
+	}
+	done := start(transportCalls(a, b)["AppendEntries"])
+	rpc := mustReceive(t, b.Consumer(), "AppendEntries at the peer's Consumer")
+	respond(rpc, &raft.AppendEntriesResponse{Term: 3}, errors.New(refusal))
+	t.failedSaying("AppendEntries answered with a response and an error", done, refusal)
+	serve(t, b, echo(b))
+	wantAppend(t, a, b, 9)
+}
+
+// checkConcurrentCalls: every caller gets the answer to its own request.
+func checkConcurrentCalls(t *checker, h transportHarness) {
+	const callers, calls = 12, 40
+	a, b := h.pair(t)
+	serve(t, a, echo(a))
+	serve(t, b, echo(b))
+	serve(t, b, echo(b))
+	all := group{t: t}
+	for caller := range uint64(callers) {
+		from, to := a, b
+		if caller%3 == 0 {
+			from, to = b, a
+		}
+		all.do(func() {
+			for i := range uint64(calls) {
+				index := 1 + caller*calls + i
+				if i%2 == 0 {
+					wantAppend(t, from, to, index)
+					continue
+				}
+				var resp raft.RequestVoteResponse
+				req := &raft.RequestVoteRequest{Term: index}
+				if err := from.RequestVote("peer", to.LocalAddr(), req, &resp); err != nil || resp.Term != index+1 {
+					t.Errorf("RequestVote in term %d: answer of term %d, %v, want term %d", index, resp.Term, err, index+1)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// wantFailures runs every call and wants errors.
+func wantFailures(t *checker, when string, calls map[string]func() error) {
+	t.Helper()
+	for name, call := range calls {
+		t.fails(name+" "+when, call)
+	}
+}
+
+// checkPeerGone closes the peer before calls to it: once before the first
+// contact, once after one, when a connection may be waiting for its next use.
+func checkPeerGone(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	t.must("Close", b.Close())
+	wantFailures(t, "to a peer that is gone", transportCalls(a, b))
+
+	a, b = h.pair(t)
+	serve(t, b, echo(b))
+	wantAppend(t, a, b, 3)
+	t.must("Close", b.Close())
+	wantFailures(t, "to a peer that is gone since the last call", transportCalls(a, b))
+	wantFailures(t, "to a peer that is gone, once more", transportCalls(a, b))
+}
+
+// closeDuringCalls starts every call from a to b, waits until b has them all,
+// closes one of the two and wants all calls to fail.
+func closeDuringCalls(t *checker, a, b, closing core.Transport) {
+	t.Helper()
+	held := hold(t, b)
+	out := map[string]<-chan error{}
+	for name, call := range transportCalls(a, b) {
+		out[name] = start(call)
+		mustReceive(t, held, name+" at the peer")
+	}
+	t.succeeds("Close with calls out", closing.Close)
+	for name, done := range out {
+		t.failed(name+" that was out at Close", done)
+	}
+}
+
+func checkCallerCloses(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	closeDuringCalls(t, a, b, a)
+}
+
+func checkPeerCloses(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	closeDuringCalls(t, a, b, b)
+}
+
+func checkTransportAfterClose(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	serve(t, b, echo(b)) // a request that gets there all the same succeeds
+	t.must("Close", a.Close())
+	calls := transportCalls(a, b)
+	calls["AppendEntriesPipeline"] = func() error {
+		p, err := a.AppendEntriesPipeline("peer", b.LocalAddr())
+		if err == nil {
+			p.Close()
+		}
+		return err
+	}
+	wantFailures(t, "after Close", calls)
+
+	// The engine selects on Consumer: a closed channel would hand it empty
+	// requests without end.
+	select {
+	case rpc, open := <-a.Consumer():
+		t.Errorf("Consumer after Close: received %+v, open: %v", rpc, open)
+	default:
+	}
+}
+
+func checkTransportCloseTwice(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	serve(t, b, echo(b))
+	wantAppend(t, a, b, 1)
+	closers := group{t: t}
+	for range 3 {
+		closers.do(func() {
+			t.should("one of several concurrent Close", a.Close())
+		})
+	}
+	closers.Wait()
+	t.should("Close once more", a.Close())
+}
+
+// checkRebind: after Close another transport can have the address, and its peer
+// reaches it there.
+func checkRebind(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	serve(t, b, echo(b))
+	wantAppend(t, a, b, 1)
+	t.must("Close", b.Close())
+	again := h.rebind(t.T, b)
+	closeAtEnd(t, "the second transport at the address", again)
+	if again.LocalAddr() != b.LocalAddr() {
+		t.Fatalf("the second transport listens on %s, want %s", again.LocalAddr(), b.LocalAddr())
+	}
+	serve(t, again, echo(again))
+	// A connection to the first one may be noticed to be dead only by its use.
+	_ = transportCalls(a, again)["AppendEntries"]()
+	wantAppend(t, a, again, 2)
+	wantAppend(t, again, again, 3)
+	if !bytes.Equal(a.EncodePeer("", again.LocalAddr()), a.EncodePeer("", b.LocalAddr())) {
+		t.Error("the address is encoded in another way after the restart")
+	}
+}
+
+// heartbeat is what hashicorp/raft v1.7.3 sends as one (replication.go) and
+// recognises as one (net_transport.go): a term and a leader, and nothing else.
+func heartbeat(from core.Transport) *raft.AppendEntriesRequest {
+	return &raft.AppendEntriesRequest{RPCHeader: header(from), Term: 7, Leader: []byte(from.LocalAddr())}
+}
+
+// answerHeartbeats makes tr answer heartbeats in a term that shows who did.
+func answerHeartbeats(tr core.Transport, term uint64) {
+	tr.SetHeartbeatHandler(func(rpc raft.RPC) {
+		respond(rpc, &raft.AppendEntriesResponse{RPCHeader: header(tr), Term: term, Success: true}, nil)
+	})
+}
+
+// wantBeat sends a heartbeat and wants the handler's answer.
+func wantBeat(t *checker, from, to core.Transport, term uint64) {
+	t.Helper()
+	var resp raft.AppendEntriesResponse
+	done := start(func() error { return from.AppendEntries("peer", to.LocalAddr(), heartbeat(from), &resp) })
+	t.must("heartbeat", t.ended("a heartbeat", done))
+	want := &raft.AppendEntriesResponse{RPCHeader: header(to), Term: term, Success: true}
+	wantEqual(t, "the answer to a heartbeat", &resp, want)
+}
+
+// checkHeartbeat: heartbeats reach their handler while nobody takes requests,
+// and while one that was taken is not answered.
+func checkHeartbeat(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	answerHeartbeats(b, 50)
+	wantBeat(t, a, b, 50)
+
+	req := appendRequest(a, 5, 1)
+	var resp raft.AppendEntriesResponse
+	done := start(func() error { return a.AppendEntries("peer", b.LocalAddr(), req, &resp) })
+	wantBeat(t, a, b, 50)
+	busy := mustReceive(t, b.Consumer(), "AppendEntries at the peer")
+	for range 20 {
+		wantBeat(t, a, b, 50)
+	}
+	answerHeartbeats(b, 60)
+	wantBeat(t, a, b, 60)
+	respond(busy, appendResponse(b, req), nil)
+	t.succeeded("AppendEntries beside heartbeats", done)
+	wantEqual(t, "the response to AppendEntries beside heartbeats", &resp, appendResponse(b, req))
+}
+
+// checkHeartbeatLookalikes: what is not a heartbeat in every respect goes to
+// Consumer, so that it stays in order with the other requests.
+func checkHeartbeatLookalikes(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	b.SetHeartbeatHandler(func(rpc raft.RPC) {
+		t.Errorf("the heartbeat handler was given %+v", rpc.Command)
+		respond(rpc, new(raft.AppendEntriesResponse), nil)
+	})
+	for what, change := range map[string]func(*raft.AppendEntriesRequest){
+		"an entry":           func(r *raft.AppendEntriesRequest) { r.Entries = entries(1, 1) },
+		"a commit index":     func(r *raft.AppendEntriesRequest) { r.LeaderCommitIndex = 1 },
+		"a previous entry":   func(r *raft.AppendEntriesRequest) { r.PrevLogEntry = 1 },
+		"a previous term":    func(r *raft.AppendEntriesRequest) { r.PrevLogTerm = 1 },
+		"no term":            func(r *raft.AppendEntriesRequest) { r.Term = 0 },
+		"no leader anywhere": func(r *raft.AppendEntriesRequest) { r.RPCHeader.Addr, r.Leader = nil, nil },
+	} {
+		req := heartbeat(a)
+		change(req)
+		done := start(func() error {
+			return a.AppendEntries("peer", b.LocalAddr(), req, new(raft.AppendEntriesResponse))
+		})
+		rpc := mustReceive(t, b.Consumer(), "a heartbeat with "+what+" at Consumer")
+		respond(rpc, appendResponse(b, req), nil)
+		t.succeeded("AppendEntries with "+what, done)
+	}
+}
+
+// checkHeartbeatWithoutHandler: without a handler, a heartbeat is a request like
+// any other.
+func checkHeartbeatWithoutHandler(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	req := heartbeat(a)
+	exchange(t, b, req, appendResponse(b, req), func(resp *raft.AppendEntriesResponse) error {
+		return a.AppendEntries("peer", b.LocalAddr(), req, resp)
+	})
+}
+
+const (
+	snapshotSize  = 8 << 20 // bytes of the state that is streamed
+	snapshotAhead = 4 << 20 // bytes that the sender gives before the receiver has read
+	snapshotFirst = 1 << 20 // bytes that the receiver reads to get the rest
+)
+
+// gatedState is a random state of snapshotSize bytes that hands out its second
+// half only once the receiver has read some of the first: a transport that reads
+// a snapshot to its end before it delivers the request never gets there.
+type gatedState struct {
+	random   io.Reader
+	sum      hash.Hash
+	given    int
+	opened   <-chan struct{}
+	patience time.Duration
+}
+
+func newGatedState(opened <-chan struct{}, patience time.Duration) *gatedState {
+	return &gatedState{random: rand.NewChaCha8([32]byte{7}), sum: sha256.New(), opened: opened, patience: patience}
+}
+
+// Read implements io.Reader.
+func (g *gatedState) Read(p []byte) (int, error) {
+	limit := snapshotAhead
+	if g.given >= snapshotAhead {
+		timer := time.NewTimer(g.patience)
+		defer timer.Stop()
+		select {
+		case <-g.opened:
+		case <-timer.C:
+			return 0, fmt.Errorf("the receiver had read nothing after %d bytes: the snapshot is not streamed", g.given)
+		}
+		limit = snapshotSize
+	}
+	if g.given == snapshotSize {
+		return 0, io.EOF
+	}
+	n, err := g.random.Read(p[:min(len(p), limit-g.given)])
+	g.given += n
+	g.sum.Write(p[:n])
+	return n, err
+}
+
+func checkInstallSnapshot(t *checker, h transportHarness) {
+	a, b := h.pair(t)
+	req := &raft.InstallSnapshotRequest{
+		RPCHeader: header(a), SnapshotVersion: raft.SnapshotVersionMax, Term: 7, Leader: []byte(a.LocalAddr()),
+		LastLogIndex: 900, LastLogTerm: 6, Peers: []byte("peers"),
+		Configuration: []byte("configuration"), ConfigurationIndex: 800, Size: snapshotSize,
+	}
+	opened := make(chan struct{})
+	state := newGatedState(opened, t.patience/2)
+	var resp raft.InstallSnapshotResponse
+	done := start(func() error { return a.InstallSnapshot("peer", b.LocalAddr(), req, &resp, state) })
+
+	rpc := mustReceive(t, b.Consumer(), "InstallSnapshot at the peer's Consumer")
+	wantEqual(t, "the request that arrived", rpc.Command, any(req))
+	if rpc.Reader == nil {
+		t.Fatal("InstallSnapshot came without a Reader")
+	}
+	sum := sha256.New()
+	if n, err := io.CopyN(sum, rpc.Reader, snapshotFirst); err != nil {
+		t.Fatalf("reading the start of the snapshot: %v after %d bytes", err, n)
+	}
+	close(opened)
+	n, err := io.Copy(sum, rpc.Reader)
+	if err != nil || n != snapshotSize-snapshotFirst {
+		t.Fatalf("reading the rest of the snapshot: %d bytes, %v, want %d bytes", n, err, snapshotSize-snapshotFirst)
+	}
+	want := &raft.InstallSnapshotResponse{RPCHeader: header(b), Term: 8, Success: true}
+	respond(rpc, want, nil)
+	t.must("InstallSnapshot", t.ended("InstallSnapshot", done))
+	wantEqual(t, "the response that came back", &resp, want)
+	if !bytes.Equal(sum.Sum(nil), state.sum.Sum(nil)) {
+		t.Error("the receiver has read other bytes than the sender gave")
+	}
+}
+
+// checkInstallSnapshotError: the receiver refuses after it has read everything;
+// and, on the sender's side, the state cannot be read.
+func checkInstallSnapshotError(t *checker, h transportHarness) {
+	const refusal = "no room for the snapshot"
+	a, b := h.pair(t)
+	serve(t, b, func(rpc raft.RPC) {
+		if _, err := io.Copy(io.Discard, rpc.Reader); err != nil {
+			respond(rpc, nil, err)
+			return
+		}
+		respond(rpc, new(raft.InstallSnapshotResponse), errors.New(refusal))
+	})
+	t.failedSaying("InstallSnapshot that the handler refused", start(transportCalls(a, b)["InstallSnapshot"]), refusal)
+
+	req := &raft.InstallSnapshotRequest{Term: 1, Size: 1000}
+	broken := io.MultiReader(strings.NewReader("a few bytes"), failingReader{})
+	failed := start(func() error {
+		return a.InstallSnapshot("peer", b.LocalAddr(), req, new(raft.InstallSnapshotResponse), broken)
+	})
+	t.failed("InstallSnapshot with a state that cannot be read", failed)
+}
+
+type failingReader struct{}
+
+// Read implements io.Reader.
+func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the state cannot be read") }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,29 +54,16 @@ func addressOf(w core.Wire) raft.ServerAddress { return raft.ServerAddress(w.Add
 // closed when the subtest ends.
 func connect(t *checker, from, to core.Wire) (dialled, accepted net.Conn) {
 	t.Helper()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	taken := make(chan result, 1)
-	go func() {
-		conn, err := to.Accept()
-		taken <- result{conn, err}
-	}()
+	taken := start(func() (err error) { accepted, err = to.Accept(); return err })
 	dialled, err := from.Dial(addressOf(to), t.patience)
-	if err != nil {
-		t.Fatalf("Dial(%s): %v", addressOf(to), err)
-	}
+	t.must("Dial", err)
 	t.Cleanup(func() { dialled.Close() })
 	// Some wires show a connection to Accept only once bytes have come.
 	write(t, dialled, []byte("hi"))
-	r := mustReceive(t, taken, "Accept of a connection")
-	if r.err != nil {
-		t.Fatalf("Accept: %v", r.err)
-	}
-	t.Cleanup(func() { r.conn.Close() })
-	wantRead(t, r.conn, []byte("hi"))
-	return dialled, r.conn
+	t.must("Accept", t.ended("Accept of a connection", taken))
+	t.Cleanup(func() { accepted.Close() })
+	wantRead(t, accepted, []byte("hi"))
+	return dialled, accepted
 }
 
 func write(t *checker, to io.Writer, p []byte) {
@@ -141,13 +127,9 @@ func checkWireBytes(t *checker, h wireHarness) {
 		return err
 	})
 	wantRead(t, y, there)
-	if err := mustReceive(t, reading, "the bytes of the other direction"); err != nil {
-		t.Errorf("reading at the dialler: %v", err)
-	}
+	t.succeeded("reading at the dialler", reading)
 	for _, done := range writing {
-		if err := mustReceive(t, done, "the end of Write"); err != nil {
-			t.Errorf("Write: %v", err)
-		}
+		t.succeeded("Write", done)
 	}
 }
 
@@ -204,14 +186,17 @@ func checkCloseAfterWrite(t *checker, h wireHarness) {
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("after the other end wrote and closed: read %d bytes, %v, want %d and io.EOF", len(got), err, len(sent))
 	}
-	if err := mustReceive(t, writing, "the end of Write and Close"); err != nil {
-		t.Errorf("Write and Close: %v", err)
-	}
+	t.succeeded("Write and Close", writing)
 }
 
-func isTimeout(err error) bool {
+// timedOut wants a call on a connection to end by its deadline.
+func timedOut(t *checker, what string, done <-chan error) {
+	t.Helper()
+	err := t.ended(what, done)
 	var timeout net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !(errors.As(err, &timeout) && timeout.Timeout()) {
+		t.Errorf("%s: %v, want a timeout", what, err)
+	}
 }
 
 // checkReadDeadline: a deadline ends a Read that waits already, fails later
@@ -221,18 +206,10 @@ func checkReadDeadline(t *checker, h wireHarness) {
 	x, y := connect(t, a, b)
 	read := func() error { _, err := y.Read(make([]byte, 1)); return err }
 	waiting := start(read)
-	if err := y.SetReadDeadline(time.Now()); err != nil {
-		t.Fatalf("SetReadDeadline: %v", err)
-	}
-	if err := mustReceive(t, waiting, "the end of Read by its deadline"); !isTimeout(err) {
-		t.Errorf("Read that waited when its deadline came: %v, want a timeout", err)
-	}
-	if err := mustReceive(t, start(read), "the end of Read past its deadline"); !isTimeout(err) {
-		t.Errorf("Read past its deadline: %v, want a timeout", err)
-	}
-	if err := y.SetReadDeadline(time.Time{}); err != nil {
-		t.Fatalf("SetReadDeadline: %v", err)
-	}
+	t.must("SetReadDeadline", y.SetReadDeadline(time.Now()))
+	timedOut(t, "Read that waited when its deadline came", waiting)
+	timedOut(t, "Read past its deadline", start(read))
+	t.must("SetReadDeadline", y.SetReadDeadline(time.Time{}))
 	write(t, x, []byte("late"))
 	wantRead(t, y, []byte("late"))
 }
@@ -242,9 +219,7 @@ func checkWriteDeadline(t *checker, h wireHarness) {
 	const enough = 1 << 30 // bytes that no wire holds
 	a, b := h.pair(t)
 	x, _ := connect(t, a, b)
-	if err := x.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		t.Fatalf("SetWriteDeadline: %v", err)
-	}
+	t.must("SetWriteDeadline", x.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
 	writing := start(func() error {
 		p := make([]byte, 1<<20)
 		for range enough / len(p) {
@@ -254,9 +229,7 @@ func checkWriteDeadline(t *checker, h wireHarness) {
 		}
 		return nil
 	})
-	if err := mustReceive(t, writing, "the end of Write by its deadline"); !isTimeout(err) {
-		t.Errorf("Write past its deadline: %v, want a timeout", err)
-	}
+	timedOut(t, "Write past its deadline", writing)
 }
 
 func checkCloseUnblocksRead(t *checker, h wireHarness) {
@@ -264,35 +237,30 @@ func checkCloseUnblocksRead(t *checker, h wireHarness) {
 	x, y := connect(t, a, b)
 	for what, conn := range map[string]net.Conn{"dialled": x, "accepted": y} {
 		reading := start(func() error { _, err := conn.Read(make([]byte, 1)); return err })
-		if err := conn.Close(); err != nil {
-			t.Errorf("Close of the %s end: %v", what, err)
-		}
-		if err := mustReceive(t, reading, "the end of Read by Close"); err == nil {
-			t.Errorf("Read at the %s end, closed meanwhile: no error", what)
-		}
+		t.should("Close of the "+what+" end", conn.Close())
+		t.failed("Read at the "+what+" end, closed meanwhile", reading)
 	}
 }
 
 func checkManyConnections(t *checker, h wireHarness) {
 	const connections = 20
 	a, b := h.pair(t)
-	var ends sync.WaitGroup
-	ends.Go(func() {
+	ends, diallers := group{t: t}, group{t: t}
+	ends.do(func() {
 		for range connections {
 			conn, err := b.Accept()
 			if err != nil {
 				t.Errorf("Accept: %v", err)
 				return
 			}
-			ends.Go(func() {
+			ends.do(func() {
 				defer conn.Close()
 				io.Copy(conn, conn) // the dialler sees whatever is missing
 			})
 		}
 	})
-	var diallers sync.WaitGroup
 	for i := range connections {
-		diallers.Go(func() {
+		diallers.do(func() {
 			conn, err := a.Dial(addressOf(b), 0)
 			if err != nil {
 				t.Errorf("Dial: %v", err)
@@ -314,9 +282,7 @@ func checkManyConnections(t *checker, h wireHarness) {
 
 func checkDialClosed(t *checker, h wireHarness) {
 	a, b := h.pair(t)
-	if err := b.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
+	t.must("Close", b.Close())
 	dialling := start(func() error {
 		conn, err := a.Dial(addressOf(b), t.patience/2)
 		if err == nil {
@@ -324,9 +290,7 @@ func checkDialClosed(t *checker, h wireHarness) {
 		}
 		return err
 	})
-	if err := mustReceive(t, dialling, "the end of Dial to a closed wire"); err == nil {
-		t.Error("Dial to a closed wire: no error")
-	}
+	t.failed("Dial to a closed wire", dialling)
 }
 
 func checkCloseUnblocksAccept(t *checker, h wireHarness) {
@@ -339,24 +303,16 @@ func checkCloseUnblocksAccept(t *checker, h wireHarness) {
 		return err
 	}
 	waiting := start(accept)
-	if err := a.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
-	if err := mustReceive(t, waiting, "the end of Accept by Close"); err == nil {
-		t.Error("Accept of a closed wire: no error")
-	}
-	if err := mustReceive(t, start(accept), "the end of Accept after Close"); err == nil {
-		t.Error("Accept after Close: no error")
-	}
+	t.must("Close", a.Close())
+	t.failed("Accept of a closed wire", waiting)
+	t.fails("Accept after Close", accept)
 }
 
 func checkConnectionsOutliveWire(t *checker, h wireHarness) {
 	a, b := h.pair(t)
 	x, y := connect(t, a, b)
 	for _, w := range []core.Wire{a, b} {
-		if err := w.Close(); err != nil {
-			t.Fatalf("Close: %v", err)
-		}
+		t.must("Close", w.Close())
 	}
 	write(t, x, []byte("still here"))
 	wantRead(t, y, []byte("still here"))

@@ -45,7 +45,7 @@ func newGate(r *replica, logger hclog.Logger, votes time.Time) *gate {
 // attach makes requests that come to the transport pass the gate. A transport that
 // does not offer that costs each of them a hop to another goroutine: pump.
 func (g *gate) attach(t core.Transport) {
-	if i, ok := t.(core.Interceptor); ok {
+	if i, ok := core.As[core.Interceptor](t); ok {
 		i.Intercept(g.handle)
 		return
 	}

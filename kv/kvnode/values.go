@@ -225,14 +225,13 @@ func lookup[T any](c *core.Catalog[T]) func(string) error {
 func networked(c *transports.Catalog) []string {
 	var names []string
 	for _, name := range c.Names() {
-		if t, err := c.Lookup(name); err == nil && crossesProcesses(t) {
+		t, err := c.Lookup(name)
+		if err != nil {
+			continue
+		}
+		if info, err := t.Info(nil); err == nil && info.Remote {
 			names = append(names, name)
 		}
 	}
 	return names
-}
-
-func crossesProcesses(t transports.Transport) bool {
-	info, err := t.Info(nil)
-	return err == nil && info.Wire
 }

@@ -45,7 +45,7 @@ type Network struct{ opts Options }
 func New(opts Options) *Network { return &Network{opts: opts} }
 
 // Info describes the network.
-func Info() core.NetworkInfo { return core.NetworkInfo{Name: Name, Wire: true} }
+func Info() core.NetworkInfo { return core.NetworkInfo{Name: Name, Wire: true, Remote: true} }
 
 // Describe implements core.Network.
 func (n *Network) Describe() core.NetworkInfo { return Info() }

@@ -1,0 +1,41 @@
+package docs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPluginExamples: the Go code of writing-a-backend.md is in the example module,
+// whose own tests compile and try it.
+func TestPluginExamples(t *testing.T) {
+	page, err := os.ReadFile("writing-a-backend.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../examples/plugins/*.go")
+	programs, errPrograms := filepath.Glob("../examples/plugins/*/*.go")
+	if err := errors.Join(err, errPrograms); err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, f := range append(files, programs...) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(text)
+	}
+	blocks := strings.Split(string(page), "```go\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("the page has no code")
+	}
+	for _, b := range blocks {
+		block, _, _ := strings.Cut(b, "```")
+		if !strings.Contains(code.String(), block) {
+			t.Errorf("this is in writing-a-backend.md, and not in examples/plugins:\n%s", block)
+		}
+	}
+}

@@ -1,0 +1,25 @@
+// Command kvnode is a node of the key-value store with the plug-ins of this module.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/themilchenko/raftlab/kv/kvnode"
+
+	"github.com/themilchenko/raftlab/examples/plugins"
+)
+
+func main() {
+	known := kvnode.Builtin()
+	err := errors.Join(
+		known.Backends.Register("wal", plugins.WAL()),
+		known.Transports.Register("framed", plugins.Framed()))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(kvnode.Main(context.Background(), known, os.Args[1:], os.Stdout, os.Stderr))
+}

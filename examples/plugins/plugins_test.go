@@ -1,0 +1,119 @@
+package plugins
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/coretest"
+)
+
+func TestWAL(t *testing.T) {
+	coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {
+		s, err := openWAL(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func TestFramed(t *testing.T) {
+	network := framed{timeout: time.Hour} // what ends calls in the suite is Close
+	listen := func(t *testing.T, bind string) core.Transport {
+		link, err := network.Listen(bind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Transport
+	}
+	coretest.TestNetwork(t, func() core.Network { return network })
+	coretest.TestTransport(t, func(t *testing.T) (a, b core.Transport) {
+		return listen(t, ""), listen(t, "")
+	}, coretest.WithRebind(func(t *testing.T, closed core.Transport) core.Transport {
+		return listen(t, string(closed.LocalAddr()))
+	}))
+}
+
+func TestUnix(t *testing.T) {
+	listen := func(t *testing.T) core.Wire {
+		link, err := unixSockets{}.Listen("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Wire
+	}
+	coretest.TestNetwork(t, func() core.Network { return unixSockets{} })
+	coretest.TestWire(t, func(t *testing.T) (a, b core.Wire) { return listen(t), listen(t) })
+}
+
+func BenchmarkLogStore(b *testing.B) {
+	b.Run("backend=wal", func(b *testing.B) {
+		coretest.BenchmarkLogStore(b, func(b *testing.B, dir string) core.LogStore {
+			s, err := openWAL(dir, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return s
+		})
+	})
+}
+
+// TestRun runs experiments in which the plug-ins are levels beside those of raftlab.
+func TestRun(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "kvnode")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./kvnode").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for mode, transports := range map[string]string{
+		"inprocess": `["tcp", "framed", "unix"]`,
+		"process":    `["tcp", "framed"]`,
+	} {
+		t.Run(mode, func(t *testing.T) {
+			dir := t.TempDir()
+			file, out := filepath.Join(dir, "plugins.toml"), filepath.Join(dir, "run")
+			text := fmt.Sprintf(`
+name = "plugins"
+title = "Plug-ins"
+trials = 1
+seed = 1
+
+[cluster]
+nodes = 3
+mode = %q
+
+[load]
+clients = 4
+duration = "300ms"
+warmup = "50ms"
+
+[matrix]
+backend = ["inmem", "wal"]
+transport = %s
+
+[options.wal]
+segment_size = "1MiB"
+`, mode, transports)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := Run(t.Context(), file, out, program); err != nil {
+				t.Fatal(err)
+			}
+			table, err := os.ReadFile(filepath.Join(out, "results.csv"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, cell := range []string{",wal,", ",framed,"} {
+				if !strings.Contains(string(table), cell) {
+					t.Errorf("the results do not name %s:\n%s", cell, table)
+				}
+			}
+		})
+	}
+}

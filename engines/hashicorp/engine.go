@@ -1,9 +1,24 @@
+// Package hashicorp makes a core.Replica of hashicorp/raft, unmodified, through
+// its plug-in points: log store, state machine, transport, logger. It never
+// patches the library and never measures anything.
+//
+// What it adds to the library:
+//
+//   - Contexts: a caller that gives up gets core.ErrOutcomeUnknown at once.
+//   - Linearizable reads by ReadIndex (see barrier.go): the library's own
+//     Barrier writes a log entry per read.
+//   - Fail-stop (see guard.go): a log store that cannot write stops the replica,
+//     where the library would panic or go on.
+//   - One sink for all log lines, quiet by default.
 package hashicorp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -159,8 +174,8 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots, mutedTransport{
-		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible}, r.logs.watch})
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
+		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.detours, r.outages, r.credible})
 	return err
 }
 
@@ -253,5 +268,52 @@ func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, erro
 func setDuration(field *time.Duration, value time.Duration) {
 	if value > 0 {
 		*field = value
+	}
+}
+
+// newLogger routes all that the library logs into one sink: logger. Nil is
+// quiet, and so is everything once muted says so.
+func newLogger(logger *slog.Logger, muted *atomic.Bool) hclog.Logger {
+	if logger == nil {
+		return hclog.NewNullLogger()
+	}
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(&sink{logger, muted})
+	return l
+}
+
+type sink struct {
+	logger *slog.Logger
+	muted  *atomic.Bool
+}
+
+// Accept implements hclog.SinkAdapter.
+func (s *sink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	l := slogLevel(level)
+	if s.muted.Load() || !s.logger.Enabled(ctx, l) {
+		return
+	}
+	attrs := make([]any, 0, len(args)+2)
+	attrs = append(attrs, "component", name)
+	for _, a := range args {
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			a = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+		attrs = append(attrs, a)
+	}
+	s.logger.Log(ctx, l, msg, attrs...)
+}
+
+func slogLevel(level hclog.Level) slog.Level {
+	switch level {
+	case hclog.Trace, hclog.Debug:
+		return slog.LevelDebug
+	case hclog.Warn:
+		return slog.LevelWarn
+	case hclog.Error:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
 	}
 }

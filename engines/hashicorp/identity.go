@@ -2,6 +2,7 @@ package hashicorp
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,12 @@ const incarnationMark = "#"
 // serverID returns the id under which the library knows a member.
 func serverID(id, incarnation string) raft.ServerID {
 	return raft.ServerID(core.Identity{ID: id, Incarnation: incarnation}.String())
+}
+
+// identityOf returns what a serverID says of a member.
+func identityOf(server raft.ServerID) (m core.Identity) {
+	m.ID, m.Incarnation = memberID(server)
+	return m
 }
 
 // memberID takes a serverID apart.
@@ -100,8 +107,9 @@ func logState(logs core.LogStore) (term, last uint64, err error) {
 }
 
 func (p *persona) identity() core.Identity {
-	_, incarnation := memberID(p.server)
-	return core.Identity{ID: p.id, Incarnation: incarnation, Group: *p.group.Load(), Service: p.service}
+	self := identityOf(p.server)
+	self.Group, self.Service = *p.group.Load(), p.service
+	return self
 }
 
 // enter makes the group this replica's, for good.
@@ -151,7 +159,7 @@ func addressed(h raft.RPCHeader, to raft.ServerID) raft.RPCHeader {
 // does not say.
 func sender(h raft.RPCHeader) (from core.Identity, to raft.ServerID) {
 	fields := bytes.SplitN(h.Addr, []byte{0}, 4) // the address and the server come first
-	from.ID, from.Incarnation = memberID(raft.ServerID(h.ID))
+	from = identityOf(raft.ServerID(h.ID))
 	if len(fields) > 2 {
 		from.Group = string(fields[2])
 	}
@@ -191,9 +199,7 @@ func (p *persona) accepts(h raft.RPCHeader) (core.Identity, error) {
 		return from, err
 	}
 	if to != p.server {
-		var meant core.Identity
-		meant.ID, meant.Incarnation = memberID(to)
-		return from, handshake.Meant(p.identity(), meant)
+		return from, handshake.Meant(p.identity(), identityOf(to))
 	}
 	p.accepted.Store(&acceptance{bytes.Clone(h.ID), bytes.Clone(h.Addr), group, from})
 	return from, nil
@@ -237,4 +243,56 @@ func (r *replica) Acquaintance(id string) (core.Identity, bool) {
 	defer r.self.mu.Unlock()
 	peer, ok := r.self.met[server]
 	return peer, ok
+}
+
+// Probe implements core.Prober. It asks for a pre-vote of term 0: whatever the
+// answer, who is asked changes nothing (Raft dissertation, §9.6).
+func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, error) {
+	op := "probe " + m.ID + " at " + m.Address
+	if !r.enter() {
+		return core.Identity{}, r.stopped(op)
+	}
+	type outcome struct {
+		who core.Identity
+		err error
+	}
+	answer := make(chan outcome, 1)
+	go func() { // ends with the call: at the latest when the transport is closed
+		defer r.callDone()
+		who, err := r.probe(m)
+		answer <- outcome{who, err}
+	}()
+	select {
+	case a := <-answer:
+		if a.err != nil {
+			return a.who, fmt.Errorf("%s: %w", op, a.err)
+		}
+		return a.who, nil
+	case <-ctx.Done():
+		return core.Identity{}, fmt.Errorf("%s: %w", op, ctx.Err())
+	case <-r.done:
+		return core.Identity{}, r.stopped(op)
+	}
+}
+
+func (r *replica) probe(m core.Member) (core.Identity, error) {
+	server, at := serverID(m.ID, m.Incarnation), raft.ServerAddress(m.Address)
+	request := raft.RequestPreVoteRequest{RPCHeader: addressed(r.header(), server)}
+	var response raft.RequestPreVoteResponse
+	if err := r.transport.RequestPreVote(server, at, &request, &response); err != nil {
+		return core.Identity{}, err
+	}
+	who, _ := sender(response.RPCHeader)
+	if err := handshake.Recognise(r.self.identity(), who); err != nil {
+		return who, err
+	}
+	if from := serverID(who.ID, who.Incarnation); from != server {
+		return who, &strangerError{at: at, from: string(from), meant: string(server)}
+	}
+	r.self.mu.Lock()
+	defer r.self.mu.Unlock()
+	if met, ok := r.self.met[server]; ok { // it has said more on the connection
+		return met, nil
+	}
+	return who, nil
 }

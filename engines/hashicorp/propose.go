@@ -87,23 +87,16 @@ func (r *replica) proposeSlowly(ctx context.Context, op string, command []byte) 
 // unless the entry had been committed by then and is still on its way to the
 // state machine.
 func (r *replica) settle(ctx context.Context, op string, future raft.ApplyFuture, result <-chan core.Applied) (core.Applied, error) {
-	type outcome struct {
-		applied core.Applied
-		err     error
-	}
-	settled := make(chan outcome, 1)
-	go func() {
-		if err := future.Error(); err != nil {
-			settled <- outcome{err: r.translate(op, err)}
-			return
-		}
-		settled <- outcome{applied: core.Applied{Index: future.Index(), Result: future.Response()}}
-	}()
+	settled := make(chan error, 1)
+	go func() { settled <- future.Error() }()
 	select {
 	case applied := <-result:
 		return applied, nil
-	case o := <-settled:
-		return o.applied, o.err
+	case err := <-settled:
+		if err != nil {
+			return core.Applied{}, r.translate(op, err)
+		}
+		return core.Applied{Index: future.Index(), Result: future.Response()}, nil
 	case <-ctx.Done():
 		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
 	case <-r.done:

@@ -5,9 +5,9 @@
 // What it adds to the library:
 //
 //   - Contexts: a caller that gives up gets core.ErrOutcomeUnknown at once.
-//   - Linearizable reads by ReadIndex (see barrier.go): the library's own
+//   - Linearizable reads by ReadIndex (see read.go): the library's own
 //     Barrier writes a log entry per read.
-//   - Fail-stop (see guard.go): a log store that cannot write stops the replica,
+//   - Fail-stop (see store.go): a log store that cannot write stops the replica,
 //     where the library would panic or go on.
 //   - One sink for all log lines, quiet by default.
 package hashicorp
@@ -79,8 +79,6 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
-		deposed:   newEvent(),
-		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
 		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
@@ -105,7 +103,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 			return nil, err
 		}
 	}
-	r.detours = newDetours(r.address, r.self, cfg.Locate)
+	r.routes = newRoutes(r.address, r.self, cfg.Locate)
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.self, logger)
@@ -124,19 +122,15 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if err != nil {
 		return err
 	}
-	go func() {
-		defer close(r.watching)
-		r.watchLeadership(notify, r.quit)
-	}()
+	r.working.Go(func() { r.watchLeadership(notify, r.quit) })
 	if r.gate.requests != nil {
-		r.pumping.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
+		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
 	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
-		<-r.watching
-		r.pumping.Wait()
+		r.working.Wait()
 		close(r.unwatch)
 		r.watchdog.Wait()
 		return err
@@ -175,7 +169,7 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 		return err
 	}
 	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
-		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.detours, r.outages, r.credible})
+		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.credible})
 	return err
 }
 

@@ -19,7 +19,7 @@ const maxTermJump = 1 << 32
 
 // gate looks at each request of the others before the library does:
 //
-//   - It must be for this member, of this group, from a node that says who it is, and
+//   - It must be for this member, of this group, from a node that names itself, and
 //     of a term that can be.
 //   - A replica without a group enters that of the leader that replicates to it.
 //   - No vote is given for one heartbeat timeout after a start with data. Before it

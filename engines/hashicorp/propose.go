@@ -135,7 +135,7 @@ func (p *proposals) forget(command []byte) {
 
 // applied hands over the results of entries, to those who wait for them.
 func (p *proposals) applied(entries []core.BatchEntry) {
-	for _, f := range p.find(entries) { // not under the lock, which who wakes up may want
+	for _, f := range p.find(entries) { // not under the lock, which the caller that wakes up may want
 		e := entries[f.entry]
 		f.result <- core.Applied{Index: e.Index, Result: e.Result}
 	}
@@ -156,28 +156,6 @@ func (p *proposals) find(entries []core.BatchEntry) []found {
 		}
 	}
 	return p.found
-}
-
-// event is something that happens now and then and that many wait for.
-type event struct {
-	mu   sync.Mutex
-	next chan struct{} // closed when it happens
-}
-
-func newEvent() *event { return &event{next: make(chan struct{})} }
-
-// channel returns what is closed when the event happens next.
-func (e *event) channel() <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.next
-}
-
-func (e *event) happened() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	close(e.next)
-	e.next = make(chan struct{})
 }
 
 // watchLeadership tells waiting proposals when this replica is no longer the

@@ -256,7 +256,7 @@ func (q *reads) finish(r *round, index uint64, err error, abandoned bool) {
 // majority of the voters to messages sent after the read began.
 type rounds struct {
 	clock atomic.Uint64 // orders sends and the beginnings of reads
-	moved *event        // agreements has changed
+	moved event         // agreements has changed
 
 	mu         sync.Mutex
 	agreements map[raft.ServerID]agreement
@@ -272,7 +272,7 @@ type agreement struct {
 }
 
 func newRounds() *rounds {
-	return &rounds{moved: newEvent(), agreements: map[raft.ServerID]agreement{}}
+	return &rounds{agreements: map[raft.ServerID]agreement{}}
 }
 
 // next returns a point in time, later than all that were returned before.
@@ -368,13 +368,38 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 	}
 }
 
+// event is something that happens now and then and that many wait for. The zero value
+// is ready.
+type event struct {
+	mu   sync.Mutex
+	next chan struct{} // made by the first that waits, closed when it happens
+}
+
+// channel returns what is closed when the event happens next.
+func (e *event) channel() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next == nil {
+		e.next = make(chan struct{})
+	}
+	return e.next
+}
+
+func (e *event) happened() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next != nil {
+		close(e.next)
+		e.next = nil
+	}
+}
+
 // progress is an index that only grows and that callers can wait for. Advancing
 // costs two atomic operations while nobody waits. The zero value is ready.
 type progress struct {
 	index   atomic.Uint64
 	waiting atomic.Int32
-	mu      sync.Mutex
-	moved   chan struct{} // made by who waits, closed when the index grew
+	moved   event
 }
 
 func (p *progress) load() uint64 { return p.index.Load() }
@@ -389,14 +414,8 @@ func (p *progress) advance(to uint64) {
 			break
 		}
 	}
-	if p.waiting.Load() == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.moved != nil {
-		close(p.moved)
-		p.moved = nil
+	if p.waiting.Load() > 0 {
+		p.moved.happened()
 	}
 }
 
@@ -411,12 +430,7 @@ func (p *progress) wait(ctx context.Context, target uint64, stopped <-chan struc
 	p.waiting.Add(1)
 	defer p.waiting.Add(-1)
 	for {
-		p.mu.Lock()
-		if p.moved == nil {
-			p.moved = make(chan struct{})
-		}
-		moved := p.moved
-		p.mu.Unlock()
+		moved := p.moved.channel()
 		if p.index.Load() >= target {
 			return nil
 		}

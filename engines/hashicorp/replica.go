@@ -41,16 +41,15 @@ type replica struct {
 	barrierMu   sync.Mutex    // one barrier entry at a time
 	gate        *gate
 	rounds      *rounds
-	detours     *detours
+	routes      *routes
 	outages     *outages
 	reads       reads
 
 	proposals    proposals
-	deposed      *event        // leadership was lost
-	transferring atomic.Bool   // a transfer of leadership has begun and none has succeeded since
-	watching     chan struct{} // closed when watchLeadership has ended
-	pumping      sync.WaitGroup
-	quit         chan struct{} // ends both
+	deposed      event          // leadership was lost
+	transferring atomic.Bool    // a transfer of leadership has begun and none has succeeded since
+	working      sync.WaitGroup // watchLeadership, and pump
+	quit         chan struct{}  // ends both
 	watchdog     sync.WaitGroup
 	unwatch      chan struct{} // ends it
 
@@ -160,7 +159,7 @@ func (r *replica) translate(op string, err error) error {
 	}
 }
 
-// leader returns whom this replica takes for the leader.
+// leader returns the member that this replica takes for the leader.
 func (r *replica) leader() (address, id string) {
 	at, server := r.raft.LeaderWithID()
 	id, _ = memberID(server)
@@ -378,7 +377,7 @@ func (r *replica) Close() error {
 // wait for the library, which waits for that goroutine.
 func (r *replica) storeFailed(err error) {
 	r.logger.Error("log store failed, stopping the replica", "error", err)
-	if r.logs.phase.CompareAndSwap(starting, stillborn) {
+	if r.logs.phase.CompareAndSwap(starting, startFailed) {
 		return // Start returns the error
 	}
 	go r.stop(err)
@@ -404,7 +403,7 @@ func (r *replica) stop(cause error) {
 // shutDown stops the library and closes the transport and the log store. It waits for
 // them, and for those who wait for a write, unless one has taken longer than the
 // limit: what hangs in the operating system cannot be ended, and is left behind, with
-// who waits for it. They end when it returns; nothing is written any more then.
+// what waits for it. They end when it returns; nothing is written any more then.
 func (r *replica) shutDown() error {
 	finished := make(chan error, 1)
 	go func() { finished <- r.closeAll() }()
@@ -432,8 +431,7 @@ func (r *replica) closeAll() error {
 	errTransport := r.transport.Close()
 	errShutdown := shutdown.Error()
 	close(r.quit)
-	<-r.watching
-	r.pumping.Wait()
+	r.working.Wait()
 	return errors.Join(errShutdown, errTransport, r.logs.Close())
 }
 

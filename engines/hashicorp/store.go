@@ -36,12 +36,12 @@ type guard struct {
 	missed    atomic.Uint64 // the index last asked for that was not there; while starting
 }
 
-// The phases of a guard. Who leaves starting first, Start or a failure, decides
-// who is to stop the replica.
+// The phases of a guard. Which leaves starting first, Start or a failure, has to stop
+// the replica.
 const (
-	starting  int32 = iota
-	running         // from here on it is the library's goroutines that call
-	stillborn       // a call failed before Start was done: Start reports it
+	starting    int32 = iota
+	running           // from here on it is the library's goroutines that call
+	startFailed       // a call failed before Start was done: Start reports it
 )
 
 // begin ends the start, and fails if a call has.

@@ -25,7 +25,7 @@ type guardedTransport struct {
 	watch    *watch
 	gate     *gate
 	rounds   *rounds
-	detours  *detours
+	routes   *routes
 	outages  *outages
 	credible func(term uint64) error
 }
@@ -94,7 +94,7 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 // library opens a pipeline right after an answer of the member to AppendEntries.
 func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
 	var p raft.AppendPipeline
-	_, err := t.detours.call(id, target, nil, func(at raft.ServerAddress) (err error) {
+	_, err := t.routes.call(id, target, nil, func(at raft.ServerAddress) (err error) {
 		p, err = t.Transport.AppendEntriesPipeline(id, at)
 		return err
 	})
@@ -107,7 +107,7 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 // ask calls a member as routes.call does, and refuses an answer of a term that no group
 // can have come to.
 func (t guardedTransport) ask(id raft.ServerID, target raft.ServerAddress, answer raft.WithRPCHeader, term *uint64, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
-	at, err := t.detours.call(id, target, answer, call)
+	at, err := t.routes.call(id, target, answer, call)
 	if err == nil {
 		err = t.credible(*term)
 	}
@@ -154,7 +154,7 @@ func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAd
 // TimeoutNow implements raft.Transport.
 func (t guardedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	req.RPCHeader = addressed(req.RPCHeader, id)
-	_, err := t.detours.call(id, target, nil, func(at raft.ServerAddress) error {
+	_, err := t.routes.call(id, target, nil, func(at raft.ServerAddress) error {
 		return t.Transport.TimeoutNow(id, at, req, resp)
 	})
 	return err
@@ -203,11 +203,11 @@ func (p guardedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raf
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 
-// detours knows which members are reached elsewhere than at the address that the
+// routes knows which members are reached elsewhere than at the address that the
 // configuration has for them. A member is looked for elsewhere only after nobody
 // was reached at that address, so it stays with a member that answers there,
 // whatever is said of it.
-type detours struct {
+type routes struct {
 	locate func(id string) (address string, known bool) // nil: nobody moves
 	own    raft.ServerAddress                           // no other member is there
 	self   *persona
@@ -216,8 +216,8 @@ type detours struct {
 	to map[raft.ServerID]raft.ServerAddress
 }
 
-func newDetours(own string, self *persona, locate func(id string) (string, bool)) *detours {
-	return &detours{own: raft.ServerAddress(own), self: self, locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+func newRoutes(own string, self *persona, locate func(id string) (string, bool)) *routes {
+	return &routes{own: raft.ServerAddress(own), self: self, locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
 }
 
 // call calls a member where it was last reached, and says where that was. Where
@@ -226,10 +226,10 @@ func newDetours(own string, self *persona, locate func(id string) (string, bool)
 //
 // Members share hosts, and a port that one had another may have later. The library
 // takes any answer for that of the member it meant; a vote or an entry counted for
-// two members is a majority that is none. So answer is looked at for who gave it. It
+// two members is a majority that is none. So answer is looked at for its sender. It
 // is nil for answers that the library does not put their sender in: those to snapshots
 // and to transfers of leadership, which change nothing if another member gives them.
-func (d *detours) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
+func (d *routes) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
 	at := d.target(id, configured)
 	if at == d.own {
 		// Sent there, it would come to this replica, which takes it for another's: a
@@ -268,7 +268,7 @@ func unreachable(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &stranger) || errors.As(err, &refused)
 }
 
-func (d *detours) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
+func (d *routes) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
 	if d.locate == nil {
 		return configured
 	}
@@ -281,7 +281,7 @@ func (d *detours) target(id raft.ServerID, configured raft.ServerAddress) raft.S
 }
 
 // failed notes that the member was not reached at an address.
-func (d *detours) failed(id raft.ServerID, configured, at raft.ServerAddress) {
+func (d *routes) failed(id raft.ServerID, configured, at raft.ServerAddress) {
 	if d.locate == nil {
 		return
 	}
@@ -310,11 +310,11 @@ type outages struct {
 
 	mu       sync.Mutex
 	failures map[raft.ServerID]int
-	back     chan struct{} // closed when a member has answered again
+	back     event // a member has answered again
 }
 
 func newOutages(current func(raft.ServerID, uint64) bool, closed <-chan struct{}) *outages {
-	return &outages{current: current, closed: closed, failures: map[raft.ServerID]int{}, back: make(chan struct{})}
+	return &outages{current: current, closed: closed, failures: map[raft.ServerID]int{}}
 }
 
 // ended notes how a call to a member has ended.
@@ -325,12 +325,10 @@ func (o *outages) ended(id raft.ServerID, err error) {
 		o.failures[id]++
 		return
 	}
-	if o.failures[id] == 0 {
-		return
+	if o.failures[id] > 0 {
+		delete(o.failures, id)
+		o.back.happened()
 	}
-	delete(o.failures, id)
-	close(o.back)
-	o.back = make(chan struct{})
 }
 
 // lookInterval is how often a call that is held looks whether it is still wanted.
@@ -341,8 +339,9 @@ const lookInterval = 500 * time.Millisecond
 func (o *outages) await(id raft.ServerID, term uint64) error {
 	var tick *time.Ticker
 	for {
+		back := o.back.channel() // before the failures are looked at
 		o.mu.Lock()
-		down, back := o.failures[id] >= toleratedFailures, o.back
+		down := o.failures[id] >= toleratedFailures
 		o.mu.Unlock()
 		if !down {
 			return nil

@@ -337,7 +337,7 @@ type trackedConn struct {
 	net.Conn
 	wire     *trackedWire
 	accepted bool
-	server   raft.ServerID // who has dialled; empty while that is not known. The wire's lock guards it,
+	server   raft.ServerID // that has dialled; empty while that is not known. The wire's lock guards it,
 	dropped  bool          // and this: closed to make room
 	used     atomic.Int64  // when bytes last came or went, in nanoseconds
 
@@ -382,7 +382,7 @@ func (c *trackedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// introduce finds out who has dialled. The library logs every error but io.EOF, each
+// introduce finds out which member has dialled. The library logs every error but io.EOF, each
 // time; whoever is refused tries again and again.
 func (c *trackedConn) introduce() error {
 	peer, err := handshake.Accept(c.Conn, time.Now().Add(introduction), c.wire.self.identity(), nil)

@@ -46,7 +46,6 @@ type group struct {
 	dir     string
 	tuning  tuning
 	network *fault.Network
-	spawner *spawner
 	nodes   []*node
 	founded bool
 	report  *Report
@@ -59,7 +58,7 @@ type group struct {
 }
 
 func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
-	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), spawner: newSpawner(), report: report, begin: time.Now(), history: check.NewHistory()}
+	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), report: report, begin: time.Now(), history: check.NewHistory()}
 	if err := os.MkdirAll(filepath.Join(g.dir, "logs"), 0o755); err != nil {
 		return g, err
 	}
@@ -80,7 +79,6 @@ func (g *group) close() {
 		n.process.kill()
 	}
 	g.network.Close()
-	g.spawner.close()
 }
 
 // newProxies gives a node addresses that nobody has had yet.
@@ -156,7 +154,7 @@ func (g *group) start(ctx context.Context, n *node) error {
 func (g *group) startWith(ctx context.Context, n *node, flags []string) (err error) {
 	n.runs++
 	log := filepath.Join(g.dir, "logs", fmt.Sprintf("%s.%d.log", n.name, n.runs))
-	if n.process, err = g.spawner.start(log, g.cfg.Kvnode, append(flags, n.dir)); err != nil {
+	if n.process, err = startProcess(log, g.cfg.Kvnode, append(flags, n.dir)); err != nil {
 		return err
 	}
 	n.paused = false

@@ -78,32 +78,8 @@ type process struct {
 	killed bool // by us
 }
 
-// spawner starts processes that die with this one. The system ties them to the thread
-// that started them, so there is one thread that does nothing else.
-type spawner struct {
-	orders chan func()
-	done   chan struct{}
-}
-
-func newSpawner() *spawner {
-	s := &spawner{orders: make(chan func()), done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		runtime.LockOSThread()
-		for order := range s.orders {
-			order()
-		}
-	}()
-	return s
-}
-
-func (s *spawner) close() {
-	close(s.orders)
-	<-s.done
-}
-
-// start starts a program with its output in a new file.
-func (s *spawner) start(log, program string, args []string) (*process, error) {
+// startProcess starts a program, which dies with this one, with its output in a new file.
+func startProcess(log, program string, args []string) (*process, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
@@ -114,14 +90,18 @@ func (s *spawner) start(log, program string, args []string) (*process, error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	fmt.Fprintf(out, "$ %s %s\n", program, strings.Join(args, " "))
 	started := make(chan error)
-	s.orders <- func() { started <- p.cmd.Start() }
+	go func() {
+		defer close(p.ended)
+		runtime.LockOSThread() // it dies with the thread that started it, so that one waits for it
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // its exit code is what counts
+		}
+	}()
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // its exit code is what counts
-	}()
 	return p, nil
 }
 

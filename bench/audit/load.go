@@ -39,6 +39,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
@@ -114,20 +115,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Client == nil {
 		return c, fmt.Errorf("%w: a load needs a client", core.ErrInvalid)
 	}
-	if c.Prefix == "" {
-		c.Prefix = "audit-" + crand.Text() + "/"
-	}
-	for _, d := range []struct {
-		field *int
-		value int
-	}{{&c.Workers, 8}, {&c.KeysPerWorker, 16}, {&c.ValueBytes, 128}} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	if c.WriteTimeout == 0 {
-		c.WriteTimeout = api.DefaultTimeout
-	}
+	c.Prefix = cmp.Or(c.Prefix, "audit-"+crand.Text()+"/")
+	c.Workers = cmp.Or(c.Workers, 8)
+	c.KeysPerWorker = cmp.Or(c.KeysPerWorker, 16)
+	c.ValueBytes = cmp.Or(c.ValueBytes, 128)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, api.DefaultTimeout)
 	if c.Duration < 0 || c.WriteTimeout < 0 || c.WriteTimeout > api.MaxTimeout {
 		return c, fmt.Errorf("%w: duration %v or write timeout %v; the latter may be up to %v",
 			core.ErrInvalid, c.Duration, c.WriteTimeout, api.MaxTimeout)

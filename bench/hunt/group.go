@@ -179,8 +179,8 @@ func (g *group) stop(n *node) {
 
 // kill notes how nodes have ended, if they have, and ends them without a word.
 func (g *group) kill(nodes ...*node) {
+	g.noteEnd(nodes...)
 	for _, n := range nodes {
-		g.noteEnd(n)
 		g.stop(n)
 	}
 }

@@ -229,20 +229,22 @@ func (g *group) bringBack(ctx context.Context, n *node) {
 	g.replace(ctx, n)
 }
 
-// noteEnd notes how a node has ended by itself, once.
-func (g *group) noteEnd(n *node) {
-	p := n.process
-	if p == nil || !p.hasEnded() || p.killed {
-		return
+// noteEnd notes how nodes have ended by themselves, once.
+func (g *group) noteEnd(nodes ...*node) {
+	for _, n := range nodes {
+		p := n.process
+		if p == nil || !p.hasEnded() || p.killed {
+			continue
+		}
+		p.killed = true
+		text := p.lastWords()
+		g.log("%s ended by itself: %s", n.id, text)
+		if n.suspect != "" {
+			g.report.refusal(n, text)
+			continue
+		}
+		g.report.violate(Crashed, "%s, exit code %d, see %s:\n%s", n.id, p.cmd.ProcessState.ExitCode(), p.log, text)
 	}
-	p.killed = true
-	text := p.lastWords()
-	g.log("%s ended by itself: %s", n.id, text)
-	if n.suspect != "" {
-		g.report.refusal(n, text)
-		return
-	}
-	g.report.violate(Crashed, "%s, exit code %d, see %s:\n%s", n.id, p.cmd.ProcessState.ExitCode(), p.log, text)
 }
 
 // replace moves the folder of a node away and starts it in a new one.

@@ -156,11 +156,11 @@ func (g *group) suffer(ctx context.Context, steps []step) bool {
 // become so is a violation.
 func (g *group) isHealed(ctx context.Context) bool {
 	g.heal(ctx, true)
+	g.noteEnd(g.nodes...)
 	for _, n := range g.nodes {
-		g.noteEnd(n)
-	}
-	suspects := slices.DeleteFunc(slices.Clone(g.nodes), func(n *node) bool { return n.suspect == "" })
-	for _, n := range suspects {
+		if n.suspect == "" {
+			continue
+		}
 		if !strings.Contains(n.suspect, "wiped") && !strings.Contains(n.suspect, "moved away") {
 			g.replace(ctx, n) // it may have come up on what is damaged, and nobody has noticed
 		}
@@ -168,9 +168,7 @@ func (g *group) isHealed(ctx context.Context) bool {
 	}
 	began := time.Now()
 	err := g.await(ctx, healTime, g.isWhole)
-	for _, n := range g.nodes {
-		g.noteEnd(n)
-	}
+	g.noteEnd(g.nodes...)
 	if err != nil && ctx.Err() == nil {
 		g.report.violate(Hung, "%v after all was well again: %v", time.Since(began).Round(time.Second), err)
 		return false

@@ -230,23 +230,17 @@ func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, erro
 	conf.LocalID = raft.ServerID(cfg.ID)
 	conf.Logger = logger
 	conf.NoLegacyTelemetry = true
-	setDuration(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
+	override(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
 	// A heartbeat timeout on its own pulls along what the library ties to it.
 	conf.ElectionTimeout = conf.HeartbeatTimeout
 	conf.LeaderLeaseTimeout = min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout)
-	setDuration(&conf.ElectionTimeout, t.ElectionTimeout)
-	setDuration(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
-	setDuration(&conf.CommitTimeout, t.CommitTimeout)
-	setDuration(&conf.SnapshotInterval, t.SnapshotInterval)
-	if t.MaxAppendEntries > 0 {
-		conf.MaxAppendEntries = t.MaxAppendEntries
-	}
-	if t.SnapshotThreshold > 0 {
-		conf.SnapshotThreshold = t.SnapshotThreshold
-	}
-	if t.TrailingLogs > 0 {
-		conf.TrailingLogs = t.TrailingLogs
-	}
+	override(&conf.ElectionTimeout, t.ElectionTimeout)
+	override(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
+	override(&conf.CommitTimeout, t.CommitTimeout)
+	override(&conf.SnapshotInterval, t.SnapshotInterval)
+	override(&conf.MaxAppendEntries, t.MaxAppendEntries)
+	override(&conf.SnapshotThreshold, t.SnapshotThreshold)
+	override(&conf.TrailingLogs, t.TrailingLogs)
 	conf.BatchApplyCh = t.BatchApply
 	conf.PreVoteDisabled = t.DisablePreVote
 	if err := raft.ValidateConfig(conf); err != nil {
@@ -259,7 +253,8 @@ func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, erro
 	return conf, nil
 }
 
-func setDuration(field *time.Duration, value time.Duration) {
+// override sets a field where there is a value for it.
+func override[T int | uint64 | time.Duration](field *T, value T) {
 	if value > 0 {
 		*field = value
 	}

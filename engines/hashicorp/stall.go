@@ -123,11 +123,11 @@ func (w *watch) run(quit <-chan struct{}, stalled func(), gaveUp func(time.Durat
 // stallLimits lays the tuning over the defaults.
 func stallLimits(t core.Tuning, heartbeat time.Duration) (timeout, limit time.Duration) {
 	timeout, limit = heartbeat, max(leastStallLimit, stallLimitHeartbeats*heartbeat)
-	setDuration(&timeout, t.StallTimeout)
+	override(&timeout, t.StallTimeout)
 	if t.StallLimit == 0 {
 		limit = max(limit, 2*timeout)
 	}
-	setDuration(&limit, t.StallLimit)
+	override(&limit, t.StallLimit)
 	return timeout, limit
 }
 

@@ -64,10 +64,9 @@ func endOf(err error) string {
 // journalFile is a journal being written; a nil one keeps nothing. Safe for
 // concurrent use.
 type journalFile struct {
-	mu      sync.Mutex
-	file    *os.File
-	err     error // of the first write that failed: nothing may follow a line that is cut off
-	workers []*journalRecorder
+	mu   sync.Mutex
+	file *os.File
+	err  error // of the first write that failed: nothing may follow a line that is cut off
 }
 
 func createJournal(path string, p Parameters) (*journalFile, error) {
@@ -86,39 +85,30 @@ func createJournal(path string, p Parameters) (*journalFile, error) {
 	return j, nil
 }
 
-// append adds the lines, in one write.
-func (j *journalFile) append(lines ...any) error {
-	var text []byte
-	for _, l := range lines {
-		b, err := json.Marshal(l)
-		if err != nil {
-			return fmt.Errorf("journal: %w", err)
-		}
-		text = append(append(text, b...), '\n')
+// append adds a line, in one write.
+func (j *journalFile) append(line any) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err == nil {
-		if _, err := j.file.Write(text); err != nil {
+		if _, err := j.file.Write(append(text, '\n')); err != nil {
 			j.err = fmt.Errorf("journal: %w", err)
 		}
 	}
 	return j.err
 }
 
-// close adds what the workers, which have ended, still have to say.
 func (j *journalFile) close() error {
 	if j == nil {
 		return nil
 	}
-	var err error
-	for _, r := range j.workers {
-		err = errors.Join(err, j.append(r.ended...))
+	if err := j.file.Close(); err != nil {
+		return fmt.Errorf("journal: %w", err)
 	}
-	if e := j.file.Close(); e != nil {
-		err = errors.Join(err, fmt.Errorf("journal: %w", e))
-	}
-	return err
+	return nil
 }
 
 // recorders returns those that keep the journal for a worker: none of a nil one.
@@ -126,9 +116,7 @@ func (j *journalFile) recorders(worker int) []workload.Recorder {
 	if j == nil {
 		return nil
 	}
-	r := &journalRecorder{journal: j, worker: worker}
-	j.workers = append(j.workers, r)
-	return []workload.Recorder{r}
+	return []workload.Recorder{&journalRecorder{journal: j, worker: worker}}
 }
 
 // journalRecorder keeps the journal of one worker's writes.
@@ -136,7 +124,6 @@ type journalRecorder struct {
 	journal *journalFile
 	worker  int
 	seq     uint64
-	ended   []any // the end of the last write, which goes into the file with the begin of the next
 }
 
 // Begin implements workload.Recorder.
@@ -149,7 +136,7 @@ func (r *journalRecorder) Begin(op *workload.Op) error {
 	case workload.WriteBatch:
 		begin.Keys = slices.Sorted(maps.Keys(op.Batch))
 	}
-	return r.journal.append(append(r.ended, begin)...)
+	return r.journal.append(begin)
 }
 
 // End implements workload.Recorder.
@@ -158,8 +145,7 @@ func (r *journalRecorder) End(op *workload.Op, _ workload.Times, err error) erro
 	if err != nil {
 		end.Error = err.Error()
 	}
-	r.ended = []any{end}
-	return nil
+	return r.journal.append(end)
 }
 
 // Journal is what a load did, as its journal tells. It is read only and safe for

@@ -23,6 +23,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (o Op) String() string {
 		what += fmt.Sprintf(" (%s)", o.Level)
 	}
 	at := fmt.Sprintf("%.6f–%.6f s", o.Call.Seconds(), o.Return.Seconds())
-	return fmt.Sprintf("%s  %s by %s at %s: %s, index %d", at, what, o.Client, orAny(o.Node), o.Outcome, o.Index)
+	return fmt.Sprintf("%s  %s by %s at %s: %s, index %d", at, what, o.Client, cmp.Or(o.Node, "any node"), o.Outcome, o.Index)
 }
 
 func brief(value string) string {
@@ -114,13 +115,6 @@ func orAbsent(value string) string {
 		return "absent"
 	}
 	return brief(value)
-}
-
-func orAny(node string) string {
-	if node == "" {
-		return "any node"
-	}
-	return node
 }
 
 // History collects operations. Its methods may be called concurrently.

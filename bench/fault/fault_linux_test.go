@@ -238,7 +238,7 @@ func TestListening(t *testing.T) {
 
 // TestDiagnose: the kernel's answer is what its table says.
 func TestDiagnose(t *testing.T) {
-	_, d := between(t, false)
+	n, d := between(t, false)
 	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -250,13 +250,12 @@ func TestDiagnose(t *testing.T) {
 	if !inodes(os.Getpid())[asked] {
 		t.Errorf("socket %s is not one of this process", asked)
 	}
-	for _, to := range []struct {
-		pid  int
-		want string
-	}{{os.Getpid(), "a"}, {1 << 30, Client}} { // the latter: no process
-		if name, err := dialler(map[string]int{"a": to.pid}, from, d.address); name != to.want || err != nil {
-			t.Errorf("process %d connected as %q, %v; want %q", to.pid, name, err, to.want)
-		}
+	if name, err := n.dialler(from, d.address); name != "a" || err != nil {
+		t.Errorf("this process connected as %q, %v", name, err)
+	}
+	n.Process("a", 1<<30) // no process
+	if name, err := n.dialler(from, d.address); name != Client || err != nil {
+		t.Errorf("a process without a name connected as %q, %v", name, err)
 	}
 	if _, err := diagnose(from, netip.AddrPortFrom(from.Addr(), 1)); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("a connection that is not there: %v", err)

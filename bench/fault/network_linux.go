@@ -123,14 +123,6 @@ func (n *Network) look(l link) (state, <-chan struct{}) {
 	return n.links[l], n.changed
 }
 
-// dialler returns the name of the process that connected from one address to another.
-func (n *Network) dialler(from, to netip.AddrPort) (string, error) {
-	n.mu.Lock()
-	pids := maps.Clone(n.pids)
-	n.mu.Unlock()
-	return dialler(pids, from, to)
-}
-
 func (n *Network) packetsOf(from netip.AddrPort) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

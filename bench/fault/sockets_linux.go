@@ -58,7 +58,10 @@ func addrPort(a psnet.Addr) netip.AddrPort {
 // dialler returns the name of the process that connected from one address to another;
 // [Client] if it is none of those named. The kernel is asked for that one socket: its
 // table of all is long where many connections have just ended.
-func dialler(pids map[string]int, from, to netip.AddrPort) (string, error) {
+func (n *Network) dialler(from, to netip.AddrPort) (string, error) {
+	n.mu.Lock()
+	pids := maps.Clone(n.pids)
+	n.mu.Unlock()
 	inode, err := diagnose(from, to)
 	if errors.Is(err, unix.ENOENT) {
 		return "", fmt.Errorf("nobody is at %s any more: %w", from, err)

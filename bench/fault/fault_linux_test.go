@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -236,19 +237,26 @@ func TestListening(t *testing.T) {
 	t.Errorf("%v is not among %v", at, tcp)
 }
 
-// TestDiagnose: the kernel's answer is what its table says.
+// TestDiagnose: the kernel's answer is the socket of the connection.
 func TestDiagnose(t *testing.T) {
 	n, d := between(t, false)
 	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
-	from := dial(t, d).LocalAddr().(*net.TCPAddr).AddrPort()
+	c := dial(t, d)
+	from := c.LocalAddr().(*net.TCPAddr).AddrPort()
 	asked, err := diagnose(from, d.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !inodes(os.Getpid())[asked] {
-		t.Errorf("socket %s is not one of this process", asked)
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open string
+	err = raw.Control(func(fd uintptr) { open, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+	if err != nil || open != "socket:["+asked+"]" || !inodes(os.Getpid())[asked] {
+		t.Errorf("socket %s, but the connection is %s, %v", asked, open, err)
 	}
 	if name, err := n.dialler(from, d.address); name != "a" || err != nil {
 		t.Errorf("this process connected as %q, %v", name, err)

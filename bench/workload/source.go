@@ -5,13 +5,87 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"time"
 )
 
-// zipfTheta is the exponent of the zipf distribution: YCSB's.
-const zipfTheta = 0.99
+// shared is what all generators of a load read.
+type shared struct {
+	spec   Spec
+	keys   []string
+	zipf   *zipfTable // nil unless it is used
+	values []byte     // random, so that no layer can compress them: values are cut from it
+}
 
-// Key returns the name of key number i: all have the same length.
-func Key(i int) string { return fmt.Sprintf("key-%012d", i) }
+// spareBytes is how many different values there are at least.
+const spareBytes = 1 << 16
+
+func newShared(s Spec) *shared {
+	const stream = 0x76616c756573 // "values"
+	rng := rand.New(rand.NewPCG(s.Seed, stream))
+	sh := &shared{spec: s, keys: make([]string, s.Keys), values: make([]byte, s.ValueBytes+spareBytes)}
+	for i := range sh.values {
+		sh.values[i] = byte(rng.Uint32())
+	}
+	for i := range sh.keys {
+		sh.keys[i] = s.Key(i)
+	}
+	if s.KeyDistribution == Zipf {
+		sh.zipf = newZipf(s.Keys)
+	}
+	return sh
+}
+
+// generator makes the operations of one client; the open loop has a single one.
+type generator struct {
+	*shared
+	rng  *rand.Rand
+	pick picker
+}
+
+func (sh *shared) generator(client, clients int) *generator {
+	rng := rand.New(rand.NewPCG(sh.spec.Seed, uint64(client)))
+	return &generator{shared: sh, rng: rng, pick: newPicker(sh.spec, sh.zipf, client, clients, rng)}
+}
+
+// pauseAfterFailure keeps the clients of a target that refuses everything from
+// taking the CPU that it needs to recover.
+const pauseAfterFailure = time.Millisecond
+
+// Next implements Source.
+func (g *generator) Next(op *Op, last error) (wait time.Duration, ok bool) {
+	if last != nil {
+		wait = pauseAfterFailure
+	}
+	*op = Op{Key: g.keys[g.pick()]}
+	if g.spec.ReadRatio > 0 && g.rng.Float64() < g.spec.ReadRatio {
+		op.Kind = Read
+		return wait, true
+	}
+	offset := g.rng.IntN(spareBytes)
+	op.Value = g.values[offset : offset+g.spec.ValueBytes : offset+g.spec.ValueBytes]
+	return wait, true
+}
+
+const (
+	keyPrefix       = "key-"
+	defaultKeyBytes = len(keyPrefix) + 12
+)
+
+// Key returns the name of key number i in a load whose Spec says no size of keys: all
+// have the same length.
+func Key(i int) string { return Spec{}.Key(i) }
+
+// Key returns the name of key number i, which has KeyBytes bytes.
+func (s Spec) Key(i int) string {
+	size := s.KeyBytes
+	if size == 0 {
+		size = defaultKeyBytes
+	}
+	return fmt.Sprintf("%s%0*d", keyPrefix, size-len(keyPrefix), i)
+}
+
+// zipfTheta is the exponent of the zipf distribution: that of YCSB.
+const zipfTheta = 0.99
 
 // picker chooses key numbers. It is used by one goroutine.
 type picker func() int

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -45,7 +46,7 @@ func echo(t *testing.T) netip.AddrPort {
 }
 
 // between returns a network in which this process, as "a", talks to an echo, "b".
-func between(t *testing.T, packets bool) (*Network, *Door) {
+func between(t *testing.T, packets bool) (*Network, *Proxy) {
 	n := NewNetwork()
 	n.Process("a", os.Getpid())
 	d, err := n.Open(packets)
@@ -56,7 +57,7 @@ func between(t *testing.T, packets bool) (*Network, *Door) {
 	return n, d
 }
 
-func dial(t *testing.T, d *Door) net.Conn {
+func dial(t *testing.T, d *Proxy) net.Conn {
 	c, err := net.DialTimeout("tcp4", d.Address(), patience)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func hears(t *testing.T, c net.Conn, word string, within time.Duration) bool {
 
 func TestLinks(t *testing.T) {
 	n, d := between(t, false)
-	if err := d.Lead("b", echo(t)); err != nil {
+	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, d)
@@ -136,7 +137,7 @@ func TestBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := d.Lead("b", l.Addr().(*net.TCPAddr).AddrPort()); err != nil {
+	if err := d.Forward("b", l.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
 	}
 	c := dial(t, d)
@@ -165,7 +166,7 @@ func TestBreak(t *testing.T) {
 	}
 }
 
-func TestDoorKeepsItsAddress(t *testing.T) {
+func TestProxyKeepsItsAddress(t *testing.T) {
 	_, d := between(t, false)
 	refused := func() error {
 		c, err := net.DialTimeout("tcp4", d.Address(), patience)
@@ -176,17 +177,17 @@ func TestDoorKeepsItsAddress(t *testing.T) {
 	}
 	for range 3 {
 		if err := refused(); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Fatalf("a door to nobody: %v", err)
+			t.Fatalf("a proxy to nobody: %v", err)
 		}
-		if err := d.Lead("b", echo(t)); err != nil {
+		if err := d.Forward("b", echo(t)); err != nil {
 			t.Fatal(err)
 		}
 		c := dial(t, d)
 		say(t, c, "here")
 		if !hears(t, c, "here", patience) {
-			t.Fatal("the door does not lead")
+			t.Fatal("the proxy does not lead")
 		}
-		d.Shut()
+		d.Refuse()
 		if hears(t, c, "x", patience) {
 			t.Error("a connection outlives its process")
 		}
@@ -200,7 +201,7 @@ func TestPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inner.Close()
-	if err := d.Lead("b", inner.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
+	if err := d.Forward("b", inner.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("udp4", d.Address())
@@ -236,28 +237,33 @@ func TestListening(t *testing.T) {
 	t.Errorf("%v is not among %v", at, tcp)
 }
 
-// TestDiagnose: the kernel's answer is what its table says.
+// TestDiagnose: the kernel's answer is the socket of the connection.
 func TestDiagnose(t *testing.T) {
-	_, d := between(t, false)
-	if err := d.Lead("b", echo(t)); err != nil {
+	n, d := between(t, false)
+	if err := d.Forward("b", echo(t)); err != nil {
 		t.Fatal(err)
 	}
-	from := dial(t, d).LocalAddr().(*net.TCPAddr).AddrPort()
+	c := dial(t, d)
+	from := c.LocalAddr().(*net.TCPAddr).AddrPort()
 	asked, err := diagnose(from, d.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !inodes(os.Getpid())[asked] {
-		t.Errorf("socket %s is not one of this process", asked)
-	}
-	list, err := sockets("tcp")
+	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range list {
-		if s.local == from && s.remote == d.address && s.inode != asked {
-			t.Errorf("socket %s, in the table %s", asked, s.inode)
-		}
+	var open string
+	err = raw.Control(func(fd uintptr) { open, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+	if err != nil || open != "socket:["+asked+"]" || !inodes(os.Getpid())[asked] {
+		t.Errorf("socket %s, but the connection is %s, %v", asked, open, err)
+	}
+	if name, err := n.dialler(from, d.address); name != "a" || err != nil {
+		t.Errorf("this process connected as %q, %v", name, err)
+	}
+	n.Process("a", 1<<30) // no process
+	if name, err := n.dialler(from, d.address); name != Client || err != nil {
+		t.Errorf("a process without a name connected as %q, %v", name, err)
 	}
 	if _, err := diagnose(from, netip.AddrPortFrom(from.Addr(), 1)); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("a connection that is not there: %v", err)

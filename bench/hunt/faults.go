@@ -1,3 +1,5 @@
+//go:build linux
+
 package hunt
 
 import (
@@ -9,10 +11,99 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/themilchenko/raftlab/bench/check"
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/kv/client"
 )
+
+// kind is one kind of fault.
+type kind struct {
+	name   string
+	takes  time.Duration // about, until the group is whole again
+	weight int
+	// data says that a node's data are gone or damaged by it: all others must be whole
+	// before.
+	data bool
+	fits func(Config, tuning) bool // nil: always
+	do   func(ctx context.Context, g *group, s step, random *rand.Rand) string
+}
+
+// step is one fault of a schedule.
+type step struct {
+	kind  kind
+	seed  uint64
+	hold  time.Duration // how long it lasts
+	slow  time.Duration // delay of some links meanwhile; 0: none
+	reset bool          // connections that were held back are reset at the end
+	haste bool          // the next one comes before the group is whole
+}
+
+func (s step) String() string {
+	text := fmt.Sprintf("%s for %v", s.kind.name, s.hold)
+	if s.slow > 0 {
+		text += fmt.Sprintf(" on links slow by %v", s.slow)
+	}
+	if s.haste {
+		text += ", in haste"
+	}
+	return text
+}
+
+// kinds are all kinds of faults.
+func kinds() []kind { return slices.Concat(processKinds(), dataKinds(), identityKinds()) }
+
+// Kinds returns the names of all kinds of faults.
+func Kinds() []string {
+	var all []string
+	for _, k := range kinds() {
+		all = append(all, k.name)
+	}
+	return all
+}
+
+// tune settles how the nodes of a round are tuned.
+func tune(random *rand.Rand) tuning {
+	heartbeats := []time.Duration{400 * time.Millisecond, time.Second, 2 * time.Second}
+	return tuning{heartbeat: heartbeats[random.IntN(len(heartbeats))], small: random.IntN(2) == 0}
+}
+
+// plan settles what befalls a round.
+func plan(cfg Config, t tuning, random *rand.Rand) ([]step, error) {
+	var from []kind
+	sum := 0
+	for _, k := range kinds() {
+		if (k.fits == nil || k.fits(cfg, t)) && (len(cfg.Faults) == 0 || slices.Contains(cfg.Faults, k.name)) {
+			from = append(from, k)
+			sum += k.weight
+		}
+	}
+	if len(from) == 0 {
+		return nil, fmt.Errorf("no kind of fault is left: %v on %s; known are %s", cfg.Faults, cfg, strings.Join(Kinds(), ", "))
+	}
+	var steps []step
+	for left := cfg.Duration; left > 0 || len(steps) == 0; {
+		s := step{kind: pick(from, random.IntN(sum)), seed: random.Uint64(), reset: random.IntN(2) == 0}
+		s.hold = time.Duration(300+random.IntN(2700)) * time.Millisecond
+		if random.IntN(4) == 0 {
+			s.slow = time.Duration(5+random.IntN(150)) * time.Millisecond
+		}
+		s.haste = !s.kind.data && random.IntN(3) == 0
+		left -= s.kind.takes
+		if left < -s.kind.takes/2 && len(steps) > 0 {
+			break
+		}
+		steps = append(steps, s)
+	}
+	return steps, nil
+}
+
+func pick(from []kind, dice int) kind {
+	for _, k := range from {
+		if dice -= k.weight; dice < 0 {
+			return k
+		}
+	}
+	return from[len(from)-1]
+}
 
 // processKinds befall processes and links, and leave data alone.
 func processKinds() []kind {
@@ -60,10 +151,7 @@ func kill(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	if random.IntN(3) == 0 {
 		hold = 0 // back at once
 	}
-	for _, n := range victims {
-		g.noteEnd(n)
-		g.stop(n)
-	}
+	g.kill(victims...)
 	pause(ctx, hold)
 	return fmt.Sprintf("%s, back after %v", idsOf(victims), hold)
 }
@@ -136,7 +224,7 @@ func (g *group) slowDown(random *rand.Rand, delay time.Duration) string {
 func transfer(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	leader, others := g.roles(ctx, random)
 	to := others[0].id
-	err := g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) error { return c.Transfer(ctx, to) }, leader)
+	err := g.transfer(ctx, to, leader)
 	return fmt.Sprintf("%s → %s: %v", leader.id, to, short(err))
 }
 
@@ -156,7 +244,7 @@ func snapshot(ctx context.Context, g *group, s step, random *rand.Rand) string {
 func (g *group) snapshotOn(ctx context.Context, nodes ...*node) {
 	for _, n := range nodes {
 		// It may have nothing to write, or not run: then there is none.
-		_ = g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error { return at.Snapshot(ctx) }, n)
+		_ = g.at(ctx, n, (*client.Node).Snapshot)
 	}
 }
 
@@ -171,8 +259,7 @@ func away(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		victim.process.signal(syscall.SIGSTOP)
 		victim.paused = true
 	case "killed":
-		g.noteEnd(victim)
-		g.stop(victim)
+		g.kill(victim)
 	default:
 		g.network.Cut(leader.id, victim.id)
 	}
@@ -207,10 +294,7 @@ func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		// They stand for election one or two heartbeats after the last. Not before the
 		// restart: on a connection from before it their first request would be lost.
 		pause(ctx, heartbeat*8/10)
-		for _, n := range loyal {
-			g.noteEnd(n)
-			g.stop(n)
-		}
+		g.kill(loyal...)
 		g.cut([]*node{leader}, loyal) // what it knows of them is from before
 		for _, n := range loyal {
 			g.bringBack(ctx, n)
@@ -226,13 +310,10 @@ func lease(ctx context.Context, g *group, s step, random *rand.Rand) string {
 
 // contrast has clients read from one node, by its lease, what others write to the rest.
 func (g *group) contrast(ctx context.Context, from *node, to []*node, hold time.Duration) {
-	write := func(ctx context.Context, w *worker) {
-		w.write(ctx, check.Op{Kind: check.Set, Key: w.key(false)}, -1)
-	}
-	read := func(ctx context.Context, w *worker) { w.read(ctx, w.key(false), check.Lease) }
-	ends := []func(){g.load.join(ctx, slices.Index(g.nodes, from), read), g.load.join(ctx, slices.Index(g.nodes, from), read)}
+	reader := slices.Index(g.nodes, from)
+	ends := []func(){g.load.join(ctx, reader, (*worker).readByLease), g.load.join(ctx, reader, (*worker).readByLease)}
 	for _, n := range to {
-		ends = append(ends, g.load.join(ctx, slices.Index(g.nodes, n), write))
+		ends = append(ends, g.load.join(ctx, slices.Index(g.nodes, n), (*worker).set))
 	}
 	pause(ctx, hold)
 	for _, end := range ends {
@@ -249,8 +330,7 @@ func forgedVote(ctx context.Context, g *group, s step, random *rand.Rand) string
 	}
 	pause(ctx, time.Second)
 	leader, _ := g.roles(ctx, random)
-	g.noteEnd(leader)
-	g.stop(leader)
+	g.kill(leader)
 	pause(ctx, s.hold)
 	return "last answer: " + answer + "; then " + leader.id + " was killed"
 }

@@ -3,13 +3,11 @@
 package raftlab
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -171,38 +169,5 @@ func TestRulesCanFail(t *testing.T) {
 		if !ok || below(imported, r.allowed) {
 			t.Errorf("%s may import %s", path, imported)
 		}
-	}
-}
-
-// maxLines is where a file has become hard to take in at once.
-const maxLines = 450
-
-func TestFilesAreShort(t *testing.T) {
-	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
-			return filepath.SkipDir
-		}
-		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		lines := 0
-		for s := bufio.NewScanner(f); s.Scan(); {
-			lines++
-		}
-		if lines > maxLines {
-			t.Errorf("%s has %d lines, more than %d: split it", path, lines, maxLines)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }

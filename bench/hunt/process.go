@@ -70,7 +70,7 @@ func (s *spawner) start(log, program string, args []string) (*process, error) {
 	defer out.Close()
 	p := &process{cmd: exec.Command(program, args...), log: log, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p.cmd.SysProcAttr = dyingWithParent()
 	fmt.Fprintf(out, "$ %s %s\n", program, strings.Join(args, " "))
 	started := make(chan error)
 	s.orders <- func() { started <- p.cmd.Start() }

@@ -72,7 +72,7 @@ func TestRun(t *testing.T) {
 	}
 	for mode, transports := range map[string]string{
 		"inprocess": `["tcp", "framed", "unix"]`,
-		"process":    `["tcp", "framed"]`,
+		"process":   `["tcp", "framed"]`,
 	} {
 		t.Run(mode, func(t *testing.T) {
 			dir := t.TempDir()

@@ -27,12 +27,12 @@ func (n *Node) discover(ctx context.Context) (founders []core.Member, err error)
 		return nil, err
 	}
 	if n.cfg.Gossip == nil {
-		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
+		founders, err := static.Founders(n.id, self, len(n.join) > 0)
 		if err != nil {
 			return nil, err
 		}
 		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
-		return d.Bootstrap(ctx)
+		return founders, ctx.Err()
 	}
 	if err := n.startGossip(ctx, self); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,8 +112,8 @@ func (c *Client) share(k call) int {
 // mayRepeat reports whether sending the call again cannot do harm and may help.
 func (k call) mayRepeat(err error) bool {
 	switch e := err.(type) {
-	case *transportError:
-		return !k.write || !e.sent
+	case *Unanswered:
+		return !k.write || !e.Sent
 	case *Error:
 		if !k.write {
 			return e.Status >= http.StatusInternalServerError || e.stranger()
@@ -129,8 +128,8 @@ func (k call) mayRepeat(err error) bool {
 func (k call) settle(err error) error {
 	unknown := false
 	switch e := err.(type) {
-	case *transportError:
-		if !k.write || !e.sent {
+	case *Unanswered:
+		if !k.write || !e.Sent {
 			return fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 		unknown = true
@@ -165,7 +164,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // try sends the call to one node and reads its answer. The error of a call that
-// could be sent is an *Error or a *transportError, not wrapped.
+// could be sent is an *Error or an *Unanswered, not wrapped.
 func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (answer, error) {
 	if c.closed.Load() {
 		return answer{}, fmt.Errorf("client: %w", ErrClosed)
@@ -174,20 +173,22 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	left := time.Until(deadline) / time.Duration(share)
 	tryCtx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	s := &sending{}
-	req, err := k.request(s.trace(tryCtx), endpoint, left)
+	req, err := NewRequest(tryCtx, k.method, endpoint, k.path, k.query, k.body)
 	if err != nil {
 		return answer{}, err
+	}
+	for name, value := range k.header {
+		req.Header.Set(name, value)
 	}
 	if group := c.group.Load(); k.pinned && group != nil {
 		req.Header.Set(api.HeaderGroup, *group)
 	}
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.sender.Send(req)
 	if err != nil {
 		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
 			c.endpoints.fails(endpoint)
 		}
-		return answer{}, &transportError{endpoint: endpoint, sent: s.stop(), cause: err}
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -212,31 +213,9 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil && !k.write { // a write has succeeded whatever follows the status
-		return answer{}, &transportError{endpoint: endpoint, sent: true, cause: fmt.Errorf("read the answer: %w", err)}
+		return answer{}, &Unanswered{Endpoint: endpoint, Sent: true, Cause: fmt.Errorf("read the answer: %w", err)}
 	}
 	return answer{endpoint: endpoint, header: resp.Header, body: body}, nil
-}
-
-// request makes the HTTP request. Its body can be sent again by the transport,
-// which for POST and DELETE it does only where nothing was written (net/http:
-// only GET, HEAD, OPTIONS and TRACE are replayable without an Idempotency-Key).
-func (k call) request(ctx context.Context, endpoint string, left time.Duration) (*http.Request, error) {
-	query := url.Values{}
-	for name, values := range k.query {
-		query[name] = values
-	}
-	// The node gives up a little before us, so that we learn what became of it.
-	ask := min(left-min(left/10, 100*time.Millisecond), api.MaxTimeout)
-	query.Set("timeout", max(ask, time.Millisecond).String())
-	target := "http://" + endpoint + k.path + "?" + query.Encode()
-	req, err := http.NewRequestWithContext(ctx, k.method, target, bytes.NewReader(k.body))
-	if err != nil {
-		return nil, fmt.Errorf("%w request: %w", ErrInvalid, err)
-	}
-	for name, value := range k.header {
-		req.Header.Set(name, value)
-	}
-	return req, nil
 }
 
 // isOurs reports whether an answer is of a node of the client's group, or of none. A node

@@ -1,22 +1,48 @@
+// Package client is the Go client of kvnode. It finds the leader, goes on to
+// another node where one fails, and tells of every write whether it took effect,
+// did not, or may have. It never sends a write a second time unless it is certain
+// that the first try was not taken: no byte of it left this process, or the node
+// said so.
+//
+// # What an error means
+//
+// Of a write, an error that is [ErrOutcomeUnknown] leaves its fate open: it
+// may have taken effect, or may yet, even after later writes. With any other
+// error nothing was written. Compare with [errors.Is]:
+//
+//   - [ErrNotFound]: no such key, or member
+//   - [ErrCondition]: the condition did not hold; a *[ConditionError] has the details
+//   - [ErrInvalid]: the request is malformed or too large
+//   - [ErrUnreachable]: no node answered before the deadline
+//   - [ErrNotLeader]: nodes answered until the deadline, but none found a leader
+//   - [ErrStopped]: the node that answered last is stopping, or its store has failed
+//   - [ErrNotReady]: the node that answered last has not caught up, or has no room
+//   - [ErrClosed]: the Client was closed before
+//
+// What a node answered is an *[Error] in the chain. An answer without the header by
+// which a kvnode says its id is none of a node, whatever its status: a read goes on to
+// the next endpoint, and of a write it leaves the fate open.
+//
+// # Which node is asked
+//
+// Writes and reads that only the leader can confirm go to the leader first, as the
+// nodes name it in their answers; anything else goes round. A node that failed is
+// asked last for a while. A [Node] is one particular node: what is asked of it
+// is sent there once and nowhere else.
 package client
 
 import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/kv/api"
-)
-
-const (
-	dialTimeout = time.Second
-	// idleTimeout is shorter than a kvnode keeps an idle connection, so that a
-	// write seldom meets one that is just being closed.
-	idleTimeout  = 30 * time.Second
-	maxIdleConns = 512 // per node
 )
 
 // Options of a client. The zero value is fit for use.
@@ -37,7 +63,7 @@ type Options struct {
 type Client struct {
 	timeout   time.Duration
 	endpoints *endpoints
-	transport *http.Transport
+	sender    *Sender
 	group     atomic.Pointer[string] // nil: not known yet
 	closed    atomic.Bool
 }
@@ -56,23 +82,7 @@ func New(nodes []string, o Options) (*Client, error) {
 	if o.Timeout < 0 || o.Timeout > api.MaxTimeout {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	c := &Client{
-		timeout:   o.Timeout,
-		endpoints: e,
-		transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				c, err := dialer.DialContext(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				return &conn{Conn: c}, nil
-			},
-			MaxIdleConnsPerHost: maxIdleConns,
-			IdleConnTimeout:     idleTimeout,
-			DisableCompression:  true,
-		},
-	}
+	c := &Client{timeout: o.Timeout, endpoints: e, sender: NewSender()}
 	c.pin(o.Group)
 	return c, nil
 }
@@ -88,7 +98,7 @@ func (c *Client) pin(group string) {
 // [ErrClosed].
 func (c *Client) Close() error {
 	c.closed.Store(true)
-	c.transport.CloseIdleConnections()
+	c.sender.CloseIdle()
 	return nil
 }
 
@@ -105,4 +115,121 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, c.timeout)
+}
+
+// aside is how long a node that failed is asked after all others.
+const aside = time.Second
+
+// endpoints is what the client knows of the nodes: where they are, which one
+// leads, which failed of late. Safe for concurrent use.
+type endpoints struct {
+	given []string // by the caller; never changes
+
+	mu      sync.Mutex
+	learned []string // named as leaders by nodes and not given; left once they fail
+	leader  string   // empty: not known
+	next    int      // where the next round begins
+	failed  map[string]time.Time
+}
+
+func newEndpoints(given []string) (*endpoints, error) {
+	e := &endpoints{failed: make(map[string]time.Time)}
+	for _, s := range given {
+		address, err := parseEndpoint(s)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(e.given, address) {
+			e.given = append(e.given, address)
+		}
+	}
+	if len(e.given) == 0 {
+		return nil, fmt.Errorf("%w: no endpoints: give host:port of at least one node", ErrInvalid)
+	}
+	return e, nil
+}
+
+// parseEndpoint returns the host:port of an endpoint as users write it.
+func parseEndpoint(s string) (string, error) {
+	address := strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
+	host, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || host == "" ||
+		strings.ContainsAny(host, "/?#@ ") {
+		return "", fmt.Errorf("%w endpoint %q: write host:port or http://host:port", ErrInvalid, s)
+	}
+	return address, nil
+}
+
+// pick returns the node to ask next: the leader, if it is wanted, known and not
+// failing, then the others in turn, those that failed of late last. It returns
+// none once all were tried.
+func (e *endpoints) pick(wantLeader bool, tried []string) (string, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if wantLeader && e.leader != "" && !slices.Contains(tried, e.leader) && !e.failing(e.leader) {
+		return e.leader, true
+	}
+	all := slices.Concat(e.given, e.learned)
+	if len(tried) == 0 {
+		e.next++
+	}
+	second := ""
+	for i := range all {
+		address := all[(e.next+i)%len(all)]
+		switch {
+		case slices.Contains(tried, address):
+		case !e.failing(address):
+			return address, true
+		case second == "":
+			second = address
+		}
+	}
+	return second, second != ""
+}
+
+func (e *endpoints) failing(address string) bool {
+	at, ok := e.failed[address]
+	return ok && time.Since(at) < aside
+}
+
+// works takes in that a node served a request.
+func (e *endpoints) works(address string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.failed, address)
+}
+
+// fails takes in that a node could not serve.
+func (e *endpoints) fails(address string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.leader == address {
+		e.leader = ""
+	}
+	if i := slices.Index(e.learned, address); i >= 0 {
+		e.learned = slices.Delete(e.learned, i, i+1)
+	}
+	if slices.Contains(e.given, address) {
+		e.failed[address] = time.Now()
+	}
+}
+
+// leads takes in whom a node names as leader, "" if nobody.
+func (e *endpoints) leads(leader string) {
+	address, err := parseEndpoint(leader)
+	if err != nil {
+		return // what a node advertises by mistake is no reason to fail
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.leader = address
+	if !slices.Contains(e.given, address) && !slices.Contains(e.learned, address) {
+		e.learned = append(e.learned, address)
+	}
+}
+
+func (e *endpoints) knownLeader() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leader
 }

@@ -122,13 +122,3 @@ func (e *Error) notTaken() bool {
 	}
 	return false
 }
-
-// transportError is a try that got no answer.
-type transportError struct {
-	endpoint string
-	sent     bool // whether the node may have seen the request
-	cause    error
-}
-
-func (e *transportError) Error() string { return fmt.Sprintf("%s: %v", e.endpoint, e.cause) }
-func (e *transportError) Unwrap() error { return e.cause }

@@ -1,65 +1,196 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
-const (
-	dialTimeout  = time.Second
-	maxIdlePeers = 256
-	idlePeer     = 90 * time.Second
-)
+// viewAge is how long a view is used. A Status costs about as much as all else
+// that a short request needs. An old view does no harm: who is taken for the
+// leader wrongly says so.
+const viewAge = 10 * time.Millisecond
 
-// newTransport returns the transport to other nodes: what connects them is their
-// own business, so no proxy of the environment stands between.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		MaxIdleConnsPerHost: maxIdlePeers,
-		IdleConnTimeout:     idlePeer,
-		DisableCompression:  true,
-	}
+// view is who leads, as far as this node knew at a moment.
+type view struct {
+	at     time.Time
+	group  string      // that this node is in; empty: none
+	leader string      // id; empty: none known
+	self   bool        // this node leads
+	member core.Member // the leader, if the node has it in its configuration
 }
 
-// lost is the error of a request to a peer that has brought no answer.
-type lost struct {
-	to    peer
-	sent  bool // the peer may have got it
+// look returns a view that is at most viewAge old.
+func (s *Server) look() view {
+	now := time.Now()
+	if v := s.view.Load(); v != nil && now.Sub(v.at) < viewAge {
+		return *v
+	}
+	status := s.cfg.Replica.Status()
+	v := view{at: now, group: status.Group, leader: status.LeaderID, self: status.Role == core.Leader}
+	switch {
+	case v.self:
+		v.leader = s.id
+	case v.leader == s.id: // it has just stepped down
+		v.leader = ""
+	}
+	v.member, _ = find(status.Members, v.leader)
+	s.view.Store(&v)
+	return v
+}
+
+// lookAgain makes the next look a fresh one.
+func (s *Server) lookAgain() { s.view.Store(nil) }
+
+// pollInterval is how long a request that found no leader waits until it looks
+// again.
+const pollInterval = 20 * time.Millisecond
+
+// shortestTry is the time that has to be left for another try: a write that was sent
+// when its answer could not come any more would have an open fate for nothing.
+const shortestTry = 50 * time.Millisecond
+
+// again is why a try came to nothing. Nothing took effect, and another try may do
+// better; if there is none, code is what the client is told.
+type again struct {
+	code  api.Code // CodeNoLeader or CodeTimeout
 	cause error
 }
 
 // Error implements error.
-func (l *lost) Error() string {
-	if !l.sent {
-		return fmt.Sprintf("node %s at %s cannot be reached: %v", l.to.id, l.to.address, l.cause)
-	}
-	return fmt.Sprintf("node %s at %s has not answered: %v", l.to.id, l.to.address, l.cause)
-}
+func (a *again) Error() string { return a.cause.Error() }
 
 // Unwrap returns the cause.
-func (l *lost) Unwrap() error { return l.cause }
+func (a *again) Unwrap() error { return a.cause }
+
+func noLeader(format string, args ...any) error {
+	return &again{code: api.CodeNoLeader, cause: fmt.Errorf(format, args...)}
+}
+
+// gaveUp is the problem of a request that has no time for another try.
+func (a *again) gaveUp() error {
+	if a.code == api.CodeTimeout {
+		return timedOut("gave up at the deadline: %v", a.cause)
+	}
+	return unavailable(a.code, "no leader served the request before its deadline: %v", a.cause)
+}
+
+// retry calls try until its error is no again, the deadline is near, or this node
+// stops.
+func (s *Server) retry(ctx context.Context, try func() error) error {
+	var last *again
+	for {
+		err := try()
+		var a *again
+		if !errors.As(err, &a) {
+			return err
+		}
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // that tells the least
+			last = a
+		}
+		s.lookAgain()
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pollInterval+shortestTry {
+			return last.gaveUp()
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return last.gaveUp()
+		case <-s.cfg.Replica.Done():
+			return s.stoppedProblem()
+		}
+	}
+}
+
+// peer is another member, to send a request to. Whoever answers has to prove to be
+// that one, of this node's group.
+type peer struct{ id, incarnation, address string }
+
+// leader tells who is to serve what only a leader can: the peer, or this node if
+// that is nil. A request that was forwarded here is this node's or nobody's.
+func (s *Server) leader(q *request) (*peer, error) {
+	v := s.look()
+	switch {
+	case v.self:
+		return nil, nil
+	case q.forwarder != "":
+		return nil, s.notLeader("node %s is not the leader", s.id)
+	case v.leader == "":
+		return nil, noLeader("node %s knows no leader", s.id)
+	}
+	if v.member.ID == "" {
+		return nil, noLeader("node %s does not have the leader %s in its configuration yet", s.id, v.leader)
+	}
+	address, ok := s.address(v.leader)
+	if !ok {
+		return nil, noLeader("the leader %s has announced no HTTP address", v.leader)
+	}
+	return &peer{id: v.leader, incarnation: v.member.Incarnation, address: address}, nil
+}
+
+// notLeader refuses a forwarded request: it is not forwarded again, so that it
+// cannot go in circles.
+func (s *Server) notLeader(format string, args ...any) error {
+	return &problem{
+		status:  http.StatusServiceUnavailable,
+		code:    api.CodeNotLeader,
+		message: fmt.Sprintf(format, args...),
+		leader:  s.look().leader,
+		header:  http.Header{"Retry-After": {"1"}},
+	}
+}
+
+// onLeader answers with what the leader does: serve, if that is this node, or what
+// the peer answers to the same request. serve returns a core.ErrNotLeader, and has
+// then changed nothing, where this node does not lead.
+func (s *Server) onLeader(ctx context.Context, q *request, serve func() (answer, error)) (answer, error) {
+	var a answer
+	err := s.retry(ctx, func() error {
+		to, err := s.leader(q)
+		if err != nil {
+			return err
+		}
+		if to != nil {
+			a, err = s.forward(ctx, q, *to)
+			return err
+		}
+		a, err = serve()
+		return s.deposed(q, err)
+	})
+	return a, err
+}
+
+// deposed makes of a core.ErrNotLeader what is to follow from it; other errors
+// stay.
+func (s *Server) deposed(q *request, err error) error {
+	if !errors.Is(err, core.ErrNotLeader) {
+		return err
+	}
+	s.lookAgain()
+	if q.forwarder != "" {
+		return s.notLeader("%v", err)
+	}
+	if errors.Is(err, core.ErrStalled) { // it does not hear of the next leader either: another node may
+		return unavailable(api.CodeNoLeader, "%v", err)
+	}
+	return noLeader("%w", err)
+}
 
 // forward has the leader serve the request, once. An error is an again if that
 // is certain to have changed nothing.
 func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, error) {
 	if q.writes() {
 		a, err := s.exchange(ctx, to, q.Method, q.URL.EscapedPath(), q)
-		return a, settle(err)
+		return a, settle(err, true)
 	}
 	ctx, cancel := halfTheTime(ctx)
 	defer cancel()
@@ -71,35 +202,22 @@ func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, erro
 	if err == nil && a.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("node %s: %s", to.id, a.body)
 	}
-	return a, readAgain(err)
+	return a, settle(err, false)
 }
 
-// settle makes an error of exchange that of a write: an again or, once it was
-// sent, a core.ErrOutcomeUnknown.
-func settle(err error) error {
-	var l *lost
-	switch {
-	case !errors.As(err, &l):
-		return err
-	case l.sent:
-		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return &again{code: api.CodeTimeout, cause: err}
-	default:
-		return &again{code: api.CodeNoLeader, cause: err}
-	}
-}
-
-// readAgain makes an error of a read an again.
-func readAgain(err error) error {
-	var l *lost
-	switch {
+// settle gives an error of exchange its meaning: a write that may have got there is a
+// core.ErrOutcomeUnknown, all else may be tried again.
+func settle(err error, write bool) error {
+	var lost *client.Unanswered
+	switch sent := errors.As(err, &lost) && lost.Sent; {
 	case err == nil, errors.As(err, new(*again)), errors.As(err, new(*problem)):
 		return err
-	case errors.As(err, &l) && !l.sent && !errors.Is(err, context.DeadlineExceeded):
-		return &again{code: api.CodeNoLeader, cause: err}
-	default:
+	case write && sent:
+		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+	case lost == nil, sent, errors.Is(err, context.DeadlineExceeded):
 		return &again{code: api.CodeTimeout, cause: err}
+	default:
+		return &again{code: api.CodeNoLeader, cause: err}
 	}
 }
 
@@ -128,79 +246,92 @@ func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
 	return index.Index, nil
 }
 
-// exchange sends a request to the peer and reads the answer; body, query and
-// headers are those of q, unless it is nil. Errors are *lost, an *again where the peer
-// answered that it did nothing, or a *problem that ends the request.
+// exchange sends a request to the peer and reads the answer; body, query and headers
+// are those of q, unless it is nil. Errors are *client.Unanswered, an *again where the
+// peer answered that it did nothing, or a *problem that ends the request: this node has
+// no room for the answer.
 func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
-	var sent atomic.Bool
-	r, err := s.outgoing(trace(ctx, &sent), to, method, path, q)
-	if err != nil {
-		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
-		return answer{}, &lost{to: to, cause: err}
-	}
-	a, err := roundTrip(s.peers, r, to, q)
+	a, err := s.ask(ctx, to, method, path, q)
+	var lost *client.Unanswered
+	outcome := forwardAnswered
 	switch {
+	case errors.As(err, &lost):
+		err = fmt.Errorf("node %s at %w", to.id, err)
+		if outcome = forwardUnreachable; lost.Sent {
+			outcome = forwardLost
+		}
 	case errors.As(err, new(*again)):
-		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
-		return answer{}, err
-	case errors.As(err, new(*problem)): // this node has no room for the answer
-		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
-		return answer{}, err
+		outcome = forwardRefused
 	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
-		s.metrics.forwarded.WithLabelValues(forwardRefused).Inc()
-		return answer{}, refusal(to, a, q)
-	case err == nil:
-		s.metrics.forwarded.WithLabelValues(forwardAnswered).Inc()
-		return a, nil
-	case sent.Load():
-		s.metrics.forwarded.WithLabelValues(forwardLost).Inc()
-	default:
-		s.metrics.forwarded.WithLabelValues(forwardUnreachable).Inc()
+		outcome = forwardRefused
+		a, err = answer{}, refusal(to, a, q)
 	}
-	return answer{}, &lost{to: to, sent: sent.Load(), cause: err}
+	s.metrics.forwarded.WithLabelValues(outcome).Inc()
+	return a, err
 }
 
-// trace follows a request: sent is whether a connection was got for it, so that
-// bytes may have left. The transport gets another one only while nothing was
-// written, or for reads.
-func trace(ctx context.Context, sent *atomic.Bool) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { sent.Store(false) },
-		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
-	})
-}
-
-// outgoing makes the request. Only the headers that mean something are passed on:
-// an Idempotency-Key, for one, would have the transport send a write twice.
-func (s *Server) outgoing(ctx context.Context, to peer, method, path string, q *request) (*http.Request, error) {
-	query, header, body := url.Values{}, http.Header{}, []byte(nil)
+// ask sends the request and reads the answer, which has to be that peer's: the member
+// with these data, of the group for which the request is. Only the headers that mean
+// something are passed on: an Idempotency-Key, for one, would have a write sent twice. An
+// error that is an *again says that another node has refused it.
+func (s *Server) ask(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
+	query, header, body := url.Values(nil), http.Header{}, []byte(nil)
+	hold := func(int) error { return nil } // what a write is answered is short, and has to be told
 	if q != nil {
-		maps.Copy(query, q.query)
-		body = q.body
-		for _, name := range []string{"Accept", "Content-Type", "If-Match", "If-None-Match"} {
-			if values := q.Header.Values(name); len(values) > 0 {
-				header[name] = slices.Clone(values)
-			}
+		query, body = q.query, q.body
+		copyHeaders(header, q.Header, "Accept", "Content-Type", "If-Match", "If-None-Match")
+		if !q.writes() {
+			hold = q.share.take
 		}
 	}
-	deadline, _ := ctx.Deadline() // dispatch has set one
-	left := time.Until(deadline)
-	if left <= 0 {
-		return nil, context.DeadlineExceeded
-	}
-	// The peer gives up a little earlier, so that we learn what became of it.
-	query.Set("timeout", (left - min(left/10, 50*time.Millisecond)).String())
+	group := s.look().group
 	header.Set(api.HeaderForwarded, s.id)
 	header.Set(api.HeaderLeaderID, to.id)
 	header.Set(api.HeaderIncarnation, to.incarnation)
-	header.Set(api.HeaderGroup, s.look().group)
-	target := "http://" + to.address + path + "?" + query.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	header.Set(api.HeaderGroup, group)
+	r, err := client.NewRequest(ctx, method, to.address, path, query, body)
 	if err != nil {
-		return nil, err
+		return answer{}, &client.Unanswered{Endpoint: to.address, Cause: err}
 	}
 	r.Header = header
-	return r, nil
+	resp, err := s.peers.Send(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	if err := meant(to, group, resp); err != nil {
+		return answer{}, err
+	}
+	a := answer{status: resp.StatusCode, header: http.Header{}}
+	copyHeaders(a.header, resp.Header, "Allow", "Content-Type", "Etag", "Retry-After", "Vary", headerEncoding, api.HeaderIndex)
+	a.body, err = readAll(resp.Body, resp.ContentLength, hold)
+	if err != nil && !errors.As(err, new(*problem)) {
+		err = &client.Unanswered{Endpoint: to.address, Sent: true, Cause: fmt.Errorf("read the answer: %w", err)}
+	}
+	return a, err
+}
+
+func copyHeaders(to, from http.Header, names ...string) {
+	for _, name := range names {
+		if values := from.Values(name); len(values) > 0 {
+			to[name] = slices.Clone(values)
+		}
+	}
+}
+
+// meant refuses the answer of another than the peer.
+func meant(to peer, group string, resp *http.Response) error {
+	h := resp.Header
+	wanted := core.Identity{ID: to.id, Incarnation: to.incarnation}
+	got := core.Identity{ID: h.Get(api.HeaderNode), Incarnation: h.Get(api.HeaderIncarnation)}
+	if got == wanted && h.Get(api.HeaderGroup) == group {
+		return nil
+	}
+	err := fmt.Errorf("who answers there is not node %s: status %d of %.100q, of %.40s", wanted, resp.StatusCode, got, groupName(h.Get(api.HeaderGroup)))
+	if resp.StatusCode == http.StatusServiceUnavailable && got.ID != "" { // a node that knows that it was not meant
+		return &again{code: api.CodeNoLeader, cause: err}
+	}
+	return &client.Unanswered{Endpoint: to.address, Sent: true, Cause: err}
 }
 
 // refusal is the error of a peer's 503. Where the leader has no room, or waits for
@@ -218,39 +349,4 @@ func refusal(to peer, a answer, q *request) error {
 		return unavailable(e.Code, "%s", e.Error)
 	}
 	return noLeader("node %s: %s", to.id, a.body)
-}
-
-// roundTrip sends the request, for q, and reads the answer, which has to be that peer's:
-// the member with these data, of the group for which the request is. An error that is
-// an *again says that another node has refused it.
-func roundTrip(via http.RoundTripper, r *http.Request, to peer, q *request) (answer, error) {
-	resp, err := via.RoundTrip(r)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	node := core.Identity{ID: resp.Header.Get(api.HeaderNode), Incarnation: resp.Header.Get(api.HeaderIncarnation)}
-	group := resp.Header.Get(api.HeaderGroup)
-	if meant := (core.Identity{ID: to.id, Incarnation: to.incarnation}); node != meant || group != r.Header.Get(api.HeaderGroup) {
-		err := fmt.Errorf("who answers at %s is not node %s: status %d of %.100q, of %.40s", to.address, meant, resp.StatusCode, node, groupName(group))
-		if resp.StatusCode == http.StatusServiceUnavailable && node.ID != "" { // a node that knows that it was not meant
-			return answer{}, &again{code: api.CodeNoLeader, cause: err}
-		}
-		return answer{}, err
-	}
-	hold := func(int) error { return nil } // what a write is answered is short, and has to be told
-	if q != nil && !q.writes() {
-		hold = q.share.take
-	}
-	body, err := readAll(resp.Body, resp.ContentLength, hold)
-	if err != nil {
-		return answer{}, fmt.Errorf("read the answer: %w", err)
-	}
-	a := answer{status: resp.StatusCode, header: http.Header{}, body: body}
-	for _, name := range []string{"Allow", "Content-Type", "Etag", "Retry-After", "Vary", headerEncoding, api.HeaderIndex} {
-		if values := resp.Header.Values(name); len(values) > 0 {
-			a.header[name] = values
-		}
-	}
-	return a, nil
 }

@@ -1,9 +1,23 @@
+//go:build unix
+
 package httpapi
 
 import (
+	"bytes"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -81,4 +95,279 @@ func (s *share) shrink(to int64) {
 // overloaded refuses a request that would take more than the node has.
 func overloaded(format string, args ...any) error {
 	return unavailable(api.CodeOverloaded, format, args...)
+}
+
+const (
+	// firstRead is for how much of a body room is made before it has come: a client
+	// can claim more than it sends.
+	firstRead = 64 << 10
+	// drainTime and drainBytes are how long and how much is read of a body that nobody
+	// wants: a client that is still sending would not see the answer.
+	drainTime  = 100 * time.Millisecond
+	drainBytes = 256 << 10
+	// maxAdminBytes bounds the bodies of /join and /transfer.
+	maxAdminBytes = 64 << 10
+)
+
+// readBody reads the body, of at most limit bytes, within the request's deadline and
+// not too slowly, and keeps it for forwarding. what names it in errors; copies is how
+// often it will be in memory.
+func (q *request) readBody(limit int64, copies int, what string) ([]byte, error) {
+	if q.ContentLength > limit {
+		return nil, tooLarge("%s of %d bytes: at most %d are allowed", what, q.ContentLength, limit)
+	}
+	if q.Body == http.NoBody { // net/http is reading already, for the client's going
+		return nil, nil
+	}
+	in := &intake{from: http.MaxBytesReader(q.w, q.Body, limit), q: q, begun: time.Now()}
+	body, err := readAll(in, q.ContentLength, func(bytes int) error { return q.share.take(copies * bytes) })
+	var refused *problem
+	switch {
+	case err == nil:
+		// From now on net/http reads, for the client's going. If a deadline ended that,
+		// the client would be gone, for this request and all later ones.
+		readUntil(q.w, time.Time{})
+		q.body = body
+		return body, nil
+	case errors.As(err, &refused):
+		return nil, err
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, tooLarge("%s: at most %d bytes are allowed", what, limit)
+	case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(q.deadline):
+		return nil, timedOut("%s: it came too slowly, %d bytes in %s: send %d bytes a second or more",
+			what, in.got, time.Since(in.begun).Round(time.Millisecond), q.limits.BytesPerS)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, timedOut("%s: it did not come within the deadline: %d bytes did", what, in.got)
+	default:
+		return nil, badRequest("%s: after %d bytes: %v", what, in.got, err)
+	}
+}
+
+// intake reads a body and bounds each read by the pace and the request's deadline.
+type intake struct {
+	from  io.Reader
+	q     *request
+	begun time.Time
+	got   int
+}
+
+// Read implements io.Reader.
+func (in *intake) Read(b []byte) (int, error) {
+	until := in.q.limits.pace(in.begun, in.got)
+	if until.After(in.q.deadline) {
+		until = in.q.deadline
+	}
+	readUntil(in.q.w, until)
+	n, err := in.from.Read(b)
+	in.got += n
+	return n, err
+}
+
+// readUntil bounds the reading from the request's connection. A ResponseWriter that
+// cannot do that has none that could hang.
+func readUntil(w http.ResponseWriter, deadline time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(deadline)
+}
+
+// leave has done with a request's body before the answer is written. A connection on
+// which the rest does not come ends with the answer, and so does one whose context has
+// ended: the client sends no more, and if it does, its next request is not to suffer.
+func leave(w http.ResponseWriter, r *http.Request) {
+	if r.Body != http.NoBody && r.Header.Get("Expect") == "" { // to read would be to ask for it
+		readUntil(w, time.Now().Add(drainTime))
+		if _, err := io.CopyN(io.Discard, r.Body, drainBytes); errors.Is(err, io.EOF) {
+			readUntil(w, time.Time{})
+		} else {
+			w.Header().Set("Connection", "close")
+		}
+	}
+	if r.Context().Err() != nil {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// readAll reads all there is; size is how much is expected, -1 if that is not known.
+// Room is made as the bytes come, after hold has agreed to so many more.
+func readAll(from io.Reader, size int64, hold func(bytes int) error) ([]byte, error) {
+	room := firstRead
+	if size >= 0 {
+		room = int(min(size+1, firstRead)) // one more, for the end to be seen
+	} else {
+		room = bytes.MinRead
+	}
+	var body []byte
+	for {
+		if len(body) == cap(body) {
+			if err := hold(room - cap(body)); err != nil {
+				return body, err
+			}
+			grown := make([]byte, len(body), room)
+			copy(grown, body)
+			body = grown
+			if room *= 2; size >= 0 {
+				room = int(min(int64(room), max(size+1, int64(cap(body))+1)))
+			}
+		}
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return body, err
+		}
+	}
+}
+
+// write writes the answer of the node id, at the reader's pace as long as that is
+// within the limits.
+func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *Limits) {
+	leave(w, r)
+	h := w.Header()
+	maps.Copy(h, a.header)
+	h.Set(api.HeaderNode, id)
+	if a.status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	if surplus(r.Context()) {
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(a.status)
+	if r.Method == http.MethodHead {
+		a.body = nil
+	}
+	_ = send(w, a.body, limits) // the client's going is no news
+}
+
+// send writes the body of an answer. A ResponseWriter that knows no deadlines has no
+// connection that could hang.
+//
+// A small answer goes out in one piece when the request ends; the server's own
+// WriteTimeout bounds that.
+func send(w http.ResponseWriter, body []byte, limits *Limits) error {
+	const small, chunk = 2 << 10, 256 << 10
+	if len(body) <= small {
+		_, err := w.Write(body)
+		return err
+	}
+	to, begun, sent := http.NewResponseController(w), time.Now(), 0
+	for {
+		_ = to.SetWriteDeadline(limits.pace(begun, sent))
+		if sent == len(body) {
+			break
+		}
+		n, err := w.Write(body[sent:min(sent+chunk, len(body))])
+		if sent += n; err != nil {
+			return err
+		}
+	}
+	if err := to.Flush(); err != nil {
+		return err
+	}
+	return to.SetWriteDeadline(time.Time{}) // it was for this answer
+}
+
+// surplusConns is how many connections beyond the limit are held for as long as it
+// takes to refuse a request on each. What comes on top of them is closed unheard.
+const surplusConns = 64
+
+// firstRequest is how long a new connection is left alone for its first request.
+const firstRequest = time.Second
+
+// connections bounds those of one http.Server. Safe for concurrent use.
+type connections struct {
+	limit int
+
+	mu   sync.Mutex
+	open map[net.Conn]*connection
+}
+
+type connection struct {
+	state   http.ConnState // StateNew: no request has come yet
+	since   time.Time      // of the state
+	surplus bool           // only told that there are too many
+}
+
+// BoundConnections has server hold at most limit connections, 0 standing for
+// [api.MaxConnections] or, where the system allows the process few files, half of
+// those. Beyond it the connection that has waited longest for a request is closed to
+// make room. Where none waits, a Server refuses requests on the new one, but for those
+// of its state. It takes the server's ConnContext, and its ConnState beside the one that
+// is there; call it before Serve.
+func BoundConnections(server *http.Server, limit int) {
+	if limit == 0 {
+		limit = min(api.MaxConnections, max(maxFiles()/2, 1))
+	}
+	c := &connections{limit: limit, open: map[net.Conn]*connection{}}
+	also := server.ConnState
+	server.ConnContext = c.enter
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		c.track(conn, state)
+		if also != nil {
+			also(conn, state)
+		}
+	}
+}
+
+type surplusKey struct{}
+
+// surplus reports whether a connection is one too many.
+func surplus(ctx context.Context) bool { return ctx.Value(surplusKey{}) != nil }
+
+// enter takes in a new connection; net/http calls it from one goroutine.
+func (c *connections) enter(ctx context.Context, conn net.Conn) context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entered := &connection{state: http.StateNew, since: time.Now()}
+	if len(c.open) >= c.limit && !c.makeRoom() {
+		entered.surplus = true
+		ctx = context.WithValue(ctx, surplusKey{}, true)
+	}
+	c.open[conn] = entered
+	if len(c.open) > c.limit+surplusConns {
+		_ = conn.Close()
+	}
+	return ctx
+}
+
+// makeRoom closes the connection that has waited longest for a request: one that has
+// had some rather than one whose first may be on its way.
+func (c *connections) makeRoom() bool {
+	for _, state := range []http.ConnState{http.StateIdle, http.StateNew} {
+		var longest net.Conn
+		for conn, is := range c.open {
+			old := state == http.StateIdle || time.Since(is.since) > firstRequest
+			if is.state == state && old && (longest == nil || is.since.Before(c.open[longest].since)) {
+				longest = conn
+			}
+		}
+		if longest != nil {
+			delete(c.open, longest)
+			_ = longest.Close()
+			return true
+		}
+	}
+	return false
+}
+
+func (c *connections) track(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is, ok := c.open[conn]
+	switch {
+	case !ok: // closed to make room
+	case state == http.StateClosed, state == http.StateHijacked:
+		delete(c.open, conn)
+	default:
+		is.state, is.since = state, time.Now()
+	}
+}
+
+// maxFiles returns how many files and connections the process may have open.
+func maxFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt
+	}
+	return int(min(uint64(limit.Cur), math.MaxInt))
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/discovery/gossip"
 )
 
 // What became of a request that was sent on to another node.
@@ -170,5 +172,46 @@ func (c *nodeCollector) Collect(to chan<- prometheus.Metric) {
 	send(c.stalled, prometheus.GaugeValue, status.Stalled.Seconds())
 	if c.cfg.Syncs != nil {
 		send(c.syncs, prometheus.CounterValue, float64(c.cfg.Syncs()))
+	}
+}
+
+// gossipCollector reads what gossip knows when metrics are scraped.
+type gossipCollector struct {
+	from                   Gossip
+	messages, bytes, peers *prometheus.Desc
+}
+
+func newGossipCollector(from Gossip) *gossipCollector {
+	return &gossipCollector{
+		from: from,
+		messages: prometheus.NewDesc("raftlab_gossip_messages_total",
+			"Packets and streams of gossip since the start.", []string{"direction"}, nil),
+		bytes: prometheus.NewDesc("raftlab_gossip_bytes_total",
+			"Bytes of gossip since the start, without the headers of UDP and TCP.", []string{"direction"}, nil),
+		peers: prometheus.NewDesc("raftlab_gossip_peers",
+			"Nodes that gossip knows, this one included, by state.", []string{"state"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *gossipCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.peers} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *gossipCollector) Collect(to chan<- prometheus.Metric) {
+	stats := c.from.Stats()
+	for direction, t := range map[string]gossip.Traffic{"sent": stats.Sent, "received": stats.Received} {
+		to <- prometheus.MustNewConstMetric(c.messages, prometheus.CounterValue, float64(t.Messages()), direction)
+		to <- prometheus.MustNewConstMetric(c.bytes, prometheus.CounterValue, float64(t.Bytes()), direction)
+	}
+	count := map[discovery.State]int{discovery.Alive: 0, discovery.Failed: 0, discovery.Left: 0} // there also at 0
+	for _, p := range c.from.Peers() {
+		count[p.State]++
+	}
+	for state, n := range count {
+		to <- prometheus.MustNewConstMetric(c.peers, prometheus.GaugeValue, float64(n), string(state))
 	}
 }

@@ -1,3 +1,15 @@
+// Package httpapi is the HTTP interface of one kvnode: docs/http-api.md, served on
+// top of a core.Replica and its kv.Store. It checks requests, finds the leader,
+// forwards what only the leader can do, and answers.
+//
+// It never decides about consistency by itself: a write is answered when the
+// replica says that it is applied, a read when the replica says that the map is
+// fresh enough. It never listens, and never starts or stops the replica; both are
+// the caller's.
+//
+// What may be tried again is tried again within a request's deadline: a read
+// always, a write as long as it is certain that nobody has taken it. A write whose
+// fate is not known is never sent a second time.
 package httpapi
 
 import (
@@ -7,13 +19,17 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"strconv"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // Config is what a Server serves.
@@ -55,7 +71,7 @@ type Server struct {
 	self    core.Identity // without the group, which may come later
 	started time.Time
 	routes  []*route
-	peers   *http.Transport
+	peers   *client.Sender
 	view    atomic.Pointer[view]
 	caught  readiness
 	budget  budget
@@ -93,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 		started:  time.Now(),
 		caught:   readiness{own: status.LastIndex},
 		budget:   budget{limit: cfg.Limits.HeldBytes},
-		peers:    newTransport(),
+		peers:    client.NewSender(),
 		journal:  &journal{to: cfg.Logger},
 		changing: make(chan struct{}, 1),
 	}
@@ -108,7 +124,7 @@ func New(cfg Config) (*Server, error) {
 // Close closes the connections to other nodes. Call it once no request is under
 // way any more; later ones fail to reach the others or open new connections.
 func (s *Server) Close() error {
-	s.peers.CloseIdleConnections()
+	s.peers.CloseIdle()
 	return nil
 }
 
@@ -192,54 +208,6 @@ func setUnlessEmpty(h http.Header, name, value string) {
 	}
 }
 
-// write writes the answer of the node id, at the reader's pace as long as that is
-// within the limits.
-func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *Limits) {
-	leave(w, r)
-	h := w.Header()
-	maps.Copy(h, a.header)
-	h.Set(api.HeaderNode, id)
-	if a.status != http.StatusNotModified {
-		h.Set("Content-Length", strconv.Itoa(len(a.body)))
-	}
-	if surplus(r.Context()) {
-		h.Set("Connection", "close")
-	}
-	w.WriteHeader(a.status)
-	if r.Method == http.MethodHead {
-		a.body = nil
-	}
-	_ = send(w, a.body, limits) // the client's going is no news
-}
-
-// send writes the body of an answer. A ResponseWriter that knows no deadlines has no
-// connection that could hang.
-//
-// A small answer goes out in one piece when the request ends; the server's own
-// WriteTimeout bounds that.
-func send(w http.ResponseWriter, body []byte, limits *Limits) error {
-	const small, chunk = 2 << 10, 256 << 10
-	if len(body) <= small {
-		_, err := w.Write(body)
-		return err
-	}
-	to, begun, sent := http.NewResponseController(w), time.Now(), 0
-	for {
-		_ = to.SetWriteDeadline(limits.pace(begun, sent))
-		if sent == len(body) {
-			break
-		}
-		n, err := w.Write(body[sent:min(sent+chunk, len(body))])
-		if sent += n; err != nil {
-			return err
-		}
-	}
-	if err := to.Flush(); err != nil {
-		return err
-	}
-	return to.SetWriteDeadline(time.Time{}) // it was for this answer
-}
-
 // address returns where the member answers HTTP. A leader and a follower are connected
 // by Raft, and each has told the other where it is, as the member that it is. Of others,
 // and where Raft has no connections, what is said of a member has to do.
@@ -272,4 +240,128 @@ func (s *Server) stoppedProblem() error {
 		err = errors.New("it is shutting down")
 	}
 	return unavailable(api.CodeStopped, "node %s has stopped: %v", s.id, err)
+}
+
+// route is one path of the interface.
+type route struct {
+	pattern string // what stands for {…} is the request's subject
+	methods map[string]endpoint
+}
+
+// endpoint is what one method of a route does.
+type endpoint struct {
+	serve  func(context.Context, *request) (answer, error)
+	params []string // query parameters beside timeout
+	always bool     // served also once the replica has stopped
+}
+
+// readIndexPath is where nodes ask the leader for a read index.
+const readIndexPath = "/internal/read-index"
+
+// table is the whole interface.
+func (s *Server) table() []*route {
+	get := func(e endpoint) map[string]endpoint {
+		return map[string]endpoint{http.MethodGet: e, http.MethodHead: e}
+	}
+	post := func(serve func(context.Context, *request) (answer, error)) map[string]endpoint {
+		return map[string]endpoint{http.MethodPost: {serve: serve}}
+	}
+	key := get(endpoint{serve: s.getKey, params: []string{"consistency"}})
+	key[http.MethodPost] = endpoint{serve: s.setKey}
+	key[http.MethodPut] = endpoint{serve: s.setKey}
+	key[http.MethodDelete] = endpoint{serve: s.deleteKey}
+	page := get(endpoint{serve: s.page, params: []string{"consistency", "prefix", "after", "limit"}})
+	page[http.MethodPost] = endpoint{serve: s.setBatch}
+	return []*route{
+		{"/key/{key}", key},
+		{"/key", page},
+		{readIndexPath, get(endpoint{serve: s.readIndex})},
+		{"/status", get(endpoint{serve: s.status, always: true})},
+		{"/members", get(endpoint{serve: s.members, always: true})},
+		{"/members/{id}", map[string]endpoint{http.MethodDelete: {serve: s.removeMember}}},
+		{"/join", post(s.join)},
+		{"/leave", post(s.leave)},
+		{"/transfer", post(s.transfer)},
+		{"/snapshot", post(s.snapshot)},
+		{"/digest", get(endpoint{serve: s.digest})},
+		{"/healthz", get(endpoint{serve: s.healthz, always: true})},
+		{"/readyz", get(endpoint{serve: s.readyz, always: true})},
+		{"/metrics", get(endpoint{serve: s.scrape, params: []string{"name[]"}, always: true})},
+	}
+}
+
+// route finds the route of an escaped path and the subject in it. The path is
+// taken as it came: a key may hold "//", "..", or an escaped slash.
+func (s *Server) route(path string) (*route, string, error) {
+	for _, r := range s.routes {
+		prefix, _, hasSubject := strings.Cut(r.pattern, "{")
+		if !hasSubject && path == prefix {
+			return r, "", nil
+		}
+		if hasSubject && strings.HasPrefix(path, prefix) {
+			subject, err := url.PathUnescape(path[len(prefix):])
+			if err != nil {
+				return nil, "", badRequest("path: %v", err)
+			}
+			return r, subject, nil
+		}
+	}
+	return nil, "", notFound("no such path: %.100q", path)
+}
+
+func (r *route) methodNotAllowed(method string) error {
+	allowed := strings.Join(slices.Sorted(maps.Keys(r.methods)), ", ")
+	return &problem{
+		status:  http.StatusMethodNotAllowed,
+		code:    api.CodeMethodNotAllowed,
+		message: fmt.Sprintf("%s takes %s, not %.20q", r.pattern, allowed, method),
+		header:  http.Header{"Allow": {allowed}},
+	}
+}
+
+// warnEvery is how often failures of requests are logged at most: without a leader
+// every request fails, and one line says as much as thousands.
+const warnEvery = time.Second
+
+// journal logs requests: each at debug level, and those that this side failed at
+// warning level.
+type journal struct {
+	to *slog.Logger
+
+	mu      sync.Mutex
+	warned  time.Time
+	skipped int // failures since then
+}
+
+// request logs one request that was answered.
+func (j *journal) request(r *http.Request, pattern string, a answer, took time.Duration) {
+	if !j.to.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
+	j.to.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelDebug, "request",
+		slog.String("method", r.Method), slog.String("route", pattern), slog.String("path", shortPath(r)),
+		slog.Int("status", a.status), slog.Int("bytes", len(a.body)), slog.Duration("took", took),
+		slog.String("remote", r.RemoteAddr), slog.String("forwarded_by", r.Header.Get(api.HeaderForwarded)))
+}
+
+// problem logs a failure of this side. Not being ready, or not the leader, is none.
+func (j *journal) problem(r *http.Request, p *problem) {
+	if p.status < http.StatusInternalServerError || p.code == api.CodeNotReady || p.code == api.CodeNotLeader {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	if now.Sub(j.warned) < warnEvery {
+		j.skipped++
+		return
+	}
+	j.to.Warn("request failed", "method", r.Method, "path", shortPath(r), "status", p.status, "code", p.code,
+		"error", p.message, "not_logged_before", j.skipped)
+	j.warned, j.skipped = now, 0
+}
+
+func shortPath(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	return path[:min(len(path), 200)]
 }

@@ -2,8 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
-	"strings"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -285,21 +289,264 @@ func (s *Server) announce(ctx context.Context, id, address string) error {
 	return err
 }
 
-// checkJoin checks what can be checked without knowing the group.
-func checkJoin(j api.Join) error {
-	if err := checkID(j.ID); err != nil {
-		return badRequest("body: id %.40q: %v", j.ID, err)
+// A group that counts on voters who do not answer stands still, and can then not even
+// change its configuration. So who is to count is asked first, where the replica can
+// (core.Prober).
+
+// probeTimeout bounds how long a node may take to answer.
+const probeTimeout = 2 * time.Second
+
+// meet refuses a member that does not answer Raft where it says that it is, with the
+// data that it says. Who asks is told no more than that, and after the same time
+// whatever the reason: otherwise anyone could have the leader find out which ports of
+// its network are open. The reason is in the log.
+//
+// It also refuses an HTTP address that is not what the member itself tells: writes are
+// forwarded there once it leads.
+func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
+	prober, ok := s.cfg.Replica.(core.Prober)
+	if !ok {
+		return nil
 	}
-	if i := strings.LastIndex(j.ID, "#"); i >= 0 && core.IsIncarnation(j.ID[i+1:]) {
-		return badRequest("body: id %.60q: it ends as if it named an incarnation: that is a field of its own", j.ID)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	who, err := prober.Probe(ctx, m)
+	switch {
+	case s.cfg.Replica.Status().Role == core.Stopped:
+		return err
+	case err == nil && who.Service != "" && who.Service != http:
+		return badRequest("node %s does not serve HTTP at %s: it says itself that it does at %s; ask with that http_address", m.ID, http, who.Service)
+	case err == nil:
+		return nil
 	}
-	for name, value := range map[string]string{"incarnation": j.Incarnation, "group": j.Group} {
-		if value != "" && !core.IsIncarnation(value) {
-			return badRequest("body: %s %.40q: want 16 hexadecimal digits, as /status shows them", name, value)
+	s.cfg.Logger.Warn("a node is not added: it does not answer", "member", m.ID, "address", m.Address, "error", err)
+	<-ctx.Done()
+	return badRequest("node %s does not answer at its Raft address %s, so it is not added and gets no vote: "+
+		"start it first, with a --raft-addr that the leader can reach; the log of node %s says more", m.ID, m.Address, s.id)
+}
+
+// notThere refuses to let another node have a member's id as long as the member
+// answers: they would be two under one id.
+func (s *Server) notThere(ctx context.Context, e enrolment) error {
+	prober, ok := s.cfg.Replica.(core.Prober)
+	if !ok {
+		return unavailable(api.CodeNotReady, "node %s has other data than the member: remove that one first (DELETE /members/%s)", e.known.ID, e.known.ID)
+	}
+	places := map[string]bool{e.known.Address: true}
+	for _, f := range e.status.Followers {
+		if f.ID == e.known.ID && f.Address != "" {
+			places[f.Address] = true
 		}
 	}
-	if j.Address == "" || len(j.Address) > kv.MaxNodeBytes {
-		return badRequest("body: address %.40q: want the member's Raft address, up to %d bytes", j.Address, kv.MaxNodeBytes)
+	delete(places, e.wanted.Address) // the newcomer has to answer there itself
+	for place := range places {
+		at := e.known
+		at.Address = place
+		if s.isThere(ctx, prober, at) {
+			return badRequest("there is a member %s at %s already, and it answers: start this node as another, kvnode --id ANOTHER-ID in a new directory, or stop and remove that member first (DELETE /members/%s)",
+				at.ID, place, at.ID)
+		}
 	}
-	return checkHostPort("http_address", j.HTTPAddress)
+	return nil
+}
+
+func (s *Server) isThere(ctx context.Context, prober core.Prober, m core.Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	_, err := prober.Probe(ctx, m)
+	return err == nil
+}
+
+// quorumWithout refuses the removal of a member that those who stay could not commit,
+// or after which they could commit nothing more.
+func (s *Server) quorumWithout(ctx context.Context, members []core.Member, leaving core.Member) error {
+	prober, ok := s.cfg.Replica.(core.Prober)
+	if !ok || !leaving.Voter {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	stay := 0
+	var answering atomic.Int64
+	var asked sync.WaitGroup
+	for _, m := range members {
+		if !m.Voter || m.ID == leaving.ID {
+			continue
+		}
+		stay++
+		asked.Go(func() {
+			if m.ID == s.id {
+				answering.Add(1)
+			} else if _, err := prober.Probe(ctx, m); err == nil {
+				answering.Add(1)
+			}
+		})
+	}
+	asked.Wait()
+	if n := int(answering.Load()); n <= stay/2 {
+		return unavailable(api.CodeNotReady, "not removing node %s: of the %d voters that would be left %d answer, so the group would stop", leaving.ID, stay, n)
+	}
+	return nil
+}
+
+// done is the answer to a request that has nothing to tell but its success.
+func done(err error) (answer, error) { return answer{status: http.StatusOK}, err }
+
+// configuration returns what the group looks like, once this node has made sure
+// that it leads it: a deposed leader would not know its newest members.
+func (s *Server) configuration(ctx context.Context) (core.Status, error) {
+	if err := s.cfg.Replica.ReadBarrier(ctx); err != nil {
+		return core.Status{}, readFailed(err)
+	}
+	return s.cfg.Replica.Status(), nil
+}
+
+// removeMember is DELETE /members/{id}.
+func (s *Server) removeMember(ctx context.Context, q *request) (answer, error) {
+	id := q.subject
+	if id == "" {
+		return answer{}, badRequest("which member? DELETE /members/{id}")
+	}
+	return s.onLeader(ctx, q, func() (answer, error) { return done(s.expel(ctx, id)) })
+}
+
+// expel removes a member. A leader does not remove itself: it hands leadership
+// over, and the next one removes it. Otherwise the group would be without a leader
+// until somebody's patience has ended.
+func (s *Server) expel(ctx context.Context, id string) error {
+	end, err := s.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	status, err := s.configuration(ctx)
+	if err != nil {
+		return err
+	}
+	member, ok := find(status.Members, id)
+	switch {
+	case !ok:
+		return notFound("there is no member %q", id)
+	case member.Voter && voters(status.Members) == 1:
+		return badRequest("node %s is the last voter: without it there is no group", id)
+	case s.gossips(id):
+		return badRequest("node %s is alive and gossips, so it would be added again: have it leave with POST /leave on it, or end it first", id)
+	case id == s.id:
+		if err := s.cfg.Replica.TransferLeadership(ctx, ""); err != nil {
+			return notHandedOver(err)
+		}
+		return &core.NotLeaderError{}
+	}
+	if err := s.quorumWithout(ctx, status.Members, member); err != nil {
+		return err
+	}
+	if err := s.cfg.Replica.Remove(ctx, id); err != nil {
+		return err
+	}
+	// The member is out, whatever becomes of its announcement.
+	if err := s.announce(ctx, id, ""); err != nil {
+		s.cfg.Logger.Warn("the HTTP address of a removed member stays in the directory", "member", id, "error", err)
+	}
+	return nil
+}
+
+func find(members []core.Member, id string) (core.Member, bool) {
+	at := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == id })
+	if at < 0 {
+		return core.Member{}, false
+	}
+	return members[at], true
+}
+
+func voters(members []core.Member) int {
+	n := 0
+	for _, m := range members {
+		if m.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// transfer is POST /transfer.
+func (s *Server) transfer(ctx context.Context, q *request) (answer, error) {
+	body, err := q.readBody(maxAdminBytes, 1, "the body")
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := decodeTransfer(body)
+	if err != nil {
+		return answer{}, err
+	}
+	return s.onLeader(ctx, q, func() (answer, error) { return done(s.handOver(ctx, t.ID)) })
+}
+
+// handOver makes the member id the leader, or any other than this if id is empty.
+func (s *Server) handOver(ctx context.Context, id string) error {
+	status, err := s.configuration(ctx)
+	if err != nil {
+		return err
+	}
+	target, ok := find(status.Members, id)
+	switch {
+	case id == s.id:
+		return nil
+	case id == "" && voters(status.Members) == 1:
+		return badRequest("node %s is the only voter: there is nobody to lead in its place", s.id)
+	case id != "" && !ok:
+		return notFound("there is no member %q", id)
+	case id != "" && !target.Voter:
+		return badRequest("node %s is not a voter: it cannot lead", id)
+	}
+	if err := s.cfg.Replica.TransferLeadership(ctx, id); err != nil {
+		return notHandedOver(err)
+	}
+	return s.awaitSuccessor(ctx, id)
+}
+
+// notHandedOver makes an error of a transfer a timeout: it can be tried again
+// without harm.
+func notHandedOver(err error) error {
+	if errors.Is(err, core.ErrNotLeader) || errors.Is(err, core.ErrClosed) {
+		return err
+	}
+	return timedOut("leadership was not handed over: %v", err)
+}
+
+// awaitSuccessor waits until this node knows its successor, which is to be the
+// member id unless that is empty.
+func (s *Server) awaitSuccessor(ctx context.Context, id string) error {
+	for {
+		s.lookAgain()
+		switch v := s.look(); {
+		case v.leader == "" || v.leader == s.id:
+		case id == "" || v.leader == id:
+			return nil
+		default:
+			return timedOut("node %s leads now, not %s", v.leader, id)
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return timedOut("leadership was handed over, but no new leader is known yet")
+		case <-s.cfg.Replica.Done():
+			return s.stoppedProblem()
+		}
+	}
+}
+
+// snapshot is POST /snapshot.
+func (s *Server) snapshot(ctx context.Context, _ *request) (answer, error) {
+	return done(s.cfg.Replica.Snapshot(ctx))
+}
+
+// digest is GET /digest.
+func (s *Server) digest(context.Context, *request) (answer, error) {
+	_, sum := s.cfg.Map.Digest()
+	return jsonAnswer(http.StatusOK, api.Digest{
+		ID:       s.id,
+		Keys:     s.cfg.Map.Len(),
+		Commands: s.cfg.Map.Applied(),
+		SHA256:   hex.EncodeToString(sum[:]),
+	}), nil
 }

@@ -29,20 +29,26 @@ func TestLogStore(t *testing.T, open func(t *testing.T, dir string) core.LogStor
 
 	properties := []property[storeHarness]{
 		{"Describe", checkDescribe},
-		{"Empty", checkEmpty},
-		{"Missing", checkMissing},
-		{"StoreOne", checkStoreOne},
-		{"StoreBatch", checkStoreBatch},
+		{"Empty", script(holds(0, 0), storeNothing, holds(0, 0))},
+		{"Missing", script(store(5, 9), holds(5, 9))},
+		{"StoreOne", script(store(1, 1), holds(1, 1), store(2, 2), holds(1, 2), store(3, 3), holds(1, 3))},
+		{"StoreBatch", script(store(7, 20), holds(7, 20), store(21, 21), store(22, 40), holds(7, 40))},
 		{"Fields", checkFields},
 		{"DirtyEntry", checkDirtyEntry},
 		{"ReadBytesStay", checkReadBytesStay},
 		{"CopiesInput", checkCopiesInput},
 		{"LargeEntries", checkLargeEntries},
-		{"LargeBatches", checkLargeBatches},
-		{"DeletePrefix", checkDeletePrefix},
+		{"LargeBatches", script(store(1, 1000), store(1001, 2000), store(2001, 3000), holds(1, 3000))},
+		{"DeletePrefix", script(
+			store(1, 30), remove(1, 1), holds(2, 30), remove(2, 20), holds(21, 30), store(31, 35), holds(21, 35))},
 		{"DeleteSuffix", checkDeleteSuffix},
-		{"DeleteEverything", checkDeleteEverything},
-		{"DeleteOutside", checkDeleteOutside},
+		{"DeleteEverything", script(
+			store(1, 10), remove(1, 10), holds(0, 0),
+			store(101, 105), holds(101, 105), // as after a snapshot from the leader
+			remove(1, 1000), holds(0, 0))},
+		{"DeleteOutside", script(
+			remove(1, 5), holds(0, 0), store(10, 20), remove(1, 9), remove(21, 40), holds(10, 20),
+			remove(1, 11), holds(12, 20), remove(19, 40), holds(12, 18))},
 		{"Independent", checkIndependent},
 		{"StableUint64", checkStableUint64},
 		{"StableBytes", checkStableBytes},
@@ -63,9 +69,11 @@ func TestLogStore(t *testing.T, open func(t *testing.T, dir string) core.LogStor
 	}
 	if h.durable {
 		properties = append(properties,
-			property[storeHarness]{"ReopenKeepsLog", checkReopenKeepsLog},
+			property[storeHarness]{"ReopenKeepsLog", script(store(5, 20), reopen, holds(5, 20), store(21, 25), reopen, holds(5, 25))},
 			property[storeHarness]{"ReopenKeepsStable", checkReopenKeepsStable},
-			property[storeHarness]{"ReopenKeepsTruncation", checkReopenKeepsTruncation},
+			property[storeHarness]{"ReopenKeepsTruncation", script(
+				store(1, 30), remove(1, 10), remove(25, 30), reopen, holds(11, 24),
+				remove(11, 24), reopen, holds(0, 0), store(40, 41), holds(40, 41))},
 			property[storeHarness]{"KilledWriter", checkKilledWriter})
 	}
 	if h.flushes {
@@ -244,6 +252,56 @@ func wantLog(t *checker, s raft.LogStore, first, last uint64) {
 	wantMissing(t, s, outside...)
 }
 
+// step is a part of what a script does to a store, or looks at.
+type step func(t *checker, o *opened)
+
+// opened is a store with its folder.
+type opened struct {
+	core.LogStore
+	h   storeHarness
+	dir string
+}
+
+// script is a property that takes steps on a store in a new folder.
+func script(steps ...step) func(*checker, storeHarness) {
+	return func(t *checker, h storeHarness) {
+		dir := t.TempDir()
+		o := &opened{h.in(t, dir), h, dir}
+		for i, do := range steps {
+			if do(t, o); t.Failed() {
+				t.Fatalf("that was step %d of the script of this property", i+1)
+			}
+		}
+	}
+}
+
+// store has entries stored, one by StoreLog; the first index of a log need not be 1, as
+// a snapshot may precede it.
+func store(first, last uint64) step {
+	return func(t *checker, o *opened) {
+		if first == last {
+			t.must(fmt.Sprintf("StoreLog(%d)", first), o.StoreLog(entry(first)))
+		} else {
+			mustStore(t, o, entries(first, last))
+		}
+	}
+}
+
+func storeNothing(t *checker, o *opened) { t.should("StoreLogs of no entries", o.StoreLogs(nil)) }
+
+func remove(low, high uint64) step {
+	return func(t *checker, o *opened) { mustDelete(t, o, low, high) }
+}
+
+func holds(first, last uint64) step {
+	return func(t *checker, o *opened) { wantLog(t, o, first, last) }
+}
+
+func reopen(t *checker, o *opened) {
+	t.must("Close before reopening", o.Close())
+	o.LogStore = o.h.in(t, o.dir)
+}
+
 func checkDescribe(t *checker, h storeHarness) {
 	s := h.fresh(t)
 	info := s.Describe()
@@ -262,35 +320,6 @@ func checkDescribe(t *checker, h storeHarness) {
 	if after := s.Describe(); after != info {
 		t.Errorf("Describe() changed with Close: %+v, before %+v", after, info)
 	}
-}
-
-func checkEmpty(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	wantLog(t, s, 0, 0)
-	t.should("StoreLogs of no entries", s.StoreLogs(nil))
-	wantLog(t, s, 0, 0)
-}
-
-func checkMissing(t *checker, h storeHarness) {
-	s := h.filled(t, 5, 9)
-	wantMissing(t, s, 0, 1, 4, 10, 1<<40)
-}
-
-func checkStoreOne(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	for i := uint64(1); i <= 3; i++ {
-		t.must(fmt.Sprintf("StoreLog(%d)", i), s.StoreLog(entry(i)))
-		wantBounds(t, s, 1, i)
-	}
-	wantEntries(t, s, 1, 3)
-}
-
-func checkStoreBatch(t *checker, h storeHarness) {
-	s := h.filled(t, 7, 20) // the first index need not be 1: a snapshot may precede the log
-	wantLog(t, s, 7, 20)
-	mustStore(t, s, entries(21, 21))
-	mustStore(t, s, entries(22, 40))
-	wantLog(t, s, 7, 40)
 }
 
 // checkFields stores entries that differ from each other in one field at a time.
@@ -425,25 +454,6 @@ func checkLargeEntries(t *checker, h storeHarness) {
 	}
 }
 
-func checkLargeBatches(t *checker, h storeHarness) {
-	const batch, batches = 1000, 3
-	s := h.fresh(t)
-	for i := range uint64(batches) {
-		mustStore(t, s, entries(i*batch+1, (i+1)*batch))
-	}
-	wantLog(t, s, 1, batches*batch)
-}
-
-func checkDeletePrefix(t *checker, h storeHarness) {
-	s := h.filled(t, 1, 30)
-	mustDelete(t, s, 1, 1)
-	wantLog(t, s, 2, 30)
-	mustDelete(t, s, 2, 20)
-	wantLog(t, s, 21, 30)
-	mustStore(t, s, entries(31, 35))
-	wantLog(t, s, 21, 35)
-}
-
 func checkDeleteSuffix(t *checker, h storeHarness) {
 	s := h.filled(t, 1, 30)
 	mustDelete(t, s, 30, 30)
@@ -457,32 +467,6 @@ func checkDeleteSuffix(t *checker, h storeHarness) {
 	wantBounds(t, s, 1, 11)
 	wantEntry(t, s, other)
 	wantMissing(t, s, 12)
-}
-
-func checkDeleteEverything(t *checker, h storeHarness) {
-	s := h.filled(t, 1, 10)
-	mustDelete(t, s, 1, 10)
-	wantLog(t, s, 0, 0)
-
-	// As after a snapshot from the leader: the log goes on somewhere else.
-	mustStore(t, s, entries(101, 105))
-	wantLog(t, s, 101, 105)
-	mustDelete(t, s, 1, 1000)
-	wantLog(t, s, 0, 0)
-}
-
-func checkDeleteOutside(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	mustDelete(t, s, 1, 5)
-	wantLog(t, s, 0, 0)
-	mustStore(t, s, entries(10, 20))
-	mustDelete(t, s, 1, 9)
-	mustDelete(t, s, 21, 40)
-	wantLog(t, s, 10, 20)
-	mustDelete(t, s, 1, 11) // partly outside
-	wantLog(t, s, 12, 20)
-	mustDelete(t, s, 19, 40)
-	wantLog(t, s, 12, 18)
 }
 
 // checkIndependent: two stores of one process share nothing.

@@ -12,51 +12,19 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// reopened closes s and opens its folder again.
-func reopened(t *checker, h storeHarness, s core.LogStore, dir string) core.LogStore {
-	t.Helper()
-	t.must("Close before reopening", s.Close())
-	return h.in(t, dir)
-}
-
-func checkReopenKeepsLog(t *checker, h storeHarness) {
-	dir := t.TempDir()
-	s := h.in(t, dir)
-	mustStore(t, s, entries(5, 20))
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 5, 20)
-	mustStore(t, s, entries(21, 25))
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 5, 25)
-}
-
 func checkReopenKeepsStable(t *checker, h storeHarness) {
 	dir := t.TempDir()
 	s := h.in(t, dir)
 	mustSetUint64(t, s, "CurrentTerm", 8)
 	mustSet(t, s, "LastVoteCand", "n2")
 	mustSetUint64(t, s, "CurrentTerm", 9)
-	s = reopened(t, h, s, dir)
+	t.must("Close before reopening", s.Close())
+	s = h.in(t, dir)
 	wantLog(t, s, 0, 0)
 	wantUint64(t, s, "CurrentTerm", 9)
 	wantBytes(t, s, "LastVoteCand", "n2")
 	wantNoBytes(t, s, "never set")
 	wantNoUint64(t, s, "never set")
-}
-
-func checkReopenKeepsTruncation(t *checker, h storeHarness) {
-	dir := t.TempDir()
-	s := h.in(t, dir)
-	mustStore(t, s, entries(1, 30))
-	mustDelete(t, s, 1, 10)
-	mustDelete(t, s, 25, 30)
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 11, 24)
-	mustDelete(t, s, 11, 24)
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 0, 0)
-	mustStore(t, s, entries(40, 41))
-	wantBounds(t, s, 40, 41)
 }
 
 // checkConcurrent runs what an engine runs at once: one writer, a snapshot's

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -150,33 +152,15 @@ func entries(first, last uint64) []*raft.Log {
 	return out
 }
 
-// diffLog says how got differs from want, or returns "". A nil and an empty
-// slice are the same, and so are two times that are the same instant.
-func diffLog(got, want *raft.Log) string {
-	switch {
-	case got.Index != want.Index:
-		return fmt.Sprintf("Index is %d, want %d", got.Index, want.Index)
-	case got.Term != want.Term:
-		return fmt.Sprintf("Term is %d, want %d", got.Term, want.Term)
-	case got.Type != want.Type:
-		return fmt.Sprintf("Type is %v, want %v", got.Type, want.Type)
-	case !bytes.Equal(got.Data, want.Data):
-		return fmt.Sprintf("Data is %s, want %s", brief(got.Data), brief(want.Data))
-	case !bytes.Equal(got.Extensions, want.Extensions):
-		return fmt.Sprintf("Extensions is %s, want %s", brief(got.Extensions), brief(want.Extensions))
-	case !got.AppendedAt.Equal(want.AppendedAt):
-		return fmt.Sprintf("AppendedAt is %v, want %v", got.AppendedAt, want.AppendedAt)
+// difference says how got differs from want, or returns "". A nil and an empty slice are
+// the same, and so are two times that are the same instant.
+func difference(got, want any) string {
+	// Bytes are compared whole: cmp's own way is slow for large entries.
+	whole := cmp.FilterValues(func(x, y []byte) bool { return len(x)+len(y) > 0 }, cmp.Comparer(bytes.Equal))
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), whole); diff != "" {
+		return "(-want +got):\n" + diff
 	}
 	return ""
-}
-
-// brief prints bytes short enough for a failure message.
-func brief(b []byte) string {
-	const most = 64
-	if len(b) > most {
-		return fmt.Sprintf("%q… (%d bytes)", b[:most], len(b))
-	}
-	return fmt.Sprintf("%q", b)
 }
 
 func mustStore(t *checker, s raft.LogStore, logs []*raft.Log) {
@@ -208,7 +192,7 @@ func wantEntry(t *checker, s raft.LogStore, want *raft.Log) {
 		t.Errorf("GetLog(%d): %v", want.Index, err)
 		return
 	}
-	if diff := diffLog(&got, want); diff != "" {
+	if diff := difference(&got, want); diff != "" {
 		t.Errorf("GetLog(%d): %s", want.Index, diff)
 	}
 }
@@ -360,7 +344,7 @@ func checkDirtyEntry(t *checker, h storeHarness) {
 			Data: []byte("dirty data"), Extensions: []byte("dirty extensions"),
 		}
 		t.must(fmt.Sprintf("GetLog(%d)", want.Index), s.GetLog(want.Index, &got))
-		if diff := diffLog(&got, want); diff != "" {
+		if diff := difference(&got, want); diff != "" {
 			t.Errorf("GetLog(%d) into a used raft.Log: %s", want.Index, diff)
 		}
 	}
@@ -374,7 +358,7 @@ func checkReadBytesStay(t *checker, h storeHarness) {
 	t.must("GetLog(60)", s.GetLog(60, &l))
 	held := l
 	t.must("GetLog(61)", s.GetLog(61, &l))
-	if diff := diffLog(&held, entry(60)); diff != "" {
+	if diff := difference(&held, entry(60)); diff != "" {
 		t.Fatalf("entry 60 changed when the same raft.Log was read into again: %s", diff)
 	}
 
@@ -385,7 +369,7 @@ func checkReadBytesStay(t *checker, h storeHarness) {
 	}
 	mustStore(t, s, again)
 	mustDelete(t, s, 1, 390)
-	if diff := diffLog(&held, entry(60)); diff != "" {
+	if diff := difference(&held, entry(60)); diff != "" {
 		t.Errorf("entry 60, as read, changed after later writes and deletes: %s", diff)
 	}
 }

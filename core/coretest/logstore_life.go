@@ -88,7 +88,7 @@ func readWhile(t *checker, s raft.LogStore, stop <-chan struct{}) {
 		var got raft.Log
 		switch err := s.GetLog(index, &got); err {
 		case nil:
-			if diff := diffLog(&got, entry(index)); diff != "" {
+			if diff := difference(&got, entry(index)); diff != "" {
 				t.Errorf("GetLog(%d) beside a writer: %s", index, diff)
 				return
 			}

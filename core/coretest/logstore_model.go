@@ -159,7 +159,7 @@ func (m *storeModel) compare(rt *rapid.T) {
 			continue
 		}
 		m.must(rt, fmt.Sprintf("GetLog(%d)", i), err)
-		if diff := diffLog(&got, want); diff != "" {
+		if diff := difference(&got, want); diff != "" {
 			rt.Fatalf("GetLog(%d): %s", i, diff)
 		}
 	}

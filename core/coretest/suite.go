@@ -240,6 +240,23 @@ func start(call func() error) <-chan error {
 	return out
 }
 
+// each calls do with what comes through ch, in a goroutine. stop ends that; an error comes
+// through its channel once it has ended, nil but for a panic.
+func each[V any](ch <-chan V, do func(V)) (stop func() <-chan error) {
+	end := make(chan struct{})
+	ended := start(func() error {
+		for {
+			select {
+			case v := <-ch:
+				do(v)
+			case <-end:
+				return nil
+			}
+		}
+	})
+	return func() <-chan error { close(end); return ended }
+}
+
 // ended returns the error of a call that was started, once it has ended.
 func (c *checker) ended(what string, done <-chan error) error {
 	c.Helper()

@@ -10,8 +10,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -77,20 +75,9 @@ func (h transportHarness) pair(t *checker) (a, b core.Transport) {
 // subtest ends.
 func serve(t *checker, tr core.Transport, answer func(raft.RPC)) {
 	t.Helper()
-	stop := make(chan struct{})
-	stopped := start(func() error {
-		for {
-			select {
-			case rpc := <-tr.Consumer():
-				answer(rpc)
-			case <-stop:
-				return nil
-			}
-		}
-	})
+	stop := each(tr.Consumer(), answer)
 	t.Cleanup(func() {
-		close(stop)
-		if err, ok := receive(t, stopped, "the end of a handler"); ok {
+		if err, ok := receive(t, stop(), "the end of a handler"); ok {
 			t.should("handling requests", err)
 		}
 	})
@@ -109,10 +96,8 @@ func respond(rpc raft.RPC, response any, err error) { rpc.Respond(response, err)
 
 func wantEqual(t *checker, what string, got, want any) {
 	t.Helper()
-	// Bytes are compared whole: cmp's own way is slow for large entries.
-	whole := cmp.FilterValues(func(x, y []byte) bool { return len(x)+len(y) > 0 }, cmp.Comparer(bytes.Equal))
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), whole); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", what, diff)
+	if diff := difference(got, want); diff != "" {
+		t.Errorf("%s differs %s", what, diff)
 	}
 }
 

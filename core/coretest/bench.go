@@ -32,7 +32,7 @@ func BenchmarkLogStore(b *testing.B, open func(b *testing.B, dir string) core.Lo
 	run := func(name string, measure func(*storeBench)) {
 		b.Run(name, func(b *testing.B) {
 			s := open(b, b.TempDir())
-			b.Cleanup(func() { works(b, "Close", s.Close()) })
+			b.Cleanup(func() { must(b, "Close", s.Close()) })
 			measure(&storeBench{B: b, store: s, next: 1, first: 1})
 		})
 	}
@@ -41,14 +41,6 @@ func BenchmarkLogStore(b *testing.B, open func(b *testing.B, dir string) core.Lo
 	}
 	run("op=get", (*storeBench).get)
 	run(fmt.Sprintf("op=delete-prefix/entries=%d", benchRange), (*storeBench).deletePrefix)
-}
-
-// works ends a benchmark in which something does not.
-func works(b testing.TB, what string, err error) {
-	if err != nil {
-		b.Helper()
-		b.Fatalf("%s: %v", what, err)
-	}
 }
 
 // storeBench is one measurement of a store.
@@ -77,12 +69,12 @@ func (m *storeBench) put(logs []*raft.Log) {
 		l.Index = m.next
 		m.next++
 	}
-	works(m, "StoreLogs", m.store.StoreLogs(logs))
+	must(m, "StoreLogs", m.store.StoreLogs(logs))
 }
 
 // drop deletes the log before index.
 func (m *storeBench) drop(index uint64) {
-	works(m, "DeleteRange", m.store.DeleteRange(m.first, index-1))
+	must(m, "DeleteRange", m.store.DeleteRange(m.first, index-1))
 	m.first = index
 }
 
@@ -136,7 +128,7 @@ func (m *storeBench) get() {
 	m.loop(1, func() {
 		var l raft.Log
 		index := m.first + random.Uint64N(m.next-m.first)
-		works(m, "GetLog", m.store.GetLog(index, &l))
+		must(m, "GetLog", m.store.GetLog(index, &l))
 	})
 }
 
@@ -175,11 +167,11 @@ func BenchmarkTransport(b *testing.B, make func(b *testing.B) (sender, receiver 
 		for _, batch := range []int{1, 64} {
 			b.Run(fmt.Sprintf("rpc=%s/batch=%d", mode.name, batch), func(b *testing.B) {
 				from, to := make(b)
-				b.Cleanup(func() { works(b, "Close of both", errors.Join(from.Close(), to.Close())) })
+				b.Cleanup(func() { must(b, "Close of both", errors.Join(from.Close(), to.Close())) })
 				stop := each(to.Consumer(), func(rpc raft.RPC) {
 					rpc.Respond(&raft.AppendEntriesResponse{Term: 7, Success: true}, nil)
 				})
-				b.Cleanup(func() { works(b, "answering", <-stop()) })
+				b.Cleanup(func() { must(b, "answering", <-stop()) })
 				b.SetBytes(int64(batch) * benchEntrySize)
 				b.ReportAllocs()
 				mode.measure(b, from, to, benchRequest(from, batch))
@@ -201,7 +193,7 @@ func benchCalls(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRe
 	target := to.LocalAddr()
 	for b.Loop() {
 		var resp raft.AppendEntriesResponse
-		works(b, "AppendEntries", from.AppendEntries("peer", target, req, &resp))
+		must(b, "AppendEntries", from.AppendEntries("peer", target, req, &resp))
 	}
 }
 
@@ -209,15 +201,15 @@ func benchCalls(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRe
 // under way at the end have been answered within the time.
 func benchPipeline(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRequest) {
 	p, err := from.AppendEntriesPipeline("peer", to.LocalAddr())
-	works(b, "AppendEntriesPipeline", err)
+	must(b, "AppendEntriesPipeline", err)
 	stop := each(p.Consumer(), func(f raft.AppendFuture) {
 		if err := f.Error(); err != nil {
 			b.Errorf("a future of the pipeline: %v", err)
 		}
 	})
-	defer func() { works(b, "taking futures", errors.Join(<-stop(), p.Close())) }()
+	defer func() { must(b, "taking futures", errors.Join(<-stop(), p.Close())) }()
 	for b.Loop() {
 		_, err := p.AppendEntries(req, new(raft.AppendEntriesResponse))
-		works(b, "AppendEntries of the pipeline", err)
+		must(b, "AppendEntries of the pipeline", err)
 	}
 }

@@ -15,12 +15,10 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// OpenStore opens the log store that lives in dir, making it where it is
-// missing. A suite calls it again with the same dir, after Close, to see what
-// was kept. It ends the test itself when it cannot open.
-type OpenStore func(t *testing.T, dir string) core.LogStore
-
-// TestLogStore checks a log store against the contract of core.LogStore.
+// TestLogStore checks a log store against the contract of core.LogStore. open opens the
+// store that lives in dir, making it where it is missing; it is called again with the
+// same dir, after Close and in other processes, to see what was kept. It ends the test
+// itself when it cannot open.
 func TestLogStore(t *testing.T, open func(t *testing.T, dir string) core.LogStore, opts ...Option) {
 	t.Helper()
 	h, cfg := storeHarness{open: open}, configOf(opts)
@@ -90,7 +88,7 @@ func TestLogStore(t *testing.T, open func(t *testing.T, dir string) core.LogStor
 // storeHarness opens stores for the properties and knows which optional promises
 // the store makes.
 type storeHarness struct {
-	open        OpenStore
+	open        func(t *testing.T, dir string) core.LogStore
 	monotonic   bool // gaps and overwriting are not allowed
 	durable     bool // data survives Close, and the process
 	flushes     bool // data survives the machine
@@ -163,18 +161,18 @@ func difference(got, want any) string {
 	return ""
 }
 
-func mustStore(t *checker, s raft.LogStore, logs []*raft.Log) {
+func mustStore(t reporter, s raft.LogStore, logs []*raft.Log) {
 	t.Helper()
-	t.must(fmt.Sprintf("StoreLogs of %d entries", len(logs)), s.StoreLogs(logs))
+	must(t, fmt.Sprintf("StoreLogs of %d entries", len(logs)), s.StoreLogs(logs))
 }
 
-func mustDelete(t *checker, s raft.LogStore, low, high uint64) {
+func mustDelete(t reporter, s raft.LogStore, low, high uint64) {
 	t.Helper()
-	t.must(fmt.Sprintf("DeleteRange(%d, %d)", low, high), s.DeleteRange(low, high))
+	must(t, fmt.Sprintf("DeleteRange(%d, %d)", low, high), s.DeleteRange(low, high))
 }
 
 // wantBounds checks FirstIndex and LastIndex.
-func wantBounds(t *checker, s raft.LogStore, first, last uint64) {
+func wantBounds(t reporter, s raft.LogStore, first, last uint64) {
 	t.Helper()
 	if got, err := s.FirstIndex(); err != nil || got != first {
 		t.Errorf("FirstIndex() = %d, %v, want %d", got, err, first)
@@ -185,7 +183,7 @@ func wantBounds(t *checker, s raft.LogStore, first, last uint64) {
 }
 
 // wantEntry checks that the store holds want.
-func wantEntry(t *checker, s raft.LogStore, want *raft.Log) {
+func wantEntry(t reporter, s raft.LogStore, want *raft.Log) {
 	t.Helper()
 	var got raft.Log
 	if err := s.GetLog(want.Index, &got); err != nil {
@@ -198,7 +196,7 @@ func wantEntry(t *checker, s raft.LogStore, want *raft.Log) {
 }
 
 // wantEntries checks that the store holds entry(first) to entry(last).
-func wantEntries(t *checker, s raft.LogStore, first, last uint64) {
+func wantEntries(t reporter, s raft.LogStore, first, last uint64) {
 	t.Helper()
 	for i := first; i <= last; i++ {
 		wantEntry(t, s, entry(i))
@@ -207,7 +205,7 @@ func wantEntries(t *checker, s raft.LogStore, first, last uint64) {
 
 // wantMissing checks that the store holds no entry at any of the indexes, and
 // says so with the error that hashicorp/raft compares with ==. It reports the first.
-func wantMissing(t *checker, s raft.LogStore, indexes ...uint64) {
+func wantMissing(t reporter, s raft.LogStore, indexes ...uint64) {
 	t.Helper()
 	for _, i := range indexes {
 		if err := s.GetLog(i, new(raft.Log)); err != raft.ErrLogNotFound {
@@ -466,50 +464,81 @@ func checkIndependent(t *checker, h storeHarness) {
 	wantEntries(t, b, 7, 8)
 }
 
+// storeCall is a call of a store that inUse has made.
+type storeCall struct {
+	name  string
+	write bool
+	do    func(core.LogStore) error
+}
+
+func storeCalls() []storeCall {
+	vote, term, missing := []byte("vote"), []byte("term"), []byte("missing")
+	return []storeCall{
+		{"FirstIndex", false, func(s core.LogStore) error { _, err := s.FirstIndex(); return err }},
+		{"LastIndex", false, func(s core.LogStore) error { _, err := s.LastIndex(); return err }},
+		{"GetLog of a stored entry", false, func(s core.LogStore) error { return s.GetLog(1, new(raft.Log)) }},
+		{"GetLog of a missing entry", false, func(s core.LogStore) error { return s.GetLog(1000, new(raft.Log)) }},
+		{"Get of a set key", false, func(s core.LogStore) error { _, err := s.Get(vote); return err }},
+		{"Get of a missing key", false, func(s core.LogStore) error { _, err := s.Get(missing); return err }},
+		{"GetUint64 of a set key", false, func(s core.LogStore) error { _, err := s.GetUint64(term); return err }},
+		{"GetUint64 of a missing key", false, func(s core.LogStore) error { _, err := s.GetUint64(missing); return err }},
+		{"StoreLog", true, func(s core.LogStore) error { return s.StoreLog(entry(4)) }},
+		{"StoreLogs", true, func(s core.LogStore) error { return s.StoreLogs(entries(4, 5)) }},
+		{"DeleteRange", true, func(s core.LogStore) error { return s.DeleteRange(1, 2) }},
+		{"Set", true, func(s core.LogStore) error { return s.Set(vote, []byte("n2")) }},
+		{"SetUint64", true, func(s core.LogStore) error { return s.SetUint64(term, 2) }},
+	}
+}
+
+// inUse opens a store in dir with three entries and a stable value of each kind.
+func (h storeHarness) inUse(t *checker, dir string) core.LogStore {
+	t.Helper()
+	s := h.in(t, dir)
+	mustStore(t, s, entries(1, 3))
+	mustSet(t, s, "vote", "n1")
+	mustSetUint64(t, s, "term", 1)
+	return s
+}
+
 // checkSyncCount: a store that flushes before a write returns counts at least
 // one flush for each.
 func checkSyncCount(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	counter, _ := core.As[core.SyncCounter](s)
-	before := counter.SyncCount()
-	step := func(what string, err error) {
-		t.Helper()
-		after := counter.SyncCount()
-		t.must(what, err)
-		if after <= before {
-			t.Errorf("%s returned, but SyncCount() went from %d to %d", what, before, after)
+	for _, c := range storeCalls() {
+		if !c.write {
+			continue
 		}
-		before = after
+		s := h.inUse(t, t.TempDir())
+		counter, _ := core.As[core.SyncCounter](s)
+		before := counter.SyncCount()
+		t.must(c.name, c.do(s))
+		if after := counter.SyncCount(); after <= before {
+			t.Errorf("%s returned, but SyncCount() went from %d to %d", c.name, before, after)
+		}
 	}
-	step("StoreLog", s.StoreLog(entry(1)))
-	step("StoreLogs", s.StoreLogs(entries(2, 10)))
-	step("DeleteRange", s.DeleteRange(1, 5))
-	step("SetUint64", s.SetUint64([]byte("term"), 1))
-	step("Set", s.Set([]byte("vote"), []byte("n1")))
 }
 
 // stableMissing is the text by which hashicorp/raft v1.7.3 tells a missing key
 // from a failure (api.go, raft.go).
 const stableMissing = "not found"
 
-func mustSet(t *checker, s raft.StableStore, key, value string) {
+func mustSet(t reporter, s raft.StableStore, key, value string) {
 	t.Helper()
-	t.must(fmt.Sprintf("Set(%q)", key), s.Set([]byte(key), []byte(value)))
+	must(t, fmt.Sprintf("Set(%q)", key), s.Set([]byte(key), []byte(value)))
 }
 
-func mustSetUint64(t *checker, s raft.StableStore, key string, value uint64) {
+func mustSetUint64(t reporter, s raft.StableStore, key string, value uint64) {
 	t.Helper()
-	t.must(fmt.Sprintf("SetUint64(%q, %d)", key, value), s.SetUint64([]byte(key), value))
+	must(t, fmt.Sprintf("SetUint64(%q, %d)", key, value), s.SetUint64([]byte(key), value))
 }
 
-func wantBytes(t *checker, s raft.StableStore, key, want string) {
+func wantBytes(t reporter, s raft.StableStore, key, want string) {
 	t.Helper()
 	if got, err := s.Get([]byte(key)); err != nil || string(got) != want {
 		t.Errorf("Get(%q) = %q, %v, want %q", key, got, err, want)
 	}
 }
 
-func wantUint64(t *checker, s raft.StableStore, key string, want uint64) {
+func wantUint64(t reporter, s raft.StableStore, key string, want uint64) {
 	t.Helper()
 	if got, err := s.GetUint64([]byte(key)); err != nil || got != want {
 		t.Errorf("GetUint64(%q) = %d, %v, want %d", key, got, err, want)

@@ -100,39 +100,11 @@ func readWhile(t *checker, s raft.LogStore, stop <-chan struct{}) {
 	}
 }
 
-// storeCalls are all methods that must fail after Close.
-func storeCalls(s core.LogStore) []struct {
-	name string
-	call func() error
-} {
-	return []struct {
-		name string
-		call func() error
-	}{
-		{"FirstIndex", func() error { _, err := s.FirstIndex(); return err }},
-		{"LastIndex", func() error { _, err := s.LastIndex(); return err }},
-		{"GetLog of a stored entry", func() error { return s.GetLog(1, new(raft.Log)) }},
-		{"GetLog of a missing entry", func() error { return s.GetLog(1000, new(raft.Log)) }},
-		{"StoreLog", func() error { return s.StoreLog(entry(4)) }},
-		{"StoreLogs", func() error { return s.StoreLogs(entries(4, 5)) }},
-		{"DeleteRange", func() error { return s.DeleteRange(1, 2) }},
-		{"Set", func() error { return s.Set([]byte("vote"), []byte("n1")) }},
-		{"Get of a set key", func() error { _, err := s.Get([]byte("vote")); return err }},
-		{"Get of a missing key", func() error { _, err := s.Get([]byte("missing")); return err }},
-		{"SetUint64", func() error { return s.SetUint64([]byte("term"), 1) }},
-		{"GetUint64 of a set key", func() error { _, err := s.GetUint64([]byte("term")); return err }},
-		{"GetUint64 of a missing key", func() error { _, err := s.GetUint64([]byte("missing")); return err }},
-	}
-}
-
 func checkUseAfterClose(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	mustStore(t, s, entries(1, 3))
-	mustSet(t, s, "vote", "n1")
-	mustSetUint64(t, s, "term", 1)
+	s := h.inUse(t, t.TempDir())
 	t.must("Close", s.Close())
-	for _, c := range storeCalls(s) {
-		if err := c.call(); !errors.Is(err, core.ErrClosed) {
+	for _, c := range storeCalls() {
+		if err := c.do(s); !errors.Is(err, core.ErrClosed) {
 			t.Errorf("%s after Close: error is %v, want one that is core.ErrClosed", c.name, err)
 		}
 	}

@@ -217,6 +217,21 @@ func (c *checker) Cleanup(f func()) {
 	}
 }
 
+// reporter is a checker, or a run of a property of rapid.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// must ends a run in which something does not work.
+func must(t reporter, what string, err error) {
+	if err != nil {
+		t.Helper() // only here: benchmarks call this in their loops
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
 // should reports an error; must also ends the property.
 func (c *checker) should(what string, err error) {
 	c.Helper()
@@ -225,12 +240,7 @@ func (c *checker) should(what string, err error) {
 	}
 }
 
-func (c *checker) must(what string, err error) {
-	c.Helper()
-	if err != nil {
-		c.Fatalf("%s: %v", what, err)
-	}
-}
+func (c *checker) must(what string, err error) { c.Helper(); must(c, what, err) }
 
 // start runs call in a goroutine and returns the channel that its error comes
 // through.

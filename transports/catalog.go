@@ -6,6 +6,8 @@ package transports
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -25,6 +27,19 @@ type Transport struct {
 	// New makes a network. An option that is unknown or has a wrong value is an
 	// error that is core.ErrInvalid.
 	New func(core.Options) (core.Network, error)
+}
+
+// Tuned returns the options with the engine's limit of requests in flight, for a
+// transport that makes pipelines itself and was not given one: the engine knows only
+// those that it frames, and two transports must not be compared at different depths.
+func (t Transport) Tuned(o core.Options, maxInFlight int) core.Options {
+	const key = "max_in_flight"
+	if maxInFlight == 0 || o[key] != nil || !slices.Contains(t.Options, key) {
+		return o
+	}
+	tuned := core.Options{key: maxInFlight}
+	maps.Copy(tuned, o)
+	return tuned
 }
 
 // Catalog maps names to transports.

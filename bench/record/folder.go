@@ -1,15 +1,19 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // Names of the files in a run folder.
@@ -42,7 +46,7 @@ func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, er
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
-	release, err := lockFile(filepath.Join(dir, lockName))
+	release, err := lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
@@ -65,7 +69,7 @@ func (f *Folder) fill(experimentSource []byte) error {
 	if err := os.Mkdir(f.path(TrialsDir), 0o755); err != nil {
 		return err
 	}
-	if err := writeAtomic(f.path(ExperimentFile), experimentSource); err != nil {
+	if err := atomicfile.Write(f.path(ExperimentFile), experimentSource); err != nil {
 		return err
 	}
 	return f.writeManifest()
@@ -87,7 +91,7 @@ func Resume(dir string) (*Folder, error) {
 	if _, err := Open(dir); err != nil { // makes no lock file where there is no run
 		return nil, err
 	}
-	release, err := lockFile(filepath.Join(dir, lockName))
+	release, err := lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("resume %s: %w", dir, err)
 	}
@@ -134,6 +138,9 @@ func decodeManifest(data []byte) (Manifest, error) {
 // upgrade puts into a manifest of an older format what that one left unsaid, so
 // that what is written of it from now on is of the newest.
 func (m *Manifest) upgrade() {
+	if m.Format == 2 {
+		m.Format = FormatVersion
+	}
 	if m.Format != 1 {
 		return
 	}
@@ -172,7 +179,7 @@ func (f *Folder) writeManifest() error {
 	if err != nil {
 		return err
 	}
-	return writeAtomic(f.path(ManifestFile), data)
+	return atomicfile.Write(f.path(ManifestFile), data)
 }
 
 // SaveTrial writes one finished trial, whole and flushed once it returns nil. A
@@ -194,7 +201,7 @@ func (f *Folder) SaveTrial(t Trial) error {
 		data, err = encodeJSON(t)
 	}
 	if err == nil {
-		err = writeAtomic(path, data)
+		err = atomicfile.Write(path, data)
 	}
 	if err != nil {
 		return fmt.Errorf("save trial %d of cell %s in %s: %w", t.Trial, t.Cell, f.dir, err)
@@ -209,7 +216,7 @@ func (f *Folder) checkTrial(t Trial) error {
 	if !slices.Contains(f.manifest.Order, t.TrialID) {
 		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
 	}
-	if forms := f.manifest.Experiment.Measure == experiment.MeasureFormation; t.Failure == "" && forms != (t.Formation != nil) {
+	if _, there := t.Data[f.manifest.Experiment.Measure]; !there && t.Failure == "" {
 		return fmt.Errorf("%w: the run measures a %s, the trial does not", ErrInvalid, f.manifest.Experiment.Measure)
 	}
 	if t.Session >= len(f.manifest.Sessions) {
@@ -255,7 +262,7 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	if err != nil {
 		return Trial{}, err
 	}
-	t, err := decodeTrial(data)
+	t, err := decodeTrial(data, f.manifest.Experiment.Measure)
 	if err != nil {
 		return Trial{}, err
 	}
@@ -268,15 +275,55 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	return t, nil
 }
 
-func decodeTrial(data []byte) (Trial, error) {
+// decodeTrial reads a trial of a run that measures that kind.
+func decodeTrial(data []byte, kind string) (Trial, error) {
+	data, err := upgradeTrial(data, kind)
+	if err != nil {
+		return Trial{}, err
+	}
 	var t Trial
 	if err := decodeJSON(data, &t); err != nil {
 		return Trial{}, err
+	}
+	for kind, d := range t.Data {
+		var compact bytes.Buffer // without the indentation of the file
+		if err := json.Compact(&compact, d.Measured); err != nil {
+			return Trial{}, fmt.Errorf("%w: %s: %w", ErrDamaged, kind, err)
+		}
+		t.Data[kind] = Data{d.Version, compact.Bytes()}
 	}
 	if err := t.Validate(); err != nil {
 		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return t, nil
+}
+
+// upgradeTrial puts what a trial of format 1 or 2 measured where format 3 has it: a
+// formation was a member of its own, a load all members that are not of every trial.
+func upgradeTrial(data []byte, kind string) ([]byte, error) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil || members["window_ns"] == nil {
+		return data, nil // of this format, or no trial at all, as decoding it will tell
+	}
+	header, measured := map[string]any{}, map[string]json.RawMessage{}
+	for name, text := range members {
+		switch name {
+		case "cell", "trial", "started", "session", "leader", "probe", "gates", "failure":
+			header[name] = text
+		default:
+			measured[name] = text
+		}
+	}
+	formation := measured[experiment.MeasureFormation]
+	delete(measured, experiment.MeasureFormation)
+	var of any = measured
+	if kind == experiment.MeasureFormation {
+		of = formation
+	}
+	if kind != experiment.MeasureFormation || formation != nil {
+		header["data"] = map[string]any{kind: map[string]any{"version": 1, "measured": of}}
+	}
+	return json.Marshal(header)
 }
 
 // Missing returns the trials that are not saved yet, in the order in which they
@@ -315,7 +362,7 @@ func (f *Folder) WriteFile(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := writeAtomic(path, data); err != nil {
+	if err := atomicfile.Write(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -336,4 +383,65 @@ func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath
 // trialFile returns the name of a trial's file, below the folder.
 func trialFile(id TrialID) string {
 	return fmt.Sprintf("%s/%s-t%02d.json", TrialsDir, id.Cell, id.Trial)
+}
+
+// lock takes the lock of a run folder.
+func lock(dir string) (release func() error, err error) {
+	f, err := lockfile.Take(filepath.Join(dir, lockName))
+	if errors.Is(err, lockfile.ErrLocked) {
+		return nil, ErrLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.Close, nil
+}
+
+// maxFileBytes bounds what is read of one JSON file. A trial of an hour with
+// both histograms stays far below.
+const maxFileBytes = 64 << 20
+
+// encodeJSON writes v with one member per line, so that a diff of two files can
+// be read.
+func encodeJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// decodeJSON reads exactly one value without unknown members into v.
+func decodeJSON(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("the file is cut off")
+		}
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows the end of the JSON value", ErrDamaged)
+	}
+	return nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrDamaged, maxFileBytes)
+	}
+	return data, nil
 }

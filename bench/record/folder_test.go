@@ -24,7 +24,7 @@ func manifestOf(sessions ...Session) Manifest {
 	return Manifest{
 		Format: FormatVersion,
 		Experiment: experiment.Experiment{
-			Name: "stores", Seed: 7, Trials: 2,
+			Name: "stores", Seed: 7, Trials: 2, Measure: experiment.MeasureLoad,
 			Matrix: []experiment.Factor{{Key: "cluster.backend", Name: "backend", Levels: []string{"bolt", "mdb"}}},
 		},
 		Cells:    []CellInfo{cell("c01", "bolt"), cell("c02", "mdb")},
@@ -41,7 +41,12 @@ func session() Session {
 	}
 }
 
-func trialOf(t testing.TB, cell string, n int) Trial {
+// measured is the data of a trial of the tests.
+type measured struct {
+	Hist string `json:"hist"`
+}
+
+func histogramText(t testing.TB) string {
 	t.Helper()
 	h := NewHistogram()
 	for v := int64(1); v <= 10; v++ {
@@ -53,17 +58,23 @@ func trialOf(t testing.TB, cell string, n int) Trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Trial{
+	return text
+}
+
+func trialOf(t testing.TB, cell string, n int) Trial {
+	t.Helper()
+	trial := Trial{
 		TrialID: TrialID{cell, n}, Started: time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC),
-		WindowNS: 1e9, IntervalNS: 5e8, Intervals: []int64{4, 6},
-		Writes: Kind{Completed: 10, Failed: 1, Hist: text},
-		Errors: map[string]int64{"timeout": 1},
 		Leader: "n1",
 		Gates: []Gate{
 			{Name: "load", Verdict: Pass, Figure: 99, Limit: 95, AtLeast: true, Unit: "%"},
 			{Name: "errors", Verdict: Fail, Figure: 9, Limit: 1, Unit: "%", Reason: "1 of 11 failed"},
 		},
 	}
+	if err := trial.Put("load", 1, measured{histogramText(t)}); err != nil {
+		t.Fatal(err)
+	}
+	return trial
 }
 
 func create(t *testing.T) *Folder {
@@ -234,17 +245,14 @@ func TestSaveTrialRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Trial){
-		"saved before":      func(tr *Trial) { tr.Trial = 1 },
-		"not planned":       func(tr *Trial) { tr.Trial = 3 },
-		"no such session":   func(tr *Trial) { tr.Session = 1 },
-		"intervals":         func(tr *Trial) { tr.Intervals[0]++ },
-		"errors":            func(tr *Trial) { tr.Writes.Failed++ },
-		"histogram":         func(tr *Trial) { tr.Writes.Hist = tr.Writes.Hist[4:] },
-		"verdict":           func(tr *Trial) { tr.Gates[0].Verdict = "MAYBE" },
-		"quantiles":         func(tr *Trial) { tr.Probe.FdatasyncUS = Quantiles{N: 1, Min: 2, P50: 1} },
-		"no window":         func(tr *Trial) { tr.WindowNS = 0 },
-		"path in the id":    func(tr *Trial) { tr.Cell = "../c01" },
-		"negative interval": func(tr *Trial) { tr.Intervals = []int64{-1, 11} },
+		"saved before":     func(tr *Trial) { tr.Trial = 1 },
+		"not planned":      func(tr *Trial) { tr.Trial = 3 },
+		"no such session":  func(tr *Trial) { tr.Session = 1 },
+		"nothing measured": func(tr *Trial) { tr.Data = nil },
+		"another kind":     func(tr *Trial) { tr.Data = map[string]Data{"formation": {}} },
+		"verdict":          func(tr *Trial) { tr.Gates[0].Verdict = "MAYBE" },
+		"quantiles":        func(tr *Trial) { tr.Probe.FdatasyncUS = Quantiles{N: 1, Min: 2, P50: 1} },
+		"path in the id":   func(tr *Trial) { tr.Cell = "../c01" },
 	} {
 		tr := trialOf(t, "c01", 2)
 		change(&tr)

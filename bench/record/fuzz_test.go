@@ -36,7 +36,7 @@ func TestHistogramRoundTrip(t *testing.T) {
 // TestHistogramDetectsAnyChange flips one bit of the bytes behind the base64:
 // nothing of such a text may be believed.
 func TestHistogramDetectsAnyChange(t *testing.T) {
-	text := trialOf(t, "c01", 1).Writes.Hist
+	text := histogramText(t)
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestMergeHistograms(t *testing.T) {
 func FuzzDecodeHistogram(f *testing.F) {
 	f.Add("")
 	f.Add("HISTFAAAAB")
-	f.Add(trialOf(f, "c01", 1).Writes.Hist)
+	f.Add(histogramText(f))
 	f.Fuzz(func(t *testing.T, text string) {
 		h, err := DecodeHistogram(text)
 		if err != nil {
@@ -148,6 +148,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	f.Add(whole)
 	f.Add([]byte(`{"format":2}`))
 	f.Add([]byte(`{"format":3}`))
+	f.Add([]byte(`{"format":4}`))
 	f.Add([]byte(`{"format":1,"cells":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := decodeManifest(data)
@@ -182,12 +183,9 @@ func FuzzDecodeTrial(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Add([]byte(`{"cell":"c01","trial":1,"window_ns":1}`))
-	if whole, err = encodeJSON(formationOf("c01", 1)); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(whole)
+	f.Add([]byte(`{"cell":"c01","trial":1,"window_ns":0,"formation":{"poll_ns":5}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tr, err := decodeTrial(data)
+		tr, err := decodeTrial(data, "load")
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%v is no ErrDamaged", err)
@@ -198,7 +196,7 @@ func FuzzDecodeTrial(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := decodeTrial(again); err != nil {
+		if _, err := decodeTrial(again, "load"); err != nil {
 			t.Fatal(err)
 		}
 	})

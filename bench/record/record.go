@@ -1,9 +1,64 @@
+// Package record is the run folder: what a run was and all that it measured,
+// as files that can be read, judged and reported on again years later. It
+// writes and reads those files and checks that they are whole; it never
+// measures, summarises or prints.
+//
+// # Layout
+//
+//	manifest.json            what was asked for, on which machine, in which order
+//	experiment.toml          the experiment file, byte for byte as it was given
+//	trials/<cell>-t<NN>.json one file for each finished trial: the raw data
+//	results.csv              everything from here on is made from the above
+//	report.md  report.html   (and report.ru.md, report.ru.html)
+//	plots/*.svg
+//	raft.log                 what the engines logged; never read again
+//	.lock                    held by the runner that writes to the folder
+//
+// A file appears under its name only once it is complete and flushed: it is
+// written beside, synced and renamed. So whatever kills a run leaves whole
+// trials only, and a resumed run finds by the names what is still missing.
+//
+// # Histograms
+//
+// Latency is kept as HdrHistogram, in nanoseconds, with three significant
+// digits: a value read back is off by at most 0.1 %. Use [NewHistogram] so that
+// all histograms of a run can be merged without loss.
 package record
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+)
+
+// Error kinds. Compare with [errors.Is]; every error names the folder or file.
+var (
+	// ErrExists says that a folder to be created holds files of a run already.
+	ErrExists = errors.New("already holds a run")
+
+	// ErrNotRun says that a folder is not a run folder.
+	ErrNotRun = errors.New("not a run folder")
+
+	// ErrNewer says that a run folder was written by a newer raftlab.
+	ErrNewer = errors.New("written by a newer version of raftlab")
+
+	// ErrDamaged says that a file of the run is not what was once written: cut
+	// off, edited into nonsense or not of this run.
+	ErrDamaged = errors.New("damaged")
+
+	// ErrInvalid says that a manifest or trial contradicts itself.
+	ErrInvalid = errors.New("invalid")
+
+	// ErrLocked says that another runner is writing to the folder.
+	ErrLocked = errors.New("in use by another runner")
+
+	// ErrReadOnly says that the folder was opened for reading.
+	ErrReadOnly = errors.New("opened for reading only")
 )
 
 // FormatVersion is the version of the run folder's format. A folder of a newer
@@ -12,10 +67,12 @@ import (
 //
 //  1. the first.
 //  2. Experiments say what they measure and how members find each other, trials
-//     may hold a Formation. The version was raised because readers of 1 take
+//     may hold a formation. The version was raised because readers of 1 take
 //     members that they do not know for damage. What 1 does not say was the only
 //     choice then: a load, and static discovery.
-const FormatVersion = 2
+//  3. What a trial measured lies in Data, by the kind of measurement, so that a new
+//     kind needs no new format. Trials of 1 and 2 have it among their own members.
+const FormatVersion = 3
 
 // Manifest says what a run was: written once before the first trial, and never
 // changed except for Sessions, which gains an entry for each resumption.
@@ -101,32 +158,12 @@ type Quantiles struct {
 	Max float64 `json:"max"`
 }
 
-// Trial is all that was measured in one trial: the raw data from which every
-// printed number is computed.
+// Trial is one trial: what all kinds of measurement record alike, and the raw data
+// of the one that was made, from which every printed number is computed.
 type Trial struct {
 	TrialID
 	Started time.Time `json:"started"`
 	Session int       `json:"session"` // index into Manifest.Sessions
-
-	WindowNS   int64            `json:"window_ns"` // length of the measured window
-	Writes     Kind             `json:"writes"`
-	Reads      Kind             `json:"reads"`
-	Errors     map[string]int64 `json:"errors,omitempty"` // text → how often, in the window
-	IntervalNS int64            `json:"interval_ns"`
-	Intervals  []int64          `json:"intervals"` // operations completed in each interval of the window
-
-	Scheduled int64  `json:"scheduled,omitempty"` // open loop: operations intended to start in the window
-	LagHist   string `json:"lag_hist,omitempty"`  // open loop: actual minus intended start, as Kind.Hist
-
-	// Over the whole load, warm-up included:
-	Commands     uint64   `json:"commands"`                 // commands that the leader applied
-	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member's log store, where it counts them
-	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of the process, all members and clients
-	LoadNS       int64    `json:"load_ns"`                  // length of the load
-
-	// Formation is what was measured instead of a load where the experiment says
-	// so; nil otherwise.
-	Formation *Formation `json:"formation,omitempty"`
 
 	Leader string `json:"leader"`
 	Probe  Probe  `json:"probe"`
@@ -136,15 +173,41 @@ type Trial struct {
 	// was full, a group without a leader). What was measured until then is kept,
 	// and the cell's trial counts as invalid.
 	Failure string `json:"failure,omitempty"`
+
+	// Data is what was measured, by kind. Use Put and Get.
+	Data map[string]Data `json:"data,omitempty"`
 }
 
-// Kind is one kind of operation. Completed counts those that finished inside
-// the window and makes the throughput; Hist holds the latency of those that
-// started inside it.
-type Kind struct {
-	Completed int64  `json:"completed"`
-	Failed    int64  `json:"failed"`
-	Hist      string `json:"hist,omitempty"` // HdrHistogram V2, compressed, base64; nanoseconds; empty: none
+// Data is what one kind of measurement recorded, in its own form.
+type Data struct {
+	Version  int             `json:"version"` // of the form
+	Measured json.RawMessage `json:"measured"`
+}
+
+// Put records what a kind measured.
+func (t *Trial) Put(kind string, version int, measured any) error {
+	text, err := json.Marshal(measured)
+	if err != nil {
+		return fmt.Errorf("record the %s: %w", kind, err)
+	}
+	if t.Data == nil {
+		t.Data = map[string]Data{}
+	}
+	t.Data[kind] = Data{version, text}
+	return nil
+}
+
+// Get reads what a kind measured, in a form of at most that version, into measured,
+// and tells whether the trial has any. The error is an [ErrNewer] or [ErrDamaged].
+func (t *Trial) Get(kind string, version int, measured any) (there bool, err error) {
+	data, there := t.Data[kind]
+	switch {
+	case !there:
+		return false, nil
+	case data.Version > version:
+		return true, fmt.Errorf("%w: its %s has form %d, this one reads up to %d", ErrNewer, kind, data.Version, version)
+	}
+	return true, decodeJSON(data.Measured, measured)
 }
 
 // Probe is the machine as it was just before the trial, to see drift of a shared
@@ -167,11 +230,155 @@ const (
 
 // Gate is one validity check of a trial with the figure it was decided on.
 type Gate struct {
-	Name    string  `json:"name"` // "load", "errors", "client", "convergence", "leader", "clock", "alive", "voters"
+	Name    string  `json:"name"` // "leader", "clock", …
 	Verdict Verdict `json:"verdict"`
 	Figure  float64 `json:"figure"`
 	Limit   float64 `json:"limit"`
 	AtLeast bool    `json:"at_least,omitempty"` // true: passes with Figure >= Limit; false: with Figure <= Limit
 	Unit    string  `json:"unit"`               // "%", "ms", "replicas", "ops", …
 	Reason  string  `json:"reason,omitempty"`   // why it failed or was skipped
+}
+
+// maxTrials bounds a trial's number: it must fit the file name and be sane.
+const maxTrials = 9999
+
+// Validate checks that the manifest is one that a runner can have written. The
+// error is an [ErrInvalid] or [ErrNewer].
+func (m *Manifest) Validate() error {
+	if m.Format > FormatVersion {
+		return fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, m.Format, FormatVersion)
+	}
+	if m.Format != FormatVersion {
+		return fmt.Errorf("%w: format %d, want %d", ErrInvalid, m.Format, FormatVersion)
+	}
+	if len(m.Cells) == 0 {
+		return fmt.Errorf("%w: no cells", ErrInvalid)
+	}
+	seen := make(map[string]bool, len(m.Cells))
+	for i := range m.Cells {
+		c := &m.Cells[i]
+		if seen[c.ID] {
+			return fmt.Errorf("%w: cell %s is there twice", ErrInvalid, c.ID)
+		}
+		seen[c.ID] = true
+		if err := m.checkCell(c); err != nil {
+			return err
+		}
+	}
+	planned := make(map[TrialID]bool, len(m.Order))
+	for _, id := range m.Order {
+		switch {
+		case !seen[id.Cell]:
+			return fmt.Errorf("%w: the order names the unknown cell %q", ErrInvalid, id.Cell)
+		case id.Trial < 1 || id.Trial > maxTrials:
+			return fmt.Errorf("%w: the order names trial %d of cell %s", ErrInvalid, id.Trial, id.Cell)
+		case planned[id]:
+			return fmt.Errorf("%w: the order names trial %d of cell %s twice", ErrInvalid, id.Trial, id.Cell)
+		}
+		planned[id] = true
+	}
+	return nil
+}
+
+func (m *Manifest) checkCell(c *CellInfo) error {
+	if !validCellID(c.ID) {
+		return fmt.Errorf("%w: cell id %q: want a lower-case letter, then letters and digits", ErrInvalid, c.ID)
+	}
+	if len(c.Levels) != len(m.Experiment.Matrix) {
+		return fmt.Errorf("%w: cell %s has %d levels for %d factors", ErrInvalid, c.ID, len(c.Levels), len(m.Experiment.Matrix))
+	}
+	for i, f := range m.Experiment.Matrix {
+		if c.Levels[i].Factor != f.Name || !slices.Contains(f.Levels, c.Levels[i].Value) {
+			return fmt.Errorf("%w: cell %s: level %s = %q is not in the matrix", ErrInvalid, c.ID, c.Levels[i].Factor, c.Levels[i].Value)
+		}
+	}
+	return nil
+}
+
+// validCellID keeps an id fit for a file name on every system.
+func validCellID(id string) bool {
+	if id == "" || len(id) > 32 || id[0] < 'a' || id[0] > 'z' {
+		return false
+	}
+	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
+
+// Validate checks what all trials say alike; what was measured is for its kind to
+// check. The error is an [ErrInvalid]. It does not judge the measurement: a trial with
+// a failed gate is as valid here as any other.
+func (t *Trial) Validate() error {
+	if !validCellID(t.Cell) || t.Trial < 1 || t.Trial > maxTrials {
+		return fmt.Errorf("%w: trial %d of cell %q", ErrInvalid, t.Trial, t.Cell)
+	}
+	if t.Session < 0 {
+		return fmt.Errorf("%w: a session below zero", ErrInvalid)
+	}
+	if t.Failure == "" && len(t.Data) == 0 {
+		return fmt.Errorf("%w: nothing measured and no failure", ErrInvalid)
+	}
+	if err := t.Probe.FdatasyncUS.validate("probe.fdatasync_us"); err != nil {
+		return err
+	}
+	if err := t.Probe.WorkUS.validate("probe.work_us"); err != nil {
+		return err
+	}
+	for _, g := range t.Gates {
+		if err := g.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q Quantiles) validate(name string) error {
+	inOrder := q.Min <= q.P50 && q.P50 <= q.P90 && q.P90 <= q.P99 && q.P99 <= q.Max
+	if q.N < 0 || q.Min < 0 || !inOrder {
+		return fmt.Errorf("%w: %s: quantiles out of order", ErrInvalid, name)
+	}
+	return nil
+}
+
+func (g Gate) validate() error {
+	if g.Name == "" {
+		return fmt.Errorf("%w: a gate without a name", ErrInvalid)
+	}
+	switch g.Verdict {
+	case Pass, Fail, Skip:
+		return nil
+	default:
+		return fmt.Errorf("%w: gate %s: verdict %q", ErrInvalid, g.Name, g.Verdict)
+	}
+}
+
+// Decide returns the verdict that the gate's own figure and limit give; a
+// skipped gate stays skipped.
+func (g Gate) Decide() Verdict {
+	switch {
+	case g.Verdict == Skip:
+		return Skip
+	case g.AtLeast && g.Figure >= g.Limit, !g.AtLeast && g.Figure <= g.Limit:
+		return Pass
+	default:
+		return Fail
+	}
+}
+
+// InvalidReason says in a few words why the trial must not be used: its failure
+// or the gates it failed. It is empty for a valid trial.
+func (t *Trial) InvalidReason() string {
+	if t.Failure != "" {
+		return t.Failure
+	}
+	var reasons []string
+	for _, g := range t.Gates {
+		if g.Verdict != Fail {
+			continue
+		}
+		reason := g.Name
+		if g.Reason != "" {
+			reason += ": " + g.Reason
+		}
+		reasons = append(reasons, reason)
+	}
+	return strings.Join(reasons, "; ")
 }

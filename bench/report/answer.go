@@ -1,250 +1,122 @@
 package report
 
 import (
-	"fmt"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
-// answer is what the data say to the question of the experiment, in sentences.
-type answer struct {
-	Headline string   // of the last combination, the most loaded one
-	Others   []string // of the other combinations
-	Cautions []string // what makes the sentences less than they seem
+// Marks in tables and sentences. Each one used is explained.
+const (
+	markSame    = "~"
+	markUnequal = "†"
+	markUnsure  = "?"
+	markNone    = "–"   // not compared, or not there
+	markWarn    = "(!)" // in plots: invalid
+)
+
+// longName is what a sentence calls a quantity.
+func (l *language) longName(q measure.Quantity) string {
+	return firstOf(l.Say(q.Long), l.Say(q.Name))
 }
 
-// fill puts args into a phrase.
-func fill(phrase string, args ...any) string { return fmt.Sprintf(phrase, args...) }
+// Brief says in a few words what a trial gave, in English.
+func Brief(kind *measure.Kind, v measure.Values) string {
+	var out []string
+	for _, key := range kind.Answer {
+		q := kind.Quantity(key)
+		if x, there := v.Of(q); there {
+			out = append(out, q.Name.En+" "+newLanguage(English).amount(q.Unit, x))
+		}
+	}
+	return strings.Join(out, ", ")
+}
 
-func (l *language) answer(m *model) answer {
-	var a answer
+// statements say what each combination of the other factors shows; the last, of
+// the most loaded one, is the headline.
+func (l *language) statements(m *model) []string {
+	var out []string
 	for _, g := range m.groups {
-		if s := l.sentence(m, g); s != "" {
-			a.Others = append(a.Others, strings.ReplaceAll(s, latencySlot, l.latencyWord(m)))
-		}
-	}
-	if n := len(a.Others); n > 0 {
-		a.Headline, a.Others = a.Others[n-1], a.Others[:n-1]
-	}
-	a.Cautions = l.cautions(m)
-	return a
-}
-
-// latencySlot stands in the phrases for what the latency of a run is of.
-const latencySlot = "{latency}"
-
-func (l *language) latencyWord(m *model) string {
-	if m.reads {
-		return l.LatencyOfOperations
-	}
-	return l.LatencyOfWrites
-}
-
-// sentence says what one combination shows; empty where nothing was measured.
-func (l *language) sentence(m *model, g group) string {
-	if m.formation {
-		return l.formationSentence(m, g)
-	}
-	var measured []*cell
-	for _, c := range g.cells {
-		if c.p50.N > 0 {
-			measured = append(measured, c)
-		}
-	}
-	if len(measured) == 0 {
-		return ""
-	}
-	if len(m.factors) == 0 {
-		c := measured[0]
-		return fill(l.AnswerSingle, l.label(withParts(nil), c.info), l.figure(c), l.rateSummary(c.throughput))
-	}
-	first := m.factors[0]
-	base := g.cells[0]
-	switch {
-	case base.p50.N == 0 || len(measured) == 1:
-		return l.sentenceOfList(m, g)
-	case isNumeric(first):
-		return l.sentenceOfGrowth(m, g)
-	case len(g.cells) == 2:
-		return l.sentenceOfPair(m, g.cells[0], g.cells[1])
-	default:
-		return l.sentenceOfList(m, g)
-	}
-}
-
-// withParts adds the store and the transport to the factors that a sentence
-// names, where they are not factors themselves: a sentence stands alone.
-func withParts(fs []factor) []factor {
-	out := slices.Clone(fs)
-	for _, key := range []string{keyBackend, keyTransport} {
-		if !slices.ContainsFunc(fs, func(f factor) bool { return f.Key == key }) {
-			f := factor{index: -1}
-			f.Key = key
-			out = append(out, f)
+		if s := l.statement(m, g); s != "" {
+			out = append(out, s)
 		}
 	}
 	return out
 }
 
-// sentenceOfPair: "bolt over tcp at 16 clients: p50 4.62 ms [4.41, 4.90], 2.10×
-// mdb's (2.20 ms [2.11, 2.31])".
-func (l *language) sentenceOfPair(m *model, base, c *cell) string {
-	first := m.factors[:1]
-	subject := l.label(withParts(m.factors), c.info)
-	baseName := l.label(first, base.info)
-	switch c.verdict() {
-	case differs:
-		return fill(l.AnswerPair, subject, l.figure(c), l.times(first[0], c), l.figure(base)) + l.inequalityMark(c)
-	case same:
-		return fill(l.AnswerPairSame, subject, l.figure(c), baseName, l.figure(base)) + l.inequalityMark(c)
-	default:
-		return fill(l.AnswerPairNot, subject, l.figure(c), baseName, l.figure(base))
-	}
-}
-
-// sentenceOfGrowth compares the first level of an amount with the last.
-func (l *language) sentenceOfGrowth(m *model, g group) string {
-	first := m.factors[0]
-	base, c := g.cells[0], g.cells[len(g.cells)-1]
-	for i := len(g.cells) - 1; c.p50.N == 0; i-- {
-		c = g.cells[i]
-	}
-	where := l.label(withParts(m.others()), c.info)
-	from, to := l.placed(first, base.info), l.placed(first, c.info)
-	var text string
-	switch c.verdict() {
-	case differs:
-		phrase := l.AnswerGrows
-		if c.vs.Ratio < 1 {
-			phrase = l.AnswerFalls
+// statement has one form for whatever was measured:
+// "Over tcp at 16 clients: p50 — mdb: 2.20 ms [2.11, 2.31]; bolt: 4.62 ms
+// [4.41, 4.90], 2.10× that with mdb." It is empty where nothing was measured.
+func (l *language) statement(m *model, g []*cell) string {
+	var sentences []string
+	for i := range m.kind.Answer { // what cells are compared by comes first
+		key := m.kind.Answer[len(m.kind.Answer)-1-i]
+		q := m.kind.Quantity(key)
+		var items []string
+		measured := false
+		for _, c := range g {
+			_, there := c.sums[key]
+			measured = measured || there
+			items = append(items, l.item(m, q, c))
 		}
-		text = fill(phrase, where, l.figure(base), from, l.figure(c), to, l.factorOf(c.vs.Ratio))
-	case same:
-		text = fill(l.AnswerLevel, where, from, l.figure(base), to, l.figure(c))
-	default:
-		text = fill(l.AnswerGrowthNot, where, from, l.figure(base), to, l.figure(c))
-	}
-	if first.Key == keyClients || first.Key == keyRate {
-		text += fill(l.AnswerThroughput, l.rateSummary(base.throughput), l.rateSummary(c.throughput))
-	}
-	return text + l.inequalityMark(c)
-}
-
-// sentenceOfList names every level of the first factor.
-func (l *language) sentenceOfList(m *model, g group) string {
-	first := m.factors[:1]
-	base := g.cells[0]
-	var items []string
-	for _, c := range g.cells {
-		name := l.label(first, c.info)
-		if c.p50.N == 0 {
-			items = append(items, fill(l.AnswerItemNone, name))
-			continue
+		if measured {
+			sentences = append(sentences, l.longName(q)+" — "+strings.Join(items, "; "))
 		}
-		items = append(items, fill(l.AnswerItem, name, l.figure(c))+l.against(first, base, c))
 	}
-	where := l.circumstance(m.others(), base.info)
-	if where == "" {
-		return fill(l.AnswerListAlone, strings.Join(items, "; "))
-	}
-	return fill(l.AnswerList, capital(where), strings.Join(items, "; "))
-}
-
-// against says how the main figure of c compares with that of the base.
-func (l *language) against(first []factor, base, c *cell) string {
-	if c == base {
+	if len(sentences) == 0 {
 		return ""
 	}
-	text := ", "
-	switch c.verdict() {
-	case differs:
-		text += l.times(first[0], c)
-	case same:
-		text += fill(l.AnswerItemSame, l.label(first, base.info))
-	default:
-		text += l.AnswerItemNot
+	where := l.fullLabel(nil, g[0].info)
+	if len(m.factors) > 0 {
+		where = capital(l.circumstance(withParts(m.others(), m.factors), g[0].info))
 	}
-	return text + l.inequalityMark(c)
+	for i := range sentences[1:] {
+		sentences[i+1] = capital(sentences[i+1])
+	}
+	return where + ": " + strings.Join(sentences, ". ") + "."
 }
 
-// figure is the main figure of a cell, marked where the cell is invalid.
-func (l *language) figure(c *cell) string {
-	text := l.latencySummary(c.main)
+// item says what a quantity is in a cell, and how it compares with the base.
+func (l *language) item(m *model, q measure.Quantity, c *cell) string {
+	name := ""
+	for _, f := range m.first() {
+		name = l.words(f, c.info).named + ": "
+	}
+	sum, measured := c.sums[q.Key]
+	if !measured {
+		return name + l.say("not measured", "нет измерений")
+	}
+	text := name + l.summary(q.Unit, sum)
 	if c.invalid() {
-		text += " (" + l.InvalidWord + ")"
+		text += l.say(" (invalid)", " (недостоверно)")
+	}
+	if c.base == nil || q.Role < measure.Compared {
+		return text
+	}
+	base := l.words(m.factors[0], c.base.info)
+	switch vs := c.vs[q.Key]; verdictOf(vs) {
+	case differs:
+		text += l.fill(", %s that %s", ", %s, чем %s", l.times(vs.Ratio), base.placed)
+	case same:
+		text += l.fill(", no difference found from %s", ", различие с «%s» не обнаружено", base.named)
+	default:
+		text += l.say(", not compared", ", сравнение не проводилось")
+	}
+	if len(c.unequal) > 0 {
+		text += " " + markUnequal
 	}
 	return text
-}
-
-// times says how many times the base's main figure that of c is: "2.10× mdb's", or
-// "2.10× that over tcp" where the base is no thing that has a p50.
-func (l *language) times(first factor, c *cell) string {
-	more, less, base := l.TimesMore, l.TimesLess, l.named(first, c.base.info)
-	if first.Key != keyBackend && first.Key != keyEngine {
-		more, less, base = l.TimesMorePlaced, l.TimesLessPlaced, l.placed(first, c.base.info)
-	}
-	if c.vs.Ratio < 1 {
-		more = less
-	}
-	return fill(more, l.factorOf(c.vs.Ratio), base)
-}
-
-// factorOf writes a ratio as the language puts it in a sentence: English keeps
-// 0.48×, Russian says how many times less.
-func (l *language) factorOf(ratio float64) string {
-	if l.Code != Russian {
-		return l.ratio(ratio)
-	}
-	if ratio < 1 {
-		ratio = 1 / ratio
-	}
-	decimals := significant(ratio)
-	text := l.number(ratio, decimals)
-	if decimals > 0 {
-		return text + " " + l.Times[1] // a fraction governs the genitive singular
-	}
-	return text + " " + l.Times[l.form(int(math.Round(ratio)))]
-}
-
-func (l *language) inequalityMark(c *cell) string {
-	if len(c.unequal) == 0 {
-		return ""
-	}
-	return " " + markUnequal
-}
-
-// verdict is what a comparison came to.
-type verdict int
-
-const (
-	notCompared verdict = iota
-	same
-	differs
-)
-
-func (c *cell) verdict() verdict { return verdictOf(c.vs) }
-
-func verdictOf(vs *stats.Comparison) verdict {
-	switch {
-	case vs == nil || !vs.Tested || !vs.HasRatio:
-		return notCompared
-	case vs.Different():
-		return differs
-	default:
-		return same
-	}
 }
 
 // cautions lists what would make the answer untrustworthy.
 func (l *language) cautions(m *model) []string {
 	var out []string
-	run, planned, invalid, invalidTrials, most := 0, 0, 0, 0, 0
+	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Order), 0, 0, 0
 	for _, c := range m.cells {
-		run += len(c.run)
-		planned += c.planned
 		most = max(most, len(c.run))
 		if c.invalid() {
 			invalid++
@@ -253,51 +125,168 @@ func (l *language) cautions(m *model) []string {
 		}
 	}
 	if run == 0 {
-		return []string{l.CautionNothing}
+		return []string{l.say("No trial was run yet: there is nothing to report.", "Ни одного испытания ещё не проведено: сообщать нечего.")}
 	}
 	if run < planned {
-		out = append(out, fill(l.CautionIncomplete, run, planned))
+		out = append(out, l.fill("The run is incomplete: %d of %d trials.", "Измерения не завершены: проведено %d испытаний из %d.", run, planned))
 	}
 	if invalid > 0 {
-		out = append(out, fill(l.CautionInvalid, invalid, l.count(len(m.cells), l.CellsOf)))
+		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see the validity gates.",
+			"Недостоверны и ни с чем не сравниваются: %d из %s; см. проверки достоверности.",
+			invalid, l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек")))
 	}
 	if invalidTrials > 0 {
-		out = append(out, fill(l.CautionInvalidTrials, invalidTrials, l.count(run, l.TrialsOf)))
+		out = append(out, l.fill("Invalid and left out: %d of %s; see the validity gates.",
+			"Недостоверны и исключены: %d из %s; см. проверки достоверности.",
+			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
 	}
 	if most == 1 {
-		out = append(out, l.CautionOneTrial)
+		out = append(out, l.say("One trial: no interval, nothing is compared.",
+			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
 	for _, w := range m.family {
-		told := w.Code == stats.FewTrials && most == 1                                                                             // said above
-		moot := w.Code == stats.LoneDifference && !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.verdict() == same }) // all were found
+		told := w.Code == stats.FewTrials && most == 1         // said above
+		moot := w.Code == stats.LoneDifference && !m.anySame() // all were found
 		if !told && !moot {
-			out = append(out, l.warning(w))
+			out = append(out, l.warning(m.kind, w))
 		}
 	}
 	for _, w := range m.machine {
-		out = append(out, l.warning(w))
+		out = append(out, l.warning(m.kind, w))
 	}
-	if m.mixed {
-		out = append(out, l.CautionMixed)
+	if m.kind.Cautions != nil {
+		for _, t := range m.kind.Cautions(m.infos()) {
+			out = append(out, l.Say(t))
+		}
 	}
-	if slices.ContainsFunc(m.manifest.Sessions, func(s session) bool { return s.Environment.DataMemory }) {
-		out = append(out, l.CautionMemory)
+	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
+		out = append(out, l.say("The data directory is in memory: a flush costs nothing there.",
+			"Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
 	}
-	return append(out, l.inequalitiesOf(m)...)
+	for _, text := range l.inequalities(m) {
+		out = append(out, markUnequal+" "+text)
+	}
+	return out
 }
 
-// inequalitiesOf explains the dagger, once for every kind of inequality.
-func (l *language) inequalitiesOf(m *model) []string {
-	var out []string
+// anySame reports whether some comparison found no difference.
+func (m *model) anySame() bool {
 	for _, c := range m.cells {
-		for _, u := range c.unequal {
-			text := fill(l.UnequalNote, markUnequal, l.Respects[u.what],
-				l.label(m.factors[:1], c.base.info), l.term(u.base),
-				l.label(m.factors[:1], c.info), l.term(u.this))
-			if !slices.Contains(out, text) {
-				out = append(out, text)
+		for _, vs := range c.vs {
+			if verdictOf(vs) == same {
+				return true
 			}
 		}
 	}
+	return false
+}
+
+// inequalities explains the dagger, once for every kind of inequality.
+func (l *language) inequalities(m *model) []string {
+	var out []string
+	for _, c := range m.cells {
+		for _, u := range c.unequal {
+			out = appendNew(out, l.fill("Unequal %s (%s: %s; %s: %s).", "Условия не равны: %s (%s — %s; %s — %s).", l.Say(u.what),
+				l.label(m.first(), c.base.info), l.Term(u.base), l.label(m.first(), c.info), l.Term(u.this)))
+		}
+	}
 	return out
+}
+
+// warning says a warning.
+func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
+	switch w.Code {
+	case stats.FewTrials:
+		return l.fill("%s per cell: an interval and a comparison need %d.",
+			"На ячейку приходится %s: для интервала и сравнения нужно %d.", l.trials(int(w.Have)), int(w.Want))
+	case stats.CannotDiffer:
+		return l.fill("%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",
+			"При числе испытаний %s различие обнаружить нельзя: наименьшее возможное значение p равно %s. Нужно не менее %d испытаний на ячейку.",
+			strings.ReplaceAll(w.Subject, " v ", l.say(" v ", " против ")), l.Locale.Number(w.Have, 2), int(w.Want))
+	case stats.LoneDifference:
+		return l.fill("With %s per cell, a single difference among so many comparisons could not be found; it takes %d.",
+			"На ячейку приходится %s: единственное различие среди стольких сравнений обнаружить нельзя, для этого нужно %d.",
+			l.trials(int(w.Have)), int(w.Want))
+	case stats.ZeroBase:
+		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
+	case stats.HighSpread:
+		return l.fill("The trials lie far apart: their %s spreads over %s %% of its median.",
+			"Испытания далеко разошлись: %s колеблется в пределах %s %% медианного значения.",
+			l.longName(kind.Quantity(w.Subject)), l.Locale.Number(100*w.Have, 0))
+	case stats.MachineDrift:
+		return l.fill("The machine drifted: fdatasync, probed before each trial, differs by a factor of %s within the run.",
+			"Машина вела себя неодинаково: время fdatasync, измеряемое перед каждым испытанием, различается в %s раза.",
+			l.Locale.Number(w.Have, 1))
+	case stats.WindowDrift:
+		return l.fill("Not steady: throughput in the second half of the window against the first was %s.",
+			"Нагрузка шла неравномерно; отношение пропускной способности во второй половине окна к первой: %s.", w.Subject)
+	default:
+		return string(w.Code)
+	}
+}
+
+// concern is what there is to say about one cell.
+type concern struct {
+	cell  string
+	texts []string
+}
+
+// concerns lists the warnings of each cell that has any.
+func (l *language) concerns(m *model) []concern {
+	var out []concern
+	for _, c := range m.cells {
+		texts := l.invalidTrials(c)
+		var unsteady []string
+		for _, w := range c.warnings {
+			if w.Code == stats.WindowDrift { // said of all trials at once
+				unsteady = append(unsteady, l.fill("%[2]s in trial %[1]s", "%[2]s в испытании %[1]s", w.Subject, l.ratio(w.Have)))
+				continue
+			}
+			texts = append(texts, l.warning(m.kind, w))
+		}
+		if len(unsteady) > 0 {
+			texts = append(texts, l.warning(m.kind, stats.Warning{Code: stats.WindowDrift, Subject: strings.Join(unsteady, ", ")}))
+		}
+		name := l.fullLabel(m.factors, c.info)
+		if len(m.factors) > 0 {
+			name = c.info.ID + ", " + name
+		}
+		if len(texts) > 0 {
+			out = append(out, concern{name, texts})
+		}
+	}
+	return out
+}
+
+// invalidTrials says why trials are invalid, those with the same reason at once.
+func (l *language) invalidTrials(c *cell) []string {
+	var reasons []string
+	trials := map[string][]string{}
+	for _, t := range c.run {
+		if t.reason != "" {
+			why := l.reason(t)
+			reasons = appendNew(reasons, why)
+			trials[why] = append(trials[why], strconv.Itoa(t.Trial))
+		}
+	}
+	for i, why := range reasons {
+		en, ru := "Trial %s is invalid: %s.", "Испытание %s недостоверно: %s."
+		if len(trials[why]) > 1 {
+			en, ru = "Trials %s are invalid: %s.", "Испытания %s недостоверны: %s."
+		}
+		reasons[i] = l.fill(en, ru, strings.Join(trials[why], ", "), why)
+	}
+	return reasons
+}
+
+// reason says why a trial is invalid: the failure as it was recorded, or the
+// gates with their figures.
+func (l *language) reason(t *trial) string {
+	var texts []string
+	for _, g := range t.gates {
+		if g.Verdict == record.Fail {
+			texts = append(texts, l.Term(g.Name)+" "+l.gateFigure(g)+" ("+l.gateLimit(g)+")")
+		}
+	}
+	return firstOf(strings.Join(texts, ", "), t.reason)
 }

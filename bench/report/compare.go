@@ -1,12 +1,19 @@
 package report
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
@@ -23,147 +30,140 @@ type CompareOptions struct {
 	Width  int  // columns of the terminal; 0: 80
 }
 
-// Direction is what the comparison of one quantity came to.
-type Direction string
+// Compare sets run B against run A and prints what it finds: first in what the
+// machines and programs differ, then the cells. Cells belong together if they
+// agree in all settings; where none do, the runs may differ as a whole in one
+// setting (A is all bolt, B all inmem).
+//
+// A difference between runs must pass a test, corrected over all comparisons,
+// and clear a margin: the machine is never quite the same in two runs.
+func Compare(w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts CompareOptions) error {
+	if opts.Margin < 0 {
+		return fmt.Errorf("compare: margin %g: must not be negative", opts.Margin)
+	}
+	ma, err := build(a, catalog)
+	if err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	mb, err := build(b, catalog)
+	if err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	if ma.kind != mb.kind {
+		return fmt.Errorf("compare: only runs that measured the same can be compared: %s measured %s, %s measured %s", a.Dir(), ma.kind.Name, b.Dir(), mb.kind.Name)
+	}
+	width := opts.Width
+	if width == 0 {
+		width = 80
+	}
+	l := newLanguage(opts.Lang)
+	c := compareRuns(ma, mb, opts.Margin)
+	if err := doc.Terminal(w, l.comparison(c, a.Dir(), b.Dir()), width); err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	if len(c.cells) == 0 {
+		return fmt.Errorf("compare: %w", errNothingToCompare)
+	}
+	return nil
+}
 
-// The directions of B against A.
+var errNothingToCompare = errors.New("no cell of one run has a counterpart in the other: the runs must agree in all settings but one")
+
+// direction is what the comparison of one quantity came to, B against A.
+type direction int
+
 const (
-	Untested     Direction = "untested"      // too few valid trials
-	NoDifference Direction = "no difference" // the test found none
-	WithinMargin Direction = "within margin" // found, but no larger than what runs differ by anyway
-	Lower        Direction = "lower"
-	Higher       Direction = "higher"
+	untested     direction = iota // too few valid trials
+	noDifference                  // the test found none
+	withinMargin                  // found, but no larger than what runs differ by anyway
+	lower
+	higher
 )
 
-// Comparison is run B set against run A, cell by cell.
-type Comparison struct {
-	Cells  []CellComparison
-	OnlyA  []string // cells without a counterpart, by label
-	OnlyB  []string
-	Differ string // qualified key of the one setting in which the runs differ as a whole; empty: none
+// comparison is run B set against run A, cell by cell.
+type comparison struct {
+	a, b         *model
+	margins      margins
+	cells        []cellComparison
+	onlyA, onlyB []*cell // without a counterpart
+	differ       string  // qualified key of the one setting in which the runs differ as a whole; empty: none
 
-	Tested int // comparisons in the family
-	Found  int // those that are Lower or Higher
-
-	Family []stats.Warning
+	tested int // comparisons in the family
+	found  int // those that are lower or higher
+	family []stats.Warning
 }
 
-// CellComparison compares one cell of each run.
-type CellComparison struct {
-	Label      string   // of the cell in A
-	A, B       string   // ids of the cells
-	Margin     float64  // for p50 and throughput
-	TailMargin float64  // for p99
-	P50        Quantity // nanoseconds
-	P99        Quantity // nanoseconds
-	Throughput Quantity // operations per second
-	Unequal    []string // durability, acknowledgement or read level differ: what and how
+// cellComparison compares a cell of run A with one of run B.
+type cellComparison struct {
+	a, b       *cell
+	margin     drift
+	quantities []quantityComparison
 }
 
-// Quantity compares one quantity: the trials of A are the base.
-type Quantity struct {
+// quantityComparison compares one quantity: the trials of A are the base.
+type quantityComparison struct {
+	measure.Quantity
 	stats.Comparison
-	Direction Direction
+	direction direction
 }
 
-// quantities returns the quantities in the order in which they are printed.
-func (c *CellComparison) quantities() []*Quantity {
-	return []*Quantity{&c.P50, &c.P99, &c.Throughput}
-}
-
-// errFormation says that a run measured no load.
-var errFormation = errors.New("it measured how groups come into being, and only runs under load can be compared with each other; " +
-	"put what is to be compared into the matrix of one experiment")
-
-// errNothingToCompare says that no cell of one run has a counterpart.
-var errNothingToCompare = errors.New("no cell of one run has a counterpart in the other")
-
-// compareModels compares the cells that belong together. All comparisons are one
-// family for the correction after Benjamini and Hochberg.
-//
-// A test treats trials as independent samples of a cell. Trials of one run share
-// the machine's state of that hour, so between runs a test finds that state as
-// surely as it finds a change of the software. A difference is therefore called
-// one only if the interval of the ratio also lies beyond a margin: see margin.
-func compareModels(l *language, a, b *model, margins margins) (Comparison, matchResult) {
-	matched := match(a, b)
-	c := Comparison{Differ: matched.swapped}
-	for _, x := range matched.onlyA {
-		c.OnlyA = append(c.OnlyA, l.cellName(a, x))
-	}
-	for _, x := range matched.onlyB {
-		c.OnlyB = append(c.OnlyB, l.cellName(b, x))
-	}
-	for _, p := range matched.pairs {
-		c.Cells = append(c.Cells, l.comparePair(a, p, margins))
-	}
+func compareRuns(a, b *model, margin float64) *comparison {
+	c := &comparison{a: a, b: b, margins: estimateMargins(a, b, margin)}
 	var family []*stats.Comparison
-	for i := range c.Cells {
-		for _, q := range c.Cells[i].quantities() {
-			family = append(family, &q.Comparison)
-			if q.Tested {
-				c.Tested++
+	for _, p := range c.match() {
+		x := cellComparison{a: p[0], b: p[1], margin: c.margins.of(p[0], p[1])}
+		for _, q := range a.kind.With(measure.Shown) {
+			var base, other []float64
+			if !x.a.invalid() && !x.b.invalid() {
+				base, other = x.a.valuesOf(q), x.b.valuesOf(q)
+			}
+			if len(x.a.valuesOf(q))+len(x.b.valuesOf(q)) > 0 {
+				x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
 			}
 		}
+		c.cells = append(c.cells, x)
+		for i := range x.quantities {
+			family = append(family, &x.quantities[i].Comparison)
+		}
 	}
-	c.Family = stats.Adjust(family)
-	for i := range c.Cells {
-		for _, q := range c.Cells[i].quantities() {
-			margin := c.Cells[i].Margin
-			if q == &c.Cells[i].P99 {
-				margin = c.Cells[i].TailMargin
+	c.family = stats.Adjust(family)
+	for _, x := range c.cells {
+		for i := range x.quantities {
+			q := &x.quantities[i]
+			q.direction = directionOf(*q, x.margin)
+			if q.Tested {
+				c.tested++
 			}
-			q.Direction = direction(q.Comparison, margin)
-			if q.Direction == Lower || q.Direction == Higher {
-				c.Found++
+			if q.direction == lower || q.direction == higher {
+				c.found++
 			}
 			if q.BaseN > 0 && q.OtherN > 0 {
-				c.Family = append(c.Family, q.Warnings...)
+				c.family = appendNew(c.family, q.Warnings...)
 			}
 		}
-	}
-	c.Family = distinct(c.Family)
-	return c, matched
-}
-
-func (l *language) comparePair(a *model, p pair, margins margins) CellComparison {
-	fs := a.factors
-	if len(fs) == 0 {
-		fs = withParts(nil)
-	}
-	c := CellComparison{Label: l.label(fs, p.a.info), A: p.a.info.ID, B: p.b.info.ID}
-	c.Margin, c.TailMargin = margins.of(p)
-	for _, u := range inequalities(p.a.info, p.b.info) {
-		c.Unequal = append(c.Unequal, fmt.Sprintf("%s: %s → %s", l.Respects[u.what], l.term(u.base), l.term(u.this)))
-	}
-	p50 := func(r stats.Row) (float64, bool) { return float64(r.All.P50), r.All.Samples > 0 }
-	p99 := func(r stats.Row) (float64, bool) { return float64(r.All.P99), r.All.Samples > 0 }
-	rate := func(r stats.Row) (float64, bool) { return r.Throughput, r.Window > 0 }
-	for i, of := range []func(stats.Row) (float64, bool){p50, p99, rate} {
-		var x, y []float64
-		if !p.a.invalid() && !p.b.invalid() {
-			x, y = values(p.a.used, of), values(p.b.used, of)
-		}
-		c.quantities()[i].Comparison = stats.Compare(x, y)
 	}
 	return c
 }
 
-// direction decides: the test must have found a difference, and the whole
+// directionOf decides: the test must have found a difference, and the whole
 // interval of the ratio must lie beyond the margin, counted alike in both
 // directions.
-func direction(c stats.Comparison, margin float64) Direction {
+func directionOf(q quantityComparison, d drift) direction {
+	margin := d.middle
+	if isTail(q.Quantity) {
+		margin = d.tail
+	}
 	switch {
-	case !c.Tested || !c.HasRatio:
-		return Untested
-	case !c.Different():
-		return NoDifference
-	case c.CI.Low > 1+margin:
-		return Higher
-	case c.CI.High < 1/(1+margin):
-		return Lower
+	case !q.Tested || !q.HasRatio:
+		return untested
+	case !q.Different():
+		return noDifference
+	case q.CI.Low > 1+margin:
+		return higher
+	case q.CI.High < 1/(1+margin):
+		return lower
 	default:
-		return WithinMargin
+		return withinMargin
 	}
 }
 
@@ -184,7 +184,7 @@ func (d drift) atLeast(o drift) drift { return drift{max(d.middle, o.middle), ma
 // every trial, between the two runs and between the first and the second half of
 // each: that of a fixed piece of work for all cells, and that of fdatasync for
 // those that flush. What a neighbour on the machine costs shows in tails first,
-// so p99 is held against the drift of the probes' own p90.
+// so tail percentiles are held against the drift of the probes' own p90.
 func estimateMargins(a, b *model, given float64) margins {
 	if given > 0 {
 		d := drift{given, given}
@@ -198,8 +198,8 @@ func estimateMargins(a, b *model, given float64) margins {
 
 func driftOf(a, b *model, of func(record.Probe) record.Quantiles) drift {
 	largest := func(quantile func(record.Quantiles) float64) float64 {
-		pa := inTime(a, func(r stats.Row) float64 { return quantile(of(r.Probe)) })
-		pb := inTime(b, func(r stats.Row) float64 { return quantile(of(r.Probe)) })
+		pa := a.inTime(func(t *trial) float64 { return quantile(of(t.probe)) })
+		pb := b.inTime(func(t *trial) float64 { return quantile(of(t.probe)) })
 		return max(apart(pa, pb), apart(halves(pa)), apart(halves(pb)))
 	}
 	return drift{
@@ -208,30 +208,11 @@ func driftOf(a, b *model, of func(record.Probe) record.Quantiles) drift {
 	}
 }
 
-func (m margins) of(p pair) (middle, tail float64) {
-	d := m.others
-	if p.a.info.Durability == "disk" || p.b.info.Durability == "disk" {
-		d = m.disk
+func (m margins) of(a, b *cell) drift {
+	if a.info.Durability == "disk" || b.info.Durability == "disk" {
+		return m.disk
 	}
-	return d.middle, d.tail
-}
-
-// probesInTime returns the disk probes of all trials, in the order of time.
-func probesInTime(m *model) []float64 {
-	return inTime(m, func(r stats.Row) float64 { return r.ProbeUS })
-}
-
-// inTime returns a figure of all trials that have it, in the order of time.
-func inTime(m *model, of func(stats.Row) float64) []float64 {
-	rows := slices.Clone(m.rows)
-	slices.SortStableFunc(rows, func(x, y stats.Row) int { return x.Started.Compare(y.Started) })
-	var figures []float64
-	for _, r := range rows {
-		if v := of(r); v > 0 {
-			figures = append(figures, v)
-		}
-	}
-	return figures
+	return m.others
 }
 
 func halves(x []float64) (first, second []float64) { return x[:len(x)/2], x[len(x)/2:] }
@@ -245,47 +226,303 @@ func apart(x, y []float64) float64 {
 	return math.Max(a/b, b/a) - 1
 }
 
-// sameDisk compares the probes of the two runs.
-func sameDisk(a, b *model) (c stats.Comparison, differ bool) {
-	c = stats.Compare(probesInTime(a), probesInTime(b))
+func flushes(t *trial) float64 { return t.probe.FdatasyncUS.P50 }
+
+func work(t *trial) float64 { return t.probe.WorkUS.P50 }
+
+// diskDiffers compares the probes of the two runs.
+func diskDiffers(a, b *model) bool {
+	c := stats.Compare(a.inTime(flushes), b.inTime(flushes))
 	stats.Adjust([]*stats.Comparison{&c})
-	return c, c.Different() && math.Abs(math.Log(c.Ratio)) > math.Log(1+DefaultMargin)
+	return c.Different() && math.Abs(math.Log(c.Ratio)) > math.Log(1+DefaultMargin)
 }
 
-// machineDifference is a property in which the machines or programs of two runs
-// differ.
-type machineDifference struct{ name, a, b string }
+// settings are what makes a cell what it is, by qualified key; how are those of them
+// that say for how long something is done.
+type settings struct{ what, how map[string]string }
 
-// machineDifferences compares environments, versions and the way of measuring.
-func (l *language) machineDifferences(a, b *model) []machineDifference {
-	var out []machineDifference
-	add := func(name, x, y string) {
-		if x != y {
-			out = append(out, machineDifference{name, x, y})
+// settingsOf takes them from the cell as the manifest has it, so that no setting can be
+// forgotten. The knobs of Raft are one setting.
+func settingsOf(c *record.CellInfo) (settings, error) {
+	s := settings{map[string]string{}, map[string]string{}}
+	var tables map[string]json.RawMessage
+	if text, err := json.Marshal(c.Cell); err != nil {
+		return s, err
+	} else if err := json.Unmarshal(text, &tables); err != nil {
+		return s, err
+	}
+	s.what["raft"] = string(tables["raft"])
+	for _, name := range []string{"id", "levels", "raft", "options"} {
+		delete(tables, name)
+	}
+	for name, text := range tables {
+		var table map[string]json.RawMessage
+		if err := json.Unmarshal(text, &table); err != nil {
+			return s, err
+		}
+		for key, value := range table {
+			text := strings.Trim(string(value), `"`)
+			if _, err := time.ParseDuration(text); err == nil && text != string(value) {
+				s.how[name+"."+key] = text
+			} else {
+				s.what[name+"."+key] = text
+			}
 		}
 	}
-	ta, tb := l.machineTable(a), l.machineTable(b)
-	for i := range ta.Rows {
-		name := ta.Rows[i].Entries[0].Text
-		if !slices.Contains(l.measuredProperties(), name) {
-			add(name, entriesOf(ta.Rows[i]), entriesOf(tb.Rows[i]))
+	for _, part := range []string{c.Cluster.Backend, c.Cluster.Transport} {
+		for key, value := range c.Options[part] {
+			s.what["options."+part+"."+key] = fmt.Sprint(value)
 		}
 	}
-	for _, s := range []struct {
-		name string
-		of   func(*record.CellInfo) string
-	}{
-		{"load.duration", func(c *record.CellInfo) string { return c.Load.Duration.String() }},
-		{"load.warmup", func(c *record.CellInfo) string { return c.Load.Warmup.String() }},
-		{"load.op_timeout", func(c *record.CellInfo) string { return c.Load.OpTimeout.String() }},
-	} {
-		add(s.name, joined(distinctOf(a, s.of)), joined(distinctOf(b, s.of)))
+	if c.Load.Rate == 0 {
+		delete(s.what, "load.arrival")
 	}
-	add("trials", fmt.Sprint(a.manifest.Experiment.Trials), fmt.Sprint(b.manifest.Experiment.Trials))
-	add("seed", fmt.Sprint(a.manifest.Experiment.Seed), fmt.Sprint(b.manifest.Experiment.Seed))
-	va, vb := l.modules(a), l.modules(b)
-	for _, module := range modulesOf(va, vb) {
-		add(module, versionsOf(va, module), versionsOf(vb, module))
+	if c.Load.ReadRatio == 0 {
+		delete(s.what, keyReadLevel)
+	}
+	return s, nil
+}
+
+// without drops the setting of one key and, as they belong to it, the options of
+// the parts it names.
+func (s settings) without(key string) map[string]string {
+	value, there := s.what[key]
+	out := maps.Clone(s.what)
+	maps.DeleteFunc(out, func(k, _ string) bool {
+		return k == key || there && strings.HasPrefix(k, "options."+value+".")
+	})
+	return out
+}
+
+// match pairs the cells of two runs that agree in all settings. If no two do, but
+// all cells of A have one value of one setting and all cells of B another, that
+// setting is what the runs compare, and is left out of account.
+func (c *comparison) match() [][2]*cell {
+	for _, key := range slices.Sorted(maps.Keys(c.a.cells[0].settings.what)) {
+		x, y := c.a.setting(key), c.b.setting(key)
+		if strings.HasPrefix(key, "options.") || len(x) != 1 || len(y) != 1 || x[0] == y[0] {
+			continue
+		}
+		if pairs := c.matchWithout(key); len(pairs) > 0 {
+			c.differ = key
+			return pairs
+		}
+	}
+	return c.matchWithout("")
+}
+
+func (c *comparison) matchWithout(key string) (pairs [][2]*cell) {
+	c.onlyA, c.onlyB = nil, slices.Clone(c.b.cells)
+	for _, x := range c.a.cells {
+		want := x.settings.without(key)
+		i := slices.IndexFunc(c.onlyB, func(y *cell) bool { return maps.Equal(want, y.settings.without(key)) })
+		if i < 0 {
+			c.onlyA = append(c.onlyA, x)
+			continue
+		}
+		pairs = append(pairs, [2]*cell{x, c.onlyB[i]})
+		c.onlyB = slices.Delete(c.onlyB, i, i+1)
+	}
+	return pairs
+}
+
+// setting returns the values that the cells have of a setting.
+func (m *model) setting(key string) []string {
+	var out []string
+	for _, c := range m.cells {
+		out = appendNew(out, firstOf(c.settings.what[key], c.settings.how[key]))
 	}
 	return out
+}
+
+// comparison is what is printed.
+func (l *language) comparison(c *comparison, dirA, dirB string) doc.Document {
+	d := doc.Document{Locale: l.Locale}
+	add := func(blocks ...doc.Block) { d.Blocks = append(d.Blocks, blocks...) }
+	add(doc.Terms{{Term: "A", Text: l.run(c.a, dirA)}, {Term: "B", Text: l.run(c.b, dirB)}})
+	if differences := l.machineDifferences(c.a, c.b); len(differences) > 0 {
+		add(doc.List{Title: l.say("The runs differ in (A → B)", "Измерения различаются (A → B)"), Items: differences})
+	} else {
+		add(doc.Paragraph{Text: l.say("The machine, the versions and the way of measuring are the same.", "Машина, версии и способ измерения одинаковы.")})
+	}
+	add(l.costTable(c.a, c.b))
+	if diskDiffers(c.a, c.b) {
+		add(doc.List{Class: doc.Cautions, Items: []string{l.say(
+			"The disk was not equally fast in the two runs: differences of latency on stores that flush may be the machine’s.",
+			"Диск в двух измерениях работал с разной скоростью: различия задержки у хранилищ, сбрасывающих данные на диск, могут объясняться машиной.")}})
+	}
+	if c.differ != "" {
+		add(doc.Paragraph{Text: l.fill("The runs differ as a whole in %s: %s in A, %s in B. That is what is compared.",
+			"Измерения в целом различаются настройкой %s: %s в A, %s в B. Это и сравнивается.", c.differ, c.a.setting(c.differ)[0], c.b.setting(c.differ)[0])})
+	}
+	if len(c.cells) > 0 {
+		add(l.cellsTable(c))
+	}
+	var only []string
+	for _, x := range c.onlyA {
+		only = append(only, l.fill("only in A: %s", "только в A: %s", l.fullLabel(c.a.factors, x.info)))
+	}
+	for _, x := range c.onlyB {
+		only = append(only, l.fill("only in B: %s", "только в B: %s", l.fullLabel(c.b.factors, x.info)))
+	}
+	if len(only) > 0 {
+		add(doc.List{Items: only})
+	}
+	if c.tested > 0 {
+		add(doc.Paragraph{Text: l.fill(
+			"%s, %d differences found. Of the significant ones at most %s %% are expected to be due to chance (Mann–Whitney, Benjamini–Hochberg over all).",
+			"%s, обнаружено различий: %d. Среди значимых ожидается не более %s %% случайных (Манн — Уитни, поправка Бенджамини — Хохберга по всем).",
+			l.comparisons(c.tested), c.found, l.General(100*stats.FalseDiscoveryRate))})
+	}
+	add(doc.Paragraph{Text: l.marginText(c.margins)})
+	var warnings []string
+	for _, w := range c.family {
+		warnings = append(warnings, l.warning(c.a.kind, w))
+	}
+	if len(warnings) > 0 {
+		add(doc.List{Class: doc.Cautions, Items: warnings})
+	}
+	return d
+}
+
+func (l *language) run(m *model, dir string) string {
+	text := dir + ": " + l.title(m) + " (" + l.trials(len(m.trials))
+	if s := m.manifest.Sessions; len(s) > 0 {
+		text += ", " + s[0].Started.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	return text + ")"
+}
+
+func (l *language) marginText(m margins) string {
+	percent := func(v float64) string { return l.Locale.Number(100*v, min(1, doc.Digits(100*v))) + " %" }
+	if m.given > 0 {
+		return l.fill("Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1, as given.",
+			"Испытания одного измерения делят состояние машины в то время, поэтому значимое отношение считается различием, лишь если весь его интервал отстоит от 1 более чем на заданные %s.",
+			percent(m.given))
+	}
+	return l.fill("Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies beyond a margin: %s from 1 (for tails such as p99, %s), and where a store flushes %s (for tails, %s). So much the probes before the trials drifted between or within the runs: a fixed piece of work and fdatasync, their p50 or, for tails, their p90; 5 %% at least.",
+		"Испытания одного измерения делят состояние машины в то время, поэтому значимое отношение считается различием, лишь если весь его интервал выходит за допуск: %s от 1 (для хвоста, как p99, — %s), а у хранилищ, сбрасывающих данные на диск, — %s (для хвоста — %s). Настолько изменились пробы перед испытаниями между измерениями или внутри них: постоянная порция вычислений и fdatasync, их p50, а для хвоста — p90; не менее 5 %%.",
+		percent(m.others.middle), percent(m.others.tail), percent(m.disk.middle), percent(m.disk.tail))
+}
+
+// machineDifferences says in what environments, versions and the way of measuring
+// differ.
+func (l *language) machineDifferences(a, b *model) []string {
+	var out []string
+	add := func(name string, x, y []string) {
+		if was, is := strings.Join(x, ", "), strings.Join(y, ", "); was != is {
+			out = append(out, name+": "+firstOf(was, markNone)+" → "+firstOf(is, markNone))
+		}
+	}
+	for _, p := range l.properties() {
+		of := func(m *model) (values []string) {
+			for _, s := range m.manifest.Sessions {
+				values = appendNew(values, firstOf(p.of(s), markNone))
+			}
+			return values
+		}
+		if !p.measured {
+			add(p.name, of(a), of(b))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.cells[0].settings.how)) {
+		add(key, a.setting(key), b.setting(key))
+	}
+	ea, eb := a.manifest.Experiment, b.manifest.Experiment
+	add("trials", []string{fmt.Sprint(ea.Trials)}, []string{fmt.Sprint(eb.Trials)})
+	add("seed", []string{fmt.Sprint(ea.Seed)}, []string{fmt.Sprint(eb.Seed)})
+	va, vb := versions(a), versions(b)
+	names := slices.AppendSeq(slices.Collect(maps.Keys(va)), maps.Keys(vb))
+	slices.Sort(names)
+	for _, module := range slices.Compact(names) {
+		add(module, va[module], vb[module])
+	}
+	return out
+}
+
+// versions are those of each module.
+func versions(m *model) map[string][]string {
+	out := map[string][]string{}
+	for _, x := range modules(m) {
+		module, version, _ := strings.Cut(x, " ")
+		out[module] = append(out[module], version)
+	}
+	return out
+}
+
+// costTable has the medians of what the machine cost, over the sessions, and of the
+// probes before the trials.
+func (l *language) costTable(a, b *model) doc.Table {
+	t := doc.Table{Columns: []doc.Column{
+		{Head: l.say("cost of the machine, median", "цена машины, медиана")}, {Head: "A", Number: true}, {Head: "B", Number: true}, {Head: "B/A", Number: true}}}
+	add := func(name string, a, b float64) {
+		r := doc.Row{Cells: []doc.Cell{{Text: name}, {Text: markNone}, {Text: markNone}, {Text: markNone}}}
+		if a > 0 {
+			r.Cells[1].Text = l.micros(a)
+		}
+		if b > 0 {
+			r.Cells[2].Text = l.micros(b)
+		}
+		if a > 0 && b > 0 {
+			r.Cells[3].Text = l.ratio(b / a)
+		}
+		t.Rows = append(t.Rows, r)
+	}
+	for _, c := range l.costs() {
+		median := func(m *model) float64 {
+			var out []float64
+			for _, s := range m.manifest.Sessions {
+				if q := c.of(s.Calibration); q.N > 0 {
+					out = append(out, q.P50)
+				}
+			}
+			return stats.Median(out)
+		}
+		add(c.name, median(a), median(b))
+	}
+	add(l.say("fdatasync before the trials", "fdatasync перед испытаниями"), stats.Median(a.inTime(flushes)), stats.Median(b.inTime(flushes)))
+	add(l.say("fixed work before the trials", "вычисления перед испытаниями"), stats.Median(a.inTime(work)), stats.Median(b.inTime(work)))
+	return t
+}
+
+// cellsTable has a group of rows for each pair of cells, one row for each quantity.
+func (l *language) cellsTable(c *comparison) doc.Table {
+	t := doc.Table{Columns: []doc.Column{{}, {Head: "A", Number: true}, {Head: "B", Number: true}, {Head: "B/A", Number: true}, {Head: "p", Number: true}, {}},
+		Notes:  []doc.Item{{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the ratio", "дальняя граница 95-процентного доверительного интервала отношения")}},
+		Yields: []doc.Yield{{Columns: []int{4}, To: doc.Gone}, {Columns: []int{3}, To: doc.Share}, {Columns: []int{3}, To: doc.Alone}}}
+	for _, x := range c.cells {
+		title := l.fullLabel(c.a.factors, x.a.info)
+		for _, u := range inequalities(x.a.info, x.b.info) {
+			title += fmt.Sprintf("; %s %s: %s → %s", markUnequal, l.Say(u.what), l.Term(u.base), l.Term(u.this))
+		}
+		for i, q := range x.quantities {
+			r := doc.Row{First: i == 0, Cells: l.quantityCells(q)}
+			if i == 0 {
+				r.Title = title
+			}
+			t.Rows = append(t.Rows, r)
+		}
+	}
+	return t
+}
+
+func (l *language) quantityCells(q quantityComparison) []doc.Cell {
+	directions := []string{
+		untested: l.say("not compared", "не сравнивалось"), noDifference: markSame, withinMargin: l.say("within margin", "в пределах допуска"),
+		lower: l.say("lower", "меньше"), higher: l.say("higher", "больше"),
+	}
+	cells := []doc.Cell{{Text: "  " + l.Say(q.Name)}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: directions[q.direction]}}
+	if q.BaseN > 0 {
+		cells[1].Text = l.amount(q.Unit, q.Base)
+	}
+	if q.OtherN > 0 {
+		cells[2].Text = l.amount(q.Unit, q.Other)
+	}
+	if q.HasRatio {
+		cells[3] = doc.Cell{Value: ratioValue(q.Comparison)}
+	}
+	if q.Tested {
+		cells[4].Text = l.pValue(q.Adjusted)
+	}
+	return cells
 }

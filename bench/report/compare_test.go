@@ -23,13 +23,22 @@ func stores(change func(*synth)) synth {
 	return s
 }
 
-func compared(t *testing.T, a, b synth, opts CompareOptions) (Comparison, string) {
+func compared(t *testing.T, a, b synth, opts CompareOptions) (*comparison, string) {
 	t.Helper()
 	var out bytes.Buffer
-	c, err := Compare(&out, a.folder(t), b.folder(t), opts)
+	fa, fb := a.folder(t), b.folder(t)
+	if err := Compare(&out, catalog(), fa, fb, opts); err != nil {
+		t.Fatal(err)
+	}
+	ma, err := build(fa, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
+	mb, err := build(fb, catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compareRuns(ma, mb, opts.Margin)
 	for line := range strings.Lines(out.String()) {
 		if len([]rune(line)) > 81 && !strings.Contains(line, "/") { // paths may be longer
 			t.Errorf("line wider than 80: %q", line)
@@ -38,16 +47,26 @@ func compared(t *testing.T, a, b synth, opts CompareOptions) (Comparison, string
 	return c, out.String()
 }
 
-func directions(c Comparison) []Direction {
-	var out []Direction
-	for i := range c.Cells {
-		for _, q := range c.Cells[i].quantities() {
-			if !slices.Contains(out, q.Direction) {
-				out = append(out, q.Direction)
-			}
+func directions(c *comparison) []direction {
+	var out []direction
+	for _, x := range c.cells {
+		for _, q := range x.quantities {
+			out = appendNew(out, q.direction)
 		}
 	}
 	return out
+}
+
+// quantity returns the comparison of one quantity of a pair of cells.
+func quantity(t *testing.T, c *comparison, cell int, key string) quantityComparison {
+	t.Helper()
+	for _, q := range c.cells[cell].quantities {
+		if q.Key == key {
+			return q
+		}
+	}
+	t.Fatalf("%s is not compared", key)
+	return quantityComparison{}
 }
 
 // TestCompareSame: two runs of the same thing show no difference, though the
@@ -55,32 +74,33 @@ func directions(c Comparison) []Direction {
 func TestCompareSame(t *testing.T) {
 	again := stores(func(s *synth) { s.seed = 12 })
 	c, text := compared(t, stores(nil), again, CompareOptions{})
-	if c.Found != 0 || len(c.Cells) != 4 || c.Tested != 12 || c.Differ != "" {
-		t.Errorf("found %d of %d in %d cells: %s", c.Found, c.Tested, len(c.Cells), text)
+	if c.found != 0 || len(c.cells) != 4 || c.tested != 12 || c.differ != "" {
+		t.Errorf("found %d of %d in %d cells: %s", c.found, c.tested, len(c.cells), text)
 	}
 	// 4.5 % slower, and a test that is sure of it: within the margin.
 	one := []experiment.Factor{factorOf(keyBackend, "bolt")}
 	slower := stores(func(s *synth) { s.slower, s.trials, s.matrix = 1.045, 12, one })
 	many := stores(func(s *synth) { s.trials, s.matrix = 12, one })
 	c, text = compared(t, many, slower, CompareOptions{})
-	if c.Found != 0 || !slices.Contains(directions(c), WithinMargin) {
+	if c.found != 0 || !slices.Contains(directions(c), withinMargin) {
 		t.Errorf("a little slower: %v\n%s", directions(c), text)
 	}
 	// The same with a margin of almost nothing.
-	if c, text = compared(t, many, slower, CompareOptions{Margin: 0.0001}); c.Found == 0 {
+	if c, text = compared(t, many, slower, CompareOptions{Margin: 0.0001}); c.found == 0 {
 		t.Errorf("a margin of 0.01 %%: %v\n%s", directions(c), text)
 	}
 }
 
 func TestCompareSlower(t *testing.T) {
 	c, text := compared(t, stores(nil), stores(func(s *synth) { s.slower = 1.4 }), CompareOptions{})
-	for i := range c.Cells {
-		if x := c.Cells[i]; x.P50.Direction != Higher || x.Throughput.Direction != Lower {
-			t.Errorf("%s: p50 %s, throughput %s\n%s", x.Label, x.P50.Direction, x.Throughput.Direction, text)
+	for i, x := range c.cells {
+		p50, throughput := quantity(t, c, i, "latency.p50").direction, quantity(t, c, i, "throughput").direction
+		if p50 != higher || throughput != lower {
+			t.Errorf("%s: p50 %d, throughput %d\n%s", x.a.info.ID, p50, throughput, text)
 		}
 	}
-	if c.Found < 8 {
-		t.Errorf("found %d", c.Found)
+	if c.found < 8 {
+		t.Errorf("found %d", c.found)
 	}
 }
 
@@ -97,14 +117,14 @@ func TestCompareDrift(t *testing.T) {
 	}
 	bolt, inmem := with("bolt"), with("inmem")
 	c, text := compared(t, bolt(1, 1), bolt(1.9, 2), CompareOptions{})
-	if c.Found != 0 || c.Cells[0].P50.Direction != WithinMargin || c.Cells[0].Margin < 0.9 {
-		t.Errorf("bolt: found %d, margin %g\n%s", c.Found, c.Cells[0].Margin, text)
+	if c.found != 0 || quantity(t, c, 0, "latency.p50").direction != withinMargin || c.cells[0].margin.middle < 0.9 {
+		t.Errorf("bolt: found %d, margin %g\n%s", c.found, c.cells[0].margin.middle, text)
 	}
-	if !strings.Contains(strings.Join(strings.Fields(text), " "), newLanguage(English).CompareDisk) {
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), "The disk was not equally fast in the two runs") {
 		t.Errorf("no word about the disk:\n%s", text)
 	}
-	if c, text := compared(t, inmem(1, 1), inmem(1.9, 2), CompareOptions{}); c.Cells[0].P50.Direction != Higher {
-		t.Errorf("inmem: %s\n%s", c.Cells[0].P50.Direction, text)
+	if c, text := compared(t, inmem(1, 1), inmem(1.9, 2), CompareOptions{}); quantity(t, c, 0, "latency.p50").direction != higher {
+		t.Errorf("inmem: %d\n%s", quantity(t, c, 0, "latency.p50").direction, text)
 	}
 }
 
@@ -115,7 +135,7 @@ func TestCompareOneSettingApart(t *testing.T) {
 		})
 	}
 	c, text := compared(t, with("bolt", "1", "16"), with("inmem", "1", "16"), CompareOptions{})
-	if c.Differ != keyBackend || len(c.Cells) != 2 || c.Cells[0].P50.Direction != Lower || len(c.Cells[0].Unequal) != 1 {
+	if c.differ != keyBackend || len(c.cells) != 2 || quantity(t, c, 0, "latency.p50").direction != lower || len(inequalities(c.cells[0].a.info, c.cells[0].b.info)) != 1 {
 		t.Errorf("%+v\n%s", c, text)
 	}
 	if !strings.Contains(text, markUnequal) {
@@ -130,17 +150,17 @@ func TestCompareOneSettingApart(t *testing.T) {
 	}
 	a := one(func(*experiment.Load) {})
 	c, _ = compared(t, a, one(func(l *experiment.Load) { l.Clients = 64 }), CompareOptions{})
-	if c.Differ != keyClients || len(c.Cells) != 1 {
+	if c.differ != keyClients || len(c.cells) != 1 {
 		t.Errorf("clients apart: %+v", c)
 	}
 	var out bytes.Buffer
 	two := one(func(l *experiment.Load) { l.Clients, l.ValueSize = 64, 1024 })
-	if _, err := Compare(&out, a.folder(t), two.folder(t), CompareOptions{}); !errors.Is(err, errNothingToCompare) {
+	if err := Compare(&out, catalog(), a.folder(t), two.folder(t), CompareOptions{}); !errors.Is(err, errNothingToCompare) {
 		t.Errorf("two settings apart: %v", err)
 	}
 	// Where some cells agree, only those are compared.
 	c, text = compared(t, with("bolt", "1", "16"), with("bolt", "16", "64"), CompareOptions{})
-	if len(c.Cells) != 1 || len(c.OnlyA) != 1 || len(c.OnlyB) != 1 || c.Differ != "" {
+	if len(c.cells) != 1 || len(c.onlyA) != 1 || len(c.onlyB) != 1 || c.differ != "" {
 		t.Errorf("overlap: %+v\n%s", c, text)
 	}
 }
@@ -148,11 +168,11 @@ func TestCompareOneSettingApart(t *testing.T) {
 func TestCompareTooFewAndInvalid(t *testing.T) {
 	few := stores(func(s *synth) { s.trials = 3 })
 	c, text := compared(t, few, few, CompareOptions{})
-	if c.Tested != 0 || c.Found != 0 || !slices.Equal(directions(c), []Direction{Untested}) {
+	if c.tested != 0 || c.found != 0 || !slices.Equal(directions(c), []direction{untested}) {
 		t.Errorf("3 trials: %v\n%s", directions(c), text)
 	}
-	if !slices.ContainsFunc(c.Family, func(w stats.Warning) bool { return w.Code == stats.CannotDiffer }) {
-		t.Errorf("3 trials: no warning: %v", c.Family)
+	if !slices.ContainsFunc(c.family, func(w stats.Warning) bool { return w.Code == stats.CannotDiffer }) {
+		t.Errorf("3 trials: no warning: %v", c.family)
 	}
 	invalid := stores(func(s *synth) {
 		s.fail = func(c experiment.Cell, _ int) string {
@@ -163,8 +183,8 @@ func TestCompareTooFewAndInvalid(t *testing.T) {
 		}
 	})
 	c, _ = compared(t, stores(nil), invalid, CompareOptions{})
-	if c.Cells[0].P50.Direction != Untested || c.Cells[1].P50.Direction == Untested {
-		t.Errorf("invalid cell: %s, valid one: %s", c.Cells[0].P50.Direction, c.Cells[1].P50.Direction)
+	if quantity(t, c, 0, "latency.p50").direction != untested || quantity(t, c, 1, "latency.p50").direction == untested {
+		t.Errorf("invalid cell: %d, valid one: %d", quantity(t, c, 0, "latency.p50").direction, quantity(t, c, 1, "latency.p50").direction)
 	}
 }
 
@@ -177,7 +197,7 @@ func TestCompareGolden(t *testing.T) {
 	fa, fb := a.folder(t), b.folder(t)
 	for _, lang := range []Lang{English, Russian} {
 		var out bytes.Buffer
-		if _, err := Compare(&out, fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
+		if err := Compare(&out, catalog(), fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
 			t.Fatal(err)
 		}
 		text := strings.NewReplacer(fa.Dir(), "A/stores", fb.Dir(), "B/stores").Replace(out.String())
@@ -188,7 +208,7 @@ func TestCompareGolden(t *testing.T) {
 
 func TestCompareRefusesANegativeMargin(t *testing.T) {
 	f := scenario(t, "one").folder
-	if _, err := Compare(&bytes.Buffer{}, f, f, CompareOptions{Margin: -1}); err == nil {
+	if err := Compare(&bytes.Buffer{}, catalog(), f, f, CompareOptions{Margin: -1}); err == nil {
 		t.Error("accepted")
 	}
 }

@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
 // formation makes up a trial of a group that comes into being.
-func (s synth) formation(c record.CellInfo, number int, random *rand.Rand) record.Trial {
+func (s synth) formation(t testing.TB, c record.CellInfo, number int, random *rand.Rand) record.Trial {
+	t.Helper()
 	nodes := int64(c.Cluster.Nodes)
 	draw := func(typical int64) int64 { return typical * int64(900+random.IntN(200)) / 1000 }
-	f := &record.Formation{PollNS: 5e6, LeaderErrorNS: draw(6e6), VotersErrorNS: draw(9e6)}
+	f := &formation.Data{PollNS: 5e6, LeaderErrorNS: draw(6e6), VotersErrorNS: draw(9e6)}
 	gossips := c.Cluster.Discovery == experiment.DiscoveryGossip
 	if f.LeaderNS = draw(45e6); gossips {
 		f.LeaderNS = draw(1_600e6)
@@ -24,7 +26,7 @@ func (s synth) formation(c record.CellInfo, number int, random *rand.Rand) recor
 		f.VotersNS = f.LeaderNS + draw(80e6)
 	}
 	for range nodes {
-		x := record.Traffic{NS: 30e9 + draw(3e6)}
+		x := formation.Traffic{NS: 30e9 + draw(3e6)}
 		if gossips {
 			x.Messages, x.Bytes = draw(62), draw(3100*nodes)
 		}
@@ -32,7 +34,7 @@ func (s synth) formation(c record.CellInfo, number int, random *rand.Rand) recor
 	}
 	tr := record.Trial{
 		TrialID: record.TrialID{Cell: c.ID, Trial: number}, Started: time.Date(2026, 3, 14, 6, 30+number, 0, 0, time.UTC),
-		Formation: f, Leader: "node1", Probe: s.probe(random),
+		Leader: "node1", Probe: s.probe(random),
 		Gates: []record.Gate{
 			{Name: "alive", Verdict: record.Pass, Unit: "processes"},
 			{Name: "leader", Verdict: record.Pass, Unit: "changes"},
@@ -40,22 +42,20 @@ func (s synth) formation(c record.CellInfo, number int, random *rand.Rand) recor
 			{Name: "clock", Verdict: record.Pass, Figure: 0.02, Limit: 20, Unit: "ms"},
 		},
 	}
-	if s.change != nil {
-		s.change(&tr)
-	}
-	return tr
+	return s.put(t, tr, formation.Name, f)
 }
 
 // stopOne spoils trials: in c02 a process ends in three of five, in c01 one group
 // is never whole.
-func stopOne(tr *record.Trial) {
+func stopOne(tr *record.Trial, data any) {
+	f := data.(*formation.Data)
 	switch {
 	case tr.Cell == "c02" && tr.Trial <= 3:
 		tr.Gates[0] = record.Gate{Name: "alive", Verdict: record.Fail, Figure: 1, Unit: "processes", Reason: "node2 stopped"}
-		tr.Formation.Traffic = nil
+		f.Traffic = nil
 	case tr.Cell == "c01" && tr.Trial == 2:
 		tr.Failure, tr.Gates = "the group is not whole after 1m0s: there is no leader", nil
-		tr.Formation = &record.Formation{PollNS: 5e6}
+		*f = formation.Data{PollNS: 5e6}
 	}
 }
 
@@ -95,12 +95,13 @@ func TestFormationComparisons(t *testing.T) {
 		t.Errorf("%d comparisons, want both times of three pairs", n)
 	}
 	for _, g := range m.groups {
-		c := g.cells[1]
-		if c.verdict() != differs || verdictOf(c.formed.vsLeader) != differs || c.vs.Adjusted < c.vs.P {
-			t.Errorf("%s: %+v, %+v", c.info.ID, c.vs, c.formed.vsLeader)
+		c := g[1]
+		voters, leader := c.vs["voters"], c.vs["leader"]
+		if verdictOf(voters) != differs || verdictOf(leader) != differs || voters.Adjusted < voters.P {
+			t.Errorf("%s: %+v, %+v", c.info.ID, voters, leader)
 		}
-		if c.vs.Ratio >= c.formed.vsLeader.Ratio {
-			t.Errorf("%s: the ratios are mixed up: %g and %g", c.info.ID, c.vs.Ratio, c.formed.vsLeader.Ratio)
+		if voters.Ratio >= leader.Ratio {
+			t.Errorf("%s: the ratios are mixed up: %g and %g", c.info.ID, voters.Ratio, leader.Ratio)
 		}
 	}
 }
@@ -109,10 +110,10 @@ func TestFormationComparisons(t *testing.T) {
 func TestFormationInvalid(t *testing.T) {
 	m := scenario(t, "stopped").model
 	static, gossip := m.cells[0], m.cells[1]
-	if static.invalid() || static.valid != 4 || static.formed.voters.N != 4 {
-		t.Errorf("static: %d valid, %+v", static.valid, static.formed)
+	if static.invalid() || static.valid != 4 || static.sums["voters"].N != 4 {
+		t.Errorf("static: %d valid, %+v", static.valid, static.sums)
 	}
-	if !gossip.invalid() || gossip.vs != nil {
+	if !gossip.invalid() || len(gossip.vs) > 0 {
 		t.Errorf("gossip: %d valid, compared: %v", gossip.valid, gossip.vs)
 	}
 	text := string(scenario(t, "stopped").files["report.md"])
@@ -124,19 +125,19 @@ func TestFormationInvalid(t *testing.T) {
 }
 
 func TestVerifyFormation(t *testing.T) {
-	for column, spoil := range map[string]func(*record.Trial){
-		"formation.traffic":       func(tr *record.Trial) { tr.Formation.Traffic = tr.Formation.Traffic[1:] },
-		"formation.traffic[2].ns": func(tr *record.Trial) { tr.Formation.Traffic[2].NS = 1e9 },
-		"gates.alive":             func(tr *record.Trial) { tr.Gates[0].Figure = 1 },
+	for column, spoil := range map[string]func(*record.Trial, *formation.Data){
+		"formation.traffic":       func(_ *record.Trial, f *formation.Data) { f.Traffic = f.Traffic[1:] },
+		"formation.traffic[2].ns": func(_ *record.Trial, f *formation.Data) { f.Traffic[2].NS = 1e9 },
+		"gates.alive":             func(tr *record.Trial, _ *formation.Data) { tr.Gates[0].Figure = 1 },
 	} {
 		s := scenarios()["formation"]
-		s.change = func(tr *record.Trial) {
+		s.change = func(tr *record.Trial, data any) {
 			if tr.Trial == 2 && tr.Cell == "c01" {
-				spoil(tr)
+				spoil(tr, data.(*formation.Data))
 			}
 		}
 		f := s.folder(t)
-		if err := Write(f); err != nil {
+		if err := Write(f, catalog()); err != nil {
 			t.Fatal(err)
 		}
 		if diffs := verified(t, f); len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != column {
@@ -145,13 +146,28 @@ func TestVerifyFormation(t *testing.T) {
 	}
 }
 
-func TestCompareRefusesFormations(t *testing.T) {
-	load, formation := scenario(t, "one").folder, scenario(t, "formation").folder
-	for _, pair := range [][2]*record.Folder{{load, formation}, {formation, load}, {formation, formation}} {
+// TestCompareFormations: whatever was measured is compared, if both runs measured it.
+func TestCompareFormations(t *testing.T) {
+	one, other := scenario(t, "one").folder, scenario(t, "formation").folder
+	for _, pair := range [][2]*record.Folder{{one, other}, {other, one}} {
 		var out bytes.Buffer
-		_, err := Compare(&out, pair[0], pair[1], CompareOptions{})
-		if err == nil || !strings.Contains(err.Error(), formation.Dir()) || !strings.Contains(err.Error(), "come into being") || out.Len() > 0 {
+		err := Compare(&out, catalog(), pair[0], pair[1], CompareOptions{})
+		if err == nil || !strings.Contains(err.Error(), other.Dir()) || !strings.Contains(err.Error(), "measured load") || out.Len() > 0 {
 			t.Errorf("%v\n%s", err, out.String())
 		}
+	}
+	first, again := scenarios()["formation"], scenarios()["formation"]
+	first.trials, again.trials, again.seed = 8, 8, 99
+	again.change = func(tr *record.Trial, data any) {
+		if f := data.(*formation.Data); tr.Cell == "c01" {
+			f.LeaderNS, f.VotersNS = 3*f.LeaderNS, 3*f.VotersNS
+		}
+	}
+	c, text := compared(t, first, again, CompareOptions{})
+	if len(c.cells) != 6 || c.found != 2 || quantity(t, c, 0, "leader").direction != higher || quantity(t, c, 0, "voters").direction != higher {
+		t.Errorf("found %d in %d cells\n%s", c.found, len(c.cells), text)
+	}
+	if d := quantity(t, c, 0, "bytes"); d.direction != untested { // all zero, with static join
+		t.Errorf("bytes: %v", d.direction)
 	}
 }

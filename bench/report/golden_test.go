@@ -5,11 +5,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/report/doc"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -46,7 +49,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func rendered(t testing.TB, f *record.Folder) map[string][]byte {
 	t.Helper()
-	files, err := render(f)
+	files, err := render(f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +77,10 @@ func TestGoldenTerminal(t *testing.T) {
 		var out bytes.Buffer
 		for _, name := range names() {
 			out.WriteString("=== " + name + "\n")
-			if err := newLanguage(lang).terminal(&out, scenario(t, name).model, 80); err != nil {
+			if err := doc.Terminal(&out, newLanguage(lang).brief(scenario(t, name).model), 80); err != nil {
 				t.Fatal(err)
 			}
+			out.WriteString("\n")
 		}
 		golden(t, "terminal."+string(lang)+".txt", out.Bytes())
 	}
@@ -94,7 +98,7 @@ func TestTerminalKeepsToItsWidth(t *testing.T) {
 		for _, width := range []int{60, 80, 100, 200} {
 			for _, lang := range []Lang{English, Russian} {
 				var out bytes.Buffer
-				if err := newLanguage(lang).terminal(&out, scenario(t, name).model, width); err != nil {
+				if err := doc.Terminal(&out, newLanguage(lang).brief(scenario(t, name).model), width); err != nil {
 					t.Fatal(err)
 				}
 				for line := range strings.Lines(out.String()) {
@@ -126,7 +130,7 @@ func TestReportIsTheSameAgain(t *testing.T) {
 		}
 		for name, data := range want {
 			if !bytes.Equal(got[name], data) {
-				t.Errorf("%s: %s differs: %v", dir, name, differences(name, got[name], data))
+				t.Errorf("%s: %s differs: %v", dir, name, differencesOf(name, got[name], data))
 			}
 		}
 	}
@@ -134,7 +138,7 @@ func TestReportIsTheSameAgain(t *testing.T) {
 
 func TestWriteMakesAllFiles(t *testing.T) {
 	f := scenarios()["rate"].folder(t)
-	if err := Write(f); err != nil {
+	if err := Write(f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
@@ -229,25 +233,50 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// TestPhrasesAreComplete: no language lacks a phrase, and both take the same
-// arguments.
-func TestPhrasesAreComplete(t *testing.T) {
-	optional := []string{"Times"} // English has no word for it
-	verbs := regexp.MustCompile(`%(?:\[(\d)\])?[a-z]`)
+// TestSentencesTakeTheSameArguments: what is said in one language is said in the other,
+// and of the same things.
+func TestSentencesTakeTheSameArguments(t *testing.T) {
+	verbs := regexp.MustCompile(`%(?:\[\d\])?[a-z]`)
 	count := func(s string) int { return len(verbs.FindAllString(strings.ReplaceAll(s, "%%", ""), -1)) }
-	en, ru := reflect.ValueOf(englishPhrases()), reflect.ValueOf(russianPhrases())
-	for i := range en.NumField() {
-		name := en.Type().Field(i).Name
-		if ru.Field(i).IsZero() || (en.Field(i).IsZero() && !slices.Contains(optional, name)) {
-			t.Errorf("%s is missing in a language", name)
-		}
-		if en.Field(i).Kind() == reflect.String && count(en.Field(i).String()) != count(ru.Field(i).String()) {
-			t.Errorf("%s takes other arguments in English than in Russian", name)
-		}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for file, data := range scenario(t, "quick").files {
-		if bytes.Contains(data, []byte("%!")) {
-			t.Errorf("%s: a phrase was filled in wrongly", file)
+	seen := 0
+	for _, name := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 2 {
+				return true
+			}
+			f, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || f.Sel.Name != "fill" && f.Sel.Name != "say" {
+				return true
+			}
+			en, ok1 := call.Args[0].(*ast.BasicLit)
+			ru, ok2 := call.Args[1].(*ast.BasicLit)
+			if !ok1 || !ok2 {
+				return true
+			}
+			seen++
+			if count(en.Value) != count(ru.Value) || f.Sel.Name == "fill" && !strings.HasPrefix(en.Value, `"%[`) && count(en.Value) != len(call.Args)-2 {
+				t.Errorf("%s: %s and %s take other arguments", name, en.Value, ru.Value)
+			}
+			return true
+		})
+	}
+	if seen < 100 {
+		t.Errorf("only %d sentences: the test has lost its subject", seen)
+	}
+	for _, name := range names() {
+		for file, data := range scenario(t, name).files {
+			if bytes.Contains(data, []byte("%!")) {
+				t.Errorf("%s/%s: a sentence was filled in wrongly", name, file)
+			}
 		}
 	}
 }

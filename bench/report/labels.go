@@ -1,9 +1,11 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -22,136 +24,130 @@ const (
 	keyReadLevel = "load.read_level"
 )
 
-// isNumeric reports whether a factor's levels are amounts, so that one can say
-// that something grows with them.
+// isNumeric reports whether a factor's levels are amounts.
 func isNumeric(f factor) bool {
-	switch f.Key {
-	case keyEngine, keyBackend, keyTransport, keyMode, keyDiscovery, keyReadLevel:
-		return false
-	}
-	for _, level := range f.Levels {
-		if _, err := strconv.ParseFloat(level, 64); err != nil {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(f.Levels, func(level string) bool {
+		_, err := strconv.ParseFloat(level, 64)
+		return err != nil
+	})
 }
 
-// short is the level of a factor as a table cell or a plot label has it.
-func (l *language) short(f factor, c *record.CellInfo) string {
-	switch f.Key {
-	case keyValueSize:
-		return l.bytes(uint64(max(0, c.Load.ValueSize)))
-	case keyReadRatio:
-		return l.general(100*c.Load.ReadRatio) + " %"
-	case keyRate:
-		if c.Load.Rate == 0 {
-			return l.ClosedLoopShort
+// isOffered reports whether a factor is how much load is offered.
+func isOffered(f factor) bool { return f.Key == keyClients || f.Key == keyRate }
+
+// withParts adds the store and the transport to the factors that a sentence
+// names, where they are not factors themselves: a sentence stands alone.
+func withParts(fs, factors []factor) []factor {
+	out := slices.Clone(fs)
+	for _, key := range []string{keyBackend, keyTransport} {
+		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key }) {
+			out = append(out, factor{experiment.Factor{Key: key}, -1})
 		}
-		return l.general(c.Load.Rate)
-	case keyReadLevel:
-		return l.term(c.Load.ReadLevel)
-	case keyMode:
-		return word(l.ModeWords, c.Cluster.Mode, false)
-	case keyDiscovery:
-		return word(l.DiscoveryWords, c.Cluster.Discovery, false)
-	default:
-		return f.value(c)
 	}
+	return out
 }
 
-// named is the level as it stands by itself: "bolt", "16 clients".
-func (l *language) named(f factor, c *record.CellInfo) string {
-	switch f.Key {
-	case keyEngine, keyBackend, keyTransport:
-		return f.value(c)
-	case keyNodes:
-		return l.count(c.Cluster.Nodes, l.Nodes)
-	case keyClients:
-		return l.count(c.Load.Clients, l.Clients)
-	case keyRate:
-		if c.Load.Rate == 0 {
-			return l.ClosedLoopShort
-		}
-		return l.general(c.Load.Rate) + " " + l.OpsPerSecond
-	case keyValueSize:
-		return fill(l.ValuesOf, l.short(f, c))
-	case keyReadRatio:
-		return fill(l.ReadsOf, l.short(f, c))
-	case keyReadLevel:
-		return fill(l.ReadsAt, l.short(f, c))
-	case keyMode, keyDiscovery:
-		return l.short(f, c)
-	default:
-		return f.Name + " = " + f.value(c)
-	}
+// factorWords are what a language calls a factor and one of its levels.
+type factorWords struct {
+	head   string // the factor at the head of a column
+	short  string // the level in a cell of that column or in a plot
+	named  string // the level by itself: "bolt", "16 clients"
+	placed string // the level as a circumstance: "over tcp", "at 16 clients"
 }
 
-// placed is the level as a circumstance: "over tcp", "at 16 clients".
-func (l *language) placed(f factor, c *record.CellInfo) string {
+func (l *language) words(f factor, c *record.CellInfo) factorWords {
+	v := f.value(c)
+	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
 	switch f.Key {
 	case keyEngine:
-		return fill(l.OnEngine, f.value(c))
+		return words(l.say(f.Name, "движок"), v, v, l.fill("on %s", "на движке %s", v))
 	case keyBackend:
-		return fill(l.WithBackend, f.value(c))
+		return words(l.say(f.Name, "хранилище"), v, v, l.fill("with %s", "с хранилищем %s", v))
 	case keyTransport:
-		return fill(l.OverTransport, f.value(c))
+		return words(l.say(f.Name, "транспорт"), v, v, l.fill("over %s", "поверх %s", v))
 	case keyNodes:
-		return fill(l.WithNodes, l.count(c.Cluster.Nodes, l.NodesAt))
-	case keyClients:
-		return fill(l.AtClients, l.count(c.Load.Clients, l.ClientsAt))
-	case keyRate:
-		if c.Load.Rate == 0 {
-			return l.ClosedLoopAt
-		}
-		return fill(l.AtRate, l.general(c.Load.Rate))
-	case keyValueSize:
-		return fill(l.WithValuesOf, l.short(f, c))
+		return words(l.say(f.Name, "узлы"), v, l.count(c.Cluster.Nodes, "node nodes", "узел узла узлов"),
+			l.fill("with %s", "при %s", l.count(c.Cluster.Nodes, "node nodes", "узле узлах узлах")))
 	case keyMode:
-		return word(l.ModeWords, c.Cluster.Mode, true)
+		return l.levelWords(l.say("members", "режим"), v)
 	case keyDiscovery:
-		return word(l.DiscoveryWords, c.Cluster.Discovery, true)
+		return l.levelWords(l.say("discovery", "обнаружение"), v)
+	case keyClients:
+		return words(l.say(f.Name, "клиенты"), v, l.count(c.Load.Clients, "client clients", "клиент клиента клиентов"),
+			l.fill("at %s", "при %s", l.count(c.Load.Clients, "client clients", "клиенте клиентах клиентах")))
+	case keyRate:
+		head := l.say("rate", "частота")
+		if c.Load.Rate == 0 {
+			closed := l.say("closed loop", "замкнутый цикл")
+			return words(head, closed, closed, l.say("in a closed loop", "в замкнутом цикле"))
+		}
+		rate := l.General(c.Load.Rate)
+		return words(head, rate, l.fill("%s op/s", "%s оп/с", rate), l.fill("at %s op/s", "при %s оп/с", rate))
+	case keyValueSize:
+		size := l.Bytes(uint64(max(0, c.Load.ValueSize)))
+		return words(l.say("value", "значение"), size, l.fill("%s values", "значения по %s", size), l.fill("with %s values", "при значениях по %s", size))
+	case keyReadRatio:
+		share := l.General(100*c.Load.ReadRatio) + " %"
+		named := l.fill("%s reads", "%s чтений", share)
+		return words(l.say("reads", "чтения"), share, named, l.fill("with %s", "при %s", named))
+	case keyReadLevel:
+		level := l.Term(c.Load.ReadLevel)
+		named := l.fill("%s reads", "чтение: %s", level)
+		return words(l.say("read level", "чтение"), level, named, l.fill("with %s", "при %s", named))
 	default:
-		return fill(l.With, l.named(f, c))
+		named := f.Name + " = " + v
+		return words(f.Name, v, named, l.fill("with %s", "при %s", named))
 	}
 }
 
-// word says a level in words, as a circumstance ("in one process") or by itself
-// ("one process").
-func word(known map[string][2]string, level string, placed bool) string {
-	words, ok := known[level]
-	switch {
-	case !ok:
-		return level
-	case placed:
-		return words[1]
-	default:
-		return words[0]
+// levelWords are the words for levels that are names of ours. In Russian they stay
+// names, as those of stores are, so that they need not be declined.
+func (l *language) levelWords(head, level string) factorWords {
+	w := factorWords{head, level, level, level}
+	switch level {
+	case experiment.ModeInProcess:
+		w.short, w.placed = l.say("one process", level), l.say("in one process", "в одном процессе")
+	case experiment.ModeProcess:
+		w.short, w.placed = l.say("kvnode processes", level), l.say("in kvnode processes", "в процессах kvnode")
+	case experiment.DiscoveryStatic:
+		w.short, w.placed = l.say("static join", level), l.say("with static join", "при статическом присоединении")
+	case experiment.DiscoveryGossip:
+		w.placed = l.say("with gossip", "при обнаружении через gossip")
 	}
+	w.named = w.short
+	return w
 }
 
-// rank orders the parts of a label: "bolt over tcp at 16 clients, 3 nodes".
-func rank(key string) int {
-	placed := []string{keyBackend, keyTransport, keyEngine, keyMode, keyDiscovery, keyClients, keyRate}
-	for i, k := range placed {
-		if k == key {
+// ranked are the factors whose levels stand as circumstances, in the order in which
+// a label has them: "bolt over tcp at 16 clients, 3 nodes".
+func ranked() []string {
+	return []string{keyBackend, keyTransport, keyEngine, keyMode, keyDiscovery, keyClients, keyRate}
+}
+
+func inRank(fs []factor) []factor {
+	rank := func(f factor) int {
+		if i := slices.Index(ranked(), f.Key); i >= 0 {
 			return i
 		}
+		return len(ranked())
 	}
-	return len(placed)
+	sorted := slices.Clone(fs)
+	slices.SortStableFunc(sorted, func(a, b factor) int { return rank(a) - rank(b) })
+	return sorted
 }
 
 // label names a cell by its levels of fs, the first part as a noun.
 func (l *language) label(fs []factor, c *record.CellInfo) string {
 	var b strings.Builder
 	for i, f := range inRank(fs) {
+		w := l.words(f, c)
 		switch {
 		case i == 0:
-			b.WriteString(l.named(f, c))
-		case rank(f.Key) < rank(""):
-			b.WriteString(" " + l.placed(f, c))
+			b.WriteString(w.named)
+		case slices.Contains(ranked(), f.Key):
+			b.WriteString(" " + w.placed)
 		default:
-			b.WriteString(", " + l.named(f, c))
+			b.WriteString(", " + w.named)
 		}
 	}
 	return b.String()
@@ -161,19 +157,16 @@ func (l *language) label(fs []factor, c *record.CellInfo) string {
 func (l *language) circumstance(fs []factor, c *record.CellInfo) string {
 	var parts []string
 	for _, f := range inRank(fs) {
-		parts = append(parts, l.placed(f, c))
+		parts = append(parts, l.words(f, c).placed)
 	}
 	return strings.Join(parts, " ")
 }
 
-func inRank(fs []factor) []factor {
-	var sorted []factor
-	for r := 0; r <= rank(""); r++ {
-		for _, f := range fs {
-			if rank(f.Key) == r {
-				sorted = append(sorted, f)
-			}
-		}
+// fullLabel names a cell by the factors that tell it from the others, or by its
+// parts where it is the only one.
+func (l *language) fullLabel(factors []factor, c *record.CellInfo) string {
+	if len(factors) == 0 {
+		factors = withParts(nil, nil)
 	}
-	return sorted
+	return l.label(factors, c)
 }

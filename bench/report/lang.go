@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
@@ -29,98 +32,121 @@ func ParseLang(name string) (Lang, error) {
 	}
 }
 
-// language is how numbers and sentences are written.
+// language writes numbers and sentences. What is said is said where it is used, in
+// both languages.
 type language struct {
-	Code    Lang
-	decimal string // decimal separator
-	between string // between the ends of an interval
-	form    func(n int) int
-	phrases
+	doc.Locale
+	ru bool
 }
 
-func newLanguage(l Lang) *language {
-	if l == Russian {
-		return &language{Russian, ",", "; ", russianForm, russianPhrases()}
+var _ measure.Words = (*language)(nil)
+
+func newLanguage(lang Lang) *language {
+	l := &language{doc.Locale{Code: string(English), Decimal: ".", Between: ", "}, lang == Russian}
+	if l.ru {
+		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; "}
 	}
-	return &language{English, ".", ", ", englishForm, englishPhrases()}
-}
-
-// noun is a counted noun: the forms for the counts that form tells apart.
-type noun [3]string
-
-func englishForm(n int) int {
-	if n == 1 {
-		return 0
+	l.Units = append(l.byteUnits(), "%", l.say("ns", "нс"), l.say("µs", "мкс"), l.say("ms", "мс"))
+	for _, u := range []measure.Unit{measure.Seconds, measure.OpsPerSecond, measure.BytesPerSecond, measure.Cores} {
+		l.Units = append(l.Units, l.unit(u))
 	}
-	return 2
+	return l
 }
 
-// russianForm follows the rule of Russian numerals: 1, 21 | 2–4, 22–24 | 5–20.
-func russianForm(n int) int {
+func (l *language) say(en, ru string) string {
+	if l.ru {
+		return ru
+	}
+	return en
+}
+
+// fill puts args into a sentence.
+func (l *language) fill(en, ru string, args ...any) string {
+	return fmt.Sprintf(l.say(en, ru), args...)
+}
+
+// Say implements measure.Words.
+func (l *language) Say(t measure.Text) string { return l.say(t.En, t.Ru) }
+
+// Number implements measure.Words.
+func (l *language) Number(v float64) string { return l.General(v) }
+
+// Duration implements measure.Words.
+func (l *language) Duration(d experiment.Duration) string {
+	if s := float64(d) / 1e9; s >= 1 || s == 0 {
+		return l.General(s) + " " + l.unit(measure.Seconds)
+	}
+	return l.General(float64(d)/1e6) + " " + l.say("ms", "мс")
+}
+
+// Bytes implements measure.Words: in the largest binary unit that divides it.
+func (l *language) Bytes(n uint64) string {
+	units, i := l.byteUnits(), 0
+	for i < len(units)-1 && n != 0 && n%1024 == 0 {
+		n /= 1024
+		i++
+	}
+	return strconv.FormatUint(n, 10) + " " + units[i]
+}
+
+// memory writes a size of memory, rounded.
+func (l *language) memory(n uint64) string {
+	v, units, i := float64(n), l.byteUnits(), 0
+	for i < len(units)-1 && v >= 1024 {
+		v /= 1024
+		i++
+	}
+	return l.Locale.Number(v, min(1, doc.Digits(v))) + " " + units[i]
+}
+
+func (l *language) byteUnits() []string {
+	return strings.Fields(l.say("B KiB MiB GiB TiB", "Б КиБ МиБ ГиБ ТиБ"))
+}
+
+// count writes n and the noun: of two forms in English, of three in Russian, for
+// 1, 21 | 2–4, 22–24 | 5–20.
+func (l *language) count(n int, en, ru string) string {
+	form := 2
 	switch {
-	case n%10 == 1 && n%100 != 11:
-		return 0
-	case n%10 >= 2 && n%10 <= 4 && (n%100 < 12 || n%100 > 14):
-		return 1
-	default:
-		return 2
+	case !l.ru && n == 1, l.ru && n%10 == 1 && n%100 != 11:
+		form = 0
+	case !l.ru, n%10 >= 2 && n%10 <= 4 && (n%100 < 12 || n%100 > 14):
+		form = 1
 	}
+	return strconv.Itoa(n) + " " + strings.Fields(l.say(en, ru))[form]
 }
 
-// count writes n and the noun in the right form.
-func (l *language) count(n int, of noun) string {
-	return strconv.Itoa(n) + " " + of[l.form(n)]
+func (l *language) trials(n int) string {
+	return l.count(n, "trial trials", "испытание испытания испытаний")
 }
 
-// number writes v with so many decimals.
-func (l *language) number(v float64, decimals int) string {
-	text := strconv.FormatFloat(v, 'f', decimals, 64)
-	if strings.Trim(text, "-0.") == "" {
-		text = strings.TrimPrefix(text, "-") // no minus zero
+// unit names a unit.
+func (l *language) unit(u measure.Unit) string {
+	if !l.ru {
+		return string(u)
 	}
-	return strings.Replace(text, ".", l.decimal, 1)
-}
-
-// general writes v with up to four significant digits and no more decimals than
-// needed, as for limits and settings.
-func (l *language) general(v float64) string {
-	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
-		return l.number(v, 0)
+	names := map[measure.Unit]string{
+		measure.Seconds: "с", measure.PerSecond: "1/с", measure.OpsPerSecond: "оп/с",
+		measure.BytesPerSecond: "Б/с", measure.Bytes: "Б", measure.Cores: "ядер",
 	}
-	return strings.Replace(strconv.FormatFloat(v, 'g', 4, 64), ".", l.decimal, 1)
-}
-
-// significant returns how many decimals give v three significant digits, at
-// most: whole numbers keep all of theirs.
-func significant(v float64) int {
-	v = math.Abs(v)
-	switch {
-	case v >= 99.95:
-		return 0
-	case v >= 9.995:
-		return 1
-	case v >= 0.9995:
-		return 2
-	case v >= 0.09995 || v == 0:
-		return 3
-	default:
-		return 4
+	if name, known := names[u]; known {
+		return name
 	}
+	return string(u)
 }
 
-// unit is a unit of time in which a column or a sentence gives latency.
-type unit struct {
-	ns   float64 // nanoseconds in one
-	name func(*language) string
+// scale is a multiple of a unit, in which values are given.
+type scale struct {
+	one  float64 // in the unit
+	name string
 }
 
-func microseconds() unit { return unit{1e3, func(l *language) string { return l.Microseconds }} }
-func milliseconds() unit { return unit{1e6, func(l *language) string { return l.Milliseconds }} }
-func seconds() unit      { return unit{1e9, func(l *language) string { return l.Seconds }} }
-
-// unitFor picks the largest unit in which the smallest of the values, in
-// nanoseconds, is still at least a tenth. Zeros do not count.
-func unitFor(values ...float64) unit {
+// scale picks the largest multiple in which the smallest of the values is still at
+// least a tenth. Zeros do not count. Only times have multiples.
+func (l *language) scale(u measure.Unit, values ...float64) scale {
+	if u != measure.Seconds {
+		return scale{1, l.unit(u)}
+	}
 	smallest := math.Inf(1)
 	for _, v := range values {
 		if v > 0 {
@@ -128,88 +154,96 @@ func unitFor(values ...float64) unit {
 		}
 	}
 	switch {
-	case math.IsInf(smallest, 1) || smallest < 0.1*1e6:
-		return microseconds()
-	case smallest < 0.1*1e9:
-		return milliseconds()
+	case math.IsInf(smallest, 1) || smallest < 0.1e-3:
+		return scale{1e-6, l.say("µs", "мкс")}
+	case smallest < 0.1:
+		return scale{1e-3, l.say("ms", "мс")}
 	default:
-		return seconds()
+		return scale{1, l.unit(u)}
 	}
 }
 
-// unitOf is the unit for a figure by itself: the largest that it has one of.
-func unitOf(ns float64) unit { return unitFor(ns / 10) }
+// scaleOf is the multiple for a value by itself: the largest that it has one of.
+func (l *language) scaleOf(u measure.Unit, v float64) scale { return l.scale(u, v/10) }
 
-// latency writes nanoseconds in the unit that suits them: "4.62 ms".
-func (l *language) latency(ns float64) string {
-	u := unitOf(ns)
-	return l.number(ns/u.ns, significant(ns/u.ns)) + " " + u.name(l)
+// value is a summary in a multiple of its unit.
+func (s scale) value(x stats.Summary) *doc.Value {
+	return &doc.Value{X: x.Median / s.one, Low: x.CI.Low / s.one, High: x.CI.High / s.one, Ranged: x.HasCI()}
 }
 
-// latencySummary writes a median with its interval: "4.62 ms [4.41, 4.90]".
-func (l *language) latencySummary(s stats.Summary) string {
-	u := unitOf(s.Median)
-	decimals := significant(s.Median / u.ns)
-	text := l.number(s.Median/u.ns, decimals) + " " + u.name(l)
-	if s.HasCI() {
-		text += " " + l.interval(s.CI, u.ns, decimals)
-	}
-	return text
+// amount writes a value with its unit: "4.62 ms".
+func (l *language) amount(u measure.Unit, v float64) string {
+	return l.summary(u, stats.Summary{N: 1, Median: v})
 }
 
-// rateSummary writes a median throughput with its interval.
-func (l *language) rateSummary(s stats.Summary) string {
-	decimals := significant(s.Median)
-	text := l.number(s.Median, decimals) + " " + l.OpsPerSecond
-	if s.HasCI() {
-		text += " " + l.interval(s.CI, 1, decimals)
-	}
-	return text
+// summary writes a median with its interval: "4.62 ms [4.41, 4.90]".
+func (l *language) summary(u measure.Unit, x stats.Summary) string {
+	s := l.scaleOf(u, x.Median)
+	number, interval := l.Value(*s.value(x), doc.Ends)
+	return strings.Join(slices.DeleteFunc([]string{number, s.name, interval}, func(s string) bool { return s == "" }), " ")
 }
 
-// interval writes an interval in units of scale.
-func (l *language) interval(ci stats.Interval, scale float64, decimals int) string {
-	return "[" + l.number(ci.Low/scale, decimals) + l.between + l.number(ci.High/scale, decimals) + "]"
-}
+// micros writes microseconds.
+func (l *language) micros(us float64) string { return l.amount(measure.Seconds, us/1e6) }
 
 // ratio writes a ratio: "2.10×".
-func (l *language) ratio(r float64) string {
-	return l.number(r, significant(r)) + "×"
+func (l *language) ratio(r float64) string { return l.Locale.Number(r, doc.Digits(r)) + "×" }
+
+// times writes a ratio as a sentence has it: "0.48×" in English, how many times
+// more or less in Russian.
+func (l *language) times(r float64) string {
+	if !l.ru {
+		return l.ratio(r)
+	}
+	word := "больше"
+	if r < 1 {
+		r, word = 1/r, "меньше"
+	}
+	decimals := doc.Digits(r)
+	noun := "раза" // a fraction governs the genitive singular
+	if decimals == 0 {
+		noun = strings.Fields(l.count(int(math.Round(r)), "", "раз раза раз"))[1]
+	}
+	return "в " + l.Locale.Number(r, decimals) + " " + noun + " " + word
 }
 
 // pValue writes a p-value; small ones as a bound.
 func (l *language) pValue(p float64) string {
 	if p < 0.001 {
-		return "<" + l.number(0.001, 3)
+		return "<" + l.Locale.Number(0.001, 3)
 	}
-	return l.number(p, 3)
+	return l.Locale.Number(p, 3)
 }
 
-// bytes writes a size in the largest binary unit that divides it.
-func (l *language) bytes(n uint64) string {
-	i := 0
-	for i < len(l.ByteUnits)-1 && n != 0 && n%1024 == 0 {
-		n /= 1024
-		i++
+// Term implements measure.Words: it says a word that the raw data hold, such as the
+// name of a gate; an unknown one stays as it is.
+func (l *language) Term(word string) string {
+	terms := map[string]measure.Text{
+		"changes": {}, "lost": {}, "replicas": {}, "processes": {}, "nodes": {},
+		"ops": {En: "op", Ru: "оп."}, "ms": {En: "ms", Ru: "мс"},
+		"load": {En: "load", Ru: "нагрузка"}, "errors": {En: "errors", Ru: "ошибки"},
+		"client":       {En: "client CPU", Ru: "генератор нагрузки"},
+		"convergence":  {En: "diverged replicas", Ru: "расхождение реплик"},
+		"leader":       {En: "leader changes", Ru: "смены лидера"},
+		"acknowledged": {En: "lost writes", Ru: "потерянные записи"},
+		"alive":        {En: "stopped processes", Ru: "остановившиеся процессы"},
+		"clock":        {En: "clock", Ru: "ход часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
+		"nothing": {En: "nothing", Ru: "ничего"}, "os-buffer": {En: "OS buffer", Ru: "буфер ОС"}, "disk": {En: "disk", Ru: "диск"},
+		"linearizable": {En: "linearizable", Ru: "линеаризуемое"}, "stale": {En: "stale", Ru: "без гарантии свежести"},
+		"constant": {En: "evenly spaced", Ru: "через равные промежутки"},
+		"poisson":  {En: "as a Poisson process", Ru: "пуассоновский поток"},
+		"uniform":  {En: "uniformly at random", Ru: "равномерно"}, "zipf": {En: "by Zipf’s law", Ru: "по закону Ципфа"},
+		"sequential": {En: "one after the other", Ru: "последовательно"},
+		"inprocess":  {En: "all in the process of the load generator", Ru: "все в одном процессе с генератором нагрузки"},
+		"process":    {En: "each in a process of its own, asked over HTTP", Ru: "каждый в отдельном процессе, запросы по HTTP"},
+		"committed by a majority, applied on the leader": {
+			En: "committed by a majority, applied on the leader", Ru: "после фиксации кворумом и применения на лидере"},
+		"committed by a majority, applied on the leader, answered over HTTP": {
+			En: "committed by a majority, applied on the leader, answered over HTTP",
+			Ru: "после фиксации кворумом, применения на лидере и ответа по HTTP"},
 	}
-	return strconv.FormatUint(n, 10) + " " + l.ByteUnits[i]
-}
-
-// memory writes a size of memory, rounded.
-func (l *language) memory(n uint64) string {
-	v, i := float64(n), 0
-	for i < len(l.ByteUnits)-1 && v >= 1024 {
-		v /= 1024
-		i++
-	}
-	return l.number(v, min(1, significant(v))) + " " + l.ByteUnits[i]
-}
-
-// term translates a word that the raw data holds, such as the name of a gate;
-// an unknown one stays as it is.
-func (l *language) term(word string) string {
-	if t, ok := l.Terms[word]; ok {
-		return t
+	if t, ok := terms[word]; ok {
+		return l.Say(t)
 	}
 	return word
 }
@@ -222,31 +256,12 @@ func capital(s string) string {
 	return s
 }
 
-// hardSpace does not break at the end of a line.
-const hardSpace = "\u00a0"
-
-// tight ties a number to the unit behind it, and a sign to the number behind it,
-// so that no line ends between them.
-func (l *language) tight(text string) string {
-	words := strings.Split(text, " ")
-	var b strings.Builder
-	for i, w := range words {
-		if i > 0 {
-			before := words[i-1]
-			unit := strings.TrimRight(w, ".,;:)]")
-			number := before != "" && (before[len(before)-1] >= '0' && before[len(before)-1] <= '9')
-			sign := strings.HasSuffix(before, "≥") || strings.HasSuffix(before, "≤")
-			if sign || number && slices.Contains(l.units(), unit) {
-				b.WriteString(hardSpace)
-			} else {
-				b.WriteString(" ")
-			}
+// firstOf returns the first text that is not empty.
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
 		}
-		b.WriteString(w)
 	}
-	return b.String()
-}
-
-func (l *language) units() []string {
-	return append([]string{"%", l.Nanoseconds, l.Microseconds, l.Milliseconds, l.Seconds, l.OpsPerSecond, l.CoresUnit}, l.ByteUnits...)
+	return ""
 }

@@ -3,8 +3,12 @@ package report
 import (
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
@@ -13,100 +17,87 @@ import (
 // say is here.
 type model struct {
 	manifest record.Manifest
-	factors  []factor // those with several levels; the first is the one compared
-	cells    []*cell  // by combination of the other factors, then by the first
-	groups   []group  // one per combination
-	rows     []stats.Row
+	kind     *measure.Kind
+	factors  []factor  // those with several levels; the first is the one compared
+	cells    []*cell   // by combination of the other factors, then by the first
+	groups   [][]*cell // one per combination, in the order of the first factor's levels; the first cell is the base
+	trials   []*trial
 	family   []stats.Warning // on the comparisons as a whole
 	machine  []stats.Warning
-
-	formation bool // measured is how groups come into being; else, a load
-	reads     bool // some cell reads
-	mixed     bool // some cell reads and writes
-	openLoop  bool // some cell has a schedule
 }
 
 // factor is a factor of the matrix.
 type factor struct {
 	experiment.Factor
-	index int // into Cell.Levels; -1: not of the matrix, see constant
+	index int // into Cell.Levels; -1: not of the matrix, see withParts
 }
 
 // value returns the level of f in c, as the experiment file has it.
 func (f factor) value(c *record.CellInfo) string {
-	if f.index >= 0 {
+	switch {
+	case f.index >= 0:
 		return c.Levels[f.index].Value
-	}
-	switch f.Key {
-	case keyBackend:
+	case f.Key == keyBackend:
 		return c.Cluster.Backend
 	default:
 		return c.Cluster.Transport
 	}
 }
 
-// group is a combination of the levels of all factors but the first: its cells
-// are compared with each other.
-type group struct {
-	key   string
-	cells []*cell // in the order of the first factor's levels; the first is the base
-}
-
 // cell is one cell of the matrix with what its trials gave.
 type cell struct {
 	info *record.CellInfo
-	run  []stats.Row // trials that were run
-	used []stats.Row // those that the figures come from
-	raw  []record.Trial
+	run  []*trial // trials that were run
+	used []*trial // those that the figures come from
 
-	planned int
-	valid   int
+	planned  int
+	valid    int
+	settings settings
 
-	p50, p99, throughput stats.Summary // ns, ns, operations per second
-	writes, reads        kind
-	formed               formed
-	main                 stats.Summary // what the cells are compared by: p50, or the time to all voters
+	sums map[string]stats.Summary // by the key of the quantity; without those that no trial gave
 
-	base    *cell // what it is compared with; nil for a base
-	vs      *stats.Comparison
+	base    *cell                        // what it is compared with; nil for a base
+	vs      map[string]*stats.Comparison // by the key of the quantity; without those not compared
 	unequal []inequality
 
 	gates    []gateSummary
 	warnings []stats.Warning
 }
 
-// kind is one kind of operation in a cell.
-type kind struct {
-	p50, p99, throughput stats.Summary
-	samples              int64 // fewest in any trial used
+// trial is one trial with what it gave.
+type trial struct {
+	record.TrialID
+	cell    *cell
+	session int
+	started time.Time
+	leader  string
+	probe   record.Probe
+	gates   []record.Gate
+	values  measure.Values
+	reason  string // why it is not valid; empty: it is
 }
 
 // inequality is a respect in which two compared cells are not alike.
 type inequality struct {
-	what       respect
+	what       measure.Text
 	base, this string
 }
-
-type respect int
-
-const (
-	durability respect = iota
-	acknowledgement
-	readLevel
-)
 
 // invalid reports that the figures of c must not be believed: no more than half
 // of its trials are valid.
 func (c *cell) invalid() bool { return len(c.run) > 0 && 2*c.valid <= len(c.run) }
 
 // build computes the model of a run.
-func build(f *record.Folder) (*model, error) {
+func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
+	m := &model{manifest: f.Manifest()}
+	var err error
+	if m.kind, err = catalog.Lookup(m.manifest.Experiment.Measure); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Dir(), err)
+	}
 	trials, err := f.Trials()
 	if err != nil {
 		return nil, err
 	}
-	m := &model{manifest: f.Manifest()}
-	m.formation = m.manifest.Experiment.Measure == experiment.MeasureFormation
 	for i, x := range m.manifest.Experiment.Matrix {
 		if len(x.Levels) > 1 {
 			m.factors = append(m.factors, factor{x, i})
@@ -114,42 +105,60 @@ func build(f *record.Folder) (*model, error) {
 	}
 	byID := map[string]*cell{}
 	for i := range m.manifest.Cells {
-		c := &cell{info: &m.manifest.Cells[i]}
+		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, vs: map[string]*stats.Comparison{}}
+		if c.settings, err = settingsOf(c.info); err != nil {
+			return nil, fmt.Errorf("%s: cell %s: %w", f.Dir(), c.info.ID, err)
+		}
 		byID[c.info.ID] = c
 		m.cells = append(m.cells, c)
-		ratio := c.info.Load.ReadRatio
-		m.reads = m.reads || ratio > 0
-		m.mixed = m.mixed || (ratio > 0 && ratio < 1)
-		m.openLoop = m.openLoop || c.info.Load.Rate > 0
 	}
 	for _, id := range m.manifest.Order {
 		byID[id.Cell].planned++
 	}
 	for i := range trials {
-		c := byID[trials[i].Cell]
-		row, err := stats.NewRow(c.info, &trials[i])
+		t := &trials[i]
+		c := byID[t.Cell]
+		values, err := m.kind.Read(c.info, t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Dir(), err)
+			return nil, fmt.Errorf("%s: %s: %w", f.Dir(), fileOf(t.TrialID), err)
 		}
-		c.run = append(c.run, row)
-		c.raw = append(c.raw, trials[i])
-		m.rows = append(m.rows, row)
+		x := &trial{t.TrialID, c, t.Session, t.Started, t.Leader, t.Probe, t.Gates, values, t.InvalidReason()}
+		c.run = append(c.run, x)
+		m.trials = append(m.trials, x)
 	}
 	m.arrange()
 	for _, c := range m.cells {
-		c.summarize()
+		c.summarize(m.kind)
 	}
 	m.compare()
-	m.machine = stats.CheckMachine(probes(m.rows))
+	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
 }
 
-func probes(rows []stats.Row) []float64 {
-	var us []float64
-	for _, r := range rows {
-		us = append(us, r.ProbeUS)
+func fileOf(id record.TrialID) string {
+	return fmt.Sprintf("%s/%s-t%02d.json", record.TrialsDir, id.Cell, id.Trial)
+}
+
+// inTime returns a figure of all trials that have it, in the order of time.
+func (m *model) inTime(of func(*trial) float64) []float64 {
+	trials := slices.Clone(m.trials)
+	slices.SortStableFunc(trials, func(x, y *trial) int { return x.started.Compare(y.started) })
+	var figures []float64
+	for _, t := range trials {
+		if v := of(t); v > 0 {
+			figures = append(figures, v)
+		}
 	}
-	return us
+	return figures
+}
+
+// infos are the cells as the kind knows them.
+func (m *model) infos() []*record.CellInfo {
+	out := make([]*record.CellInfo, len(m.cells))
+	for i, c := range m.cells {
+		out[i] = c.info
+	}
+	return out
 }
 
 // arrange sorts the cells by combination of the other factors and then by the
@@ -157,96 +166,96 @@ func probes(rows []stats.Row) []float64 {
 func (m *model) arrange() {
 	place := map[string]int{}
 	for _, c := range m.cells {
-		key := m.groupKey(c)
+		key := ""
+		for _, f := range m.others() {
+			key += f.value(c.info) + "\x00"
+		}
 		i, ok := place[key]
 		if !ok {
 			i = len(m.groups)
 			place[key] = i
-			m.groups = append(m.groups, group{key: key})
+			m.groups = append(m.groups, nil)
 		}
-		m.groups[i].cells = append(m.groups[i].cells, c)
+		m.groups[i] = append(m.groups[i], c)
 	}
-	m.cells = m.cells[:0:0]
-	for i := range m.groups {
+	m.cells = nil
+	for _, g := range m.groups {
 		if len(m.factors) > 0 {
 			first := m.factors[0]
-			slices.SortStableFunc(m.groups[i].cells, func(a, b *cell) int {
+			slices.SortStableFunc(g, func(a, b *cell) int {
 				return slices.Index(first.Levels, first.value(a.info)) - slices.Index(first.Levels, first.value(b.info))
 			})
 		}
-		m.cells = append(m.cells, m.groups[i].cells...)
+		m.cells = append(m.cells, g...)
 	}
 }
 
-func (m *model) groupKey(c *cell) string {
-	key := ""
-	for _, f := range m.others() {
-		key += f.value(c.info) + "\x00"
-	}
-	return key
-}
+// first returns the factor that is compared, if there is one.
+func (m *model) first() []factor { return m.factors[:min(1, len(m.factors))] }
 
 // others returns the factors but the first.
-func (m *model) others() []factor {
-	if len(m.factors) == 0 {
-		return nil
-	}
-	return m.factors[1:]
-}
+func (m *model) others() []factor { return m.factors[min(1, len(m.factors)):] }
 
 // summarize computes the figures of a cell from its valid trials; from those
 // that were measured at all where none is valid, to be shown as invalid.
-func (c *cell) summarize() {
-	for _, r := range c.run {
-		if r.Valid {
-			c.used = append(c.used, r)
-			c.valid++
+func (c *cell) summarize(kind *measure.Kind) {
+	for _, t := range c.run {
+		if t.reason == "" {
+			c.used = append(c.used, t)
 		}
 	}
-	if c.valid == 0 {
-		for _, r := range c.run {
-			if r.All.Samples > 0 || r.Formation.Whole() {
-				c.used = append(c.used, r)
+	if c.valid = len(c.used); c.valid == 0 {
+		for _, t := range c.run {
+			if _, measured := t.values.Of(kind.Headline()); measured {
+				c.used = append(c.used, t)
 			}
 		}
 	}
-	all := kindOf(c.used, func(r stats.Row) stats.Kind { return stats.Kind{Ops: r.Ops, Latency: r.All} })
-	c.p50, c.p99, c.throughput = all.p50, all.p99, all.throughput
-	c.formed = summarizeFormation(c.used)
-	if c.main = c.p50; c.formed.voters.N > 0 {
-		c.main = c.formed.voters
+	for _, q := range kind.Quantities {
+		if values := c.valuesOf(q); len(values) > 0 {
+			c.sums[q.Key] = stats.Summarize(values)
+		}
 	}
-	c.writes = kindOf(c.used, func(r stats.Row) stats.Kind { return r.Writes })
-	c.reads = kindOf(c.used, func(r stats.Row) stats.Kind { return r.Reads })
 	c.gates = summarizeGates(c.run)
-	c.warnings = append(c.warnings, stats.CheckTrials(c.valid, len(c.run))...)
-	c.warnings = append(c.warnings, stats.CheckSpread("p50", c.p50)...)
-	c.warnings = append(c.warnings, stats.CheckSpread("throughput", c.throughput)...)
-	c.warnings = append(c.warnings, stats.CheckSpread("time to the first leader", c.formed.leader)...)
-	c.warnings = append(c.warnings, stats.CheckSpread("time to all voters", c.formed.voters)...)
-	for _, r := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(r.ID.Trial), r.Intervals)...)
+	for _, q := range kind.With(measure.Shown) {
+		if !isTail(q) {
+			c.warnings = append(c.warnings, stats.CheckSpread(q.Key, c.sums[q.Key])...)
+		}
+	}
+	for _, t := range c.used {
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Series)...)
 	}
 }
 
-func kindOf(rows []stats.Row, of func(stats.Row) stats.Kind) kind {
-	var p50, p99, throughput []float64
-	k := kind{}
-	for _, r := range rows {
-		x := of(r)
-		if r.Window > 0 {
-			throughput = append(throughput, float64(x.Ops)/r.Window.Seconds())
-		}
-		if x.Latency.Samples > 0 {
-			p50 = append(p50, float64(x.Latency.P50))
-			p99 = append(p99, float64(x.Latency.P99))
-		}
-		if k.samples == 0 || x.Latency.Samples < k.samples {
-			k.samples = x.Latency.Samples
+// isTail reports whether a quantity is a percentile that few operations decide.
+func isTail(q measure.Quantity) bool { return q.Of != "" && q.PerMille > 900 }
+
+// valuesOf takes a quantity from each trial that has it.
+func (c *cell) valuesOf(q measure.Quantity) []float64 {
+	var out []float64
+	for _, t := range c.used {
+		if v, there := t.values.Of(q); there {
+			out = append(out, v)
 		}
 	}
-	k.p50, k.p99, k.throughput = stats.Summarize(p50), stats.Summarize(p99), stats.Summarize(throughput)
-	return k
+	return out
+}
+
+// unsure reports that some trial has too few samples beyond a percentile.
+func (c *cell) unsure(q measure.Quantity) bool {
+	return q.Of != "" && q.PerMille < 1000 && slices.ContainsFunc(c.used, func(t *trial) bool {
+		h := t.values.Distributions[q.Of]
+		return h != nil && !stats.Reliable(q.PerMille, h.TotalCount())
+	})
+}
+
+// pooled merges a distribution of the trials that the figures come from.
+func (c *cell) pooled(name string) (*hdrhistogram.Histogram, error) {
+	var hs []*hdrhistogram.Histogram
+	for _, t := range c.used {
+		hs = append(hs, t.values.Distributions[name])
+	}
+	return record.MergeHistograms(hs...)
 }
 
 // compare sets each cell against the base of its group: the first level of the
@@ -257,76 +266,84 @@ func (m *model) compare() {
 	}
 	var family []*stats.Comparison
 	for _, g := range m.groups {
-		base := g.cells[0]
-		for _, c := range g.cells[1:] {
+		base := g[0]
+		for _, c := range g[1:] {
 			c.base = base
 			c.unequal = inequalities(base.info, c.info)
-			if base.invalid() || c.invalid() || len(base.used) == 0 || len(c.used) == 0 {
+			if base.invalid() || c.invalid() {
 				continue
 			}
-			if !m.formation {
-				c.vs = versus(base, c, p50Of)
-				family = append(family, c.vs)
-				continue
+			for _, q := range m.kind.With(measure.Compared) {
+				x, y := base.valuesOf(q), c.valuesOf(q)
+				if len(x) > 0 && len(y) > 0 {
+					vs := stats.Compare(x, y)
+					c.vs[q.Key] = &vs
+					family = append(family, &vs)
+				}
 			}
-			c.vs, c.formed.vsLeader = versus(base, c, votersOf), versus(base, c, leaderOf)
-			family = append(family, c.vs, c.formed.vsLeader)
 		}
 	}
 	m.family = stats.Adjust(family)
-	for _, g := range m.groups { // what is true of every comparison is said once
-		for _, c := range g.cells {
-			if c.vs != nil {
-				m.family = append(m.family, c.vs.Warnings...)
+	for _, vs := range family { // what is true of every comparison is said once
+		m.family = appendNew(m.family, vs.Warnings...)
+	}
+}
+
+// comparisons counts the comparisons that were tested.
+func (m *model) comparisons() int {
+	n := 0
+	for _, c := range m.cells {
+		for _, vs := range c.vs {
+			if vs.Tested {
+				n++
 			}
 		}
 	}
-	m.family = distinct(m.family)
+	return n
 }
 
-func distinct(ws []stats.Warning) []stats.Warning {
-	var out []stats.Warning
-	for _, w := range ws {
-		if !slices.Contains(out, w) {
-			out = append(out, w)
+// appendNew appends what is not there yet.
+func appendNew[T comparable](to []T, more ...T) []T {
+	for _, x := range more {
+		if !slices.Contains(to, x) {
+			to = append(to, x)
 		}
 	}
-	return out
-}
-
-// figureOf is one figure of a trial, if the trial has it.
-type figureOf func(stats.Row) (value float64, has bool)
-
-func p50Of(r stats.Row) (float64, bool) { return float64(r.All.P50), r.All.Samples > 0 }
-
-// versus compares a figure of two cells.
-func versus(base, c *cell, of figureOf) *stats.Comparison {
-	vs := stats.Compare(values(base.used, of), values(c.used, of))
-	return &vs
-}
-
-// values takes a figure from each row that has it.
-func values(rows []stats.Row, of figureOf) []float64 {
-	var out []float64
-	for _, r := range rows {
-		if v, ok := of(r); ok {
-			out = append(out, v)
-		}
-	}
-	return out
+	return to
 }
 
 func inequalities(base, this *record.CellInfo) []inequality {
 	var out []inequality
-	add := func(what respect, a, b string) {
-		if a != b {
-			out = append(out, inequality{what, a, b})
+	for _, x := range []inequality{
+		{measure.Text{En: "durability", Ru: "сохранность"}, base.Durability, this.Durability},
+		{measure.Text{En: "acknowledgement", Ru: "момент подтверждения"}, base.Acknowledgement, this.Acknowledgement},
+		{measure.Text{En: "read level", Ru: "уровень чтения"}, base.ReadLevel, this.ReadLevel},
+	} {
+		if x.base != x.this {
+			out = append(out, x)
 		}
 	}
-	add(durability, base.Durability, this.Durability)
-	add(acknowledgement, base.Acknowledgement, this.Acknowledgement)
-	add(readLevel, base.ReadLevel, this.ReadLevel)
 	return out
+}
+
+// verdict is what a comparison came to.
+type verdict int
+
+const (
+	notCompared verdict = iota
+	same
+	differs
+)
+
+func verdictOf(vs *stats.Comparison) verdict {
+	switch {
+	case vs == nil || !vs.Tested || !vs.HasRatio:
+		return notCompared
+	case vs.Different():
+		return differs
+	default:
+		return same
+	}
 }
 
 // gateSummary is one gate over all trials of a cell: the worst of them.
@@ -336,24 +353,23 @@ type gateSummary struct {
 }
 
 // summarizeGates keeps the gates in the order of their first appearance.
-func summarizeGates(rows []stats.Row) []gateSummary {
+func summarizeGates(trials []*trial) []gateSummary {
 	var out []gateSummary
-	for _, r := range rows {
-		for _, g := range r.Gates {
+	for _, t := range trials {
+		for _, g := range t.gates {
 			i := slices.IndexFunc(out, func(s gateSummary) bool { return s.Name == g.Name })
 			if i < 0 {
 				i = len(out)
 				out = append(out, gateSummary{Gate: g})
 			}
-			s := &out[i]
-			if worse(g, s.Gate) {
-				s.Gate = g
+			if worse(g, out[i].Gate) {
+				out[i].Gate = g
 			}
 			if g.Verdict != record.Skip {
-				s.judged++
+				out[i].judged++
 			}
 			if g.Verdict == record.Fail {
-				s.failed++
+				out[i].failed++
 			}
 		}
 	}

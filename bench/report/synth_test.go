@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/measure/formation"
+	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -27,7 +30,7 @@ type synth struct {
 	slowDisk float64 // multiplies the probes; 0: 1
 	fail     func(cell experiment.Cell, trial int) string
 	skip     func(cell experiment.Cell, trial int) bool // trials not run
-	change   func(*record.Trial)
+	change   func(*record.Trial, any)                   // the trial and what its kind measured
 	sessions int
 	memory   bool
 	question string
@@ -180,7 +183,7 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 	}
 	random := rand.New(rand.NewPCG(s.seed, uint64(1000*index+number)))
 	if s.forms {
-		return s.formation(c, number, random)
+		return s.formation(t, c, number, random)
 	}
 	base := s.typical(c) * int64(970+random.IntN(60)) / 1000
 	clients := int64(c.Load.Clients)
@@ -191,35 +194,46 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 	}
 	readShare := int64(c.Load.ReadRatio * 1000)
 	reads := ops * readShare / 1000
-	tr := record.Trial{
-		TrialID: record.TrialID{Cell: c.ID, Trial: number}, Started: time.Date(2026, 3, 14, 6, 30+number, index, 0, time.UTC),
-		WindowNS: window, IntervalNS: int64(100 * time.Millisecond), Leader: "n1",
-		Writes: record.Kind{Completed: ops - reads, Hist: latencies(t, random, base, ops-reads)},
-		Reads:  record.Kind{Completed: reads, Hist: latencies(t, random, base/9+1, reads)},
+	d := &load.Data{
+		WindowNS: window, IntervalNS: int64(100 * time.Millisecond),
+		Writes: load.Operations{Completed: ops - reads, Hist: latencies(t, random, base, ops-reads)},
+		Reads:  load.Operations{Completed: reads, Hist: latencies(t, random, base/9+1, reads)},
 		LoadNS: window * 5 / 4, CPUNS: window * 3 / 2, Commands: uint64(ops),
+	}
+	tr := record.Trial{
+		TrialID: record.TrialID{Cell: c.ID, Trial: number}, Started: time.Date(2026, 3, 14, 6, 30+number, index, 0, time.UTC), Leader: "n1",
 	}
 	tr.Probe = s.probe(random)
 	if c.Durability == "disk" {
 		for range c.Cluster.Nodes {
-			tr.SyncsPerNode = append(tr.SyncsPerNode, uint64(ops/min(clients, 6)))
+			d.SyncsPerNode = append(d.SyncsPerNode, uint64(ops/min(clients, 6)))
 		}
 	}
 	if c.Load.Rate > 0 {
-		tr.Scheduled = ops
-		tr.LagHist = latencies(t, random, 5000, ops)
+		d.Scheduled = ops
+		d.LagHist = latencies(t, random, 5000, ops)
 	}
-	steps := window / tr.IntervalNS
+	steps := window / d.IntervalNS
 	for i := range steps {
-		tr.Intervals = append(tr.Intervals, ops*(i+1)/steps-ops*i/steps)
+		d.Intervals = append(d.Intervals, ops*(i+1)/steps-ops*i/steps)
 	}
-	tr.Gates = gatesOf(tr)
+	tr.Gates = gatesOf(ops)
 	if s.fail != nil {
 		if reason := s.fail(c.Cell, number); reason != "" {
 			tr.Gates[0] = record.Gate{Name: "load", Verdict: record.Fail, Figure: 82.4, Limit: 95, AtLeast: true, Unit: "%", Reason: reason}
 		}
 	}
+	return s.put(t, tr, load.Name, d)
+}
+
+// put changes a trial and what it measured as the test wants it.
+func (s synth) put(t testing.TB, tr record.Trial, kind string, data any) record.Trial {
+	t.Helper()
 	if s.change != nil {
-		s.change(&tr)
+		s.change(&tr, data)
+	}
+	if err := tr.Put(kind, 1, data); err != nil {
+		t.Fatal(err)
 	}
 	return tr
 }
@@ -233,9 +247,9 @@ func (s synth) probe(random *rand.Rand) record.Probe {
 	}
 }
 
-func gatesOf(tr record.Trial) []record.Gate {
+func gatesOf(ops int64) []record.Gate {
 	return []record.Gate{
-		{Name: "load", Verdict: record.Pass, Figure: float64(tr.Writes.Completed + tr.Reads.Completed), Limit: 50, AtLeast: true, Unit: "ops"},
+		{Name: "load", Verdict: record.Pass, Figure: float64(ops), Limit: 50, AtLeast: true, Unit: "ops"},
 		{Name: "errors", Verdict: record.Pass, Figure: 0, Limit: 0.1, Unit: "%"},
 		{Name: "client", Verdict: record.Pass, Figure: 3.25, Limit: 20, Unit: "%"},
 		{Name: "leader", Verdict: record.Pass, Figure: 0, Limit: 0, Unit: "changes"},
@@ -277,6 +291,9 @@ func latencies(t testing.TB, random *rand.Rand, base, n int64) string {
 	}
 	return text
 }
+
+// catalog is what the made up runs measured.
+func catalog() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kind()} }
 
 // made is a scenario's folder with what is made of it. The tests share it and
 // must not change it.
@@ -321,7 +338,7 @@ func scenario(t testing.TB, name string) *made {
 	}
 	x := &made{folder: s.folderIn(t, shared.dir)}
 	var err error
-	if x.model, err = build(x.folder); err != nil {
+	if x.model, err = build(x.folder, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	x.files = rendered(t, x.folder)

@@ -6,12 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
 
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
-	"github.com/themilchenko/raftlab/bench/stats"
 )
+
+// Verification is what [Verify] found.
+type Verification struct {
+	Differences []Difference
+	Unchecked   []string // files that were laid out by an earlier raftlab, so that their text was not compared
+}
 
 // Difference is one figure, line or file that is not what the trials give.
 type Difference struct {
@@ -35,59 +43,86 @@ func (d Difference) String() string {
 }
 
 // Verify computes everything that is printed about a run again from its trials
-// and returns what differs: of results.csv every field, of a report or plot the
+// and tells what differs: of results.csv every field, of a report or plot the
 // first line. Missing files differ. The trials themselves are checked for
 // contradictions: counts that cannot be, verdicts that their figures do not
 // bear out.
 //
+// A file that was laid out by an earlier raftlab says the same in other words: its
+// text is not compared. Of the results.csv beside it, every field is, by the name of
+// its column.
+//
 // It shows that the printed figures follow from the raw data. Whether the raw
 // data were measured as recorded, it cannot show.
-func Verify(f *record.Folder) ([]Difference, error) {
-	files, err := render(f)
+func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
+	var v Verification
+	files, err := render(f, catalog)
 	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return v, fmt.Errorf("verify: %w", err)
 	}
 	trials, err := f.Trials()
 	if err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return v, fmt.Errorf("verify: %w", err)
 	}
-	var diffs []Difference
-	for _, t := range trials {
-		diffs = append(diffs, checkTrial(f.Manifest(), t)...)
+	manifest := f.Manifest()
+	kind, err := catalog.Lookup(manifest.Experiment.Measure)
+	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
 	}
+	for i := range trials {
+		v.Differences = append(v.Differences, checkTrial(kind, manifest, &trials[i])...)
+	}
+	report, _ := f.ReadFile("report.md")
+	earlier := report != nil && formOf(report) < form
 	for _, x := range files {
 		printed, err := f.ReadFile(x.name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && earlier && path.Dir(x.name) == record.PlotsDir: // it may have had other plots
 		case errors.Is(err, fs.ErrNotExist):
-			diffs = append(diffs, Difference{File: x.name, Printed: "no such file", Computed: "a file"})
+			v.Differences = append(v.Differences, Difference{File: x.name, Printed: "no such file", Computed: "a file"})
 		case err != nil:
-			return nil, fmt.Errorf("verify: %w", err)
+			return v, fmt.Errorf("verify: %w", err)
+		case bytes.Equal(printed, x.data):
+		case x.name == csvFile:
+			v.Differences = append(v.Differences, csvDifferences(printed, x.data, earlier)...)
+		case formOf(printed) < form:
+			v.Unchecked = append(v.Unchecked, x.name)
 		default:
-			diffs = append(diffs, differences(x.name, printed, x.data)...)
+			v.Differences = append(v.Differences, lineDifference(x.name, printed, x.data))
 		}
 	}
-	return diffs, nil
+	return v, nil
 }
 
-// differences compares one file with what it should be.
-func differences(name string, printed, computed []byte) []Difference {
-	switch {
-	case bytes.Equal(printed, computed):
-		return nil
-	case name == csvFile:
-		return csvDifferences(printed, computed)
-	default:
-		return []Difference{lineDifference(name, printed, computed)}
+// formOf reads the stamp at the end of a file. The first form had none.
+func formOf(data []byte) int {
+	name, _, _ := strings.Cut(stamp(), strconv.Itoa(form))
+	_, number, found := bytes.Cut(data[max(0, len(data)-80):], []byte("<!-- "+name))
+	if !found {
+		return 1
 	}
+	number, _, _ = bytes.Cut(number, []byte(" -->"))
+	n, err := strconv.Atoi(string(number))
+	if err != nil {
+		return form // and no such stamp: the text will differ
+	}
+	return n
 }
 
 // csvDifferences compares field by field, and by lines where the fields cannot
-// tell.
-func csvDifferences(printed, computed []byte) []Difference {
+// tell. A table of an earlier form may lack columns, and have them in another order.
+func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 	is, err1 := readCSV(printed)
 	want, err2 := readCSV(computed)
-	if err1 != nil || err2 != nil {
+	if err1 != nil || err2 != nil || len(is) == 0 {
 		return []Difference{lineDifference(csvFile, printed, computed)}
+	}
+	head := want[0]
+	if earlier {
+		for row := range want {
+			want[row] = inOrder(want[row], head, is[0])
+		}
+		head = is[0]
 	}
 	var diffs []Difference
 	for row := range max(len(is), len(want)) {
@@ -97,15 +132,27 @@ func csvDifferences(printed, computed []byte) []Difference {
 			continue
 		}
 		for i := range max(len(a), len(b)) {
-			if x, y := field(a, i), field(b, i); x != y {
-				diffs = append(diffs, Difference{csvFile, row + 1, field(want[0], i), x, y})
+			if x, y := at(a, i), at(b, i); x != y {
+				diffs = append(diffs, Difference{csvFile, row + 1, at(head, i), x, y})
 			}
 		}
 	}
-	if diffs == nil {
+	if diffs == nil && !earlier {
 		diffs = append(diffs, lineDifference(csvFile, printed, computed))
 	}
 	return diffs
+}
+
+// inOrder takes the fields of the columns that are wanted; one that there is not is
+// empty.
+func inOrder(fields, names, wanted []string) []string {
+	out := make([]string, len(wanted))
+	for i, name := range wanted {
+		if j := slices.Index(names, name); j >= 0 {
+			out[i] = fields[j]
+		}
+	}
+	return out
 }
 
 func readCSV(data []byte) ([][]string, error) {
@@ -114,25 +161,19 @@ func readCSV(data []byte) ([][]string, error) {
 	return r.ReadAll()
 }
 
-func at(records [][]string, i int) []string {
-	if i < len(records) {
-		return records[i]
+// at returns an element, the zero one where there is none.
+func at[T any](of []T, i int) (x T) {
+	if i < len(of) {
+		x = of[i]
 	}
-	return nil
-}
-
-func field(record []string, i int) string {
-	if i >= 0 && i < len(record) {
-		return record[i]
-	}
-	return ""
+	return x
 }
 
 // lineDifference returns the first line that differs. There is one.
 func lineDifference(name string, printed, computed []byte) Difference {
 	is, want := strings.SplitAfter(string(printed), "\n"), strings.SplitAfter(string(computed), "\n")
 	for i := range max(len(is), len(want)) {
-		if a, b := field(is, i), field(want, i); a != b {
+		if a, b := at(is, i), at(want, i); a != b {
 			a, b = excerpt(a, b)
 			return Difference{File: name, Row: i + 1, Printed: a, Computed: b}
 		}
@@ -162,47 +203,27 @@ func excerpt(a, b string) (string, string) {
 }
 
 // checkTrial looks for contradictions that a single trial shows.
-func checkTrial(m record.Manifest, t record.Trial) []Difference {
-	name := fmt.Sprintf("%s/%s-t%02d.json", record.TrialsDir, t.Cell, t.Trial)
+func checkTrial(kind *measure.Kind, m record.Manifest, t *record.Trial) []Difference {
 	var diffs []Difference
 	add := func(field, printed, computed string) {
-		diffs = append(diffs, Difference{File: name, Column: field, Printed: printed, Computed: computed})
+		diffs = append(diffs, Difference{File: fileOf(t.TrialID), Column: field, Printed: printed, Computed: computed})
 	}
 	for _, g := range t.Gates {
 		if want := g.Decide(); g.Verdict != want {
 			add("gates."+g.Name, string(g.Verdict), string(want))
 		}
 	}
-	var cell *record.CellInfo
-	for i := range m.Cells {
-		if m.Cells[i].ID == t.Cell {
-			cell = &m.Cells[i]
-		}
-	}
-	if t.Failure != "" || cell == nil {
+	i := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == t.Cell })
+	if t.Failure != "" || i < 0 || kind.Check == nil {
 		return diffs // broken off: the parts need not match up
 	}
-	if t.Formation != nil {
-		checkFormation(cell, t, add)
-		return diffs
-	}
-	if window := time.Duration(t.WindowNS); window != time.Duration(cell.Load.Duration) {
-		add("window_ns", window.String(), cell.Load.Duration.String())
-	}
-	row, err := stats.NewRow(cell, &t)
+	values, err := kind.Read(&m.Cells[i], t)
 	if err != nil {
-		add("hist", err.Error(), "a histogram")
+		add(kind.Name, err.Error(), "what can be read")
 		return diffs
 	}
-	samples := row.All.Samples
-	if clients := int64(cell.Load.Clients); cell.Load.Rate == 0 {
-		// Those that completed in the window and those that started in it differ
-		// by what was under way at its two ends: one operation per client.
-		if samples < row.Ops-clients || samples > row.Ops+clients {
-			add("hist", fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", row.Ops, clients))
-		}
-	} else if samples+row.Errors > t.Scheduled {
-		add("scheduled", fmt.Sprint(t.Scheduled), fmt.Sprintf("%d samples and %d errors", samples, row.Errors))
+	for _, c := range kind.Check(&m.Cells[i], t, values) {
+		add(c.Field, c.Printed, c.Computed)
 	}
 	return diffs
 }

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/csv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -18,7 +21,7 @@ import (
 func written(t *testing.T, name string) *record.Folder {
 	t.Helper()
 	f := scenarios()[name].folder(t)
-	if err := Write(f); err != nil {
+	if err := Write(f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -26,11 +29,14 @@ func written(t *testing.T, name string) *record.Folder {
 
 func verified(t *testing.T, f *record.Folder) []Difference {
 	t.Helper()
-	diffs, err := Verify(f)
+	v, err := Verify(f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return diffs
+	if len(v.Unchecked) > 0 {
+		t.Errorf("not checked: %v", v.Unchecked)
+	}
+	return v.Differences
 }
 
 func TestVerifyFindsNothingToSay(t *testing.T) {
@@ -39,6 +45,14 @@ func TestVerifyFindsNothingToSay(t *testing.T) {
 			t.Errorf("%s: %v", name, diffs)
 		}
 	}
+}
+
+// differencesOf compares one file of the present form.
+func differencesOf(name string, printed, computed []byte) []Difference {
+	if name == csvFile {
+		return csvDifferences(printed, computed, false)
+	}
+	return []Difference{lineDifference(name, printed, computed)}
 }
 
 // TestVerifyFindsAnyEdit changes one figure anywhere in a printed file.
@@ -60,7 +74,7 @@ func TestVerifyFindsAnyEdit(t *testing.T) {
 		where := rapid.SampledFrom(digits).Draw(t, "offset")
 		edited := slices.Clone(files[name])
 		edited[where] = '0' + (edited[where]-'0'+byte(rapid.IntRange(1, 9).Draw(t, "step")))%10
-		diffs := differences(name, edited, files[name])
+		diffs := differencesOf(name, edited, files[name])
 		if len(diffs) != 1 {
 			t.Fatalf("%d differences: %v", len(diffs), diffs)
 		}
@@ -114,6 +128,96 @@ func TestVerifyOnDisk(t *testing.T) {
 	}
 }
 
+// earlier makes a folder one that was written before files had stamps: other texts, and
+// a table with fewer columns in another order.
+func earlier(t *testing.T) (f *record.Folder, edit func(name, old, new string)) {
+	t.Helper()
+	f = written(t, "rate")
+	edit = func(name, old, new string) {
+		t.Helper()
+		data, err := f.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), old) {
+			t.Fatalf("%s has no %q", name, old)
+		}
+		if err := f.WriteFile(name, []byte(strings.Replace(string(data), old, new, 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range scenario(t, "rate").files {
+		if name != csvFile {
+			edit(name, "<!-- "+stamp()+" -->", "")
+		}
+	}
+	data, err := f.ReadFile(csvFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := readCSV(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows { // the last column first, and without the third
+		rows[i] = slices.Concat(r[len(r)-1:], r[:2], r[3:len(r)-1])
+	}
+	var out bytes.Buffer
+	if err := csv.NewWriter(&out).WriteAll(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteFile(csvFile, out.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	return f, edit
+}
+
+// TestVerifyEarlierForm: a folder whose report an earlier raftlab laid out is in order,
+// with a word on what was not compared; its table is compared all the same.
+func TestVerifyEarlierForm(t *testing.T) {
+	f, edit := earlier(t)
+	if err := os.Remove(filepath.Join(f.Dir(), "plots", "latency.svg")); err != nil { // it may have had others
+		t.Fatal(err)
+	}
+	v, err := Verify(f, catalog())
+	if err != nil || len(v.Differences) > 0 || len(v.Unchecked) != 7 || !slices.Contains(v.Unchecked, "report.ru.html") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	edit(csvFile, "3405.823", "1405.823")
+	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) != 1 || v.Differences[0].Column != "p50_us" || v.Differences[0].Row != 2 {
+		t.Errorf("an edited field: %+v, %v", v, err)
+	}
+	edit(csvFile, "1405.823", "3405.823")
+	edit(csvFile, ",p50_us", ",p49_us")
+	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) == 0 || v.Differences[0].Column != "p49_us" {
+		t.Errorf("a column of another name: %+v, %v", v, err)
+	}
+	if err := os.Remove(filepath.Join(f.Dir(), "report.html")); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ = Verify(f, catalog()); !slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.File == "report.html" }) {
+		t.Errorf("a missing page: %+v", v)
+	}
+}
+
+// TestVerifyTellsAFileOfAnEarlierForm: one such file among those of the present form is
+// told, and a stamp that no raftlab has written is a difference.
+func TestVerifyTellsAFileOfAnEarlierForm(t *testing.T) {
+	for old, want := range map[string][2]int{"form 1": {0, 1}, "form 9": {1, 0}, "form x": {1, 0}} {
+		f := written(t, "one")
+		data, err := f.ReadFile("report.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.WriteFile("report.html", bytes.Replace(data, []byte(stamp()), []byte("raftlab report, "+old), 1)); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := Verify(f, catalog()); err != nil || len(v.Differences) != want[0] || len(v.Unchecked) != want[1] {
+			t.Errorf("%s: %+v, %v", old, v, err)
+		}
+	}
+}
+
 func TestCSVDifferences(t *testing.T) {
 	want := []byte("a,b\n1,2\n3,4\n")
 	for _, c := range []struct {
@@ -127,7 +231,7 @@ func TestCSVDifferences(t *testing.T) {
 		{"a,b\r\n1,2\n3,4\n", []Difference{{csvFile, 1, "", "a,b\r\n", "a,b\n"}}},
 		{"a,b\n\"1,2\n3,4\n", []Difference{{csvFile, 2, "", "\"1,2\n", "1,2\n"}}},
 	} {
-		if got := csvDifferences([]byte(c.printed), want); !slices.Equal(got, c.want) {
+		if got := csvDifferences([]byte(c.printed), want, false); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v, want %v", c.printed, got, c.want)
 		}
 	}
@@ -137,22 +241,22 @@ func TestCSVDifferences(t *testing.T) {
 // where the reports follow from it.
 func TestVerifyFindsContradictions(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*record.Trial)
+		change func(*record.Trial, *load.Data)
 		column string
 	}{
-		"verdict":   {func(tr *record.Trial) { tr.Gates[1].Figure = 7 }, "gates.errors"},
-		"at least":  {func(tr *record.Trial) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
-		"window":    {func(tr *record.Trial) { tr.WindowNS /= 2 }, "window_ns"},
-		"samples":   {func(tr *record.Trial) { tr.Writes.Hist = tr.LagHist }, "hist"},
-		"scheduled": {func(tr *record.Trial) { tr.Scheduled = 3 }, "scheduled"},
+		"verdict":   {func(tr *record.Trial, _ *load.Data) { tr.Gates[1].Figure = 7 }, "gates.errors"},
+		"at least":  {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
+		"window":    {func(_ *record.Trial, d *load.Data) { d.WindowNS /= 2 }, "window_ns"},
+		"samples":   {func(_ *record.Trial, d *load.Data) { d.Writes.Hist = d.LagHist }, "hist"},
+		"scheduled": {func(_ *record.Trial, d *load.Data) { d.Scheduled = 3 }, "scheduled"},
 	} {
 		s := scenarios()["one"]
 		if name == "scheduled" {
 			s = scenarios()["rate"]
 		}
-		s.change = func(tr *record.Trial) {
+		s.change = func(tr *record.Trial, data any) {
 			if tr.Trial == 2 && tr.Cell == "c01" {
-				c.change(tr)
+				c.change(tr, data.(*load.Data))
 			}
 		}
 		f := s.folder(t)
@@ -161,8 +265,8 @@ func TestVerifyFindsContradictions(t *testing.T) {
 			t.Fatal(err)
 		}
 		var diffs []Difference
-		for _, tr := range trials {
-			diffs = append(diffs, checkTrial(f.Manifest(), tr)...)
+		for i := range trials {
+			diffs = append(diffs, checkTrial(load.Kind(), f.Manifest(), &trials[i])...)
 		}
 		if len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != c.column {
 			t.Errorf("%s: %v", name, diffs)
@@ -188,7 +292,7 @@ func TestVerifyDamagedTrial(t *testing.T) {
 	if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Verify(f); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
+	if _, err := Verify(f, catalog()); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
 		t.Errorf("a damaged histogram: %v", err)
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/cluster"
 )
 
 const forming = `
@@ -36,8 +38,8 @@ rest   = "1500ms"
 
 // TestFormation watches real groups come into being.
 func TestFormation(t *testing.T) {
-	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", runner.Builtin())
-	cfg.Kvnode = kvnode(t)
+	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", cluster.Builtin())
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)
@@ -55,8 +57,8 @@ func checkFormation(t *testing.T, cell record.CellInfo, trial record.Trial) {
 	t.Helper()
 	name := fmt.Sprintf("%s, %d nodes", cell.Cluster.Discovery, cell.Cluster.Nodes)
 	wantTalk := cell.Cluster.Discovery == experiment.DiscoveryGossip && cell.Cluster.Nodes > 1
-	f := trial.Formation
-	if f == nil || f.LeaderNS <= 0 || f.VotersNS < f.LeaderNS || f.LeaderErrorNS <= 0 || f.VotersErrorNS <= 0 {
+	f := formationOf(t, trial)
+	if f.LeaderNS <= 0 || f.VotersNS < f.LeaderNS || f.LeaderErrorNS <= 0 || f.VotersErrorNS <= 0 {
 		t.Fatalf("%s: %+v", name, f)
 	}
 	if len(f.Traffic) != cell.Cluster.Nodes {
@@ -84,18 +86,28 @@ func checkFormation(t *testing.T, cell record.CellInfo, trial record.Trial) {
 	}
 }
 
+// formationOf is what a trial measured.
+func formationOf(t *testing.T, trial record.Trial) formation.Data {
+	t.Helper()
+	var d formation.Data
+	if there, err := trial.Get(formation.Name, 1, &d); !there || err != nil {
+		t.Fatalf("no formation: %v; %+v", err, trial)
+	}
+	return d
+}
+
 // TestFormationProcessDies kills a member at rest: the trial is invalid, says which
 // one it was, and has no traffic.
 func TestFormationProcessDies(t *testing.T) {
-	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), runner.Builtin())
-	cfg.Kvnode = kvnode(t)
+	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), cluster.Builtin())
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, _ := runAndKill(t, cfg, 2, func(pids []int) error { return atRest(pids[2]) })
 	trial := trials(t, outcome)[0]
 	if reason := trial.InvalidReason(); !strings.Contains(reason, "alive: node3 stopped") {
 		t.Errorf("invalid because of %q", reason)
 	}
-	if trial.Formation == nil || len(trial.Formation.Traffic) > 0 {
-		t.Errorf("%+v", trial.Formation)
+	if f := formationOf(t, trial); len(f.Traffic) > 0 {
+		t.Errorf("%+v", f)
 	}
 }
 
@@ -148,11 +160,13 @@ func statusRequests(address string) (string, error) {
 // TestFormationNeverWhole: what was seen is kept, and the failure says what was
 // missing.
 func TestFormationNeverWhole(t *testing.T) {
-	cfg := configure(t, forming+"timeout = \"1s\"\n", runner.Builtin())
-	cfg.Kvnode = filepath.Join(t.TempDir(), "kvnode")
-	if err := os.WriteFile(cfg.Kvnode, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil {
+	cfg := configure(t, forming+"timeout = \"1s\"\n", cluster.Builtin())
+	silent := filepath.Join(t.TempDir(), "silent") // says what it is, and then nothing more
+	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\nexec sleep 60\n", kvnode(t))
+	if err := os.WriteFile(silent, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	cfg.Systems = runner.Systems(cluster.Builtin(), silent)
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +175,7 @@ func TestFormationNeverWhole(t *testing.T) {
 		t.Errorf("failures: %q", outcome.Failures)
 	}
 	trial := trials(t, outcome)[0]
-	if f := trial.Formation; f == nil || f.LeaderNS != 0 || f.VotersNS != 0 {
+	if f := formationOf(t, trial); f.LeaderNS != 0 || f.VotersNS != 0 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -169,9 +183,9 @@ func TestFormationNeverWhole(t *testing.T) {
 // TestGossipUnderLoad loads a group whose members found each other.
 func TestGossipUnderLoad(t *testing.T) {
 	toml := strings.Replace(inProcesses(head), "[cluster]\n", "[cluster]\ndiscovery = \"gossip\"\n", 1) + "read_ratio = 0.3\n"
-	cfg := configure(t, toml, runner.Builtin())
+	cfg := configure(t, toml, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Kvnode = kvnode(t)
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)

@@ -7,13 +7,13 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
 )
 
 // TestOrder: each round takes every cell once, and the seed alone decides how.
 func TestOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cells := make([]experiment.Cell, rapid.IntRange(1, 20).Draw(t, "cells"))
+		cells := make([]record.CellInfo, rapid.IntRange(1, 20).Draw(t, "cells"))
 		for i := range cells {
 			cells[i].ID = fmt.Sprintf("c%02d", i+1)
 		}

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -50,9 +52,9 @@ mode    = ["inprocess", "process"]
 backend = ["inmem", "bolt"]
 [options.bolt]
 no_freelist_sync = true
-`, runner.Builtin())
+`, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Kvnode = kvnode(t)
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +64,8 @@ no_freelist_sync = true
 	}
 	for _, trial := range trials(t, outcome) {
 		checkTrial(t, trial)
-		if len(trial.SyncsPerNode) != 0 && len(trial.SyncsPerNode) != 3 {
-			t.Errorf("%s: flushes of %d members", trial.Cell, len(trial.SyncsPerNode))
+		if n := len(loadOf(t, trial).SyncsPerNode); n != 0 && n != 3 {
+			t.Errorf("%s: flushes of %d members", trial.Cell, n)
 		}
 	}
 	acks := map[string]string{}
@@ -81,10 +83,10 @@ no_freelist_sync = true
 // TestProcessDies kills a member under load: the trial fails, names the member, and
 // no process is left.
 func TestProcessDies(t *testing.T) {
-	cfg := configure(t, inProcesses(head), runner.Builtin())
+	cfg := configure(t, inProcesses(head), cluster.Builtin())
 	cfg.Experiment.Trials = 1
 	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
-	cfg.Kvnode = kvnode(t)
+	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
 	outcome, pids := runAndKill(t, cfg, 1, func(pids []int) error { return underLoad(pids[0]) })
 	if len(outcome.Failures) != 1 || !strings.Contains(outcome.Failures[0], "node2 stopped") {
 		t.Errorf("failures: %q", outcome.Failures)
@@ -178,13 +180,41 @@ func members(dir string, n int) ([]int, error) {
 func TestProcessesThatCannotRun(t *testing.T) {
 	for name, c := range map[string]struct{ toml, kvnode, want string }{
 		"no program":   {head, filepath.Join(t.TempDir(), "kvnode"), "--kvnode"},
-		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), os.Args[0], "inmem"},
+		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), kvnode(t), "inmem"},
 		"not a kvnode": {head, "/dev/null", "--kvnode"},
 	} {
-		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), runner.Builtin())
-		cfg.Kvnode = c.kvnode
+		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), cluster.Builtin())
+		cfg.Systems = runner.Systems(cluster.Builtin(), c.kvnode)
 		if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, which should name %s", name, err, c.want)
 		}
+	}
+}
+
+// TestPluginThatKvnodeLacks: a store that only this program has is not run as another
+// one under its name, whatever it declares.
+func TestPluginThatKvnodeLacks(t *testing.T) {
+	toml := strings.Replace(inProcesses(head), "nodes = 3", "nodes = 3\nbackend = \"small-entries\"", 1)
+	catalogs := smallEntries(t)
+	cfg := configure(t, toml, catalogs)
+	program := kvnode(t)
+	cfg.Systems = runner.Systems(catalogs, program)
+	_, err := run(t, t.Context(), cfg)
+	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "small-entries") || !strings.Contains(err.Error(), "--kvnode") {
+		t.Errorf("%v, which should name the store and --kvnode", err)
+	}
+	if _, err := os.Stat(cfg.Out); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a run folder was made all the same")
+	}
+
+	// Nor is one that calls itself otherwise.
+	liar := filepath.Join(t.TempDir(), "liar")
+	script := fmt.Sprintf("#!/bin/sh\nexec %s --describe --inmem /tmp/none\n", program)
+	if err := os.WriteFile(liar, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Systems = runner.Systems(catalogs, liar)
+	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "\"inmem\" instead") {
+		t.Errorf("%v, which should name what would run", err)
 	}
 }

@@ -20,8 +20,10 @@ import (
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -50,13 +52,16 @@ value_size = 64
 keys       = 100
 `
 
-func configure(t *testing.T, toml string, catalogs runner.Catalogs) runner.Config {
+func configure(t *testing.T, toml string, catalogs cluster.Catalogs) runner.Config {
 	t.Helper()
-	e, err := experiment.Parse("test.toml", []byte(toml), catalogs.Known(), nil)
+	e, err := experiment.Parse("test.toml", []byte(toml), runner.Known(catalogs), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runner.Config{Experiment: e, Source: []byte(toml), Out: filepath.Join(t.TempDir(), "run"), Catalogs: catalogs}
+	return runner.Config{
+		Experiment: e, Source: []byte(toml), Out: filepath.Join(t.TempDir(), "run"),
+		Systems: runner.Systems(catalogs, "kvnode"), Kinds: runner.Kinds(),
+	}
 }
 
 func run(t *testing.T, ctx context.Context, cfg runner.Config) (runner.Outcome, error) {
@@ -102,7 +107,7 @@ read_ratio = 0.3
 [matrix]
 backend = ["inmem", "bolt", "mdb"]
 rate = [0, 400]
-`, runner.Builtin())
+`, cluster.Builtin())
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +139,8 @@ func checkTrial(t *testing.T, trial record.Trial) {
 	name := fmt.Sprintf("%s trial %d", trial.Cell, trial.Trial)
 	// Latencies, not completions: on a machine that stands still for a moment an
 	// operation of the short window may be completed after it.
-	if trial.Writes.Hist == "" || trial.Reads.Hist == "" || trial.Commands == 0 || trial.CPUNS == 0 {
+	d := loadOf(t, trial)
+	if d.Writes.Hist == "" || d.Reads.Hist == "" || d.Commands == 0 || d.CPUNS == 0 {
 		t.Errorf("%s measured nothing: %+v", name, trial)
 	}
 	gates := map[string]record.Verdict{}
@@ -145,15 +151,25 @@ func checkTrial(t *testing.T, trial record.Trial) {
 	// replicas must not.
 	for _, must := range []string{"errors", "leader", "convergence", "acknowledged"} {
 		if gates[must] != record.Pass {
-			t.Errorf("%s: gate %s: %q; gates %+v; errors %v", name, must, gates[must], trial.Gates, trial.Errors)
+			t.Errorf("%s: gate %s: %q; gates %+v; errors %v", name, must, gates[must], trial.Gates, d.Errors)
 		}
 	}
+}
+
+// loadOf is what a trial measured.
+func loadOf(t *testing.T, trial record.Trial) load.Data {
+	t.Helper()
+	var d load.Data
+	if there, err := trial.Get(load.Name, 1, &d); !there || err != nil {
+		t.Fatalf("no load: %v; %+v", err, trial)
+	}
+	return d
 }
 
 func TestInterruptAndResume(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", runner.Builtin())
+	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", cluster.Builtin())
 	first := &counting{after: func(done int64) {
 		if done == 2 {
 			cancel()
@@ -219,9 +235,9 @@ backend = ["small-entries"]
 }
 
 // smallEntries is a third party's backend that takes 2 MiB as one entry.
-func smallEntries(t *testing.T) runner.Catalogs {
+func smallEntries(t *testing.T) cluster.Catalogs {
 	t.Helper()
-	catalogs := runner.Builtin()
+	catalogs := cluster.Builtin()
 	err := catalogs.Backends.Register("small-entries", backends.Backend{
 		Summary: "entries of 2 MiB at most",
 		Info: func(o core.Options) (core.StoreInfo, error) {
@@ -254,7 +270,7 @@ func TestFullMap(t *testing.T) {
 backend = ["inmem", "mdb"]
 [options.mdb]
 map_size = "1MiB"
-`, runner.Builtin())
+`, cluster.Builtin())
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +290,7 @@ map_size = "1MiB"
 // goes on. The disk is a third party's backend that runs full once.
 func TestFullDisk(t *testing.T) {
 	var full atomic.Bool
-	catalogs := runner.Builtin()
+	catalogs := cluster.Builtin()
 	err := catalogs.Backends.Register("small-disk", backends.Backend{
 		Summary: "a disk that can be full",
 		Info: func(o core.Options) (core.StoreInfo, error) {
@@ -313,7 +329,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestBadOptionsFailBeforeAnythingRuns(t *testing.T) {
-	cfg := configure(t, head+"[matrix]\nbackend = [\"bolt\", \"mdb\"]\n[options.mdb]\nmap_size = \"much\"\n", runner.Builtin())
+	cfg := configure(t, head+"[matrix]\nbackend = [\"bolt\", \"mdb\"]\n[options.mdb]\nmap_size = \"much\"\n", cluster.Builtin())
 	_, err := run(t, t.Context(), cfg)
 	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "map_size") {
 		t.Fatalf("a size that is none: %v", err)
@@ -328,7 +344,7 @@ func TestUnwritableDataDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := configure(t, head, runner.Builtin())
+	cfg := configure(t, head, cluster.Builtin())
 	cfg.DataDir = filepath.Join(file, "data")
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) {
 		t.Fatalf("a data directory below a file: %v", err)

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 )
@@ -23,31 +22,25 @@ const (
 	LoneDifference Code = "lone-difference"
 	// ZeroBase: the base has samples of zero, so there is no ratio.
 	ZeroBase Code = "zero-base"
-	// FewSamples: percentile Subject ("p99.9") has only Have samples beyond it in
-	// some trial, Want are needed to rely on it.
-	FewSamples Code = "few-samples"
 	// WindowDrift: throughput changed by the factor Have from the first half of
 	// the window to the second in trial Subject; Want is the most tolerated.
 	WindowDrift Code = "window-drift"
-	// HighSpread: the trials' Subject ("p50", "throughput") spreads over the
-	// share Have of its median; Want is the most tolerated.
+	// HighSpread: the trials' Subject, a quantity, spreads over the share Have of
+	// its median; Want is the most tolerated.
 	HighSpread Code = "high-spread"
 	// MachineDrift: the disk probes before the trials differ by the factor Have;
 	// Want is the most tolerated.
 	MachineDrift Code = "machine-drift"
-	// InvalidTrials: Have of Want trials are valid.
-	InvalidTrials Code = "invalid-trials"
 )
 
 // What is tolerated without a warning.
 const (
-	MinSamplesBeyond = 10   // samples beyond a percentile
-	MaxWindowDrift   = 1.2  // factor between the halves of a window, either way
-	MaxSpread        = 0.3  // (max - min) / median over the trials of a cell
-	MaxMachineDrift  = 2.0  // factor between the slowest and the fastest probe
-	minHalfCount     = 100  // operations in half a window, to judge drift at all
-	minIntervals     = 4    // intervals in a window, to judge drift at all
-	perMille         = 1000 // for percentiles in tenths of a percent
+	MinSamplesBeyond = 10  // samples beyond a percentile
+	MaxWindowDrift   = 1.2 // factor between the halves of a window, either way
+	MaxSpread        = 0.3 // (max - min) / median over the trials of a cell
+	MaxMachineDrift  = 2.0 // factor between the slowest and the fastest probe
+	minHalfCount     = 100 // operations in half a window, to judge drift at all
+	minIntervals     = 4   // intervals in a window, to judge drift at all
 )
 
 // Warning says what makes a result less than it seems. It travels with the
@@ -58,33 +51,13 @@ type Warning struct {
 	Have, Want float64
 }
 
-// String implements fmt.Stringer in English.
-func (w Warning) String() string {
-	switch w.Code {
-	case FewTrials:
-		return fmt.Sprintf("%g trials: an interval needs %g", w.Have, w.Want)
-	case CannotDiffer:
-		return fmt.Sprintf("%s trials: the smallest possible p is %.2g, so no difference can be found; %g trials each are needed", w.Subject, w.Have, w.Want)
-	case LoneDifference:
-		return fmt.Sprintf("a single difference among these comparisons could not be found with %g trials, %g are needed", w.Have, w.Want)
-	case ZeroBase:
-		return "the base has values of zero: no ratio"
-	case FewSamples:
-		return fmt.Sprintf("only %g samples beyond %s, %g are needed", math.Floor(w.Have), w.Subject, w.Want)
-	case WindowDrift:
-		return fmt.Sprintf("%s: throughput changed by the factor %.2f within the window", w.Subject, w.Have)
-	case HighSpread:
-		return fmt.Sprintf("%s spreads over %.0f %% of its median", w.Subject, 100*w.Have)
-	case MachineDrift:
-		return fmt.Sprintf("the disk probes differ by the factor %.1f", w.Have)
-	case InvalidTrials:
-		return fmt.Sprintf("%g of %g trials are valid", w.Have, w.Want)
-	default:
-		return string(w.Code)
-	}
-}
-
 func trialsAgainst(n, m int) string { return strconv.Itoa(n) + " v " + strconv.Itoa(m) }
+
+// Reliable reports whether at least [MinSamplesBeyond] of so many samples lie
+// beyond the percentile, given in per mille: 990 is p99.
+func Reliable(perMille int, samples int64) bool {
+	return samples*int64(1000-perMille) >= MinSamplesBeyond*1000
+}
 
 // CheckSpread warns where the trials of a cell lie far apart.
 func CheckSpread(subject string, s Summary) []Warning {
@@ -92,25 +65,6 @@ func CheckSpread(subject string, s Summary) []Warning {
 		return nil
 	}
 	return []Warning{{Code: HighSpread, Subject: subject, Have: s.Spread(), Want: MaxSpread}}
-}
-
-// CheckTail warns where fewer than [MinSamplesBeyond] of samples lie beyond the
-// percentile, given in per mille: 990 is p99.
-func CheckTail(percentile int, samples int64) []Warning {
-	beyond := float64(samples) * float64(perMille-percentile) / perMille
-	if samples == 0 || beyond >= MinSamplesBeyond {
-		return nil
-	}
-	return []Warning{{Code: FewSamples, Subject: PercentileName(percentile), Have: beyond, Want: MinSamplesBeyond}}
-}
-
-// PercentileName returns "p99" for 990 and "p99.9" for 999.
-func PercentileName(perMille int) string {
-	name := "p" + strconv.Itoa(perMille/10)
-	if rest := perMille % 10; rest != 0 {
-		name += "." + strconv.Itoa(rest)
-	}
-	return name
 }
 
 // CheckWindow warns where throughput changed between the halves of a window by
@@ -145,12 +99,4 @@ func CheckMachine(probes []float64) []Warning {
 		return nil
 	}
 	return []Warning{{Code: MachineDrift, Have: high / low, Want: MaxMachineDrift}}
-}
-
-// CheckTrials warns where not all of the trials run are valid.
-func CheckTrials(valid, run int) []Warning {
-	if valid == run {
-		return nil
-	}
-	return []Warning{{Code: InvalidTrials, Have: float64(valid), Want: float64(run)}}
 }

@@ -6,9 +6,10 @@ import (
 	"context"
 	"os"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/kvnode"
 )
 
 func main() {
-	os.Exit(kvnode.Main(context.Background(), kvnode.Builtin(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(kvnode.Main(context.Background(), cluster.Builtin(), os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -120,6 +120,22 @@ type Store struct {
 	Syncs *uint64 `json:"syncs"`
 }
 
+// Parts are what a kvnode would run with its settings; kvnode --describe prints them.
+type Parts struct {
+	Engine     Part   `json:"engine"`
+	Backend    Part   `json:"backend"`
+	Transport  Part   `json:"transport"`
+	Durability string `json:"durability"` // of a write to the log store that has returned
+	Wire       bool   `json:"wire"`       // the engine frames what the transport moves
+}
+
+// Part is a plug-in and the library behind it, as linked into the program.
+type Part struct {
+	Name    string `json:"name"`
+	Library string `json:"library,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
 // Peer names a member.
 type Peer struct {
 	ID string `json:"id"`

@@ -27,7 +27,7 @@ type configError struct {
 func (e *configError) Error() string { return fmt.Sprintf("%s:%d: %s", e.file, e.line, e.text) }
 
 // notInFile are the flags that make no sense in a file.
-func notInFile() []string { return []string{"config", "help", "version"} }
+func notInFile() []string { return []string{"config", "describe", "help", "version"} }
 
 func (c *commandLine) readConfig(path string) error {
 	source, err := os.ReadFile(path)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -16,13 +17,14 @@ import (
 // commandLine is what the flags and the settings file say, before it is checked
 // as a whole. Each value is checked on its own as it is given.
 type commandLine struct {
-	catalogs Catalogs
+	catalogs cluster.Catalogs
 	flags    *pflag.FlagSet
 	fromFile []string // names of the flags that the file sets
 
-	help, version bool
-	config        string
-	data          string
+	help, version, describe bool
+
+	config string
+	data   string
 
 	id, haddr, raddr, advertiseHTTP string
 	join                            addressList
@@ -38,7 +40,7 @@ type commandLine struct {
 	logLevel, logFormat             string
 }
 
-func newCommandLine(known Catalogs) *commandLine {
+func newCommandLine(known cluster.Catalogs) *commandLine {
 	c := &commandLine{
 		catalogs: known,
 		haddr:    "localhost:11000", raddr: "localhost:12000",
@@ -75,6 +77,7 @@ func newCommandLine(known Catalogs) *commandLine {
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
 	f.Var(&text{&c.logLevel, "level", oneOf("debug", "info", "warn", "error")}, "log-level", "Log from this level on: debug, info, warn, error")
 	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error. Lines that nobody reads are dropped and counted: they hold nothing up")
+	f.BoolVar(&c.describe, "describe", false, "Print as JSON what it would run with these settings, and exit")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f

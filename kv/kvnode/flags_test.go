@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -32,7 +33,7 @@ func TestDoubleDashes(t *testing.T) {
 		{"", ""},
 	} {
 		args := strings.Fields(test.in)
-		if got := strings.Join(newCommandLine(Builtin()).doubleDashes(args), " "); got != test.want {
+		if got := strings.Join(newCommandLine(cluster.Builtin()).doubleDashes(args), " "); got != test.want {
 			t.Errorf("%q becomes %q, want %q", test.in, got, test.want)
 		}
 		if strings.Join(args, " ") != test.in {
@@ -263,13 +264,13 @@ func parseWith(t *testing.T, file string, args ...string) (settings, error) {
 		}
 		args = append([]string{"--config", path}, args...)
 	}
-	return newCommandLine(Builtin()).parse(args)
+	return newCommandLine(cluster.Builtin()).parse(args)
 }
 
 // backendOptions are those that a command line and a settings file give the log store.
 func backendOptions(t *testing.T, file string, args ...string) core.Options {
 	t.Helper()
-	c := newCommandLine(Builtin())
+	c := newCommandLine(cluster.Builtin())
 	if err := errors.Join(c.flags.Parse(args), c.applyConfig("node.toml", []byte(file))); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +286,7 @@ func FuzzConfig(f *testing.F) {
 		if len(source) > 2048 {
 			return // the parser keeps the whole path of every key
 		}
-		c := newCommandLine(Builtin())
+		c := newCommandLine(cluster.Builtin())
 		err := c.applyConfig("node.toml", []byte(source))
 		lines := strings.Count(source, "\n") + 1
 		for _, e := range flatten(err) {

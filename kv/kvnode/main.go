@@ -11,6 +11,7 @@ package kvnode
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,12 +21,10 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/kv/node"
-	"github.com/themilchenko/raftlab/transports"
 )
 
 // Exit codes.
@@ -35,24 +34,12 @@ const (
 	exitUsage  = 2 // the command line or the settings file is wrong
 )
 
-// Catalogs are the tables of plug-ins that a node may be made of.
-type Catalogs struct {
-	Backends   *backends.Catalog
-	Transports *transports.Catalog
-	Engines    *engines.Catalog
-}
-
-// Builtin returns new catalogues of what comes with raftlab. More may be registered.
-func Builtin() Catalogs {
-	return Catalogs{backends.Builtin(), transports.Builtin(), engines.Builtin()}
-}
-
 // Main runs kvnode with the plug-ins of known until ctx or a signal ends it, and returns
 // the exit code. It is to be all that the process does: it may begin by starting the
 // program again with another environment (mdb needs that), it takes the signals of the
 // process and its default logger for good, and after a second signal the process has to
 // exit with what has not ended yet.
-func Main(ctx context.Context, known Catalogs, args []string, stdout, stderr io.Writer) int {
+func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, stderr io.Writer) int {
 	lines := newLogQueue(stderr)
 	log.SetOutput(lines) // some libraries write there
 	if err := mdb.EnsureRuntime(); err != nil {
@@ -86,7 +73,7 @@ func Main(ctx context.Context, known Catalogs, args []string, stdout, stderr io.
 }
 
 // run is the program: it serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, known Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
+func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
 	c := newCommandLine(known)
 	s, err := c.parse(args)
 	switch {
@@ -98,6 +85,12 @@ func run(ctx context.Context, known Catalogs, args []string, hangUps <-chan os.S
 		return exitOK
 	case c.version:
 		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", node.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return exitOK
+	case c.describe:
+		if err := json.NewEncoder(stdout).Encode(s.parts()); err != nil {
+			fmt.Fprintln(stderr, "kvnode:", err)
+			return exitFailed
+		}
 		return exitOK
 	}
 	s.Logger, s.HangUps = stderr.logger(s.logLevel, s.logFormat), hangUps

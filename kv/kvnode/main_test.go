@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	testscript.Main(leakChecked{m}, map[string]func(){"kvnode": func() {
-		os.Exit(Main(context.Background(), Builtin(), os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(Main(context.Background(), cluster.Builtin(), os.Args[1:], os.Stdout, os.Stderr))
 	}})
 }
 
@@ -75,10 +76,10 @@ func TestRunLeavesNothing(t *testing.T) {
 
 // runHere runs the program in this process, until all that it says is in out.
 func runHere(ctx context.Context, args []string, out io.Writer) int {
-	return runWith(ctx, Builtin(), args, out)
+	return runWith(ctx, cluster.Builtin(), args, out)
 }
 
-func runWith(ctx context.Context, known Catalogs, args []string, out io.Writer) int {
+func runWith(ctx context.Context, known cluster.Catalogs, args []string, out io.Writer) int {
 	log := newLogQueue(out)
 	defer log.close(patience)
 	return run(ctx, known, args, nil, io.Discard, log)

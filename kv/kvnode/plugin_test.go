@@ -11,6 +11,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -31,7 +32,7 @@ func mystore() backends.Backend {
 // --backend mystore it runs on it, and clusterctl, raftlab and the scripts that start
 // kvnode start it as any other.
 func ExampleMain() {
-	known := Builtin()
+	known := cluster.Builtin()
 	if err := known.Backends.Register("mystore", mystore()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -42,7 +43,7 @@ func ExampleMain() {
 // TestOwnBackend: a log store that somebody registers is named in the help, runs a node,
 // and its folder is no other store's.
 func TestOwnBackend(t *testing.T) {
-	known := Builtin()
+	known := cluster.Builtin()
 	if err := known.Backends.Register("mystore", mystore()); err != nil {
 		t.Fatal(err)
 	}

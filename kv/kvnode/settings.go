@@ -7,12 +7,15 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
 // settings is what a node is made by, and how it logs, checked.
 type settings struct {
 	node.Config
+	store     core.StoreInfo
+	network   core.NetworkInfo
 	logLevel  slog.Level
 	logFormat string
 }
@@ -73,11 +76,12 @@ func (c *commandLine) chooseBackend(s *settings) error {
 	options := c.backendOptions.plain()
 	s.Backend = name
 	s.OpenStore = func(dir string) (core.LogStore, error) { return backend.Open(dir, options) }
-	return c.backendOptions.check(func(o core.Options) error {
-		info, err := backend.Info(o)
-		s.InMemory = info.Durability == core.DurableNothing
+	err = c.backendOptions.check(func(o core.Options) (err error) {
+		s.store, err = backend.Info(o)
 		return err
 	})
+	s.InMemory = s.store.Durability == core.DurableNothing
+	return err
 }
 
 func (c *commandLine) chooseNetwork(s *settings) error {
@@ -88,8 +92,8 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if info, err := t.Info(nil); err == nil && !info.Remote {
 		return fmt.Errorf("--transport %s: it stays within one process, and a kvnode is one: choose a network, such as tcp", c.transport)
 	}
-	err = c.transportOptions.check(func(o core.Options) error {
-		_, err := t.Info(o)
+	err = c.transportOptions.check(func(o core.Options) (err error) {
+		s.network, err = t.Info(o)
 		return err
 	})
 	if err != nil {
@@ -112,4 +116,15 @@ func (c *commandLine) chooseEngine(s *settings) (err error) {
 	}
 	s.Tuning, err = tuning(c.raftOptions.plain())
 	return err
+}
+
+// parts says what a node with these settings runs.
+func (s *settings) parts() api.Parts {
+	return api.Parts{
+		Engine:     api.Part(s.Engine.Describe()),
+		Backend:    api.Part{Name: s.store.Name, Library: s.store.Library, Version: s.store.Version},
+		Transport:  api.Part{Name: s.network.Name, Library: s.network.Library, Version: s.network.Version},
+		Durability: string(s.store.Durability),
+		Wire:       s.network.Wire,
+	}
 }

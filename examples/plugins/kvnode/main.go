@@ -3,21 +3,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/kvnode"
 
 	"github.com/themilchenko/raftlab/examples/plugins"
 )
 
 func main() {
-	known := kvnode.Builtin()
-	err := errors.Join(
-		known.Backends.Register("wal", plugins.WAL()),
-		known.Transports.Register("framed", plugins.Framed()))
-	if err != nil {
+	known := cluster.Builtin()
+	if err := plugins.Register(known); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,0 +1,202 @@
+package load
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/workload"
+)
+
+// Name is what experiments and records call the kind, and version the form of its data.
+const (
+	Name    = "load"
+	version = 1
+)
+
+// Data is what one trial measured.
+type Data struct {
+	WindowNS   int64            `json:"window_ns"` // length of the measured window
+	Writes     Operations       `json:"writes"`
+	Reads      Operations       `json:"reads"`
+	Errors     map[string]int64 `json:"errors,omitempty"` // text → how often, in the window
+	IntervalNS int64            `json:"interval_ns"`
+	Intervals  []int64          `json:"intervals"` // operations completed in each interval of the window
+
+	Scheduled int64  `json:"scheduled,omitempty"` // open loop: operations intended to start in the window
+	LagHist   string `json:"lag_hist,omitempty"`  // open loop: actual minus intended start, as Operations.Hist
+
+	// Over the whole load, warm-up included:
+	Commands     uint64   `json:"commands"`                 // commands that the leader applied
+	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member's log store, where it counts them
+	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of all members and clients
+	LoadNS       int64    `json:"load_ns"`                  // length of the load
+}
+
+// Operations are those of one kind. Completed counts those that finished inside
+// the window and makes the throughput; Hist holds the latency of those that
+// started inside it.
+type Operations struct {
+	Completed int64  `json:"completed"`
+	Failed    int64  `json:"failed"`
+	Hist      string `json:"hist,omitempty"` // as record.EncodeHistogram; nanoseconds
+}
+
+// newData takes what the load saw.
+func newData(m *workload.Result) (*Data, error) {
+	d := &Data{
+		WindowNS: int64(m.Window), Errors: m.Errors, IntervalNS: int64(m.Interval), Intervals: m.Intervals, Scheduled: m.Scheduled,
+		Writes: Operations{Completed: m.Writes.Completed, Failed: m.Writes.Failed},
+		Reads:  Operations{Completed: m.Reads.Completed, Failed: m.Reads.Failed},
+	}
+	for _, x := range []struct {
+		text *string
+		h    *hdrhistogram.Histogram
+	}{{&d.Writes.Hist, m.Writes.Latency}, {&d.Reads.Hist, m.Reads.Latency}, {&d.LagHist, m.Lag}} {
+		var err error
+		if *x.text, err = record.EncodeHistogram(x.h); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// between records what happened between two observations.
+func (d *Data) between(before, after system.Observation) {
+	d.Commands = after.Commands - before.Commands
+	d.CPUNS = int64(after.CPU - before.CPU)
+	d.LoadNS = int64(after.At.Sub(before.At))
+	d.SyncsPerNode = slices.Clone(after.Syncs)
+	for i := range before.Syncs {
+		d.SyncsPerNode[i] -= before.Syncs[i]
+	}
+}
+
+// read computes what a trial gave.
+func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
+	var d Data
+	if there, err := t.Get(Name, version, &d); !there || err != nil {
+		return measure.Values{}, err
+	}
+	if err := d.validate(t.Failure != ""); err != nil {
+		return measure.Values{}, fmt.Errorf("%w: %w", record.ErrDamaged, err)
+	}
+	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}, Series: d.Intervals}
+	ops, errors := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed
+	put := func(key string, value float64) { v.Scalars[key] = value }
+	put("ops", float64(ops))
+	put("errors", float64(errors))
+	put("window", time.Duration(d.WindowNS).Seconds())
+	put("write.ops", float64(d.Writes.Completed))
+	put("write.errors", float64(d.Writes.Failed))
+	put("read.ops", float64(d.Reads.Completed))
+	put("read.errors", float64(d.Reads.Failed))
+	if s := time.Duration(d.WindowNS).Seconds(); s > 0 {
+		put("throughput", float64(ops)/s)
+		put("write.throughput", float64(d.Writes.Completed)/s)
+		put("read.throughput", float64(d.Reads.Completed)/s)
+	}
+	if d.Scheduled > 0 {
+		put("scheduled", float64(d.Scheduled))
+	}
+	if n := len(d.SyncsPerNode); n > 0 && d.Commands > 0 {
+		syncs := 0.0
+		for _, s := range d.SyncsPerNode {
+			syncs += float64(s)
+		}
+		put("syncs", syncs/float64(n)/float64(d.Commands))
+	}
+	if d.LoadNS > 0 && d.CPUNS > 0 {
+		put("cpu", float64(d.CPUNS)/float64(d.LoadNS))
+	}
+	return v, d.distributions(&v)
+}
+
+// distributions decodes the histograms and puts what is computed of them beside the
+// percentiles.
+func (d *Data) distributions(v *measure.Values) error {
+	var latencies []*hdrhistogram.Histogram
+	for _, x := range []struct{ name, text string }{{"write.latency", d.Writes.Hist}, {"read.latency", d.Reads.Hist}, {"lag", d.LagHist}} {
+		h, err := record.DecodeHistogram(x.text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", x.name, err)
+		}
+		v.Distribution(x.name, h)
+		if x.name != "lag" {
+			latencies = append(latencies, h)
+		}
+	}
+	all, err := record.MergeHistograms(latencies...)
+	v.Distribution("latency", all)
+	return err
+}
+
+// validate checks that the data agree with each other. The parts of a trial that was
+// broken off need not match up.
+func (d *Data) validate(brokenOff bool) error {
+	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.CPUNS, d.LoadNS) < 0 {
+		return fmt.Errorf("load: a length or count below zero")
+	}
+	if d.WindowNS == 0 && !brokenOff {
+		return fmt.Errorf("load: no measured window and no failure")
+	}
+	for name, o := range map[string]Operations{"writes": d.Writes, "reads": d.Reads} {
+		if min(o.Completed, o.Failed) < 0 || max(o.Completed, o.Failed) > math.MaxInt64/4 {
+			return fmt.Errorf("load: %s: %d completed and %d failed", name, o.Completed, o.Failed)
+		}
+	}
+	var done, failed int64
+	for i, n := range d.Intervals {
+		if n < 0 || n > math.MaxInt64-done {
+			return fmt.Errorf("load: interval %d counts %d operations", i, n)
+		}
+		done += n
+	}
+	for text, n := range d.Errors {
+		if n < 0 || n > math.MaxInt64-failed {
+			return fmt.Errorf("load: error %q is counted %d times", text, n)
+		}
+		failed += n
+	}
+	if want := d.Writes.Completed + d.Reads.Completed; done != want && !brokenOff {
+		return fmt.Errorf("load: the intervals add up to %d operations, writes and reads to %d", done, want)
+	}
+	if want := d.Writes.Failed + d.Reads.Failed; failed != want && !brokenOff {
+		return fmt.Errorf("load: the errors add up to %d, failed writes and reads to %d", failed, want)
+	}
+	return nil
+}
+
+// check looks for contradictions between a trial and its cell.
+func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
+	if t.Failure != "" {
+		return nil
+	}
+	var out []measure.Contradiction
+	add := func(field, printed, computed string) {
+		out = append(out, measure.Contradiction{Field: field, Printed: printed, Computed: computed})
+	}
+	if window := time.Duration(math.Round(v.Scalars["window"] * 1e9)); window != time.Duration(cell.Load.Duration) {
+		add("window_ns", window.String(), cell.Load.Duration.String())
+	}
+	ops, errors, samples := int64(v.Scalars["ops"]), int64(v.Scalars["errors"]), int64(0)
+	if h := v.Distributions["latency"]; h != nil {
+		samples = h.TotalCount()
+	}
+	if clients := int64(cell.Load.Clients); cell.Load.Rate == 0 {
+		// Those that completed in the window and those that started in it differ
+		// by what was under way at its two ends: one operation per client.
+		if samples < ops-clients || samples > ops+clients {
+			add("hist", fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
+		}
+	} else if scheduled := int64(v.Scalars["scheduled"]); samples+errors > scheduled {
+		add("scheduled", fmt.Sprint(scheduled), fmt.Sprintf("%d samples and %d errors", samples, errors))
+	}
+	return out
+}

@@ -1,0 +1,210 @@
+package load
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// Kind returns the kind of measurement.
+func Kind() *measure.Kind {
+	return &measure.Kind{
+		Name: Name, Run: run, Read: read, Check: check,
+		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
+	}
+}
+
+func quantities() []measure.Quantity {
+	count := func(key, column string) measure.Quantity {
+		return measure.Quantity{Key: key, Column: column, Unit: measure.Count}
+	}
+	all := percentiles("latency", "", measure.Text{}, measure.Shown)
+	all = append(all,
+		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
+			Role: measure.Shown, Column: "throughput_ops", Decimals: 2},
+		count("ops", "ops"), count("errors", "errors"),
+		measure.Quantity{Key: "window", Unit: measure.Seconds, Column: "duration_s", Decimals: 3})
+	for _, x := range []struct {
+		of   string
+		name measure.Text
+	}{{"write", measure.Text{En: "writes", Ru: "записи"}}, {"read", measure.Text{En: "reads", Ru: "чтения"}}} {
+		all = append(all, count(x.of+".ops", x.of+"s"), count(x.of+".errors", x.of+"_errors"))
+		all = append(all, percentiles(x.of+".latency", x.of+"_", x.name, measure.Detail)...)
+		all = append(all, measure.Quantity{Key: x.of + ".throughput", Name: x.name, Unit: measure.OpsPerSecond})
+	}
+	return append(all,
+		count("scheduled", "scheduled"),
+		measure.Quantity{Key: "lag.p99", Name: measure.Text{En: "lag p99", Ru: "опоздание p99"}, Unit: measure.Seconds,
+			Column: "lag_p99_us", Scale: 1e-6, Decimals: 3, Of: "lag", PerMille: 990},
+		measure.Quantity{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
+		measure.Quantity{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3})
+}
+
+// percentiles are the quantities of a latency distribution. The middle is compared,
+// the tail has that role.
+func percentiles(of, column string, prefix measure.Text, role measure.Role) []measure.Quantity {
+	middle := measure.Detail
+	if role > measure.Detail {
+		middle = measure.Compared
+	}
+	latency := func(name, nameRu, key, suffix string, perMille int, role measure.Role) measure.Quantity {
+		q := measure.Quantity{
+			Key: of + "." + key, Unit: measure.Seconds, Role: role, Column: column + suffix + "_us", Scale: 1e-6, Decimals: 3,
+			Name: measure.Text{En: strings.TrimSpace(prefix.En + " " + name), Ru: strings.TrimSpace(prefix.Ru + " " + nameRu)},
+		}
+		if perMille > 0 {
+			q.Of, q.PerMille = of, perMille
+		}
+		return q
+	}
+	p50 := latency("p50", "p50", "p50", "p50", 500, middle)
+	p50.Long = measure.Text{En: "median latency (p50)", Ru: "медиана задержки (p50)"}
+	return []measure.Quantity{
+		latency("mean", "среднее", "mean", "mean", 0, measure.Detail),
+		p50,
+		latency("p90", "p90", "p90", "p90", 900, measure.Detail),
+		latency("p99", "p99", "p99", "p99", 990, role),
+		latency("p99.9", "p99,9", "p999", "p999", 999, measure.Detail),
+		latency("max", "макс.", "max", "max", 1000, measure.Detail),
+		{Key: of + ".samples", Column: column + "samples"},
+	}
+}
+
+func columns() []measure.Setting {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	return []measure.Setting{
+		{Column: "clients", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Clients) }},
+		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
+		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
+		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
+	}
+}
+
+func tables() []measure.Table {
+	return []measure.Table{
+		{
+			Title: measure.Text{En: "Writes and reads apart", Ru: "Записи и чтения по отдельности"},
+			Quantities: []string{
+				"write.latency.p50", "write.latency.p99", "write.throughput", "read.latency.p50", "read.latency.p99", "read.throughput",
+			},
+			Whole: true, Interval: true,
+		},
+		{
+			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
+			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99"},
+			OverTime:   true,
+			Note: measure.Text{
+				En: "Each figure is the median over the trials. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
+				Ru: "Каждое значение — медиана по испытаниям. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",
+			},
+		},
+	}
+}
+
+func figures() []measure.Figure {
+	return []measure.Figure{
+		{
+			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"},
+			Title: measure.Text{En: "Latency distribution", Ru: "Распределение задержки"},
+			Axis:  measure.Text{En: "latency", Ru: "задержка"},
+			Caption: measure.Text{
+				En: "Latency by percentile, all valid trials of a cell together. The percentile axis stretches the tail: each step divides what lies beyond by ten. A curve ends where fewer than 10 samples lie beyond it.",
+				Ru: "Задержка по перцентилям, все достоверные испытания ячейки вместе. Ось перцентилей растягивает хвост распределения: каждое деление уменьшает оставшуюся за ним долю в десять раз. Кривая обрывается там, где за ней лежит меньше 10 измерений.",
+			},
+		},
+		{
+			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50"},
+			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Caption: measure.Text{
+				En: "Throughput against p50: medians over the trials with 95 % intervals.",
+				Ru: "Пропускная способность и медиана задержки (p50): медианы по испытаниям с 95-процентными доверительными интервалами.",
+			},
+		},
+	}
+}
+
+// cautions says that a percentile may be of both kinds of operations.
+func cautions(cells []*record.CellInfo) []measure.Text {
+	mixed := func(c *record.CellInfo) bool { return c.Load.ReadRatio > 0 && c.Load.ReadRatio < 1 }
+	if !slices.ContainsFunc(cells, mixed) {
+		return nil
+	}
+	return []measure.Text{{
+		En: "Here p50 is of reads and writes together; a table below has them apart.",
+		Ru: "Здесь p50 относится к чтениям и записям вместе; ниже есть таблица, где они разделены.",
+	}}
+}
+
+// method says how the figures came about.
+func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
+	of := func(write func(*record.CellInfo) string) string { return measure.Distinct(cells, ", ", write) }
+	reads := of(func(c *record.CellInfo) string {
+		if c.Load.ReadRatio == 0 {
+			return ""
+		}
+		return w.Term(c.ReadLevel)
+	})
+	items := []measure.Item{
+		{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: loadText(cells, w)},
+		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: measure.Fill(w, measure.Text{
+			En: "Warm-up %s, measured window %s.", Ru: "Прогрев %s, окно измерения %s.",
+		}, of(func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }), of(func(c *record.CellInfo) string { return w.Duration(c.Load.Duration) }))},
+		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
+			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
+	}
+	if reads != "" {
+		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Reads", Ru: "Чтение"}), Text: reads + "."})
+	}
+	return append(items, measure.Item{Term: w.Say(measure.Text{En: "Latency", Ru: "Задержка"}), Text: w.Say(measure.Text{
+		En: "From the start of an operation as its client meant it to its acknowledgement, in HDR histograms of 3 significant digits. A cell’s percentile is the median over its trials of each trial’s percentile; percentiles are never averaged. The distributions in the plots are of all valid trials of a cell together.",
+		Ru: "Задержка отсчитывается от намеченного клиентом начала операции до её подтверждения и хранится в гистограммах HDR с тремя значащими цифрами. Перцентиль ячейки — медиана перцентилей её испытаний; сами перцентили никогда не усредняются. Распределения на графиках построены по всем достоверным испытаниям ячейки вместе.",
+	})})
+}
+
+func loadText(cells []*record.CellInfo, w measure.Words) string {
+	of := func(write func(*record.CellInfo) string) string { return measure.Distinct(cells, ", ", write) }
+	open := func(write func(*record.CellInfo) string) string {
+		return of(func(c *record.CellInfo) string {
+			if c.Load.Rate == 0 {
+				return ""
+			}
+			return write(c)
+		})
+	}
+	closed := of(func(c *record.CellInfo) string {
+		if c.Load.Rate > 0 {
+			return ""
+		}
+		return strconv.Itoa(c.Load.Clients)
+	})
+	var texts []string
+	if closed != "" {
+		texts = append(texts, measure.Fill(w, measure.Text{
+			En: "Closed loop of %s clients: each starts its next operation when the last one is answered.",
+			Ru: "Замкнутый цикл, число клиентов: %s; каждый начинает следующую операцию, когда получит ответ на предыдущую.",
+		}, closed))
+	}
+	if rate := open(func(c *record.CellInfo) string { return w.Number(c.Load.Rate) }); rate != "" {
+		texts = append(texts, measure.Fill(w, measure.Text{
+			En: "Open loop of %s op/s, arriving %s: operations start on schedule, whether or not earlier ones were answered, and latency counts from the scheduled start.",
+			Ru: "Открытый цикл, %s оп/с, %s: операции начинаются по расписанию независимо от ответов на прежние, и задержка отсчитывается от запланированного начала.",
+		}, rate, open(func(c *record.CellInfo) string { return w.Term(c.Load.Arrival) })))
+	}
+	texts = append(texts, measure.Fill(w, measure.Text{
+		En: "Values of %s, %s keys, chosen %s.", Ru: "Размер значения: %s; ключей: %s, выбираются %s.",
+	}, of(func(c *record.CellInfo) string { return w.Bytes(uint64(max(0, c.Load.ValueSize))) }),
+		of(func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Keys) }),
+		of(func(c *record.CellInfo) string { return w.Term(c.Load.KeyDistribution) })))
+	if measure.Distinct(cells, "", func(c *record.CellInfo) string { return c.ReadLevel }) != "" {
+		texts = append(texts, measure.Fill(w, measure.Text{En: "Share of reads: %s.", Ru: "Доля чтений: %s."},
+			of(func(c *record.CellInfo) string { return w.Number(100*c.Load.ReadRatio) + " %" })))
+	}
+	return strings.Join(append(texts, measure.Fill(w, measure.Text{
+		En: "Group of %s voters, %s.", Ru: "Голосующих узлов: %s, %s.",
+	}, of(func(c *record.CellInfo) string { return strconv.Itoa(c.Cluster.Nodes) }),
+		of(func(c *record.CellInfo) string { return w.Term(c.Cluster.Mode) }))), " ")
+}

@@ -1,0 +1,183 @@
+package load
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// encode returns the histogram of values in nanoseconds as a trial holds it.
+func encode(t testing.TB, values []int64) string {
+	t.Helper()
+	h := record.NewHistogram()
+	for _, v := range values {
+		if err := h.RecordValue(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := record.EncodeHistogram(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func trialOf(t testing.TB, d Data, failure string) *record.Trial {
+	t.Helper()
+	trial := &record.Trial{TrialID: record.TrialID{Cell: "c01", Trial: 1}, Failure: failure}
+	if err := trial.Put(Name, version, d); err != nil {
+		t.Fatal(err)
+	}
+	return trial
+}
+
+func near(t testing.TB, what string, got, want, tolerance float64) {
+	t.Helper()
+	if math.Abs(got-want) > tolerance {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// TestReadAgainstSortedValues checks every figure of a trial against the samples
+// themselves: within the 0.1 % that three digits leave.
+func TestReadAgainstSortedValues(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	values := func(n int) []int64 {
+		out := make([]int64, n)
+		for i := range out {
+			out[i] = 1 + random.Int64N(1<<(1+random.IntN(24)))
+		}
+		return out
+	}
+	for range 20 { // seeded by hand: a hundred rapid checks take too long under -race
+		writes, reads := values(1+random.IntN(200)), values(random.IntN(3)*random.IntN(50))
+		v, err := read(nil, trialOf(t, Data{
+			WindowNS: 2e9, Intervals: []int64{int64(len(writes)), int64(len(reads))}, Errors: map[string]int64{"x": 3},
+			Writes:   Operations{Completed: int64(len(writes)), Hist: encode(t, writes)},
+			Reads:    Operations{Completed: int64(len(reads)), Failed: 3, Hist: encode(t, reads)},
+			Commands: 20, SyncsPerNode: []uint64{20, 40}, CPUNS: 3e9, LoadNS: 2e9,
+		}, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := slices.Concat(writes, reads)
+		checkLatency(t, "latency", v, all)
+		checkLatency(t, "write.latency", v, writes)
+		checkLatency(t, "read.latency", v, reads)
+		near(t, "throughput", v.Scalars["throughput"], float64(len(all))/2, 1e-9)
+		near(t, "syncs per command", v.Scalars["syncs"], 1.5, 1e-9)
+		near(t, "cores", v.Scalars["cpu"], 1.5, 1e-9)
+		near(t, "errors", v.Scalars["errors"], 3, 0)
+		near(t, "window", v.Scalars["window"], 2, 0)
+	}
+}
+
+func checkLatency(t testing.TB, of string, v measure.Values, values []int64) {
+	t.Helper()
+	value := func(key string) (float64, bool) {
+		k := Kind()
+		x, there := v.Of(k.Quantity(of + "." + key))
+		return x * 1e9, there
+	}
+	if len(values) == 0 {
+		if got, there := value("p50"); there {
+			t.Errorf("%s: %v of no samples", of, got)
+		}
+		return
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	sum := 0.0
+	for _, v := range sorted {
+		sum += float64(v)
+	}
+	rank := func(perMille int) float64 { return float64(sorted[max(1, (len(sorted)*perMille+500)/1000)-1]) }
+	for key, want := range map[string]float64{
+		"mean": sum / float64(len(sorted)), "p50": rank(500), "p90": rank(900), "p99": rank(990), "p999": rank(999), "max": rank(1000),
+	} {
+		got, there := value(key)
+		if !there {
+			t.Errorf("%s.%s is not there", of, key)
+		}
+		near(t, of+"."+key, got, want, 1+want/1000)
+	}
+	near(t, of+".samples", v.Scalars[of+".samples"], float64(len(values)), 0)
+}
+
+func valid(t testing.TB) Data {
+	return Data{
+		WindowNS: 1e9, IntervalNS: 5e8, Intervals: []int64{4, 6}, Errors: map[string]int64{"timeout": 1},
+		Writes: Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	if _, err := read(nil, trialOf(t, valid(t), "")); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Data){
+		"intervals":         func(d *Data) { d.Intervals[0]++ },
+		"errors":            func(d *Data) { d.Writes.Failed++ },
+		"histogram":         func(d *Data) { d.Writes.Hist = d.Writes.Hist[4:] },
+		"no window":         func(d *Data) { d.WindowNS = 0 },
+		"negative interval": func(d *Data) { d.Intervals = []int64{-1, 11} },
+		"negative count":    func(d *Data) { d.Reads.Completed = -1 },
+		"negative error":    func(d *Data) { d.Errors["x"] = -1 },
+		"too many":          func(d *Data) { d.Intervals[1] = math.MaxInt64 },
+		"time":              func(d *Data) { d.CPUNS = -1 },
+	} {
+		d := valid(t)
+		spoil(&d)
+		if _, err := read(nil, trialOf(t, d, "")); !errors.Is(err, record.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	d := valid(t)
+	d.Intervals[0]++
+	if v, err := read(nil, trialOf(t, d, "the store is full")); err != nil || v.Scalars["ops"] != 10 {
+		t.Errorf("broken off: %+v, %v", v, err)
+	}
+}
+
+// TestCheck: what a trial and its cell cannot both say.
+func TestCheck(t *testing.T) {
+	cell := &record.CellInfo{Cell: experiment.Cell{Load: experiment.Load{Clients: 1, Duration: experiment.Duration(time.Second)}}}
+	fields := func(d Data) string {
+		trial := trialOf(t, d, "")
+		v, err := read(cell, trial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, c := range check(cell, trial, v) {
+			out = append(out, c.Field)
+		}
+		return strings.Join(out, " ")
+	}
+	if got := fields(valid(t)); got != "" {
+		t.Errorf("contradictions in %s", got)
+	}
+	d := valid(t)
+	d.WindowNS = 2e9
+	if got := fields(d); got != "window_ns" {
+		t.Errorf("another window: %q", got)
+	}
+	d = valid(t)
+	d.Writes.Completed, d.Intervals = 12, []int64{12}
+	if got := fields(d); got != "hist" {
+		t.Errorf("more operations than samples and clients: %q", got)
+	}
+	cell.Load.Rate = 10
+	d = valid(t)
+	d.Scheduled = 5
+	if got := fields(d); got != "scheduled" {
+		t.Errorf("more samples than were scheduled: %q", got)
+	}
+}

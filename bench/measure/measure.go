@@ -1,0 +1,233 @@
+// Package measure says what a measurement is: a Kind puts something to a group and
+// records it, and yields Quantities. All that follows (the table of trials, the
+// report, comparisons, plots and the checks of verify) knows quantities and no kind,
+// so what a new kind needs lives in its own folder and one line of the catalogue.
+//
+// The package holds the contract and never measures, sums up or prints.
+package measure
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+)
+
+// Text is something that a report says, in each of its languages.
+type Text struct{ En, Ru string }
+
+// Unit is what a quantity is counted in. Values are kept in the base unit that the
+// name says; a report chooses a readable multiple.
+type Unit string
+
+// The units.
+const (
+	Seconds        Unit = "s"
+	PerSecond      Unit = "1/s"
+	OpsPerSecond   Unit = "op/s"
+	BytesPerSecond Unit = "B/s"
+	Bytes          Unit = "B"
+	Cores          Unit = "cores"
+	Count          Unit = "" // a number of things, or a ratio of two
+)
+
+// Role is what a quantity is for.
+type Role int
+
+// The roles, the least first.
+const (
+	Detail   Role = iota // in results.csv, and in the tables that name it
+	Shown                // in the main table too, and compared between runs
+	Compared             // against the base cell of the same run too
+)
+
+// Quantity is something that a trial has one value of.
+type Quantity struct {
+	Key  string // "latency.p99": unique within its kind
+	Name Text   // at the head of a column
+	Long Text   // in a sentence; empty: as Name
+	Unit Unit
+	Role Role
+
+	// Column is its column of results.csv, where values are divided by Scale (0: 1)
+	// and have so many Decimals; empty: it has none.
+	Column   string
+	Scale    float64
+	Decimals int
+
+	// Of names the distribution whose percentile PerMille (500 is the median) the
+	// quantity is; such a value is computed from the distribution. Empty: the kind
+	// gives the value itself.
+	Of       string
+	PerMille int
+}
+
+// Values are what one trial gave. A key that is not there was not measured.
+type Values struct {
+	Scalars       map[string]float64                 // by the key of the quantity, in its unit
+	Distributions map[string]*hdrhistogram.Histogram // by Quantity.Of, in nanoseconds; empty ones are not there
+	Series        []int64                            // what was completed in each of equal steps of the window
+}
+
+// Of returns the value of a quantity, if the trial has one.
+func (v Values) Of(q Quantity) (value float64, there bool) {
+	if q.Of == "" {
+		value, there = v.Scalars[q.Key]
+		return value, there
+	}
+	h := v.Distributions[q.Of]
+	if h == nil {
+		return 0, false
+	}
+	return float64(h.ValueAtPercentile(float64(q.PerMille)/10)) / 1e9, true
+}
+
+// Distribution keeps a distribution, with its mean and the number of its samples as the
+// scalars NAME.mean and NAME.samples. An empty one is not kept.
+func (v *Values) Distribution(name string, h *hdrhistogram.Histogram) {
+	if h == nil || h.TotalCount() == 0 {
+		return
+	}
+	v.Distributions[name] = h
+	v.Scalars[name+".mean"] = h.Mean() / 1e9
+	v.Scalars[name+".samples"] = float64(h.TotalCount())
+}
+
+// Kind is a kind of measurement.
+type Kind struct {
+	Name  string // of `measure = "NAME"` in an experiment, and of its data in the record of a trial
+	Needs []system.Ability
+
+	// Run carries one trial out: it starts the group that t gives, and records into
+	// t.Record what was measured, also where it returns an error.
+	Run func(ctx context.Context, t *Trial) error
+	// Read decodes and checks what a trial recorded; a trial that recorded nothing has
+	// no values. The error is a record.ErrDamaged or record.ErrNewer.
+	Read func(cell *record.CellInfo, t *record.Trial) (Values, error)
+	// Check looks for contradictions between the data of a trial and its cell; nil:
+	// there is nothing that Read does not check.
+	Check func(cell *record.CellInfo, t *record.Trial, v Values) []Contradiction
+
+	Quantities []Quantity
+	// Answer lists what the answer of a report states of each cell; cells are compared
+	// by the last.
+	Answer  []string
+	Main    string    // the distribution that the percentiles are mainly of; empty: none
+	Columns []Setting // of results.csv, beside those that all kinds have
+	Tables  []Table   // beside the main one
+	Figures []Figure
+	// Method says how the figures came about. The report itself adds what holds for
+	// every kind: the number of trials and the seed, durability, intervals, comparisons
+	// and validity.
+	Method func(cells []*record.CellInfo, w Words) []Item
+	// Cautions says what limits an answer about such cells; nil: nothing of the kind's
+	// own.
+	Cautions func(cells []*record.CellInfo) []Text
+}
+
+// Setting is a property of a cell that has a column in results.csv.
+type Setting struct {
+	Column string
+	Of     func(*record.CellInfo) string
+}
+
+// Table is a table of details. A column without any value is left out.
+type Table struct {
+	Title      Text
+	Quantities []string
+	Note       Text
+	Whole      bool // left out unless every column has values
+	OverTime   bool // with a small picture of the series
+	Interval   bool // with the intervals of the medians
+}
+
+// Form is what a figure draws.
+type Form int
+
+// The forms.
+const (
+	Percentiles Form = iota // the distribution that Quantities[0] names, by percentile
+	Against                 // Quantities[1] against Quantities[0]
+	ByLevel                 // a panel for each of the Quantities, over the levels of a factor
+)
+
+// Figure is a figure of the report.
+type Figure struct {
+	Name       string // of its file
+	Title      Text
+	Caption    Text
+	Form       Form
+	Quantities []string
+	Axis       Text // of the values
+}
+
+// Item is a term with its explanation.
+type Item struct{ Term, Text string }
+
+// Words writes in the language of a report.
+type Words interface {
+	Say(Text) string
+	Number(v float64) string
+	Duration(experiment.Duration) string
+	Bytes(n uint64) string
+	Term(word string) string // a word of the raw data, such as "linearizable"
+}
+
+// Contradiction is a field of a trial that cannot be as it is.
+type Contradiction struct{ Field, Printed, Computed string }
+
+// Trial is what a kind is given to carry one trial out.
+type Trial struct {
+	Cell   *record.CellInfo
+	Seed   uint64 // differs from trial to trial
+	Logger *slog.Logger
+	// New describes a new group of the cell's system in an empty folder. The kind
+	// starts and closes it.
+	New func(system.Options) (system.Group, error)
+	// Record is where the kind puts what it measured: Leader, Gates, and its data by
+	// record.Trial.Put.
+	Record *record.Trial
+}
+
+// Quantity returns the quantity of a key; the kind must have it.
+func (k *Kind) Quantity(key string) Quantity {
+	i := slices.IndexFunc(k.Quantities, func(q Quantity) bool { return q.Key == key })
+	return k.Quantities[i]
+}
+
+// Headline is the quantity that cells are compared by in the answer.
+func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[len(k.Answer)-1]) }
+
+// With returns the quantities of at least that role.
+func (k *Kind) With(role Role) []Quantity {
+	return slices.DeleteFunc(slices.Clone(k.Quantities), func(q Quantity) bool { return q.Role < role })
+}
+
+// Catalog is the kinds that a program knows.
+type Catalog []*Kind
+
+// Lookup returns the kind of a name.
+func (c Catalog) Lookup(name string) (*Kind, error) {
+	for _, k := range c {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no kind of measurement %q; there are %s", name, strings.Join(c.Names(), ", "))
+}
+
+// Names lists the kinds.
+func (c Catalog) Names() []string {
+	names := make([]string, len(c))
+	for i, k := range c {
+		names[i] = k.Name
+	}
+	return names
+}

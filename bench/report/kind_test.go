@@ -1,0 +1,129 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// snapshots is a kind of measurement that no other file knows: how long a snapshot takes.
+func snapshots() *measure.Kind {
+	type data struct{ TookNS, Bytes int64 }
+	return &measure.Kind{
+		Name: "snapshots", Answer: []string{"took"},
+		Read: func(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
+			var d data
+			if there, err := t.Get("snapshots", 1, &d); !there || err != nil {
+				return measure.Values{}, err
+			}
+			return measure.Values{Scalars: map[string]float64{"took": float64(d.TookNS) / 1e9, "size": float64(d.Bytes)}}, nil
+		},
+		Check: func(_ *record.CellInfo, _ *record.Trial, v measure.Values) []measure.Contradiction {
+			if v.Scalars["size"] > 0 {
+				return nil
+			}
+			return []measure.Contradiction{{Field: "bytes", Printed: "0", Computed: "more"}}
+		},
+		Quantities: []measure.Quantity{
+			{Key: "took", Name: measure.Text{En: "snapshot", Ru: "снимок"}, Unit: measure.Seconds, Role: measure.Compared, Column: "snapshot_ms", Scale: 1e-3, Decimals: 1},
+			{Key: "size", Name: measure.Text{En: "size", Ru: "размер"}, Unit: measure.Bytes, Role: measure.Shown, Column: "snapshot_bytes"},
+		},
+		Figures: []measure.Figure{{Name: "snapshot", Form: measure.ByLevel, Quantities: []string{"took", "size"},
+			Title: measure.Text{En: "Snapshots", Ru: "Снимки"}, Caption: measure.Text{En: "By store.", Ru: "По хранилищам."}}},
+		Cautions: func([]*record.CellInfo) []measure.Text {
+			return []measure.Text{{En: "It is a toy.", Ru: "Это игрушка."}}
+		},
+	}
+}
+
+// snapshotRun makes a run of that kind, in which bolt is slower by the factor; empty
+// snapshots contradict themselves.
+func snapshotRun(t *testing.T, slower, size int64) *record.Folder {
+	t.Helper()
+	e := experiment.Experiment{
+		Name: "toy", Title: "How long does a snapshot take?", TitleRu: "Сколько длится снимок?", Trials: 5, Measure: "snapshots",
+		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
+		Matrix:  []experiment.Factor{factorOf(keyBackend, "inmem", "bolt")},
+	}
+	cells, err := e.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := record.Manifest{Format: record.FormatVersion, Experiment: e, Sessions: []record.Session{synth{}.session(0)}}
+	for _, c := range cells {
+		m.Cells = append(m.Cells, cellInfo(c))
+		for n := range e.Trials {
+			m.Order = append(m.Order, record.TrialID{Cell: c.ID, Trial: n + 1})
+		}
+	}
+	f, err := record.Create(filepath.Join(t.TempDir(), "toy"), m, []byte("name = \"toy\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	for _, id := range m.Order {
+		took := int64(2e6) + int64(id.Trial)*1e4
+		if id.Cell == "c02" {
+			took *= slower
+		}
+		tr := record.Trial{TrialID: id, Started: m.Sessions[0].Started}
+		if err := tr.Put("snapshots", 1, map[string]int64{"TookNS": took, "Bytes": size}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.SaveTrial(tr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// TestAnyKind: a kind that only its own code knows reaches every part of the report.
+func TestAnyKind(t *testing.T) {
+	catalog := measure.Catalog{snapshots()}
+	f, slower := snapshotRun(t, 3, 4096), snapshotRun(t, 9, 4096)
+	if err := Write(f, catalog); err != nil {
+		t.Fatal(err)
+	}
+	for name, wants := range map[string][]string{
+		"results.csv": {"snapshot_ms,snapshot_bytes", ",6.1,4096,"},
+		"report.md":   {"snapshot — inmem: 2.03 ms", "bolt: 6.09 ms [6.03, 6.15], 3.00× that with inmem", " snapshot, ms |", "4096", "It is a toy.", "(snapshot)"},
+		"report.ru.md": {
+			"снимок — inmem: 2,03 мс", "в 3,00 раза больше, чем с хранилищем inmem", "Это игрушка.", " снимок, мс |",
+		},
+		"report.html":        {`6.09 <span class="ci">[6.03, 6.15]</span>`, "By store."},
+		"plots/snapshot.svg": {"inmem", "bolt", "<title>Snapshots</title>"},
+	} {
+		data, err := f.ReadFile(name)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(data), want) {
+				t.Errorf("%s does not say %q:\n%s", name, want, data)
+			}
+		}
+	}
+	if v, err := Verify(f, catalog); err != nil || len(v.Differences) > 0 {
+		t.Errorf("verify: %+v, %v", v, err)
+	}
+	var out bytes.Buffer
+	if err := Compare(&out, catalog, f, slower, CompareOptions{}); err != nil || !strings.Contains(out.String(), "3.00×") {
+		t.Errorf("compare: %v\n%s", err, out.String())
+	}
+	empty := snapshotRun(t, 3, 0)
+	if err := Write(empty, catalog); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := Verify(empty, catalog); err != nil || len(v.Differences) != 10 || v.Differences[0].Column != "bytes" {
+		t.Errorf("verify of contradictions: %+v, %v", v, err)
+	}
+	if err := Write(f, measure.Catalog{}); err == nil || !strings.Contains(err.Error(), `no kind of measurement "snapshots"`) {
+		t.Error(fmt.Sprint("an unknown kind: ", err))
+	}
+}

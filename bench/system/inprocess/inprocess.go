@@ -1,0 +1,258 @@
+// Package inprocess is the system whose members all run in this process and are called
+// as functions: an engine, a log store and a network without a server around them.
+package inprocess
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/transports"
+)
+
+// Acknowledgement is when a write returns: the contract of core.Replica.Propose.
+const Acknowledgement = "committed by a majority, applied on the leader"
+
+// New returns the system.
+func New(c cluster.Catalogs) *system.System {
+	return &system.System{
+		Name: experiment.ModeInProcess,
+		Describe: func(_ context.Context, cell experiment.Cell) (record.CellInfo, error) {
+			p, err := resolve(c, cell)
+			return p.info, err
+		},
+		New: func(s system.Spec) (system.Group, error) {
+			p, err := resolve(c, s.Cell.Cell)
+			if err != nil {
+				return nil, err
+			}
+			return &group{spec: s, parts: p}, nil
+		},
+	}
+}
+
+// parts are the plug-ins of one cell, looked up.
+type parts struct {
+	info      record.CellInfo
+	engine    core.Engine
+	backend   backends.Backend
+	transport transports.Transport
+	options   core.Options // of the backend
+	netOpts   core.Options // of the transport
+}
+
+// resolve looks up the parts of a cell and checks their options.
+func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
+	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
+		return p, err
+	}
+	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
+		return p, err
+	}
+	if p.backend.Available != nil {
+		if err := p.backend.Available(); err != nil {
+			return p, err
+		}
+	}
+	if p.transport, err = c.Transports.Lookup(cell.Cluster.Transport); err != nil {
+		return p, err
+	}
+	p.options = cell.Options[cell.Cluster.Backend]
+	p.netOpts = p.transport.Tuned(cell.Options[cell.Cluster.Transport], cell.Raft.MaxInFlight)
+	store, err := p.backend.Info(p.options)
+	if err != nil {
+		return p, err
+	}
+	network, err := p.transport.Info(p.netOpts)
+	if err != nil {
+		return p, err
+	}
+	p.info = record.CellInfo{
+		Cell:            cell,
+		Engine:          record.Part(p.engine.Describe()),
+		Backend:         record.Part{Name: store.Name, Library: store.Library, Version: store.Version},
+		Transport:       record.Part{Name: network.Name, Library: network.Library, Version: network.Version},
+		Durability:      string(store.Durability),
+		Acknowledgement: Acknowledgement,
+		Wire:            network.Wire,
+		ReadLevel:       system.ReadLevel(cell),
+	}
+	return p, nil
+}
+
+// group is a group whose members run in this process.
+type group struct {
+	spec  system.Spec
+	parts parts
+	*cluster.InProcess
+}
+
+var _ system.Group = (*group)(nil)
+
+func (g *group) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, g.spec.StartTimeout())
+	defer cancel()
+	network, err := g.parts.transport.New(g.parts.netOpts)
+	if err != nil {
+		return err
+	}
+	if g.spec.Starting != nil {
+		g.spec.Starting()
+	}
+	g.InProcess, err = cluster.StartInProcess(ctx, cluster.Spec{
+		Nodes:             g.parts.info.Cluster.Nodes,
+		Engine:            g.parts.engine,
+		Network:           network,
+		OpenStore:         func(dir string) (core.LogStore, error) { return g.parts.backend.Open(dir, g.parts.options) },
+		Dir:               g.spec.Dir,
+		SnapshotsInMemory: g.parts.info.Durability == string(core.DurableNothing),
+		Tuning:            tuning(g.parts.info.Raft),
+		Logger:            g.spec.Logger,
+	})
+	return err
+}
+
+// Lead has nothing to do: the first member was elected.
+func (g *group) Lead(context.Context) error { return nil }
+
+// Close stops all members. The data stays.
+func (g *group) Close() error {
+	if g.InProcess == nil {
+		return nil
+	}
+	return g.InProcess.Close()
+}
+
+func (g *group) leader() *cluster.Node { return g.Nodes[0] }
+
+type member struct{ id string }
+
+// ID implements system.Member.
+func (m member) ID() string { return m.id }
+
+func (g *group) Members() []system.Member {
+	var out []system.Member
+	for i := range g.parts.info.Cluster.Nodes {
+		out = append(out, member{fmt.Sprintf("node%d", i+1)})
+	}
+	return out
+}
+
+func (g *group) Target(level string) workload.Target {
+	return &target{g.leader(), level == experiment.ReadStale}
+}
+
+func (g *group) Set(ctx context.Context, ops []kv.Op) error {
+	command, err := kv.EncodeBatch(ops)
+	if err != nil {
+		return err
+	}
+	return propose(ctx, g.leader(), command)
+}
+
+func propose(ctx context.Context, n *cluster.Node, command []byte) error {
+	applied, err := n.Replica.Propose(ctx, command)
+	if err != nil {
+		return err
+	}
+	r, ok := applied.Result.(kv.Result)
+	if !ok {
+		return fmt.Errorf("unexpected result of the state machine: %T", applied.Result)
+	}
+	return r.Err
+}
+
+func (g *group) Observe(context.Context) (system.Observation, error) {
+	o := system.Observation{At: time.Now(), CPU: system.ProcessCPU(), Commands: g.leader().Map.Applied()}
+	if n := g.Leader(); n != nil {
+		o.Leadership = system.Leadership{ID: n.ID, Term: n.Replica.Status().Term}
+	}
+	for _, n := range g.Nodes {
+		if c, ok := core.As[core.SyncCounter](n.Logs); ok {
+			o.Syncs = append(o.Syncs, c.SyncCount())
+		}
+	}
+	return o, nil
+}
+
+func (g *group) Disagreeing(context.Context) (behind int, err error) {
+	first := g.leader().Map
+	for _, n := range g.Nodes[1:] {
+		if n.Map.Applied() != first.Applied() {
+			behind++ // cheap to see: nothing is hashed while they catch up
+		}
+	}
+	if behind > 0 {
+		return behind, nil
+	}
+	index, sum := first.Digest()
+	for _, n := range g.Nodes[1:] {
+		if i, s := n.Map.Digest(); i != index || s != sum {
+			behind++
+		}
+	}
+	return behind, nil
+}
+
+func (g *group) Check() error {
+	for _, n := range g.Nodes {
+		select {
+		case <-n.Replica.Done():
+			return fmt.Errorf("%s stopped: %w", n.ID, n.Replica.Err())
+		default:
+		}
+	}
+	return nil
+}
+
+// Explain adds nothing: the members' errors are whole.
+func (g *group) Explain(err error) error { return err }
+
+// target drives the leader by function calls, as a client that knows it.
+type target struct {
+	leader *cluster.Node
+	stale  bool // reads skip the barrier
+}
+
+// Do implements workload.Target.
+func (t *target) Do(ctx context.Context, op *workload.Op) error {
+	if op.Kind == workload.Write {
+		return propose(ctx, t.leader, kv.EncodeSet(op.Key, op.Value))
+	}
+	if !t.stale {
+		if err := t.leader.Replica.ReadBarrier(ctx); err != nil {
+			return err
+		}
+	}
+	if _, _, ok := t.leader.Map.Get(op.Key); !ok {
+		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
+	}
+	return nil
+}
+
+func tuning(r experiment.Raft) core.Tuning {
+	return core.Tuning{
+		HeartbeatTimeout:   time.Duration(r.HeartbeatTimeout),
+		ElectionTimeout:    time.Duration(r.ElectionTimeout),
+		LeaderLeaseTimeout: time.Duration(r.LeaderLeaseTimeout),
+		CommitTimeout:      time.Duration(r.CommitTimeout),
+		MaxAppendEntries:   r.MaxAppendEntries,
+		MaxInFlight:        r.MaxInFlight,
+		BatchApply:         r.BatchApply,
+		LogCache:           r.LogCache,
+		DisablePreVote:     r.DisablePreVote,
+		SnapshotInterval:   time.Duration(r.SnapshotInterval),
+		SnapshotThreshold:  r.SnapshotThreshold,
+		TrailingLogs:       r.TrailingLogs,
+		StallTimeout:       time.Duration(r.StallTimeout),
+		StallLimit:         time.Duration(r.StallLimit),
+	}
+}

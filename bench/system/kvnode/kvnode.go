@@ -1,0 +1,473 @@
+// Package kvnode is the system whose members are kvnode processes on this machine, each
+// asked over HTTP. What it claims of them, the program itself said.
+package kvnode
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	psutil "github.com/shirou/gopsutil/v4/process"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+// Acknowledgement is when a write returns: that of core.Replica.Propose, and the way to
+// the client.
+const Acknowledgement = "committed by a majority, applied on the leader, answered over HTTP"
+
+// What kvnode is told where the experiment leaves the engine its default: its own
+// defaults differ, and both modes must run with the same.
+const (
+	librarySnapshotThreshold = 8192
+	libraryTrailingLogs      = 10240
+)
+
+// answerTimeout bounds how long the program takes to say what it would run.
+const answerTimeout = 10 * time.Second
+
+// New returns the system that runs the program at path.
+func New(path string) *system.System {
+	return &system.System{
+		Name:      experiment.ModeProcess,
+		Abilities: []system.Ability{system.Processes},
+		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
+			return describe(ctx, path, cell)
+		},
+		New: func(s system.Spec) (system.Group, error) { return newGroup(path, s) },
+	}
+}
+
+// describe asks the program what it would run with the settings of a cell.
+func describe(ctx context.Context, path string, cell experiment.Cell) (record.CellInfo, error) {
+	info := record.CellInfo{Cell: cell, Acknowledgement: Acknowledgement, ReadLevel: system.ReadLevel(cell)}
+	if _, err := exec.LookPath(path); err != nil {
+		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
+	}
+	parts, err := ask(ctx, path, cell)
+	if err != nil {
+		return info, fmt.Errorf("%s --describe: %w; name a kvnode that has these parts with --kvnode", path, err)
+	}
+	for _, x := range []struct{ key, want, is string }{
+		{"engine", cell.Cluster.Engine, parts.Engine.Name},
+		{"backend", cell.Cluster.Backend, parts.Backend.Name},
+		{"transport", cell.Cluster.Transport, parts.Transport.Name},
+	} {
+		if x.is != x.want {
+			return info, fmt.Errorf("%s = %q: %s would run %q instead; name a kvnode that has it with --kvnode", x.key, x.want, path, x.is)
+		}
+	}
+	info.Engine, info.Backend, info.Transport = record.Part(parts.Engine), record.Part(parts.Backend), record.Part(parts.Transport)
+	info.Durability, info.Wire = parts.Durability, parts.Wire
+	return info, nil
+}
+
+func ask(ctx context.Context, path string, cell experiment.Cell) (parts api.Parts, err error) {
+	dir, err := os.MkdirTemp("", "raftlab-describe-*")
+	if err != nil {
+		return parts, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	table, err := settings(cell)
+	if err != nil {
+		return parts, err
+	}
+	text, err := toml.Marshal(table)
+	if err != nil {
+		return parts, err
+	}
+	file := filepath.Join(dir, "cell.toml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return parts, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, path, "--describe", "--config", file, dir)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	answer, err := command.Output()
+	if err != nil {
+		said, _, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(stderr.String(), file, "its settings")), "\n")
+		return parts, fmt.Errorf("%w: %s", cmp.Or(ctx.Err(), err), said)
+	}
+	if err := json.Unmarshal(answer, &parts); err != nil {
+		return parts, fmt.Errorf("it does not say what it would run: %w", err)
+	}
+	return parts, nil
+}
+
+// settings is the configuration of every kvnode of a cell.
+func settings(cell experiment.Cell) (map[string]any, error) {
+	c := cell.Cluster
+	raft, err := raftSettings(cell.Raft)
+	if err != nil {
+		return nil, err
+	}
+	s := map[string]any{
+		"engine":    c.Engine,
+		"backend":   c.Backend,
+		"transport": c.Transport,
+		"log-level": "warn",
+		"raft":      raft,
+	}
+	if o := cell.Options[c.Backend]; len(o) > 0 {
+		s["backend-options"] = o
+	}
+	if o := cell.Options[c.Transport]; len(o) > 0 {
+		s["transport-options"] = o
+	}
+	return s, nil
+}
+
+// raftSettings is the [raft] table with the names that it has in the experiment.
+func raftSettings(r experiment.Raft) (map[string]any, error) {
+	if r.SnapshotThreshold == 0 {
+		r.SnapshotThreshold = librarySnapshotThreshold
+	}
+	if r.TrailingLogs == 0 {
+		r.TrailingLogs = libraryTrailingLogs
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	table := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&table); err != nil {
+		return nil, err
+	}
+	for key, v := range table {
+		if n, ok := v.(json.Number); ok {
+			if table[key], err = n.Int64(); err != nil {
+				return nil, fmt.Errorf("raft.%s: %w", key, err)
+			}
+		}
+	}
+	return table, nil
+}
+
+// group is a group whose members are processes.
+type group struct {
+	spec    system.Spec
+	file    *clusterfile.File
+	cluster *process.Cluster
+	client  *client.Client
+	nodes   []*client.Node
+	members []*psutil.Process
+}
+
+var _ system.Group = (*group)(nil)
+
+func newGroup(path string, s system.Spec) (*group, error) {
+	c := s.Cell.Cluster
+	generate := clusterfile.Generate
+	if c.Discovery == experiment.DiscoveryGossip {
+		generate = clusterfile.GenerateGossip
+	}
+	file, err := generate(c.Nodes, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	file.DataDir = s.Dir
+	if file.Kvnode, err = settings(s.Cell.Cell); err != nil {
+		return nil, err
+	}
+	if file.Gossips() {
+		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
+	}
+	var endpoints []string
+	for _, n := range file.Nodes {
+		endpoints = append(endpoints, n.HTTPAddress)
+	}
+	asks, err := client.New(endpoints, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	var first sync.Once
+	options := process.Options{Binary: path, Foreground: true, ReadyTimeout: s.StartTimeout(), Events: func(e process.Event) {
+		if e.Kind == process.Starting && s.Starting != nil {
+			first.Do(s.Starting)
+		}
+	}}
+	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, nodes: asks.Nodes()}, nil
+}
+
+// Start starts the processes as clusterctl does. Its own questions, every 25 ms, are
+// part of how long that takes: a static join goes on once the founder is seen to lead.
+func (g *group) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, g.spec.StartTimeout())
+	defer cancel()
+	if err := g.cluster.Start(ctx); err != nil {
+		return g.Explain(err)
+	}
+	for _, n := range g.file.Nodes { // for their CPU time
+		state, err := g.cluster.Inspect(n.Alias)
+		if err != nil {
+			return err
+		}
+		p, err := psutil.NewProcess(int32(state.PID))
+		if err != nil {
+			return fmt.Errorf("find the process of %s: %w", n.Alias, err)
+		}
+		g.members = append(g.members, p)
+	}
+	return nil
+}
+
+// Lead makes the first member the leader, should another have been elected.
+func (g *group) Lead(ctx context.Context) error {
+	first := g.file.Nodes[0].Alias
+	for {
+		s, err := g.nodes[0].Status(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Leader != nil && s.Leader.ID == first {
+			return nil
+		}
+		if err := g.client.Transfer(ctx, first); err != nil {
+			return fmt.Errorf("make %s the leader: %w", first, err)
+		}
+	}
+}
+
+func (g *group) Target(level string) workload.Target {
+	t := &target{client: g.client, leader: g.nodes[0], level: client.Linearizable}
+	if level == experiment.ReadStale {
+		t.level = client.Stale
+	}
+	return t
+}
+
+func (g *group) Set(ctx context.Context, ops []kv.Op) error {
+	pairs := map[string][]byte{}
+	for _, op := range ops {
+		pairs[op.Key] = op.Value
+	}
+	_, err := g.client.SetAll(ctx, pairs)
+	return err
+}
+
+func (g *group) Observe(ctx context.Context) (system.Observation, error) {
+	o := system.Observation{At: time.Now(), CPU: system.ProcessCPU()}
+	for i, n := range g.nodes {
+		s, err := n.Status(ctx)
+		if err != nil {
+			return o, g.Explain(err)
+		}
+		if i == 0 {
+			o.Commands = s.Me.Commands
+		}
+		if s.Me.Role == string(core.Leader) {
+			o.Leadership = system.Leadership{ID: s.Me.ID, Term: s.Me.Term}
+		}
+		if s.Me.Store.Syncs != nil {
+			o.Syncs = append(o.Syncs, *s.Me.Store.Syncs)
+		}
+		times, err := g.members[i].TimesWithContext(ctx)
+		if err != nil {
+			return o, fmt.Errorf("CPU time of %s: %w", g.file.Nodes[i].Alias, err)
+		}
+		o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
+	}
+	return o, nil
+}
+
+func (g *group) Disagreeing(ctx context.Context) (behind int, err error) {
+	first, err := g.nodes[0].Digest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range g.nodes[1:] {
+		d, err := n.Digest(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if d.Commands != first.Commands || d.SHA256 != first.SHA256 {
+			behind++
+		}
+	}
+	return behind, nil
+}
+
+func (g *group) Check() error {
+	for _, n := range g.file.Nodes {
+		if s, err := g.cluster.Inspect(n.Alias); err != nil || !s.Running {
+			return errors.Join(fmt.Errorf("%s stopped", n.Alias), err)
+		}
+	}
+	return nil
+}
+
+// Explain adds the last line of a dead member's log: it is removed with the
+// trial's data. A disk that is full is known by what the log says.
+func (g *group) Explain(err error) error {
+	for _, n := range g.file.Nodes {
+		if s, inspect := g.cluster.Inspect(n.Alias); inspect == nil && s.Running {
+			continue
+		}
+		text, readErr := os.ReadFile(g.cluster.LogPath(n.Alias))
+		if readErr != nil {
+			continue
+		}
+		lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
+		if len(lines) > 0 {
+			err = fmt.Errorf("%w; last in the log of %s: %s", err, n.Alias, lines[len(lines)-1])
+		}
+		if bytes.Contains(text, []byte(syscall.ENOSPC.Error())) {
+			err = fmt.Errorf("%w: %w", syscall.ENOSPC, err)
+		}
+	}
+	return err
+}
+
+// Close stops all processes. The data stays.
+func (g *group) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(g.cluster.Stop(ctx), g.client.Close(), g.cluster.Close())
+}
+
+func (g *group) Members() []system.Member {
+	out := make([]system.Member, len(g.nodes))
+	for i, n := range g.nodes {
+		out[i] = &member{g.file.Nodes[i].Alias, g.file.Nodes[i].HTTPAddress, n, g.file.Gossips()}
+	}
+	return out
+}
+
+// member is one process.
+type member struct {
+	id, address string
+	*client.Node
+	gossips bool
+}
+
+var _ system.Witness = (*member)(nil)
+
+// ID implements system.Member.
+func (m *member) ID() string { return m.id }
+
+// Status implements system.Witness.
+func (m *member) Status(ctx context.Context) (system.Status, error) {
+	s, err := m.Node.Status(ctx)
+	if err != nil {
+		return system.Status{}, err
+	}
+	return statusOf(s), nil
+}
+
+func statusOf(s api.Status) system.Status {
+	out := system.Status{ID: s.Me.ID, Leads: s.Me.Role == string(core.Leader), Term: s.Me.Term, CommitIndex: s.Me.CommitIndex}
+	if s.Leader != nil {
+		out.Leader = s.Leader.ID
+	}
+	if s.Me.Voter {
+		out.Voters++
+	}
+	for _, f := range s.Followers {
+		if f.Voter && f.ID != s.Me.ID {
+			out.Voters++
+		}
+	}
+	return out
+}
+
+// The counters of what a node's discovery layer sent.
+const (
+	messagesCounter = "raftlab_gossip_messages_total"
+	bytesCounter    = "raftlab_gossip_bytes_total"
+)
+
+// errNoCounters says that a node does not count what it sends.
+var errNoCounters = errors.New("it has no counters of gossip: its kvnode and this raftlab do not belong together")
+
+// Sent implements system.Witness. A member that does not gossip sends nothing.
+func (m *member) Sent(ctx context.Context) (system.Traffic, error) {
+	if !m.gossips {
+		return system.Traffic{At: time.Now()}, nil
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.address+"/metrics", nil)
+	if err != nil {
+		return system.Traffic{}, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport, Timeout: time.Second}).Do(request)
+	if err != nil {
+		return system.Traffic{}, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return system.Traffic{}, errors.New(response.Status)
+	}
+	at := time.Now()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return system.Traffic{}, err
+	}
+	messages, bytes := families[messagesCounter], families[bytesCounter]
+	if messages == nil || bytes == nil {
+		return system.Traffic{}, errNoCounters
+	}
+	return system.Traffic{At: at, Messages: sent(messages), Bytes: sent(bytes)}, nil
+}
+
+// sent adds up the counters of one direction.
+func sent(family *dto.MetricFamily) (sum int64) {
+	for _, m := range family.Metric {
+		for _, l := range m.Label {
+			if l.GetName() == "direction" && l.GetValue() == "sent" {
+				sum += int64(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return sum
+}
+
+// target drives the leader over HTTP, as a client that knows it. What is sure
+// not to have been taken is sent again, and its latency goes on counting.
+type target struct {
+	client *client.Client
+	leader *client.Node
+	level  client.Consistency // of reads
+}
+
+// Do implements workload.Target.
+func (t *target) Do(ctx context.Context, op *workload.Op) error {
+	if op.Kind == workload.Write {
+		_, err := t.client.Set(ctx, op.Key, op.Value)
+		return err
+	}
+	_, err := t.leader.Get(ctx, op.Key, t.level)
+	if errors.Is(err, core.ErrNotFound) {
+		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
+	}
+	return err
+}

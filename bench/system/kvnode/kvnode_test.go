@@ -1,0 +1,70 @@
+package kvnode
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/themilchenko/raftlab/kv/api"
+)
+
+// TestSent reads the counters of a node.
+func TestSent(t *testing.T) {
+	const both = `# HELP raftlab_gossip_messages_total Packets and streams.
+# TYPE raftlab_gossip_messages_total counter
+raftlab_gossip_messages_total{direction="received"} 7
+raftlab_gossip_messages_total{direction="sent",kind="packet"} 12
+raftlab_gossip_messages_total{direction="sent",kind="stream"} 1
+# TYPE raftlab_gossip_bytes_total counter
+raftlab_gossip_bytes_total{direction="received"} 9
+raftlab_gossip_bytes_total{direction="sent"} 1.5e+06
+go_goroutines 31
+`
+	read := func(text string, gossips bool) (messages, bytes int64, err error) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }))
+		defer server.Close()
+		m := &member{id: "node1", address: strings.TrimPrefix(server.URL, "http://"), gossips: gossips}
+		s, err := m.Sent(t.Context())
+		return s.Messages, s.Bytes, err
+	}
+	if messages, bytes, err := read(both, true); err != nil || messages != 13 || bytes != 1_500_000 {
+		t.Errorf("%d messages, %d bytes, %v", messages, bytes, err)
+	}
+	if messages, bytes, err := read("", false); err != nil || messages+bytes != 0 {
+		t.Errorf("without gossip: %d messages, %d bytes, %v", messages, bytes, err)
+	}
+	for name, text := range map[string]string{
+		"nothing":        "",
+		"bytes missing":  "raftlab_gossip_messages_total{direction=\"sent\"} 12\n",
+		"other counters": "raftlab_gossip_messages_totals{direction=\"sent\"} 1\n",
+	} {
+		if _, _, err := read(text, true); !errors.Is(err, errNoCounters) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := read("raftlab_gossip_bytes_total{direction=\"sent\"} many\n", true); err == nil || errors.Is(err, errNoCounters) {
+		t.Errorf("no number: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (&member{address: "127.0.0.1:1", gossips: true}).Sent(ctx); err == nil {
+		t.Error("nobody answered, and nothing was said of it")
+	}
+}
+
+func TestCountVoters(t *testing.T) {
+	follower := func(id string, voter bool) api.Follower { return api.Follower{Peer: api.Peer{ID: id}, Voter: voter} }
+	leader := api.Node{Peer: api.Peer{ID: "node1"}, Voter: true}
+	for want, s := range map[int]api.Status{
+		0: {},
+		1: {Me: leader, Followers: []api.Follower{follower("node2", false), follower("node1", true)}},
+		2: {Me: leader, Followers: []api.Follower{follower("node2", true), follower("node3", false)}},
+	} {
+		if got := statusOf(s).Voters; got != want {
+			t.Errorf("%d voters in %+v, want %d", got, s, want)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+// Package system says what a system under test is: something that starts groups of a
+// replicated store, tells what it claims of them, and lets a measurement drive and
+// observe them. Its folders hold the systems that there are: groups inside this
+// process, and groups of kvnode processes.
+//
+// The package holds the contract and a few answers that all systems share; it never
+// measures and never judges.
+package system
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+// Ability is something that not every system can do and some measurements need.
+type Ability string
+
+// Processes: the members are processes, whose start can be watched.
+const Processes Ability = "processes that start"
+
+// System starts groups.
+type System struct {
+	Name      string // of `cluster.mode = "NAME"` in an experiment
+	Abilities []Ability
+
+	// Describe says what the system would run for a cell: the parts, with the
+	// versions of their libraries, and what they guarantee. It comes from the program
+	// that runs the members, and is all that a report says of them. What the system
+	// does not know, or cannot do, is an error here, before the first trial.
+	Describe func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error)
+
+	// New describes a new group; nothing runs yet.
+	New func(Spec) (Group, error)
+}
+
+// Spec is what a group is made by.
+type Spec struct {
+	Cell   *record.CellInfo
+	Dir    string // empty, and the group's own
+	Logger *slog.Logger
+	Options
+}
+
+// Options are what a measurement decides.
+type Options struct {
+	Timeout  time.Duration // of Start; 0: 30 s
+	Starting func()        // called once, just before the first member starts; nil: not
+}
+
+// StartTimeout bounds the start of a group: the leader is told to stand for election,
+// so only a machine in trouble needs longer than the 30 s that it has by default.
+func (o Options) StartTimeout() time.Duration { return cmp.Or(o.Timeout, 30*time.Second) }
+
+// Group is one group of members that hold the same map. A load goes to the first, which
+// leads after Lead. Methods other than Start and Close are for a group that has
+// started, but for Members, whose own methods may be called while it starts.
+type Group interface {
+	// Start starts all members and returns once they serve.
+	Start(ctx context.Context) error
+	// Lead makes the first member the leader, should another have been elected.
+	Lead(ctx context.Context) error
+	Members() []Member
+	// Target drives the leader; level is the read level (experiment.ReadStale, …).
+	Target(level string) workload.Target
+	// Set writes all keys of ops in one entry.
+	Set(ctx context.Context, ops []kv.Op) error
+	// Observe looks at the group as it is now.
+	Observe(ctx context.Context) (Observation, error)
+	// Disagreeing counts the members whose state is not that of the first.
+	Disagreeing(ctx context.Context) (int, error)
+	// Check returns an error if a member has stopped on its own.
+	Check() error
+	// Explain adds to an error what the members say of its cause.
+	Explain(err error) error
+	// Close stops all members. The data stays.
+	Close() error
+}
+
+// Leadership is who led in which term.
+type Leadership struct {
+	ID   string // empty: nobody
+	Term uint64
+}
+
+// String implements fmt.Stringer.
+func (l Leadership) String() string {
+	if l.ID == "" {
+		return "nobody"
+	}
+	return l.ID
+}
+
+// Observation is the state of a group and what it has used, at one moment.
+type Observation struct {
+	At         time.Time
+	Leadership Leadership
+	Commands   uint64        // applied by the first member so far
+	Syncs      []uint64      // flushes of each member's log store; empty where it does not count them
+	CPU        time.Duration // of all members and clients
+}
+
+// Member is one member of a group. What else it can do it says by further interfaces.
+type Member interface{ ID() string }
+
+// Witness is a member that can be asked while its group comes into being.
+type Witness interface {
+	Member
+	Status(ctx context.Context) (Status, error)
+	// Ready returns nil once the member has caught up with the leader.
+	Ready(ctx context.Context) error
+	// Sent counts what the member has sent to find others.
+	Sent(ctx context.Context) (Traffic, error)
+}
+
+// Status is what a member says of itself.
+type Status struct {
+	ID          string
+	Leads       bool
+	Term        uint64
+	Leader      string // that it follows; empty: it knows none
+	CommitIndex uint64
+	Voters      int // in its configuration
+}
+
+// Traffic is what a member has sent so far.
+type Traffic struct {
+	At              time.Time
+	Messages, Bytes int64
+}
+
+// ProcessCPU returns the CPU time that this process has used; 0: not known.
+func ProcessCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// ErrMissing: a key that was written is not there.
+var ErrMissing = errors.New("a key that was written is not there")
+
+// Missing tells for which of the needs the system has no ability.
+func (s *System) Missing(needs []Ability) []Ability {
+	return slices.DeleteFunc(slices.Clone(needs), func(a Ability) bool { return slices.Contains(s.Abilities, a) })
+}
+
+// ReadLevel is what a read may see where the cell's clients read; empty: they do not.
+func ReadLevel(c experiment.Cell) string {
+	if c.Load.ReadRatio == 0 {
+		return ""
+	}
+	return c.Load.ReadLevel
+}
+
+// Catalog is the systems that a program knows.
+type Catalog []*System
+
+// Lookup returns the system of a name.
+func (c Catalog) Lookup(name string) (*System, error) {
+	names := make([]string, len(c))
+	for i, s := range c {
+		if s.Name == name {
+			return s, nil
+		}
+		names[i] = s.Name
+	}
+	return nil, fmt.Errorf("there is no system %q; there are %s", name, strings.Join(names, ", "))
+}

@@ -71,7 +71,7 @@ func readMeta(f *os.File, at uint64) (meta, error) {
 	sum := fnv.New64a()
 	sum.Write(b[:metaSize-8])
 	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint64(b[metaSize-8:]) != sum.Sum64() {
-		return meta{}, storedir.Damaged("the meta page at byte %d is none of BoltDB, or its checksum does not match", at)
+		return meta{}, storedir.Damaged("the meta page at byte %d is not BoltDB's, or its checksum does not match", at)
 	}
 	return meta{
 		pageBytes: uint64(order.Uint32(b[8:])), root: order.Uint64(b[16:]), free: order.Uint64(b[32:]),
@@ -108,7 +108,7 @@ func (c *checker) subtree(n storedir.Node) error {
 	t := c.tree(0, plain)
 	switch name := string(n.Key); {
 	case n.Flags != recordTree || len(n.Value) < treeSize || name != storedir.LogsTree && name != storedir.StableTree:
-		return storedir.Damaged("it has a tree %q, which is none of raft-boltdb's", name)
+		return storedir.Damaged("it has a tree %q, which raft-boltdb does not make", name)
 	case name == storedir.LogsTree:
 		t.KeyBytes = storedir.LogsKeyBytes
 	}
@@ -126,7 +126,7 @@ func (c *checker) subtree(n storedir.Node) error {
 	return t.Check(root, maxDepth, nil, nil)
 }
 
-// plain checks a record that is no tree.
+// plain checks a record that is not a tree.
 func plain(n storedir.Node) error {
 	if n.Flags != 0 {
 		return storedir.Damaged("a record has unknown flags")
@@ -144,7 +144,7 @@ func (c *checker) freed(number uint64) error {
 		return err
 	}
 	if flags != pageFree {
-		return storedir.Damaged("page %d is no list of free pages", number)
+		return storedir.Damaged("page %d is not a list of free pages", number)
 	}
 	order := binary.NativeEndian
 	count, b := uint64(order.Uint16(b[10:])), b[headerSize:]

@@ -6,7 +6,7 @@
 //
 // The checksum of an entry is at the end of its Extensions, which raft keeps for
 // middleware; that of a stable value at the end of the value, and numbers are stored
-// as values. Neither is seen by who reads through the store.
+// as values. Readers through the store see neither.
 //
 // A folder that was written without checksums opens as before: the store notes once
 // from which index on entries have one, and which stable values do. Below, what has

@@ -108,7 +108,7 @@ func readMeta(f *os.File, size, number, pageBytes uint64) (meta, error) {
 	order := binary.NativeEndian
 	b := page[headerSize:]
 	if order.Uint64(page) != number || order.Uint16(page[10:]) != pageMeta || order.Uint32(b) != lmdbMagic || order.Uint32(b[4:]) != lmdbVersion {
-		return meta{}, storedir.Damaged("page %d is no meta page of LMDB", number)
+		return meta{}, storedir.Damaged("page %d is not a meta page of LMDB", number)
 	}
 	trees := b[24:]
 	m := meta{
@@ -177,7 +177,7 @@ func (c *checker) subtree(n storedir.Node) error {
 	keyBytes := 0
 	switch name := string(n.Key); {
 	case n.Flags != nodeTree || len(n.Value) != treeSize || name != storedir.LogsTree && name != storedir.StableTree:
-		return storedir.Damaged("it has a tree %q, which is none of raft-mdb's", name)
+		return storedir.Damaged("it has a tree %q, which raft-mdb does not make", name)
 	case name == storedir.LogsTree:
 		keyBytes = storedir.LogsKeyBytes
 	}

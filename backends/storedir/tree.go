@@ -50,7 +50,7 @@ func NewPages(f *os.File, pageBytes, count uint64) *Pages {
 // Read fills b with the beginning of a page, in which its number comes first.
 func (p *Pages) Read(number uint64, b []byte) error {
 	if number >= uint64(len(p.used)) {
-		return Damaged("page %d is none of the file", number)
+		return Damaged("page %d is not in the file", number)
 	}
 	if err := ReadAt(p.file, b, number*p.pageBytes); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (p *Pages) Read(number uint64, b []byte) error {
 func (p *Pages) Take(first, count uint64) error {
 	last := uint64(len(p.used)) - 1
 	if first < 2 || first > last || count < 1 || count-1 > last-first {
-		return Damaged("page %d is none of the file", first)
+		return Damaged("page %d is not in the file", first)
 	}
 	for i := first; i < first+count; i++ {
 		if p.used[i] {
@@ -108,7 +108,7 @@ type Tree struct {
 }
 
 // Check reads the page and all below it, down to depth levels. Its keys are in order, at
-// least low and below high; nil is no bound.
+// least low and below high; nil means no bound.
 func (t *Tree) Check(number uint64, depth int, low, high []byte) error {
 	leaf, nodes, err := t.Page(number, depth)
 	if err != nil {

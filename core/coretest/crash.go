@@ -85,8 +85,8 @@ func (c *child) next(t *checker) (word, rest string) {
 	return line[0], line[1]
 }
 
-// kill ends the child as a crash does and waits for it. What it said meanwhile is in
-// lines no more; it may be called again.
+// kill ends the child as a crash does and waits for it. What it has said meanwhile is
+// dropped. It may be called any number of times.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended
 	for range c.lines {

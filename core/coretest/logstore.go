@@ -361,11 +361,11 @@ func checkReadBytesStay(t *checker, h storeHarness) {
 	}
 
 	mustDelete(t, s, 50, 64)
-	again := entries(50, 400)
-	for _, l := range again {
+	later := entries(50, 400)
+	for _, l := range later {
 		l.Data, l.Extensions = bytes.Repeat([]byte{'#'}, 200), bytes.Repeat([]byte{'#'}, 50)
 	}
-	mustStore(t, s, again)
+	mustStore(t, s, later)
 	mustDelete(t, s, 1, 390)
 	if diff := difference(&held, entry(60)); diff != "" {
 		t.Errorf("entry 60, as read, changed after later writes and deletes: %s", diff)

@@ -430,17 +430,17 @@ func checkRebind(t *checker, h transportHarness) {
 	serve(t, b, echo(b))
 	wantAppend(t, a, b, 1)
 	t.must("Close", b.Close())
-	again := h.rebind(t.T, b)
-	closeAtEnd(t, "the second transport at the address", again)
-	if again.LocalAddr() != b.LocalAddr() {
-		t.Fatalf("the second transport listens on %s, want %s", again.LocalAddr(), b.LocalAddr())
+	rebound := h.rebind(t.T, b)
+	closeAtEnd(t, "the second transport at the address", rebound)
+	if rebound.LocalAddr() != b.LocalAddr() {
+		t.Fatalf("the second transport listens on %s, want %s", rebound.LocalAddr(), b.LocalAddr())
 	}
-	serve(t, again, echo(again))
+	serve(t, rebound, echo(rebound))
 	// A connection to the first one may be noticed to be dead only by its use.
-	_ = transportCalls(a, again)["AppendEntries"]()
-	wantAppend(t, a, again, 2)
-	wantAppend(t, again, again, 3)
-	if !bytes.Equal(a.EncodePeer("", again.LocalAddr()), a.EncodePeer("", b.LocalAddr())) {
+	_ = transportCalls(a, rebound)["AppendEntries"]()
+	wantAppend(t, a, rebound, 2)
+	wantAppend(t, rebound, rebound, 3)
+	if !bytes.Equal(a.EncodePeer("", rebound.LocalAddr()), a.EncodePeer("", b.LocalAddr())) {
 		t.Error("the address is encoded in another way after the restart")
 	}
 }
@@ -451,7 +451,7 @@ func heartbeat(from core.Transport) *raft.AppendEntriesRequest {
 	return &raft.AppendEntriesRequest{RPCHeader: header(from), Term: 7, Leader: []byte(from.LocalAddr())}
 }
 
-// answerHeartbeats makes tr answer heartbeats in a term that shows who did.
+// answerHeartbeats makes tr answer heartbeats in a term that shows which handler did.
 func answerHeartbeats(tr core.Transport, term uint64) {
 	tr.SetHeartbeatHandler(func(rpc raft.RPC) {
 		respond(rpc, &raft.AppendEntriesResponse{RPCHeader: header(tr), Term: term, Success: true}, nil)

@@ -42,7 +42,7 @@ type transport struct {
 	requests  chan raft.RPC // never closed: the engine would take that for requests
 	heartbeat atomic.Pointer[func(raft.RPC)]
 	intercept atomic.Pointer[func(*raft.RPC) bool]
-	queueing  sync.RWMutex // held by who queues a request that nobody has intercepted
+	queueing  sync.RWMutex // held while a request is queued without an interceptor
 
 	closing sync.Once
 	done    chan struct{} // closed by Close

@@ -22,8 +22,8 @@ const Protocol = 1
 // packet. It holds without gossip too: a group may begin to gossip later.
 const MaxIDBytes = 64
 
-// Discovery is what kvnode needs to find the other members. All methods are safe
-// for concurrent use.
+// Discovery is what a node that asks around needs to find the other members. All methods
+// are safe for concurrent use.
 type Discovery interface {
 	// Bootstrap returns the configuration with which this node founds a group
 	// together with all members named in it, sorted by id. It is nil where the

@@ -28,12 +28,8 @@ func (n *Node) discover(ctx context.Context) (err error) {
 		return err
 	}
 	if n.cfg.Gossip == nil {
-		d, err := static.New(static.Config{ID: n.id, Self: self, Join: len(n.join) > 0})
-		if err != nil {
-			return err
-		}
 		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
-		n.founders, err = d.Bootstrap(ctx)
+		n.founders, err = static.Bootstrap(n.id, self, len(n.join) > 0)
 		return err
 	}
 	if err := n.startGossip(ctx, self); err != nil {

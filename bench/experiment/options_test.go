@@ -59,13 +59,15 @@ func TestOldRaftKeys(t *testing.T) {
 // measure.
 func twins() Known {
 	return Known{
-		Engines:    []Plugin{{Name: "hashicorp"}},
-		Backends:   []Plugin{{Name: "bolt"}, {Name: "twin", Options: []string{"size", "both"}}},
-		Transports: []Plugin{{Name: "tcp"}, {Name: "twin", Options: []string{"depth", "both"}}},
-		Measures: []Plugin{PluginOf("snapshot", struct {
+		{Kind: KindEngine, Name: "hashicorp"},
+		{Kind: KindBackend, Name: "bolt"},
+		{Kind: KindBackend, Name: "twin", Options: []string{"size", "both"}},
+		{Kind: KindTransport, Name: "tcp"},
+		{Kind: KindTransport, Name: "twin", Options: []string{"depth", "both"}},
+		PluginOf(KindMeasure, "snapshot", struct {
 			Count int      `key:"count" default:"3" min:"1" max:"9"`
 			Pause Duration `key:"pause"`
-		}{Count: 3, Pause: Duration(time.Second)})},
+		}{Count: 3, Pause: Duration(time.Second)}),
 	}
 }
 

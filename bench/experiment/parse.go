@@ -46,7 +46,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{Mistakes: mistakes, known: known, schema: newSchema(&known)}
+	d := &draft{Mistakes: mistakes, known: known, schema: newSchema(known)}
 	d.read(root)
 	for _, o := range overrides {
 		d.override(o)
@@ -121,8 +121,12 @@ func (d *draft) apply(e *Experiment, key string, data any) error {
 	if err := apply(d.schema, e, key, data); err != nil {
 		return err
 	}
-	if owner, option, ok := splitOption(key); ok {
-		return d.known.check(key, e.Options[owner][option])
+	if p, option := d.known.owner(key); p.Check != nil {
+		v, err := conf.Option(data)
+		if err == nil {
+			err = p.Check(option, v)
+		}
+		return err
 	}
 	return nil
 }
@@ -182,10 +186,10 @@ func (d *draft) checkMeasure(e *Experiment) {
 	if e.Measure != MeasureFormation {
 		e.Formation = Formation{}
 	}
-	for _, m := range d.known.Measures {
+	for _, m := range d.known.named(KindMeasure, e.Measure) {
 		for option, value := range m.Defaults {
 			key, _ := d.known.find(KindMeasure, m.Name, option)
-			if owner, _, _ := splitOption(key); m.Name == e.Measure && e.Options[owner][option] == nil {
+			if owner, _, _ := splitOption(key); e.Options[owner][option] == nil {
 				e.Options = e.Options.with(owner, option, value)
 			}
 		}
@@ -212,10 +216,8 @@ func (d *draft) measureOf(key string) (measure, bare string) {
 		}
 		return "", ""
 	}
-	owner, option, _ := splitOption(key)
-	name := owner[strings.LastIndexByte(owner, '.')+1:]
-	if takers := d.known.takers(name, option); slices.Equal(takers, []string{KindMeasure}) || strings.HasPrefix(owner, KindMeasure+".") {
-		return name, option
+	if p, option := d.known.owner(key); p.Kind == KindMeasure {
+		return p.Name, option
 	}
 	return "", ""
 }

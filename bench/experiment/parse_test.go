@@ -17,9 +17,12 @@ import (
 // catalogue is what the program would know.
 func catalogue() Known {
 	return Known{
-		Engines:    []Plugin{PluginOf("hashicorp", engineOptions{})},
-		Backends:   []Plugin{{Name: "inmem"}, {Name: "bolt", Options: []string{"no_freelist_sync"}}, {Name: "mdb", Options: []string{"map_size", "no_sync", "label"}}},
-		Transports: []Plugin{{Name: "inmem"}, {Name: "tcp"}},
+		PluginOf(KindEngine, "hashicorp", engineOptions{}),
+		{Kind: KindBackend, Name: "inmem"},
+		{Kind: KindBackend, Name: "bolt", Options: []string{"no_freelist_sync"}},
+		{Kind: KindBackend, Name: "mdb", Options: []string{"map_size", "no_sync", "label"}},
+		{Kind: KindTransport, Name: "inmem"},
+		{Kind: KindTransport, Name: "tcp"},
 	}
 }
 

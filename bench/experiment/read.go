@@ -26,14 +26,14 @@ type rawFactor struct {
 }
 
 // Schema describes an experiment file for what is known.
-func Schema(known Known) *conf.Schema { return newSchema(&known) }
+func Schema(known Known) *conf.Schema { return newSchema(known) }
 
 // Keys returns the keys of an experiment file, options too.
-func Keys(known Known) []string { return append(newSchema(&known).Keys(), known.optionKeys()...) }
+func Keys(known Known) []string { return append(newSchema(known).Keys(), known.keys()...) }
 
 // newSchema makes the schema of a file; a nil known leaves the names of plug-ins
 // unchecked, as is right for an experiment that was checked before.
-func newSchema(known *Known) *conf.Schema {
+func newSchema(known Known) *conf.Schema {
 	s := conf.SchemaOf(Experiment{})
 	s.Check("name", checkName)
 	if known != nil {
@@ -48,7 +48,7 @@ func newSchema(known *Known) *conf.Schema {
 // read takes the keys of a file into the draft.
 func (d *draft) read(root conf.Table) {
 	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix}
-	for _, m := range d.known.Measures {
+	for _, m := range d.known.named(KindMeasure, "") {
 		others[m.Name] = func(e conf.Entry) { d.readPlugin(KindMeasure, e, e.Key) }
 	}
 	i := slices.IndexFunc(root, func(e conf.Entry) bool { return e.Key == "question" })
@@ -120,7 +120,7 @@ func (d *draft) readOptions(options conf.Entry) {
 	}
 	for _, e := range table {
 		below, isTable := e.Data.(conf.Table)
-		if !isTable || !slices.Contains(kinds(), e.Key) || slices.Contains(d.known.names(""), e.Key) {
+		if !isTable || len(d.known.named(e.Key, "")) == 0 || slices.Contains(d.known.names(""), e.Key) {
 			d.readPlugin("", e, "options."+e.Key)
 			continue
 		}
@@ -223,23 +223,17 @@ func (d *draft) resolve(name string) (key, problem string) {
 		}
 	}
 	if owner, option, ok := splitOption(name); ok {
-		kind, plugin, qualified := strings.Cut(owner, ".")
-		if !qualified {
-			kind, plugin = "", owner
-		}
+		kind, plugin := splitOwner(owner)
 		key, takers := d.known.find(kind, plugin, option)
 		if len(takers) > 1 {
 			return "", choose(plugin, takers)
 		}
 		return key, ""
 	}
-	for _, m := range d.known.Measures {
-		if option, ok := strings.CutPrefix(name, m.Name+"."); ok && slices.Contains(m.Options, option) {
-			key, _ = d.known.find(KindMeasure, m.Name, option)
-			return key, ""
-		}
+	if measure, option, ok := strings.Cut(name, "."); ok {
+		key, _ = d.known.find(KindMeasure, measure, option)
 	}
-	return "", ""
+	return key, ""
 }
 
 // factorKey resolves the name of a factor, or complains.
@@ -260,7 +254,7 @@ func (d *draft) factorKey(name string, at conf.Origin) (string, bool) {
 }
 
 func (d *draft) factorHint(name string) string {
-	for _, key := range d.known.optionKeys() {
+	for _, key := range d.known.keys() {
 		if strings.HasSuffix(key, "."+name) {
 			return fmt.Sprintf("write %s", key)
 		}
@@ -274,5 +268,5 @@ func (d *draft) factorNames() []string {
 	for _, table := range d.schema.Tables() {
 		names = append(names, d.schema.Names(table)...)
 	}
-	return append(names, d.known.optionKeys()...)
+	return append(names, d.known.keys()...)
 }

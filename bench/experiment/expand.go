@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -61,6 +62,7 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 		Load:      combined.Load,
 		Formation: combined.Formation,
 		Options:   combined.Options.clone(),
+		Settings:  maps.Clone(combined.Settings),
 	}, nil
 }
 

@@ -22,7 +22,8 @@ type Plugin struct {
 	Defaults map[string]any
 }
 
-// The kinds of plug-ins, as [options.KIND.NAME] has them.
+// The kinds of plug-ins. All but the last have their options in [options.NAME] or
+// [options.KIND.NAME].
 const (
 	KindEngine    = "engine"
 	KindBackend   = "backend"
@@ -45,11 +46,23 @@ func PluginOf(kind, name string, options any) Plugin {
 	}
 }
 
-// named returns the plug-ins of a kind with a name; "" stands for any.
+// named returns the plug-ins of a kind with a name. As a kind "" stands for all but
+// measures, and as a name for any.
 func (k Known) named(kind, name string) []Plugin {
 	return slices.DeleteFunc(slices.Clone(k), func(p Plugin) bool {
-		return kind != "" && p.Kind != kind || name != "" && p.Name != name
+		return kind != "" && p.Kind != kind || kind == "" && p.Kind == KindMeasure || name != "" && p.Name != name
 	})
+}
+
+// measures returns the kind of measurement that a key "NAME.OPTION" is a setting of.
+func (k Known) measures(key string) (p Plugin, option string, ok bool) {
+	name, option, _ := strings.Cut(key, ".")
+	for _, p := range k.named(KindMeasure, name) {
+		if slices.Contains(p.Options, option) {
+			return p, option, true
+		}
+	}
+	return Plugin{}, "", false
 }
 
 // names returns the names of the plug-ins of one kind, or of all for "".
@@ -102,6 +115,9 @@ func (k Known) find(kind, name, option string) (key string, takers []string) {
 
 // owner returns the plug-in that the key of an option belongs to.
 func (k Known) owner(key string) (p Plugin, option string) {
+	if p, option, ok := k.measures(key); ok {
+		return p, option
+	}
 	owner, option, ok := splitOption(key)
 	kind, name := splitOwner(owner)
 	for _, p := range k.named(kind, name) {
@@ -117,7 +133,10 @@ func (k Known) keys() []string {
 	var keys []string
 	for _, p := range k {
 		for _, option := range p.Options {
-			key, _ := k.find(p.Kind, p.Name, option)
+			key := conf.Qualify(p.Name, option)
+			if p.Kind != KindMeasure {
+				key, _ = k.find(p.Kind, p.Name, option)
+			}
 			keys = append(keys, key)
 		}
 	}
@@ -168,10 +187,17 @@ func (o Options) with(owner, option string, value any) Options {
 	if c == nil {
 		c = Options{}
 	}
-	if c[owner] == nil {
-		c[owner] = map[string]any{}
+	c[owner] = with(c[owner], option, value)
+	return c
+}
+
+// with returns a copy of options in which one is set.
+func with(options map[string]any, option string, value any) map[string]any {
+	c := maps.Clone(options)
+	if c == nil {
+		c = map[string]any{}
 	}
-	c[owner][option] = value
+	c[option] = value
 	return c
 }
 

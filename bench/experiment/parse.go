@@ -3,6 +3,7 @@ package experiment
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -94,6 +95,9 @@ func (d *draft) resolveAll() *Experiment {
 	if err := d.schema.Defaults(e); err != nil {
 		d.Add(1, "", "%v", err)
 	}
+	if s := d.setting("measure"); s != nil {
+		_ = d.apply(e, s.Key, s.Data) // first, since others are settings of it; what is wrong is noted below
+	}
 	for _, s := range d.settings {
 		if err := d.apply(e, s.Key, s.Data); err != nil {
 			d.AddAt(s.At, s.Key, "%s = %s: %v", s.Key, conf.Show(s.Data), err)
@@ -118,6 +122,9 @@ func (d *draft) resolveAll() *Experiment {
 // apply sets a key, or an option, of e to a value of a document. The error says only
 // what is wanted. It never writes into a map that e shares with a copy.
 func (d *draft) apply(e *Experiment, key string, data any) error {
+	if p, _, ok := d.known.measures(key); ok && p.Name != e.Measure {
+		return nil // checkMeasure complains
+	}
 	if err := apply(d.schema, e, key, data); err != nil {
 		return err
 	}
@@ -139,11 +146,18 @@ func apply(schema *conf.Schema, e *Experiment, key string, data any) error {
 		}
 		return err
 	}
-	f := schema.Find(key)
-	if f == nil {
+	if f := schema.Find(key); f != nil {
+		return f.Set(e, data)
+	}
+	option, ok := strings.CutPrefix(key, e.Measure+".")
+	if !ok {
 		return errors.New("no such key")
 	}
-	return f.Set(e, data)
+	v, err := conf.Option(data)
+	if err == nil {
+		e.Settings = with(e.Settings, option, v)
+	}
+	return err
 }
 
 // levels checks the levels of one factor on copies of e.
@@ -174,6 +188,9 @@ func (d *draft) text(e *Experiment, key string) string {
 	if owner, option, ok := splitOption(key); ok {
 		return conf.LiteralText(e.Options[owner][option])
 	}
+	if _, option, ok := d.known.measures(key); ok {
+		return conf.LiteralText(e.Settings[option])
+	}
 	return d.schema.Find(key).Text(e)
 }
 
@@ -187,17 +204,16 @@ func (d *draft) checkMeasure(e *Experiment) {
 		e.Formation = Formation{}
 	}
 	for _, m := range d.known.named(KindMeasure, e.Measure) {
-		for option, value := range m.Defaults {
-			key, _ := d.known.find(KindMeasure, m.Name, option)
-			if owner, _, _ := splitOption(key); e.Options[owner][option] == nil {
-				e.Options = e.Options.with(owner, option, value)
-			}
+		settings := maps.Clone(m.Defaults)
+		maps.Copy(settings, e.Settings)
+		if len(settings) > 0 {
+			e.Settings = settings
 		}
 	}
 	refuse := func(key string, at conf.Origin) {
 		if measure, bare := d.measureOf(key); measure != "" && measure != e.Measure {
 			d.AddAt(at, key, "%s is for measure = %q, and this experiment has measure = %q: remove %s, or set measure at the top of the file",
-				strings.TrimPrefix(key, "options."), measure, e.Measure, bare)
+				key, measure, e.Measure, bare)
 		}
 	}
 	for _, s := range d.settings {
@@ -216,10 +232,8 @@ func (d *draft) measureOf(key string) (measure, bare string) {
 		}
 		return "", ""
 	}
-	if p, option := d.known.owner(key); p.Kind == KindMeasure {
-		return p.Name, option
-	}
-	return "", ""
+	p, option, _ := d.known.measures(key)
+	return p.Name, option
 }
 
 // locate returns where the value of key comes from: its factor, else its table,

@@ -49,7 +49,7 @@ func newSchema(known Known) *conf.Schema {
 func (d *draft) read(root conf.Table) {
 	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix}
 	for _, m := range d.known.named(KindMeasure, "") {
-		others[m.Name] = func(e conf.Entry) { d.readPlugin(KindMeasure, e, e.Key) }
+		others[m.Name] = func(e conf.Entry) { d.readMeasure(m, e) }
 	}
 	i := slices.IndexFunc(root, func(e conf.Entry) bool { return e.Key == "question" })
 	if i >= 0 {
@@ -111,6 +111,19 @@ func (d *draft) setting(key string) *conf.Setting {
 		}
 	}
 	return nil
+}
+
+// readMeasure reads the table of a kind of measurement.
+func (d *draft) readMeasure(p Plugin, e conf.Entry) {
+	table, _ := d.WantTable(e, e.Key)
+	for _, n := range table {
+		key := conf.Qualify(p.Name, n.Key)
+		if !slices.Contains(p.Options, n.Key) {
+			d.Add(n.Line, key, "unknown key %q in [%s]; %s", n.Key, p.Name, conf.Hint(n.Key, p.Options))
+			continue
+		}
+		d.put(conf.Setting{Key: key, Data: n.Data, At: d.at(n)})
+	}
 }
 
 func (d *draft) readOptions(options conf.Entry) {
@@ -230,10 +243,10 @@ func (d *draft) resolve(name string) (key, problem string) {
 		}
 		return key, ""
 	}
-	if measure, option, ok := strings.Cut(name, "."); ok {
-		key, _ = d.known.find(KindMeasure, measure, option)
+	if _, _, ok := d.known.measures(name); ok {
+		return name, ""
 	}
-	return key, ""
+	return "", ""
 }
 
 // factorKey resolves the name of a factor, or complains.

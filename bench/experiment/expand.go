@@ -29,7 +29,7 @@ func (e *Experiment) Expand() ([]Cell, error) {
 		total *= len(f.Levels)
 	}
 	width := max(2, len(strconv.Itoa(total)))
-	keys := newSchema(nil)
+	keys := Schema(nil)
 	cells := make([]Cell, total)
 	for i := range cells {
 		cell, err := e.cell(keys, i)

@@ -2,9 +2,7 @@ package experiment
 
 import (
 	"errors"
-	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,16 +22,6 @@ type Error = conf.Mistake
 // maxFileBytes is far above any experiment.
 const maxFileBytes = 64 << 10
 
-// ParseFile is [Parse] of the file at path. An error that is not [ErrInvalid]
-// says that the file could not be read.
-func ParseFile(path string, known Known, overrides []Override) (*Experiment, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("experiment: %w", err)
-	}
-	return Parse(path, data, known, overrides)
-}
-
 // Parse reads an experiment file that the caller holds in data; file is its
 // name in errors. Overrides are applied in their order, then everything is
 // checked and defaults are filled in. What Parse returns also expands.
@@ -47,7 +35,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{Mistakes: mistakes, known: known, schema: newSchema(known)}
+	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
 	d.read(root)
 	for _, o := range overrides {
 		d.override(o)

@@ -25,15 +25,12 @@ type rawFactor struct {
 	at        conf.Origin
 }
 
-// Schema describes an experiment file for what is known.
-func Schema(known Known) *conf.Schema { return newSchema(known) }
-
 // Keys returns the keys of an experiment file, options too.
-func Keys(known Known) []string { return append(newSchema(known).Keys(), known.keys()...) }
+func Keys(known Known) []string { return append(Schema(known).Keys(), known.keys()...) }
 
-// newSchema makes the schema of a file; a nil known leaves the names of plug-ins
-// unchecked, as is right for an experiment that was checked before.
-func newSchema(known Known) *conf.Schema {
+// Schema describes an experiment file, but for options; a nil known leaves the names of
+// plug-ins unchecked, as is right for an experiment that was checked before.
+func Schema(known Known) *conf.Schema {
 	s := conf.SchemaOf(Experiment{})
 	s.Check("name", checkName)
 	if known != nil {

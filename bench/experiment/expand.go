@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -28,7 +29,7 @@ func (e *Experiment) Expand() ([]Cell, error) {
 		total *= len(f.Levels)
 	}
 	width := max(2, len(strconv.Itoa(total)))
-	keys := newSchema(nil)
+	keys := Schema(nil)
 	cells := make([]Cell, total)
 	for i := range cells {
 		cell, err := e.cell(keys, i)
@@ -61,6 +62,7 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 		Load:      combined.Load,
 		Formation: combined.Formation,
 		Options:   combined.Options.clone(),
+		Settings:  maps.Clone(combined.Settings),
 	}, nil
 }
 

@@ -218,7 +218,11 @@ func TestShippedExperiments(t *testing.T) {
 	}
 	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
 	for _, path := range paths {
-		e, err := ParseFile(path, catalogue(), nil)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Parse(path, text, catalogue(), nil)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -27,6 +27,8 @@ type Experiment struct {
 	Matrix    []Factor  `json:"matrix" key:"-"`     // in the order of the file; the first is the one the report compares
 
 	Options Options `json:"options,omitempty" key:"-"`
+	// Settings of what is measured, where that is neither a load nor a formation.
+	Settings map[string]any `json:"settings,omitempty" key:"-"`
 }
 
 // What an experiment measures.
@@ -119,8 +121,13 @@ type Cell struct {
 	Load      Load      `json:"load,omitzero"`
 	Formation Formation `json:"formation,omitzero"`
 
-	Options Options `json:"options,omitempty"`
+	Options  Options        `json:"options,omitempty"`
+	Settings map[string]any `json:"settings,omitempty"`
 }
+
+// ReadSettings reads the settings of what is measured into the struct that target points
+// to, which has the type that the caller of Parse has described ([PluginOf]).
+func (c *Cell) ReadSettings(target any) error { return conf.FromMap(target, c.Settings, "settings") }
 
 // Planned is how long a trial of the cell lasts at least.
 func (c *Cell) Planned() time.Duration {

@@ -41,16 +41,16 @@ func (e *Experiment) UnmarshalJSON(data []byte) error {
 	for i, f := range e.Matrix {
 		e.Matrix[i].Key = today(f.Key)
 	}
-	return e.Options.upgrade(data)
+	return upgrade(data, &e.Options, e.Settings)
 }
 
 // Upgrade completes a cell that was read from data, as UnmarshalJSON does an
 // experiment.
-func (c *Cell) Upgrade(data []byte) error { return c.Options.upgrade(data) }
+func (c *Cell) Upgrade(data []byte) error { return upgrade(data, &c.Options, c.Settings) }
 
-// upgrade gives the options of an experiment or cell the form that Parse gives them,
-// and takes over old keys of its "raft".
-func (o *Options) upgrade(data []byte) error {
+// upgrade gives the options and settings of an experiment or cell the form that Parse
+// gives them, and takes over old keys of its "raft".
+func upgrade(data []byte, options *Options, settings map[string]any) error {
 	var old struct {
 		Raft map[string]any `json:"raft"`
 	}
@@ -59,17 +59,24 @@ func (o *Options) upgrade(data []byte) error {
 	}
 	for _, key := range moved() {
 		if value, ok := old.Raft[key]; ok {
-			*o = o.with("hashicorp", key, value)
+			*options = options.with("hashicorp", key, value)
 		}
 	}
-	for owner, options := range *o {
-		for key, value := range options {
-			v, err := conf.Option(value)
-			if err != nil {
-				return fmt.Errorf("%w: %s = %s: %w", ErrInvalid, optionKey(owner, key), conf.Show(value), err)
-			}
-			options[key] = v
+	for owner, table := range *options {
+		if err := normalise(table, "options."+owner); err != nil {
+			return err
 		}
+	}
+	return normalise(settings, "settings")
+}
+
+func normalise(table map[string]any, name string) error {
+	for key, value := range table {
+		v, err := conf.Option(value)
+		if err != nil {
+			return fmt.Errorf("%w: %s.%s = %s: %w", ErrInvalid, name, key, conf.Show(value), err)
+		}
+		table[key] = v
 	}
 	return nil
 }

@@ -8,20 +8,13 @@ import (
 	"github.com/themilchenko/raftlab/internal/conf"
 )
 
-// Known says which names an experiment may use. The caller fills it from the
-// catalogues of the program. Names have no dots.
-type Known struct {
-	Engines, Backends, Transports []Plugin
-
-	// Measures are what may be measured beside a load and a formation. The options of
-	// one stand in a table of its name.
-	Measures []Plugin
-}
+// Known is what an experiment may name: the plug-ins of the program. Names have no dots.
+type Known []Plugin
 
 // Plugin is something that an experiment names, with the options that it takes.
 type Plugin struct {
-	Name    string
-	Options []string
+	Kind, Name string
+	Options    []string
 	// Check looks at the value of one option; it may be nil. The error says only what is
 	// wanted.
 	Check func(option string, value any) error
@@ -29,11 +22,22 @@ type Plugin struct {
 	Defaults map[string]any
 }
 
+// The kinds of plug-ins. All but the last have their options in [options.NAME] or
+// [options.KIND.NAME].
+const (
+	KindEngine    = "engine"
+	KindBackend   = "backend"
+	KindTransport = "transport"
+	// KindMeasure is what may be measured beside a load and a formation. Its options
+	// stand in a table of its name.
+	KindMeasure = "measure"
+)
+
 // PluginOf describes a plug-in by a struct with the default values of its options, with
-// the tags of package conf.
-func PluginOf(name string, options any) Plugin {
+// the tags of package conf; nil: it has none.
+func PluginOf(kind, name string, options any) Plugin {
 	return Plugin{
-		Name:    name,
+		Kind: kind, Name: name,
 		Options: conf.SchemaOf(options).Keys(),
 		Check: func(option string, value any) error {
 			return conf.SchemaOf(options).Find(option).Set(conf.New(options), value)
@@ -42,66 +46,51 @@ func PluginOf(name string, options any) Plugin {
 	}
 }
 
-// The kinds of plug-ins, as [options.KIND.NAME] has them.
-const (
-	KindEngine    = "engine"
-	KindBackend   = "backend"
-	KindTransport = "transport"
-	KindMeasure   = "measure"
-)
+// named returns the plug-ins of a kind with a name. As a kind "" stands for all but
+// measures, and as a name for any.
+func (k Known) named(kind, name string) []Plugin {
+	return slices.DeleteFunc(slices.Clone(k), func(p Plugin) bool {
+		return kind != "" && p.Kind != kind || kind == "" && p.Kind == KindMeasure || name != "" && p.Name != name
+	})
+}
 
-func kinds() []string { return []string{KindEngine, KindBackend, KindTransport, KindMeasure} }
-
-func (k *Known) of(kind string) []Plugin {
-	switch kind {
-	case KindEngine:
-		return k.Engines
-	case KindBackend:
-		return k.Backends
-	case KindTransport:
-		return k.Transports
-	default:
-		return k.Measures
+// measures returns the kind of measurement that a key "NAME.OPTION" is a setting of.
+func (k Known) measures(key string) (p Plugin, option string, ok bool) {
+	name, option, _ := strings.Cut(key, ".")
+	for _, p := range k.named(KindMeasure, name) {
+		if slices.Contains(p.Options, option) {
+			return p, option, true
+		}
 	}
+	return Plugin{}, "", false
 }
 
 // names returns the names of the plug-ins of one kind, or of all for "".
-func (k *Known) names(kind string) []string {
+func (k Known) names(kind string) []string {
 	var names []string
-	for _, each := range kinds() {
-		if kind != "" && kind != each {
-			continue
-		}
-		for _, p := range k.of(each) {
+	for _, p := range k.named(kind, "") {
+		if !slices.Contains(names, p.Name) {
 			names = append(names, p.Name)
 		}
-	}
-	if kind == "" {
-		slices.Sort(names)
-		names = slices.Compact(names)
 	}
 	return names
 }
 
-// options returns the options of the plug-ins called name.
-func (k *Known) options(kind, name string) []string {
+// options returns the options of the plug-ins of a kind, or of any for "", with a name.
+func (k Known) options(kind, name string) []string {
 	var options []string
-	for _, each := range kinds() {
-		for _, p := range k.of(each) {
-			if p.Name == name && (kind == "" || kind == each) {
-				options = append(options, p.Options...)
-			}
-		}
+	for _, p := range k.named(kind, name) {
+		options = append(options, p.Options...)
 	}
 	return options
 }
 
 // takers returns the kinds of the plug-ins called name that take an option.
-func (k *Known) takers(name, option string) []string {
+func (k Known) takers(name, option string) []string {
 	var takers []string
-	for _, kind := range kinds() {
-		if slices.Contains(k.options(kind, name), option) {
-			takers = append(takers, kind)
+	for _, p := range k.named("", name) {
+		if slices.Contains(p.Options, option) {
+			takers = append(takers, p.Kind)
 		}
 	}
 	return takers
@@ -111,7 +100,7 @@ func (k *Known) takers(name, option string) []string {
 // kind before the name only where plug-ins of several kinds are called so and take the
 // option. Which one is meant must be said then: takers are those to choose from. There
 // are none if the option is not known.
-func (k *Known) find(kind, name, option string) (key string, takers []string) {
+func (k Known) find(kind, name, option string) (key string, takers []string) {
 	takers = k.takers(name, option)
 	switch {
 	case len(takers) > 1 && slices.Contains(takers, kind):
@@ -124,32 +113,31 @@ func (k *Known) find(kind, name, option string) (key string, takers []string) {
 	return "", takers
 }
 
-// check asks the plug-in that a key belongs to about a value.
-func (k *Known) check(key string, value any) error {
-	owner, option, _ := splitOption(key)
-	kind, name, qualified := strings.Cut(owner, ".")
-	if !qualified {
-		kind, name = "", owner
+// owner returns the plug-in that the key of an option belongs to.
+func (k Known) owner(key string) (p Plugin, option string) {
+	if p, option, ok := k.measures(key); ok {
+		return p, option
 	}
-	for _, each := range kinds() {
-		for _, p := range k.of(each) {
-			if p.Name == name && (kind == "" || kind == each) && slices.Contains(p.Options, option) && p.Check != nil {
-				return p.Check(option, value)
-			}
+	owner, option, ok := splitOption(key)
+	kind, name := splitOwner(owner)
+	for _, p := range k.named(kind, name) {
+		if ok && slices.Contains(p.Options, option) {
+			return p, option
 		}
 	}
-	return nil
+	return Plugin{}, option
 }
 
-// optionKeys returns the keys of all options, sorted.
-func (k *Known) optionKeys() []string {
+// keys returns the keys of all options, sorted.
+func (k Known) keys() []string {
 	var keys []string
-	for _, kind := range kinds() {
-		for _, p := range k.of(kind) {
-			for _, option := range p.Options {
-				key, _ := k.find(kind, p.Name, option)
-				keys = append(keys, key)
+	for _, p := range k {
+		for _, option := range p.Options {
+			key := conf.Qualify(p.Name, option)
+			if p.Kind != KindMeasure {
+				key, _ = k.find(p.Kind, p.Name, option)
 			}
+			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
@@ -166,6 +154,14 @@ func splitOption(key string) (owner, option string, ok bool) {
 		return "", "", false
 	}
 	return rest[:at], rest[at+1:], true
+}
+
+// splitOwner parts "KIND.NAME", where the kind may be missing.
+func splitOwner(owner string) (kind, name string) {
+	if kind, name, ok := strings.Cut(owner, "."); ok {
+		return kind, name
+	}
+	return "", owner
 }
 
 // Options holds [options.NAME] for the plug-in NAME, as TOML gave it, and what is only
@@ -191,10 +187,17 @@ func (o Options) with(owner, option string, value any) Options {
 	if c == nil {
 		c = Options{}
 	}
-	if c[owner] == nil {
-		c[owner] = map[string]any{}
+	c[owner] = with(c[owner], option, value)
+	return c
+}
+
+// with returns a copy of options in which one is set.
+func with(options map[string]any, option string, value any) map[string]any {
+	c := maps.Clone(options)
+	if c == nil {
+		c = map[string]any{}
 	}
-	c[owner][option] = value
+	c[option] = value
 	return c
 }
 

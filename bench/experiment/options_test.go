@@ -55,17 +55,21 @@ func TestOldRaftKeys(t *testing.T) {
 	}
 }
 
+type snapshotSettings struct {
+	Count int      `key:"count" min:"1" max:"9"`
+	Pause Duration `key:"pause"`
+}
+
 // twins knows a backend and a transport of one name, which share an option, and a
 // measure.
 func twins() Known {
 	return Known{
-		Engines:    []Plugin{{Name: "hashicorp"}},
-		Backends:   []Plugin{{Name: "bolt"}, {Name: "twin", Options: []string{"size", "both"}}},
-		Transports: []Plugin{{Name: "tcp"}, {Name: "twin", Options: []string{"depth", "both"}}},
-		Measures: []Plugin{PluginOf("snapshot", struct {
-			Count int      `key:"count" default:"3" min:"1" max:"9"`
-			Pause Duration `key:"pause"`
-		}{Count: 3, Pause: Duration(time.Second)})},
+		{Kind: KindEngine, Name: "hashicorp"},
+		{Kind: KindBackend, Name: "bolt"},
+		{Kind: KindBackend, Name: "twin", Options: []string{"size", "both"}},
+		{Kind: KindTransport, Name: "tcp"},
+		{Kind: KindTransport, Name: "twin", Options: []string{"depth", "both"}},
+		PluginOf(KindMeasure, "snapshot", snapshotSettings{3, Duration(time.Second)}),
 	}
 }
 
@@ -127,15 +131,15 @@ func TestMeasureWithItsOwnTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := cells[1].Options.Of(KindMeasure, "snapshot", []string{"count", "pause"})
-	if diff := cmp.Diff(map[string]any{"count": int64(2), "pause": "2s"}, got); diff != "" {
-		t.Error(diff)
+	got := snapshotSettings{}
+	if err := cells[1].ReadSettings(&got); err != nil || got != (snapshotSettings{2, Duration(2 * time.Second)}) {
+		t.Errorf("%+v, %v", got, err)
 	}
-	if e, err := Parse("x.toml", []byte("name='x'\nmeasure='snapshot'"), twins(), nil); err != nil || e.Options["snapshot"]["count"] != int64(3) {
+	if e, err := Parse("x.toml", []byte("name='x'\nmeasure='snapshot'"), twins(), nil); err != nil || e.Settings["count"] != int64(3) {
 		t.Errorf("defaults: %+v, %v", e, err)
 	}
 	for file, want := range map[string]string{
-		"name='x'\nmeasure='snapshot'\n[snapshot]\ncount = 10": `x.toml:4: options.snapshot.count = 10: want a whole number from 1 to 9, without quotes`,
+		"name='x'\nmeasure='snapshot'\n[snapshot]\ncount = 10": `x.toml:4: snapshot.count = 10: want a whole number from 1 to 9, without quotes`,
 		"name='x'\n[snapshot]\ncount = 1":                      `x.toml:3: snapshot.count is for measure = "snapshot", and this experiment has measure = "load": remove count, or set measure at the top of the file`,
 		"name='x'\nmeasure='snapshot'\n[load]\nclients = 1":    `x.toml:4: load.clients is for measure = "load", and this experiment has measure = "snapshot": remove clients, or set measure at the top of the file`,
 		"name='x'\nmeasure='snapshots'":                        `x.toml:2: measure = "snapshots": want one of "load", "formation", "snapshot"; did you mean "snapshot"?`,

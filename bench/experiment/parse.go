@@ -2,8 +2,7 @@ package experiment
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,16 +22,6 @@ type Error = conf.Mistake
 // maxFileBytes is far above any experiment.
 const maxFileBytes = 64 << 10
 
-// ParseFile is [Parse] of the file at path. An error that is not [ErrInvalid]
-// says that the file could not be read.
-func ParseFile(path string, known Known, overrides []Override) (*Experiment, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("experiment: %w", err)
-	}
-	return Parse(path, data, known, overrides)
-}
-
 // Parse reads an experiment file that the caller holds in data; file is its
 // name in errors. Overrides are applied in their order, then everything is
 // checked and defaults are filled in. What Parse returns also expands.
@@ -46,7 +35,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{Mistakes: mistakes, known: known, schema: newSchema(&known)}
+	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
 	d.read(root)
 	for _, o := range overrides {
 		d.override(o)
@@ -94,6 +83,9 @@ func (d *draft) resolveAll() *Experiment {
 	if err := d.schema.Defaults(e); err != nil {
 		d.Add(1, "", "%v", err)
 	}
+	if s := d.setting("measure"); s != nil {
+		_ = d.apply(e, s.Key, s.Data) // first, since others are settings of it; what is wrong is noted below
+	}
 	for _, s := range d.settings {
 		if err := d.apply(e, s.Key, s.Data); err != nil {
 			d.AddAt(s.At, s.Key, "%s = %s: %v", s.Key, conf.Show(s.Data), err)
@@ -118,11 +110,18 @@ func (d *draft) resolveAll() *Experiment {
 // apply sets a key, or an option, of e to a value of a document. The error says only
 // what is wanted. It never writes into a map that e shares with a copy.
 func (d *draft) apply(e *Experiment, key string, data any) error {
+	if p, _, ok := d.known.measures(key); ok && p.Name != e.Measure {
+		return nil // checkMeasure complains
+	}
 	if err := apply(d.schema, e, key, data); err != nil {
 		return err
 	}
-	if owner, option, ok := splitOption(key); ok {
-		return d.known.check(key, e.Options[owner][option])
+	if p, option := d.known.owner(key); p.Check != nil {
+		v, err := conf.Option(data)
+		if err == nil {
+			err = p.Check(option, v)
+		}
+		return err
 	}
 	return nil
 }
@@ -135,11 +134,18 @@ func apply(schema *conf.Schema, e *Experiment, key string, data any) error {
 		}
 		return err
 	}
-	f := schema.Find(key)
-	if f == nil {
+	if f := schema.Find(key); f != nil {
+		return f.Set(e, data)
+	}
+	option, ok := strings.CutPrefix(key, e.Measure+".")
+	if !ok {
 		return errors.New("no such key")
 	}
-	return f.Set(e, data)
+	v, err := conf.Option(data)
+	if err == nil {
+		e.Settings = with(e.Settings, option, v)
+	}
+	return err
 }
 
 // levels checks the levels of one factor on copies of e.
@@ -170,6 +176,9 @@ func (d *draft) text(e *Experiment, key string) string {
 	if owner, option, ok := splitOption(key); ok {
 		return conf.LiteralText(e.Options[owner][option])
 	}
+	if _, option, ok := d.known.measures(key); ok {
+		return conf.LiteralText(e.Settings[option])
+	}
 	return d.schema.Find(key).Text(e)
 }
 
@@ -182,18 +191,17 @@ func (d *draft) checkMeasure(e *Experiment) {
 	if e.Measure != MeasureFormation {
 		e.Formation = Formation{}
 	}
-	for _, m := range d.known.Measures {
-		for option, value := range m.Defaults {
-			key, _ := d.known.find(KindMeasure, m.Name, option)
-			if owner, _, _ := splitOption(key); m.Name == e.Measure && e.Options[owner][option] == nil {
-				e.Options = e.Options.with(owner, option, value)
-			}
+	for _, m := range d.known.named(KindMeasure, e.Measure) {
+		settings := maps.Clone(m.Defaults)
+		maps.Copy(settings, e.Settings)
+		if len(settings) > 0 {
+			e.Settings = settings
 		}
 	}
 	refuse := func(key string, at conf.Origin) {
 		if measure, bare := d.measureOf(key); measure != "" && measure != e.Measure {
 			d.AddAt(at, key, "%s is for measure = %q, and this experiment has measure = %q: remove %s, or set measure at the top of the file",
-				strings.TrimPrefix(key, "options."), measure, e.Measure, bare)
+				key, measure, e.Measure, bare)
 		}
 	}
 	for _, s := range d.settings {
@@ -212,12 +220,8 @@ func (d *draft) measureOf(key string) (measure, bare string) {
 		}
 		return "", ""
 	}
-	owner, option, _ := splitOption(key)
-	name := owner[strings.LastIndexByte(owner, '.')+1:]
-	if takers := d.known.takers(name, option); slices.Equal(takers, []string{KindMeasure}) || strings.HasPrefix(owner, KindMeasure+".") {
-		return name, option
-	}
-	return "", ""
+	p, option, _ := d.known.measures(key)
+	return p.Name, option
 }
 
 // locate returns where the value of key comes from: its factor, else its table,

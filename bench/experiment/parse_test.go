@@ -2,9 +2,6 @@ package experiment
 
 import (
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +14,12 @@ import (
 // catalogue is what the program would know.
 func catalogue() Known {
 	return Known{
-		Engines:    []Plugin{PluginOf("hashicorp", engineOptions{})},
-		Backends:   []Plugin{{Name: "inmem"}, {Name: "bolt", Options: []string{"no_freelist_sync"}}, {Name: "mdb", Options: []string{"map_size", "no_sync", "label"}}},
-		Transports: []Plugin{{Name: "inmem"}, {Name: "tcp"}},
+		PluginOf(KindEngine, "hashicorp", engineOptions{}),
+		{Kind: KindBackend, Name: "inmem"},
+		{Kind: KindBackend, Name: "bolt", Options: []string{"no_freelist_sync"}},
+		{Kind: KindBackend, Name: "mdb", Options: []string{"map_size", "no_sync", "label"}},
+		{Kind: KindTransport, Name: "inmem"},
+		{Kind: KindTransport, Name: "tcp"},
 	}
 }
 
@@ -314,23 +314,10 @@ func TestFileTooLong(t *testing.T) {
 	}
 }
 
-func TestParseFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.toml")
-	if _, err := ParseFile(path, catalogue(), nil); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInvalid) {
-		t.Errorf("missing file: %v", err)
-	}
-	if err := os.WriteFile(path, []byte(full), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if e, err := ParseFile(path, catalogue(), nil); err != nil || e.Name != "full" {
-		t.Errorf("%v, %v", e, err)
-	}
-}
-
 // TestBareKeysAreUnique: a factor is named by its bare key.
 func TestBareKeysAreUnique(t *testing.T) {
 	seen := make(map[string]string)
-	for _, f := range newSchema(nil).Fields() {
+	for _, f := range Schema(nil).Fields() {
 		if other := seen[f.Name]; other != "" {
 			t.Errorf("%s and %s", other, f.Key())
 		}

@@ -25,15 +25,12 @@ type rawFactor struct {
 	at        conf.Origin
 }
 
-// Schema describes an experiment file for what is known.
-func Schema(known Known) *conf.Schema { return newSchema(&known) }
-
 // Keys returns the keys of an experiment file, options too.
-func Keys(known Known) []string { return append(newSchema(&known).Keys(), known.optionKeys()...) }
+func Keys(known Known) []string { return append(Schema(known).Keys(), known.keys()...) }
 
-// newSchema makes the schema of a file; a nil known leaves the names of plug-ins
-// unchecked, as is right for an experiment that was checked before.
-func newSchema(known *Known) *conf.Schema {
+// Schema describes an experiment file, but for options; a nil known leaves the names of
+// plug-ins unchecked, as is right for an experiment that was checked before.
+func Schema(known Known) *conf.Schema {
 	s := conf.SchemaOf(Experiment{})
 	s.Check("name", checkName)
 	if known != nil {
@@ -48,8 +45,8 @@ func newSchema(known *Known) *conf.Schema {
 // read takes the keys of a file into the draft.
 func (d *draft) read(root conf.Table) {
 	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix}
-	for _, m := range d.known.Measures {
-		others[m.Name] = func(e conf.Entry) { d.readPlugin(KindMeasure, e, e.Key) }
+	for _, m := range d.known.named(KindMeasure, "") {
+		others[m.Name] = func(e conf.Entry) { d.readMeasure(m, e) }
 	}
 	i := slices.IndexFunc(root, func(e conf.Entry) bool { return e.Key == "question" })
 	if i >= 0 {
@@ -113,6 +110,19 @@ func (d *draft) setting(key string) *conf.Setting {
 	return nil
 }
 
+// readMeasure reads the table of a kind of measurement.
+func (d *draft) readMeasure(p Plugin, e conf.Entry) {
+	table, _ := d.WantTable(e, e.Key)
+	for _, n := range table {
+		key := conf.Qualify(p.Name, n.Key)
+		if !slices.Contains(p.Options, n.Key) {
+			d.Add(n.Line, key, "unknown key %q in [%s]; %s", n.Key, p.Name, conf.Hint(n.Key, p.Options))
+			continue
+		}
+		d.put(conf.Setting{Key: key, Data: n.Data, At: d.at(n)})
+	}
+}
+
 func (d *draft) readOptions(options conf.Entry) {
 	table, ok := d.WantTable(options, "options")
 	if !ok {
@@ -120,7 +130,7 @@ func (d *draft) readOptions(options conf.Entry) {
 	}
 	for _, e := range table {
 		below, isTable := e.Data.(conf.Table)
-		if !isTable || !slices.Contains(kinds(), e.Key) || slices.Contains(d.known.names(""), e.Key) {
+		if !isTable || len(d.known.named(e.Key, "")) == 0 || slices.Contains(d.known.names(""), e.Key) {
 			d.readPlugin("", e, "options."+e.Key)
 			continue
 		}
@@ -223,21 +233,15 @@ func (d *draft) resolve(name string) (key, problem string) {
 		}
 	}
 	if owner, option, ok := splitOption(name); ok {
-		kind, plugin, qualified := strings.Cut(owner, ".")
-		if !qualified {
-			kind, plugin = "", owner
-		}
+		kind, plugin := splitOwner(owner)
 		key, takers := d.known.find(kind, plugin, option)
 		if len(takers) > 1 {
 			return "", choose(plugin, takers)
 		}
 		return key, ""
 	}
-	for _, m := range d.known.Measures {
-		if option, ok := strings.CutPrefix(name, m.Name+"."); ok && slices.Contains(m.Options, option) {
-			key, _ = d.known.find(KindMeasure, m.Name, option)
-			return key, ""
-		}
+	if _, _, ok := d.known.measures(name); ok {
+		return name, ""
 	}
 	return "", ""
 }
@@ -260,7 +264,7 @@ func (d *draft) factorKey(name string, at conf.Origin) (string, bool) {
 }
 
 func (d *draft) factorHint(name string) string {
-	for _, key := range d.known.optionKeys() {
+	for _, key := range d.known.keys() {
 		if strings.HasSuffix(key, "."+name) {
 			return fmt.Sprintf("write %s", key)
 		}
@@ -274,5 +278,5 @@ func (d *draft) factorNames() []string {
 	for _, table := range d.schema.Tables() {
 		names = append(names, d.schema.Names(table)...)
 	}
-	return append(names, d.known.optionKeys()...)
+	return append(names, d.known.keys()...)
 }

@@ -51,15 +51,10 @@ func reference(lab Lab) []conf.Section {
 				Defaults: conf.New(kind.Settings), Text: fmt.Sprintf("With measure = %q.", kind.Name)})
 		}
 	}
-	for _, plugins := range []struct {
-		what string
-		all  []experiment.Plugin
-	}{{"log store", known.Backends}, {"network", known.Transports}} {
-		for _, p := range plugins.all {
-			if len(p.Options) > 0 {
-				sections = append(sections, conf.Section{Title: "[options." + p.Name + "]", Schema: &conf.Schema{},
-					Text: fmt.Sprintf("What the %s %s takes: %s.", plugins.what, p.Name, strings.Join(p.Options, ", "))})
-			}
+	for _, p := range known {
+		if (p.Kind == experiment.KindBackend || p.Kind == experiment.KindTransport) && len(p.Options) > 0 {
+			sections = append(sections, conf.Section{Title: "[options." + p.Name + "]", Schema: &conf.Schema{},
+				Text: fmt.Sprintf("What the %s %s takes: %s.", p.Kind, p.Name, strings.Join(p.Options, ", "))})
 		}
 	}
 	return append(sections, conf.Section{Title: "[matrix]", Schema: &conf.Schema{}, Text: matrixText})

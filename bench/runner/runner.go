@@ -53,28 +53,28 @@ func Systems(parts cluster.Catalogs, program string) system.Catalog {
 
 // Known lists the names and options for the parser of experiment files.
 func Known(c cluster.Catalogs, kinds measure.Catalog) experiment.Known {
-	var k experiment.Known
+	var known experiment.Known
 	for _, name := range c.Engines.Names() {
 		if e, err := c.Engines.Lookup(name); err == nil {
-			k.Engines = append(k.Engines, experiment.PluginOf(name, e.Options))
+			known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
 		}
 	}
 	for _, name := range c.Backends.Names() {
 		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Backends = append(k.Backends, experiment.Plugin{Name: name, Options: b.Options})
+			known = append(known, experiment.Plugin{Kind: experiment.KindBackend, Name: name, Options: b.Options})
 		}
 	}
 	for _, name := range c.Transports.Names() {
 		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Transports = append(k.Transports, experiment.Plugin{Name: name, Options: t.Options})
+			known = append(known, experiment.Plugin{Kind: experiment.KindTransport, Name: name, Options: t.Options})
 		}
 	}
-	for _, kind := range kinds {
-		if kind.Name != experiment.MeasureLoad && kind.Name != experiment.MeasureFormation {
-			k.Measures = append(k.Measures, experiment.PluginOf(kind.Name, kind.Settings))
+	for _, k := range kinds {
+		if k.Name != experiment.MeasureLoad && k.Name != experiment.MeasureFormation {
+			known = append(known, experiment.PluginOf(experiment.KindMeasure, k.Name, k.Settings))
 		}
 	}
-	return k
+	return known
 }
 
 // Config is what a run needs.

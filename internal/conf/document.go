@@ -46,27 +46,25 @@ const maxDepth = 16
 // error is a single *[Mistake]. The mistakes that it returns beside the document are
 // none so far.
 func (k Kind) Parse(file string, source []byte) (Table, *Mistakes, error) {
-	m := &Mistakes{File: file, Invalid: k.Invalid}
-	fail := func(line int, format string, args ...any) (Table, *Mistakes, error) {
-		m.Add(line, "", format, args...)
-		return nil, nil, m.list[0]
-	}
 	source = bytes.TrimPrefix(source, []byte("\xef\xbb\xbf"))
-	if len(source) > k.MaxBytes {
-		return fail(1, "longer than %d KiB: this is no %s", k.MaxBytes>>10, k.Name)
-	}
-	if line := invalidUTF8(source); line > 0 {
-		return fail(line, "not UTF-8: save the file in that encoding")
-	}
 	parse := parseTOML
 	if IsYAML(file) {
 		parse = parseYAML
 	}
-	root, err := parse(source)
-	if err != nil {
-		return fail(max(err.line, 1), "%s", err.text)
+	var root Table
+	var wrong *Mistake
+	if line := invalidUTF8(source); len(source) > k.MaxBytes {
+		wrong = mistakeAt(1, "longer than %d KiB: this is no %s", k.MaxBytes>>10, k.Name)
+	} else if line > 0 {
+		wrong = mistakeAt(line, "not UTF-8: save the file in that encoding")
+	} else {
+		root, wrong = parse(source)
 	}
-	return root, m, nil
+	if wrong != nil {
+		wrong.File, wrong.Invalid = file, k.Invalid
+		return nil, nil, wrong
+	}
+	return root, &Mistakes{File: file, Invalid: k.Invalid}, nil
 }
 
 // IsYAML reports whether a file of this name is taken for YAML.
@@ -74,17 +72,11 @@ func IsYAML(file string) bool {
 	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(file)))
 }
 
-// syntaxError is what keeps a document from being taken apart.
-type syntaxError struct {
-	line int
-	text string
+func mistakeAt(line int, format string, args ...any) *Mistake {
+	return &Mistake{Line: max(line, 1), Msg: fmt.Sprintf(format, args...)}
 }
 
-func errorAt(line int, format string, args ...any) *syntaxError {
-	return &syntaxError{line, fmt.Sprintf(format, args...)}
-}
-
-func tooDeep(line int) *syntaxError { return errorAt(line, "nested more than %d deep", maxDepth) }
+func tooDeep(line int) *Mistake { return mistakeAt(line, "nested more than %d deep", maxDepth) }
 
 // invalidUTF8 returns the first line that is not UTF-8, or 0.
 func invalidUTF8(source []byte) int {

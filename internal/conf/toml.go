@@ -12,7 +12,7 @@ import (
 // parseTOML takes a document apart. BurntSushi/toml decodes it, but does not say
 // where a key stands; the parser of pelletier/go-toml does, and sees mistakes of
 // syntax first.
-func parseTOML(source []byte) (Table, *syntaxError) {
+func parseTOML(source []byte) (Table, *Mistake) {
 	places, err := tomlPlaces(source)
 	if err != nil {
 		return nil, err
@@ -21,9 +21,9 @@ func parseTOML(source []byte) (Table, *syntaxError) {
 	if _, err := toml.Decode(string(source), &document); err != nil {
 		var invalid toml.ParseError
 		if !errors.As(err, &invalid) {
-			return nil, errorAt(1, "not TOML: %v", err)
+			return nil, mistakeAt(1, "not TOML: %v", err)
 		}
-		return nil, errorAt(lineAt(source, invalid.Position.Start), "not TOML: %s", invalid.Message)
+		return nil, mistakeAt(lineAt(source, invalid.Position.Start), "not TOML: %s", invalid.Message)
 	}
 	root, _ := places.value(document).Data.(Table)
 	return root, nil
@@ -44,7 +44,7 @@ type place struct {
 }
 
 // tomlPlaces returns the places of a document, in the order of the file.
-func tomlPlaces(source []byte) (*place, *syntaxError) {
+func tomlPlaces(source []byte) (*place, *Mistake) {
 	var parser unstable.Parser
 	parser.Reset(source)
 	root := &place{line: 1}
@@ -81,7 +81,7 @@ func tomlPlaces(source []byte) (*place, *syntaxError) {
 	if strings.HasSuffix(text, "at start of value") {
 		text += ", and text wants quotes"
 	}
-	return nil, errorAt(lineAt(source, int(parser.Range(syntax.Highlight).Offset)), "%s", text)
+	return nil, mistakeAt(lineAt(source, int(parser.Range(syntax.Highlight).Offset)), "%s", text)
 }
 
 // child is the place of a key below p: of a list of tables, below its last one. With

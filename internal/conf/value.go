@@ -91,7 +91,7 @@ func (f *Field) Set(target, data any) error {
 		place.SetBool(b)
 	case formWhole:
 		n, ok := data.(int64)
-		if low, high := f.bounds(); !ok || float64(n) < low || float64(n) > high {
+		if !ok || !f.within(float64(n)) {
 			return errors.New("want " + f.Wants() + ", without quotes")
 		}
 		if place.Kind() == reflect.Int {
@@ -104,7 +104,7 @@ func (f *Field) Set(target, data any) error {
 		if n, whole := data.(int64); whole {
 			x, ok = float64(n), true
 		}
-		if low, high := f.bounds(); !ok || !(x >= low && x <= high) { // not a number is out of every range
+		if !ok || !f.within(x) {
 			return errors.New("want " + f.Wants() + ", without quotes")
 		}
 		place.SetFloat(x + 0) // -0 becomes 0
@@ -114,7 +114,7 @@ func (f *Field) Set(target, data any) error {
 		if err != nil {
 			return errors.New(`want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as "500ms" or "1m30s"`)
 		}
-		if low, high := f.bounds(); float64(d) < low || float64(d) > high {
+		if !f.within(float64(d)) {
 			return errors.New("want " + f.Wants())
 		}
 		place.SetInt(int64(d))
@@ -145,6 +145,13 @@ func (f *Field) setText(place reflect.Value, data any) error {
 	}
 	place.SetString(text)
 	return nil
+}
+
+// within reports whether a value is within the bounds. What is no number is within none,
+// and nothing is within those.
+func (f *Field) within(x float64) bool {
+	low, high := f.bounds()
+	return x >= low && x <= high
 }
 
 // bounds returns what the value must be within; durations in nanoseconds.

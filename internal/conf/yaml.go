@@ -14,7 +14,7 @@ import (
 // parseYAML takes a document apart. Anchors, aliases, merge keys and tags are
 // foreign to it: settings need none, and without them the result is no larger than
 // the text.
-func parseYAML(source []byte) (Table, *syntaxError) {
+func parseYAML(source []byte) (Table, *Mistake) {
 	tokens := lexer.Tokenize(string(source))
 	if err := yamlTooDeep(tokens); err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func parseYAML(source []byte) (Table, *syntaxError) {
 		switch {
 		case doc.Body == nil:
 		case root != nil:
-			return nil, errorAt(yamlLine(doc.Body, 1), "a second YAML document begins: the file holds one")
+			return nil, mistakeAt(yamlLine(doc.Body, 1), "a second YAML document begins: the file holds one")
 		default:
 			root = doc.Body
 		}
@@ -40,24 +40,24 @@ func parseYAML(source []byte) (Table, *syntaxError) {
 	if table, ok := v.Data.(Table); ok {
 		return table, nil
 	}
-	return nil, errorAt(v.Line, "want keys with values, not %s", Show(v.Data))
+	return nil, mistakeAt(v.Line, "want keys with values, not %s", Show(v.Data))
 }
 
-func yamlError(err error) *syntaxError {
+func yamlError(err error) *Mistake {
 	var known yaml.Error
 	if !errors.As(err, &known) {
-		return errorAt(1, "not YAML: %v", err)
+		return mistakeAt(1, "not YAML: %v", err)
 	}
 	line := 1
 	if t := known.GetToken(); t != nil && t.Position != nil {
 		line = t.Position.Line
 	}
-	return errorAt(line, "not YAML: %s", known.GetMessage())
+	return mistakeAt(line, "not YAML: %s", known.GetMessage())
 }
 
 // yamlTooDeep finds nesting on one line. Nesting by indentation needs a line per
 // level, and is bounded by the size of the file.
-func yamlTooDeep(tokens token.Tokens) *syntaxError {
+func yamlTooDeep(tokens token.Tokens) *Mistake {
 	open, entries, current := 0, 0, 0
 	for _, t := range tokens {
 		if t.Position.Line != current {

@@ -396,20 +396,15 @@ func writeTable(w io.Writer, rows [][]string, right int) {
 		widths[0] = max(widths[0]-over, len("NODE"))
 	}
 	for _, row := range rows {
-		var line strings.Builder
+		cells := make([]string, len(row))
 		for i, cell := range row {
-			cell = clip(cell, widths[i])
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i > 0 {
-				line.WriteString(strings.Repeat(" ", gap))
-			}
+			width := widths[i]
 			if i < right {
-				line.WriteString(cell + pad)
-			} else {
-				line.WriteString(pad + cell)
+				width = -width
 			}
+			cells[i] = fmt.Sprintf("%*s", width, clip(cell, widths[i]))
 		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, strings.Repeat(" ", gap)), " "))
 	}
 }
 
@@ -460,9 +455,8 @@ func uptime(seconds *float64) string {
 	if seconds == nil {
 		return unknown
 	}
-	d := time.Duration(*seconds * float64(time.Second)).Truncate(time.Second)
-	days, hours := int(d.Hours())/24, int(d.Hours())%24
-	minutes, secs := int(d.Minutes())%60, int(d.Seconds())%60
+	whole := int(*seconds)
+	days, hours, minutes, secs := whole/86400, whole/3600%24, whole/60%60, whole%60
 	switch {
 	case days >= 100:
 		return fmt.Sprintf("%dd", days)

@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/kv/kvnode"
 
 	"github.com/themilchenko/raftlab/examples/plugins"
 )
 
 func main() {
-	known := kvnode.Builtin()
+	known := cluster.Builtin()
 	err := errors.Join(
 		known.Backends.Register("wal", plugins.WAL()),
 		known.Transports.Register("framed", plugins.Framed()))

@@ -223,9 +223,15 @@ func swapped(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	return a.id + " and " + b.id
 }
 
-// stray is a node beside the group with the id of a member, at its own addresses.
-func (g *group) stray(id, dir string) (*node, error) {
-	n := &node{id: id, name: dir, dir: filepath.Join(g.dir, dir), suspect: "a stray node"}
+// stray is a node beside the group with the id of a member, at its own addresses and in
+// an empty folder: of the leader, or, once in so many times, of another one.
+func (g *group) stray(ctx context.Context, s step, random *rand.Rand, name string, times int) (*node, error) {
+	member, others := g.roles(ctx, random)
+	if random.IntN(times) == 0 {
+		member = others[0]
+	}
+	name = fmt.Sprintf("%s.%d", name, s.seed)
+	n := &node{id: member.id, name: name, dir: filepath.Join(g.dir, name), suspect: "a stray node"}
 	ends := g.endpoints.Load()
 	err := g.newProxies(n)
 	g.endpoints.Store(ends)
@@ -242,12 +248,7 @@ func (g *group) dismiss(n *node) {
 
 // twin starts a second node with the id of a member in an empty folder.
 func twin(ctx context.Context, g *group, s step, random *rand.Rand) string {
-	leader, others := g.roles(ctx, random)
-	n := leader
-	if random.IntN(2) == 0 {
-		n = others[0]
-	}
-	stray, err := g.stray(n.id, fmt.Sprintf("twin.%d", s.seed))
+	stray, err := g.stray(ctx, s, random, "twin", 2)
 	if err != nil {
 		return err.Error()
 	}
@@ -257,7 +258,7 @@ func twin(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		g.stranger(stray, true)
 	}
 	g.dismiss(stray)
-	return fmt.Sprintf("of %s: %v", n.id, short(err))
+	return fmt.Sprintf("of %s: %v", stray.id, short(err))
 }
 
 // otherGroup makes a whole group at the same addresses under the same ids, before the
@@ -309,12 +310,7 @@ func oldGroup(ctx context.Context, g *group, s step, random *rand.Rand) string {
 // otherLeader has a node with the id of a member, which leads a group of its own, gossip
 // with the group.
 func otherLeader(ctx context.Context, g *group, s step, random *rand.Rand) string {
-	leader, others := g.roles(ctx, random)
-	n := leader
-	if random.IntN(3) == 0 {
-		n = others[0]
-	}
-	stray, err := g.stray(n.id, fmt.Sprintf("leader.%d", s.seed))
+	stray, err := g.stray(ctx, s, random, "leader", 3)
 	if err != nil {
 		return err.Error()
 	}
@@ -329,7 +325,7 @@ func otherLeader(ctx context.Context, g *group, s step, random *rand.Rand) strin
 	}
 	pause(ctx, 2*time.Second+s.hold)
 	g.dismiss(stray)
-	return fmt.Sprintf("with the id of %s: %v", n.id, short(err))
+	return fmt.Sprintf("with the id of %s: %v", stray.id, short(err))
 }
 
 // fakeLeader tells the group that a member has its HTTP at a server that takes every

@@ -142,6 +142,16 @@ type Status struct {
 	Followers []FollowerStatus
 }
 
+// Member returns the member id of the latest configuration.
+func (s Status) Member(id string) (m Member, member bool) {
+	for _, m := range s.Members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
 // FollowerStatus is what a leader has learned from a member's last answer, which
 // in a healthy group is at most a fifth of the heartbeat timeout old.
 type FollowerStatus struct {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
@@ -36,16 +37,18 @@ func Brief(kind *measure.Kind, v measure.Values) string {
 	return strings.Join(out, ", ")
 }
 
-// statements say what each combination of the other factors shows; the last, of
-// the most loaded one, is the headline.
-func (l *language) statements(m *model) []string {
-	var out []string
+// answer says what the last combination of the other factors shows, the most loaded
+// one, and what the others do.
+func (l *language) answer(m *model) (headline string, others []string) {
 	for _, g := range m.groups {
 		if s := l.statement(m, g); s != "" {
-			out = append(out, s)
+			others = append(others, s)
 		}
 	}
-	return out
+	if last := len(others) - 1; last >= 0 {
+		headline, others = others[last], others[:last]
+	}
+	return headline, others
 }
 
 // statement has one form for whatever was measured:
@@ -225,15 +228,9 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 	}
 }
 
-// concern is what there is to say about one cell.
-type concern struct {
-	cell  string
-	texts []string
-}
-
 // concerns lists the warnings of each cell that has any.
-func (l *language) concerns(m *model) []concern {
-	var out []concern
+func (l *language) concerns(m *model) []doc.List {
+	var out []doc.List
 	for _, c := range m.cells {
 		texts := l.invalidTrials(c)
 		var unsteady []string
@@ -252,7 +249,7 @@ func (l *language) concerns(m *model) []concern {
 			name = c.info.ID + ", " + name
 		}
 		if len(texts) > 0 {
-			out = append(out, concern{name, texts})
+			out = append(out, doc.List{Title: name, Items: texts})
 		}
 	}
 	return out

@@ -257,8 +257,8 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 	}
 	for name, text := range tables {
 		var table map[string]json.RawMessage
-		if err := json.Unmarshal(text, &table); err != nil {
-			return s, err
+		if json.Unmarshal(text, &table) != nil { // a setting of its own
+			s.what[name] = strings.Trim(string(text), `"`)
 		}
 		for key, value := range table {
 			text := strings.Trim(string(value), `"`)
@@ -269,7 +269,7 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 			}
 		}
 	}
-	for _, part := range []string{c.Cluster.Backend, c.Cluster.Transport} {
+	for _, part := range []string{c.Cluster.Engine, c.Cluster.Backend, c.Cluster.Transport} {
 		for key, value := range c.Options[part] {
 			s.what["options."+part+"."+key] = fmt.Sprint(value)
 		}
@@ -338,50 +338,44 @@ func (m *model) setting(key string) []string {
 // comparison is what is printed.
 func (l *language) comparison(c *comparison, dirA, dirB string) doc.Document {
 	d := doc.Document{Locale: l.Locale}
-	add := func(blocks ...doc.Block) { d.Blocks = append(d.Blocks, blocks...) }
-	add(doc.Terms{{Term: "A", Text: l.run(c.a, dirA)}, {Term: "B", Text: l.run(c.b, dirB)}})
-	if differences := l.machineDifferences(c.a, c.b); len(differences) > 0 {
-		add(doc.List{Title: l.say("The runs differ in (A → B)", "Измерения различаются (A → B)"), Items: differences})
-	} else {
-		add(doc.Paragraph{Text: l.say("The machine, the versions and the way of measuring are the same.", "Машина, версии и способ измерения одинаковы.")})
+	d.Add(doc.Terms{{Term: "A", Text: l.run(c.a, dirA)}, {Term: "B", Text: l.run(c.b, dirB)}})
+	differences := l.machineDifferences(c.a, c.b)
+	d.Add(doc.List{Title: l.say("The runs differ in (A → B)", "Измерения различаются (A → B)"), Items: differences})
+	if len(differences) == 0 {
+		d.Add(doc.Paragraph{Text: l.say("The machine, the versions and the way of measuring are the same.", "Машина, версии и способ измерения одинаковы.")})
 	}
-	add(l.costTable(c.a, c.b))
+	d.Add(l.costTable(c.a, c.b))
 	if diskDiffers(c.a, c.b) {
-		add(doc.List{Class: doc.Cautions, Items: []string{l.say(
+		d.Add(doc.List{Class: doc.Cautions, Items: []string{l.say(
 			"The disk was not equally fast in the two runs: differences of latency on stores that flush may be the machine’s.",
 			"Диск в двух измерениях работал с разной скоростью: различия задержки у хранилищ, сбрасывающих данные на диск, могут объясняться машиной.")}})
 	}
 	if c.differ != "" {
-		add(doc.Paragraph{Text: l.fill("The runs differ as a whole in %s: %s in A, %s in B. That is what is compared.",
+		d.Add(doc.Paragraph{Text: l.fill("The runs differ as a whole in %s: %s in A, %s in B. That is what is compared.",
 			"Измерения в целом различаются настройкой %s: %s в A, %s в B. Это и сравнивается.", c.differ, c.a.setting(c.differ)[0], c.b.setting(c.differ)[0])})
 	}
 	if len(c.cells) > 0 {
-		add(l.cellsTable(c))
+		d.Add(l.cellsTable(c))
 	}
 	var only []string
 	for _, x := range c.onlyA {
-		only = append(only, l.fill("only in A: %s", "только в A: %s", l.fullLabel(c.a.factors, x.info)))
+		only = append(only, l.say("only in A: ", "только в A: ")+l.fullLabel(c.a.factors, x.info))
 	}
 	for _, x := range c.onlyB {
-		only = append(only, l.fill("only in B: %s", "только в B: %s", l.fullLabel(c.b.factors, x.info)))
+		only = append(only, l.say("only in B: ", "только в B: ")+l.fullLabel(c.b.factors, x.info))
 	}
-	if len(only) > 0 {
-		add(doc.List{Items: only})
-	}
+	d.Add(doc.List{Items: only})
 	if c.tested > 0 {
-		add(doc.Paragraph{Text: l.fill(
+		d.Add(doc.Paragraph{Text: l.fill(
 			"%s, %d differences found. Of the significant ones at most %s %% are expected to be due to chance (Mann–Whitney, Benjamini–Hochberg over all).",
 			"%s, обнаружено различий: %d. Среди значимых ожидается не более %s %% случайных (Манн — Уитни, поправка Бенджамини — Хохберга по всем).",
 			l.comparisons(c.tested), c.found, l.General(100*stats.FalseDiscoveryRate))})
 	}
-	add(doc.Paragraph{Text: l.marginText(c.margins)})
-	var warnings []string
+	warnings := doc.List{Class: doc.Cautions}
 	for _, w := range c.family {
-		warnings = append(warnings, l.warning(c.a.kind, w))
+		warnings.Items = append(warnings.Items, l.warning(c.a.kind, w))
 	}
-	if len(warnings) > 0 {
-		add(doc.List{Class: doc.Cautions, Items: warnings})
-	}
+	d.Add(doc.Paragraph{Text: l.marginText(c.margins)}, warnings)
 	return d
 }
 
@@ -414,16 +408,14 @@ func (l *language) machineDifferences(a, b *model) []string {
 			out = append(out, name+": "+firstOf(was, markNone)+" → "+firstOf(is, markNone))
 		}
 	}
-	for _, p := range l.properties() {
+	for i, fact := range l.facts(record.Environment{}) {
 		of := func(m *model) (values []string) {
 			for _, s := range m.manifest.Sessions {
-				values = appendNew(values, firstOf(p.of(s), markNone))
+				values = appendNew(values, firstOf(l.facts(s.Environment)[i].Text, markNone))
 			}
 			return values
 		}
-		if !p.measured {
-			add(p.name, of(a), of(b))
-		}
+		add(fact.Term, of(a), of(b))
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.cells[0].settings.how)) {
 		add(key, a.setting(key), b.setting(key))
@@ -468,17 +460,17 @@ func (l *language) costTable(a, b *model) doc.Table {
 		}
 		t.Rows = append(t.Rows, r)
 	}
-	for _, c := range l.costs() {
+	for i, cost := range l.costs(record.Calibration{}) {
 		median := func(m *model) float64 {
 			var out []float64
 			for _, s := range m.manifest.Sessions {
-				if q := c.of(s.Calibration); q.N > 0 {
+				if q := l.costs(s.Calibration)[i]; q.N > 0 {
 					out = append(out, q.P50)
 				}
 			}
 			return stats.Median(out)
 		}
-		add(c.name, median(a), median(b))
+		add(cost.name, median(a), median(b))
 	}
 	add(l.say("fdatasync before the trials", "fdatasync перед испытаниями"), stats.Median(a.inTime(flushes)), stats.Median(b.inTime(flushes)))
 	add(l.say("fixed work before the trials", "вычисления перед испытаниями"), stats.Median(a.inTime(work)), stats.Median(b.inTime(work)))

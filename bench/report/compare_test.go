@@ -3,11 +3,13 @@ package report
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
@@ -210,5 +212,53 @@ func TestCompareRefusesANegativeMargin(t *testing.T) {
 	f := scenario(t, "one").folder
 	if err := Compare(&bytes.Buffer{}, catalog(), f, f, CompareOptions{Margin: -1}); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// TestSettings: what makes a cell another one, and what does not.
+func TestSettings(t *testing.T) {
+	of := func(change func(*experiment.Cell)) settings {
+		t.Helper()
+		c := record.CellInfo{Cell: experiment.Cell{
+			ID: "c01", Cluster: experiment.Cluster{Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Nodes: 3}, Load: closedLoop(),
+			Options: map[string]map[string]any{"bolt": {"no_sync": true}, "mdb": {"size": "1GiB"}},
+		}}
+		change(&c.Cell)
+		s, err := settingsOf(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	base := of(func(*experiment.Cell) {})
+	for name, change := range map[string]func(*experiment.Cell){
+		"load.clients":         func(c *experiment.Cell) { c.Load.Clients = 7 },
+		"raft":                 func(c *experiment.Cell) { c.Raft.MaxInFlight = 7 },
+		"cluster.discovery":    func(c *experiment.Cell) { c.Cluster.Discovery = "gossip" },
+		"options.bolt.no_sync": func(c *experiment.Cell) { c.Options["bolt"]["no_sync"] = false },
+	} {
+		s := of(change)
+		if maps.Equal(s.what, base.what) || s.what[name] == base.what[name] || !maps.Equal(s.how, base.how) {
+			t.Errorf("%s makes no difference: %v", name, s)
+		}
+		if !maps.Equal(s.without(name), base.without(name)) {
+			t.Errorf("%s is not all of the difference: %v", name, s)
+		}
+	}
+	for name, change := range map[string]func(*experiment.Cell){
+		"arrival of a closed loop": func(c *experiment.Cell) { c.Load.Arrival = "poisson" },
+		"read level of writes":     func(c *experiment.Cell) { c.Load.ReadLevel = "stale" },
+		"another store’s options":  func(c *experiment.Cell) { c.Options["mdb"]["size"] = "2GiB" },
+		"duration":                 func(c *experiment.Cell) { c.Load.Duration *= 2 },
+	} {
+		if s := of(change); !maps.Equal(s.what, base.what) {
+			t.Errorf("%s: %v", name, s)
+		}
+	}
+	if base.how["load.duration"] != "2s" || len(base.what["options.mdb.size"]) > 0 {
+		t.Errorf("%v", base)
+	}
+	if _, there := base.without(keyBackend)["options.bolt.no_sync"]; there {
+		t.Error("the options of a store belong to it")
 	}
 }

@@ -118,14 +118,6 @@ func (p *panels) series(panel *doc.Panel, c *cell, of []factor) *doc.Series {
 // gives the panels.
 func split(fs []factor) (lines, rest []factor) { return fs[:min(1, len(fs))], fs[min(1, len(fs)):] }
 
-// titleOf names a panel by its levels.
-func (l *language) titleOf(fs []factor, c *cell) string {
-	if len(fs) == 0 {
-		return ""
-	}
-	return l.label(fs, c.info)
-}
-
 // percentilePanels draws a distribution by percentile: a panel for each combination
 // of the factors but the first, with a line for each level of that one.
 func (l *language) percentilePanels(m *model, of measure.Figure) ([]doc.Panel, error) {
@@ -150,7 +142,7 @@ func (l *language) percentilePanels(m *model, of measure.Figure) ([]doc.Panel, e
 	p := panels{l: l}
 	for _, c := range m.cells {
 		if pooled[c] != nil {
-			s := p.series(p.panel(l.titleOf(m.others(), c), x, y), c, m.first())
+			s := p.series(p.panel(l.label(m.others(), c.info), x, y), c, m.first())
 			curve(s, pooled[c])
 			if c.invalid() {
 				s.Label = strings.TrimSpace(s.Label + " " + markWarn)
@@ -253,7 +245,7 @@ func (l *language) againstPanels(m *model, qx, qy measure.Quantity, label string
 			at = append(at, l.words(f, c.info).short)
 		}
 		mark.Label = strings.TrimSpace(strings.Join(at, ", ") + " " + mark.Label)
-		s := p.series(p.panel(l.titleOf(rest, c), x, y), c, lines)
+		s := p.series(p.panel(l.label(rest, c.info), x, y), c, lines)
 		s.Line, s.Marks = append(s.Line, mark.Point), append(s.Marks, mark)
 	}
 	return p.list

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,5 +126,33 @@ func TestAnyKind(t *testing.T) {
 	}
 	if err := Write(f, measure.Catalog{}); err == nil || !strings.Contains(err.Error(), `no kind of measurement "snapshots"`) {
 		t.Error(fmt.Sprint("an unknown kind: ", err))
+	}
+}
+
+// TestTheReportNamesNoKind: what the report knows of a kind, it has from the catalogue.
+func TestTheReportNamesNoKind(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range catalog() {
+			if k.Name == "load" { // also a word for what clients do, and a table of settings
+				continue
+			}
+			if bytes.Contains(bytes.ToLower(text), []byte(k.Name)) {
+				t.Errorf("%s names %s", name, k.Name)
+			}
+		}
+		if bytes.Contains(text, []byte("bench/measure/")) {
+			t.Errorf("%s imports a kind", name)
+		}
 	}
 }

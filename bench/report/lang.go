@@ -9,6 +9,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
@@ -46,9 +47,9 @@ func newLanguage(lang Lang) *language {
 	if l.ru {
 		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; "}
 	}
-	l.Units = append(l.byteUnits(), "%", l.say("ns", "нс"), l.say("µs", "мкс"), l.say("ms", "мс"))
-	for _, u := range []measure.Unit{measure.Seconds, measure.OpsPerSecond, measure.BytesPerSecond, measure.Cores} {
-		l.Units = append(l.Units, l.unit(u))
+	l.Units = append(l.byteUnits(), "%")
+	for _, u := range []string{"ns", "µs", "ms", "s", "op/s", "B/s", "cores"} {
+		l.Units = append(l.Units, l.Term(u))
 	}
 	return l
 }
@@ -76,7 +77,7 @@ func (l *language) Duration(d experiment.Duration) string {
 	if s := float64(d) / 1e9; s >= 1 || s == 0 {
 		return l.General(s) + " " + l.unit(measure.Seconds)
 	}
-	return l.General(float64(d)/1e6) + " " + l.say("ms", "мс")
+	return l.General(float64(d)/1e6) + " " + l.Term("ms")
 }
 
 // Bytes implements measure.Words: in the largest binary unit that divides it.
@@ -120,20 +121,7 @@ func (l *language) trials(n int) string {
 	return l.count(n, "trial trials", "испытание испытания испытаний")
 }
 
-// unit names a unit.
-func (l *language) unit(u measure.Unit) string {
-	if !l.ru {
-		return string(u)
-	}
-	names := map[measure.Unit]string{
-		measure.Seconds: "с", measure.PerSecond: "1/с", measure.OpsPerSecond: "оп/с",
-		measure.BytesPerSecond: "Б/с", measure.Bytes: "Б", measure.Cores: "ядер",
-	}
-	if name, known := names[u]; known {
-		return name
-	}
-	return string(u)
-}
+func (l *language) unit(u measure.Unit) string { return l.Term(string(u)) }
 
 // scale is a multiple of a unit, in which values are given.
 type scale struct {
@@ -155,9 +143,9 @@ func (l *language) scale(u measure.Unit, values ...float64) scale {
 	}
 	switch {
 	case math.IsInf(smallest, 1) || smallest < 0.1e-3:
-		return scale{1e-6, l.say("µs", "мкс")}
+		return scale{1e-6, l.Term("µs")}
 	case smallest < 0.1:
-		return scale{1e-3, l.say("ms", "мс")}
+		return scale{1e-3, l.Term("ms")}
 	default:
 		return scale{1, l.unit(u)}
 	}
@@ -215,12 +203,13 @@ func (l *language) pValue(p float64) string {
 	return l.Locale.Number(p, 3)
 }
 
-// Term implements measure.Words: it says a word that the raw data hold, such as the
-// name of a gate; an unknown one stays as it is.
+// Term implements measure.Words: it says a unit, or a word that the raw data hold,
+// such as the name of a gate; an unknown one stays as it is.
 func (l *language) Term(word string) string {
 	terms := map[string]measure.Text{
 		"changes": {}, "lost": {}, "replicas": {}, "processes": {}, "nodes": {},
-		"ops": {En: "op", Ru: "оп."}, "ms": {En: "ms", Ru: "мс"},
+		"ops": {En: "op", Ru: "оп."}, "s": {En: "s", Ru: "с"}, "ms": {En: "ms", Ru: "мс"}, "µs": {En: "µs", Ru: "мкс"}, "ns": {En: "ns", Ru: "нс"},
+		"1/s": {En: "1/s", Ru: "1/с"}, "op/s": {En: "op/s", Ru: "оп/с"}, "B/s": {En: "B/s", Ru: "Б/с"}, "B": {En: "B", Ru: "Б"}, "cores": {En: "cores", Ru: "ядер"},
 		"load": {En: "load", Ru: "нагрузка"}, "errors": {En: "errors", Ru: "ошибки"},
 		"client":       {En: "client CPU", Ru: "генератор нагрузки"},
 		"convergence":  {En: "diverged replicas", Ru: "расхождение реплик"},
@@ -264,4 +253,165 @@ func firstOf(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// Qualified keys of the factors that the reports have words for.
+const (
+	keyEngine    = "cluster.engine"
+	keyBackend   = "cluster.backend"
+	keyTransport = "cluster.transport"
+	keyNodes     = "cluster.nodes"
+	keyMode      = "cluster.mode"
+	keyDiscovery = "cluster.discovery"
+	keyClients   = "load.clients"
+	keyRate      = "load.rate"
+	keyValueSize = "load.value_size"
+	keyReadRatio = "load.read_ratio"
+	keyReadLevel = "load.read_level"
+)
+
+// isNumeric reports whether a factor's levels are amounts.
+func isNumeric(f factor) bool {
+	return !slices.ContainsFunc(f.Levels, func(level string) bool {
+		_, err := strconv.ParseFloat(level, 64)
+		return err != nil
+	})
+}
+
+// isOffered reports whether a factor is how much load is offered.
+func isOffered(f factor) bool { return f.Key == keyClients || f.Key == keyRate }
+
+// withParts adds the store and the transport to the factors that a sentence
+// names, where they are not factors themselves: a sentence stands alone.
+func withParts(fs, factors []factor) []factor {
+	out := slices.Clone(fs)
+	for _, key := range []string{keyBackend, keyTransport} {
+		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key }) {
+			out = append(out, factor{experiment.Factor{Key: key}, -1})
+		}
+	}
+	return out
+}
+
+// factorWords are what a language calls a factor and one of its levels.
+type factorWords struct {
+	head   string // the factor at the head of a column
+	short  string // the level in a cell of that column or in a plot
+	named  string // the level by itself: "bolt", "16 clients"
+	placed string // the level as a circumstance: "over tcp", "at 16 clients"
+}
+
+func (l *language) words(f factor, c *record.CellInfo) factorWords {
+	v := f.value(c)
+	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
+	switch f.Key {
+	case keyEngine:
+		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "на движке ")+v)
+	case keyBackend:
+		return words(l.say(f.Name, "хранилище"), v, v, l.say("with ", "с хранилищем ")+v)
+	case keyTransport:
+		return words(l.say(f.Name, "транспорт"), v, v, l.say("over ", "поверх ")+v)
+	case keyNodes:
+		n := c.Cluster.Nodes
+		return words(l.say(f.Name, "узлы"), v, l.count(n, "node nodes", "узел узла узлов"), l.say("with ", "при ")+l.count(n, "node nodes", "узле узлах узлах"))
+	case keyClients:
+		n := c.Load.Clients
+		return words(l.say(f.Name, "клиенты"), v, l.count(n, "client clients", "клиент клиента клиентов"),
+			l.say("at ", "при ")+l.count(n, "client clients", "клиенте клиентах клиентах"))
+	case keyRate:
+		head, rate := l.say("rate", "частота"), l.General(c.Load.Rate)
+		if c.Load.Rate == 0 {
+			closed := l.say("closed loop", "замкнутый цикл")
+			return words(head, closed, closed, l.say("in a closed loop", "в замкнутом цикле"))
+		}
+		named := rate + " " + l.unit(measure.OpsPerSecond)
+		return words(head, rate, named, l.say("at ", "при ")+named)
+	case keyValueSize:
+		size := l.Bytes(uint64(max(0, c.Load.ValueSize)))
+		return words(l.say("value", "значение"), size, l.fill("%s values", "значения по %s", size), l.fill("with %s values", "при значениях по %s", size))
+	case keyReadRatio:
+		share := l.General(100*c.Load.ReadRatio) + " %"
+		return l.with(words(l.say("reads", "чтения"), share, share+l.say(" reads", " чтений"), ""))
+	case keyReadLevel:
+		level := l.Term(c.Load.ReadLevel)
+		return l.with(words(l.say("read level", "чтение"), level, l.fill("%s reads", "чтение: %s", level), ""))
+	case keyMode:
+		return l.levelWords(l.say("members", "режим"), v)
+	case keyDiscovery:
+		return l.levelWords(l.say("discovery", "обнаружение"), v)
+	default:
+		return l.with(words(f.Name, v, f.Name+" = "+v, ""))
+	}
+}
+
+// with makes the circumstance of a level that has no better word for it.
+func (l *language) with(w factorWords) factorWords {
+	w.placed = l.say("with ", "при ") + w.named
+	return w
+}
+
+// levelWords are the words for levels that are names of ours. In Russian they stay
+// names, as those of stores are, so that they need not be declined.
+func (l *language) levelWords(head, level string) factorWords {
+	known := map[string]struct{ short, placed measure.Text }{
+		experiment.ModeInProcess:   {measure.Text{En: "one process", Ru: level}, measure.Text{En: "in one process", Ru: "в одном процессе"}},
+		experiment.ModeProcess:     {measure.Text{En: "kvnode processes", Ru: level}, measure.Text{En: "in kvnode processes", Ru: "в процессах kvnode"}},
+		experiment.DiscoveryStatic: {measure.Text{En: "static join", Ru: level}, measure.Text{En: "with static join", Ru: "при статическом присоединении"}},
+		experiment.DiscoveryGossip: {measure.Text{En: level, Ru: level}, measure.Text{En: "with gossip", Ru: "при обнаружении через gossip"}},
+	}[level]
+	short := firstOf(l.Say(known.short), level)
+	return factorWords{head, short, short, firstOf(l.Say(known.placed), level)}
+}
+
+// ranked are the factors whose levels stand as circumstances, in the order in which
+// a label has them: "bolt over tcp at 16 clients, 3 nodes".
+func ranked() []string {
+	return []string{keyBackend, keyTransport, keyEngine, keyMode, keyDiscovery, keyClients, keyRate}
+}
+
+func inRank(fs []factor) []factor {
+	rank := func(f factor) int {
+		if i := slices.Index(ranked(), f.Key); i >= 0 {
+			return i
+		}
+		return len(ranked())
+	}
+	sorted := slices.Clone(fs)
+	slices.SortStableFunc(sorted, func(a, b factor) int { return rank(a) - rank(b) })
+	return sorted
+}
+
+// label names a cell by its levels of fs, the first part as a noun.
+func (l *language) label(fs []factor, c *record.CellInfo) string {
+	var b strings.Builder
+	for i, f := range inRank(fs) {
+		w := l.words(f, c)
+		switch {
+		case i == 0:
+			b.WriteString(w.named)
+		case slices.Contains(ranked(), f.Key):
+			b.WriteString(" " + w.placed)
+		default:
+			b.WriteString(", " + w.named)
+		}
+	}
+	return b.String()
+}
+
+// circumstance names a combination of levels of fs, as "over tcp at 16 clients".
+func (l *language) circumstance(fs []factor, c *record.CellInfo) string {
+	var parts []string
+	for _, f := range inRank(fs) {
+		parts = append(parts, l.words(f, c).placed)
+	}
+	return strings.Join(parts, " ")
+}
+
+// fullLabel names a cell by the factors that tell it from the others, or by its
+// parts where it is the only one.
+func (l *language) fullLabel(factors []factor, c *record.CellInfo) string {
+	if len(factors) == 0 {
+		factors = withParts(nil, nil)
+	}
+	return l.label(factors, c)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
@@ -66,13 +67,17 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		*to = append(*to, len(columns))
 		columns = append(columns, c)
 	}
-	var durable, compared, shown, ratios, ps, valid []int
+	var durable, compared, shown, ratio, otherRatios, ps, valid []int
 	add(&durable, column{doc.Column{Head: l.say("durable", "сохранность")},
 		func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }})
 	for _, q := range m.kind.With(measure.Compared) {
-		add(&compared, l.quantityColumn(m, q, doc.Ends))
+		add(&compared, l.quantityColumn(m, q))
+		to := &otherRatios
+		if q.Key == m.kind.Headline().Key {
+			to = &ratio
+		}
 		if len(m.factors) > 0 {
-			add(&ratios, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
+			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
 		}
 		if m.comparisons() > 0 {
 			add(&ps, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
@@ -80,40 +85,30 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 	}
 	for _, q := range m.kind.With(measure.Shown) {
 		if q.Role == measure.Shown {
-			add(&shown, l.quantityColumn(m, q, doc.Ends))
+			add(&shown, l.quantityColumn(m, q))
 		}
 	}
 	add(&valid, l.validColumn())
 	t := m.table(columns)
-	t.Yields = []doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: ratios, To: doc.Alone}, {Columns: slices.Concat(compared, shown), To: doc.Share},
-		{Columns: durable, To: doc.Gone}}
-	yield := func(to doc.Spread, columns ...int) { t.Yields = append(t.Yields, doc.Yield{Columns: columns, To: to}) }
-	for _, i := range shown {
-		yield(doc.Alone, i)
+	t.Notes = l.notes(m)
+	if !full {
+		t.Notes = slices.DeleteFunc(t.Notes, func(n doc.Item) bool { return n.Term == markUnequal }) // among the cautions
 	}
-	allValid := !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.valid < c.planned })
-	if allValid {
-		yield(doc.Gone, valid...)
-	}
-	head := slices.IndexFunc(m.kind.With(measure.Compared), func(q measure.Quantity) bool { return q.Key == m.kind.Headline().Key })
-	for i := range ratios {
-		if i != head {
-			yield(doc.Gone, ratios[i])
+	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
+		for _, i := range columns {
+			out = append(out, doc.Yield{Columns: []int{i}, To: to})
 		}
+		return out
 	}
-	for _, i := range shown[:max(0, len(shown)-1)] {
-		yield(doc.Gone, i)
+	kept := valid
+	if !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.valid < c.planned }) {
+		kept = nil // that all are valid can be left out
 	}
-	yield(doc.Alone, compared...)
-	yield(doc.Gone, shown...)
-	yield(doc.Gone, valid...)
-	t.Notes = append(l.notes(m), doc.Item{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
-		"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")})
-	if full { // else they are among the cautions
-		for _, text := range l.inequalities(m) {
-			t.Notes = append(t.Notes, doc.Item{Term: markUnequal, Text: text})
-		}
-	}
+	t.Yields = slices.Concat(
+		[]doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: slices.Concat(ratio, otherRatios), To: doc.Alone},
+			{Columns: slices.Concat(compared, shown), To: doc.Share}, {Columns: durable, To: doc.Gone}},
+		each(shown, doc.Alone), each(valid[len(kept):], doc.Gone), each(otherRatios, doc.Gone), each(shown[:max(0, len(shown)-1)], doc.Gone),
+		each(compared, doc.Alone), each(shown, doc.Gone), each(kept, doc.Gone))
 	return t
 }
 
@@ -126,13 +121,13 @@ func (l *language) ratioHead(m *model) string {
 }
 
 // quantityColumn has the medians of a quantity.
-func (l *language) quantityColumn(m *model, q measure.Quantity, spread doc.Spread) column {
+func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 	var medians []float64
 	for _, c := range m.cells {
 		medians = append(medians, c.sums[q.Key].Median)
 	}
 	s := l.scale(q.Unit, medians...)
-	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true, Spread: spread}, func(c *cell) doc.Cell {
+	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true}, func(c *cell) doc.Cell {
 		sum, measured := c.sums[q.Key]
 		if !measured {
 			return doc.Cell{Text: markNone}
@@ -192,48 +187,44 @@ func (l *language) notes(m *model) []doc.Item {
 		{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the median over the trials",
 			"дальняя граница 95-процентного доверительного интервала медианы по испытаниям")},
 		{Term: markSame, Text: l.say("the test found no difference", "критерий не обнаружил различия")},
-	}
-	if len(m.factors) > 0 {
-		out = append(out, doc.Item{Term: markNone, Text: l.say("not compared: too few valid trials", "не сравнивалось: слишком мало достоверных испытаний")})
-	}
-	return append(out, l.figureNotes()...)
-}
-
-func (l *language) figureNotes() []doc.Item {
-	return []doc.Item{
+		{Term: markNone, Text: l.say("too few valid trials to compare, or nothing measured", "слишком мало достоверных испытаний для сравнения или нет измерений")},
 		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
 			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
+		{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
+			"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")},
 	}
+	for _, text := range l.inequalities(m) {
+		out = append(out, doc.Item{Term: markUnequal, Text: text})
+	}
+	return out
 }
 
 // detailTable is a table of the kind's own; there is none without values.
 func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there bool) {
 	columns := l.nameColumns(m, true)
-	spread := doc.Alone
-	if of.Interval {
-		spread = doc.Ends
-	}
 	for _, key := range of.Quantities {
-		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { _, ok := c.sums[key]; return ok })
+		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
 		if !measured && of.Whole {
 			return doc.Table{}, false
 		}
 		if measured {
-			columns = append(columns, l.quantityColumn(m, m.kind.Quantity(key), spread))
-			there = true
+			x := l.quantityColumn(m, m.kind.Quantity(key))
+			if !of.Interval {
+				x.Spread = doc.Alone
+			}
+			columns, there = append(columns, x), true
 		}
 	}
 	if of.OverTime {
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
 	t = m.table(columns)
+	t.Notes = l.notes(m)
 	if note := l.Say(of.Note); note != "" {
-		t.Notes = append(t.Notes, doc.Item{Text: note})
+		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
 	}
-	t.Notes = append(t.Notes, l.notes(m)[0])
-	t.Notes = append(t.Notes, l.figureNotes()...)
 	return t, there
 }
 
@@ -324,4 +315,108 @@ func (l *language) gateLimit(g record.Gate) string {
 		sign = "≥ "
 	}
 	return strings.TrimSpace(sign + l.General(g.Limit) + " " + l.Term(g.Unit))
+}
+
+// csvFile is the name of the table of trials.
+const csvFile = "results.csv"
+
+// resultsColumn is one column of results.csv. What a trial does not have is an empty
+// field.
+type resultsColumn struct {
+	name string
+	of   func(*trial) string
+}
+
+// results is the table of all trials that were run.
+func results(m *model) doc.Table {
+	var t doc.Table
+	columns := resultsColumns(m.kind)
+	for _, c := range columns {
+		t.Columns = append(t.Columns, doc.Column{Head: c.name})
+	}
+	for _, x := range m.trials {
+		var r doc.Row
+		for _, c := range columns {
+			r.Cells = append(r.Cells, doc.Cell{Text: c.of(x)})
+		}
+		t.Rows = append(t.Rows, r)
+	}
+	return t
+}
+
+func resultsColumns(kind *measure.Kind) []resultsColumn {
+	columns := []resultsColumn{
+		{"cell", func(t *trial) string { return t.Cell }},
+		{"trial", func(t *trial) string { return strconv.Itoa(t.Trial) }},
+		{"engine", func(t *trial) string { return t.cell.info.Cluster.Engine }},
+		{"backend", func(t *trial) string { return t.cell.info.Cluster.Backend }},
+		{"transport", func(t *trial) string { return t.cell.info.Cluster.Transport }},
+		{"nodes", func(t *trial) string { return strconv.Itoa(t.cell.info.Cluster.Nodes) }},
+		{"discovery", func(t *trial) string { return t.cell.info.Cluster.Discovery }},
+	}
+	for _, s := range kind.Columns {
+		columns = append(columns, resultsColumn{s.Column, func(t *trial) string { return s.Of(t.cell.info) }})
+	}
+	for _, q := range kind.Quantities {
+		if q.Column != "" {
+			columns = append(columns, resultsColumn{q.Column, func(t *trial) string { return fixed(t, q) }})
+		}
+	}
+	if kind.Main != "" {
+		columns = append(columns, resultsColumn{"reliable_to", func(t *trial) string { return reliableTo(t, kind.Main) }})
+	}
+	return append(columns, []resultsColumn{
+		{"valid", func(t *trial) string { return strconv.FormatBool(t.reason == "") }},
+		{"invalid_reason", func(t *trial) string { return t.reason }},
+		{"levels", levels},
+		{"durability", func(t *trial) string { return t.cell.info.Durability }},
+		{"acknowledgement", func(t *trial) string { return t.cell.info.Acknowledgement }},
+		{"read_level", func(t *trial) string { return t.cell.info.ReadLevel }},
+		{"probe_fdatasync_p50_us", func(t *trial) string {
+			if t.probe.FdatasyncUS.P50 == 0 {
+				return ""
+			}
+			return strconv.FormatFloat(t.probe.FdatasyncUS.P50, 'f', 3, 64)
+		}},
+		{"leader", func(t *trial) string { return t.leader }},
+		{"session", func(t *trial) string { return strconv.Itoa(t.session + 1) }},
+		{"started", func(t *trial) string { return t.started.UTC().Format(time.RFC3339) }},
+	}...)
+}
+
+// fixed writes a quantity with the decimals of its column. 15 digits take off what
+// dividing by a power of ten may have added: they decide how a half is rounded.
+func fixed(t *trial, q measure.Quantity) string {
+	v, there := t.values.Of(q)
+	if !there {
+		return ""
+	}
+	if q.Scale != 0 {
+		v /= q.Scale
+	}
+	if short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 15, 64), 64); err == nil {
+		v = short
+	}
+	return strconv.FormatFloat(v, 'f', q.Decimals, 64)
+}
+
+// levels names the levels of the matrix, for factors without a column.
+func levels(t *trial) string {
+	var out []string
+	for _, x := range t.cell.info.Levels {
+		out = append(out, x.Factor+"="+x.Value)
+	}
+	return strings.Join(out, ";")
+}
+
+// reliableTo is the highest of the usual percentiles that has enough samples beyond
+// it.
+func reliableTo(t *trial, distribution string) string {
+	h := t.values.Distributions[distribution]
+	for _, perMille := range []int{999, 990, 900, 500} {
+		if h != nil && stats.Reliable(perMille, h.TotalCount()) {
+			return "p" + strconv.FormatFloat(float64(perMille)/10, 'f', -1, 64)
+		}
+	}
+	return ""
 }

@@ -110,7 +110,8 @@ func formOf(data []byte) int {
 }
 
 // csvDifferences compares field by field, and by lines where the fields cannot
-// tell. A table of an earlier form may lack columns, and have them in another order.
+// tell. A table of an earlier form may lack columns, have them in another order, and
+// have a zero where nothing was measured.
 func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 	is, err1 := readCSV(printed)
 	want, err2 := readCSV(computed)
@@ -132,7 +133,7 @@ func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 			continue
 		}
 		for i := range max(len(a), len(b)) {
-			if x, y := at(a, i), at(b, i); x != y {
+			if x, y := at(a, i), at(b, i); x != y && !(earlier && y == "" && isZero(x)) {
 				diffs = append(diffs, Difference{csvFile, row + 1, at(head, i), x, y})
 			}
 		}
@@ -142,6 +143,8 @@ func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 	}
 	return diffs
 }
+
+func isZero(text string) bool { return text != "" && strings.Trim(text, "0.") == "" }
 
 // inOrder takes the fields of the columns that are wanted; one that there is not is
 // empty.

@@ -218,6 +218,19 @@ func TestVerifyTellsAFileOfAnEarlierForm(t *testing.T) {
 	}
 }
 
+// TestEarlierZeros: a trial that was broken off had zeros where it has nothing now.
+func TestEarlierZeros(t *testing.T) {
+	want := []byte("a,b,c\n1,,3\n")
+	for printed, n := range map[string]int{"c,b\n3,0.00\n": 0, "c,b\n3,0.10\n": 1, "c,b\n0,0\n": 1, "c,b\n,\n": 1, "c,b\n3,\n3,\n": 1} {
+		if diffs := csvDifferences([]byte(printed), want, true); len(diffs) != n {
+			t.Errorf("%q: %v", printed, diffs)
+		}
+	}
+	if diffs := csvDifferences([]byte("a,b,c\n1,0,3\n"), want, false); len(diffs) != 1 {
+		t.Errorf("in the present form: %v", diffs)
+	}
+}
+
 func TestCSVDifferences(t *testing.T) {
 	want := []byte("a,b\n1,2\n3,4\n")
 	for _, c := range []struct {

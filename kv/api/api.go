@@ -3,7 +3,10 @@
 // It holds types only: it neither serves nor sends anything.
 package api
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Headers.
 const (
@@ -20,9 +23,9 @@ const (
 	HeaderGroup       = "X-Raft-Group"
 	// HeaderIndex is the log index of the entry that a write became.
 	HeaderIndex = "X-Raft-Index"
-	// HeaderForwarded is the id of the node that forwards a request. Who gets it
-	// never forwards again. LeaderID, Incarnation and Group then say whom it is for;
-	// whoever is not exactly that refuses it.
+	// HeaderForwarded is the id of the node that forwards a request. The node that gets
+	// it does not forward it. LeaderID, Incarnation and Group then say which node it is
+	// for; every other one refuses it.
 	HeaderForwarded = "X-Raft-Forwarded"
 )
 
@@ -39,22 +42,45 @@ type Code string
 // The codes. Only CodeOutcomeUnknown leaves open whether a write took effect; with
 // any other it did not.
 const (
-	CodeBadRequest       Code = "bad_request"        // 400
-	CodeNotFound         Code = "not_found"          // 404: no such path or member; a missing key has a body of its own
-	CodeForbidden        Code = "forbidden"          // 403: a web page's request that would change something
-	CodeMethodNotAllowed Code = "method_not_allowed" // 405
-	CodeConditionFailed  Code = "condition_failed"   // 412
-	CodeTooLarge         Code = "too_large"          // 413
-	CodeNoLeader         Code = "no_leader"          // 503: none within the request's deadline
-	CodeNotLeader        Code = "not_leader"         // 503: to a forwarded request only
-	CodeOtherGroup       Code = "other_group"        // 503: the request is for another group than the node's
-	CodeStopped          Code = "stopped"            // 503: the node is stopping or its store has failed
-	CodeNotReady         Code = "not_ready"          // 503: not yet able to do what was asked
-	CodeOverloaded       Code = "overloaded"         // 503: the node holds as much, or as many connections, as it may
-	CodeTimeout          Code = "timeout"            // 504: a read, or a write that was never sent
-	CodeOutcomeUnknown   Code = "outcome_unknown"    // 504: the write may have taken effect, or may yet
-	CodeInternal         Code = "internal"           // 500
+	CodeBadRequest       Code = "bad_request"
+	CodeNotFound         Code = "not_found" // no such path or member; a missing key has a body of its own
+	CodeForbidden        Code = "forbidden" // 403: a web page's request that would change something
+	CodeMethodNotAllowed Code = "method_not_allowed"
+	CodeConditionFailed  Code = "condition_failed"
+	CodeTooLarge         Code = "too_large"
+	CodeNoLeader         Code = "no_leader"       // none within the request's deadline
+	CodeNotLeader        Code = "not_leader"      // to a forwarded request only
+	CodeOtherGroup       Code = "other_group"     // the request is for another group than the node's
+	CodeStopped          Code = "stopped"         // the node is stopping or its store has failed
+	CodeNotReady         Code = "not_ready"       // not yet able to do what was asked
+	CodeOverloaded       Code = "overloaded"      // the node holds as much, or as many connections, as it may
+	CodeTimeout          Code = "timeout"         // a read, or a write that was never sent
+	CodeOutcomeUnknown   Code = "outcome_unknown" // the write may have taken effect, or may yet
+	CodeInternal         Code = "internal"
 )
+
+// Status returns the HTTP status of an answer with the code.
+func (c Code) Status() int {
+	switch c {
+	case CodeBadRequest:
+		return http.StatusBadRequest
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeForbidden:
+		return http.StatusForbidden
+	case CodeMethodNotAllowed:
+		return http.StatusMethodNotAllowed
+	case CodeConditionFailed:
+		return http.StatusPreconditionFailed
+	case CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case CodeNoLeader, CodeNotLeader, CodeOtherGroup, CodeStopped, CodeNotReady, CodeOverloaded:
+		return http.StatusServiceUnavailable
+	case CodeTimeout, CodeOutcomeUnknown:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusInternalServerError
+}
 
 // Error is the body of every response that is an error, but for a missing key.
 type Error struct {
@@ -225,7 +251,7 @@ const (
 )
 
 // Limits of what clients together can make a node hold. What goes beyond is refused
-// with [CodeOverloaded]; who is slower is cut off.
+// with [CodeOverloaded]; a slower client is cut off.
 const (
 	MaxHeldBytes = 256 << 20 // for the bodies and answers of all requests under way
 	// MaxConnections is how many connections a node holds; less where the system

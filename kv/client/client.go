@@ -117,8 +117,8 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-// aside is how long a node that failed is asked after all others.
-const aside = time.Second
+// failureMemory is how long a node that failed is asked after all others.
+const failureMemory = time.Second
 
 // endpoints is what the client knows of the nodes: where they are, which one
 // leads, which failed of late. Safe for concurrent use.
@@ -189,7 +189,7 @@ func (e *endpoints) pick(wantLeader bool, tried []string) (string, bool) {
 
 func (e *endpoints) failing(address string) bool {
 	at, ok := e.failed[address]
-	return ok && time.Since(at) < aside
+	return ok && time.Since(at) < failureMemory
 }
 
 // works takes in that a node served a request.
@@ -214,7 +214,7 @@ func (e *endpoints) fails(address string) {
 	}
 }
 
-// leads takes in whom a node names as leader, "" if nobody.
+// leads takes in which leader a node names, "" if none.
 func (e *endpoints) leads(leader string) {
 	address, err := parseEndpoint(leader)
 	if err != nil {

@@ -84,29 +84,38 @@ func (e *Error) Error() string {
 
 // Is says which of the package's error kinds the answer is.
 func (e *Error) Is(target error) bool {
-	switch e.Code {
+	kind, _ := kindOf(e.Code)
+	return kind != nil && target == kind
+}
+
+// kindOf returns the error kind of a code, nil where it has none, and whether this client
+// knows the code.
+func kindOf(code api.Code) (kind error, known bool) {
+	switch code {
 	case api.CodeBadRequest, api.CodeTooLarge, api.CodeMethodNotAllowed, api.CodeForbidden:
-		return target == ErrInvalid
+		return ErrInvalid, true
 	case api.CodeNotFound:
-		return target == ErrNotFound
+		return ErrNotFound, true
 	case api.CodeConditionFailed:
-		return target == ErrCondition
+		return ErrCondition, true
 	case api.CodeNoLeader, api.CodeNotLeader:
-		return target == ErrNotLeader
+		return ErrNotLeader, true
 	case api.CodeStopped:
-		return target == ErrStopped
+		return ErrStopped, true
 	case api.CodeNotReady, api.CodeOverloaded:
-		return target == ErrNotReady
+		return ErrNotReady, true
 	case api.CodeTimeout:
-		return target == context.DeadlineExceeded
+		return context.DeadlineExceeded, true
 	case api.CodeOutcomeUnknown:
-		return target == ErrOutcomeUnknown
+		return ErrOutcomeUnknown, true
+	case api.CodeOtherGroup, api.CodeInternal:
+		return nil, true
 	}
-	return false
+	return nil, false
 }
 
 // stranger reports whether the answer is another server's. That of a failing proxy says
-// nothing of who is behind it.
+// nothing of the server behind it.
 func (e *Error) stranger() bool {
 	return e.Node == "" && e.Code == "" && e.Status < http.StatusInternalServerError
 }
@@ -114,11 +123,6 @@ func (e *Error) stranger() bool {
 // notTaken reports whether the answer rules out that a write took effect. A code
 // that this client does not know rules out nothing.
 func (e *Error) notTaken() bool {
-	switch e.Code {
-	case api.CodeBadRequest, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeConditionFailed,
-		api.CodeTooLarge, api.CodeNoLeader, api.CodeNotLeader, api.CodeStopped, api.CodeNotReady,
-		api.CodeOtherGroup, api.CodeOverloaded, api.CodeForbidden, api.CodeTimeout, api.CodeInternal:
-		return true
-	}
-	return false
+	_, known := kindOf(e.Code)
+	return known && e.Code != api.CodeOutcomeUnknown
 }

@@ -228,24 +228,22 @@ func (c *Client) SetAll(ctx context.Context, pairs map[string][]byte) (uint64, e
 		}
 		wire[key] = string(value)
 	}
-	body, err := json.Marshal(wire)
+	k, err := jsonCall(http.MethodPost, "/key", wire)
 	if err != nil {
-		return 0, fmt.Errorf("set all: %w", err)
+		return 0, failed("set all", err)
 	}
-	index, err := c.commit(ctx, call{
-		method: http.MethodPost,
-		path:   "/key",
-		header: map[string]string{"Content-Type": "application/json"},
-		body:   body,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("set all: %w", err)
-	}
-	return index, nil
+	index, err := c.commit(ctx, k)
+	return index, failed("set all", err)
+}
+
+// jsonCall returns a call with body in JSON.
+func jsonCall(method, path string, body any) (call, error) {
+	encoded, err := json.Marshal(body)
+	return call{method: method, path: path, body: encoded, header: map[string]string{"Content-Type": "application/json"}}, err
 }
 
 // commit sends a write and returns the index of its entry. A success without one
-// is no kvnode's.
+// comes from another server than a kvnode.
 func (c *Client) commit(ctx context.Context, k call) (uint64, error) {
 	k.write, k.leader = true, true
 	a, err := c.do(ctx, k)
@@ -285,34 +283,27 @@ func vacant[T any](is func(T) bool) func(body []byte) bool {
 
 // Join adds the member, or changes its addresses or voting right if it is one.
 func (c *Client) Join(ctx context.Context, member api.Join) error {
-	return c.administer(ctx, "join "+member.ID, http.MethodPost, "/join", member)
+	k, err := jsonCall(http.MethodPost, "/join", member)
+	return c.administer(ctx, "join "+member.ID, k, err)
 }
 
 // Remove removes the member; a [ErrNotFound] if there is none of that id.
 func (c *Client) Remove(ctx context.Context, id string) error {
-	return c.administer(ctx, "remove "+id, http.MethodDelete, "/members/"+escape(id), nil)
+	return c.administer(ctx, "remove "+id, call{method: http.MethodDelete, path: "/members/" + escape(id)}, nil)
 }
 
 // Transfer hands leadership to the voter id, or, where id is empty, to the most
 // up-to-date one.
 func (c *Client) Transfer(ctx context.Context, id string) error {
-	return c.administer(ctx, "transfer leadership", http.MethodPost, "/transfer", api.Transfer{ID: id})
+	k, err := jsonCall(http.MethodPost, "/transfer", api.Transfer{ID: id})
+	return c.administer(ctx, "transfer leadership", k, err)
 }
 
-func (c *Client) administer(ctx context.Context, op, method, path string, body any) error {
-	k := call{method: method, path: path, write: true, leader: true}
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			return fmt.Errorf("%s: %w", op, err)
-		}
-		k.body = encoded
-		k.header = map[string]string{"Content-Type": "application/json"}
+func (c *Client) administer(ctx context.Context, op string, k call, err error) error {
+	if k.write, k.leader = true, true; err == nil {
+		_, err = c.do(ctx, k)
 	}
-	if _, err := c.do(ctx, k); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	return nil
+	return failed(op, err)
 }
 
 // fetch sends a call that is answered in JSON.
@@ -381,27 +372,28 @@ func (n *Node) Digest(ctx context.Context) (api.Digest, error) {
 
 // Snapshot has the node write a snapshot and cut its log.
 func (n *Node) Snapshot(ctx context.Context) error {
-	_, err := n.send(ctx, call{method: http.MethodPost, path: "/snapshot", write: true})
-	return failed("snapshot", err)
+	return n.tell(ctx, "snapshot", call{method: http.MethodPost, path: "/snapshot", write: true})
 }
 
 // Leave has the node leave its group for good; then its process ends. It is for
 // nodes that gossip.
 func (n *Node) Leave(ctx context.Context) error {
-	_, err := n.send(ctx, call{method: http.MethodPost, path: "/leave", write: true})
-	return failed("leave", err)
+	return n.tell(ctx, "leave", call{method: http.MethodPost, path: "/leave", write: true})
 }
 
 // Health returns nil if the node's process serves and its store works.
 func (n *Node) Health(ctx context.Context) error {
-	_, err := n.send(ctx, call{method: http.MethodGet, path: "/healthz"})
-	return failed("health", err)
+	return n.tell(ctx, "health", call{method: http.MethodGet, path: "/healthz"})
 }
 
 // Ready returns nil if the node knows a leader and has caught up.
 func (n *Node) Ready(ctx context.Context) error {
-	_, err := n.send(ctx, call{method: http.MethodGet, path: "/readyz"})
-	return failed("ready", err)
+	return n.tell(ctx, "ready", call{method: http.MethodGet, path: "/readyz"})
+}
+
+func (n *Node) tell(ctx context.Context, op string, k call) error {
+	_, err := n.send(ctx, k)
+	return failed(op, err)
 }
 
 func (n *Node) send(ctx context.Context, k call) (answer, error) {

@@ -3,12 +3,17 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,4 +182,256 @@ func (s *sending) stop() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conn != nil && s.conn.giveUp() > s.before
+}
+
+const (
+	backoffMin = 10 * time.Millisecond
+	backoffMax = 200 * time.Millisecond
+	// maxErrorBytes bounds what is read of an answer that is an error.
+	maxErrorBytes = 64 << 10
+)
+
+// call is one request, wherever it is sent.
+type call struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	header map[string]string
+	body   []byte
+	write  bool // sent again only if it was not taken for certain
+	leader bool // the leader is asked first
+	pinned bool // only nodes of the client's group may serve it
+	// vacant says of a success that the node that gave it knows nothing of a group, so that
+	// another node may know more. Nil: any success will do.
+	vacant func(body []byte) bool
+}
+
+// answer is a success.
+type answer struct {
+	endpoint string
+	header   http.Header
+	body     []byte
+}
+
+// do sends the call to one node after the other until one serves it, the deadline
+// has come or it would not be safe to go on. A vacant answer is for when nobody has
+// another one.
+func (c *Client) do(ctx context.Context, k call) (answer, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	k.pinned = true
+	var last error
+	var tried []string
+	answered, strangers := false, 0
+	var vacant *answer
+	for wait := backoffMin; ; {
+		endpoint, ok := c.endpoints.pick(k.leader, tried)
+		if vacant != nil && (!ok || ctx.Err() != nil) {
+			return *vacant, nil
+		}
+		if ctx.Err() != nil {
+			return answer{}, gaveUp(ctx, answered, last)
+		}
+		if !ok { // all of them
+			if strangers == len(tried) { // no waiting makes nodes of them
+				return answer{}, last
+			}
+			pause(ctx, wait)
+			wait = min(2*wait, backoffMax)
+			tried, strangers = tried[:0], 0
+			continue
+		}
+		tried = append(tried, endpoint)
+		a, err := c.try(ctx, endpoint, k, c.share(k))
+		if err == nil && k.vacant != nil && k.vacant(a.body) {
+			vacant = &a
+			continue
+		}
+		if err == nil || !k.mayRepeat(err) {
+			return a, k.settle(err)
+		}
+		e, ok := err.(*Error)
+		if ok || !answered { // an answer tells more than a failed try
+			answered, last = ok, err
+		}
+		if ok && e.stranger() {
+			strangers++
+		}
+	}
+}
+
+// doAt sends the call to one node, once.
+func (c *Client) doAt(ctx context.Context, endpoint string, k call) (answer, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	a, err := c.try(ctx, endpoint, k, 1)
+	return a, k.settle(err)
+}
+
+// share is into how many parts the time that is left is divided, one of which a
+// try gets. A read can leave a node that hangs; a write cannot, once it is sent.
+func (c *Client) share(k call) int {
+	if k.write || len(c.endpoints.given) == 1 {
+		return 1
+	}
+	return 2
+}
+
+// mayRepeat reports whether sending the call again cannot do harm and may help.
+func (k call) mayRepeat(err error) bool {
+	switch e := err.(type) {
+	case *Unanswered:
+		return !k.write || !e.Sent
+	case *Error:
+		if !k.write {
+			return e.Status >= http.StatusInternalServerError || e.stranger()
+		}
+		return e.Status == http.StatusServiceUnavailable && e.notTaken() || e.Code == api.CodeTimeout
+	}
+	return false
+}
+
+// settle gives the error of a call that ends with it its kind: of a write whose
+// fate is open, ErrOutcomeUnknown.
+func (k call) settle(err error) error {
+	kind := error(nil)
+	switch e := err.(type) {
+	case *Unanswered:
+		if kind = ErrUnreachable; k.write && e.Sent {
+			kind = ErrOutcomeUnknown
+		}
+	case *Error:
+		if k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown { // of that it is one already
+			kind = ErrOutcomeUnknown
+		}
+	}
+	if kind == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// gaveUp is the error of a call whose context ended before a node served it.
+func gaveUp(ctx context.Context, answered bool, last error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case last == nil:
+		return fmt.Errorf("nothing was sent: %w", cause)
+	case !answered && errors.Is(cause, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w; last try: %w", ErrUnreachable, cause, last)
+	}
+	return fmt.Errorf("%w; last try: %w", cause, last)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d/2 + rand.N(d/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// try sends the call to one node and reads its answer. The error of a call that
+// could be sent is an *Error or an *Unanswered, not wrapped.
+func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (answer, error) {
+	if c.closed.Load() {
+		return answer{}, fmt.Errorf("client: %w", ErrClosed)
+	}
+	deadline, _ := ctx.Deadline() // bound has seen to it
+	left := time.Until(deadline) / time.Duration(share)
+	tryCtx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	req, err := NewRequest(tryCtx, k.method, endpoint, k.path, k.query, k.body)
+	if err != nil {
+		return answer{}, err
+	}
+	for name, value := range k.header {
+		req.Header.Set(name, value)
+	}
+	if group := c.group.Load(); k.pinned && group != nil {
+		req.Header.Set(api.HeaderGroup, *group)
+	}
+	resp, err := c.sender.Send(req)
+	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
+			c.endpoints.fails(endpoint)
+		}
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	busy := resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout
+	if busy || !ofNode(resp.Header) {
+		c.endpoints.fails(endpoint)
+	} else {
+		c.endpoints.works(endpoint)
+	}
+	if k.pinned {
+		c.pin(resp.Header.Get(api.HeaderGroup))
+		if !c.isOurs(resp.Header) {
+			return answer{}, otherGroup(endpoint, resp)
+		}
+	}
+	c.endpoints.leads(resp.Header.Get(api.HeaderLeader))
+	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
+		return answer{}, readError(endpoint, resp)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil && !k.write { // a write has succeeded whatever follows the status
+		return answer{}, &Unanswered{Endpoint: endpoint, Sent: true, Cause: fmt.Errorf("read the answer: %w", err)}
+	}
+	return answer{endpoint: endpoint, header: resp.Header, body: body}, nil
+}
+
+// isOurs reports whether an answer is of a node of the client's group, or of none. A node
+// of another has refused the request, unless its group was not known when it was sent.
+func (c *Client) isOurs(h http.Header) bool {
+	group := h.Get(api.HeaderGroup)
+	return group == "" || group == *c.group.Load()
+}
+
+// otherGroup is the error of an answer of another group. What that has done, it has not
+// done for this client's.
+func otherGroup(endpoint string, resp *http.Response) error {
+	return &Error{
+		Endpoint: endpoint, Node: resp.Header.Get(api.HeaderNode), Status: http.StatusServiceUnavailable, Code: api.CodeOtherGroup,
+		Message: fmt.Sprintf("it is of group %.40s, and other nodes that this client was given are not: two groups are mixed up; leave the addresses of one of them out",
+			resp.Header.Get(api.HeaderGroup)),
+	}
+}
+
+// ofNode reports whether an answer has a header that kvnodes give, and nobody else.
+func ofNode(h http.Header) bool { return h.Get(api.HeaderNode) != "" || h.Get(api.HeaderIndex) != "" }
+
+// readError reads an answer that is not a success, or not a node's.
+func readError(endpoint string, resp *http.Response) error {
+	e := &Error{
+		Endpoint: endpoint,
+		Node:     resp.Header.Get(api.HeaderNode),
+		Status:   resp.StatusCode,
+		Index:    indexOf(resp.Header),
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	if resp.StatusCode == http.StatusOK {
+		e.Message = fmt.Sprintf("no header %s: look whether a kvnode listens there", api.HeaderNode)
+		return e
+	}
+	var wire api.Error
+	if err == nil && json.Unmarshal(body, &wire) == nil && wire.Code != "" {
+		e.Code, e.Message = wire.Code, wire.Error
+		return e
+	}
+	e.Message = fmt.Sprintf("%.100q", body)
+	return e
+}
+
+// indexOf returns the log index in the ETag, which that of bare bytes says more after;
+// 0: there is none.
+func indexOf(h http.Header) uint64 {
+	index, _, _ := strings.Cut(strings.Trim(h.Get("ETag"), `"`), "-")
+	n, err := strconv.ParseUint(index, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -16,11 +16,11 @@ import (
 )
 
 // viewAge is how long a view is used. A Status costs about as much as all else
-// that a short request needs. An old view does no harm: who is taken for the
-// leader wrongly says so.
+// that a short request needs. An old view does no harm: a node that is
+// wrongly taken for the leader says so.
 const viewAge = 10 * time.Millisecond
 
-// view is who leads, as far as this node knew at a moment.
+// view is which node leads, as far as this one knew at a moment.
 type view struct {
 	at     time.Time
 	group  string      // that this node is in; empty: none
@@ -43,13 +43,13 @@ func (s *Server) look() view {
 	case v.leader == s.id: // it has just stepped down
 		v.leader = ""
 	}
-	v.member, _ = find(status.Members, v.leader)
+	v.member, _ = status.Member(v.leader)
 	s.view.Store(&v)
 	return v
 }
 
-// lookAgain makes the next look a fresh one.
-func (s *Server) lookAgain() { s.view.Store(nil) }
+// refresh makes the next look read the status anew.
+func (s *Server) refresh() { s.view.Store(nil) }
 
 // pollInterval is how long a request that found no leader waits until it looks
 // again.
@@ -59,45 +59,45 @@ const pollInterval = 20 * time.Millisecond
 // when its answer could not come any more would have an open fate for nothing.
 const shortestTry = 50 * time.Millisecond
 
-// again is why a try came to nothing. Nothing took effect, and another try may do
-// better; if there is none, code is what the client is told.
-type again struct {
+// retryable is the error of a try that has changed nothing: another one may do better.
+// If there is none, code is what the client is told.
+type retryable struct {
 	code  api.Code // CodeNoLeader or CodeTimeout
 	cause error
 }
 
 // Error implements error.
-func (a *again) Error() string { return a.cause.Error() }
+func (r *retryable) Error() string { return r.cause.Error() }
 
 // Unwrap returns the cause.
-func (a *again) Unwrap() error { return a.cause }
+func (r *retryable) Unwrap() error { return r.cause }
 
 func noLeader(format string, args ...any) error {
-	return &again{code: api.CodeNoLeader, cause: fmt.Errorf(format, args...)}
+	return &retryable{code: api.CodeNoLeader, cause: fmt.Errorf(format, args...)}
 }
 
 // gaveUp is the problem of a request that has no time for another try.
-func (a *again) gaveUp() error {
-	if a.code == api.CodeTimeout {
-		return timedOut("gave up at the deadline: %v", a.cause)
+func (r *retryable) gaveUp() error {
+	if r.code == api.CodeTimeout {
+		return timedOut("gave up at the deadline: %v", r.cause)
 	}
-	return unavailable(a.code, "no leader served the request before its deadline: %v", a.cause)
+	return refuse(r.code, "no leader served the request before its deadline: %v", r.cause)
 }
 
-// retry calls try until its error is no again, the deadline is near, or this node
+// retry calls try until its error is not retryable, the deadline is near, or this node
 // stops.
 func (s *Server) retry(ctx context.Context, try func() error) error {
-	var last *again
+	var last *retryable
 	for {
 		err := try()
-		var a *again
-		if !errors.As(err, &a) {
+		var r *retryable
+		if !errors.As(err, &r) {
 			return err
 		}
 		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // that tells the least
-			last = a
+			last = r
 		}
-		s.lookAgain()
+		s.refresh()
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pollInterval+shortestTry {
 			return last.gaveUp()
 		}
@@ -111,12 +111,12 @@ func (s *Server) retry(ctx context.Context, try func() error) error {
 	}
 }
 
-// peer is another member, to send a request to. Whoever answers has to prove to be
+// peer is another member, to send a request to. What answers has to prove to be
 // that one, of this node's group.
 type peer struct{ id, incarnation, address string }
 
-// leader tells who is to serve what only a leader can: the peer, or this node if
-// that is nil. A request that was forwarded here is this node's or nobody's.
+// leader returns the node that is to serve what only a leader can: the peer, or this
+// node if that is nil. A request that was forwarded here is this node's or nobody's.
 func (s *Server) leader(q *request) (*peer, error) {
 	v := s.look()
 	switch {
@@ -140,13 +140,9 @@ func (s *Server) leader(q *request) (*peer, error) {
 // notLeader refuses a forwarded request: it is not forwarded again, so that it
 // cannot go in circles.
 func (s *Server) notLeader(format string, args ...any) error {
-	return &problem{
-		status:  http.StatusServiceUnavailable,
-		code:    api.CodeNotLeader,
-		message: fmt.Sprintf(format, args...),
-		leader:  s.look().leader,
-		header:  http.Header{"Retry-After": {"1"}},
-	}
+	p := refuse(api.CodeNotLeader, format, args...)
+	p.leader = s.look().leader
+	return p
 }
 
 // onLeader answers with what the leader does: serve, if that is this node, or what
@@ -175,18 +171,18 @@ func (s *Server) deposed(q *request, err error) error {
 	if !errors.Is(err, core.ErrNotLeader) {
 		return err
 	}
-	s.lookAgain()
+	s.refresh()
 	if q.forwarder != "" {
 		return s.notLeader("%v", err)
 	}
 	if errors.Is(err, core.ErrStalled) { // it does not hear of the next leader either: another node may
-		return unavailable(api.CodeNoLeader, "%v", err)
+		return refuse(api.CodeNoLeader, "%v", err)
 	}
 	return noLeader("%w", err)
 }
 
-// forward has the leader serve the request, once. An error is an again if that
-// is certain to have changed nothing.
+// forward has the leader serve the request, once. An error is a retryable if it
+// is certain that nothing has changed.
 func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, error) {
 	if q.writes() {
 		a, err := s.exchange(ctx, to, q.Method, q.URL.EscapedPath(), q)
@@ -208,16 +204,16 @@ func (s *Server) forward(ctx context.Context, q *request, to peer) (answer, erro
 // settle gives an error of exchange its meaning: a write that may have got there is a
 // core.ErrOutcomeUnknown, all else may be tried again.
 func settle(err error, write bool) error {
-	var lost *client.Unanswered
-	switch sent := errors.As(err, &lost) && lost.Sent; {
-	case err == nil, errors.As(err, new(*again)), errors.As(err, new(*problem)):
+	var unanswered *client.Unanswered
+	switch sent := errors.As(err, &unanswered) && unanswered.Sent; {
+	case err == nil, errors.As(err, new(*retryable)), errors.As(err, new(*problem)):
 		return err
 	case write && sent:
 		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
-	case lost == nil, sent, errors.Is(err, context.DeadlineExceeded):
-		return &again{code: api.CodeTimeout, cause: err}
+	case unanswered == nil, sent, errors.Is(err, context.DeadlineExceeded):
+		return &retryable{code: api.CodeTimeout, cause: err}
 	default:
-		return &again{code: api.CodeNoLeader, cause: err}
+		return &retryable{code: api.CodeNoLeader, cause: err}
 	}
 }
 
@@ -247,20 +243,20 @@ func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
 }
 
 // exchange sends a request to the peer and reads the answer; body, query and headers
-// are those of q, unless it is nil. Errors are *client.Unanswered, an *again where the
+// are those of q, unless it is nil. Errors are *client.Unanswered, a *retryable where the
 // peer answered that it did nothing, or a *problem that ends the request: this node has
 // no room for the answer.
 func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
 	a, err := s.ask(ctx, to, method, path, q)
-	var lost *client.Unanswered
+	var unanswered *client.Unanswered
 	outcome := forwardAnswered
 	switch {
-	case errors.As(err, &lost):
+	case errors.As(err, &unanswered):
 		err = fmt.Errorf("node %s at %w", to.id, err)
-		if outcome = forwardUnreachable; lost.Sent {
+		if outcome = forwardUnreachable; unanswered.Sent {
 			outcome = forwardLost
 		}
-	case errors.As(err, new(*again)):
+	case errors.As(err, new(*retryable)):
 		outcome = forwardRefused
 	case err == nil && a.status == http.StatusServiceUnavailable: // whatever the code: it has done nothing
 		outcome = forwardRefused
@@ -273,7 +269,7 @@ func (s *Server) exchange(ctx context.Context, to peer, method, path string, q *
 // ask sends the request and reads the answer, which has to be that peer's: the member
 // with these data, of the group for which the request is. Only the headers that mean
 // something are passed on: an Idempotency-Key, for one, would have a write sent twice. An
-// error that is an *again says that another node has refused it.
+// error that is a *retryable says that another node has refused it.
 func (s *Server) ask(ctx context.Context, to peer, method, path string, q *request) (answer, error) {
 	query, header, body := url.Values(nil), http.Header{}, []byte(nil)
 	hold := func(int) error { return nil } // what a write is answered is short, and has to be told
@@ -327,9 +323,9 @@ func meant(to peer, group string, resp *http.Response) error {
 	if got == wanted && h.Get(api.HeaderGroup) == group {
 		return nil
 	}
-	err := fmt.Errorf("who answers there is not node %s: status %d of %.100q, of %.40s", wanted, resp.StatusCode, got, groupName(h.Get(api.HeaderGroup)))
+	err := fmt.Errorf("what answers there is not node %s: status %d of %.100q, of %.40s", wanted, resp.StatusCode, got, groupName(h.Get(api.HeaderGroup)))
 	if resp.StatusCode == http.StatusServiceUnavailable && got.ID != "" { // a node that knows that it was not meant
-		return &again{code: api.CodeNoLeader, cause: err}
+		return &retryable{code: api.CodeNoLeader, cause: err}
 	}
 	return &client.Unanswered{Endpoint: to.address, Sent: true, Cause: err}
 }
@@ -346,7 +342,7 @@ func refusal(to peer, a answer, q *request) error {
 	case e.Code == api.CodeOverloaded:
 		return overloaded("node %s: %s", to.id, e.Error)
 	case e.Code == api.CodeNotReady && q != nil && q.writes():
-		return unavailable(e.Code, "%s", e.Error)
+		return refuse(e.Code, "%s", e.Error)
 	}
 	return noLeader("node %s: %s", to.id, a.body)
 }

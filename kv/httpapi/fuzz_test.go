@@ -63,7 +63,7 @@ func mended(body []byte, got map[string]string) bool {
 func mustBeProblem(t *testing.T, err error) {
 	t.Helper()
 	var p *problem
-	if !errors.As(err, &p) || p.status < 400 || p.status > 499 || p.message == "" {
+	if !errors.As(err, &p) || p.code.Status() < 400 || p.code.Status() > 499 || p.message == "" {
 		t.Fatalf("%v is not an error of the client", err)
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -202,24 +204,9 @@ func decodeBatch(body []byte) ([]kv.Op, error) {
 // group knows.
 func decodeJoin(body []byte) (api.Join, error) {
 	var j api.Join
-	err := eachField(body, func(name string, value any) error {
-		switch name {
-		case "id":
-			return take(&j.ID, name, value)
-		case "incarnation":
-			return take(&j.Incarnation, name, value)
-		case "group":
-			return take(&j.Group, name, value)
-		case "address":
-			return take(&j.Address, name, value)
-		case "http_address":
-			return take(&j.HTTPAddress, name, value)
-		case "nonvoter":
-			return take(&j.Nonvoter, name, value)
-		case "has_state":
-			return take(&j.HasState, name, value)
-		}
-		return badRequest("body: there is no field %.40q; there are id, incarnation, group, address, http_address, nonvoter and has_state", name)
+	err := decodeFields(body, map[string]taker{
+		"id": take(&j.ID), "incarnation": take(&j.Incarnation), "group": take(&j.Group), "address": take(&j.Address),
+		"http_address": take(&j.HTTPAddress), "nonvoter": take(&j.Nonvoter), "has_state": take(&j.HasState),
 	})
 	if err != nil {
 		return api.Join{}, err
@@ -233,23 +220,32 @@ func decodeTransfer(body []byte) (api.Transfer, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return t, nil
 	}
-	err := eachField(body, func(name string, value any) error {
-		if name != "id" {
-			return badRequest("body: there is no field %.40q; there is id", name)
-		}
-		return take(&t.ID, name, value)
-	})
-	return t, err
+	return t, decodeFields(body, map[string]taker{"id": take(&t.ID)})
 }
 
-// take stores the value of a field that has to be a T.
-func take[T string | bool](to *T, name string, value any) error {
-	v, ok := value.(T)
-	if !ok {
-		return badRequest("body: %s: want a %T, not %s", name, *to, kindOf(value))
+// taker stores the value of the field of a name.
+type taker func(name string, value any) error
+
+// take stores a value that has to be a T.
+func take[T string | bool](to *T) taker {
+	return func(name string, value any) (err error) {
+		v, ok := value.(T)
+		if *to = v; !ok {
+			err = badRequest("body: %s: want a %T, not %s", name, *to, kindOf(value))
+		}
+		return err
 	}
-	*to = v
-	return nil
+}
+
+// decodeFields reads a JSON object that may have these fields.
+func decodeFields(body []byte, fields map[string]taker) error {
+	return eachField(body, func(name string, value any) error {
+		take, known := fields[name]
+		if !known {
+			return badRequest("body: there is no field %.40q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		}
+		return take(name, value)
+	})
 }
 
 // checkJoin checks what can be checked without knowing the group.

@@ -53,12 +53,11 @@ func valueOf(key string, value []byte, ok, has bool, wanted representation, shar
 		}
 		a = bytesAnswer(status, value)
 	default:
-		before := share.held
-		if err := share.take(len(value) + jsonCopies*encodedBytes(value)); err != nil {
+		var err error
+		a, err = share.encode(len(value)+jsonCopies*encodedBytes(value), func() answer { return valueAnswer(status, key, value) })
+		if err != nil {
 			return answer{}, err
 		}
-		a = valueAnswer(status, key, value)
-		share.shrink(before + int64(cap(a.body))) // while the client takes it
 	}
 	a.header["Vary"] = []string{"Accept"}
 	return a, nil
@@ -98,20 +97,16 @@ func pageOf(pairs []kv.Pair, more bool, share *share) (answer, error) {
 	for _, p := range pairs {
 		bytes += len(p.Value) + jsonCopies*(encodedBytes(p.Value)+encodedBytes([]byte(p.Key))+pairBytes)
 	}
-	before := share.held
-	if err := share.take(bytes); err != nil {
-		return answer{}, err
-	}
-	page := api.Page{Pairs: make([]api.Pair, len(pairs))}
-	for i, p := range pairs {
-		page.Pairs[i] = pair(p)
-	}
-	if more {
-		page.Next = escape(pairs[len(pairs)-1].Key)
-	}
-	a := jsonAnswer(http.StatusOK, page)
-	share.shrink(before + int64(cap(a.body)))
-	return a, nil
+	return share.encode(bytes, func() answer {
+		page := api.Page{Pairs: make([]api.Pair, len(pairs))}
+		for i, p := range pairs {
+			page.Pairs[i] = pair(p)
+		}
+		if more {
+			page.Next = escape(pairs[len(pairs)-1].Key)
+		}
+		return jsonAnswer(http.StatusOK, page)
+	})
 }
 
 // read answers by local, a look at the map, as fresh as the request asks for.
@@ -162,14 +157,14 @@ func readFailed(err error) error {
 	if err == nil || errors.Is(err, core.ErrNotLeader) || errors.Is(err, core.ErrClosed) {
 		return err
 	}
-	return &again{code: api.CodeTimeout, cause: err}
+	return &retryable{code: api.CodeTimeout, cause: err}
 }
 
 // readIndex is GET /internal/read-index.
 func (s *Server) readIndex(ctx context.Context, q *request) (answer, error) {
 	index, err := s.cfg.Replica.ReadIndex(ctx)
 	if errors.Is(err, core.ErrNotLeader) {
-		s.lookAgain()
+		s.refresh()
 		return answer{}, s.notLeader("%v", err)
 	}
 	if err != nil {
@@ -268,12 +263,8 @@ func (s *Server) change(ctx context.Context, cond kv.Condition, op kv.Op) (uint6
 }
 
 func conditionFailed(index uint64, failed *kv.ConditionError) error {
-	p := &problem{
-		status:  http.StatusPreconditionFailed,
-		code:    api.CodeConditionFailed,
-		message: failed.Error(),
-		header:  http.Header{api.HeaderIndex: {strconv.FormatUint(index, 10)}},
-	}
+	p := refuse(api.CodeConditionFailed, "%s", failed)
+	p.header.Set(api.HeaderIndex, strconv.FormatUint(index, 10))
 	if failed.Index > 0 {
 		p.header["Etag"] = []string{asJSON.etag(failed.Index)}
 	}

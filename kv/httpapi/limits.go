@@ -92,9 +92,21 @@ func (s *share) shrink(to int64) {
 	}
 }
 
+// encode makes an answer that takes so many bytes until it is made, and then, while the
+// client takes it, those of its body.
+func (s *share) encode(bytes int, make func() answer) (answer, error) {
+	before := s.held
+	if err := s.take(bytes); err != nil {
+		return answer{}, err
+	}
+	a := make()
+	s.shrink(before + int64(cap(a.body)))
+	return a, nil
+}
+
 // overloaded refuses a request that would take more than the node has.
 func overloaded(format string, args ...any) error {
-	return unavailable(api.CodeOverloaded, format, args...)
+	return refuse(api.CodeOverloaded, format, args...)
 }
 
 const (
@@ -271,8 +283,12 @@ func send(w http.ResponseWriter, body []byte, limits *Limits) error {
 // takes to refuse a request on each. What comes on top of them is closed unheard.
 const surplusConns = 64
 
-// firstRequest is how long a new connection is left alone for its first request.
-const firstRequest = time.Second
+const (
+	// firstRequest is how long a new connection is left alone for its first request.
+	firstRequest = time.Second
+	// unusedTimeout is how long that may take of a server that shuts down.
+	unusedTimeout = 500 * time.Millisecond
+)
 
 // connections bounds those of one http.Server. Safe for concurrent use.
 type connections struct {
@@ -283,17 +299,20 @@ type connections struct {
 }
 
 type connection struct {
-	state   http.ConnState // StateNew: no request has come yet
-	since   time.Time      // of the state
-	surplus bool           // only told that there are too many
+	state http.ConnState // StateNew: no request has come yet
+	since time.Time      // of the state
 }
 
 // BoundConnections has server hold at most limit connections, 0 standing for
 // [api.MaxConnections] or, where the system allows the process few files, half of
 // those. Beyond it the connection that has waited longest for a request is closed to
 // make room. Where none waits, a Server refuses requests on the new one, but for those
-// of its state. It takes the server's ConnContext, and its ConnState beside the one that
-// is there; call it before Serve.
+// of its state.
+//
+// It also has a server that shuts down wait for the first request of a connection no
+// longer than half a second: clients open some that they turn out not to need, and
+// net/http would wait 5 s for each. It takes the server's ConnContext, and its ConnState
+// beside the one that is there; call it before Serve.
 func BoundConnections(server *http.Server, limit int) {
 	if limit == 0 {
 		limit = min(api.MaxConnections, max(maxFiles()/2, 1))
@@ -307,6 +326,18 @@ func BoundConnections(server *http.Server, limit int) {
 			also(conn, state)
 		}
 	}
+	server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, c.closeUnused) })
+}
+
+// closeUnused closes the connections on which no request has come yet.
+func (c *connections) closeUnused() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn, is := range c.open {
+		if is.state == http.StateNew {
+			_ = conn.Close()
+		}
+	}
 }
 
 type surplusKey struct{}
@@ -318,12 +349,10 @@ func surplus(ctx context.Context) bool { return ctx.Value(surplusKey{}) != nil }
 func (c *connections) enter(ctx context.Context, conn net.Conn) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	entered := &connection{state: http.StateNew, since: time.Now()}
 	if len(c.open) >= c.limit && !c.makeRoom() {
-		entered.surplus = true
 		ctx = context.WithValue(ctx, surplusKey{}, true)
 	}
-	c.open[conn] = entered
+	c.open[conn] = &connection{state: http.StateNew, since: time.Now()}
 	if len(c.open) > c.limit+surplusConns {
 		_ = conn.Close()
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +18,8 @@ import (
 // A node becomes a voter in steps, each of which is a change of its own that leaves
 // the group whole: the vote of data that are lost is taken away, the node is added
 // without a vote, and it gets one once it has caught up (Raft dissertation, §4.2.1).
-// Whatever crashes in between, the node asks again and the leader of then goes on from
-// what the configuration says.
+// After a crash in between the node asks again, and the leader goes on from what the
+// configuration says.
 
 const (
 	// catchUpRound is how long it may take a newcomer to get what the leader had at the
@@ -57,7 +56,7 @@ func (s *Server) admit(ctx context.Context, j api.Join) error {
 // changedMeanwhile makes one of the errors of a change one that asks to try again.
 func changedMeanwhile(id string, err error) error {
 	if errors.Is(err, core.ErrReplaced) {
-		return unavailable(api.CodeNotReady, "the configuration has changed while node %s was added; ask again: %v", id, err)
+		return notReady("the configuration has changed while node %s was added; ask again: %v", id, err)
 	}
 	return err
 }
@@ -69,7 +68,7 @@ func (s *Server) alone(ctx context.Context) (func(), error) {
 	case s.changing <- struct{}{}:
 		return func() { <-s.changing }, nil
 	case <-ctx.Done():
-		return nil, unavailable(api.CodeNotReady, "another member is being added or removed; ask again")
+		return nil, notReady("another member is being added or removed; ask again")
 	}
 }
 
@@ -121,7 +120,7 @@ func (s *Server) examine(ctx context.Context, j api.Join) (enrolment, error) {
 		status: status, toAnnounce: j.HTTPAddress,
 		wanted: core.Member{ID: j.ID, Incarnation: j.Incarnation, Address: j.Address},
 	}
-	e.known, _ = find(status.Members, j.ID)
+	e.known, _ = status.Member(j.ID)
 	e.announced, _ = s.cfg.Map.HTTPAddress(j.ID)
 	if j.Incarnation == "" {
 		e.wanted.Incarnation = e.known.Incarnation
@@ -134,8 +133,8 @@ func (s *Server) examine(ctx context.Context, j api.Join) (enrolment, error) {
 }
 
 // carryOut changes the configuration. A member is announced before it is added: one
-// that stands in the configuration may become leader at any time, and whoever knows
-// that it does has to know where. An announcement whose member was not added does no
+// that stands in the configuration may become leader at any time, and a node that knows
+// so has to know where it is. An announcement whose member was not added does no
 // harm.
 func (s *Server) carryOut(ctx context.Context, e enrolment) error {
 	if e.replaces() {
@@ -187,12 +186,12 @@ func (s *Server) awaitCaughtUp(ctx context.Context, m core.Member) error {
 	begun, target := time.Now(), s.cfg.Replica.Status().LastIndex
 	for {
 		status := s.cfg.Replica.Status()
-		now, member := find(status.Members, m.ID)
+		now, member := status.Member(m.ID)
 		switch {
 		case status.Role != core.Leader:
 			return &core.NotLeaderError{LeaderID: status.LeaderID, LeaderAddress: status.LeaderAddress}
 		case !member || now.Incarnation != m.Incarnation:
-			return unavailable(api.CodeNotReady, "node %s was removed while it was catching up; ask again to add it", m.ID)
+			return notReady("node %s was removed while it was catching up; ask again to add it", m.ID)
 		}
 		at := lastIndex(status, m.ID)
 		if at >= target && time.Since(begun) <= catchUpRound {
@@ -204,7 +203,7 @@ func (s *Server) awaitCaughtUp(ctx context.Context, m core.Member) error {
 		select {
 		case <-time.After(catchUpPoll):
 		case <-ctx.Done():
-			return unavailable(api.CodeNotReady, "node %s is a member without a vote and catching up: its log is at index %d of %d; "+
+			return notReady("node %s is a member without a vote and catching up: its log is at index %d of %d; "+
 				"it gets the vote at a request after that: ask again", m.ID, at, target)
 		case <-s.cfg.Replica.Done():
 			return s.stoppedProblem()
@@ -228,9 +227,9 @@ func (s *Server) promote(ctx context.Context, m core.Member) error {
 		return err
 	}
 	defer end()
-	now, member := find(s.cfg.Replica.Status().Members, m.ID)
+	now, member := s.cfg.Replica.Status().Member(m.ID)
 	if !member || now.Incarnation != m.Incarnation {
-		return unavailable(api.CodeNotReady, "node %s was removed while it was catching up; ask again to add it", m.ID)
+		return notReady("node %s was removed while it was catching up; ask again to add it", m.ID)
 	}
 	if now.Voter {
 		return nil
@@ -253,14 +252,14 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		return badRequest("node %s leads the group from address %s and http_address %s, and this is another node: start it as one, kvnode --id ANOTHER-ID in a new directory",
 			s.id, status.Address, s.cfg.HTTPAddress)
 	}
-	known, member := find(status.Members, j.ID)
+	known, member := status.Member(j.ID)
 	switch {
 	case !member && len(j.ID) > discovery.MaxIDBytes:
 		return badRequest("body: id %.40q… has %d bytes: at most %d are allowed: start the node in a new directory under a shorter --id",
 			j.ID, len(j.ID), discovery.MaxIDBytes)
 	case j.HasState && !member:
 		// As far as anyone can tell its log may be of another group with the same id,
-		// or it was removed, and who did that means it.
+		// or it was removed, and that was meant.
 		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory with --join", j.ID)
 	case known.Voter && j.Nonvoter && (j.Incarnation == "" || j.Incarnation == known.Incarnation):
 		return badRequest("node %s is a voter; remove it before it joins as a non-voter", j.ID)
@@ -290,14 +289,14 @@ func (s *Server) announce(ctx context.Context, id, address string) error {
 }
 
 // A group that counts on voters who do not answer stands still, and can then not even
-// change its configuration. So who is to count is asked first, where the replica can
+// change its configuration. So those that are to count are asked first, where the replica can
 // (core.Prober).
 
 // probeTimeout bounds how long a node may take to answer.
 const probeTimeout = 2 * time.Second
 
 // meet refuses a member that does not answer Raft where it says that it is, with the
-// data that it says. Who asks is told no more than that, and after the same time
+// data that it says. The caller is told no more than that, and after the same time
 // whatever the reason: otherwise anyone could have the leader find out which ports of
 // its network are open. The reason is in the log.
 //
@@ -310,12 +309,12 @@ func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	who, err := prober.Probe(ctx, m)
+	found, err := prober.Probe(ctx, m)
 	switch {
 	case s.cfg.Replica.Status().Role == core.Stopped:
 		return err
-	case err == nil && who.Service != "" && who.Service != http:
-		return badRequest("node %s does not serve HTTP at %s: it says itself that it does at %s; ask with that http_address", m.ID, http, who.Service)
+	case err == nil && found.Service != "" && found.Service != http:
+		return badRequest("node %s does not serve HTTP at %s: it says itself that it does at %s; ask with that http_address", m.ID, http, found.Service)
 	case err == nil:
 		return nil
 	}
@@ -330,7 +329,7 @@ func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
 func (s *Server) notThere(ctx context.Context, e enrolment) error {
 	prober, ok := s.cfg.Replica.(core.Prober)
 	if !ok {
-		return unavailable(api.CodeNotReady, "node %s has other data than the member: remove that one first (DELETE /members/%s)", e.known.ID, e.known.ID)
+		return notReady("node %s has other data than the member: remove that one first (DELETE /members/%s)", e.known.ID, e.known.ID)
 	}
 	places := map[string]bool{e.known.Address: true}
 	for _, f := range e.status.Followers {
@@ -384,7 +383,7 @@ func (s *Server) quorumWithout(ctx context.Context, members []core.Member, leavi
 	}
 	asked.Wait()
 	if n := int(answering.Load()); n <= stay/2 {
-		return unavailable(api.CodeNotReady, "not removing node %s: of the %d voters that would be left %d answer, so the group would stop", leaving.ID, stay, n)
+		return notReady("not removing node %s: of the %d voters that would be left %d answer, so the group would stop", leaving.ID, stay, n)
 	}
 	return nil
 }
@@ -423,10 +422,10 @@ func (s *Server) expel(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	member, ok := find(status.Members, id)
+	member, ok := status.Member(id)
 	switch {
 	case !ok:
-		return notFound("there is no member %q", id)
+		return refuse(api.CodeNotFound, "there is no member %q", id)
 	case member.Voter && voters(status.Members) == 1:
 		return badRequest("node %s is the last voter: without it there is no group", id)
 	case s.gossips(id):
@@ -448,14 +447,6 @@ func (s *Server) expel(ctx context.Context, id string) error {
 		s.cfg.Logger.Warn("the HTTP address of a removed member stays in the directory", "member", id, "error", err)
 	}
 	return nil
-}
-
-func find(members []core.Member, id string) (core.Member, bool) {
-	at := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == id })
-	if at < 0 {
-		return core.Member{}, false
-	}
-	return members[at], true
 }
 
 func voters(members []core.Member) int {
@@ -487,14 +478,14 @@ func (s *Server) handOver(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	target, ok := find(status.Members, id)
+	target, ok := status.Member(id)
 	switch {
 	case id == s.id:
 		return nil
 	case id == "" && voters(status.Members) == 1:
 		return badRequest("node %s is the only voter: there is nobody to lead in its place", s.id)
 	case id != "" && !ok:
-		return notFound("there is no member %q", id)
+		return refuse(api.CodeNotFound, "there is no member %q", id)
 	case id != "" && !target.Voter:
 		return badRequest("node %s is not a voter: it cannot lead", id)
 	}
@@ -517,7 +508,7 @@ func notHandedOver(err error) error {
 // member id unless that is empty.
 func (s *Server) awaitSuccessor(ctx context.Context, id string) error {
 	for {
-		s.lookAgain()
+		s.refresh()
 		switch v := s.look(); {
 		case v.leader == "" || v.leader == s.id:
 		case id == "" || v.leader == id:

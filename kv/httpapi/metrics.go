@@ -55,10 +55,10 @@ func newMetrics(s *Server) *metrics {
 		Name: "raftlab_http_held_bytes",
 		Help: "Memory for bodies and answers of the requests that are being served.",
 	}, func() float64 { return float64(s.budget.held.Load()) })
-	m.registry.MustRegister(m.requests, m.inFlight, m.forwarded, held, newNodeCollector(s.cfg),
+	m.registry.MustRegister(m.requests, m.inFlight, m.forwarded, held, collector(s.collectNode),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.cfg.Gossip != nil {
-		m.registry.MustRegister(newGossipCollector(s.cfg.Gossip))
+		m.registry.MustRegister(collector(s.collectGossip))
 	}
 	return m
 }
@@ -95,123 +95,75 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// nodeCollector reads the node's state when metrics are scraped.
-type nodeCollector struct {
-	cfg Config
+// collector sends metrics of the moment when they are scraped. It describes none before:
+// what it sends depends on the node's role.
+type collector func(sample)
 
-	info, leader, term, peerLag, contact           *prometheus.Desc
-	lastIndex, commitIndex, applied, snapshotIndex *prometheus.Desc
-	keys, commands, refused, syncs, stalled        *prometheus.Desc
-}
-
-func newNodeCollector(cfg Config) *nodeCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("raftlab_"+name, help, labels, nil)
-	}
-	return &nodeCollector{
-		cfg:           cfg,
-		info:          desc("node_info", "What the node runs; always 1.", "id", "version", "store", "durability", "transport"),
-		leader:        desc("raft_is_leader", "1 on the leader, 0 elsewhere."),
-		term:          desc("raft_term", "Current term."),
-		lastIndex:     desc("raft_last_index", "Newest entry in the log."),
-		commitIndex:   desc("raft_commit_index", "Newest entry known to be committed."),
-		applied:       desc("raft_applied_index", "Newest entry that the map has taken in."),
-		snapshotIndex: desc("raft_snapshot_index", "Newest entry that the last snapshot covers."),
-		peerLag:       desc("raft_peer_lag_entries", "Entries that a follower is behind the leader's log; on the leader.", "id"),
-		contact:       desc("raft_last_contact_seconds", "Time since a follower last heard from the leader; not on the leader."),
-		keys:          desc("kv_keys", "Keys in the map."),
-		commands:      desc("kv_commands_total", "Commands applied since the beginning of the log."),
-		refused:       desc("kv_refused_commands_total", "Commands that could not be decoded, since the beginning of the log."),
-		syncs:         desc("store_syncs_total", "Flushes of the log store since the start."),
-		stalled:       desc("store_stalled_seconds", "How long a write to the log store has not returned, once that is longer than raft.stall_timeout; else 0."),
-	}
-}
+// sample sends one metric; labels are names and values in turn.
+type sample func(kind prometheus.ValueType, name, help string, value float64, labels ...string)
 
 // Describe implements prometheus.Collector.
-func (c *nodeCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.info, c.leader, c.term, c.lastIndex, c.commitIndex, c.applied,
-		c.snapshotIndex, c.peerLag, c.contact, c.keys, c.commands, c.refused, c.syncs, c.stalled} {
-		to <- d
-	}
-}
+func (collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (c *nodeCollector) Collect(to chan<- prometheus.Metric) {
-	status := c.cfg.Replica.Status()
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-		for i, l := range labels {
-			labels[i] = strings.ToValidUTF8(l, "\uFFFD")
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	c(func(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
+		var names, values []string
+		for i := 0; i < len(labels); i += 2 {
+			names, values = append(names, labels[i]), append(values, strings.ToValidUTF8(labels[i+1], "\uFFFD"))
 		}
-		to <- prometheus.MustNewConstMetric(d, kind, value, labels...)
-	}
-	gauge := func(d *prometheus.Desc, value uint64) { send(d, prometheus.GaugeValue, float64(value)) }
+		to <- prometheus.MustNewConstMetric(prometheus.NewDesc("raftlab_"+name, help, names, nil), kind, value, values...)
+	})
+}
 
-	leads := uint64(0)
+// collectNode sends the node's state.
+func (s *Server) collectNode(send sample) {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	cfg, status, leads := s.cfg, s.cfg.Replica.Status(), 0.0
 	if status.Role == core.Leader {
 		leads = 1
 	}
-	send(c.info, prometheus.GaugeValue, 1, status.ID, c.cfg.Version, c.cfg.Store.Name, string(c.cfg.Store.Durability), c.cfg.Transport)
-	gauge(c.leader, leads)
-	gauge(c.term, status.Term)
-	gauge(c.lastIndex, status.LastIndex)
-	gauge(c.commitIndex, status.CommitIndex)
-	gauge(c.applied, status.AppliedIndex)
-	gauge(c.snapshotIndex, status.SnapshotIndex)
+	send(gauge, "node_info", "What the node runs; always 1.", 1, "id", status.ID, "version", cfg.Version,
+		"store", cfg.Store.Name, "durability", string(cfg.Store.Durability), "transport", cfg.Transport)
+	send(gauge, "raft_is_leader", "1 on the leader, 0 elsewhere.", leads)
+	send(gauge, "raft_term", "Current term.", float64(status.Term))
+	send(gauge, "raft_last_index", "Newest entry in the log.", float64(status.LastIndex))
+	send(gauge, "raft_commit_index", "Newest entry known to be committed.", float64(status.CommitIndex))
+	send(gauge, "raft_applied_index", "Newest entry that the map has taken in.", float64(status.AppliedIndex))
+	send(gauge, "raft_snapshot_index", "Newest entry that the last snapshot covers.", float64(status.SnapshotIndex))
 	for _, f := range status.Followers {
 		if !f.LastContact.IsZero() {
-			send(c.peerLag, prometheus.GaugeValue, float64(lagOf(status, f)), f.ID)
+			send(gauge, "raft_peer_lag_entries", "Entries that a follower is behind the leader's log; on the leader.",
+				float64(lagOf(status, f)), "id", f.ID)
 		}
 	}
 	if status.Role != core.Leader && !status.LastContact.IsZero() {
-		send(c.contact, prometheus.GaugeValue, time.Since(status.LastContact).Seconds())
+		send(gauge, "raft_last_contact_seconds", "Time since a follower last heard from the leader; not on the leader.",
+			time.Since(status.LastContact).Seconds())
 	}
-	refused, _ := c.cfg.Map.Refused()
-	gauge(c.keys, uint64(c.cfg.Map.Len()))
-	send(c.commands, prometheus.CounterValue, float64(c.cfg.Map.Applied()))
-	send(c.refused, prometheus.CounterValue, float64(refused))
-	send(c.stalled, prometheus.GaugeValue, status.Stalled.Seconds())
-	if c.cfg.Syncs != nil {
-		send(c.syncs, prometheus.CounterValue, float64(c.cfg.Syncs()))
-	}
-}
-
-// gossipCollector reads what gossip knows when metrics are scraped.
-type gossipCollector struct {
-	from                   Gossip
-	messages, bytes, peers *prometheus.Desc
-}
-
-func newGossipCollector(from Gossip) *gossipCollector {
-	return &gossipCollector{
-		from: from,
-		messages: prometheus.NewDesc("raftlab_gossip_messages_total",
-			"Packets and streams of gossip since the start.", []string{"direction"}, nil),
-		bytes: prometheus.NewDesc("raftlab_gossip_bytes_total",
-			"Bytes of gossip since the start, without the headers of UDP and TCP.", []string{"direction"}, nil),
-		peers: prometheus.NewDesc("raftlab_gossip_peers",
-			"Nodes that gossip knows, this one included, by state.", []string{"state"}, nil),
+	refused, _ := cfg.Map.Refused()
+	send(gauge, "kv_keys", "Keys in the map.", float64(cfg.Map.Len()))
+	send(counter, "kv_commands_total", "Commands applied since the beginning of the log.", float64(cfg.Map.Applied()))
+	send(counter, "kv_refused_commands_total", "Commands that could not be decoded, since the beginning of the log.", float64(refused))
+	send(gauge, "store_stalled_seconds", "How long a write to the log store has not returned, once that is longer than raft.stall_timeout; else 0.",
+		status.Stalled.Seconds())
+	if cfg.Syncs != nil {
+		send(counter, "store_syncs_total", "Flushes of the log store since the start.", float64(cfg.Syncs()))
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (c *gossipCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.peers} {
-		to <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *gossipCollector) Collect(to chan<- prometheus.Metric) {
-	stats := c.from.Stats()
+// collectGossip sends what gossip knows and has cost.
+func (s *Server) collectGossip(send sample) {
+	stats := s.cfg.Gossip.Stats()
 	for direction, t := range map[string]gossip.Traffic{"sent": stats.Sent, "received": stats.Received} {
-		to <- prometheus.MustNewConstMetric(c.messages, prometheus.CounterValue, float64(t.Messages()), direction)
-		to <- prometheus.MustNewConstMetric(c.bytes, prometheus.CounterValue, float64(t.Bytes()), direction)
+		send(prometheus.CounterValue, "gossip_messages_total", "Packets and streams of gossip since the start.", float64(t.Messages()), "direction", direction)
+		send(prometheus.CounterValue, "gossip_bytes_total", "Bytes of gossip since the start, without the headers of UDP and TCP.", float64(t.Bytes()), "direction", direction)
 	}
 	count := map[discovery.State]int{discovery.Alive: 0, discovery.Failed: 0, discovery.Left: 0} // there also at 0
-	for _, p := range c.from.Peers() {
+	for _, p := range s.cfg.Gossip.Peers() {
 		count[p.State]++
 	}
 	for state, n := range count {
-		to <- prometheus.MustNewConstMetric(c.peers, prometheus.GaugeValue, float64(n), string(state))
+		send(prometheus.GaugeValue, "gossip_peers", "Nodes that gossip knows, this one included, by state.", float64(n), "state", string(state))
 	}
 }

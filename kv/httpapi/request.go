@@ -85,7 +85,7 @@ func (s *Server) isFor(q *request) error {
 	group, own := q.Header.Get(api.HeaderGroup), s.look().group
 	if q.forwarder == "" {
 		if group != "" && group != own {
-			return unavailable(api.CodeOtherGroup, "the request is for group %s, and node %s is of %s: "+
+			return refuse(api.CodeOtherGroup, "the request is for group %s, and node %s is of %s: "+
 				"two groups are mixed up: take the addresses of one of them out of what the client was given", group, s.id, groupName(own))
 		}
 		return nil
@@ -281,76 +281,59 @@ func checkOrigin(r *http.Request) error {
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
 	if len(r.Header["Origin"]) > 0 || site != "" && site != "none" {
-		return &problem{
-			status: http.StatusForbidden,
-			code:   api.CodeForbidden,
-			message: fmt.Sprintf("a web page (Origin %.100q) cannot change anything here: use clusterctl, curl or a program",
-				r.Header.Get("Origin")),
-		}
+		return refuse(api.CodeForbidden, "a web page (Origin %.100q) cannot change anything here: use clusterctl, curl or a program",
+			r.Header.Get("Origin"))
 	}
 	return nil
 }
 
 // problem is an answer that is an error.
 type problem struct {
-	status  int
 	code    api.Code
 	message string
-	leader  string      // id, with CodeNotLeader
-	header  http.Header // may be nil
+	leader  string // id, with CodeNotLeader
+	header  http.Header
 }
 
 // Error implements error.
-func (p *problem) Error() string { return fmt.Sprintf("%d %s: %s", p.status, p.code, p.message) }
+func (p *problem) Error() string { return fmt.Sprintf("%d %s: %s", p.code.Status(), p.code, p.message) }
 
 func (p *problem) answer() answer {
-	a := jsonAnswer(p.status, api.Error{Error: p.message, Code: p.code, Leader: p.leader})
-	for name, values := range p.header {
-		a.header[name] = values
-	}
+	a := jsonAnswer(p.code.Status(), api.Error{Error: p.message, Code: p.code, Leader: p.leader})
+	maps.Copy(a.header, p.header)
 	return a
 }
 
-func badRequest(format string, args ...any) error {
-	return &problem{status: http.StatusBadRequest, code: api.CodeBadRequest, message: fmt.Sprintf(format, args...)}
-}
-
-func notFound(format string, args ...any) error {
-	return &problem{status: http.StatusNotFound, code: api.CodeNotFound, message: fmt.Sprintf(format, args...)}
-}
-
-func tooLarge(format string, args ...any) error {
-	return &problem{status: http.StatusRequestEntityTooLarge, code: api.CodeTooLarge, message: fmt.Sprintf(format, args...)}
-}
-
-func timedOut(format string, args ...any) error {
-	return &problem{status: http.StatusGatewayTimeout, code: api.CodeTimeout, message: fmt.Sprintf(format, args...)}
-}
-
-// unavailable is a 503: nothing was written, and soon it may be different.
-func unavailable(code api.Code, format string, args ...any) error {
-	return &problem{
-		status:  http.StatusServiceUnavailable,
-		code:    code,
-		message: fmt.Sprintf(format, args...),
-		header:  http.Header{"Retry-After": {"1"}},
+// refuse makes a problem. With a 503 nothing was written, and soon it may be different.
+func refuse(code api.Code, format string, args ...any) *problem {
+	p := &problem{code: code, message: fmt.Sprintf(format, args...), header: http.Header{}}
+	if code.Status() == http.StatusServiceUnavailable {
+		p.header.Set("Retry-After", "1")
 	}
+	return p
 }
 
-// problemOf gives the error of a handler its status and code.
+func badRequest(format string, args ...any) error { return refuse(api.CodeBadRequest, format, args...) }
+
+func notReady(format string, args ...any) error { return refuse(api.CodeNotReady, format, args...) }
+
+func tooLarge(format string, args ...any) error { return refuse(api.CodeTooLarge, format, args...) }
+
+func timedOut(format string, args ...any) error { return refuse(api.CodeTimeout, format, args...) }
+
+// problemOf gives the error of a handler its code.
 func (s *Server) problemOf(err error) *problem {
-	status, code := http.StatusInternalServerError, api.CodeInternal
+	code := api.CodeInternal
 	var p *problem
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, core.ErrOutcomeUnknown): // before the others: they may be its cause
-		status, code = http.StatusGatewayTimeout, api.CodeOutcomeUnknown
+		code = api.CodeOutcomeUnknown
 	case errors.Is(err, core.ErrClosed):
-		errors.As(s.stoppedProblem(), &p)
-		return p
+		return s.stoppedProblem()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		status, code = http.StatusGatewayTimeout, api.CodeTimeout
+		code = api.CodeTimeout
 	}
-	return &problem{status: status, code: code, message: err.Error()}
+	return refuse(code, "%v", err)
 }

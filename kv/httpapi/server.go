@@ -77,7 +77,7 @@ type Server struct {
 	budget  budget
 	metrics *metrics
 	journal *journal
-	// changing is held by who changes the configuration step by step: one at a time.
+	// changing is held while the configuration is changed step by step: one change at a time.
 	changing chan struct{}
 }
 
@@ -217,8 +217,8 @@ func (s *Server) address(id string) (string, bool) {
 	}
 	a, ok := s.cfg.Replica.(core.Acquainted)
 	if v := s.look(); ok && (v.self || v.leader == id) {
-		if who, met := a.Acquaintance(id); met && who.Service != "" {
-			return who.Service, true
+		if m, met := a.Acquaintance(id); met && m.Service != "" {
+			return m.Service, true
 		}
 	}
 	return s.cfg.Directory.HTTPAddress(id)
@@ -234,12 +234,12 @@ func (s *Server) stopped() bool {
 	}
 }
 
-func (s *Server) stoppedProblem() error {
+func (s *Server) stoppedProblem() *problem {
 	err := s.cfg.Replica.Err()
 	if err == nil {
 		err = errors.New("it is shutting down")
 	}
-	return unavailable(api.CodeStopped, "node %s has stopped: %v", s.id, err)
+	return refuse(api.CodeStopped, "node %s has stopped: %v", s.id, err)
 }
 
 // route is one path of the interface.
@@ -306,17 +306,14 @@ func (s *Server) route(path string) (*route, string, error) {
 			return r, subject, nil
 		}
 	}
-	return nil, "", notFound("no such path: %.100q", path)
+	return nil, "", refuse(api.CodeNotFound, "no such path: %.100q", path)
 }
 
 func (r *route) methodNotAllowed(method string) error {
 	allowed := strings.Join(slices.Sorted(maps.Keys(r.methods)), ", ")
-	return &problem{
-		status:  http.StatusMethodNotAllowed,
-		code:    api.CodeMethodNotAllowed,
-		message: fmt.Sprintf("%s takes %s, not %.20q", r.pattern, allowed, method),
-		header:  http.Header{"Allow": {allowed}},
-	}
+	p := refuse(api.CodeMethodNotAllowed, "%s takes %s, not %.20q", r.pattern, allowed, method)
+	p.header.Set("Allow", allowed)
+	return p
 }
 
 // warnEvery is how often failures of requests are logged at most: without a leader
@@ -346,7 +343,7 @@ func (j *journal) request(r *http.Request, pattern string, a answer, took time.D
 
 // problem logs a failure of this side. Not being ready, or not the leader, is none.
 func (j *journal) problem(r *http.Request, p *problem) {
-	if p.status < http.StatusInternalServerError || p.code == api.CodeNotReady || p.code == api.CodeNotLeader {
+	if p.code.Status() < http.StatusInternalServerError || p.code == api.CodeNotReady || p.code == api.CodeNotLeader {
 		return
 	}
 	j.mu.Lock()
@@ -356,7 +353,7 @@ func (j *journal) problem(r *http.Request, p *problem) {
 		j.skipped++
 		return
 	}
-	j.to.Warn("request failed", "method", r.Method, "path", shortPath(r), "status", p.status, "code", p.code,
+	j.to.Warn("request failed", "method", r.Method, "path", shortPath(r), "status", p.code.Status(), "code", p.code,
 		"error", p.message, "not_logged_before", j.skipped)
 	j.warned, j.skipped = now, 0
 }

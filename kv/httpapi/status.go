@@ -20,7 +20,7 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 	status := s.cfg.Replica.Status()
 	wire := api.Status{Me: s.me(status), Followers: s.followers(status), Gossip: s.gossip()}
 	if id := status.LeaderID; id != "" {
-		m, _ := find(status.Members, id)
+		m, _ := status.Member(id)
 		leader := s.peer(core.Member{ID: id, Incarnation: m.Incarnation, Address: status.LeaderAddress})
 		wire.Leader = &leader
 	}
@@ -28,7 +28,7 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 }
 
 func (s *Server) me(status core.Status) api.Node {
-	member, _ := find(status.Members, s.id)
+	member, _ := status.Member(s.id)
 	me := api.Node{
 		Peer:          s.peer(core.Member{ID: s.id, Incarnation: s.self.Incarnation, Address: status.Address}),
 		Group:         status.Group,
@@ -107,7 +107,7 @@ func (s *Server) members(context.Context, *request) (answer, error) {
 }
 
 // readyWait is how long /readyz waits for the leader and for the map to catch up:
-// who asks wants to know now.
+// the caller wants to know now.
 const readyWait = 100 * time.Millisecond
 
 // readiness is whether the node has, since its start, once caught up with what a
@@ -136,7 +136,7 @@ func (s *Server) stalledProblem() error {
 	if stalled == 0 {
 		return nil
 	}
-	return unavailable(api.CodeNotReady, "node %s has stalled: a write to its log store has not returned for %s: look at its disk; it goes on when the disk does, and stops at raft.stall_limit",
+	return notReady("node %s has stalled: a write to its log store has not returned for %s: look at its disk; it goes on when the disk does, and stops at raft.stall_limit",
 		s.id, stalled.Round(time.Millisecond))
 }
 
@@ -149,7 +149,7 @@ func (s *Server) readyz(ctx context.Context, q *request) (answer, error) {
 		return answer{}, err
 	}
 	if s.look().leader == "" {
-		return answer{}, unavailable(api.CodeNotReady, "node %s knows no leader", s.id)
+		return answer{}, notReady("node %s knows no leader", s.id)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
@@ -167,14 +167,14 @@ func (s *Server) catchUp(ctx context.Context, q *request) error {
 	if s.caught.index.Load() == nil {
 		index, err := s.leaderIndex(ctx, q)
 		if err != nil {
-			return unavailable(api.CodeNotReady, "how far node %s has to catch up is not known yet: %v", s.id, err)
+			return notReady("how far node %s has to catch up is not known yet: %v", s.id, err)
 		}
 		s.caught.index.CompareAndSwap(nil, &index)
 	}
 	index := *s.caught.index.Load()
 	if err := s.cfg.Replica.WaitApplied(ctx, index); err != nil {
 		applied := s.cfg.Replica.Status().AppliedIndex
-		return unavailable(api.CodeNotReady, "node %s is catching up: it has applied index %d of %d", s.id, applied, index)
+		return notReady("node %s is catching up: it has applied index %d of %d", s.id, applied, index)
 	}
 	s.caught.done.Store(true)
 	return nil
@@ -266,7 +266,7 @@ func (s *Server) leave(ctx context.Context, _ *request) (answer, error) {
 	case errors.Is(err, core.ErrInvalid):
 		return answer{}, badRequest("%v", err)
 	case errors.Is(err, core.ErrUnavailable):
-		return answer{}, unavailable(api.CodeNotReady, "%v", err)
+		return answer{}, notReady("%v", err)
 	}
 	return done(err)
 }
@@ -280,9 +280,7 @@ func Waiting(id string, why func() string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := answer{status: http.StatusOK}
 		if r.URL.Path != "/healthz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
-			var p *problem
-			errors.As(unavailable(api.CodeNotReady, "node %s belongs to no group yet: %s", id, why()), &p)
-			a = p.answer()
+			a = refuse(api.CodeNotReady, "node %s belongs to no group yet: %s", id, why()).answer()
 		}
 		write(w, r, id, a, &limits)
 	})

@@ -16,14 +16,14 @@ const (
 	lastLines = time.Second
 )
 
-// logQueue is where all goes that the node says. Whoever reads it must not be able to
-// stop the node: a terminal after Ctrl-S, or a pipe that nobody reads, takes no bytes,
+// logQueue takes all that the node logs. A reader of the log must not be able to stop the
+// node: a terminal after Ctrl-S, or a pipe that nobody reads, takes no bytes,
 // and a leader that waits for it neither leads nor ends. So to write is to queue. A
 // goroutine empties the queue; lines that find it full are dropped and counted, and the
 // count is told where they are missing, once the reader is back. A process that crashes
 // takes the lines along that are still queued.
 //
-// It is safe for concurrent use. Who makes one closes it.
+// It is safe for concurrent use. newLogQueue starts a goroutine, which close ends.
 type logQueue struct {
 	to    io.Writer
 	wake  chan struct{} // holds one
@@ -99,7 +99,7 @@ func (q *logQueue) empty() {
 			if err := b.writeTo(q.to); err != nil {
 				// Nobody is there to read, or the disk is full. The next line is another try.
 				more = false
-				q.lost(b)
+				q.unwritten(b)
 			}
 		}
 		if closed {
@@ -123,9 +123,9 @@ func (q *logQueue) take() (b batch, closed bool) {
 	return b, q.closed
 }
 
-// lost counts what of a batch could not be written. What came since would be before the
+// unwritten counts what of a batch could not be written. What came since would be before the
 // line that tells it, and goes too.
-func (q *logQueue) lost(b batch) {
+func (q *logQueue) unwritten(b batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropped += count(b.lines) + b.dropped + count(q.pending)

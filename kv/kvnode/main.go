@@ -1,12 +1,11 @@
 // Package kvnode is the program kvnode: one node of the replicated key-value store, as
 // package node runs it, with flags, a settings file, signals and a log to standard error.
-// Whoever has plug-ins of their own builds a kvnode with them: see [Main]. It holds no
-// part of a node.
+// With plug-ins of your own, build a kvnode by calling [Main]. It holds no part of a node.
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
 // second signal ends the process at once. SIGHUP has the keys of gossip read again and
 // ends nothing. It drops lines of its log, and says so later, rather than wait for
-// whoever reads them.
+// a reader.
 package kvnode
 
 import (

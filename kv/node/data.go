@@ -18,13 +18,13 @@ import (
 	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
-// What a node keeps in its folder. Whoever starts it may keep files of other
-// names there.
+// What a node keeps in its folder. Other files may be kept there under other
+// names.
 const (
 	lockName      = "LOCK"        // locked while a process uses the folder; holds its id
-	identityName  = "node.json"   // whose data this is
+	identityName  = "node.json"   // identity of the data
 	nodesName     = "nodes.json"  // HTTP addresses of the group's members, once the node is one
-	promiseName   = "gossip.json" // whom the node has promised to found a group with, and where others were
+	promiseName   = "gossip.json" // founders that the node has promised to found a group with, and where others were
 	logDir        = "log"         // the log store's
 	snapshotsName = "snapshots"   // the engine's
 )
@@ -63,8 +63,8 @@ type dataDir struct {
 	nodes map[string]string
 }
 
-// openDataDir makes the folder where it is missing, locks it and reads whose it
-// is.
+// openDataDir makes the folder where it is missing, locks it and reads its
+// identity.
 func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("data path: %w", err)
@@ -79,8 +79,7 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	d := &dataDir{path: path, lock: lock}
 	if err := d.load(); err != nil {
-		lock.Close()
-		return nil, err
+		return nil, fmt.Errorf("data path: %w", errors.Join(err, lock.Close()))
 	}
 	return d, nil
 }
@@ -100,10 +99,10 @@ func holder(lockPath string) string {
 
 func (d *dataDir) load() error {
 	if err := d.lock.Truncate(0); err != nil {
-		return fmt.Errorf("data path: %w", err)
+		return err
 	}
 	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("data path: %w", err)
+		return err
 	}
 	path := filepath.Join(d.path, identityName)
 	data, err := os.ReadFile(path)
@@ -111,30 +110,30 @@ func (d *dataDir) load() error {
 		d.isNew = true
 		return d.mustBeNew()
 	}
-	if err != nil {
-		return fmt.Errorf("data path: %w", err)
+	if err == nil {
+		d.identity, err = parseIdentity(path, data)
 	}
-	if d.identity, err = parseIdentity(path, data); err != nil {
+	if err != nil {
 		return err
 	}
 	return d.loadNodes()
 }
 
-// mustBeNew refuses a folder with data of which nobody says whose it is.
+// mustBeNew refuses a folder with data but without an identity.
 func (d *dataDir) mustBeNew() error {
 	for _, name := range []string{logDir, snapshotsName} {
 		list, err := os.ReadDir(filepath.Join(d.path, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("data path: %w", err)
+			return err
 		}
 		if len(list) > 0 {
-			return d.ofNobody(filepath.Join(d.path, name))
+			return d.withoutIdentity(filepath.Join(d.path, name))
 		}
 	}
 	return nil
 }
 
-func (d *dataDir) ofNobody(what string) error {
+func (d *dataDir) withoutIdentity(what string) error {
 	return fmt.Errorf("%s is there but no %s that says whose it is: bring that file back, or give another directory",
 		what, filepath.Join(d.path, identityName))
 }
@@ -142,13 +141,12 @@ func (d *dataDir) ofNobody(what string) error {
 func (d *dataDir) loadNodes() error {
 	path := filepath.Join(d.path, nodesName)
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("data path: %w", err)
-	}
-	if err := json.Unmarshal(data, &d.nodes); err != nil || d.nodes == nil {
+	case err != nil:
+		return err
+	case json.Unmarshal(data, &d.nodes) != nil || d.nodes == nil:
 		return fmt.Errorf("%s is damaged: write {} into it; if the node has moved, start it with --join", path)
 	}
 	return nil
@@ -200,7 +198,7 @@ func (d *dataDir) check(want identity, inMemory bool) error {
 	return nil
 }
 
-// claim writes down whose folder it is.
+// claim writes down the identity of the folder's data.
 func (d *dataDir) claim(i identity) error {
 	i.Format = identityFormat
 	if err := writeJSON(filepath.Join(d.path, identityName), i); err != nil {
@@ -222,12 +220,12 @@ func writeJSON(path string, v any) error {
 // Close unlocks the folder.
 func (d *dataDir) Close() error { return d.lock.Close() }
 
-// A node's log holds for whom it has voted and what it has acknowledged. Without it
+// A node's log holds how it has voted and what it has acknowledged. Without it
 // the node must not go on under its old vote. So the log carries an incarnation, made
 // with the folder: first the log gets it, then node.json, and then the replica starts.
 // A crash in between leaves a log without data, which gets one at the next start.
 
-// incarnate finds out whose the data in the log are, and gives new ones an
+// incarnate finds out which incarnation the data in the log are of, and gives new ones an
 // incarnation. A log that should hold more than it does is refused.
 func (n *Node) incarnate() (err error) {
 	if n.cfg.InMemory {
@@ -238,7 +236,7 @@ func (n *Node) incarnate() (err error) {
 		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), err)
 	}
 	if n.hasState && n.dir.isNew { // the engine keeps it where mustBeNew does not look
-		err := n.dir.ofNobody("state of engine " + n.cfg.Engine.Describe().Name)
+		err := n.dir.withoutIdentity("state of engine " + n.cfg.Engine.Describe().Name)
 		return errors.Join(err, os.Remove(filepath.Join(n.dir.path, identityName)))
 	}
 	stored, err := core.Imprint(n.logs, "", n.hasState)
@@ -248,7 +246,7 @@ func (n *Node) incarnate() (err error) {
 	known := n.dir.identity.Incarnation
 	switch {
 	case stored == "" && known != "", !n.hasState && n.joined():
-		return n.logLost()
+		return n.missingLog()
 	case stored == "" && n.hasState:
 		return nil // from before there were incarnations
 	case stored != "" && stored == known:
@@ -278,8 +276,8 @@ func (n *Node) joined() bool {
 	return n.dir.nodes != nil || err == nil && len(left) > 0
 }
 
-// logLost says what has happened and what to type next.
-func (n *Node) logLost() error {
+// missingLog says what has happened and what to type next.
+func (n *Node) missingLog() error {
 	path := n.dir.path
 	what := fmt.Sprintf("%s is empty, but %s has been a member and has voted: its vote, and what it has acknowledged since its last snapshot, are lost",
 		filepath.Join(path, logDir), n.id)

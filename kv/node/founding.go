@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -19,26 +20,26 @@ import (
 // defaultHeartbeat is the engine's.
 const defaultHeartbeat = time.Second
 
-// discover returns the configuration with which the node founds a group, or nil.
-// With gossip it waits for the other founders, and answers HTTP meanwhile.
-func (n *Node) discover(ctx context.Context) (founders []core.Member, err error) {
+// discover settles the configuration with which the node founds a group, or that it
+// founds none. With gossip it waits for the other founders, and answers HTTP meanwhile.
+func (n *Node) discover(ctx context.Context) (err error) {
 	self := n.self()
 	if self.Group, err = n.group(); err != nil {
-		return nil, err
+		return err
 	}
 	if n.cfg.Gossip == nil {
-		founders, err := static.Founders(n.id, self, len(n.join) > 0)
-		if err != nil {
-			return nil, err
+		if n.founders, err = static.Founders(n.id, self, len(n.join) > 0); err != nil {
+			return err
 		}
 		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
-		return founders, ctx.Err()
+		return ctx.Err()
 	}
 	if err := n.startGossip(ctx, self); err != nil {
-		return nil, err
+		return err
 	}
 	n.serveHTTP(httpapi.Waiting(n.id, func() string { return cmp.Or(n.agent.Waiting(), "it starts") }))
-	return n.bootstrap(ctx)
+	n.founders, err = n.bootstrap(ctx)
+	return err
 }
 
 // group returns the group that the data in the log are of; empty: none.
@@ -161,26 +162,17 @@ func (d directory) HTTPAddress(id string) (string, bool) {
 	return d.said.HTTPAddress(id)
 }
 
-// A new group need not wait until heartbeats are missed that nobody could send. Who
-// stands for election at once changes nothing about who may be elected; if it fails,
+// A new group need not wait until heartbeats are missed that nobody could send. To
+// stand for election at once does not change which members may be elected; if it fails,
 // the election comes by itself.
 
 // electSelf makes the only voter of a group stand for election.
 func (n *Node) electSelf(ctx context.Context) {
-	if n.votesAlone() {
+	members := n.replica.Status().Members
+	voters := slices.DeleteFunc(slices.Clone(members), func(m core.Member) bool { return !m.Voter })
+	if len(voters) == 1 && voters[0].ID == n.id {
 		n.campaign(ctx)
 	}
-}
-
-func (n *Node) votesAlone() bool {
-	votes := false
-	for _, m := range n.replica.Status().Members {
-		if m.Voter && m.ID != n.id {
-			return false
-		}
-		votes = votes || m.Voter
-	}
-	return votes
 }
 
 // electFirst makes the first of the founders stand for election once a majority of

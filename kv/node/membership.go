@@ -33,59 +33,77 @@ const (
 // directory its HTTP address.
 //
 // It adds the node to a group only while joining is set, that is from a start with
-// --join until the group is seen to have it, with the vote that it wants. Who removes a
-// node later means it.
+// --join until the group is seen to have it, with the vote that it wants. A removal
+// later is meant.
 type membership struct {
 	*Node
 	joining    bool              // from a start with Config.Join until the group has the node
 	admitted   bool              // the group has said so since
 	remembered map[string]string // the members' HTTP addresses when the node last ended
-	said       string            // last error in the log
+	wait       time.Duration     // before the next try
 }
 
 // run goes on until ctx ends or the replica has stopped.
 func (m *membership) run(ctx context.Context) {
-	wait := shortestWait
-	for {
+	m.wait = shortestWait
+	m.keep(ctx, "not settled in the group", func() (time.Duration, error) {
 		known, err := m.step(ctx)
-		m.say(ctx, err)
-		next := wait
 		if known {
-			next, wait = checkInterval, shortestWait
-		} else {
-			wait = min(2*wait, longestWait)
+			m.wait = shortestWait
+			return checkInterval, err
 		}
-		timer := time.NewTimer(next)
+		wait := m.wait
+		m.wait = min(2*m.wait, longestWait)
+		return wait, err
+	})
+}
+
+// keep calls step, again after the time that it returns or once gossip has news, until
+// ctx ends or the replica has stopped. An error is logged as a failure when it is another
+// than before. In the end it writes down where the members are.
+func (n *Node) keep(ctx context.Context, failure string, step func() (time.Duration, error)) {
+	said := ""
+	say := func(err error) {
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != "" && text != said {
+			n.cfg.Logger.Warn(failure, "error", err)
+		}
+		said = text
+	}
+	for {
+		var news <-chan struct{}
+		if n.agent != nil {
+			news = n.agent.Changes()
+		}
+		wait, err := step()
+		if ctx.Err() == nil {
+			say(err)
+		}
+		timer, over := time.NewTimer(wait), false
 		select {
 		case <-timer.C:
-		case <-m.replica.Done():
+		case <-news:
+		case <-n.replica.Done():
+			over = true
 		case <-ctx.Done():
+			over = true
 		}
 		timer.Stop()
-		if ctx.Err() != nil || m.replica.Status().Role == core.Stopped {
-			m.say(context.WithoutCancel(ctx), m.note(m.replica.Status()))
+		if status := n.replica.Status(); over || status.Role == core.Stopped {
+			say(n.note(status))
 			return
 		}
 	}
-}
-
-// say logs an error when it is another than before.
-func (m *membership) say(ctx context.Context, err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != "" && text != m.said && ctx.Err() == nil {
-		m.cfg.Logger.Warn("not settled in the group", "error", err)
-	}
-	m.said = text
 }
 
 // step does the next thing, if there is one, and says whether the group knows
 // the node.
 func (m *membership) step(ctx context.Context) (known bool, err error) {
 	status := m.replica.Status()
-	me, member := find(status.Members, m.id)
+	me, member := status.Member(m.id)
 	located := member && me.Address == m.raft && me.Incarnation == m.incarnation
 	address, _ := m.store.HTTPAddress(m.id)
 	announced := address == m.http
@@ -111,7 +129,7 @@ func inTouch(s core.Status) bool {
 	return s.Role == core.Leader || s.LeaderID != "" && !s.LastContact.IsZero()
 }
 
-// tellSelf is for the leader, who changes what the group knows on its own.
+// tellSelf is for the leader, which changes what the group knows on its own.
 func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -131,11 +149,16 @@ func (m *membership) tellSelf(ctx context.Context, me core.Member, located bool)
 			return err
 		}
 	}
-	command, err := kv.EncodeAnnounce(m.id, m.http)
-	if err != nil {
-		return err
+	return m.list(ctx, m.id, m.http)
+}
+
+// list puts a node's HTTP address into the replicated directory; an empty one takes the
+// node out. For the leader.
+func (n *Node) list(ctx context.Context, id, address string) error {
+	command, err := kv.EncodeAnnounce(id, address)
+	if err == nil {
+		_, err = n.replica.Propose(ctx, command)
 	}
-	_, err = m.replica.Propose(ctx, command)
 	return err
 }
 
@@ -215,20 +238,11 @@ func (m *membership) others() []string {
 // note writes the directory down while the group counts the node in: from then on
 // it is known to have been a member.
 func (n *Node) note(status core.Status) error {
-	_, member := find(status.Members, n.id)
+	_, member := status.Member(n.id)
 	if address, _ := n.store.HTTPAddress(n.id); !member || address != n.http || !inTouch(status) {
 		return nil
 	}
 	return n.dir.remember(n.store.Nodes())
-}
-
-func find(members []core.Member, id string) (core.Member, bool) {
-	for _, m := range members {
-		if m.ID == id {
-			return m, true
-		}
-	}
-	return core.Member{}, false
 }
 
 // keeper is for a node that gossips what membership is for one that does not. The
@@ -238,46 +252,22 @@ func find(members []core.Member, id string) (core.Member, bool) {
 type keeper struct {
 	*Node
 	told discovery.Self // what the others are told of the node
-	said string         // last error in the log
 }
 
 // run goes on until ctx ends or the replica has stopped.
 func (k *keeper) run(ctx context.Context) {
-	tick := time.NewTicker(checkInterval)
-	defer tick.Stop()
-	for {
-		changed := k.agent.Changes()
-		k.say(k.step(ctx))
-		select {
-		case <-tick.C:
-		case <-changed:
-		case <-k.replica.Done():
-			return
-		case <-ctx.Done():
-			k.say(k.note(k.replica.Status()))
-			return
-		}
-	}
-}
-
-// say logs an error when it is another than before.
-func (k *keeper) say(err error) {
-	text := ""
-	switch {
-	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed), errors.Is(err, context.Canceled):
-		return
-	case err != nil:
-		text = err.Error()
-	}
-	if text != "" && text != k.said {
-		k.cfg.Logger.Warn("cannot keep up with gossip; going on to try", "error", err)
-	}
-	k.said = text
+	k.keep(ctx, "cannot keep up with gossip; going on to try", func() (time.Duration, error) {
+		return checkInterval, k.step(ctx)
+	})
 }
 
 func (k *keeper) step(ctx context.Context) error {
 	status := k.replica.Status()
-	return errors.Join(k.announce(status), k.direct(ctx, status), k.note(status))
+	err := errors.Join(k.announce(status), k.direct(ctx, status), k.note(status))
+	if errors.Is(err, core.ErrNotLeader) || errors.Is(err, core.ErrClosed) {
+		return nil // another one leads now
+	}
+	return err
 }
 
 // announce tells by gossip that the node has state, once it has.
@@ -297,7 +287,7 @@ func (k *keeper) announce(status core.Status) error {
 // direct is for the leader: it brings the directory in step with what the members that
 // answer Raft tell of themselves. What gossip says of a member may be another node's
 // word. An entry of a node that was removed goes, but for one that gossip has never
-// heard of: that one was announced by whoever adds it.
+// heard of: that one was announced by the leader that adds it.
 func (k *keeper) direct(ctx context.Context, status core.Status) error {
 	if status.Role != core.Leader {
 		return nil
@@ -310,20 +300,15 @@ func (k *keeper) direct(ctx context.Context, status core.Status) error {
 	}
 	for _, m := range status.Members {
 		wanted[m.ID], _ = k.store.HTTPAddress(m.ID)
-		if who, known := acquaintance(k.replica, m.ID); known && who.Service != "" && answers(status, m.ID) {
-			wanted[m.ID] = who.Service
+		if a, known := acquaintance(k.replica, m.ID); known && a.Service != "" && answers(status, m.ID) {
+			wanted[m.ID] = a.Service
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(wanted)) {
-		if known, _ := k.store.HTTPAddress(id); wanted[id] == known {
-			continue
-		}
-		command, err := kv.EncodeAnnounce(id, wanted[id])
-		if err != nil {
-			return err
-		}
-		if _, err := k.replica.Propose(ctx, command); err != nil {
-			return err
+		if known, _ := k.store.HTTPAddress(id); wanted[id] != known {
+			if err := k.list(ctx, id, wanted[id]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -337,7 +322,7 @@ func answers(leader core.Status, id string) bool {
 	})
 }
 
-// acquaintance returns who the member id has proved to be.
+// acquaintance returns the identity that the member id has proved.
 func acquaintance(replica core.Replica, id string) (core.Identity, bool) {
 	a, ok := replica.(core.Acquainted)
 	if !ok {

@@ -1,15 +1,15 @@
 // Package node is a node of the replicated key-value store: a replica, its data on disk,
-// and the HTTP interface of docs/http-api.md. It serves whoever reaches its ports: it
-// neither encrypts nor authenticates.
+// and the HTTP interface of docs/http-api.md. It serves every client that reaches its
+// ports: it neither encrypts nor authenticates.
 //
 // A node without data founds a group of its own, or, with Config.Join, asks members of
 // one to add it. With gossip nodes find each other: as many as Gossip.Expect says found
 // a group together, and later ones are added by its leader. One that comes back goes on
 // with what its folder holds:
 //
-//	node.json    whose data this is: id, log store, engine
+//	node.json    identity of the data: id, log store, engine
 //	nodes.json   HTTP addresses of the group's members; there once it is one
-//	gossip.json  with whom it promised to found a group, and where others were
+//	gossip.json  founders it has promised to found a group with, and where others were
 //	log/         the log store's
 //	snapshots/   the engine's
 //	LOCK         locked while a process uses the folder; holds its id
@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -62,7 +63,7 @@ type Config struct {
 	Engine    core.Engine
 	Tuning    core.Tuning
 
-	HangUps <-chan os.Signal // each has the keys of gossip read again; nil: none comes
+	HangUps <-chan os.Signal // at each the keys of gossip are reloaded; nil: none comes
 	Logger  *slog.Logger
 }
 
@@ -92,13 +93,13 @@ type Node struct {
 	raft        string // address that others reach Raft under
 	store       *kv.Store
 	logs        core.LogStore
-	hasState    bool          // so says the engine
-	incarnation string        // of logs; empty: from before there were any
-	agent       *gossip.Agent // nil without gossip
-	founders    []core.Member // of the group that this node founds, sorted by id; nil: it founds none
-	handler     replaceable
-	server      *http.Server // owns listener
-	replica     core.Replica // owns link and logs
+	hasState    bool                         // so says the engine
+	incarnation string                       // of logs; empty: from before there were any
+	agent       *gossip.Agent                // nil without gossip
+	founders    []core.Member                // of the group that this node founds, sorted by id; nil: it founds none
+	handler     atomic.Pointer[http.Handler] // another takes its place while it serves
+	server      *http.Server                 // owns listener
+	replica     core.Replica                 // owns link and logs
 	api         *httpapi.Server
 	steward     *steward.Steward // nil without gossip
 
@@ -137,7 +138,7 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Start brings a node up, which whoever starts it stops. With gossip it waits for the
+// Start brings a node up; the caller stops it. With gossip it waits for the
 // other founders. On an error nothing is left running; it is a core.ErrInvalid where the
 // settings and what the folder holds contradict each other. ctx bounds the start only.
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
@@ -151,33 +152,15 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.release())
 		}
 	}()
-	if err := n.openDir(); err != nil {
-		return nil, err
+	for _, step := range []func(context.Context) error{
+		n.openDir, n.listen, // before anything is written
+		n.checkName, n.identify, n.openStore, n.discover, n.startReplica, n.serve, n.startTasks,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := n.listen(); err != nil { // before anything is written
-		return nil, err
-	}
-	if err := n.checkName(); err != nil {
-		return nil, err
-	}
-	if err := n.identify(); err != nil {
-		return nil, err
-	}
-	n.logStart()
-	if err := n.openStore(); err != nil {
-		return nil, err
-	}
-	if n.founders, err = n.discover(ctx); err != nil {
-		return nil, err
-	}
-	if err := n.startReplica(); err != nil {
-		return nil, err
-	}
-	if err := n.serve(); err != nil {
-		return nil, err
-	}
-	n.electSelf(ctx)
-	return n, n.startTasks()
+	return n, nil
 }
 
 // Version returns that of raftlab, as linked into this program.
@@ -187,7 +170,7 @@ func Version() string { return core.ModuleVersion("github.com/themilchenko/raftl
 func (n *Node) HTTPAddress() string { return n.http }
 
 // openDir locks the folder and settles the node's ID.
-func (n *Node) openDir() (err error) {
+func (n *Node) openDir(context.Context) (err error) {
 	if n.dir, err = openDataDir(n.cfg.Data); err != nil {
 		return err
 	}
@@ -202,7 +185,7 @@ func (n *Node) openDir() (err error) {
 	return nil
 }
 
-func (n *Node) listen() (err error) {
+func (n *Node) listen(context.Context) (err error) {
 	if n.listener, err = net.Listen("tcp", n.cfg.HTTPBind); err != nil {
 		return fmt.Errorf("--haddr %s: %w", n.cfg.HTTPBind, err)
 	}
@@ -229,7 +212,7 @@ func advertised(given string, bound net.Addr) string {
 
 // checkName refuses what the others could not be told of the node. A folder may hold a
 // longer id that was given to it earlier; without gossip that does no harm.
-func (n *Node) checkName() error {
+func (n *Node) checkName(context.Context) error {
 	if n.dir.identity == nil && len(n.id) > discovery.MaxIDBytes {
 		return fmt.Errorf("%w: the id %s has %d bytes, and %d are allowed: give a shorter --id", core.ErrInvalid, n.id, len(n.id), discovery.MaxIDBytes)
 	}
@@ -247,10 +230,10 @@ func (n *Node) self() discovery.Self {
 	return discovery.Self{Incarnation: n.incarnation, RaftAddress: n.raft, HTTPAddress: n.http, Voter: !n.cfg.Nonvoter, HasState: n.hasState}
 }
 
-// identify writes node.json where the folder is new, and settles whom the node asks
-// to be added to their group. A node that was to join a group before must not
+// identify writes node.json where the folder is new, and settles which nodes are
+// asked to add this one to their group. A node that was to join a group before must not
 // found one: it would part from the group that knows it.
-func (n *Node) identify() error {
+func (n *Node) identify(context.Context) error {
 	if n.dir.nodes != nil {
 		n.join = n.cfg.Join
 		return nil
@@ -265,7 +248,7 @@ func (n *Node) identify() error {
 	begin.Gossip = begin.Gossip || n.cfg.Gossip != nil
 	n.join = begin.Join
 	if len(n.join) == 0 && n.cfg.Gossip == nil && n.cfg.Nonvoter {
-		return fmt.Errorf("%w: --nonvoter without --join: who founds a group needs its vote", core.ErrInvalid)
+		return fmt.Errorf("%w: --nonvoter without --join: a founder of a group needs its vote", core.ErrInvalid)
 	}
 	if n.cfg.InMemory {
 		return nil
@@ -280,7 +263,8 @@ func (n *Node) logStart() {
 }
 
 // openStore opens the log store and looks whether there is a group to go on with.
-func (n *Node) openStore() (err error) {
+func (n *Node) openStore(context.Context) (err error) {
+	n.logStart()
 	dir := filepath.Join(n.dir.path, logDir)
 	if n.logs, err = n.cfg.OpenStore(dir); err != nil {
 		return fmt.Errorf("log store: %w", err)
@@ -300,7 +284,7 @@ func (n *Node) openStore() (err error) {
 	return nil
 }
 
-func (n *Node) startReplica() (err error) {
+func (n *Node) startReplica(context.Context) (err error) {
 	cfg := core.ReplicaConfig{
 		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: n.cfg.Tuning, Logger: n.cfg.Logger,
@@ -326,7 +310,8 @@ func (n *Node) startReplica() (err error) {
 }
 
 // startTasks starts what goes on beside the requests; stop waits for it.
-func (n *Node) startTasks() error {
+func (n *Node) startTasks(ctx context.Context) error {
+	n.electSelf(ctx)
 	n.tasks.Go(func() { n.watch(n.running) })
 	if n.agent != nil {
 		k := &keeper{Node: n, told: n.self()}

@@ -2,10 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +15,7 @@ func TestExpelled(t *testing.T) {
 	n1 := startHere(t, Config{ID: "node1"})
 	n2 := startHere(t, Config{ID: "node2", Join: []string{n1.http}})
 	eventually(t, "node2 votes", func() bool {
-		m, _ := find(n2.replica.Status().Members, "node2")
+		m, _ := n2.replica.Status().Member("node2")
 		return m.Voter
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -31,33 +27,6 @@ func TestExpelled(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	eventually(t, "node2 leads", func() bool { return n2.replica.Status().Role == core.Leader })
-}
-
-// TestUnusedConnections: at its end a server closes those that no request has come on,
-// and no others.
-func TestUnusedConnections(t *testing.T) {
-	u := unused{conns: map[net.Conn]struct{}{}}
-	var ends []net.Conn
-	for _, states := range [][]http.ConnState{
-		{http.StateNew},
-		{http.StateNew, http.StateActive},
-		{http.StateNew, http.StateActive, http.StateIdle},
-	} {
-		client, server := net.Pipe()
-		defer client.Close()
-		defer server.Close()
-		for _, state := range states {
-			u.track(server, state)
-		}
-		ends = append(ends, server)
-	}
-	u.close()
-	for i, c := range ends {
-		err := c.SetDeadline(time.Time{})
-		if closed := errors.Is(err, io.ErrClosedPipe); closed != (i == 0) {
-			t.Errorf("connection %d: %v", i, err)
-		}
-	}
 }
 
 // TestFoundersLeadAtOnce: without the wait for an election timeout, here 1 h.

@@ -3,10 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -24,7 +21,7 @@ const (
 )
 
 // serve answers requests from now on by the replica.
-func (n *Node) serve() (err error) {
+func (n *Node) serve(context.Context) (err error) {
 	cfg := httpapi.Config{
 		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http,
 		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
@@ -49,53 +46,19 @@ func (n *Node) serveHTTP(h http.Handler) {
 		return
 	}
 	n.server = &http.Server{
-		Handler:           &n.handler,
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*n.handler.Load()).ServeHTTP(w, r) }),
 		ReadHeaderTimeout: readHeaderTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(n.cfg.Logger.Handler(), slog.LevelWarn),
 	}
-	unused := &unused{conns: map[net.Conn]struct{}{}}
-	n.server.ConnState = unused.track
 	httpapi.BoundConnections(n.server, 0)
-	n.server.RegisterOnShutdown(func() { time.AfterFunc(unusedTimeout, unused.close) })
 	go func() {
 		defer close(n.serving)
 		n.serveErr = n.server.Serve(n.listener)
 	}()
 }
-
-// unused are the connections on which no request has come yet. Clients open some that
-// they turn out not to need, and a server that shuts down waits 5 s for each.
-type unused struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-}
-
-func (u *unused) track(c net.Conn, state http.ConnState) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if state == http.StateNew {
-		u.conns[c] = struct{}{}
-	} else {
-		delete(u.conns, c)
-	}
-}
-
-func (u *unused) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for c := range u.conns {
-		c.Close()
-	}
-}
-
-// replaceable is a handler that another takes the place of while it serves.
-type replaceable struct{ atomic.Pointer[http.Handler] }
-
-// ServeHTTP implements http.Handler.
-func (h *replaceable) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*h.Load()).ServeHTTP(w, r) }
 
 const (
 	watchInterval = 100 * time.Millisecond

@@ -18,8 +18,7 @@ import (
 // Limits of an orderly end.
 const (
 	handOverTimeout = 2 * time.Second
-	finishTimeout   = 10 * time.Second       // for requests under way
-	unusedTimeout   = 500 * time.Millisecond // for a request on a connection that has had none
+	finishTimeout   = 10 * time.Second // for requests under way
 )
 
 // Stop ends the node in order: a leader hands over while it still serves, so that
@@ -136,10 +135,10 @@ func (n *Node) leave(ctx context.Context) error {
 }
 
 // mayLeave refuses what would leave the group without a quorum: the removal has to
-// be committed by those who stay.
+// be committed by those that stay.
 func (n *Node) mayLeave() error {
 	status := n.replica.Status()
-	me, member := find(status.Members, n.id)
+	me, member := status.Member(n.id)
 	if !member || !me.Voter {
 		return nil
 	}
@@ -172,7 +171,7 @@ func (n *Node) mayLeave() error {
 func (n *Node) end() { n.endOnce.Do(func() { close(n.ending) }) }
 
 // awaitRemoval waits until the node is no member any more. Its own log need not
-// tell: a leader sends nothing more to whom it has removed.
+// tell: a leader sends nothing more to a member that it has removed.
 func (n *Node) awaitRemoval(ctx context.Context) error {
 	var others []string
 	for _, p := range n.agent.Peers() {
@@ -183,7 +182,7 @@ func (n *Node) awaitRemoval(ctx context.Context) error {
 	isSelf := func(m api.Member) bool { return m.ID == n.id }
 	var last error
 	for {
-		if _, member := find(n.replica.Status().Members, n.id); !member {
+		if _, member := n.replica.Status().Member(n.id); !member {
 			return nil
 		}
 		if members, err := membersOf(ctx, others); err != nil {
@@ -226,7 +225,7 @@ func (n *Node) leaveAtLast() {
 	}
 }
 
-// byManager is for who has not started the node by hand.
+// byManager is for a node that was not started by hand.
 const byManager = "(clusterctl start gives it these flags)"
 
 // wayBack adds to the error of a node that cannot go on with its disk how it gets

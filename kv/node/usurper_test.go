@@ -36,7 +36,7 @@ func startPair(t *testing.T) (leader *Node) {
 	n1 := startHere(t, Config{ID: "node1"})
 	n2 := startHere(t, Config{ID: "node2", Nonvoter: true, Join: []string{n1.http}})
 	eventually(t, "node2 is a member", func() bool {
-		_, member := find(n2.replica.Status().Members, "node2")
+		_, member := n2.replica.Status().Member("node2")
 		return member
 	})
 	return n1
@@ -96,7 +96,7 @@ func TestJoinWithDataOfAnotherGroup(t *testing.T) {
 	eventually(t, "it is known as a member", func() bool { _, err := os.Stat(filepath.Join(dir, nodesName)); return err == nil })
 	write(other, "a", "other")
 	third := startLogged(t, io.Discard, Config{ID: "node3", Join: []string{other.http}}) // who is alone asks nobody
-	eventually(t, "node3 votes", func() bool { m, _ := find(other.replica.Status().Members, "node3"); return m.Voter })
+	eventually(t, "node3 votes", func() bool { m, _ := other.replica.Status().Member("node3"); return m.Voter })
 	for _, n := range []*Node{third, other} {
 		if err := n.Stop(); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestRemovedWhileCatchingUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "was removed") {
 		t.Errorf("%v", err)
 	}
-	if _, member := find(n1.replica.Status().Members, "node9"); member {
+	if _, member := n1.replica.Status().Member("node9"); member {
 		t.Error("it is a member again")
 	}
 	group, err := client.New([]string{n1.http}, client.Options{})

@@ -17,6 +17,15 @@ type Document struct {
 	Blocks []Block
 }
 
+// Add appends blocks. Lists without items and paragraphs without text are left out.
+func (d *Document) Add(blocks ...Block) {
+	d.Blocks = append(d.Blocks, slices.DeleteFunc(blocks, func(b Block) bool {
+		list, isList := b.(List)
+		text, isText := b.(Paragraph)
+		return isList && len(list.Items) == 0 || isText && text.Text == ""
+	})...)
+}
+
 // Block is a part of a document: one of the types below, or [Figure].
 type Block interface{ block() }
 

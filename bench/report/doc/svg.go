@@ -13,6 +13,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/font/liberation"
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -147,7 +148,10 @@ func (p painter) draw(area draw.Canvas, x Panel, labels vg.Length) {
 	pl.Title.TextStyle.XAlign, pl.Title.TextStyle.YAlign = draw.XCenter, draw.YTop
 	p.axis(&pl.X, x.X, draw.XCenter, draw.YTop)
 	p.axis(&pl.Y, x.Y, draw.XRight, draw.YCenter)
-	pl.Add(&drawing{x, p})
+	grid := plotter.NewGrid()
+	grid.Vertical = draw.LineStyle{Color: color.Gray{225}, Width: 0.5}
+	grid.Horizontal = grid.Vertical
+	pl.Add(grid, &drawing{x, p})
 	pl.Draw(draw.Crop(area, 6, -labels-10, 6, -6))
 }
 
@@ -190,17 +194,6 @@ var _ plot.Plotter = (*drawing)(nil)
 // Plot implements plot.Plotter.
 func (d *drawing) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
-	grid := draw.LineStyle{Color: color.Gray{225}, Width: 0.5}
-	for _, t := range d.X.Ticks {
-		if t.Label != "" && t.Value > d.X.Low && t.Value <= d.X.High {
-			c.StrokeLine2(grid, toX(t.Value), c.Min.Y, toX(t.Value), c.Max.Y)
-		}
-	}
-	for _, t := range d.Y.Ticks {
-		if t.Label != "" && t.Value > d.Y.Low && t.Value <= d.Y.High {
-			c.StrokeLine2(grid, c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
-		}
-	}
 	for _, s := range d.Series {
 		var line []vg.Point
 		for _, at := range s.Line {

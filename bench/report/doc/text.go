@@ -1,6 +1,8 @@
 package doc
 
 import (
+	"bytes"
+	"encoding/csv"
 	"strings"
 	"unicode/utf8"
 )
@@ -135,4 +137,27 @@ func escape(text string) string {
 	return strings.NewReplacer(
 		`\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "<", "&lt;", "~~", `\~\~`, "](", `]\(`,
 	).Replace(text)
+}
+
+// CSV writes the texts of a table under the heads of its columns.
+func CSV(t Table) ([]byte, error) {
+	var out bytes.Buffer
+	w := csv.NewWriter(&out)
+	record := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		record[i] = c.Head
+	}
+	if err := w.Write(record); err != nil {
+		return nil, err
+	}
+	for _, r := range t.Rows {
+		for i, c := range r.Cells {
+			record[i] = c.Text
+		}
+		if err := w.Write(record); err != nil {
+			return nil, err
+		}
+	}
+	w.Flush()
+	return out.Bytes(), w.Error()
 }

@@ -30,80 +30,57 @@ func (o Options) Read(owner string) *OptionReader {
 	return &OptionReader{owner: owner, options: o}
 }
 
-// Bool returns the boolean option key, or fallback where it is not set.
-func (r *OptionReader) Bool(key string, fallback bool) bool {
-	v, set := r.take(key)
+// option returns the option key as convert makes it, or fallback where it is not set or
+// is not what is wanted.
+func option[T any](r *OptionReader, key string, fallback T, want string, convert func(any) (T, bool)) T {
+	r.asked = append(r.asked, key)
+	v, set := r.options[key]
 	if !set {
 		return fallback
 	}
-	b, ok := v.(bool)
+	value, ok := convert(v)
 	if !ok {
-		r.refuse(key, v, "true or false")
+		r.errs = append(r.errs, fmt.Errorf("%w: options.%s.%s = %#v: want %s", ErrInvalid, r.owner, key, v, want))
 		return fallback
 	}
-	return b
+	return value
+}
+
+// Bool returns the boolean option key, or fallback where it is not set.
+func (r *OptionReader) Bool(key string, fallback bool) bool {
+	return option(r, key, fallback, "true or false", func(v any) (b, ok bool) { b, ok = v.(bool); return b, ok })
 }
 
 // Int returns the integer option key, or fallback where it is not set.
 func (r *OptionReader) Int(key string, fallback int) int {
-	v, set := r.take(key)
-	if !set {
-		return fallback
-	}
-	n, ok := integer(v)
-	if !ok {
-		r.refuse(key, v, "a whole number")
-		return fallback
-	}
-	return int(n)
+	return option(r, key, fallback, "a whole number", func(v any) (int, bool) { n, ok := integer(v); return int(n), ok })
 }
 
 // Bytes returns the size option key in bytes, or fallback where it is not set.
 // A size is a whole number of bytes or text as [ParseBytes] takes it.
 func (r *OptionReader) Bytes(key string, fallback uint64) uint64 {
-	v, set := r.take(key)
-	if !set {
-		return fallback
-	}
-	if n, ok := integer(v); ok && n >= 0 {
-		return uint64(n)
-	}
-	if s, ok := v.(string); ok {
-		if n, err := ParseBytes(s); err == nil {
-			return n
+	return option(r, key, fallback, `a size such as "64MiB"`, func(v any) (uint64, bool) {
+		if text, ok := v.(string); ok {
+			n, err := ParseBytes(text)
+			return n, err == nil
 		}
-	}
-	r.refuse(key, v, `a size such as "64MiB"`)
-	return fallback
+		n, ok := integer(v)
+		return uint64(n), ok && n >= 0
+	})
 }
 
 // Duration returns the duration option key, or fallback where it is not set.
 func (r *OptionReader) Duration(key string, fallback time.Duration) time.Duration {
-	v, set := r.take(key)
-	if !set {
-		return fallback
-	}
-	if s, ok := v.(string); ok {
-		if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-			return d
-		}
-	}
-	r.refuse(key, v, `a duration such as "150ms"`)
-	return fallback
+	return option(r, key, fallback, `a duration such as "150ms"`, func(v any) (time.Duration, bool) {
+		text, _ := v.(string)
+		d, err := time.ParseDuration(text)
+		return d, err == nil && d >= 0
+	})
 }
 
 // String returns the text option key, or fallback where it is not set.
 func (r *OptionReader) String(key, fallback string) string {
-	v, set := r.take(key)
-	if !set {
-		return fallback
-	}
-	s, ok := v.(string)
-	if !ok {
-		r.refuse(key, v, "text in quotes")
-		return fallback
-	}
-	return s
+	return option(r, key, fallback, "text in quotes", func(v any) (text string, ok bool) { text, ok = v.(string); return text, ok })
 }
 
 // Err returns all that was wrong, as an [ErrInvalid], or nil.
@@ -124,16 +101,6 @@ func (r *OptionReader) Err() error {
 		errs = append(errs, fmt.Errorf("%w: %s has no option %q; %s", ErrInvalid, r.owner, key, known))
 	}
 	return errors.Join(errs...)
-}
-
-func (r *OptionReader) take(key string) (any, bool) {
-	r.asked = append(r.asked, key)
-	v, ok := r.options[key]
-	return v, ok
-}
-
-func (r *OptionReader) refuse(key string, got any, want string) {
-	r.errs = append(r.errs, fmt.Errorf("%w: options.%s.%s = %#v: want %s", ErrInvalid, r.owner, key, got, want))
 }
 
 // integer accepts what TOML (int64) and JSON (float64) make of a whole number.

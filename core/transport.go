@@ -12,7 +12,8 @@ import (
 // wrapper loses too easily.
 //
 //   - Concurrency: all methods may be called concurrently.
-//   - Ordering: the requests of one AppendPipeline arrive in the order sent.
+//   - Ordering: the requests of one AppendPipeline arrive in the order sent. A transport
+//     without pipelines returns raft.ErrPipelineReplicationNotSupported itself.
 //   - Ownership: a request and all it points to must not be changed by either
 //     side once sent; an in-memory transport hands over the very same structs.
 //   - Errors: a call to a peer that is gone, or that closes meanwhile, returns

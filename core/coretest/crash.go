@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -36,9 +37,22 @@ func childTask(t *checker) []string {
 // say tells the parent.
 func say(word string, args ...any) { fmt.Println(childVariable, word, fmt.Sprint(args...)) }
 
+// mayGoOn waits for the parent to let the child go on. It is false once the parent is gone.
+func mayGoOn() bool {
+	_, err := os.Stdin.Read(make([]byte, 1))
+	return err == nil
+}
+
+func (c *child) letGoOn(t *checker) {
+	t.Helper()
+	_, err := c.in.Write([]byte{'\n'})
+	t.must("writing to the child", err)
+}
+
 // child is a process of the test program that runs a property.
 type child struct {
 	cmd   *exec.Cmd
+	in    io.Writer      // lets it go on; it ends with this process
 	lines chan [2]string // words that it says, with what follows; closed at its end
 	other strings.Builder
 }
@@ -54,8 +68,10 @@ func startChild(t *checker, task ...string) *child {
 	}
 	c := &child{cmd: exec.Command(program, "-test.run="+strings.Join(names, "/")), lines: make(chan [2]string)}
 	c.cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(append([]string{t.Name()}, task...), "\n"))
-	out, err := c.cmd.StdoutPipe()
-	t.must("starting a child", err)
+	var errIn error
+	c.in, errIn = c.cmd.StdinPipe()
+	out, errOut := c.cmd.StdoutPipe()
+	t.must("starting a child", errors.Join(errIn, errOut))
 	c.cmd.Stderr = c.cmd.Stdout
 	t.must("starting a child", c.cmd.Start())
 	go c.read(out)
@@ -128,16 +144,12 @@ func checkKilledWriter(t *checker, h storeHarness) {
 
 // writeUntilKilled is the child.
 func writeUntilKilled(t *checker, s core.LogStore) {
-	const most = 200 // calls: the parent may have died
 	mustSetUint64(t, s, "term", 1)
 	last, err := s.LastIndex()
 	t.must("LastIndex", err)
-	for range most {
-		logs := entries(last+1, last+killBatch)
-		say("begin")
-		mustStore(t, s, logs)
-		last += killBatch
-		say("end", last)
+	for say("ready"); mayGoOn(); last += killBatch {
+		mustStore(t, s, entries(last+1, last+killBatch))
+		say("stored", last+killBatch)
 	}
 }
 
@@ -146,26 +158,21 @@ func writeUntilKilled(t *checker, s core.LogStore) {
 // acknowledged.
 func killAmidWrite(t *checker, c *child) (last uint64) {
 	const calls = 2
-	var begun time.Time
+	c.next(t)
 	var took time.Duration
-	for ended := 0; ; {
-		switch word, rest := c.next(t); word {
-		case "begin":
-			begun = time.Now()
-			if ended < calls {
-				continue
-			}
-			time.Sleep(rand.N(took + 1))
-			c.kill()
-			return last
-		case "end":
-			took = time.Since(begun)
-			ended++
-			var err error
-			last, err = strconv.ParseUint(rest, 10, 64)
-			t.must("what the child says", err)
-		}
+	for range calls {
+		begun := time.Now()
+		c.letGoOn(t)
+		_, index := c.next(t)
+		took = time.Since(begun)
+		var err error
+		last, err = strconv.ParseUint(index, 10, 64)
+		t.must("what the child says", err)
 	}
+	c.letGoOn(t)
+	time.Sleep(rand.N(took + 1))
+	c.kill()
+	return last
 }
 
 // checkFailingFlush writes in a process in which every flush fails (fsync and what is

@@ -143,7 +143,7 @@ func checkRemote(t *checker, h networkHarness) {
 	if childTask(t) != nil {
 		answering(t, link)
 		say("listening", link.Address())
-		<-t.Context().Done() // the parent kills this process before
+		mayGoOn() // until the parent kills this process
 		return
 	}
 	_, address := startChild(t).next(t)

@@ -9,6 +9,17 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
+func pipelineProperties() []property[transportHarness] {
+	return []property[transportHarness]{
+		{"Pipeline", checkPipeline},
+		{"PipelineHandlerError", checkPipelineHandlerError},
+		{"PipelineClose", checkPipelineClose},
+		{"PipelinePeerCloses", checkPipelinePeerCloses},
+		{"PipelineOwnerCloses", checkPipelineOwnerCloses},
+		{"PipelineToNobody", checkPipelineToNobody},
+	}
+}
+
 // openPipeline opens a pipeline and closes it when the subtest ends.
 func openPipeline(t *checker, from, to core.Transport) raft.AppendPipeline {
 	t.Helper()
@@ -35,7 +46,7 @@ func checkPipeline(t *checker, h transportHarness) {
 			t.Errorf("request %d of the pipeline arrived as %+v", next, rpc.Command)
 		}
 		next++
-		respond(rpc, appendResponse(b, req), nil)
+		rpc.Respond(appendResponse(b, req), nil)
 	})
 	p := openPipeline(t, a, b)
 	type sending struct {
@@ -75,7 +86,7 @@ func checkPipeline(t *checker, h transportHarness) {
 func checkPipelineHandlerError(t *checker, h transportHarness) {
 	const refusal = "refused for a reason"
 	a, b := h.pair(t)
-	serve(t, b, func(rpc raft.RPC) { respond(rpc, nil, errors.New(refusal)) })
+	serve(t, b, func(rpc raft.RPC) { rpc.Respond(nil, errors.New(refusal)) })
 	p := openPipeline(t, a, b)
 	sent := start(func() error { _, err := sendEntry(p, a, 1); return err })
 	f := mustReceive(t, p.Consumer(), "the future of the refused request")

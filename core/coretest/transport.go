@@ -37,18 +37,16 @@ func TestTransport(t *testing.T, make func(t *testing.T) (a, b core.Transport), 
 		{"Heartbeat", checkHeartbeat},
 		{"HeartbeatLookalikes", checkHeartbeatLookalikes},
 		{"HeartbeatWithoutHandler", checkHeartbeatWithoutHandler},
-		{"Pipeline", checkPipeline},
-		{"PipelineHandlerError", checkPipelineHandlerError},
-		{"PipelineClose", checkPipelineClose},
-		{"PipelinePeerCloses", checkPipelinePeerCloses},
-		{"PipelineOwnerCloses", checkPipelineOwnerCloses},
-		{"PipelineToNobody", checkPipelineToNobody},
 		{"Concurrent", checkConcurrentCalls},
 		{"PeerGone", checkPeerGone},
 		{"CallerCloses", checkCallerCloses},
 		{"PeerCloses", checkPeerCloses},
 		{"UseAfterClose", checkTransportAfterClose},
 		{"CloseTwice", checkTransportCloseTwice},
+	}
+	within(t, cfg.deadline, h.probe)
+	if h.pipelines {
+		properties = append(properties, pipelineProperties()...)
 	}
 	if h.rebind != nil {
 		properties = append(properties, property[transportHarness]{"Rebind", checkRebind})
@@ -60,6 +58,17 @@ type transportHarness struct {
 	make         func(t *testing.T) (a, b core.Transport)
 	rebind       func(t *testing.T, closed core.Transport) core.Transport
 	looseFutures bool
+	pipelines    bool
+}
+
+// probe learns whether the transport has pipelines.
+func (h *transportHarness) probe(t *checker) {
+	a, b := h.pair(t)
+	serve(t, b, echo(b))
+	p, err := a.AppendEntriesPipeline("peer", b.LocalAddr())
+	if h.pipelines = err != raft.ErrPipelineReplicationNotSupported; err == nil {
+		t.must("Close of a pipeline", p.Close())
+	}
 }
 
 // pair makes two members and closes them when the subtest ends.
@@ -90,9 +99,6 @@ func hold(t *checker, tr core.Transport) <-chan raft.RPC {
 	serve(t, tr, func(rpc raft.RPC) { held <- rpc })
 	return held
 }
-
-// respond answers rpc. The channel is buffered by whoever made the request.
-func respond(rpc raft.RPC, response any, err error) { rpc.Respond(response, err) }
 
 func wantEqual(t *checker, what string, got, want any) {
 	t.Helper()
@@ -137,18 +143,18 @@ func echo(by core.Transport) func(raft.RPC) {
 	return func(rpc raft.RPC) {
 		switch req := rpc.Command.(type) {
 		case *raft.AppendEntriesRequest:
-			respond(rpc, appendResponse(by, req), nil)
+			rpc.Respond(appendResponse(by, req), nil)
 		case *raft.RequestVoteRequest:
-			respond(rpc, &raft.RequestVoteResponse{RPCHeader: header(by), Term: req.Term + 1, Granted: true}, nil)
+			rpc.Respond(&raft.RequestVoteResponse{RPCHeader: header(by), Term: req.Term + 1, Granted: true}, nil)
 		case *raft.RequestPreVoteRequest:
-			respond(rpc, new(raft.RequestPreVoteResponse), nil)
+			rpc.Respond(new(raft.RequestPreVoteResponse), nil)
 		case *raft.TimeoutNowRequest:
-			respond(rpc, new(raft.TimeoutNowResponse), nil)
+			rpc.Respond(new(raft.TimeoutNowResponse), nil)
 		case *raft.InstallSnapshotRequest:
 			_, err := io.Copy(io.Discard, rpc.Reader)
-			respond(rpc, new(raft.InstallSnapshotResponse), err)
+			rpc.Respond(new(raft.InstallSnapshotResponse), err)
 		default:
-			respond(rpc, nil, fmt.Errorf("unexpected %T", req))
+			rpc.Respond(nil, fmt.Errorf("unexpected %T", req))
 		}
 	}
 }
@@ -199,7 +205,7 @@ func exchange[Req, Resp any](t *checker, to core.Transport, req *Req, want *Resp
 		t.Fatalf("a %T arrived as a %T", req, rpc.Command)
 	}
 	wantEqual(t, "the request that arrived", arrived, req)
-	respond(rpc, want, nil)
+	rpc.Respond(want, nil)
 	t.must("the call", t.ended("the call", done))
 	wantEqual(t, "the response that came back", &got, want)
 }
@@ -295,12 +301,12 @@ func checkHandlerError(t *checker, h transportHarness) {
 		}
 		done := start(call)
 		rpc := mustReceive(t, b.Consumer(), name+" at the peer's Consumer")
-		respond(rpc, nil, errors.New(refusal))
+		rpc.Respond(nil, errors.New(refusal))
 		t.failedSaying(name+" that the handler refused", done, refusal)
 	}
 	done := start(transportCalls(a, b)["AppendEntries"])
 	rpc := mustReceive(t, b.Consumer(), "AppendEntries at the peer's Consumer")
-	respond(rpc, &raft.AppendEntriesResponse{Term: 3}, errors.New(refusal))
+	rpc.Respond(&raft.AppendEntriesResponse{Term: 3}, errors.New(refusal))
 	t.failedSaying("AppendEntries answered with a response and an error", done, refusal)
 	serve(t, b, echo(b))
 	wantAppend(t, a, b, 9)
@@ -454,7 +460,7 @@ func heartbeat(from core.Transport) *raft.AppendEntriesRequest {
 // answerHeartbeats makes tr answer heartbeats in a term that shows which handler did.
 func answerHeartbeats(tr core.Transport, term uint64) {
 	tr.SetHeartbeatHandler(func(rpc raft.RPC) {
-		respond(rpc, &raft.AppendEntriesResponse{RPCHeader: header(tr), Term: term, Success: true}, nil)
+		rpc.Respond(&raft.AppendEntriesResponse{RPCHeader: header(tr), Term: term, Success: true}, nil)
 	})
 }
 
@@ -485,7 +491,7 @@ func checkHeartbeat(t *checker, h transportHarness) {
 	}
 	answerHeartbeats(b, 60)
 	wantBeat(t, a, b, 60)
-	respond(busy, appendResponse(b, req), nil)
+	busy.Respond(appendResponse(b, req), nil)
 	t.succeeded("AppendEntries beside heartbeats", done)
 	wantEqual(t, "the response to AppendEntries beside heartbeats", &resp, appendResponse(b, req))
 }
@@ -496,7 +502,7 @@ func checkHeartbeatLookalikes(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	b.SetHeartbeatHandler(func(rpc raft.RPC) {
 		t.Errorf("the heartbeat handler was given %+v", rpc.Command)
-		respond(rpc, new(raft.AppendEntriesResponse), nil)
+		rpc.Respond(new(raft.AppendEntriesResponse), nil)
 	})
 	for what, change := range map[string]func(*raft.AppendEntriesRequest){
 		"an entry":           func(r *raft.AppendEntriesRequest) { r.Entries = entries(1, 1) },
@@ -512,7 +518,7 @@ func checkHeartbeatLookalikes(t *checker, h transportHarness) {
 			return a.AppendEntries("peer", b.LocalAddr(), req, new(raft.AppendEntriesResponse))
 		})
 		rpc := mustReceive(t, b.Consumer(), "a heartbeat with "+what+" at Consumer")
-		respond(rpc, appendResponse(b, req), nil)
+		rpc.Respond(appendResponse(b, req), nil)
 		t.succeeded("AppendEntries with "+what, done)
 	}
 }
@@ -570,7 +576,7 @@ func checkInstallSnapshot(t *checker, h transportHarness) {
 		t.Errorf("reading behind the snapshot: %d bytes, %v, want io.EOF", n, err)
 	}
 	want := &raft.InstallSnapshotResponse{RPCHeader: header(b), Term: 8, Success: true}
-	respond(rpc, want, nil)
+	rpc.Respond(want, nil)
 	t.must("InstallSnapshot", t.ended("InstallSnapshot", done))
 	wantEqual(t, "the response that came back", &resp, want)
 	t.succeeded("giving the snapshot", giving)
@@ -586,10 +592,10 @@ func checkInstallSnapshotError(t *checker, h transportHarness) {
 	a, b := h.pair(t)
 	serve(t, b, func(rpc raft.RPC) {
 		if _, err := io.Copy(io.Discard, rpc.Reader); err != nil {
-			respond(rpc, nil, err)
+			rpc.Respond(nil, err)
 			return
 		}
-		respond(rpc, new(raft.InstallSnapshotResponse), errors.New(refusal))
+		rpc.Respond(new(raft.InstallSnapshotResponse), errors.New(refusal))
 	})
 	t.failedSaying("InstallSnapshot that the handler refused", start(transportCalls(a, b)["InstallSnapshot"]), refusal)
 

@@ -28,7 +28,7 @@ func listen(t *testing.T, n *inmem.Network, bind string) core.Transport {
 }
 
 func TestConformance(t *testing.T) {
-	for name, maxInFlight := range map[string]int{"InFlight2": 0, "InFlight16": 16} {
+	for name, maxInFlight := range map[string]int{"InFlight1": 1, "InFlight2": 0, "InFlight16": 16} {
 		t.Run(name, func(t *testing.T) {
 			var n *inmem.Network
 			coretest.TestTransport(t, func(t *testing.T) (a, b core.Transport) {

@@ -105,7 +105,7 @@ func (p *pipeline) collect() {
 		select {
 		case f := <-p.sent:
 			timer.Reset(p.timeout)
-			f.finish(p.answer(f, timer.C))
+			f.finish(p.to.await(f.answers, timer.C, p.done, raft.ErrPipelineShutdown))
 			select {
 			case p.ready <- f:
 			case <-p.done:
@@ -114,19 +114,6 @@ func (p *pipeline) collect() {
 		case <-p.done:
 			return
 		}
-	}
-}
-
-func (p *pipeline) answer(f *future, giveUp <-chan time.Time) raft.RPCResponse {
-	select {
-	case answer := <-f.answers:
-		return answer
-	case <-p.to.done:
-		return raft.RPCResponse{Error: errPeerClosed}
-	case <-p.done:
-		return raft.RPCResponse{Error: raft.ErrPipelineShutdown}
-	case <-giveUp:
-		return raft.RPCResponse{Error: errTimeout}
 	}
 }
 

@@ -216,12 +216,14 @@ func (t *transport) failure(op string, target raft.ServerAddress, err error) err
 // call sends rpc to target and copies the answer into resp.
 func call[R any](t *transport, op string, target raft.ServerAddress, rpc raft.RPC, resp *R, timeout time.Duration) error {
 	peer, err := t.peer(target)
-	if err != nil {
-		return t.failure(op, target, err)
-	}
-	answer, err := t.exchange(peer, rpc, timeout)
 	if err == nil {
-		err = copyAnswer(resp, answer)
+		answers := make(chan raft.RPCResponse, 1)
+		rpc.RespChan = answers
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		if err = peer.accept(rpc, timer.C, t.done); err == nil {
+			err = copyAnswer(resp, peer.await(answers, timer.C, t.done, core.ErrClosed))
+		}
 	}
 	if err != nil {
 		return t.failure(op, target, err)
@@ -229,25 +231,19 @@ func call[R any](t *transport, op string, target raft.ServerAddress, rpc raft.RP
 	return nil
 }
 
-// exchange delivers rpc and waits for the answer. After an error other than the
-// answer's own it is not known whether peer has seen the request.
-func (t *transport) exchange(peer *transport, rpc raft.RPC, timeout time.Duration) (raft.RPCResponse, error) {
-	answers := make(chan raft.RPCResponse, 1)
-	rpc.RespChan = answers
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	if err := peer.accept(rpc, timer.C, t.done); err != nil {
-		return raft.RPCResponse{}, err
-	}
+// await returns the answer to a request that t has accepted. After an error other than
+// the answer's own it is not known whether t has seen the request; ended is the error
+// once the sender is done.
+func (t *transport) await(answers <-chan raft.RPCResponse, giveUp <-chan time.Time, senderDone <-chan struct{}, ended error) raft.RPCResponse {
 	select {
 	case answer := <-answers:
-		return answer, nil
-	case <-peer.done:
-		return raft.RPCResponse{}, errPeerClosed
+		return answer
 	case <-t.done:
-		return raft.RPCResponse{}, core.ErrClosed
-	case <-timer.C:
-		return raft.RPCResponse{}, errTimeout
+		return raft.RPCResponse{Error: errPeerClosed}
+	case <-senderDone:
+		return raft.RPCResponse{Error: ended}
+	case <-giveUp:
+		return raft.RPCResponse{Error: errTimeout}
 	}
 }
 

@@ -42,11 +42,11 @@ var rules = []rule{
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
-	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
-	{"kv/httpapi", []string{"core", "kv", "discovery"}},
+	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport"}}, // links no Raft
+	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf"}}, // the program
-	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf", "internal/hostport"}}, // the program
+	{"discovery", []string{"core", "discovery", "internal/atomicfile", "internal/hostport"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
@@ -74,6 +74,7 @@ var rules = []rule{
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
 	{"internal/cli", nil},
+	{"internal/hostport", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
 	{"experiments", nil}, // tests only

@@ -8,10 +8,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/themilchenko/raftlab/internal/conf"
+	"github.com/themilchenko/raftlab/internal/hostport"
 )
 
 // ErrInvalid is what every complaint about the content of a cluster file is,
@@ -176,7 +176,7 @@ func (r *reader) takeAlias(alias string, s conf.Setting) {
 
 // takeAddress sees that no two nodes, or parts of one, have one address.
 func (r *reader) takeAddress(address string, s conf.Setting) {
-	if checkAddress(address) != nil {
+	if hostport.CheckDial(address) != nil {
 		return
 	}
 	host, port, _ := net.SplitHostPort(strings.ToLower(address))
@@ -202,7 +202,7 @@ func checkFor(key string) func(string) error {
 	case "cluster_name":
 		check = checkClusterName
 	case "http_address", "rpc_address", "gossip_address":
-		check = checkAddress
+		check = hostport.CheckDial
 	}
 	return func(s string) error {
 		switch {
@@ -237,21 +237,6 @@ func checkAlias(s string) error {
 func checkClusterName(s string) error {
 	if strings.Trim(s, nameLetters) != "" || s[0] == '-' || len(s) > maxName {
 		return fmt.Errorf("want at most %d letters, digits, '.', '_' and '-', that do not begin with '-'", maxName)
-	}
-	return nil
-}
-
-// checkAddress admits a host:port that others can dial.
-func checkAddress(s string) error {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil || strings.ContainsAny(host, "/ \t\r\n\"'\\@?#") {
-		return errors.New("want host:port, such as 127.0.0.1:8080")
-	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 || port[0] == '0' {
-		return errors.New("want a port from 1 to 65535 behind the host")
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		return fmt.Errorf("others cannot dial it: name the host, as in 127.0.0.1:%s", port)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -14,6 +13,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+	"github.com/themilchenko/raftlab/internal/hostport"
 )
 
 // Config says which node it is and how it finds the others.
@@ -192,14 +192,11 @@ func nodeName(cluster, id string) string { return cluster + "/" + id }
 
 // resolve splits a host:port and looks the host up. No host is no address.
 func resolve(ctx context.Context, what, address string) (ip string, port int, err error) {
-	host, service, err := net.SplitHostPort(address)
+	host, number, err := hostport.Split(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("%s address %q: %w: want host:port: %w", what, address, core.ErrInvalid, err)
+		return "", 0, fmt.Errorf("%s address %q: %w: %w", what, address, core.ErrInvalid, err)
 	}
-	port, err = strconv.Atoi(service)
-	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("%s address %q: %w: the port is not a number from 0 to 65535", what, address, core.ErrInvalid)
-	}
+	port = int(number)
 	if host == "" {
 		return "", port, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery/gossip"
 	"github.com/themilchenko/raftlab/internal/conf"
+	"github.com/themilchenko/raftlab/internal/hostport"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -46,18 +47,18 @@ func (c *commandLine) settings() (settings, error) {
 }
 
 func (c *commandLine) checkAddresses() error {
-	host, _, err := splitAddress(c.HTTPBind)
+	host, _, err := hostport.Split(c.HTTPBind)
 	if err != nil {
 		return err
 	}
-	if isWildcard(host) && c.HTTPAdvertise == "" {
+	if hostport.Everywhere(host) && c.HTTPAdvertise == "" {
 		return fmt.Errorf("--haddr %s listens on every interface, which others cannot dial: give --advertise-http HOST:PORT too", c.HTTPBind)
 	}
-	host, port, err := splitAddress(c.RaftBind)
+	host, port, err := hostport.Split(c.RaftBind)
 	if err != nil {
 		return err
 	}
-	if isWildcard(host) && c.ID == "" {
+	if hostport.Everywhere(host) && c.ID == "" {
 		return fmt.Errorf("--raddr %s is the same on every machine, so it cannot be the node's ID: give --id too", c.RaftBind)
 	}
 	if port == 0 && c.ID == "" {

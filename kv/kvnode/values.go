@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
+	"github.com/themilchenko/raftlab/internal/hostport"
 	"github.com/themilchenko/raftlab/transports"
 )
 
@@ -96,15 +94,15 @@ func checkID(id string) error {
 
 // checkBind admits addresses to listen on.
 func checkBind(address string) error {
-	_, _, err := splitAddress(address)
+	_, _, err := hostport.Split(address)
 	return err
 }
 
 // checkAdvertise admits addresses that others can dial; port 0 stands for the
 // port that is listened on.
 func checkAdvertise(address string) error {
-	host, _, err := splitAddress(address)
-	if err == nil && isWildcard(host) {
+	host, _, err := hostport.Split(address)
+	if err == nil && hostport.Everywhere(host) {
 		return errors.New("others cannot dial every interface: name the host")
 	}
 	return err
@@ -112,7 +110,7 @@ func checkAdvertise(address string) error {
 
 // toDial admits addresses to dial. One without a host, such as :11000, is on this machine.
 func toDial(address string) (string, error) {
-	host, port, err := splitAddress(address)
+	host, port, err := hostport.Split(address)
 	switch {
 	case err != nil:
 		return "", err
@@ -122,27 +120,6 @@ func toDial(address string) (string, error) {
 		return "localhost" + address[strings.LastIndexByte(address, ':'):], nil
 	}
 	return address, nil
-}
-
-func splitAddress(address string) (host string, port uint16, err error) {
-	host, digits, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, errors.New(`want host:port, such as "localhost:11000"`)
-	}
-	number, err := strconv.ParseUint(digits, 10, 16)
-	if err != nil {
-		return "", 0, fmt.Errorf("port %q: want a number up to 65535", digits)
-	}
-	if strings.ContainsFunc(host, unicode.IsSpace) {
-		return "", 0, fmt.Errorf("host %q has a space in it", host)
-	}
-	return host, uint16(number), nil
-}
-
-// isWildcard says whether a host stands for all interfaces.
-func isWildcard(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 // networked returns the names of the transports that reach other processes.

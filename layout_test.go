@@ -23,6 +23,7 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
+	{"internal/conf", nil},
 	{"core", []string{"core/errkind"}},
 	{"core/errkind", nil},
 	{"core/coretest", []string{"core"}},
@@ -37,19 +38,19 @@ var rules = []rule{
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
-	{"engines", []string{"core", "engines"}}, // the catalogue
+	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", []string{"internal/atomicfile"}},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
-	{"bench/experiment", nil},
+	{"cluster/clusterfile", []string{"internal"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
+	{"bench/experiment", []string{"core", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
@@ -63,16 +64,18 @@ var rules = []rule{
 	{"bench/system", []string{"kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
-	{"bench/system/kvnode", []string{"core", "kv", "cluster", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/kvnode", []string{"core", "kv", "cluster", "internal/conf", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/measure/load", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
-	{"bench/raftlab", []string{"core", "backends", "cluster", "bench"}}, // the program
-	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench"}},
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
+	{"internal/cli", nil},
 	{"internal/lockfile", nil},
+	{"internal/poll", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

@@ -213,7 +213,12 @@ func (n *Network) open(packets bool) (*Proxy, error) {
 
 // bind keeps a port for sockets of this user that ask for SO_REUSEPORT.
 func bind(address netip.AddrPort) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no child is to get it
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return 0, err
 	}

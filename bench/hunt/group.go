@@ -119,7 +119,7 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 		"--raft-option", "heartbeat_timeout=" + heartbeat, "--raft-option", "election_timeout=" + heartbeat,
 		"--raft-option", "leader_lease_timeout=" + heartbeat}
 	if g.tuning.small {
-		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--raft-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
+		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--engine-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
 	}
 	if g.cfg.Backend == "mdb" {
 		flags = append(flags, "--backend-option", "map_size=256MiB")

@@ -35,7 +35,7 @@ const library = "github.com/hashicorp/raft"
 
 const (
 	// DefaultLogCache is how many recent entries are kept in memory where
-	// core.Tuning.LogCache is 0: what Consul uses.
+	// Options.LogCache is 0: what Consul uses.
 	DefaultLogCache = 512
 
 	snapshotsKept = 2
@@ -45,6 +45,8 @@ var _ core.Engine = Engine{}
 
 // Engine makes replicas on hashicorp/raft. The zero value is ready.
 type Engine struct {
+	Options Options
+
 	votesAtOnce bool // for tests: a restarted replica votes before its leader's lease is over
 }
 
@@ -64,7 +66,7 @@ func (Engine) HasState(logs core.LogStore, _ string) (bool, error) {
 func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	muted := new(atomic.Bool)
 	logger := newLogger(cfg.Logger, muted)
-	conf, err := raftConfig(cfg, logger)
+	conf, err := e.raftConfig(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.self, logger)
 	r.gate.attach(r.transport)
-	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, cfg.Tuning.LogCache); err != nil {
+	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return r, nil
@@ -223,30 +225,20 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 // uses for configurations of protocol versions before 2.
 type noTransport struct{ raft.Transport }
 
-// raftConfig lays the tuning over the library's defaults.
-func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, error) {
-	t := cfg.Tuning
+// raftConfig lays the tuning and the options over the library's defaults.
+func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(cfg.ID)
 	conf.Logger = logger
 	conf.NoLegacyTelemetry = true
-	override(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
-	// A heartbeat timeout on its own pulls along what the library ties to it.
-	conf.ElectionTimeout = conf.HeartbeatTimeout
-	conf.LeaderLeaseTimeout = min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout)
-	override(&conf.ElectionTimeout, t.ElectionTimeout)
-	override(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
-	override(&conf.CommitTimeout, t.CommitTimeout)
-	override(&conf.SnapshotInterval, t.SnapshotInterval)
-	override(&conf.MaxAppendEntries, t.MaxAppendEntries)
-	override(&conf.SnapshotThreshold, t.SnapshotThreshold)
-	override(&conf.TrailingLogs, t.TrailingLogs)
-	conf.BatchApplyCh = t.BatchApply
-	conf.PreVoteDisabled = t.DisablePreVote
+	apply(conf, cfg.Tuning)
+	override(&conf.TrailingLogs, e.Options.TrailingLogs)
+	conf.BatchApplyCh = e.Options.BatchApply
+	conf.PreVoteDisabled = e.Options.DisablePreVote
 	if err := raft.ValidateConfig(conf); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
 	}
-	if timeout, limit := stallLimits(t, conf.HeartbeatTimeout); limit < timeout {
+	if timeout, limit := stallLimits(cfg.Tuning, conf.HeartbeatTimeout); limit < timeout {
 		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
 			core.ErrInvalid, cfg.ID, limit, timeout)
 	}

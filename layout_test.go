@@ -48,8 +48,8 @@ var rules = []rule{
 	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", []string{"internal/atomicfile", "internal/conf"}},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/lockfile"}},
+	{"cluster/clusterfile", []string{"internal"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
 	{"bench/experiment", []string{"core", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
@@ -57,10 +57,10 @@ var rules = []rule{
 	{"bench/report/doc", nil},
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
-	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
-	{"bench/check", nil},
+	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
+	{"bench/check", []string{"bench/workload", "kv/client"}},
 	{"bench/fault", nil},
-	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload"}},
 	{"bench/system", []string{"kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
@@ -70,10 +70,12 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
-	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal/conf"}}, // the program
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
+	{"internal/cli", nil},
 	{"internal/lockfile", nil},
+	{"internal/poll", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func newList(lab Lab) *cobra.Command {
@@ -20,7 +21,7 @@ func newList(lab Lab) *cobra.Command {
 name, with the version of the library behind each. "durable" says what survives
 once a write has returned: nothing, os-buffer (a crash of the process, not of
 the machine) or disk.`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error { return list(c.OutOrStdout(), lab.Parts) },
 	}
 }

@@ -1,9 +1,24 @@
+// Package hashicorp makes a core.Replica of hashicorp/raft, unmodified, through
+// its plug-in points: log store, state machine, transport, logger. It never
+// patches the library and never measures anything.
+//
+// What it adds to the library:
+//
+//   - Contexts: a caller that gives up gets core.ErrOutcomeUnknown at once.
+//   - Linearizable reads by ReadIndex (see read.go): the library's own
+//     Barrier writes a log entry per read.
+//   - Fail-stop (see store.go): a log store that cannot write stops the replica,
+//     where the library would panic or go on.
+//   - One sink for all log lines, quiet by default.
 package hashicorp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -66,8 +81,6 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
-		deposed:   newEvent(),
-		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
 		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
@@ -92,7 +105,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 			return nil, err
 		}
 	}
-	r.detours = newDetours(r.address, r.self, cfg.Locate)
+	r.routes = newRoutes(r.address, r.self, cfg.Locate)
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.self, logger)
@@ -111,19 +124,15 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if err != nil {
 		return err
 	}
-	go func() {
-		defer close(r.watching)
-		r.watchLeadership(notify, r.quit)
-	}()
+	r.working.Go(func() { r.watchLeadership(notify, r.quit) })
 	if r.gate.requests != nil {
-		r.pumping.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
+		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
 	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
-		<-r.watching
-		r.pumping.Wait()
+		r.working.Wait()
 		close(r.unwatch)
 		r.watchdog.Wait()
 		return err
@@ -161,8 +170,8 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots, mutedTransport{
-		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible}, r.logs.watch})
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
+		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.credible})
 	return err
 }
 
@@ -223,9 +232,7 @@ func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.C
 	conf.Logger = logger
 	conf.NoLegacyTelemetry = true
 	apply(conf, cfg.Tuning)
-	if n := e.Options.TrailingLogs; n > 0 {
-		conf.TrailingLogs = n
-	}
+	override(&conf.TrailingLogs, e.Options.TrailingLogs)
 	conf.BatchApplyCh = e.Options.BatchApply
 	conf.PreVoteDisabled = e.Options.DisablePreVote
 	if err := raft.ValidateConfig(conf); err != nil {
@@ -238,8 +245,56 @@ func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.C
 	return conf, nil
 }
 
-func setDuration(field *time.Duration, value time.Duration) {
+// override sets a field where there is a value for it.
+func override[T int | uint64 | time.Duration](field *T, value T) {
 	if value > 0 {
 		*field = value
+	}
+}
+
+// newLogger routes all that the library logs into one sink: logger. Nil is
+// quiet, and so is everything once muted says so.
+func newLogger(logger *slog.Logger, muted *atomic.Bool) hclog.Logger {
+	if logger == nil {
+		return hclog.NewNullLogger()
+	}
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(&sink{logger, muted})
+	return l
+}
+
+type sink struct {
+	logger *slog.Logger
+	muted  *atomic.Bool
+}
+
+// Accept implements hclog.SinkAdapter.
+func (s *sink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	l := slogLevel(level)
+	if s.muted.Load() || !s.logger.Enabled(ctx, l) {
+		return
+	}
+	attrs := make([]any, 0, len(args)+2)
+	attrs = append(attrs, "component", name)
+	for _, a := range args {
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			a = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+		attrs = append(attrs, a)
+	}
+	s.logger.Log(ctx, l, msg, attrs...)
+}
+
+func slogLevel(level hclog.Level) slog.Level {
+	switch level {
+	case hclog.Trace, hclog.Debug:
+		return slog.LevelDebug
+	case hclog.Warn:
+		return slog.LevelWarn
+	case hclog.Error:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
 	}
 }

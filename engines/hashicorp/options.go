@@ -43,18 +43,14 @@ func DefaultTuning() core.Tuning {
 
 // apply lays a tuning over the library's defaults.
 func apply(conf *raft.Config, t core.Tuning) {
-	setDuration(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
+	override(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
 	// A heartbeat timeout on its own pulls along what the library ties to it.
 	conf.ElectionTimeout = conf.HeartbeatTimeout
 	conf.LeaderLeaseTimeout = min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout)
-	setDuration(&conf.ElectionTimeout, t.ElectionTimeout)
-	setDuration(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
-	setDuration(&conf.CommitTimeout, t.CommitTimeout)
-	setDuration(&conf.SnapshotInterval, t.SnapshotInterval)
-	if t.MaxAppendEntries > 0 {
-		conf.MaxAppendEntries = t.MaxAppendEntries
-	}
-	if t.SnapshotThreshold > 0 {
-		conf.SnapshotThreshold = t.SnapshotThreshold
-	}
+	override(&conf.ElectionTimeout, t.ElectionTimeout)
+	override(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
+	override(&conf.CommitTimeout, t.CommitTimeout)
+	override(&conf.SnapshotInterval, t.SnapshotInterval)
+	override(&conf.MaxAppendEntries, t.MaxAppendEntries)
+	override(&conf.SnapshotThreshold, t.SnapshotThreshold)
 }

@@ -66,6 +66,10 @@ soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
 		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
+.PHONY: reference
+reference: ## write docs/experiment.md from the program
+	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update
+
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	unformatted=$$(gofmt -l .)

@@ -1,13 +1,11 @@
-// Package discovery says how the members of a group find each other: what a
-// node needs to know of the others, and whether it may found a group itself.
-// discovery/static knows what it was told, discovery/gossip asks around;
-// discovery/steward lets a leader act on what either knows.
+// Package discovery holds the words in which nodes know each other: what one tells of
+// itself, and what is known of the others. discovery/gossip asks around for it, and
+// discovery/steward lets a leader act on it.
 //
-// It holds the contract only: it opens no socket and changes no configuration.
+// It opens no socket and changes no configuration.
 package discovery
 
 import (
-	"context"
 	"net"
 	"time"
 
@@ -21,43 +19,6 @@ const Protocol = 1
 // MaxIDBytes bounds the id of a node, so that all that gossip says of it fits into one
 // packet. It holds without gossip too: a group may begin to gossip later.
 const MaxIDBytes = 64
-
-// Discovery is what kvnode needs to find the other members. All methods are safe
-// for concurrent use.
-type Discovery interface {
-	// Bootstrap returns the configuration with which this node founds a group
-	// together with all members named in it, sorted by id. It is nil where the
-	// node must not: it has state, or there is a group that it waits to be
-	// added to. It blocks until one or the other is known, or ctx ends.
-	Bootstrap(ctx context.Context) ([]core.Member, error)
-
-	// Announce replaces what the others are told of this node, but for its
-	// incarnation. Call it once the replica has state: from then on nobody founds
-	// another group beside it.
-	Announce(Self) error
-
-	// Peers returns what is known of all nodes, this one included, sorted by id.
-	// The slice is the caller's.
-	Peers() []Peer
-
-	// HTTPAddress returns where the node id serves HTTP, as host:port. It is what was
-	// said of it, and proves nothing: core.Acquainted knows members by what they
-	// have proved.
-	HTTPAddress(id string) (string, bool)
-
-	// Changes returns a channel that is closed at the next change of what Peers
-	// returns. Call it before Peers, so that no change is missed.
-	Changes() <-chan struct{}
-
-	// Leave tells the others that this node goes for good, and returns once they
-	// were told. The node should have been removed from the group before, or be
-	// removed by the leader's steward because of it. Close is still needed.
-	Leave(ctx context.Context) error
-
-	// Close stops without a word: to the others the node has failed, unless it
-	// left. It waits for the goroutines. Idempotent.
-	Close() error
-}
 
 // Self is what a node tells of itself, beside its id.
 type Self struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/calibrate"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func newCalibrate() *cobra.Command {
@@ -19,7 +20,7 @@ func newCalibrate() *cobra.Command {
 a 4 KiB append in DIR (default: the current folder), a 64-byte round trip over
 loopback TCP, how late a timer wakes and how fine the clock is. Every run does
 the same before its first trial and keeps the figures in its manifest.`,
-		Args: wants(0, 1, "at most one folder"),
+		Args: cli.Wants(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {

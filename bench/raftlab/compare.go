@@ -1,11 +1,10 @@
 package raftlab
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/bench/report"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func newCompare(lab Lab) *cobra.Command {
@@ -18,10 +17,10 @@ func newCompare(lab Lab) *cobra.Command {
 and its interval, and "~" where no difference was found. Two runs happen at two
 times, so what the machine did differently is told first; compare within one run
 where you can. Both runs must have measured the same.`,
-		Args: wants(2, 2, "two run folders"),
+		Args: cli.Wants(2, 2, "two run folders"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if marginPercent < 0 || marginPercent >= 100 {
-				return usage(fmt.Errorf("--margin %g: must be a percentage from 0 to below 100", marginPercent))
+				return cli.Usagef("--margin %g: must be a percentage from 0 to below 100", marginPercent)
 			}
 			l, err := language(lang)
 			if err != nil {

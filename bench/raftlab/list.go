@@ -10,6 +10,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func newList(lab Lab) *cobra.Command {
@@ -20,21 +21,25 @@ func newList(lab Lab) *cobra.Command {
 name, with the version of the library behind each. "durable" says what survives
 once a write has returned: nothing, os-buffer (a crash of the process, not of
 the machine) or disk.`,
-		Args: wants(0, 0, "no argument"),
+		Args: cli.Wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error { return list(c.OutOrStdout(), lab.Parts) },
 	}
 }
 
 func list(w io.Writer, catalogs cluster.Catalogs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION")
+	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION\tOPTIONS")
 	for _, name := range catalogs.Engines.Names() {
 		e, err := catalogs.Engines.Lookup(name)
 		if err != nil {
 			return err
 		}
-		d := e.Describe()
-		fmt.Fprintf(t, "%s\t%s\t%s\n", name, library(d.Library), d.Version)
+		engine, err := e.New(nil)
+		if err != nil {
+			return err
+		}
+		d := engine.Describe()
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, library(d.Library), d.Version, options(e.Schema().Keys()))
 	}
 	fmt.Fprintln(t, "\nBACKEND\tLIBRARY\tVERSION\tDURABLE\tOPTIONS")
 	var notes []string

@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 // defaultWidth is the width of a table that is not printed on a terminal.
@@ -24,7 +25,7 @@ func newReport(lab Lab) *cobra.Command {
 		Short: "Write the report of a run folder again and print its table",
 		Long: `Write results.csv, the plots and the reports of a run folder again, from its raw
 data alone, and print the table. The same folder gives the same bytes.`,
-		Args: wants(1, 1, "a run folder"),
+		Args: cli.Wants(1, 1, "a run folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := language(lang)
 			if err != nil {
@@ -48,7 +49,7 @@ data alone, and print the table. The same folder gives the same bytes.`,
 func language(name string) (report.Lang, error) {
 	l, err := report.ParseLang(name)
 	if err != nil {
-		return "", usage(fmt.Errorf("--lang: %w", err))
+		return "", cli.Usagef("--lang: %w", err)
 	}
 	return l, nil
 }
@@ -57,7 +58,7 @@ func language(name string) (report.Lang, error) {
 func openRun(dir string) (*record.Folder, error) {
 	folder, err := record.Open(dir)
 	if err != nil {
-		return nil, usage(err)
+		return nil, cli.Usage(err)
 	}
 	return folder, nil
 }

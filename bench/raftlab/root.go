@@ -19,6 +19,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 // Exit codes.
@@ -28,23 +29,6 @@ const (
 	exitUsage       = 2   // the command line or a file given on it is wrong
 	exitInterrupted = 130 // Ctrl-C; what was measured is kept
 )
-
-// exitError carries an exit code through cobra.
-type exitError struct {
-	code int
-	err  error // nil: everything was said already
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
-
-func usage(err error) error { return &exitError{exitUsage, err} }
 
 // Lab is what a raftlab can measure, and how.
 type Lab struct {
@@ -87,13 +71,13 @@ func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) 
 	if err == nil {
 		return exitOK
 	}
-	code := exitFailed
-	var exit *exitError
+	code, carries := cli.Code(err)
 	switch {
-	case errors.As(err, &exit):
-		code = exit.code
+	case carries:
 	case errors.Is(err, core.ErrUnknownName), errors.Is(err, core.ErrInvalid):
 		code = exitUsage
+	default:
+		code = exitFailed
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(stderr, "raftlab: %s\n", text)
@@ -102,7 +86,7 @@ func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) 
 }
 
 func newRoot(lab Lab) *cobra.Command {
-	root := &cobra.Command{
+	root := cli.Root(&cobra.Command{
 		Use:   "raftlab",
 		Short: "Measure what a log store, transport, cluster size or timeout costs in Raft",
 		Long: `raftlab runs an experiment on real disks and sockets and writes a comparative
@@ -115,37 +99,8 @@ and a matrix of what to compare.
   raftlab compare out/A out/B                two runs, cell by cell
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
-		Version:                    core.ModuleVersion("github.com/themilchenko/raftlab"),
-		SuggestionsMinimumDistance: 2,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Args:                       noCommand,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
+		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
-	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate())
+	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
-}
-
-func noCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := ""
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
-	}
-	return usage(fmt.Errorf("unknown command %q%s; see 'raftlab --help'", args[0], hint))
-}
-
-// wants checks the number of arguments and says what they are.
-func wants(low, high int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) >= low && (high < 0 || len(args) <= high) {
-			return nil
-		}
-		return usage(fmt.Errorf("%s wants %s, not %d arguments; see '%s --help'", c.Name(), what, len(args), c.CommandPath()))
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 type runFlags struct {
@@ -48,13 +49,21 @@ is 1.
   raftlab run my.toml --set load.duration=10s --trials 10  for a thesis
   raftlab run my.toml --set cluster.nodes=5 --set 'matrix.clients=[1, 64]'
   raftlab run my.toml --out D --resume                     finish what was begun in D`,
-		Args: wants(1, -1, "an experiment file, such as experiments/backends.toml"),
+		Args: cli.Wants(1, -1, "an experiment file, such as experiments/backends.toml"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 		RunE: func(c *cobra.Command, files []string) error { return runAll(c, lab, files, f) },
 	}
 	f.addTo(c.Flags())
+	// It fails only for a flag that is not there.
+	_ = c.RegisterFlagCompletionFunc("set", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var keys []string
+		for _, key := range experiment.Keys(runner.Known(lab.Parts, lab.Kinds)) {
+			keys = append(keys, key+"=")
+		}
+		return keys, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 
@@ -72,10 +81,10 @@ func (f *runFlags) addTo(flags *pflag.FlagSet) {
 
 func runAll(c *cobra.Command, lab Lab, files []string, f runFlags) error {
 	if f.resume && f.out == "" {
-		return usage(errors.New("--resume needs --out: the run folder to go on with"))
+		return cli.Usagef("--resume needs --out: the run folder to go on with")
 	}
 	if c.Flags().Changed("trials") && f.trials < 1 {
-		return usage(fmt.Errorf("--trials %d: must be at least 1", f.trials))
+		return cli.Usagef("--trials %d: must be at least 1", f.trials)
 	}
 	lang, err := language(f.lang)
 	if err != nil {
@@ -92,8 +101,7 @@ func runAll(c *cobra.Command, lab Lab, files []string, f runFlags) error {
 	var failed error
 	for _, cfg := range configs {
 		err := runOne(c, cfg, f, lang)
-		var exit *exitError
-		if errors.As(err, &exit) && exit.code == exitFailed && exit.err == nil {
+		if code, _ := cli.Code(err); code == exitFailed {
 			failed = err // its trials failed and were recorded; the next file may do better
 			continue
 		}
@@ -110,17 +118,17 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	for _, s := range f.set {
 		o, err := experiment.ParseOverride(s)
 		if err != nil {
-			return runner.Config{}, usage(fmt.Errorf("--set %s: %w", s, err))
+			return runner.Config{}, cli.Usagef("--set %s: %w", s, err)
 		}
 		overrides = append(overrides, o)
 	}
 	source, err := os.ReadFile(file)
 	if err != nil {
-		return runner.Config{}, usage(err)
+		return runner.Config{}, cli.Usage(err)
 	}
-	e, err := experiment.Parse(file, source, runner.Known(lab.Parts), overrides)
+	e, err := experiment.Parse(file, source, runner.Known(lab.Parts, lab.Kinds), overrides)
 	if err != nil {
-		return runner.Config{}, usage(err)
+		return runner.Config{}, cli.Usage(err)
 	}
 	if f.quick {
 		e.Quick()
@@ -183,7 +191,7 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 		defer outcome.Folder.Close()
 	}
 	if errors.Is(err, runner.ErrUsage) {
-		return usage(errors.New(strings.TrimPrefix(err.Error(), runner.ErrUsage.Error()+": ")))
+		return cli.Usage(errors.New(strings.TrimPrefix(err.Error(), runner.ErrUsage.Error()+": ")))
 	}
 	if outcome.Folder == nil {
 		return err
@@ -197,13 +205,13 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	case outcome.Interrupted:
 		fmt.Fprintf(stderr, "interrupted; what was measured is kept. To go on:\n  %s --out %s --resume\n",
 			strings.Join(cfg.Command, " "), cfg.Out)
-		return &exitError{code: exitInterrupted}
+		return cli.Said(exitInterrupted)
 	case len(outcome.Failures) > 0:
 		fmt.Fprintf(stderr, "%d trials failed:\n", len(outcome.Failures))
 		for _, text := range outcome.Failures {
 			fmt.Fprintf(stderr, "  %s\n", text)
 		}
-		return &exitError{code: exitFailed}
+		return cli.Said(exitFailed)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/bench/report"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 func newVerify(lab Lab) *cobra.Command {
@@ -17,7 +18,7 @@ func newVerify(lab Lab) *cobra.Command {
 histograms and counts of its trials, and compare them with the files that are
 there. Exits 1 on any difference and names each. Nothing is written. Of a report
 that was laid out by an earlier raftlab only results.csv is compared, which is told.`,
-		Args: wants(1, 1, "a run folder"),
+		Args: cli.Wants(1, 1, "a run folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			folder, err := openRun(args[0])
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -269,9 +270,14 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 			}
 		}
 	}
-	for _, part := range []string{c.Cluster.Engine, c.Cluster.Backend, c.Cluster.Transport} {
+	for kind, part := range map[string]string{
+		experiment.KindEngine: c.Cluster.Engine, experiment.KindBackend: c.Cluster.Backend, experiment.KindTransport: c.Cluster.Transport,
+	} {
 		for key, value := range c.Options[part] {
 			s.what["options."+part+"."+key] = fmt.Sprint(value)
+		}
+		for key, value := range c.Options[kind+"."+part] {
+			s.what["options."+part+"."+kind+"."+key] = fmt.Sprint(value)
 		}
 	}
 	if c.Load.Rate == 0 {

@@ -48,28 +48,33 @@ func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kin
 // Systems returns the systems that come with raftlab: groups in this process, made of
 // the parts in the catalogues, and groups of the program kvnode at that path.
 func Systems(parts cluster.Catalogs, program string) system.Catalog {
-	return system.Catalog{inprocess.New(parts), kvnode.New(program)}
+	return system.Catalog{inprocess.New(parts), kvnode.New(program, parts)}
 }
 
-// Known lists the names for the parser of experiment files.
-func Known(c cluster.Catalogs) experiment.Known {
-	k := experiment.Known{
-		Engines:    c.Engines.Names(),
-		Backends:   c.Backends.Names(),
-		Transports: c.Transports.Names(),
-		Options:    map[string][]string{},
+// Known lists the names and options for the parser of experiment files.
+func Known(c cluster.Catalogs, kinds measure.Catalog) experiment.Known {
+	var known experiment.Known
+	for _, name := range c.Engines.Names() {
+		if e, err := c.Engines.Lookup(name); err == nil {
+			known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
+		}
 	}
-	for _, name := range k.Backends {
+	for _, name := range c.Backends.Names() {
 		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], b.Options...)
+			known = append(known, experiment.Plugin{Kind: experiment.KindBackend, Name: name, Options: b.Options})
 		}
 	}
-	for _, name := range k.Transports {
+	for _, name := range c.Transports.Names() {
 		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], t.Options...)
+			known = append(known, experiment.Plugin{Kind: experiment.KindTransport, Name: name, Options: t.Options})
 		}
 	}
-	return k
+	for _, k := range kinds {
+		if k.Name != experiment.MeasureLoad && k.Name != experiment.MeasureFormation {
+			known = append(known, experiment.PluginOf(experiment.KindMeasure, k.Name, k.Settings))
+		}
+	}
+	return known
 }
 
 // Config is what a run needs.

@@ -16,7 +16,7 @@ const claimPort = 33333
 
 // Host returns a loopback address that no other test of this machine has until release
 // is called. A cluster needs one: its nodes end and start again, and meanwhile their
-// ports are free for everybody who listens on the same address.
+// ports are free for everything that listens on the same address.
 //
 // Only Linux has more than one; elsewhere all get 127.0.0.1, and the ports are as
 // good as luck has it.

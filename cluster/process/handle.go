@@ -1,134 +1,229 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 // errGone says that there is no such process, or only its remains: a zombie.
 var errGone = errors.New("no such process")
 
-// glance is what the system tells of a process.
-type glance struct {
-	start  string // see identity
-	paused bool
-}
-
 // pollInterval is how often a process is looked at while something is awaited.
 const pollInterval = 10 * time.Millisecond
 
-// handle holds on to one process: after its end it reaches no other.
-type handle struct {
-	id identity
-	fd int // of the process; -1 where the system has no such thing
-}
-
-// open returns a handle of the process that id names, nil if it is gone.
-func open(id identity) (*handle, error) {
-	h := &handle{id: id, fd: -1}
-	fd, err := openFD(id.pid)
-	switch {
-	case errors.Is(err, errGone):
-		return nil, nil
-	case err == nil:
-		h.fd = fd
-	case !errors.Is(err, errors.ErrUnsupported):
-		return nil, fmt.Errorf("process %d: %w", id.pid, err)
-	}
-	// The descriptor is of whoever has the id now. If the start is right too, it
-	// is the one that is meant.
-	here, err := h.here()
-	if err != nil || !here {
-		h.close()
-		return nil, err
-	}
-	return h, nil
-}
-
-func (h *handle) close() {
-	if h.fd >= 0 {
-		_ = syscall.Close(h.fd)
-		h.fd = -1
-	}
-}
-
-// here reports whether the process has not ended.
-func (h *handle) here() (bool, error) {
-	now, err := look(h.id.pid)
-	if errors.Is(err, errGone) {
-		return false, nil
+// isPaused is errGone after the end of the process.
+func isPaused(pid int) (bool, error) {
+	p := process.Process{Pid: int32(pid)}
+	states, err := p.Status()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return false, errGone
 	}
 	if err != nil {
-		return false, fmt.Errorf("process %d: %w", h.id.pid, err)
+		return false, err
 	}
-	return now.start == h.id.start, nil
+	if slices.Contains(states, process.Zombie) || slices.Contains(states, process.UnknownState) {
+		// A process that was killed while a thread waits for a disk that hangs is there
+		// until the disk answers, ports and all, though its first thread has ended.
+		if threads, err := p.NumThreads(); err != nil || threads < 2 {
+			return false, errGone
+		}
+	}
+	return slices.Contains(states, process.Stop), nil
 }
 
-// signal sends a signal. One that comes after the end is lost without an error.
-func (h *handle) signal(sig syscall.Signal) error {
-	err := errors.ErrUnsupported
-	if h.fd >= 0 {
-		err = signalFD(h.fd, sig)
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		here, lookErr := h.here()
-		if lookErr != nil || !here {
-			return lookErr
-		}
-		err = syscall.Kill(h.id.pid, sig)
-	}
-	if err == nil || errors.Is(err, syscall.ESRCH) {
+// commandLine returns what a process was started with, program first; nil if that
+// cannot be seen.
+func commandLine(pid int) []string {
+	args, err := (&process.Process{Pid: int32(pid)}).CmdlineSlice()
+	if err != nil {
 		return nil
 	}
-	return fmt.Errorf("process %d: %w", h.id.pid, os.NewSyscallError("signal", err))
+	return args
 }
 
-// ended reports whether the process has ended, and waits for that up to d. Who
-// is its parent still has to reap it.
-func (h *handle) ended(d time.Duration) (bool, error) {
-	if h.fd >= 0 {
-		return endedFD(h.fd, d)
+// handle holds on to one process. On Linux it has a descriptor: after the end of the
+// process it reaches no other, though its id be given to one.
+type handle struct {
+	pid     int
+	start   time.Time
+	process *os.Process
+}
+
+// open returns a handle of the process that has the id now, nil if there is none.
+func open(pid int) (*handle, error) {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
-	here, err := h.here()
-	if here && d > 0 {
-		time.Sleep(d)
-		here, err = h.here()
+	h := &handle{pid: pid, process: p}
+	created, startErr := (&process.Process{Pid: int32(pid)}).CreateTime()
+	h.start = time.UnixMilli(created)
+	_, err = h.paused() // if it is there, then that is the start of the process that is held
+	if err == nil && startErr == nil {
+		return h, nil
 	}
-	return !here && err == nil, err
+	h.close()
+	if errors.Is(err, errGone) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("process %d: %w", pid, cmp.Or(err, startErr))
+}
+
+func (h *handle) close() { _ = h.process.Release() }
+
+// paused is errGone after the end of the process.
+func (h *handle) paused() (bool, error) {
+	if errors.Is(h.process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		return false, errGone
+	}
+	return isPaused(h.pid)
+}
+
+// ended reports whether the process has ended. Its parent still has to reap it.
+func (h *handle) ended() (bool, error) {
+	_, err := h.paused()
+	if errors.Is(err, errGone) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("process %d: %w", h.pid, err)
+	}
+	return false, nil
+}
+
+// signal sends a signal. One that comes after the end has no effect, and no error.
+func (h *handle) signal(sig syscall.Signal) error {
+	if err := h.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("process %d: %w", h.pid, os.NewSyscallError("signal", err))
+	}
+	return nil
 }
 
 // awaitEnd returns once the process has ended or ctx has.
-func (h *handle) awaitEnd(ctx context.Context) error {
-	return await(ctx, func() (bool, error) { return h.ended(pollInterval) })
-}
+func (h *handle) awaitEnd(ctx context.Context) error { return poll.Until(ctx, pollInterval, h.ended) }
 
 // awaitPaused returns once the process stands still, or runs again.
 func (h *handle) awaitPaused(ctx context.Context, paused bool) error {
-	return await(ctx, func() (bool, error) {
-		now, err := look(h.id.pid)
-		if err == nil && now.paused == paused {
-			return true, nil
-		}
+	return poll.Until(ctx, pollInterval, func() (bool, error) {
+		now, err := h.paused()
 		if errors.Is(err, errGone) {
-			return false, ErrNotRunning
+			err = ErrNotRunning
 		}
-		_, waitErr := h.ended(pollInterval)
-		return false, errors.Join(err, waitErr)
+		return now == paused, err
 	})
 }
 
-// await calls done, which itself waits for a moment, until it says yes.
-func await(ctx context.Context, done func() (bool, error)) error {
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
+// child is a process that this one has started. Until it is reaped no other process
+// gets its id.
+type child struct {
+	*exec.Cmd
+	reaped chan struct{}
+}
+
+// children are kept from their start until they are reaped.
+type children struct {
+	mu      sync.Mutex
+	byAlias map[string]*child
+	threads sync.WaitGroup // of the children of a Foreground cluster
+}
+
+// start runs cmd as the process of the node called alias.
+func (c *children) start(alias string, cmd *exec.Cmd, foreground bool) error {
+	ch := &child{cmd, make(chan struct{})}
+	start := ch.Start
+	if foreground {
+		start = func() error { return c.startTied(ch) }
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byAlias == nil {
+		c.byAlias = make(map[string]*child)
+	}
+	c.byAlias[alias] = ch
+	return nil
+}
+
+// startTied starts a child from a thread that lives as long as the child: Linux sends
+// the parent-death signal when the thread that started it ends.
+func (c *children) startTied(ch *child) error {
+	started := make(chan error)
+	c.threads.Go(func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := ch.Start()
+		started <- err
+		if err == nil {
+			<-ch.reaped
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	})
+	return <-started
+}
+
+func (c *children) of(alias string) *child {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byAlias[alias]
+}
+
+// reap takes in the remains of a process that has ended, if it was a child, and
+// returns what it ended with.
+func (c *children) reap(alias string, pid int) error {
+	c.mu.Lock()
+	ch := c.byAlias[alias]
+	if ch == nil || ch.Process.Pid != pid {
+		c.mu.Unlock()
+		return nil
+	}
+	delete(c.byAlias, alias)
+	c.mu.Unlock()
+	defer close(ch.reaped)
+	return ch.Wait()
+}
+
+// sweep reaps the process last started for the node called alias, if it has
+// ended.
+func (c *children) sweep(alias string) {
+	if ch := c.of(alias); ch != nil {
+		if _, err := isPaused(ch.Process.Pid); errors.Is(err, errGone) {
+			_ = c.reap(alias, ch.Process.Pid)
 		}
 	}
+}
+
+// all lists the nodes that have a child, running or not.
+func (c *children) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.byAlias))
+}
+
+// end kills the child of a node and reaps it.
+func (c *children) end(alias string) (pid int, err error) {
+	ch := c.of(alias)
+	if ch == nil {
+		return 0, nil
+	}
+	if err := ch.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, fmt.Errorf("kill %s: %w", alias, err)
+	}
+	_ = c.reap(alias, ch.Process.Pid) // how it ended is known
+	return ch.Process.Pid, nil
 }

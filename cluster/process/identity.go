@@ -1,9 +1,12 @@
 package process
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,32 +14,25 @@ import (
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 )
 
-// identity names a process for good: its id alone is given to another one soon
-// after its end.
-type identity struct {
-	pid     int
-	start   string // when it began, as the system tells it, and in which boot
-	program string // for who reads the file
-}
-
-// What is kept of a node's process. Only the id is in the file that people and
-// their scripts read, so that kill $(cat node.pid) reaches nobody else.
+// Where the process of a node is written down. Only the id is in the file that people
+// and their scripts read, so that kill $(cat node.pid) reaches no other process.
 const (
 	pidName     = "node.pid"     // the id, and nothing more
 	processName = "node.process" // id, start, program, a line each
 	lockName    = "LOCK"         // kvnode's own: locked while it runs, with its id in it
 )
 
-// record writes down which process runs a node, and whose the node is. With the start first: an id alone
-// that is younger would be taken for the process of the older start.
-func (c *Cluster) record(alias string, id identity) error {
-	text := fmt.Sprintf("%d\n%s\n%s\n", id.pid, id.start, id.program)
-	if err := replaceFile(filepath.Join(c.Dir(alias), processName), text); err != nil {
+// record writes down which process runs a node, and whose the node is.
+func (c *Cluster) record(alias string, p *handle) error {
+	text := fmt.Sprintf("%d\n%d\n%s\n", p.pid, p.start.UnixMilli(), c.opts.Binary)
+	if err := atomicfile.Write(filepath.Join(c.Dir(alias), processName), []byte(text)); err != nil {
 		return err
 	}
-	if err := replaceFile(c.PIDPath(alias), strconv.Itoa(id.pid)+"\n"); err != nil {
+	if err := atomicfile.Write(c.PIDPath(alias), []byte(strconv.Itoa(p.pid)+"\n")); err != nil {
 		return err
 	}
 	return c.own()
@@ -47,111 +43,172 @@ func (c *Cluster) unrecord(alias string) error {
 	return errors.Join(removeFile(c.PIDPath(alias)), removeFile(filepath.Join(c.Dir(alias), processName)))
 }
 
-// replaceFile writes a file whole or not at all.
-func replaceFile(path, text string) error {
-	tmp := path + ".tmp" // nobody else writes here: we hold the lock
-	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return nil
 }
 
-// readIdentity reads what a file says of a process: its id and, unless somebody
-// else wrote it, start and program, a line each. Where it says nothing of the kind
-// the identity is zero.
-func readIdentity(path string) (identity, error) {
+// readProcess reads what a file says of a process: its id, 0 if there is none, and
+// its start, if that is there.
+func readProcess(path string) (pid int, start string, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return identity{}, nil
+		return 0, "", nil
 	}
 	if err != nil {
-		return identity{}, err
+		return 0, "", err
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	pid, err := strconv.ParseInt(strings.TrimSpace(lines[0]), 10, 32)
-	if err != nil || pid < 1 || len(lines) > 3 {
-		return identity{}, nil
+	id, err := strconv.ParseInt(strings.TrimSpace(lines[0]), 10, 32)
+	if err != nil || id < 1 || len(lines) > 3 {
+		return 0, "", nil
 	}
-	id := identity{pid: int(pid)}
 	if len(lines) > 1 {
-		id.start = lines[1]
+		start = lines[1]
 	}
-	if len(lines) > 2 {
-		id.program = lines[2]
-	}
-	return id, nil
+	return int(id), start, nil
 }
 
-// running returns the process of a node, nil if there is none. The caller
-// closes it.
+// running returns the process of a node, nil if there is none. The caller closes it.
 //
-// It is looked for where we have written it down; node.pid was the only such file
-// once, and had all three lines. Both can be lost while the node runs. The lock of
-// its data cannot: it goes with the process.
+// Of the files that tell its id two can be lost while the node runs; the third cannot.
+// The start tells a process for good, but for a clock that is set meanwhile; then, or
+// where somebody else wrote the id, the command line does.
 func (c *Cluster) running(alias string) (*handle, error) {
 	c.children.sweep(alias)
-	for _, source := range []struct {
-		name  string
-		locks bool // it counts only if the process holds it locked
-	}{{processName, false}, {pidName, false}, {lockName, true}} {
-		path := filepath.Join(c.Dir(alias), source.name)
-		id, err := readIdentity(path)
+	for _, name := range []string{processName, pidName, lockName} {
+		pid, start, err := readProcess(filepath.Join(c.Dir(alias), name))
 		if err != nil {
 			return nil, err
 		}
-		if id.pid == 0 || source.locks && !locks(id.pid, path) {
+		if pid == 0 {
 			continue
 		}
-		if id.start == "" { // written by somebody else
-			if id, err = c.recognise(id, alias); err != nil {
-				return nil, err
-			}
+		p, err := open(pid)
+		if err != nil {
+			return nil, err
 		}
-		if id.pid == 0 {
+		if p == nil {
 			continue
 		}
-		if p, err := open(id); p != nil || err != nil {
-			return p, err
+		if strconv.FormatInt(p.start.UnixMilli(), 10) == start || c.runs(pid, alias) {
+			return p, nil
 		}
+		p.close()
 	}
 	return nil, nil
 }
 
-// recognise completes an identity that lacks the start, if the process is a
-// kvnode that was given this node's data path; otherwise it returns the zero
-// identity.
-func (c *Cluster) recognise(id identity, alias string) (identity, error) {
-	was, err := look(id.pid)
-	if errors.Is(err, errGone) {
-		return identity{}, nil
-	}
-	if err != nil {
-		return identity{}, err
-	}
-	p, err := process.NewProcess(int32(id.pid))
-	if err != nil {
-		return identity{}, nil // gone since
-	}
-	args, err := p.CmdlineSlice()
-	if err != nil || len(args) < 2 {
-		return identity{}, nil
+// runs reports whether a process is a kvnode that was given the node's data path.
+func (c *Cluster) runs(pid int, alias string) bool {
+	args := commandLine(pid)
+	if len(args) < 2 || filepath.Base(args[0]) != filepath.Base(c.opts.Binary) {
+		return false
 	}
 	dir, err := filepath.Abs(c.Dir(alias))
 	if err != nil {
-		return identity{}, err
+		return false
 	}
-	at, err := p.Cwd()
-	if err != nil {
-		return identity{}, nil
-	}
-	names := func(arg string) bool {
+	folder, err := (&process.Process{Pid: int32(pid)}).Cwd()
+	return slices.ContainsFunc(args[1:], func(arg string) bool {
 		if !filepath.IsAbs(arg) {
-			arg = filepath.Join(at, arg)
+			arg = filepath.Join(folder, arg)
 		}
-		return filepath.Clean(arg) == dir
-	}
-	if filepath.Base(args[0]) != filepath.Base(c.opts.Binary) || !slices.ContainsFunc(args[1:], names) {
-		return identity{}, nil
-	}
-	return identity{pid: id.pid, start: was.start, program: args[0]}, nil
+		return err == nil && filepath.Clean(arg) == dir
+	})
 }
+
+// ownerName is a file in the data directory that says whose it is.
+const ownerName = "clusterctl.json"
+
+// owner is the cluster whose nodes have been started in a data directory.
+type owner struct {
+	File  string            `json:"file"`                   // whole path
+	Name  string            `json:"cluster_name,omitempty"` // of nodes that gossip
+	Nodes map[string]string `json:"nodes"`                  // Raft address by alias
+}
+
+// self returns the owner that this cluster is. A cluster that is in no file owns
+// nothing.
+func (c *Cluster) self() (owner, error) {
+	path, err := filepath.Abs(c.file.Path)
+	o := owner{File: path, Name: c.file.ClusterName, Nodes: make(map[string]string)}
+	for _, n := range c.file.Nodes {
+		o.Nodes[n.Alias] = n.RPCAddress
+	}
+	return o, err
+}
+
+// is reports whether two owners are one cluster. The name is for good. Without one
+// the file may have moved, or its addresses may have changed, but not both.
+func (o owner) is(other owner) bool {
+	if o.Name != "" && other.Name != "" {
+		return o.Name == other.Name
+	}
+	for alias, address := range o.Nodes {
+		if other.Nodes[alias] == address {
+			return true
+		}
+	}
+	return o.File == other.File
+}
+
+func (c *Cluster) ownerPath() string { return filepath.Join(c.dataDir(), ownerName) }
+
+// Foreign returns an [ErrForeign] if the data directory holds the nodes of another
+// cluster than this one: those have its aliases, so they would be taken for its own.
+func (c *Cluster) Foreign() error {
+	if c.file.Path == "" || c.opts.TakeOver {
+		return nil
+	}
+	text, err := os.ReadFile(c.ownerPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var has owner
+	if err == nil {
+		err = json.Unmarshal(text, &has)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: remove it if the nodes there are those of %s", c.ownerPath(), err, c.file.Path)
+	}
+	self, err := c.self()
+	if err != nil || has.is(self) {
+		return err
+	}
+	left := slices.DeleteFunc(slices.Sorted(maps.Keys(has.Nodes)), func(alias string) bool {
+		_, err := os.Lstat(c.Dir(alias))
+		return err != nil
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s %w, that of %s (%s): set another data_dir in %s; or stop that one with 'clusterctl -c %[3]s stop' and move %[1]s away; if they are the nodes of this one at new addresses, type %[6]s",
+		c.dataDir(), ErrForeign, has.File, strings.Join(left, ", "), c.file.Path, c.Command("start --take-over"))
+}
+
+// own writes down that the data directory is this cluster's.
+func (c *Cluster) own() error {
+	if c.file.Path == "" {
+		return nil
+	}
+	self, err := c.self()
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(self, "", "  ")
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if has, err := os.ReadFile(c.ownerPath()); err == nil && bytes.Equal(has, text) {
+		return nil
+	}
+	return atomicfile.Write(c.ownerPath(), text)
+}
+
+// Disown forgets whose the data directory is, so that the next cluster that starts
+// nodes in it takes those over that are there.
+func (c *Cluster) Disown() error { return removeFile(c.ownerPath()) }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,17 +57,18 @@ func TestReusedID(t *testing.T) {
 	w.take()
 	pid := sleeper(t).Process.Pid
 	_, rest, _ := strings.Cut(string(text), "\n")
-	now, err := look(pid)
+	now, err := open(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
+	now.close()
 	lock := filepath.Join(w.Dir("node1"), lockName)
 	bare, born := strconv.Itoa(pid), fmt.Sprintf("%d\n%s", pid, rest)
 	for name, files := range map[string]struct{ pid, process string }{
 		"another start":               {bare, born},
-		"another boot":                {bare, fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start)},
+		"another boot":                {bare, fmt.Sprintf("%d\nx%d\nkvnode\n", pid, now.start.UnixMilli())},
 		"another start, as once":      {born, "-"},
-		"another boot, as once":       {fmt.Sprintf("%d\nx%s\nkvnode\n", pid, now.start), "-"},
+		"another boot, as once":       {fmt.Sprintf("%d\nx%d\nkvnode\n", pid, now.start.UnixMilli()), "-"},
 		"no start":                    {bare, "-"},
 		"nothing but an unheld lock":  {"-", "-"},
 		"an empty file, unheld lock":  {"", ""},
@@ -144,9 +144,6 @@ func TestLockOfAnother(t *testing.T) {
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
-	}
-	if runtime.GOOS == "linux" && !locks(os.Getpid(), lock.Name()) {
-		t.Error("a lock that is held is not seen")
 	}
 	for name, pid := range map[string]int{"this test": os.Getpid(), "node2": other, "a stranger": sleeper(t).Process.Pid} {
 		if err := lock.Truncate(0); err != nil {
@@ -270,26 +267,43 @@ func TestZombie(t *testing.T) {
 // TestHandleWithoutDescriptor is for systems that have none.
 func TestHandleWithoutDescriptor(t *testing.T) {
 	cmd := sleeper(t)
-	now, err := look(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := &handle{id: identity{pid: cmd.Process.Pid, start: "another"}, fd: -1}
-	if err := other.signal(9); err != nil {
-		t.Error(err)
-	}
-	if ended, err := other.ended(0); !ended || err != nil {
-		t.Error(ended, err)
-	}
-	h := &handle{id: identity{pid: cmd.Process.Pid, start: now.start}, fd: -1}
-	if ended, err := h.ended(pollInterval); ended || err != nil {
-		t.Fatal("ended by the signal to another process", err)
+	h := &handle{pid: cmd.Process.Pid, process: &os.Process{Pid: cmd.Process.Pid}}
+	if ended, err := h.ended(); ended || err != nil {
+		t.Fatal(ended, err)
 	}
 	if err := h.signal(9); err != nil {
 		t.Error(err)
 	}
 	if err := h.awaitEnd(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHandleAfterTheEnd: a handle of a process that has ended signals no other.
+func TestHandleAfterTheEnd(t *testing.T) {
+	cmd := exec.Command("sleep", "0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h == nil {
+		t.Skip("it ended before it could be held")
+	}
+	defer h.close()
+	if err := h.awaitEnd(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if err := h.signal(9); err != nil {
+		t.Error(err)
+	}
+	if gone, err := open(cmd.Process.Pid); gone != nil || err != nil {
+		t.Error(gone, err)
 	}
 }
 

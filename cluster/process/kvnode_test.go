@@ -105,7 +105,7 @@ func kvnodeLife(t *testing.T, bin string) {
 	})
 
 	follower := "node3"
-	if w.currentLeader(ctx) == follower {
+	if w.leaderOf(w.Status(ctx)) == follower {
 		follower = "node2"
 	}
 	if err := w.Pause(ctx, follower); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,15 +17,24 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 )
 
-// attempt is a node that is to become ready: one just started, or one that ran
-// before.
-type attempt struct {
-	node     clusterfile.Node
-	process  *handle
-	ours     bool  // started by this call
-	logBegin int64 // size of the log before the start; 0: it ran before
-	seen     progress
-	moved    time.Time // when it last made progress, or was started
+func (c *Cluster) configPath(alias string) string {
+	return filepath.Join(c.Dir(alias), "kvnode.toml")
+}
+
+// statePath is a file of kvnode that is there if the node may belong to a cluster.
+// One with a leader to join does from its first start on, when it writes down whose
+// data this is. One that gossips waits for others first, and then notes where they are.
+func (c *Cluster) statePath(alias string) string {
+	name := "node.json"
+	if c.file.Gossips() {
+		name = "nodes.json"
+	}
+	return filepath.Join(c.Dir(alias), name)
+}
+
+// startEvent is an event of the start of a node whose process there is.
+func (c *Cluster) startEvent(kind EventKind, a *attempt) Event {
+	return Event{Kind: kind, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.pid}
 }
 
 // launch starts the process of a node that does not run, and writes it down.
@@ -35,7 +45,7 @@ func (c *Cluster) launch(n clusterfile.Node, flags []string) (*attempt, error) {
 	if err := c.spawn(a, flags); err != nil {
 		return nil, c.startError(a, err)
 	}
-	c.tell(Event{Kind: Started, Node: n, Leader: n.Alias == c.file.Leader, PID: a.process.id.pid})
+	c.tell(c.startEvent(Started, a))
 	return a, nil
 }
 
@@ -59,96 +69,64 @@ func (c *Cluster) spawn(a *attempt, flags []string) error {
 	cmd := exec.Command(c.opts.Binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attributes(c.opts.Foreground)
-	ch, err := c.children.start(alias, cmd, c.opts.Foreground)
-	if err != nil {
-		return c.explain(err)
+	err = c.children.start(alias, cmd, c.opts.Foreground)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file, which is relative to the folder of that file", err, c.opts.Binary)
 	}
-	return c.register(a, ch)
+	if err != nil {
+		return err
+	}
+	return c.register(a, cmd.Process.Pid)
 }
 
 // register gets hold of a new process and writes it down. A process that
 // cannot be written down is not left behind.
-func (c *Cluster) register(a *attempt, ch *child) error {
-	alias := a.node.Alias
-	id := identity{pid: ch.pid, start: ch.start, program: c.opts.Binary}
-	p, err := open(id)
+func (c *Cluster) register(a *attempt, pid int) error {
+	p, err := open(pid)
 	if err == nil && p == nil {
-		return c.ending(alias, ch.pid)
+		return c.ending(a.node.Alias, pid)
 	}
 	if err == nil {
-		if err = c.record(alias, id); err == nil {
+		if err = c.record(a.node.Alias, p); err == nil {
 			a.process = p
 			return nil
 		}
 		p.close()
 	}
-	_, endErr := c.children.end(alias)
+	_, endErr := c.children.end(a.node.Alias)
 	return errors.Join(err, endErr)
 }
 
 // ending says how a node's process has ended, and forgets the process.
 func (c *Cluster) ending(alias string, pid int) error {
-	err := c.children.reap(alias, pid)
-	if removeErr := c.unrecord(alias); removeErr != nil {
-		err = errors.Join(err, removeErr)
-	}
-	if err != nil {
+	if err := errors.Join(c.children.reap(alias, pid), c.unrecord(alias)); err != nil {
 		return fmt.Errorf("the process ended: %w", err)
 	}
 	return errors.New("the process ended")
 }
 
-// explain adds the mend to the error of a program that cannot be run.
-func (c *Cluster) explain(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file, which is relative to the folder of that file", err, c.opts.Binary)
-	}
-	return err
-}
-
 // arguments is the command line of a node. It writes the settings file that it
 // names.
 func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
-	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, c.peers()...)
+	args := []string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}
+	if !c.file.Gossips() && len(c.file.Nodes) > 1 { // the file may have given many of them other addresses
+		var peers []string
+		for _, n := range c.file.Nodes {
+			peers = append(peers, n.Alias+"="+n.RPCAddress)
+		}
+		args = append(args, "-peers", strings.Join(peers, ","))
+	}
 	args = append(args, flags...)
 	path := c.configPath(n.Alias)
 	settings := c.file.Settings(n)
 	if len(settings) == 0 {
-		if err := removeFile(path); err != nil {
-			return nil, err
-		}
-	} else {
-		var text bytes.Buffer
-		text.WriteString("# Written at every start, from the cluster file.\n")
-		if err := toml.NewEncoder(&text).Encode(settings); err != nil {
-			return nil, fmt.Errorf("write %s: %w", path, err)
-		}
-		if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
-			return nil, err
-		}
-		args = append(args, "-config", path)
+		return append(args, c.Dir(n.Alias)), removeFile(path)
 	}
-	return append(args, c.Dir(n.Alias)), nil
-}
-
-// peers returns the flag by which nodes that do not gossip find each other where the
-// file has given many of them other addresses.
-func (c *Cluster) peers() []string {
-	if c.file.Gossips() || len(c.file.Nodes) < 2 {
-		return nil
+	text := bytes.NewBufferString("# Written at every start, from the cluster file.\n")
+	if err := toml.NewEncoder(text).Encode(settings); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
-	var all []string
-	for _, n := range c.file.Nodes {
-		all = append(all, n.Alias+"="+n.RPCAddress)
-	}
-	return []string{"-peers", strings.Join(all, ",")}
-}
-
-func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return append(args, "-config", path, c.Dir(n.Alias)), os.WriteFile(path, text.Bytes(), 0o644)
 }
 
 // startError says why an attempt failed, with the end of the log.

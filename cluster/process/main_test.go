@@ -280,7 +280,7 @@ func (w *world) take() []string {
 	defer w.mu.Unlock()
 	var all []string
 	for _, e := range w.events {
-		text := e.Kind.String() + " " + e.Node.Alias
+		text := string(e.Kind) + " " + e.Node.Alias
 		if e.Leader {
 			text += "*"
 		}
@@ -327,8 +327,12 @@ func (w *world) log(alias string) string {
 
 // alive reports whether a process has not ended.
 func alive(pid int) bool {
-	_, err := look(pid)
-	return err == nil
+	p, err := open(pid)
+	if err != nil || p == nil {
+		return false
+	}
+	p.close()
+	return true
 }
 
 // eventually waits for a condition.

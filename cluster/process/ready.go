@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -20,7 +22,57 @@ const (
 	askInterval = 25 * time.Millisecond // between two
 )
 
-// condition says what is still missing for a node to count as started.
+// strangerPatience is how long a node may make no progress before a start looks
+// whether it is a member at all. A leader adds a member before it sends it any entry, so
+// one with entries that is in no configuration was removed, or its data are of another
+// group; what one leader answers can be behind, though, for the time of an election.
+const strangerPatience = 2 * time.Second
+
+// attempt is a node that is to become ready: one just started, or one that ran
+// before.
+type attempt struct {
+	node     clusterfile.Node
+	process  *handle
+	ours     bool  // started by this call
+	logBegin int64 // size of the log before the start; 0: it ran before
+
+	missing error // for what is awaited now
+	seen    progress
+	moved   time.Time // when it last made progress, or was started
+	looked  time.Time // when it was last asked for whether it is a member
+}
+
+// progress is how far a node has got that is not ready yet. Entries in its log are
+// left out: those that an election adds, over and over, lead nowhere, and all
+// others it applies.
+type progress struct {
+	applied  uint64 // index
+	snapshot uint64 // index
+	received int64  // bytes of the snapshots in its folder, unfinished ones included
+}
+
+func (a *attempt) note(now progress) {
+	if now != a.seen {
+		a.seen, a.moved = now, time.Now()
+	}
+}
+
+// size returns the bytes of all files below dir, as far as they can be read.
+func size(dir string) int64 {
+	var sum int64
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // gone meanwhile, or never there
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
+}
+
+// condition says what is still missing for a node that answers to count as started.
 type condition func(context.Context, *client.Node, api.Status) error
 
 // ready: it says so itself.
@@ -38,176 +90,157 @@ func leads(ctx context.Context, n *client.Node, s api.Status) error {
 }
 
 // serves: it answers, which is all that it can while most others do not run.
-func serves(ctx context.Context, n *client.Node, _ api.Status) error { return n.Health(ctx) }
+func serves(context.Context, *client.Node, api.Status) error { return nil }
 
-// awaitAll waits until all attempts meet the condition. If the process of one
-// ends, the others are not waited for any longer.
+// awaitAll waits until all attempts meet the condition.
 func (c *Cluster) awaitAll(ctx context.Context, nodes *client.Client, attempts []*attempt, met condition) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	errs := make([]error, len(attempts))
-	var group sync.WaitGroup
-	for i, a := range attempts {
-		group.Go(func() {
-			err := c.await(ctx, nodes, a, met)
-			if err != nil && ctx.Err() == nil {
-				errs[i] = c.startError(a, err)
-				cancel(err)
+	waiting := slices.Clone(attempts)
+	return c.await(ctx, attempts, "not ready after %v without progress", func() {
+		var group sync.WaitGroup
+		for _, a := range waiting {
+			group.Go(func() { a.missing = c.ask(ctx, nodes, a, met) })
+		}
+		group.Wait()
+		waiting = slices.DeleteFunc(waiting, func(a *attempt) bool {
+			if a.missing == nil {
+				c.tell(c.startEvent(Ready, a))
 			}
+			return a.missing == nil
 		})
-	}
-	group.Wait()
-	return errors.Join(append(errs, parentError(ctx, errs))...)
+	})
 }
 
-// parentError is why ctx ended, if it was not one of errs that ended it.
-func parentError(ctx context.Context, errs []error) error {
-	if ctx.Err() == nil || slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
-		return nil
-	}
-	return fmt.Errorf("start: %w", context.Cause(ctx))
-}
-
-// await waits for one attempt.
-func (c *Cluster) await(ctx context.Context, nodes *client.Client, a *attempt, met condition) error {
-	looked := time.Now() // whether it is a member at all
-	for {
-		begun := time.Now()
-		missing := c.ask(ctx, nodes, a, met)
-		a.received(filepath.Join(c.Dir(a.node.Alias), "snapshots"))
-		if missing == nil {
-			c.tell(Event{Kind: Ready, Node: a.node, Leader: a.node.Alias == c.file.Leader, PID: a.process.id.pid})
-			return nil
-		}
-		ended, err := a.process.ended(askInterval)
-		switch {
-		case err != nil:
-			return err
-		case ended:
-			return c.ending(a.node.Alias, a.process.id.pid)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case begun.Sub(a.moved) > c.opts.ReadyTimeout:
-			return fmt.Errorf("not ready after %v without progress: %w", c.opts.ReadyTimeout, missing)
-		case begun.Sub(a.moved) > strangerPatience && begun.Sub(looked) > strangerPatience:
-			if err := c.stranger(ctx, a.node.Alias); err != nil {
-				return err
-			}
-			looked = time.Now()
-		}
-	}
-}
-
-// ask returns nil if the node meets the condition.
+// ask returns nil if the node meets the condition. It notes how far the node has got:
+// one that loads a snapshot does not serve HTTP yet, so the files count as well.
 func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met condition) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	node := nodes.Node(a.node.HTTPAddress)
 	status, err := node.Status(ctx)
-	if err != nil {
-		return err
-	}
+	now := a.seen
 	// Another program may have the port while the node is about to fail for it.
-	if status.Me.ID != a.node.Alias || status.Me.PID != a.process.id.pid {
-		return fmt.Errorf("%s is answered by another node: id %q, pid %d", a.node.HTTPAddress, status.Me.ID, status.Me.PID)
+	if err == nil && (status.Me.ID != a.node.Alias || status.Me.PID != a.process.pid) {
+		err = fmt.Errorf("%s is answered by another node: id %q, pid %d", a.node.HTTPAddress, status.Me.ID, status.Me.PID)
 	}
-	a.tells(status.Me)
-	return met(ctx, node, status)
+	if err == nil {
+		now.applied, now.snapshot = status.Me.AppliedIndex, status.Me.SnapshotIndex
+		err = met(ctx, node, status)
+	}
+	if err != nil {
+		now.received = size(filepath.Join(c.Dir(a.node.Alias), "snapshots"))
+	}
+	a.note(now)
+	return err
 }
 
 // awaitAgreement waits until the nodes name one leader and every node of the
 // file as a member.
 func (c *Cluster) awaitAgreement(ctx context.Context, nodes *client.Client, attempts []*attempt) error {
-	begun := time.Now()
-	for looked := begun; ; {
-		alias, missing := c.disagreement(ctx, nodes)
-		if missing == nil {
-			return nil
+	for _, a := range attempts {
+		a.moved = time.Now()
+	}
+	return c.await(ctx, attempts, "the nodes are no cluster after %v", func() {
+		alias, missing := c.disagreement(c.status(ctx, nodes))
+		for _, a := range attempts {
+			a.missing = nil
+			if a.node.Alias == alias {
+				a.missing = missing
+			}
+		}
+	})
+}
+
+// await calls ask, which notes what is missing for each attempt, until that is nothing.
+// It gives up, with an error for each node that is to blame, if a process ends, if a
+// node does not get on for ReadyTimeout, or if one turns out to be no member.
+func (c *Cluster) await(ctx context.Context, attempts []*attempt, tooLong string, ask func()) error {
+	var failed []error
+	err := poll.Until(ctx, askInterval, func() (bool, error) {
+		begun, met := time.Now(), true
+		if ask(); ctx.Err() != nil {
+			return false, nil
 		}
 		for _, a := range attempts {
-			if ended, err := a.process.ended(0); ended || err != nil {
-				return c.startError(a, errors.Join(err, c.ending(a.node.Alias, a.process.id.pid)))
+			met = met && a.missing == nil
+			if err := c.hopeless(ctx, a, begun, tooLong); err != nil && ctx.Err() == nil {
+				failed = append(failed, c.startError(a, err))
 			}
 		}
-		if time.Since(begun) > c.opts.ReadyTimeout {
-			i := slices.IndexFunc(attempts, func(a *attempt) bool { return a.node.Alias == alias })
-			return c.startError(attempts[i], fmt.Errorf("the nodes are no cluster after %v: %w", c.opts.ReadyTimeout, missing))
-		}
-		if time.Since(looked) > strangerPatience {
-			for _, a := range attempts {
-				if err := c.stranger(ctx, a.node.Alias); err != nil {
-					return c.startError(a, err)
-				}
-			}
-			looked = time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("start: %w", context.Cause(ctx))
-		case <-time.After(askInterval):
-		}
+		return met || len(failed) > 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
 	}
+	return errors.Join(failed...)
+}
+
+// hopeless returns why a node, asked last at the time begun, need not be waited for.
+func (c *Cluster) hopeless(ctx context.Context, a *attempt, begun time.Time, tooLong string) error {
+	ended, err := a.process.ended()
+	switch {
+	case err != nil:
+		return err
+	case ended:
+		return c.ending(a.node.Alias, a.process.pid)
+	case a.missing == nil:
+		return nil
+	case begun.Sub(a.moved) > c.opts.ReadyTimeout:
+		return fmt.Errorf(tooLong+": %w", c.opts.ReadyTimeout, a.missing)
+	case begun.Sub(a.moved) > strangerPatience && begun.Sub(a.looked) > strangerPatience:
+		a.looked = time.Now()
+		return c.stranger(ctx, a.node.Alias)
+	}
+	return nil
+}
+
+// stranger returns a [*NotMemberError] if the node has entries and the leader does
+// not count it.
+func (c *Cluster) stranger(ctx context.Context, alias string) error {
+	all := c.Status(ctx)
+	leader := Leading(all)
+	i := slices.IndexFunc(all, func(n NodeStatus) bool { return n.Node.Alias == alias })
+	s := all[i].Status
+	if leader == nil || s == nil || s.Me.LastIndex == 0 || Counts(leader, alias) && s.Me.Group == leader.Me.Group {
+		return nil
+	}
+	return &NotMemberError{Alias: alias, Leader: leader.Me.ID}
 }
 
 // disagreement returns nil if all nodes tell the same story, or else which node is in
-// the way, and how.
-func (c *Cluster) disagreement(ctx context.Context, nodes *client.Client) (alias string, missing error) {
+// the way, and how. The configuration of one can be ahead of what is committed, so
+// each has to count every node of the file, and those as voters that are to be some.
+func (c *Cluster) disagreement(all []NodeStatus) (alias string, missing error) {
 	leader := ""
-	for _, n := range c.file.Nodes {
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		status, err := nodes.Node(n.HTTPAddress).Status(ctx)
-		cancel()
+	for _, n := range all {
+		s, alias := n.Status, n.Node.Alias
 		switch {
-		case err != nil:
-			return n.Alias, err
-		case status.Leader == nil:
-			return n.Alias, fmt.Errorf("%s knows no leader", n.Alias)
-		case leader != "" && status.Leader.ID != leader:
-			return n.Alias, fmt.Errorf("%s follows %s, others follow %s", n.Alias, status.Leader.ID, leader)
+		case s == nil:
+			return alias, n.Err
+		case s.Leader == nil:
+			return alias, fmt.Errorf("%s knows no leader", alias)
+		case leader != "" && s.Leader.ID != leader:
+			return alias, fmt.Errorf("%s follows %s, others follow %s", alias, s.Leader.ID, leader)
+		case !s.Me.Voter && votes(c.file, n.Node):
+			return alias, fmt.Errorf("%s has no vote yet", alias)
 		}
-		leader = status.Leader.ID
-		if !status.Me.Voter && votes(c.file, n) {
-			return n.Alias, fmt.Errorf("%s has no vote yet", n.Alias)
+		leader = s.Leader.ID
+		var voteless, absent []string
+		for _, member := range c.file.Nodes {
+			i := slices.IndexFunc(s.Followers, func(f api.Follower) bool { return f.ID == member.Alias })
+			switch {
+			case member.Alias == leader:
+			case i < 0:
+				absent = append(absent, member.Alias)
+			case !s.Followers[i].Voter && votes(c.file, member):
+				voteless = append(voteless, member.Alias)
+			}
 		}
-		if without := c.voteless(status); len(without) > 0 {
-			return without[0], fmt.Errorf("%s does not count the votes of %s yet", n.Alias, strings.Join(without, ", "))
+		if len(voteless) > 0 {
+			return voteless[0], fmt.Errorf("%s does not count the votes of %s yet", alias, strings.Join(voteless, ", "))
 		}
-		if missing := c.absent(status); len(missing) > 0 {
-			return missing[0], fmt.Errorf("%s does not count %s as members", n.Alias, strings.Join(missing, ", "))
+		if len(absent) > 0 {
+			return absent[0], fmt.Errorf("%s does not count %s as members", alias, strings.Join(absent, ", "))
 		}
 	}
 	return "", nil
-}
-
-// absent lists the nodes of the file that are not in a node's configuration.
-func (c *Cluster) absent(s api.Status) []string {
-	var absent []string
-	for _, n := range c.file.Nodes {
-		if !Counts(&s, n.Alias) {
-			absent = append(absent, n.Alias)
-		}
-	}
-	return absent
-}
-
-// voteless lists the nodes of the file which are to have a vote and have none in a
-// node's configuration: they get it once they have caught up. The configuration can be
-// ahead of what is committed, so each node is asked.
-func (c *Cluster) voteless(s api.Status) []string {
-	var voteless []string
-	for _, f := range s.Followers {
-		i := slices.IndexFunc(c.file.Nodes, func(n clusterfile.Node) bool { return n.Alias == f.ID })
-		if i >= 0 && !f.Voter && votes(c.file, c.file.Nodes[i]) {
-			voteless = append(voteless, f.ID)
-		}
-	}
-	return voteless
-}
-
-func addresses(nodes []clusterfile.Node) []string {
-	all := make([]string, len(nodes))
-	for i, n := range nodes {
-		all[i] = n.HTTPAddress
-	}
-	return all
 }

@@ -255,16 +255,12 @@ func TestProgress(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nodes.Close()
-			self, err := look(os.Getpid())
-			if err != nil {
-				t.Fatal(err)
-			}
 			a := &attempt{node: *node, moved: time.Now()}
-			if a.process, err = open(identity{pid: os.Getpid(), start: self.start}); err != nil {
+			if a.process, err = open(os.Getpid()); err != nil {
 				t.Fatal(err)
 			}
 			defer a.process.close()
-			err = w.await(t.Context(), nodes, a, ready)
+			err = w.awaitAll(t.Context(), nodes, []*attempt{a}, ready)
 			if b.NeverReady != (err != nil) {
 				t.Error(err)
 			}

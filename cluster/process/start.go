@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -29,11 +33,11 @@ import (
 // are not waited for, and stay as they are; of a Foreground cluster, those that
 // this call started are killed.
 func (c *Cluster) Start(ctx context.Context) error {
-	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
-		if err := s.start(ctx, nodes, c.file.Nodes, ready); err != nil {
+	return c.starting(ctx, func(s *situation) error {
+		if err := s.start(ctx, c.file.Nodes, ready); err != nil {
 			return err
 		}
-		return c.awaitAgreement(ctx, nodes, s.attempts)
+		return c.awaitAgreement(ctx, s.nodes, s.attempts)
 	})
 }
 
@@ -47,100 +51,34 @@ func (c *Cluster) StartNodes(ctx context.Context, aliases ...string) error {
 		if err != nil {
 			return err
 		}
-		named := func(other clusterfile.Node) bool { return other.Alias == alias }
-		if !slices.ContainsFunc(wanted, named) {
+		if !contains(wanted, alias) {
 			wanted = append(wanted, n)
 		}
 	}
-	return c.starting(ctx, func(s *situation, nodes *client.Client) error {
+	return c.starting(ctx, func(s *situation) error {
 		met, err := s.attainable(wanted)
 		if err != nil {
 			return err
 		}
-		return s.start(ctx, nodes, wanted, met)
+		return s.start(ctx, wanted, met)
 	})
-}
-
-// start brings up the nodes, first the one that founds the cluster where one has to.
-func (s *situation) start(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
-	if err := s.unobstructed(ctx, nodes, wanted); err != nil {
-		return err
-	}
-	if s.cluster.file.Gossips() || len(s.established()) > 0 {
-		return s.bringUp(ctx, nodes, wanted, met)
-	}
-	founder, err := s.cluster.founder()
-	if err != nil {
-		return err
-	}
-	if err := s.bringUp(ctx, nodes, []clusterfile.Node{founder}, leads); err != nil {
-		return err
-	}
-	rest := slices.DeleteFunc(slices.Clone(wanted), func(n clusterfile.Node) bool { return n.Alias == founder.Alias })
-	return s.bringUp(ctx, nodes, rest, met)
-}
-
-// attainable returns what can become of nodes that are started without the others.
-func (s *situation) attainable(wanted []clusterfile.Node) (condition, error) {
-	file := s.cluster.file
-	names := func(alias string) bool {
-		return slices.ContainsFunc(wanted, func(n clusterfile.Node) bool { return n.Alias == alias })
-	}
-	running := slices.Clone(wanted)
-	for _, a := range s.attempts {
-		if !names(a.node.Alias) {
-			running = append(running, a.node)
-		}
-	}
-	switch {
-	case len(s.established()) > 0 && 2*len(running) <= len(file.Nodes):
-		return serves, nil
-	case len(s.established()) > 0:
-		return ready, nil
-	case file.Gossips():
-		if all, here := len(voters(file, file.Nodes)), len(voters(file, running)); here < all {
-			return nil, fmt.Errorf("start %s: there is no cluster to join yet: %d nodes found it together: %s starts them all", list(wanted), all, s.cluster.Command("start"))
-		}
-		return ready, nil
-	}
-	founder, err := s.cluster.founder()
-	if err == nil && !names(founder.Alias) {
-		err = fmt.Errorf("start %s: there is no cluster to join yet: %s founds it: %s starts it first", list(wanted), founder.Alias, s.cluster.Command("start "+founder.Alias))
-	}
-	return ready, err
-}
-
-// list names nodes.
-func list(nodes []clusterfile.Node) string {
-	var names []string
-	for _, n := range nodes {
-		names = append(names, n.Alias)
-	}
-	return strings.Join(names, ", ")
-}
-
-// founder returns the node that founds the cluster.
-func (c *Cluster) founder() (clusterfile.Node, error) {
-	if c.file.Leader == "" {
-		return clusterfile.Node{}, fmt.Errorf("%s: %w: add leader: %s, or another node that is to found the cluster; or let the nodes gossip",
-			c.file.Path, ErrNoLeader, c.file.Nodes[0].Alias)
-	}
-	return c.node(c.file.Leader)
 }
 
 // situation is what a start finds, and then what it has brought about.
 type situation struct {
 	cluster  *Cluster
+	nodes    *client.Client
+	found    []NodeStatus    // at first, of all nodes of the file
 	attempts []*attempt      // of the nodes that run
 	stateful map[string]bool // nodes that have state of a cluster
 }
 
 // starting looks at what is there, calls start and cleans up after it.
-func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.Client) error) error {
+func (c *Cluster) starting(ctx context.Context, start func(*situation) error) error {
 	if err := os.MkdirAll(c.dataDir(), 0o755); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	return c.exclusively(ctx, func() (err error) {
+	return c.Exclusively(ctx, func() error {
 		if err := c.Foreign(); err != nil {
 			return err
 		}
@@ -149,20 +87,23 @@ func (c *Cluster) starting(ctx context.Context, start func(*situation, *client.C
 			return err
 		}
 		defer nodes.Close()
-		s := &situation{cluster: c, stateful: make(map[string]bool)}
+		s := &situation{cluster: c, nodes: nodes, found: c.status(ctx, nodes), stateful: make(map[string]bool)}
 		defer s.close()
-		if err := s.look(ctx, nodes); err != nil {
+		if err := s.look(); err != nil {
 			return err
 		}
-		if err = start(s, nodes); err != nil && c.opts.Foreground {
+		if err = start(s); err != nil && c.opts.Foreground {
 			err = errors.Join(err, s.undo())
 		}
 		return err
 	})
 }
 
-func (s *situation) look(ctx context.Context, nodes *client.Client) error {
-	for _, n := range s.cluster.file.Nodes {
+// look gets hold of the nodes that run, and sees which have state of a cluster. A node
+// that gossips may have it without a file that says so: if it keeps nothing on disk.
+func (s *situation) look() error {
+	file := s.cluster.file
+	for i, n := range file.Nodes {
 		p, err := s.cluster.running(n.Alias)
 		if err != nil {
 			return err
@@ -174,7 +115,9 @@ func (s *situation) look(ctx context.Context, nodes *client.Client) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		s.stateful[n.Alias] = err == nil || p != nil && s.cluster.file.Gossips() && hasLog(ctx, nodes, n)
+		status := s.found[i].Status
+		hasLog := file.Gossips() && p != nil && status != nil && status.Me.LastIndex > 0
+		s.stateful[n.Alias] = err == nil || hasLog
 	}
 	return nil
 }
@@ -183,6 +126,17 @@ func (s *situation) close() {
 	for _, a := range s.attempts {
 		a.process.close()
 	}
+}
+
+// undo kills what this call started.
+func (s *situation) undo() error {
+	var errs []error
+	for _, a := range s.attempts {
+		if a.ours {
+			errs = append(errs, s.cluster.end(a.node.Alias))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // attempt returns that of a node that runs, nil if it does not.
@@ -195,46 +149,27 @@ func (s *situation) attempt(alias string) *attempt {
 	return nil
 }
 
-// established lists the nodes that belong to a cluster as far as can be seen
-// from here.
-func (s *situation) established() []clusterfile.Node {
-	var nodes []clusterfile.Node
-	for _, n := range s.cluster.file.Nodes {
-		enters := s.attempt(n.Alias) != nil && !s.cluster.file.Gossips() // it founds or joins, as it was told
-		if s.stateful[n.Alias] || enters {
-			nodes = append(nodes, n)
-		}
+// start brings up the nodes, first the one that founds the cluster where one has to.
+func (s *situation) start(ctx context.Context, wanted []clusterfile.Node, met condition) error {
+	if err := s.unobstructed(wanted); err != nil {
+		return err
 	}
-	return nodes
-}
-
-// discovery returns the flags that tell a node how to find the others.
-//
-// With a leader they say whom it asks to be let in. A node with state is mostly in
-// already, which it finds out itself; but it may have been stopped before it
-// was. The file's leader with state is the founder, whom nobody needs to let in.
-func (s *situation) discovery(n clusterfile.Node) []string {
-	if s.cluster.file.Gossips() {
-		return s.gossip(n)
+	if s.cluster.file.Gossips() || len(s.established()) > 0 {
+		return s.bringUp(ctx, wanted, met)
 	}
-	if n.Alias == s.cluster.file.Leader && s.stateful[n.Alias] {
-		return nil
+	founder, err := s.cluster.founder()
+	if err != nil {
+		return err
 	}
-	var others []clusterfile.Node
-	for _, other := range s.established() {
-		if other.Alias != n.Alias {
-			others = append(others, other)
-		}
+	if err := s.bringUp(ctx, []clusterfile.Node{founder}, leads); err != nil {
+		return err
 	}
-	if len(others) == 0 {
-		return nil
-	}
-	return []string{"-join", strings.Join(addresses(others), ",")}
+	return s.bringUp(ctx, without(wanted, founder.Alias), met)
 }
 
 // bringUp starts those of the nodes that do not run and waits for all of them.
-func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []clusterfile.Node, met condition) error {
-	flags := make([][]string, len(wanted)) // before any start: nobody joins a node that is new itself
+func (s *situation) bringUp(ctx context.Context, wanted []clusterfile.Node, met condition) error {
+	flags := make([][]string, len(wanted)) // before any start: no node joins one that is new itself
 	for i, n := range wanted {
 		flags[i] = s.discovery(n)
 	}
@@ -248,20 +183,202 @@ func (s *situation) bringUp(ctx context.Context, nodes *client.Client, wanted []
 			}
 			s.attempts = append(s.attempts, a)
 		} else {
-			s.cluster.tell(Event{Kind: AlreadyRunning, Node: n, Leader: n.Alias == s.cluster.file.Leader, PID: a.process.id.pid})
+			s.cluster.tell(s.cluster.startEvent(AlreadyRunning, a))
 		}
 		attempts = append(attempts, a)
 	}
-	return s.cluster.awaitAll(ctx, nodes, attempts, met)
+	return s.cluster.awaitAll(ctx, s.nodes, attempts, met)
 }
 
-// undo kills what this call started.
-func (s *situation) undo() error {
+// unobstructed returns an error for each of the nodes that has something in its way
+// that can be seen before any is started.
+func (s *situation) unobstructed(wanted []clusterfile.Node) error {
 	var errs []error
-	for _, a := range s.attempts {
-		if a.ours {
-			errs = append(errs, s.cluster.end(a.node.Alias))
+	for i, n := range s.cluster.file.Nodes {
+		other := s.found[i].answers
+		switch a := s.attempt(n.Alias); {
+		case !contains(wanted, n.Alias):
+		case a != nil:
+			errs = append(errs, s.cluster.usable(a))
+		case other != nil: // it would be asked in place of ours, which would fail only at its port
+			errs = append(errs, fmt.Errorf("start %s: %s is answered by another node: id %q, pid %d, which is none of %s: it is another cluster's, or was started from another folder: stop it there, or give %[1]s another http_address",
+				n.Alias, n.HTTPAddress, other.ID, other.PID, s.cluster.Dir(n.Alias)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// usable returns an error if a node that runs already would never answer: it is
+// paused, or serves another address. Its log tells nothing of that.
+func (c *Cluster) usable(a *attempt) error {
+	var obstacle error
+	if paused, err := a.process.paused(); err == nil && paused {
+		obstacle = fmt.Errorf("it is paused: %s lets it go on", c.Command("resume "+a.node.Alias))
+	} else if serves := flagOf(commandLine(a.process.pid), "haddr"); serves != "" && serves != a.node.HTTPAddress {
+		obstacle = fmt.Errorf("process %d in %s serves %s, not %s: it was started from another cluster file, or this one has changed since: %s ends it; or give this cluster another data_dir",
+			a.process.pid, c.Dir(a.node.Alias), serves, a.node.HTTPAddress, c.Command("stop "+a.node.Alias))
+	}
+	if obstacle == nil {
+		return nil
+	}
+	return &StartError{Alias: a.node.Alias, LogPath: c.LogPath(a.node.Alias), Err: obstacle}
+}
+
+// flagOf returns the value of a flag on a command line, "" if it is not there.
+func flagOf(args []string, name string) string {
+	for i, arg := range args {
+		given, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case given != name || !strings.HasPrefix(arg, "-"):
+		case joined:
+			return value
+		case i+1 < len(args):
+			return args[i+1]
+		}
+	}
+	return ""
+}
+
+// attainable returns what can become of nodes that are started without the others.
+func (s *situation) attainable(wanted []clusterfile.Node) (condition, error) {
+	file := s.cluster.file
+	running := slices.Clone(wanted)
+	for _, a := range s.attempts {
+		if !contains(wanted, a.node.Alias) {
+			running = append(running, a.node)
+		}
+	}
+	noCluster := func(format string, args ...any) error {
+		return fmt.Errorf("start %s: there is no cluster to join yet: "+format, append([]any{list(wanted)}, args...)...)
+	}
+	switch {
+	case len(s.established()) > 0 && 2*len(running) <= len(file.Nodes):
+		return serves, nil
+	case len(s.established()) > 0:
+		return ready, nil
+	case file.Gossips():
+		if all := voters(file, file.Nodes); voters(file, running) < all {
+			return nil, noCluster("%d nodes found it together: %s starts them all", all, s.cluster.Command("start"))
+		}
+		return ready, nil
+	}
+	founder, err := s.cluster.founder()
+	if err == nil && !contains(wanted, founder.Alias) {
+		err = noCluster("%s founds it: %s starts it first", founder.Alias, s.cluster.Command("start "+founder.Alias))
+	}
+	return ready, err
+}
+
+// founder returns the node that founds the cluster.
+func (c *Cluster) founder() (clusterfile.Node, error) {
+	if c.file.Leader == "" {
+		return clusterfile.Node{}, fmt.Errorf("%s: %w: add leader: %s, or another node that is to found the cluster; or let the nodes gossip",
+			c.file.Path, ErrNoLeader, c.file.Nodes[0].Alias)
+	}
+	return c.node(c.file.Leader)
+}
+
+// established lists the nodes that belong to a cluster as far as can be seen
+// from here.
+func (s *situation) established() []clusterfile.Node {
+	return slices.DeleteFunc(slices.Clone(s.cluster.file.Nodes), func(n clusterfile.Node) bool {
+		enters := s.attempt(n.Alias) != nil && !s.cluster.file.Gossips() // it founds or joins, as it was told
+		return !s.stateful[n.Alias] && !enters
+	})
+}
+
+// discovery returns the flags that tell a node how to find the others.
+//
+// With a leader they say which nodes it asks to be let in. A node with state is mostly
+// in already, which it finds out itself; but it may have been stopped before it was. The
+// file's leader with state is the founder, which no other needs to let in.
+func (s *situation) discovery(n clusterfile.Node) []string {
+	switch others := without(s.established(), n.Alias); {
+	case s.cluster.file.Gossips():
+		return s.gossip(n)
+	case n.Alias == s.cluster.file.Leader && s.stateful[n.Alias], len(others) == 0:
+		return nil
+	default:
+		return []string{"-join", strings.Join(addresses(others), ",")}
+	}
+}
+
+// gossip returns the flags of a node that finds the others by gossip.
+//
+// It may found a cluster only while no node of the file belongs to one, and then
+// with all of the file's voters. So a node that is new, or has lost its state, never
+// founds a second cluster: as long as one of the voters has state, they are not
+// all there for it, even if its state was not seen from here.
+func (s *situation) gossip(n clusterfile.Node) []string {
+	file := s.cluster.file
+	expect := 0
+	if len(s.established()) == 0 && votes(file, n) {
+		expect = min(voters(file, file.Nodes), founding.MaxExpect) // the others join these
+	}
+	flags := []string{"-gossip", n.GossipAddress}
+	var others []string
+	for _, other := range without(file.Nodes, n.Alias) {
+		others = append(others, other.GossipAddress)
+	}
+	if len(others) > 0 {
+		flags = append(flags, "-gossip-join", strings.Join(others, ","))
+	}
+	flags = append(flags, "-bootstrap-expect", strconv.Itoa(expect), "-cluster", file.ClusterName)
+	if file.GossipKey != "" {
+		flags = append(flags, "-gossip-key", file.Resolve(file.GossipKey))
+	}
+	if setting(file, n, "gossip-profile") == nil && !slices.ContainsFunc(file.Nodes, onNetwork) {
+		flags = append(flags, "-gossip-profile", "local")
+	}
+	return flags
+}
+
+// onNetwork reports whether a node gossips with other machines.
+func onNetwork(n clusterfile.Node) bool {
+	host, _, err := net.SplitHostPort(n.GossipAddress)
+	if err != nil {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback())
+}
+
+// voters counts those of the nodes that the file wants to vote.
+func voters(f *clusterfile.File, nodes []clusterfile.Node) (count int) {
+	for _, n := range nodes {
+		if votes(f, n) {
+			count++
+		}
+	}
+	return count
+}
+
+func votes(f *clusterfile.File, n clusterfile.Node) bool { return setting(f, n, "nonvoter") != true }
+
+// setting returns what the file says of a setting of kvnode, which takes '_' for '-';
+// nil if it says nothing.
+func setting(f *clusterfile.File, n clusterfile.Node, name string) any {
+	for key, v := range f.Settings(n) {
+		if strings.ReplaceAll(key, "_", "-") == name {
+			return v
+		}
+	}
+	return nil
+}
+
+func contains(nodes []clusterfile.Node, alias string) bool {
+	return slices.ContainsFunc(nodes, func(n clusterfile.Node) bool { return n.Alias == alias })
+}
+
+func without(nodes []clusterfile.Node, alias string) []clusterfile.Node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n clusterfile.Node) bool { return n.Alias == alias })
+}
+
+// list names nodes.
+func list(nodes []clusterfile.Node) string {
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Alias)
+	}
+	return strings.Join(names, ", ")
 }

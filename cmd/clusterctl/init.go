@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 type initFlags struct {
@@ -41,8 +42,7 @@ node founds it, and the others join: they need no gossip then.
 Paths inside the current folder are written relative to the file, so that the folder
 may be moved whole; all others are written in full. See 'clusterctl help config' for
 what the file says.`,
-		Args:              wants(0, 1, "at most the number of nodes"),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: cli.Wants(0, 1, "at most the number of nodes"),
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.out, "out", "", "the file to write (default: that of --config)")
@@ -64,19 +64,19 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 	if len(args) > 0 {
 		n, err := strconv.Atoi(args[0])
 		if err != nil {
-			return usage(fmt.Errorf("init wants the number of nodes, not %q", args[0]))
+			return cli.Usagef("init wants the number of nodes, not %q", args[0])
 		}
 		nodes = n
 	}
 	switch _, err := os.Stat(f.out); {
 	case err == nil && !f.force:
-		return usage(fmt.Errorf("there is a file %s already: --force overwrites it, --out writes another", f.out))
+		return cli.Usagef("there is a file %s already: --force overwrites it, --out writes another", f.out)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if !f.force {
 		if err := unused(f.dataDir); err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 	}
 	generate := clusterfile.GenerateGossip
@@ -85,23 +85,23 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 	}
 	file, err := generate(nodes, f.host)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	file.Leader = f.leader
 	if file.DataDir, err = portable(f.out, f.dataDir); err != nil {
-		return usage(fmt.Errorf("--data-dir: %w", err))
+		return cli.Usagef("--data-dir: %w", err)
 	}
 	if file.BinPath, err = portable(f.out, cmp.Or(f.binPath, likelyBin())); err != nil {
-		return usage(fmt.Errorf("--bin-path: %w", err))
+		return cli.Usagef("--bin-path: %w", err)
 	}
 	if f.backend != "" {
 		if _, err := backends.Builtin().Lookup(f.backend); err != nil {
-			return usage(fmt.Errorf("--backend: %w", err))
+			return cli.Usagef("--backend: %w", err)
 		}
 		file.Kvnode = map[string]any{"backend": f.backend}
 	}
 	if err := file.Save(f.out); err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if f.force {
 		file.Path = f.out
@@ -109,7 +109,7 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 			return fmt.Errorf("take over the data: %w", err)
 		}
 	}
-	fmt.Fprintf(c.OutOrStdout(), "Wrote %s: %s on %s\n", f.out, count(nodes, "node"), f.host)
+	fmt.Fprintf(c.OutOrStdout(), "Wrote %s: %s on %s\n", f.out, cli.Count(nodes, "node"), f.host)
 	return nil
 }
 

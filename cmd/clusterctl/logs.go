@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 func newLogs(m *manager) *cobra.Command {
@@ -21,29 +24,25 @@ func newLogs(m *manager) *cobra.Command {
 		Short: "Show the log of a node",
 		Long: `Show the end of a node's log: what its processes wrote to standard output and error.
 With --follow, go on until Ctrl-C as the node writes, also across its restarts.`,
-		Args:              wants(1, 1, "a node"),
+		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
 	c.Flags().IntVarP(&last, "lines", "n", 50, "how many lines of the end")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on as the node writes, until Ctrl-C")
-	c.RunE = func(c *cobra.Command, args []string) error {
+	c.RunE = m.on(func(ctx context.Context, s *session, args []string) error {
 		if last < 0 {
-			return usage(fmt.Errorf("--lines %d: must not be negative", last))
+			return cli.Usagef("--lines %d: must not be negative", last)
 		}
-		s, err := m.open(c)
+		n, err := s.node(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		n, err := s.node(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		err = showLog(c.Context(), s.stdout, s.cluster.LogPath(n.Alias), last, follow)
+		err = showLog(ctx, s.stdout, s.cluster.LogPath(n.Alias), last, follow)
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s has never run: it has no log yet", n.Alias)
 		}
 		return err
-	}
+	})
 	return c
 }
 
@@ -54,109 +53,77 @@ func showLog(ctx context.Context, w io.Writer, path string, last int, follow boo
 	if err != nil {
 		return err
 	}
-	t := &tail{path: path, file: f}
-	defer func() { _ = t.file.Close() }()
+	defer func() { _ = f.Close() }()
 	if err := seekLast(f, last); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if _, err := io.Copy(w, f); err != nil || !follow {
 		return err
 	}
-	return t.follow(ctx, w)
+	err = poll.Until(ctx, pollEvery, func() (_ bool, err error) {
+		f, err = copyAdded(w, f, path)
+		return false, err
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // seekLast moves to where the last lines of f begin.
 func seekLast(f *os.File, lines int) error {
 	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
+	if err != nil || lines == 0 {
 		return err
 	}
-	const block = 64 << 10
-	buf := make([]byte, block)
-	for at := end; at > 0; {
-		size := min(at, block)
-		at -= size
-		if _, err := f.ReadAt(buf[:size], at); err != nil && !errors.Is(err, io.EOF) {
+	for size := int64(64 << 10); ; size *= 2 {
+		begin := max(0, end-size)
+		text := make([]byte, end-begin)
+		if _, err := f.ReadAt(text, begin); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		part := buf[:size]
-		if at+size == end && bytes.HasSuffix(part, []byte("\n")) && lines > 0 {
-			part = part[:size-1] // it ends the last line
+		at := len(bytes.TrimSuffix(text, []byte("\n")))
+		for n := lines; n > 0 && at >= 0; n-- {
+			at = bytes.LastIndexByte(text[:at], '\n')
 		}
-		for i := bytes.LastIndexByte(part, '\n'); i >= 0; i = bytes.LastIndexByte(part[:i], '\n') {
-			if lines--; lines <= 0 {
-				_, err := f.Seek(at+int64(i)+1, io.SeekStart)
-				return err
-			}
+		if at >= 0 || begin == 0 {
+			_, err := f.Seek(begin+int64(at)+1, io.SeekStart)
+			return err
 		}
 	}
-	if lines > 0 {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	return err
-}
-
-// tail reads a file that grows, and finds it again when it was cut or replaced.
-type tail struct {
-	path string
-	file *os.File
 }
 
 const pollEvery = 200 * time.Millisecond
 
-func (t *tail) follow(ctx context.Context, w io.Writer) error {
-	ticks := time.NewTicker(pollEvery)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticks.C:
-		}
-		if err := t.rewind(); err != nil {
-			return fmt.Errorf("%s: %w", t.path, err)
-		}
-		if _, err := io.Copy(w, t.file); err != nil {
-			return err
-		}
-		if err := t.reopen(w); err != nil {
-			return err
-		}
-	}
-}
-
-// rewind goes back to the beginning if the file has become shorter.
-func (t *tail) rewind() error {
-	at, err := t.file.Seek(0, io.SeekCurrent)
+// copyAdded copies what was added to f, from its beginning if it has become shorter, and
+// goes on with another file if one has taken its place at path. There may be none for a
+// while.
+func copyAdded(w io.Writer, f *os.File, path string) (*os.File, error) {
+	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return err
+		return f, err
 	}
-	info, err := t.file.Stat()
-	if err == nil && info.Size() < at {
-		_, err = t.file.Seek(0, io.SeekStart)
+	before, err := f.Stat()
+	if err == nil && before.Size() < at {
+		_, err = f.Seek(0, io.SeekStart)
 	}
-	return err
-}
-
-// reopen goes on with another file if one has taken the place of this one. There
-// may be none for a while.
-func (t *tail) reopen(w io.Writer) error {
-	now, err := os.Stat(t.path)
+	if err == nil {
+		_, err = io.Copy(w, f)
+	}
+	if err != nil {
+		return f, err
+	}
+	next, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return f, nil
 	}
 	if err != nil {
-		return err
+		return f, err
 	}
-	if before, err := t.file.Stat(); err != nil || os.SameFile(before, now) {
-		return err
+	if now, err := next.Stat(); err != nil || os.SameFile(before, now) {
+		return f, errors.Join(err, next.Close())
 	}
-	next, err := os.Open(t.path)
-	if err != nil {
-		return err
-	}
-	_ = t.file.Close()
-	t.file = next
+	_ = f.Close()
 	_, err = io.Copy(w, next)
-	return err
+	return next, err
 }

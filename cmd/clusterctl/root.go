@@ -2,15 +2,14 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"fmt"
-	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
 )
 
 // The groups that the help lists commands in.
@@ -21,24 +20,9 @@ const (
 	groupCheck   = "check"
 )
 
-// run executes one command line and returns its exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	explain(stderr, ctx, err)
-	return exitCode(ctx, err)
-}
-
 func newRoot() *cobra.Command {
 	m := new(manager)
-	root := &cobra.Command{
+	root := cli.Root(&cobra.Command{
 		Use:   "clusterctl",
 		Short: "CLI utility to manage a kvnode cluster",
 		Long: `CLI utility to manage a kvnode cluster: the processes that a cluster file
@@ -54,26 +38,23 @@ NODE is an alias of the cluster file, or "leader": the node that leads now.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or cluster file, 3 a write's outcome
 is unknown, 130 interrupted.`,
-		Version:                    core.ModuleVersion("github.com/themilchenko/raftlab"),
-		SuggestionsMinimumDistance: 2,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		Args:                       noCommand,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
+	})
 	// The program alone does nothing but print its help, so only the line with
 	// [command] is worth showing.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable .HasParent}}", 1))
 	root.PersistentFlags().StringVarP(&m.config, "config", "c", clusterfile.DefaultPath, "path to config file (YAML or TOML)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml") // the flag is there
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
-	})
 	add := func(id, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: id, Title: title})
 		for _, c := range commands {
 			c.GroupID = id
 			root.AddCommand(c)
+			for _, c := range append(c.Commands(), c) {
+				if c.ValidArgsFunction == nil {
+					c.ValidArgsFunction = cobra.NoFileCompletions
+				}
+			}
 		}
 	}
 	add(groupCluster, "Cluster Commands:", newInit(m), newStart(m), newStatus(m), newStop(m), newRestart(m),
@@ -95,47 +76,25 @@ func checkCobras(root *cobra.Command) {
 		case "help":
 			c.Args = func(_ *cobra.Command, args []string) error {
 				if of, rest, err := root.Find(args); err != nil || of.HasSubCommands() {
-					return noCommand(cmp.Or(of, root), rest)
+					return cli.NoCommand(cmp.Or(of, root), rest)
 				}
 				return nil
 			}
 		case "completion":
-			c.Args, c.RunE = noCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+			c.Args, c.RunE = cli.NoCommand, cli.Help
 			for _, shell := range c.Commands() {
-				shell.Args = wants(0, 0, "no argument")
+				shell.Args = cli.Wants(0, 0, "no argument")
 			}
 		}
 	}
 }
 
-func noCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
+// above0 checks a flag that is a time.
+func above0(flag string, d time.Duration) error {
+	if d > 0 {
 		return nil
 	}
-	hint := ""
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
-	}
-	return usage(fmt.Errorf("unknown command %q%s; see '%s --help'", args[0], hint, c.CommandPath()))
-}
-
-// wants checks the number of arguments and says what they are; high -1: any.
-func wants(low, high int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) >= low && (high < 0 || len(args) <= high) {
-			return nil
-		}
-		return usage(fmt.Errorf("%s wants %s, not %s; see '%s --help'",
-			c.Name(), what, count(len(args), "argument"), c.CommandPath()))
-	}
-}
-
-// count is a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return cli.Usagef("%s %v: must be above 0", flag, d)
 }
 
 // configTopic is "clusterctl help config".

@@ -20,9 +20,7 @@ import (
 	"github.com/themilchenko/raftlab/discovery"
 )
 
-var _ discovery.Discovery = (*Agent)(nil)
-
-// Agent is one node that gossips. It implements [discovery.Discovery].
+// Agent is one node that gossips. All methods are safe for concurrent use.
 type Agent struct {
 	cfg       Config
 	logger    *slog.Logger
@@ -198,10 +196,12 @@ func (a *Agent) Address() string { return a.address }
 // Stats returns what was sent and received since the start.
 func (a *Agent) Stats() Stats { return a.transport.stats() }
 
-// Peers implements [discovery.Discovery].
+// Peers returns what is known of all nodes, this one included, sorted by id. The slice is
+// the caller's.
 func (a *Agent) Peers() []discovery.Peer { return a.table.list() }
 
-// Changes implements [discovery.Discovery].
+// Changes returns a channel that is closed at the next change of what Peers returns. Call
+// it before Peers, so that no change is missed.
 func (a *Agent) Changes() <-chan struct{} { return a.table.changes() }
 
 // Know tells the agent what the group's configuration is, as this node knows it: from
@@ -209,8 +209,9 @@ func (a *Agent) Changes() <-chan struct{} { return a.table.changes() }
 // member's data goes for it. members must not block, nor call the agent.
 func (a *Agent) Know(members func() []core.Member) { a.table.know(members) }
 
-// HTTPAddress implements [discovery.Discovery]. It also knows where nodes were
-// that have failed.
+// HTTPAddress returns where the node id serves HTTP, as host:port, or did before it
+// failed. It is what was said of it, and proves nothing: core.Acquainted knows members by
+// what they have proved.
 func (a *Agent) HTTPAddress(id string) (string, bool) {
 	m, _, ok := a.table.find(id)
 	return m.HTTPAddress, ok && m.HTTPAddress != ""
@@ -223,8 +224,9 @@ func (a *Agent) RaftAddress(id string) (string, bool) {
 	return m.RaftAddress, ok && state == discovery.Alive
 }
 
-// Announce implements [discovery.Discovery]. It does not wait for the others. With
-// an error they go on to know what they knew.
+// Announce replaces what the others are told of this node, but for its incarnation. Call
+// it once the replica has state: from then on no node founds another group beside it. It
+// does not wait for the others. With an error they go on to know what they knew.
 func (a *Agent) Announce(self discovery.Self) error {
 	self.Incarnation = a.cfg.Self.Incarnation
 	if self.HasState {
@@ -335,8 +337,10 @@ func (a *Agent) remember(change func(*Memory)) error {
 	return nil
 }
 
-// Leave implements [discovery.Discovery]: each node that is alive is told over TCP,
-// and then by gossip. It fails if there are others and none could be told.
+// Leave tells the others that this node goes for good: each one that is alive over TCP,
+// and then by gossip. It fails if there are others and none could be told. The node should
+// have been removed from the group before, or be removed by the leader's steward because
+// of it. Close is still needed.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.life.Lock()
 	defer a.life.Unlock()
@@ -351,7 +355,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 	}
 	a.left.Store(true)
 	others := a.table.gossip(a.cfg.ID, discovery.Alive)
-	told := a.sync(others)
+	told := len(a.dial(others))
 	timeout := 2 * a.cfg.Profile.StreamTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, max(time.Until(deadline), time.Nanosecond))
@@ -363,7 +367,8 @@ func (a *Agent) Leave(ctx context.Context) error {
 	return fmt.Errorf("leave: none of %s could be told: %w", strings.Join(others, ", "), errors.Join(err, ctx.Err()))
 }
 
-// Close implements [discovery.Discovery].
+// Close stops without a word: to the others the node has failed, unless it left. It waits
+// for the goroutines. Idempotent.
 func (a *Agent) Close() error {
 	a.cancel()
 	a.life.Lock()

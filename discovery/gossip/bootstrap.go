@@ -15,7 +15,10 @@ import (
 // waits for.
 const remindEvery = 30 * time.Second
 
-// Bootstrap implements [discovery.Discovery]; package founding tells how.
+// Bootstrap returns the configuration with which this node founds a group together with
+// all members named in it, sorted by id. It is nil where the node must not: it has state,
+// or there is a group that it waits to be added to. It blocks until one or the other is
+// known, or ctx ends; package founding tells how that comes about.
 func (a *Agent) Bootstrap(ctx context.Context) ([]core.Member, error) {
 	self, founds := a.founder()
 	if !founds {
@@ -89,7 +92,7 @@ func (a *Agent) Waiting() string {
 
 func (a *Agent) decide(self founding.Self) founding.Decision {
 	if len(a.cfg.Join) > 0 && !a.contacted.Load() && self.Promise == nil {
-		// Whoever was told of others asks them before it founds anything.
+		// A node that was told of others asks them before it founds anything.
 		return founding.Decision{Action: founding.Wait, Reason: "none of the addresses to join was reached yet"}
 	}
 	return founding.Step(self, a.table.records(a.cfg.ID))

@@ -1,11 +1,11 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -13,9 +13,10 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+	"github.com/themilchenko/raftlab/internal/hostport"
 )
 
-// Config says who a node is and how it finds the others.
+// Config says which node it is and how it finds the others.
 type Config struct {
 	// ID names the node for good, and Cluster the cluster. Nodes of clusters with
 	// different names do not talk, also where their addresses are mixed up.
@@ -45,7 +46,7 @@ type Config struct {
 	Memory Store
 
 	// KeyFile is a file for ReadKeys; empty: gossip is neither encrypted nor
-	// authenticated, and whoever reaches the port can join.
+	// authenticated, and all that reach the port can join.
 	KeyFile string
 
 	// Profile holds the timings. Zero: LAN().
@@ -123,21 +124,13 @@ func (p Profile) patience() time.Duration {
 	return 10 * time.Duration(p.SuspicionMult) * p.ProbeInterval
 }
 
-const defaultReapAfter = 24 * time.Hour
-
 func (c *Config) setDefaults() {
 	if c.Memory == nil {
 		c.Memory = InMemory()
 	}
-	if c.Profile == (Profile{}) {
-		c.Profile = LAN()
-	}
-	if c.ReapAfter == 0 {
-		c.ReapAfter = defaultReapAfter
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Profile = cmp.Or(c.Profile, LAN())
+	c.ReapAfter = cmp.Or(c.ReapAfter, 24*time.Hour)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 }
 
 // Check returns the error with which Start refuses what c says of the node itself. It
@@ -199,14 +192,11 @@ func nodeName(cluster, id string) string { return cluster + "/" + id }
 
 // resolve splits a host:port and looks the host up. No host is no address.
 func resolve(ctx context.Context, what, address string) (ip string, port int, err error) {
-	host, service, err := net.SplitHostPort(address)
+	host, number, err := hostport.Split(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("%s address %q: %w: want host:port: %w", what, address, core.ErrInvalid, err)
+		return "", 0, fmt.Errorf("%s address %q: %w: %w", what, address, core.ErrInvalid, err)
 	}
-	port, err = strconv.Atoi(service)
-	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("%s address %q: %w: the port is not a number from 0 to 65535", what, address, core.ErrInvalid)
-	}
+	port = int(number)
 	if host == "" {
 		return "", port, nil
 	}

@@ -26,7 +26,7 @@ var (
 	errOutdated = errors.New("outdated")
 )
 
-// admit says who n is, or why it must not be one of us.
+// admit returns what n says of itself, or why it must not be one of us.
 func (d *delegate) admit(n *memberlist.Node) (meta, error) {
 	m, err := decodeMeta(n.Meta)
 	switch {
@@ -40,7 +40,7 @@ func (d *delegate) admit(n *memberlist.Node) (meta, error) {
 	return m, nil
 }
 
-// check is admit that logs, once, who is refused.
+// check is admit that logs, once, that a node is refused.
 func (d *delegate) check(n *memberlist.Node) (meta, error) {
 	if !d.a.gate.enter() {
 		return meta{}, errShutDown

@@ -1,10 +1,9 @@
 // Package gossip is discovery by asking around: nodes find each other, and notice
-// who fails, with hashicorp/memberlist (the SWIM protocol), and agree on the
-// group that they found with package founding. It implements
-// discovery.Discovery.
+// which fail, with hashicorp/memberlist (the SWIM protocol), and agree on the
+// group that they found with package founding.
 //
 // It moves no data and changes no configuration: what it knows is late and
-// sometimes wrong, and whoever acts on it (discovery/steward) has to reckon with
+// sometimes wrong, and discovery/steward, which acts on it, reckons with
 // that.
 //
 // # A node's life
@@ -18,19 +17,19 @@
 //
 // A node that dies between 2 and 4 finds in its [Store] what it promised.
 //
-// # Who is let in
+// # Which nodes are let in
 //
 // Nodes of another cluster are told apart by memberlist's label on every message,
 // and again by their metadata. With a key file all is encrypted and
-// authenticated with AES-GCM; without one the network has to be trusted. Who is
-// refused is logged once, not with each packet.
+// authenticated with AES-GCM; without one the network has to be trusted. That a
+// node is refused is logged once, not with each packet.
 //
 // # Two nodes under one id
 //
 // memberlist goes on with the first for as long as that one lives, and all log an error.
-// Once Know has told who the members are, only the node that has the member's data
+// Once Know has told which the members are, only the node that has the member's data
 // goes for it, also if it is the second; a member's address is never that of another
-// node. What is told is only a hint all the same: members prove to each other who
+// node. What is told is only a hint all the same: members prove to each other which
 // they are when they connect (core/handshake).
 //
 // # What is told

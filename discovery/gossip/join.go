@@ -5,13 +5,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/discovery"
 )
 
-// keepJoined tries for the agent's whole life to reach whom it should: the
+// keepJoined tries for the agent's whole life to reach the nodes that it should: the
 // addresses of Config.Join and those of an earlier life, each until it was reached
 // once and all again while it is alone, and nodes that failed, which heals a split that
 // lasted longer than memberlist remembers its dead.
@@ -68,7 +67,7 @@ func (a *Agent) reach(pending []string) []string {
 	return pending
 }
 
-// contact notes that those of Config.Join were asked who is there.
+// contact notes that those of Config.Join were asked which nodes there are.
 func (a *Agent) contact() {
 	if !a.contacted.Swap(true) {
 		a.table.nudge()
@@ -120,27 +119,23 @@ func (a *Agent) addresses() []string {
 	return slices.Concat(a.cfg.Join, a.memory.Peers)
 }
 
-// sync compares all that is known with the nodes at addresses, and returns how
-// many of them it has reached.
-func (a *Agent) sync(addresses []string) int { return len(a.dial(addresses)) }
-
-// dial does that at once for all addresses.
+// dial compares all that is known with the nodes at addresses, all at once, and returns
+// which of them it has reached.
 func (a *Agent) dial(addresses []string) map[string]bool {
 	slices.Sort(addresses)
 	addresses = slices.Compact(addresses)
 	var running sync.WaitGroup
-	ok := make([]atomic.Bool, len(addresses))
+	errs := make([]error, len(addresses))
 	for i, address := range addresses {
 		running.Go(func() {
-			_, err := a.list.Join([]string{address})
-			ok[i].Store(err == nil)
-			a.joined(address, err)
+			_, errs[i] = a.list.Join([]string{address})
+			a.joined(address, errs[i])
 		})
 	}
 	running.Wait()
 	reached := map[string]bool{}
 	for i, address := range addresses {
-		if ok[i].Load() {
+		if errs[i] == nil {
 			reached[address] = true
 		}
 	}

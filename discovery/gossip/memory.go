@@ -63,7 +63,7 @@ func (s *memoryStore) Save(m Memory) error {
 }
 
 // FileStore returns a Store in the file path, whose folder must exist. It belongs
-// beside the log of the node: who removes one should remove both.
+// beside the log of the node: to remove one is to remove both.
 func FileStore(path string) Store { return fileStore(path) }
 
 type fileStore string

@@ -23,21 +23,22 @@ type table struct {
 	changed chan struct{}     // closed at the next change
 }
 
-type entry struct {
-	meta    meta
-	gossip  string // its gossip address
-	state   discovery.State
-	since   time.Time
-	encoded string // meta, as it came
-	rival   *rival // nil: none
+// node is what is known of one.
+type node struct {
+	meta   meta
+	gossip string // its gossip address
+	state  discovery.State
+	since  time.Time
 }
 
-// rival is a second node under an id: memberlist goes on with the first for as long as
-// that one lives.
-type rival struct {
-	meta      meta
-	gossip    string
-	since, at time.Time // when it was heard of first, and last
+// entry is what is known of an id.
+type entry struct {
+	node
+	encoded string // meta, as it came
+	// rival is a second node under the id, which memberlist does not take for as long as
+	// the first lives; nil: there is none.
+	rival     *node
+	rivalSeen time.Time // when it was last heard of
 }
 
 func newTable(now func() time.Time, rivalry time.Duration) *table {
@@ -69,41 +70,31 @@ func (t *table) contend(m meta, gossip string) {
 		e.rival = nil
 		t.touch()
 	case e.rival == nil || e.rival.meta.life != m.life || e.rival.meta.revision < m.revision:
-		e.rival = &rival{meta: m, gossip: gossip, since: t.now(), at: t.now()}
+		e.rival = &node{meta: m, gossip: gossip, state: discovery.Alive, since: t.now()}
 		t.touch()
-	default:
-		e.rival.at = t.now()
+	}
+	if known {
+		e.rivalSeen = t.now()
 	}
 }
 
-// pick returns who goes for e's id: of two under that of a member, the one with the
-// member's data. ok is false where it is the id of a member, and nobody has those.
-func (t *table) pick(e *entry, members []core.Member) (v sighting, ok bool) {
+// pick returns the node that goes for e's id: of two under that of a member, the one with
+// the member's data. ok is false where it is the id of a member, and neither has those.
+func (t *table) pick(e *entry, members []core.Member) (n node, ok bool) {
 	i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == e.meta.id })
-	r := e.rival
 	switch {
 	case i < 0 || members[i].Incarnation == e.meta.Incarnation:
-		return e.sighting(), true
-	case r != nil && r.meta.Incarnation == members[i].Incarnation && t.now().Sub(r.at) <= t.rivalry:
-		return sighting{r.meta, r.gossip, discovery.Alive, r.since}, true
+		return e.node, true
+	case e.rival != nil && e.rival.meta.Incarnation == members[i].Incarnation && t.now().Sub(e.rivalSeen) <= t.rivalry:
+		return *e.rival, true
 	default:
-		return e.sighting(), false
+		return e.node, false
 	}
 }
 
-// sighting is what is shown of a node.
-type sighting struct {
-	meta   meta
-	gossip string
-	state  discovery.State
-	since  time.Time
-}
-
-func (e *entry) sighting() sighting { return sighting{e.meta, e.gossip, e.state, e.since} }
-
-func (v sighting) peer() discovery.Peer {
-	p := v.meta.peer()
-	p.State, p.Since, p.GossipAddress = v.state, v.since, v.gossip
+func (n node) peer() discovery.Peer {
+	p := n.meta.peer()
+	p.State, p.Since, p.GossipAddress = n.state, n.since, n.gossip
 	return p
 }
 
@@ -117,7 +108,7 @@ func (t *table) alive(m meta, encoded, gossip string) (before discovery.State) {
 	}
 	e, known := t.peers[m.id]
 	if !known {
-		e = &entry{state: discovery.Unknown}
+		e = &entry{node: node{state: discovery.Unknown}}
 		t.peers[m.id] = e
 	}
 	before = e.state
@@ -136,7 +127,7 @@ func (t *table) alive(m meta, encoded, gossip string) (before discovery.State) {
 }
 
 // outdated says whether the node has told something newer in the same life. An old
-// word can come back from somebody who was cut off, after memberlist has
+// word can come back from a node that was cut off, after memberlist has
 // forgotten that the node has left.
 func (t *table) outdated(m meta) bool {
 	t.mu.Lock()
@@ -172,7 +163,7 @@ func (t *table) reap(age time.Duration) {
 	}
 }
 
-// nudge wakes who waits for changes of what is known elsewhere.
+// nudge tells of a change of what is known elsewhere.
 func (t *table) nudge() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,8 +188,8 @@ func (t *table) list() []discovery.Peer {
 	defer t.mu.Unlock()
 	peers := make([]discovery.Peer, 0, len(t.peers))
 	for _, e := range t.peers {
-		v, _ := t.pick(e, members)
-		peers = append(peers, v.peer())
+		n, _ := t.pick(e, members)
+		peers = append(peers, n.peer())
 	}
 	slices.SortFunc(peers, func(a, b discovery.Peer) int { return cmp.Compare(a.ID, b.ID) })
 	return peers
@@ -236,12 +227,8 @@ func (t *table) gossip(self string, state discovery.State) []string {
 func (t *table) others(self string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for id := range t.peers {
-		if id != self {
-			return true
-		}
-	}
-	return false
+	_, known := t.peers[self]
+	return len(t.peers) > 1 || len(t.peers) == 1 && !known
 }
 
 // encoded returns the metadata of id as it was last seen.
@@ -254,7 +241,7 @@ func (t *table) encoded(id string) string {
 	return ""
 }
 
-// find returns who goes for an id, and how it is with it.
+// find returns what the node tells that goes for an id, and its state.
 func (t *table) find(id string) (meta, discovery.State, bool) {
 	members := t.configuration()
 	t.mu.Lock()
@@ -263,8 +250,8 @@ func (t *table) find(id string) (meta, discovery.State, bool) {
 	if !known {
 		return meta{}, discovery.Unknown, false
 	}
-	v, ok := t.pick(e, members)
-	return v.meta, v.state, ok
+	n, ok := t.pick(e, members)
+	return n.meta, n.state, ok
 }
 
 // onlyGroup returns the group that the other nodes with state belong to, or "" if

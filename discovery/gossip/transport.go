@@ -66,45 +66,39 @@ func newTransport(inner memberlist.NodeAwareTransport) *transport {
 		conns:   map[*conn]struct{}{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.pumps.Go(t.pumpPackets)
-	t.pumps.Go(t.pumpStreams)
+	t.pumps.Go(func() {
+		pump(t.ctx, inner.PacketCh(), t.packets, func(p *memberlist.Packet) (*memberlist.Packet, error) {
+			t.received.packets.Add(1)
+			t.received.packetBytes.Add(uint64(len(p.Buf)))
+			return p, nil
+		})
+	})
+	t.pumps.Go(func() {
+		pump(t.ctx, inner.StreamCh(), t.streams, func(c net.Conn) (net.Conn, error) {
+			t.received.streams.Add(1)
+			return t.track(c)
+		})
+	})
 	return t
 }
 
 func (t *transport) stats() Stats { return Stats{Sent: t.sent.load(), Received: t.received.load()} }
 
-func (t *transport) pumpPackets() {
+// pump hands on what the network delivers, until the transport is shut down or take fails.
+func pump[T any](ctx context.Context, from <-chan T, to chan<- T, take func(T) (T, error)) {
 	for {
 		select {
-		case p := <-t.inner.PacketCh():
-			t.received.packets.Add(1)
-			t.received.packetBytes.Add(uint64(len(p.Buf)))
-			select {
-			case t.packets <- p:
-			case <-t.ctx.Done():
-				return
-			}
-		case <-t.ctx.Done():
-			return
-		}
-	}
-}
-
-func (t *transport) pumpStreams() {
-	for {
-		select {
-		case c := <-t.inner.StreamCh():
-			t.received.streams.Add(1)
-			counted, err := t.track(c)
+		case in := <-from:
+			in, err := take(in)
 			if err != nil {
 				return
 			}
 			select {
-			case t.streams <- counted:
-			case <-t.ctx.Done():
+			case to <- in:
+			case <-ctx.Done():
 				return
 			}
-		case <-t.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -192,7 +186,7 @@ func (t *transport) Shutdown() error {
 	t.conns = nil
 	t.mu.Unlock()
 	for c := range open {
-		_ = c.Conn.Close() // who uses it learns
+		_ = c.Conn.Close() // its user gets an error
 	}
 	t.pumps.Wait()
 	return err

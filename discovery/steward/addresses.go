@@ -12,7 +12,7 @@ import (
 // move gives a member the address under which it announces itself, unless it
 // answers under another one: then two nodes run on the same data. Nor does a node go
 // for the voter whose incarnation it has kept without the log: the group counts on what
-// that holds and on whom the voter has voted for.
+// that holds and the vote that the voter has given.
 func (s *Steward) move(v view, m member) {
 	if m.Voter && m.empty {
 		s.say(m.ID, slog.LevelWarn, "not moving "+m.ID+" to "+m.announced+": the node there has lost its log, and the member has "+
@@ -41,11 +41,10 @@ func (s *Steward) move(v view, m member) {
 // configuration holds an address once: it removes a member that does not answer. It says
 // whether the address is free.
 func (s *Steward) vacate(v view, id, address string) bool {
-	i := slices.IndexFunc(v.members, func(m member) bool { return m.ID != id && m.Address == address })
-	if i < 0 {
+	m, taken := v.find(func(m member) bool { return m.ID != id && m.Address == address })
+	if !taken {
 		return true
 	}
-	m := v.members[i]
 	switch {
 	case m.answers && m.answersAt == address:
 		s.say(id, slog.LevelError, "not adding "+id+" at "+address+": "+m.ID+" answers there. Start "+id+" with another --raddr")
@@ -65,29 +64,25 @@ func (s *Steward) vacate(v view, id, address string) bool {
 func (v view) circle(id string) []member {
 	var circle []member
 	for next := id; ; {
-		i := slices.IndexFunc(v.members, func(m member) bool { return m.ID == next })
-		if i < 0 {
-			return nil
-		}
-		m := v.members[i]
-		if m.state != discovery.Alive || m.announced == "" || m.announced == m.Address ||
+		m, ok := v.member(next)
+		if !ok || m.state != discovery.Alive || m.announced == "" || m.announced == m.Address ||
 			slices.ContainsFunc(circle, func(c member) bool { return c.ID == m.ID }) {
 			return nil
 		}
 		circle = append(circle, m)
-		i = slices.IndexFunc(v.members, func(o member) bool { return o.Address == m.announced })
-		if i < 0 {
+		there, ok := v.find(func(o member) bool { return o.Address == m.announced })
+		if !ok {
 			return nil
 		}
-		if next = v.members[i].ID; next == id {
+		if next = there.ID; next == id {
 			return circle
 		}
 	}
 }
 
 // untangle breaks a circle: it gives one of them an address where nobody can be, so that
-// the others can be updated one after the other, and it as the last. Whoever looks for
-// it meanwhile, this leader or another, finds it where gossip says (Locate). So all of
+// the others can be updated one after the other, and it as the last. A leader that looks for
+// it meanwhile, this one or another, finds it where gossip says (Locate). So all of
 // them must be seen to answer there.
 func (s *Steward) untangle(v view, circle []member) {
 	var ids []string

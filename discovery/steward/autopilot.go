@@ -3,9 +3,12 @@ package steward
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"strconv"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
@@ -22,7 +25,7 @@ type raftOf struct{ s *Steward }
 var _ autopilot.Raft = raftOf{}
 
 // AddVoter implements autopilot.Raft. What autopilot decides on is up to an interval
-// old: who has left meanwhile, or comes with other data, gets no vote.
+// old: a node that has left meanwhile, or comes with other data, gets no vote.
 func (r raftOf) AddVoter(id raft.ServerID, _ raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
 	return r.change("promote", id, func(ctx context.Context, m member) error {
 		if m.state == discovery.Left {
@@ -62,7 +65,7 @@ func (r raftOf) change(what string, id raft.ServerID, do func(context.Context, m
 	defer r.s.changing.Unlock()
 	ctx, cancel := context.WithTimeout(r.s.ctx, changeTimeout)
 	defer cancel()
-	m, ok := r.s.observe().find(id)
+	m, ok := r.s.observe().find(func(m member) bool { return server(m.Member) == id }) // the one that autopilot means
 	if !ok {
 		return settled{err: fmt.Errorf("%s %s: it is no member: %w", what, id, core.ErrNotFound)}
 	}
@@ -213,8 +216,8 @@ func (a application) RemoveFailedServer(server *autopilot.Server) {
 	a.s.prod()
 }
 
-// promoter is autopilot's own, for those who want to vote, and with our word on
-// who may be removed.
+// promoter is autopilot's own, for those that want to vote, and with our word on
+// which may be removed.
 type promoter struct {
 	*autopilot.StablePromoter
 	s *Steward
@@ -240,7 +243,7 @@ func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, state *au
 }
 
 // FilterFailedServerRemovals implements autopilot.Promoter: only those that have
-// been silent for long enough. Who left is removed by the steward's own round.
+// been silent for long enough. Those that left are removed by the steward's own round.
 func (p promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
 	v := p.s.observe()
 	due := map[raft.ServerID]bool{}
@@ -256,4 +259,25 @@ func (p promoter) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.S
 		return kept
 	}
 	return &autopilot.FailedServers{FailedVoters: keep(failed.FailedVoters), FailedNonVoters: keep(failed.FailedNonVoters)}
+}
+
+// newLogger hands autopilot's lines on to logger.
+func newLogger(logger *slog.Logger) hclog.Logger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(sink{logger})
+	return l
+}
+
+type sink struct{ logger *slog.Logger }
+
+// Accept implements hclog.SinkAdapter.
+func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	l := slog.LevelInfo
+	switch level {
+	case hclog.Trace, hclog.Debug:
+		l = slog.LevelDebug
+	case hclog.Warn, hclog.Error: // it goes on to try
+		l = slog.LevelWarn
+	}
+	s.logger.Log(context.Background(), l, msg, append([]any{"component", name}, args...)...)
 }

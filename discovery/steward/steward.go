@@ -22,11 +22,11 @@
 package steward
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,16 +46,13 @@ type Replica interface {
 	TransferLeadership(ctx context.Context, id string) error
 }
 
-// Peers is what the steward needs of a discovery.Discovery.
+// Peers is what the steward needs of a gossip.Agent.
 type Peers interface {
 	Peers() []discovery.Peer
 	Changes() <-chan struct{}
 }
 
-var (
-	_ Replica = core.Replica(nil)
-	_ Peers   = discovery.Discovery(nil)
-)
+var _ Replica = core.Replica(nil)
 
 // Config says what a steward works with.
 type Config struct {
@@ -88,22 +85,12 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.MinVoters = or(c.MinVoters, 3)
-	c.LastContact = or(c.LastContact, 2*time.Second)
-	c.MaxTrailingLogs = or(c.MaxTrailingLogs, 250)
-	c.Stabilization = or(c.Stabilization, 10*time.Second)
-	c.Interval = or(c.Interval, time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-}
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
+	c.MinVoters = cmp.Or(c.MinVoters, 3)
+	c.LastContact = cmp.Or(c.LastContact, 2*time.Second)
+	c.MaxTrailingLogs = cmp.Or(c.MaxTrailingLogs, 250)
+	c.Stabilization = cmp.Or(c.Stabilization, 10*time.Second)
+	c.Interval = cmp.Or(c.Interval, time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 }
 
 // changeTimeout bounds one change of the configuration: without a quorum it would
@@ -122,10 +109,10 @@ type Steward struct {
 	changing sync.Mutex // one change of the configuration at a time, and what it rests on is seen under it
 
 	mu      sync.Mutex
-	doomed  map[raft.ServerID]struct{} // whom autopilot wants removed
+	doomed  map[raft.ServerID]struct{} // the members that autopilot wants removed
 	health  Health
 	wake    chan struct{}
-	said    map[string]string // what was logged of whom, not to say it again
+	said    map[string]string // what was logged last, by id, not to say it again
 	led     time.Time         // since when this replica leads; zero: it does not
 	term    uint64            // in which
 	missing map[string]time.Time
@@ -200,7 +187,7 @@ func (s *Steward) run() {
 	}
 }
 
-// look is one round: see who there is, and if this replica leads, act on it.
+// look is one round: see which nodes there are, and if this replica leads, act on it.
 func (s *Steward) look() {
 	v := s.observe()
 	if v.led.IsZero() {
@@ -245,11 +232,10 @@ func (s *Steward) tend(v view, m member) {
 // of the round have made the group smaller since, and may have taken long.
 func (s *Steward) remove(seen member, why string) {
 	v := s.observe()
-	i := slices.IndexFunc(v.members, func(m member) bool { return m.ID == seen.ID })
-	if v.led.IsZero() || i < 0 || !v.members[i].still(seen) {
+	m, ok := v.member(seen.ID)
+	if v.led.IsZero() || !ok || !m.still(seen) {
 		return
 	}
-	m := v.members[i]
 	if m.Voter && !v.safeWithout(m.ID) {
 		if v.settled(s.cfg.LastContact) {
 			s.say(m.ID, slog.LevelWarn, "not removing "+m.ID+", though "+why+

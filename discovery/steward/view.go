@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -109,43 +110,39 @@ func (s *Steward) date(v view) {
 	for i := range v.members {
 		m := &v.members[i]
 		if m.replacement != nil {
-			who := core.Identity{ID: m.ID, Incarnation: m.replacement.Incarnation}.String()
-			m.contested = or(before[who], v.at)
-			s.contested[who] = m.contested
+			other := core.Identity{ID: m.ID, Incarnation: m.replacement.Incarnation}.String()
+			m.contested = cmp.Or(before[other], v.at)
+			s.contested[other] = m.contested
 		}
 		if m.state != discovery.Unknown {
 			delete(s.missing, m.ID)
 			continue
 		}
-		if s.missing[m.ID].IsZero() {
-			s.missing[m.ID] = v.at
-		}
-		m.since = s.missing[m.ID]
+		m.since = cmp.Or(s.missing[m.ID], v.at)
+		s.missing[m.ID] = m.since
 	}
 }
 
 // strangers returns the nodes that should be members and are not.
 func (v view) strangers() []discovery.Peer {
-	members := map[string]bool{}
-	for _, m := range v.members {
-		members[m.ID] = true
-	}
-	var strangers []discovery.Peer
-	for _, p := range v.peers {
-		if p.State == discovery.Alive && !p.Undecided && p.RaftAddress != "" && !members[p.ID] {
-			strangers = append(strangers, p)
-		}
-	}
-	return strangers
+	return slices.DeleteFunc(slices.Clone(v.peers), func(p discovery.Peer) bool {
+		_, isMember := v.member(p.ID)
+		return isMember || p.State != discovery.Alive || p.Undecided || p.RaftAddress == ""
+	})
 }
 
-// find returns the member that autopilot means.
-func (v view) find(id raft.ServerID) (member, bool) {
-	i := slices.IndexFunc(v.members, func(m member) bool { return server(m.Member) == id })
+// find returns the first member for which is is true.
+func (v view) find(is func(member) bool) (member, bool) {
+	i := slices.IndexFunc(v.members, is)
 	if i < 0 {
 		return member{}, false
 	}
 	return v.members[i], true
+}
+
+// member returns the member called id.
+func (v view) member(id string) (member, bool) {
+	return v.find(func(m member) bool { return m.ID == id })
 }
 
 // silentBut returns the voters other than id that do not answer.

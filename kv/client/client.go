@@ -34,14 +34,13 @@ package client
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/themilchenko/raftlab/internal/hostport"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -152,9 +151,7 @@ func newEndpoints(given []string) (*endpoints, error) {
 // parseEndpoint returns the host:port of an endpoint as users write it.
 func parseEndpoint(s string) (string, error) {
 	address := strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
-	host, port, err := net.SplitHostPort(address)
-	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || host == "" ||
-		strings.ContainsAny(host, "/?#@ ") {
+	if host, port, err := hostport.Split(address); err != nil || host == "" || port == 0 {
 		return "", fmt.Errorf("%w endpoint %q: write host:port or http://host:port", ErrInvalid, s)
 	}
 	return address, nil

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/hostport"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 )
@@ -292,15 +293,11 @@ func checkAddress(own, field, address string) error {
 
 // checkHostPort refuses addresses that other nodes could not reach.
 func checkHostPort(field, address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || len(address) > kv.MaxNodeBytes || strings.ContainsAny(host, "/?#@ ") || !headerSafe(address) {
+	if err := hostport.CheckDial(address); err != nil {
+		return badRequest("body: %s %.40q: %v", field, address, err)
+	}
+	if len(address) > kv.MaxNodeBytes || !headerSafe(address) {
 		return badRequest("body: %s %.40q: want host:port", field, address)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return badRequest("body: %s %.40q: the port is no number from 1 to 65535", field, address)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return badRequest("body: %s %.40q: other nodes cannot reach it: name a host", field, address)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip"
-	"github.com/themilchenko/raftlab/discovery/static"
 	"github.com/themilchenko/raftlab/discovery/steward"
 	"github.com/themilchenko/raftlab/kv/httpapi"
 )
@@ -28,7 +27,7 @@ func (n *Node) discover(ctx context.Context) (err error) {
 		return err
 	}
 	if n.cfg.Gossip == nil {
-		if n.founders, err = static.Founders(n.id, self, len(n.join) > 0); err != nil {
+		if n.founders, err = foundAlone(n.id, self, len(n.join) > 0); err != nil {
 			return err
 		}
 		n.tasks.Go(func() { n.heedHangUps(n.running, nil) })
@@ -40,6 +39,18 @@ func (n *Node) discover(ctx context.Context) (err error) {
 	n.serveHTTP(httpapi.Waiting(n.id, func() string { return cmp.Or(n.agent.Waiting(), "it starts") }))
 	n.founders, err = n.bootstrap(ctx)
 	return err
+}
+
+// foundAlone returns the configuration with which a node that does not gossip founds a
+// group: itself; nil if it has state or joins one.
+func foundAlone(id string, self discovery.Self, joins bool) ([]core.Member, error) {
+	switch {
+	case joins || self.HasState:
+		return nil, nil
+	case !self.Voter:
+		return nil, fmt.Errorf("%w: node %s wants no vote, so it cannot found a group: let it join one", core.ErrInvalid, id)
+	}
+	return []core.Member{{ID: id, Incarnation: self.Incarnation, Address: self.RaftAddress, Voter: true}}, nil
 }
 
 // group returns the group that the data in the log are of; empty: none.

@@ -25,14 +25,14 @@
 //
 // A set names ids, incarnations and Raft addresses, as fingerprints small enough for
 // gossip. So a promise is of an incarnation (core.Identity): a node that has lost its
-// data is another founder, one that has promised nothing and that nobody has promised
+// data is another founder, one that has promised nothing and that no other has promised
 // to found with.
 //
 // # Safety
 //
 // Invariant: two founded configurations are the same or have no member in common,
 // where a member is an id with an incarnation.
-// Proof: whoever founds C has seen, for each member, that it promised C, at
+// Proof: a node that founds C has seen, for each member, that it promised C, at
 // whatever time: a promise is for ever, so old news are as good as new ones, and
 // a member that has died meanwhile still counts. A member of both C and C' would
 // have promised both. Nothing is assumed of the network, of clocks or of the
@@ -44,9 +44,8 @@
 //
 // Two configurations without a common member need 2·Expect founders, where one that
 // lost its data counts anew. Expect is the number of first voters; where twice as
-// many start at once, most orders of events
-// lead to one group, as who sees that smaller ids have promised waits for them, but not
-// all do: if the larger ids promise first, or neither half sees the other, two groups
+// many start at once, most orders of events lead to one group, as a node that sees that
+// smaller ids have promised waits for them, but not all do: if the larger ids promise first, or neither half sees the other, two groups
 // are founded. It is noticed when they see each other: each group has an id, the
 // core.GroupID of its founders, which travels with the nodes' records; nodes of two
 // groups are never put into one, and an error is logged. To be sure, have fewer than
@@ -57,11 +56,10 @@
 // With Expect candidates that stay up all of them found. With more, and as long as
 // none fails meanwhile, the proposals of every node only get smaller in the order of
 // their ids; so of all sets that are ever promised the smallest is held by
-// members that can promise nothing smaller later, and it is founded; who is not
-// in it joins. A promise is never taken back, for somebody may have founded on
+// members that can promise nothing smaller later, and it is founded; those not
+// in it join. A promise is never taken back, for another node may have founded on
 // its strength. Where a promised member fails, or loses its data, before its own
 // promise was seen, the others wait for it, and the reason says so. A promise that
-// cannot be kept
-// (a member promised another set, or belongs to another group) holds nobody
+// cannot be kept (a member promised another set, or belongs to another group) holds nobody
 // back from joining.
 package founding

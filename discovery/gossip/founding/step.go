@@ -1,7 +1,10 @@
 package founding
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -182,7 +185,7 @@ func choose(self Self, others []Record) Decision {
 }
 
 // proposal returns the Expect smallest candidates in sight, or nil if there are
-// fewer. Who has promised is bound already.
+// fewer. Those that have promised are bound already.
 func proposal(self Self, others []Record) []core.Member {
 	members := []core.Member{self.member()}
 	for _, r := range others {
@@ -198,7 +201,7 @@ func proposal(self Self, others []Record) []core.Member {
 }
 
 // adoptable returns the first among the configurations that others have promised,
-// that name self and that may still be founded. unresolved names somebody whose
+// that name self and that may still be founded. unresolved names a node whose
 // promise names self, with a member that self does not see as it was promised.
 func adoptable(self Self, others []Record) (best []core.Member, unresolved string) {
 	own := Fingerprint(self.member())
@@ -226,7 +229,7 @@ func adoptable(self Self, others []Record) (best []core.Member, unresolved strin
 	return best, unresolved
 }
 
-// underWay says whether somebody who comes before own has promised a configuration that
+// underWay says whether a node that comes before own has promised a configuration that
 // may still be founded: then no second group is to be founded beside it.
 func underWay(own []core.Member, others []Record) bool {
 	for _, r := range others {
@@ -283,4 +286,49 @@ func names(members []core.Member) string {
 		ids = append(ids, m.ID)
 	}
 	return strings.Join(ids, ", ")
+}
+
+// Set stands for a configuration: the sorted fingerprints of its members.
+type Set []uint64
+
+// Fingerprint returns what a member is called in a [Set].
+func Fingerprint(m core.Member) uint64 {
+	b := make([]byte, 0, 96)
+	for _, s := range []string{m.ID, m.Incarnation} {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	h := fnv.New64a()
+	h.Write(append(b, m.Address...))
+	return h.Sum64()
+}
+
+// SetOf returns the set of members.
+func SetOf(members []core.Member) Set {
+	if len(members) == 0 {
+		return nil
+	}
+	s := make(Set, 0, len(members))
+	for _, m := range members {
+		s = append(s, Fingerprint(m))
+	}
+	slices.Sort(s)
+	return s
+}
+
+// Equal says whether both stand for the same configuration.
+func (s Set) Equal(other Set) bool { return slices.Equal(s, other) }
+
+func (s Set) has(fingerprint uint64) bool {
+	_, found := slices.BinarySearch(s, fingerprint)
+	return found
+}
+
+// before says whether configuration a comes before b: by ids, then incarnations,
+// then addresses.
+func before(a, b []core.Member) bool {
+	return slices.CompareFunc(a, b, compareMembers) < 0
+}
+
+func compareMembers(a, b core.Member) int {
+	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Address, b.Address))
 }

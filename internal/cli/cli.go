@@ -1,0 +1,84 @@
+// Package cli is what the command lines of the programs have in common: the exit code of
+// an error, and what is said of a wrong command line. It knows no command of a program,
+// prints nothing and never ends the process.
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// exitUsage is the exit code where the command line, or a file given on it, is wrong.
+const exitUsage = 2
+
+// exitError carries an exit code through cobra.
+type exitError struct {
+	error
+	code int
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+// Usage makes err one of wrong usage: exit code 2.
+func Usage(err error) error { return &exitError{err, exitUsage} }
+
+// Usagef is Usage of a new error.
+func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
+
+// Said is an error without a text: all there is to say was printed.
+func Said(code int) error { return &exitError{errors.New(""), code} }
+
+// Code returns the exit code that err carries, if it does.
+func Code(err error) (code int, carries bool) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.code, true
+	}
+	return 0, false
+}
+
+// Root makes c the root of a program: by itself it prints its help, and wrong usage comes
+// back as an error that says where to find more.
+func Root(c *cobra.Command) *cobra.Command {
+	c.SuggestionsMinimumDistance = 2
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.Args, c.RunE = NoCommand, Help
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return Usagef("%w; see '%s --help'", err, c.CommandPath())
+	})
+	return c
+}
+
+// Help is the RunE of a command that only has others below it.
+func Help(c *cobra.Command, _ []string) error { return c.Help() }
+
+// NoCommand is the Args of such a command: an argument is a command that it has not.
+func NoCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return Usagef("unknown command %q%s; see '%s --help'", args[0], hint, c.CommandPath())
+}
+
+// Wants checks the number of arguments and says what they are; high -1: any.
+func Wants(low, high int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) >= low && (high < 0 || len(args) <= high) {
+			return nil
+		}
+		return Usagef("%s wants %s, not %s; see '%s --help'", c.Name(), what, Count(len(args), "argument"), c.CommandPath())
+	}
+}
+
+// Count is a number with its noun.
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -6,7 +6,6 @@
 package inmem
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -23,23 +22,13 @@ var (
 	_ core.SyncCounter = (*Store)(nil)
 )
 
-// Store is an in-memory log store. Make one with [New].
-type Store struct {
-	mu          sync.RWMutex
-	logs        map[uint64]raft.Log
-	first, last uint64 // 0, 0 while empty
-	stable      map[string][]byte
-	numbers     map[string]uint64
-	closed      bool
-}
+// Store is an in-memory log store. Make one with [New]. Close drops all that it holds.
+type Store struct{ core.LogStore }
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{
-		logs:    make(map[uint64]raft.Log),
-		stable:  make(map[string][]byte),
-		numbers: make(map[string]uint64),
-	}
+	m := &memory{logs: map[uint64]raft.Log{}, stable: map[string][]byte{}, numbers: map[string]uint64{}}
+	return &Store{core.Adapted{Logs: m, Stable: m, Info: Info(), Close: m.drop}.Store()}
 }
 
 // Info describes the store.
@@ -47,34 +36,37 @@ func Info() core.StoreInfo {
 	return core.StoreInfo{Name: Name, Durability: core.DurableNothing}
 }
 
-// Describe implements core.LogStore.
-func (s *Store) Describe() core.StoreInfo { return Info() }
-
 // SyncCount implements core.SyncCounter: memory is never flushed.
 func (s *Store) SyncCount() uint64 { return 0 }
 
+// memory is what a Store keeps.
+type memory struct {
+	mu          sync.RWMutex
+	logs        map[uint64]raft.Log
+	first, last uint64 // 0, 0 while empty
+	stable      map[string][]byte
+	numbers     map[string]uint64
+}
+
 // FirstIndex implements raft.LogStore.
-func (s *Store) FirstIndex() (uint64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.first, s.check("first index")
+func (m *memory) FirstIndex() (uint64, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.first, nil
 }
 
 // LastIndex implements raft.LogStore.
-func (s *Store) LastIndex() (uint64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.last, s.check("last index")
+func (m *memory) LastIndex() (uint64, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.last, nil
 }
 
 // GetLog implements raft.LogStore.
-func (s *Store) GetLog(index uint64, out *raft.Log) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if err := s.check("get log"); err != nil {
-		return err
-	}
-	entry, ok := s.logs[index]
+func (m *memory) GetLog(index uint64, out *raft.Log) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	entry, ok := m.logs[index]
 	if !ok {
 		return raft.ErrLogNotFound
 	}
@@ -83,106 +75,85 @@ func (s *Store) GetLog(index uint64, out *raft.Log) error {
 }
 
 // StoreLog implements raft.LogStore.
-func (s *Store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
+func (m *memory) StoreLog(entry *raft.Log) error { return m.StoreLogs([]*raft.Log{entry}) }
 
 // StoreLogs implements raft.LogStore.
-func (s *Store) StoreLogs(entries []*raft.Log) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.check("store logs"); err != nil {
-		return err
-	}
+func (m *memory) StoreLogs(entries []*raft.Log) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, e := range entries {
 		kept := *e
 		kept.Data = slices.Clone(e.Data)
 		kept.Extensions = slices.Clone(e.Extensions)
-		s.logs[e.Index] = kept
-		if s.first == 0 || e.Index < s.first {
-			s.first = e.Index
+		m.logs[e.Index] = kept
+		if m.first == 0 || e.Index < m.first {
+			m.first = e.Index
 		}
-		s.last = max(s.last, e.Index)
+		m.last = max(m.last, e.Index)
 	}
 	return nil
 }
 
 // DeleteRange implements raft.LogStore.
-func (s *Store) DeleteRange(low, high uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.check("delete range"); err != nil {
-		return err
+func (m *memory) DeleteRange(low, high uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := max(low, m.first); i <= min(high, m.last) && i != 0; i++ {
+		delete(m.logs, i)
 	}
-	for i := max(low, s.first); i <= min(high, s.last) && i != 0; i++ {
-		delete(s.logs, i)
-	}
-	if len(s.logs) == 0 {
-		s.first, s.last = 0, 0
+	if len(m.logs) == 0 {
+		m.first, m.last = 0, 0
 		return nil
 	}
-	for !s.has(s.first) {
-		s.first++
+	for !m.has(m.first) {
+		m.first++
 	}
-	for !s.has(s.last) {
-		s.last--
+	for !m.has(m.last) {
+		m.last--
 	}
 	return nil
 }
 
-func (s *Store) has(index uint64) bool {
-	_, ok := s.logs[index]
+func (m *memory) has(index uint64) bool {
+	_, ok := m.logs[index]
 	return ok
 }
 
 // Set implements raft.StableStore.
-func (s *Store) Set(key, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.check("set"); err != nil {
-		return err
-	}
-	s.stable[string(key)] = slices.Clone(value)
+func (m *memory) Set(key, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stable[string(key)] = slices.Clone(value)
 	return nil
 }
 
 // Get implements raft.StableStore. A missing key is an empty value.
-func (s *Store) Get(key []byte) ([]byte, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.Clone(s.stable[string(key)]), s.check("get")
+func (m *memory) Get(key []byte) ([]byte, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Clone(m.stable[string(key)]), nil
 }
 
 // SetUint64 implements raft.StableStore.
-func (s *Store) SetUint64(key []byte, value uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.check("set"); err != nil {
-		return err
-	}
-	s.numbers[string(key)] = value
+func (m *memory) SetUint64(key []byte, value uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.numbers[string(key)] = value
 	return nil
 }
 
 // GetUint64 implements raft.StableStore. A missing key is 0.
-func (s *Store) GetUint64(key []byte) (uint64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.numbers[string(key)], s.check("get")
+func (m *memory) GetUint64(key []byte) (uint64, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.numbers[string(key)], nil
 }
 
-// Close drops everything that the store holds.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.logs, s.stable, s.numbers = nil, nil, nil
-	s.first, s.last = 0, 0
-	return nil
-}
-
-// check must be called with the lock held.
-func (s *Store) check(op string) error {
-	if s.closed {
-		return fmt.Errorf("inmem: %s: %w", op, core.ErrClosed)
-	}
+// drop lets go of everything that the store holds.
+func (m *memory) drop() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.logs, m.stable, m.numbers = nil, nil, nil
+	m.first, m.last = 0, 0
 	return nil
 }

@@ -12,11 +12,16 @@ MAKEFLAGS   += --warn-undefined-variables --no-builtin-rules
 EXPERIMENT ?= experiments/backends.toml
 OUT        ?=
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.49.0
+VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # The race detector needs cgo. It runs everywhere but in packages that start no
 # goroutine and compute much.
 RACE  := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 PLAIN := ./bench/experiment ./bench/report ./bench/stats
+
+# A module of its own, as a third party's is.
+PLUGINS := examples/plugins
 
 .PHONY: help
 help: ## print the targets
@@ -32,11 +37,18 @@ run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to
 	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
 
 # -count=1: some tests build and start the programs, and go's test cache does not
-# notice when those have changed.
+# notice when those have changed. A failure does not keep the other lines from running;
+# the whole output is in bin/test.log.
 .PHONY: test
 test: ## run all tests, with the race detector where there is concurrency
-	go test -count=1 $(RACE) -timeout 8m $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$')
-	go test -timeout 8m $(PLAIN)
+	mkdir -p bin
+	{
+		failed=0
+		go test -count=1 $(RACE) -timeout 8m $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
+		go test -timeout 8m $(PLAIN) || failed=1
+		(cd $(PLUGINS) && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1
+		exit $$failed
+	} 2>&1 | tee bin/test.log | awk -v whole=bin/test.log -f .ci/failures.awk
 
 # What to hunt with: how long in all and a round, the first round's seed (0: by the
 # clock), cells, kinds of faults (empty: all), and another kvnode than this one.
@@ -54,6 +66,10 @@ soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
 		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
+.PHONY: reference
+reference: ## write docs/experiment.md from the program
+	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update
+
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	unformatted=$$(gofmt -l .)
@@ -61,11 +77,30 @@ lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	go vet ./...
 	CGO_ENABLED=0 go vet ./...
 	go run $(STATICCHECK) ./...
+	cd $(PLUGINS)
+	go vet ./...
+	go run $(STATICCHECK) ./...
 
 .PHONY: tidy-check
 tidy-check: ## fail if go.mod or go.sum is not tidy
-	go mod tidy -diff
-	go mod verify
+	for module in . $(PLUGINS); do (cd $$module && go mod tidy -diff && go mod verify); done
+
+.PHONY: cross
+cross: ## build and vet for macOS and FreeBSD
+	for os in darwin freebsd; do GOOS=$$os CGO_ENABLED=0 go build ./...; GOOS=$$os CGO_ENABLED=0 go vet ./...; done
+
+.PHONY: deadcode
+deadcode: ## fail if a function is reached from no program and no test
+	dead=$$(go run $(DEADCODE) -test ./...)
+	! grep -v _test.go: <<< "$$dead" | grep .
+
+# It asks vuln.go.dev; where that cannot be reached, nothing is known, and nothing fails.
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what the programs call
+	if ! found=$$(go run $(VULNCHECK) ./... 2>&1); then
+		if [[ $$found == *"fetching vulnerabilities"* ]]; then echo "not checked: $$found"; exit 0; fi
+		echo "$$found"; exit 1
+	fi
 
 .PHONY: bench
 bench: ## benchmarks of stores, transports and the framework; benchstat reads the output

@@ -23,6 +23,7 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
+	{"internal/conf", nil},
 	{"core", []string{"core/errkind"}},
 	{"core/errkind", nil},
 	{"core/coretest", []string{"core"}},
@@ -37,40 +38,40 @@ var rules = []rule{
 	{"transports", []string{"core", "transports"}}, // the catalogue
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
-	{"engines", []string{"core", "engines"}}, // the catalogue
+	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/hashicorp", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
-	{"cluster/clusterfile", []string{"internal/atomicfile"}},
-	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
-	{"bench/experiment", nil},
+	{"cluster/clusterfile", []string{"internal"}},
+	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
+	{"bench/experiment", []string{"core", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
 	{"bench/report/doc", nil},
 	{"bench/workload", nil},
 	{"bench/calibrate", []string{"bench/record"}},
-	{"bench/audit", []string{"core", "kv/api", "kv/client"}},
-	{"bench/check", nil},
+	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
+	{"bench/check", []string{"bench/workload", "kv/client"}},
 	{"bench/fault", nil},
-	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault"}},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload"}},
 	{"bench/system", []string{"kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
-	{"bench/system/kvnode", []string{"core", "kv", "cluster", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/kvnode", []string{"core", "kv", "cluster", "internal/conf", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/measure/load", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
-	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal/cli"}}, // the program
-	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal/cli", "internal/poll"}},
+	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
+	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
 	{"internal/cli", nil},
 	{"internal/lockfile", nil},

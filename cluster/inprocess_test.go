@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 func spec(t *testing.T, engine, backend, transport string, nodes int) cluster.Spec {
 	t.Helper()
-	e, err := engines.Builtin().Lookup(engine)
+	e, err := engines.New(engines.Builtin(), engine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

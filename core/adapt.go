@@ -10,8 +10,8 @@ import (
 
 // AdaptStore makes a LogStore of any hashicorp/raft log store and stable store,
 // unmodified. closer may be nil for a store that needs no closing. What that adds is
-// told at [Adapted]; what else the contract asks beyond hashicorp/raft (who owns
-// which bytes, say) is as good as the adapted store's own.
+// told at [Adapted]; what else the contract asks beyond hashicorp/raft (ownership of
+// bytes, say) is as good as the adapted store's own.
 func AdaptStore(logs raft.LogStore, stable raft.StableStore, closer io.Closer, info StoreInfo) LogStore {
 	a := Adapted{Logs: logs, Stable: stable, Info: info}
 	if closer != nil {

@@ -233,53 +233,35 @@ type ReplicaConfig struct {
 	Logger *slog.Logger
 }
 
-// Tuning holds the knobs that engines share. A zero field means the engine's
-// default, which docs/ARCHITECTURE.md lists per engine.
+// Tuning holds the knobs that every engine has. A zero field means the engine's
+// default: docs/experiment.md lists them per engine. What only one engine knows is
+// among its options. The tags are those of package conf: they are the [raft] table of
+// every file that has one.
 type Tuning struct {
-	// HeartbeatTimeout is how long a follower goes without hearing from a leader
-	// before it stands for election. Shorter: faster failover, more needless
-	// elections when a disk or the scheduler stalls.
-	HeartbeatTimeout time.Duration
-	// ElectionTimeout is how long a candidate waits for votes before it tries
-	// again.
-	ElectionTimeout time.Duration
-	// LeaderLeaseTimeout is how long a leader goes on without a quorum answering
-	// before it steps down. Must not exceed HeartbeatTimeout.
-	LeaderLeaseTimeout time.Duration
-	// CommitTimeout is how long an idle leader waits before it tells followers
-	// of a new commit index. It bounds how stale an idle follower is, not the
-	// latency of a write.
-	CommitTimeout time.Duration
-	// MaxAppendEntries is how many entries one AppendEntries message holds at
-	// most. Larger: fewer disk writes under load, longer ones.
-	MaxAppendEntries int
-	// MaxInFlight is how many AppendEntries messages may be under way to one
-	// follower. 1 turns pipelining off.
-	MaxInFlight int
-	// BatchApply lets the leader gather up to MaxAppendEntries waiting proposals
-	// into one log write, instead of the one to which they happened to queue.
-	BatchApply bool
-	// LogCache is how many recent entries are kept in memory in front of the
-	// log store, so that replication need not read them back. Negative: none.
-	LogCache int
-	// DisablePreVote turns off the pre-vote round (Raft dissertation, §9.6).
-	DisablePreVote bool
-	// SnapshotInterval is how often a replica looks whether to snapshot, and
-	// SnapshotThreshold how many new entries make it worth one.
-	SnapshotInterval  time.Duration
-	SnapshotThreshold uint64
-	// TrailingLogs is how many entries stay in the log behind a snapshot, for
-	// followers that lag a little.
-	TrailingLogs uint64
+	// HeartbeatTimeout: shorter makes failover faster, with more needless elections
+	// when a disk or the scheduler stalls.
+	HeartbeatTimeout time.Duration `key:"heartbeat_timeout" doc:"how long a follower goes without hearing from a leader before it stands for election"`
+	ElectionTimeout  time.Duration `key:"election_timeout" zero:"heartbeat_timeout" doc:"how long a candidate waits for votes before it tries again; at least heartbeat_timeout"`
+	// LeaderLeaseTimeout must not exceed HeartbeatTimeout.
+	LeaderLeaseTimeout time.Duration `key:"leader_lease_timeout" doc:"how long a leader goes on without a quorum answering before it steps down; at most heartbeat_timeout, also if not set"`
+	// CommitTimeout bounds how stale an idle follower is, not the latency of a write.
+	CommitTimeout time.Duration `key:"commit_timeout" doc:"how long an idle leader waits before it tells followers of a new commit index"`
+	// MaxAppendEntries: larger means fewer disk writes under load, and longer ones.
+	MaxAppendEntries int `key:"max_append_entries" doc:"how many entries one AppendEntries message holds at most"`
+	MaxInFlight      int `key:"max_in_flight" doc:"how many AppendEntries messages may be under way to one follower; 1 turns pipelining off"`
+
+	SnapshotInterval  time.Duration `key:"snapshot_interval" doc:"how often a replica looks whether to snapshot"`
+	SnapshotThreshold uint64        `key:"snapshot_threshold" max:"1000000000000" unit:"entries" doc:"how many new entries make a snapshot worth it"`
+
 	// StallTimeout is how long a write to the log store may take (a disk may hang and
 	// give no error) before a leader stops sending heartbeats, so that a member whose
 	// disk works is elected, and refuses calls with ErrNotLeader. Zero: the heartbeat
 	// timeout, after which the group would not wait for a leader that is gone either.
 	// Shorter: less waiting, more needless elections.
-	StallTimeout time.Duration
+	StallTimeout time.Duration `key:"stall_timeout" zero:"heartbeat_timeout" doc:"how long a write to the log store may take before a leader gives way"`
 	// StallLimit is how long a write may take before the replica stops, as it does
 	// after one that fails; the cause is an ErrStalled. Zero: ten heartbeat timeouts,
 	// at least 10 s and twice StallTimeout. Before that a member whose disk comes back
 	// goes on. It also bounds how long Close waits for the log store.
-	StallLimit time.Duration
+	StallLimit time.Duration `key:"stall_limit" zero:"10 × heartbeat_timeout, at least 10s and twice stall_timeout" doc:"how long a write to the log store may take before the replica stops"`
 }

@@ -4,22 +4,61 @@ package engines
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
+// Entry is one entry of the catalogue.
+type Entry struct {
+	// Options is a struct of what only this engine takes, with the values that hold
+	// where nothing is said. The tags of its fields (key, min, max, oneof, unit, doc) are
+	// those of core.Tuning. Nil: it takes none.
+	Options any
+	// Tuning is what holds where a field of a replica's tuning is zero.
+	Tuning core.Tuning
+	// New makes the engine. An option that is unknown or has a wrong value is an error
+	// that is core.ErrInvalid.
+	New func(core.Options) (core.Engine, error)
+}
+
+// Schema describes the options.
+func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
+
 // Catalog maps names to engines.
-type Catalog = core.Catalog[core.Engine]
+type Catalog = core.Catalog[Entry]
 
 // Builtin returns a new catalogue of the engines that come with raftlab.
 func Builtin() *Catalog {
-	return core.NewCatalog("engine", check, map[string]core.Engine{hashicorp.Name: hashicorp.Engine{}})
+	return core.NewCatalog("engine", check, map[string]Entry{
+		hashicorp.Name: {
+			Options: hashicorp.DefaultOptions(),
+			Tuning:  hashicorp.DefaultTuning(),
+			New: func(o core.Options) (core.Engine, error) {
+				var e hashicorp.Engine
+				if err := conf.FromMap(&e.Options, o, "options."+hashicorp.Name); err != nil {
+					return nil, fmt.Errorf("%w: %w", core.ErrInvalid, err)
+				}
+				return e, nil
+			},
+		},
+	})
 }
 
-func check(e core.Engine) error {
-	if e == nil {
-		return errors.New("there is no implementation")
+func check(e Entry) error {
+	if e.New == nil {
+		return errors.New("it needs New")
 	}
 	return nil
+}
+
+// New makes the engine called name with its options.
+func New(c *Catalog, name string, o core.Options) (core.Engine, error) {
+	e, err := c.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	return e.New(o)
 }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -289,4 +290,15 @@ func (s summing) ReadByte() (byte, error) {
 	s.d.one[0] = b
 	s.d.sum.Write(s.d.one[:])
 	return b, nil
+}
+
+// Digest returns the log index of the last command and a SHA-256 over all that
+// is replicated. Members that have applied the same commands return the same.
+// It reads the whole map, without holding up Apply.
+func (s *Store) Digest() (index uint64, sum [sha256.Size]byte) {
+	state := s.capture()
+	h := sha256.New()
+	w := encoder{w: h}
+	w.state(&state)
+	return state.index, [sha256.Size]byte(h.Sum(nil))
 }

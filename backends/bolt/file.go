@@ -1,11 +1,8 @@
 package bolt
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
 	"hash/fnv"
-	"io/fs"
 	"os"
 
 	"github.com/themilchenko/raftlab/backends/storedir"
@@ -28,11 +25,6 @@ const (
 	recordTree                     = 1          // flag of a record
 	noPage                         = ^uint64(0) // the list of free pages, where none is kept
 	maxDepth                       = 64         // that a tree is never near to
-
-	// raft-boltdb's trees: entries by their index, and stable values. It would make
-	// anew what has another name.
-	logsTree, stableTree = "logs", "conf"
-	logsKeySize          = 8
 )
 
 // meta is what a meta page says of the file.
@@ -45,39 +37,29 @@ type meta struct {
 // and record that its trees lead to, which is read once. BoltDB maps the file and
 // believes what it finds: keys that are out of order hide others, and where the newer
 // meta page is spoilt it goes by the older one and so forgets the last write, which
-// may have been acknowledged. Here both are damage. Values are not looked into. A file that is missing or empty is a new one.
+// may have been acknowledged. Here both are damage. Values are not looked into.
 func checkFile(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return err
-	}
-	m, err := readMeta(f, 0)
-	if err != nil {
-		return err
-	}
-	second, err := readMeta(f, m.pageBytes)
-	if err != nil {
-		return err
-	}
-	if second.transaction > m.transaction {
-		m = second
-	}
-	if want := m.pages * m.pageBytes; uint64(info.Size()) < want {
-		return storedir.Damaged("it has %d bytes of %d", info.Size(), want)
-	}
-	c := &checker{file: f, pageBytes: m.pageBytes, used: make([]bool, m.pages)}
-	if err := c.tree(m.root, 0); err != nil {
-		return err
-	}
-	return c.freed(m.free)
+	return storedir.CheckFile(path, func(f *os.File, size uint64) error {
+		m, err := readMeta(f, 0)
+		if err != nil {
+			return err
+		}
+		second, err := readMeta(f, m.pageBytes)
+		if err != nil {
+			return err
+		}
+		if second.transaction > m.transaction {
+			m = second
+		}
+		if want := m.pages * m.pageBytes; size < want {
+			return storedir.Damaged("it has %d bytes of %d", size, want)
+		}
+		c := &checker{storedir.NewPages(f, m.pageBytes, m.pages), m.pageBytes}
+		if err := c.tree(0, c.subtree).Check(m.root, maxDepth, nil, nil); err != nil {
+			return err
+		}
+		return c.freed(m.free)
+	})
 }
 
 func readMeta(f *os.File, at uint64) (meta, error) {
@@ -89,7 +71,7 @@ func readMeta(f *os.File, at uint64) (meta, error) {
 	sum := fnv.New64a()
 	sum.Write(b[:metaSize-8])
 	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint64(b[metaSize-8:]) != sum.Sum64() {
-		return meta{}, storedir.Damaged("the meta page at byte %d is none of BoltDB, or its checksum does not match", at)
+		return meta{}, storedir.Damaged("the meta page at byte %d is not BoltDB's, or its checksum does not match", at)
 	}
 	return meta{
 		pageBytes: uint64(order.Uint32(b[8:])), root: order.Uint64(b[16:]), free: order.Uint64(b[32:]),
@@ -97,100 +79,57 @@ func readMeta(f *os.File, at uint64) (meta, error) {
 	}, nil
 }
 
-// checker walks the trees of a file.
+// checker reads the pages of a file.
 type checker struct {
-	file      *os.File
+	*storedir.Pages
 	pageBytes uint64
-	used      []bool // by page: in a tree, or free
 }
 
-// tree walks a tree, and those that are records of it. Its keys have keySize bytes;
-// 0: any number.
-func (c *checker) tree(root uint64, keySize int) error {
-	return c.page(root, maxDepth, keySize, nil, nil)
+func (c *checker) tree(keyBytes int, check func(storedir.Node) error) *storedir.Tree {
+	return &storedir.Tree{KeyBytes: keyBytes, LeastNodes: 1, CheckRecord: check, Page: c.page}
 }
 
-// page checks a page and all below it. Its keys are at least low and below high; nil
-// is no bound.
-func (c *checker) page(number uint64, depth, keySize int, low, high []byte) error {
-	b, err := c.read(number)
+// page reads a page of a tree.
+func (c *checker) page(number uint64, depth int) (leaf bool, nodes []storedir.Node, err error) {
+	b, flags, err := c.read(number)
+	if err == nil && (flags != pageLeaf && flags != pageBranch || depth == 0) {
+		err = storedir.Damaged("page %d is of another kind", number)
+	}
 	if err != nil {
-		return err
+		return false, nil, err
 	}
-	order := binary.NativeEndian
-	flags := order.Uint16(b[8:])
-	if flags != pageLeaf && flags != pageBranch || depth == 0 {
-		return storedir.Damaged("page %d is of another kind", number)
-	}
-	elements, ok := elementsOf(b, flags == pageLeaf)
-	if !ok {
-		return storedir.Damaged("page %d has a record that is not in it", number)
-	}
-	for i, e := range elements {
-		if low != nil && bytes.Compare(e.key, low) < 0 || high != nil && bytes.Compare(e.key, high) >= 0 ||
-			i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 {
-			return storedir.Damaged("page %d has keys out of order", number)
-		}
-		if keySize > 0 && len(e.key) != keySize {
-			return storedir.Damaged("page %d has a key of %d bytes", number, len(e.key))
-		}
-	}
-	if flags == pageLeaf {
-		return c.records(elements)
-	}
-	if len(elements) == 0 {
-		return storedir.Damaged("page %d has no children", number)
-	}
-	for i, e := range elements {
-		end := high
-		if i+1 < len(elements) {
-			end = elements[i+1].key
-		}
-		if err := c.page(e.child, depth-1, keySize, e.key, end); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *checker) records(elements []element) error {
-	for _, e := range elements {
-		switch {
-		case e.flags == 0:
-		case e.flags != recordTree || len(e.value) < treeSize:
-			return storedir.Damaged("a record has unknown flags")
-		default:
-			if err := c.subtree(e.key, e.value); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	leaf = flags == pageLeaf
+	nodes, err = nodesOf(b, leaf)
+	return leaf, nodes, err
 }
 
 // subtree checks a tree by its record, which holds all of one that is small.
-func (c *checker) subtree(name, record []byte) error {
-	keySize := 0
-	switch string(name) {
-	case logsTree:
-		keySize = logsKeySize
-	case stableTree:
-	default:
-		return storedir.Damaged("it has a tree %q, which is none of raft-boltdb's", name)
+func (c *checker) subtree(n storedir.Node) error {
+	t := c.tree(0, plain)
+	switch name := string(n.Key); {
+	case n.Flags != recordTree || len(n.Value) < treeSize || name != storedir.LogsTree && name != storedir.StableTree:
+		return storedir.Damaged("it has a tree %q, which raft-boltdb does not make", name)
+	case name == storedir.LogsTree:
+		t.KeyBytes = storedir.LogsKeyBytes
 	}
-	if root := binary.NativeEndian.Uint64(record); root != 0 {
-		return c.tree(root, keySize)
+	root := binary.NativeEndian.Uint64(n.Value)
+	if root == 0 {
+		t.Page = func(uint64, int) (bool, []storedir.Node, error) {
+			b := n.Value[treeSize:]
+			if len(b) < headerSize || binary.NativeEndian.Uint16(b[8:]) != pageLeaf {
+				return false, nil, storedir.Damaged("a tree has no page")
+			}
+			nodes, err := nodesOf(b, true)
+			return true, nodes, err
+		}
 	}
-	b := record[treeSize:]
-	if len(b) < headerSize || binary.NativeEndian.Uint16(b[8:]) != pageLeaf {
-		return storedir.Damaged("a tree has no page")
-	}
-	elements, ok := elementsOf(b, true)
-	for i, e := range elements {
-		ok = ok && e.flags == 0 && (keySize == 0 || len(e.key) == keySize) && (i == 0 || bytes.Compare(elements[i-1].key, e.key) < 0)
-	}
-	if !ok {
-		return storedir.Damaged("a small tree is not whole")
+	return t.Check(root, maxDepth, nil, nil)
+}
+
+// plain checks a record that is not a tree.
+func plain(n storedir.Node) error {
+	if n.Flags != 0 {
+		return storedir.Damaged("a record has unknown flags")
 	}
 	return nil
 }
@@ -200,92 +139,59 @@ func (c *checker) freed(number uint64) error {
 	if number == noPage {
 		return nil
 	}
-	b, err := c.read(number)
+	b, flags, err := c.read(number)
 	if err != nil {
 		return err
 	}
-	order := binary.NativeEndian
-	if order.Uint16(b[8:]) != pageFree {
-		return storedir.Damaged("page %d is no list of free pages", number)
+	if flags != pageFree {
+		return storedir.Damaged("page %d is not a list of free pages", number)
 	}
+	order := binary.NativeEndian
 	count, b := uint64(order.Uint16(b[10:])), b[headerSize:]
 	if count == 0xFFFF { // too many for the header
 		count, b = order.Uint64(b), b[8:]
 	}
-	if uint64(len(b))/8 < count {
-		return storedir.Damaged("the list of free pages is too short")
-	}
-	for i := range count {
-		if err := c.take(order.Uint64(b[8*i:]), 1); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.TakeList(count, b)
 }
 
 // read returns a page with those that continue it.
-func (c *checker) read(number uint64) ([]byte, error) {
-	if number >= uint64(len(c.used)) {
-		return nil, storedir.Damaged("page %d is none of the file", number)
-	}
+func (c *checker) read(number uint64) (b []byte, flags uint16, err error) {
 	var head [headerSize]byte
-	if err := storedir.ReadAt(c.file, head[:], number*c.pageBytes); err != nil {
-		return nil, err
-	}
-	if binary.NativeEndian.Uint64(head[:]) != number {
-		return nil, storedir.Damaged("page %d says that it is another", number)
+	if err := c.Read(number, head[:]); err != nil {
+		return nil, 0, err
 	}
 	pages := 1 + uint64(binary.NativeEndian.Uint32(head[12:]))
-	if err := c.take(number, pages); err != nil {
-		return nil, err
+	if err := c.Take(number, pages); err != nil {
+		return nil, 0, err
 	}
-	b := make([]byte, pages*c.pageBytes)
-	return b, storedir.ReadAt(c.file, b, number*c.pageBytes)
+	b = make([]byte, pages*c.pageBytes)
+	return b, binary.NativeEndian.Uint16(head[8:]), c.Read(number, b)
 }
 
-// take notes that pages are used; no page is used twice.
-func (c *checker) take(first, count uint64) error {
-	last := uint64(len(c.used)) - 1
-	if first < 2 || first > last || count-1 > last-first {
-		return storedir.Damaged("page %d is none of the file", first)
-	}
-	for i := first; i < first+count; i++ {
-		if c.used[i] {
-			return storedir.Damaged("page %d is used twice", i)
-		}
-		c.used[i] = true
-	}
-	return nil
-}
-
-// element is a record of a leaf, or points to a page from a branch.
-type element struct {
-	key, value []byte
-	flags      uint32 // of a leaf
-	child      uint64 // of a branch
-}
-
-// elementsOf returns those of a page; ok says whether they are all in it.
-func elementsOf(page []byte, leaf bool) (all []element, ok bool) {
+// nodesOf returns those of a page. Their keys and values are one after the other behind
+// them, so a wrong number of nodes shows.
+func nodesOf(page []byte, leaf bool) ([]storedir.Node, error) {
 	order := binary.NativeEndian
-	all = make([]element, order.Uint16(page[10:]))
-	if headerSize+elementSize*len(all) > len(page) {
-		return nil, false
+	nodes := make([]storedir.Node, order.Uint16(page[10:]))
+	if headerSize+elementSize*len(nodes) > len(page) {
+		return nil, storedir.Damaged("a page has more records than fit into it")
 	}
-	for i := range all {
+	next := uint64(elementSize * len(nodes)) // from the node on
+	for i := range nodes {
 		b := page[headerSize+elementSize*i:]
-		e := &all[i]
+		n := &nodes[i]
 		at, keySize, valueSize := uint64(order.Uint32(b)), uint64(order.Uint32(b[4:])), uint64(0)
 		if leaf {
-			e.flags = order.Uint32(b)
+			n.Flags = order.Uint32(b)
 			at, keySize, valueSize = uint64(order.Uint32(b[4:])), uint64(order.Uint32(b[8:])), uint64(order.Uint32(b[12:]))
 		} else {
-			e.child = order.Uint64(b[8:])
+			n.Child = order.Uint64(b[8:])
 		}
-		if at+keySize+valueSize > uint64(len(b)) {
-			return nil, false
+		if at != next || at+keySize+valueSize > uint64(len(b)) {
+			return nil, storedir.Damaged("a page has a record that is not in its place")
 		}
-		e.key, e.value = b[at:at+keySize], b[at+keySize:at+keySize+valueSize]
+		next += keySize + valueSize - elementSize
+		n.Key, n.Value = b[at:at+keySize], b[at+keySize:at+keySize+valueSize]
 	}
-	return all, true
+	return nodes, nil
 }

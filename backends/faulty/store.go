@@ -48,28 +48,6 @@ func From(op Op, nth int, err error) Plan {
 	}
 }
 
-// Once fails the nth write of the kind op.
-func Once(op Op, nth int, err error) Plan {
-	return func(w Write) error {
-		if w.Op == op && w.Nth == nth {
-			return fmt.Errorf("%s: %w", w, err)
-		}
-		return nil
-	}
-}
-
-// Any fails a write that one of the plans fails.
-func Any(plans ...Plan) Plan {
-	return func(w Write) error {
-		for _, p := range plans {
-			if err := p(w); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
 // Gate holds writes back, as a disk that hangs does. Its zero value is open. Safe for
 // concurrent use.
 type Gate struct {
@@ -138,7 +116,6 @@ type Store struct {
 
 	mu     sync.Mutex
 	counts map[Op]int
-	failed int
 }
 
 var _ core.LogStore = (*Store)(nil)
@@ -146,13 +123,6 @@ var _ core.LogStore = (*Store)(nil)
 // Wrap returns store under the plan. Closing it closes store.
 func Wrap(store core.LogStore, plan Plan) *Store {
 	return &Store{LogStore: store, plan: plan, counts: map[Op]int{}}
-}
-
-// Failed returns how many writes the plan has failed so far.
-func (s *Store) Failed() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
 }
 
 // StoreLog implements raft.LogStore.
@@ -198,11 +168,5 @@ func (s *Store) ask(op Op, entries int) error {
 	s.counts[op]++
 	w := Write{Op: op, Nth: s.counts[op], Entries: entries}
 	s.mu.Unlock()
-	err := s.plan(w) // outside the lock: a plan may block
-	if err != nil {
-		s.mu.Lock()
-		s.failed++
-		s.mu.Unlock()
-	}
-	return err
+	return s.plan(w) // outside the lock: a plan may block
 }

@@ -58,14 +58,10 @@ func TestHealthyGroup(t *testing.T) {
 	if !f.OK() || f.Keys != j.Keys() || f.Keys != 20 || len(f.Nodes) != 4 {
 		t.Errorf("%+v", f)
 	}
-	if r.Acknowledged != 300 || j.Acknowledged != 300 || r.Unknown+r.Refused != 0 || r.Histogram.TotalCount() != 300 {
+	if r.Acknowledged != 300 || j.Acknowledged != 300 || r.Unknown+r.Refused != 0 || r.Latency.TotalCount() != 300 {
 		t.Errorf("%+v", r)
 	}
-	var acknowledged uint64
-	for _, s := range r.Seconds {
-		acknowledged += s.Acknowledged
-	}
-	if acknowledged != 300 || r.LongestStallMS <= 0 || r.LongestWriteMS < r.LatencyMS.P50 || r.ElapsedS <= 0 {
+	if r.LongestStall <= 0 || int64(r.LongestWrite) < r.Latency.Min() || r.Elapsed <= 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -268,18 +264,22 @@ func TestInvalidWriteEndsTheLoad(t *testing.T) {
 // TestWithoutJournal also counts what OnSecond is told.
 func TestWithoutJournal(t *testing.T) {
 	g := startFake(t, 1, nil)
-	var told []Second
+	var told []Counts
 	r, err := Load(t.Context(), Config{
 		Client:   g.client,
 		Duration: 1100 * time.Millisecond,
-		OnSecond: func(s Second) { told = append(told, s) },
+		OnSecond: func(s Counts) { told = append(told, s) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The last second is not over when the load ends.
-	if len(told) == 0 || len(told) > len(r.Seconds) || told[0] != r.Seconds[0] || told[0].Acknowledged == 0 {
-		t.Errorf("told %+v of %+v", told, r.Seconds)
+	sum := uint64(0)
+	for _, second := range told {
+		sum += second.Acknowledged
+	}
+	if len(told) == 0 || told[0].Acknowledged == 0 || sum > r.Acknowledged {
+		t.Errorf("told %+v of %+v", told, r)
 	}
 }
 

@@ -29,7 +29,7 @@ func (a addresses) HTTPAddress(id string) (string, bool) {
 
 func startGroup(t *testing.T) *cluster.InProcess {
 	t.Helper()
-	engine, err := engines.Builtin().Lookup("hashicorp")
+	engine, err := engines.New(engines.Builtin(), "hashicorp", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestLeaderIsLost(t *testing.T) {
 		Client:      c,
 		JournalPath: path,
 		Parameters:  audit.Parameters{Workers: 8, BatchShare: 0.1, DeleteShare: 0.1},
-		OnSecond: func(s audit.Second) {
+		OnSecond: func(s audit.Counts) {
 			switch {
 			case s.Acknowledged == 0:
 			case !before:
@@ -131,10 +131,10 @@ func TestLeaderIsLost(t *testing.T) {
 	if err := errors.Join(err, lost); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d acknowledged, %d unknown, %d refused; longest stall %.0f ms",
-		result.Acknowledged, result.Unknown, result.Refused, result.LongestStallMS)
+	t.Logf("%d acknowledged, %d unknown, %d refused; longest stall %v",
+		result.Acknowledged, result.Unknown, result.Refused, result.LongestStall)
 	if !before || !after {
-		t.Fatalf("the load did not go on: %+v", result.Seconds)
+		t.Fatalf("the load did not go on: %+v", result.Counts)
 	}
 
 	j, err := audit.ReadJournal(path)

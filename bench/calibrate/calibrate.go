@@ -11,7 +11,14 @@ package calibrate
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/record"
@@ -57,4 +64,171 @@ func quantiles(samples []time.Duration) record.Quantiles {
 		P99: rank(99),
 		Max: us(samples[n-1]),
 	}
+}
+
+const (
+	loopbackRounds = 2000
+	loopbackWarmup = 100 // rounds before the first that counts
+	loopbackLimit  = time.Second
+	messageBytes   = 64
+)
+
+// Loopback measures the round trip of 64 B over one TCP connection on the
+// loopback interface, between two goroutines of this process, without Nagle's
+// delay (as Go has it): 2000 times, or as often as one second allows. It is the floor under
+// every message between members on one machine. A cancelled ctx ends it at
+// once.
+func Loopback(ctx context.Context) (result record.Quantiles, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("calibrate loopback: %w", errors.Join(ctx.Err(), err))
+		}
+	}()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return record.Quantiles{}, err
+	}
+	echoed := make(chan error, 1)
+	go func() { echoed <- echo(listener) }()
+
+	samples, err := roundTrips(ctx, listener.Addr().String())
+	// The connection is closed by now; closing the listener ends an echo that
+	// never saw one.
+	listener.Close()
+	if echoErr := <-echoed; err == nil {
+		err = echoErr
+	}
+	if err != nil {
+		return record.Quantiles{}, err
+	}
+	return quantiles(samples), nil
+}
+
+// echo answers the first connection until its peer closes it.
+func echo(listener net.Listener) error {
+	conn, err := listener.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	message := make([]byte, messageBytes)
+	for {
+		if _, err := io.ReadFull(conn, message); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if _, err := conn.Write(message); err != nil {
+			return err
+		}
+	}
+}
+
+func roundTrips(ctx context.Context, address string) ([]time.Duration, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+
+	message := make([]byte, messageBytes)
+	samples := make([]time.Duration, 0, loopbackRounds)
+	begin := time.Now()
+	for round := range loopbackWarmup + loopbackRounds {
+		start := time.Now()
+		if len(samples) > 0 && start.Sub(begin) > loopbackLimit {
+			break
+		}
+		if _, err := conn.Write(message); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(conn, message); err != nil {
+			return nil, err
+		}
+		if round >= loopbackWarmup {
+			samples = append(samples, time.Since(start))
+		}
+	}
+	return samples, ctx.Err()
+}
+
+const (
+	timerRounds = 200
+	timerSleep  = 100 * time.Microsecond
+	timerLimit  = 500 * time.Millisecond
+
+	clockSteps = 1000
+	clockReads = 1_000_000 // at most, should the clock be coarse
+)
+
+// Timer measures by how much a sleep of 100 µs is too long, 200 times or as
+// often as half a second allows. An open loop that paces itself with timers
+// starts operations late by about this much. A cancelled ctx ends it early;
+// the result then has the samples taken until then.
+func Timer(ctx context.Context) record.Quantiles {
+	samples := make([]time.Duration, 0, timerRounds)
+	begin := time.Now()
+	for range timerRounds {
+		if ctx.Err() != nil || time.Since(begin) > timerLimit {
+			break
+		}
+		start := time.Now()
+		time.Sleep(timerSleep)
+		samples = append(samples, time.Since(start)-timerSleep)
+	}
+	return quantiles(samples)
+}
+
+// ClockResolution returns the smallest step, in nanoseconds, that the monotonic
+// clock was seen to make between two readings: what reading it costs, or how
+// coarse it is, whichever is more. 0: it was not seen to move at all.
+func ClockResolution() float64 {
+	var smallest time.Duration
+	steps := 0
+	last := time.Now()
+	for range clockReads {
+		now := time.Now()
+		step := now.Sub(last)
+		last = now
+		if step <= 0 {
+			continue
+		}
+		if smallest == 0 || step < smallest {
+			smallest = step
+		}
+		if steps++; steps == clockSteps {
+			break
+		}
+	}
+	return float64(smallest.Nanoseconds())
+}
+
+const (
+	workRounds = 20
+	workBytes  = 256 << 10 // hashed by each processor in a round: a fraction of a millisecond
+)
+
+// Work measures how long all processors take, at the same time, for a fixed
+// piece of work each: a SHA-256 of 256 KiB. A round ends when the slowest is
+// done, so a processor that somebody else keeps busy shows. It takes 20 rounds,
+// fewer when ctx ends.
+func Work(ctx context.Context) record.Quantiles {
+	data := make([]byte, workBytes)
+	var samples []time.Duration
+	for range workRounds {
+		if ctx.Err() != nil {
+			break
+		}
+		start := time.Now()
+		var processors sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			processors.Go(func() { sha256.Sum256(data) })
+		}
+		processors.Wait()
+		samples = append(samples, time.Since(start))
+	}
+	return quantiles(samples)
 }

@@ -1,13 +1,19 @@
 package check
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // at makes an operation on the key k between two milliseconds.
@@ -199,8 +205,56 @@ func TestFile(t *testing.T) {
 	if err := Write(path, ops); err == nil {
 		t.Error("a history was overwritten")
 	}
-	if got, err := Read(path); err != nil || !slices.Equal(got, ops) {
-		t.Errorf("%v, %v", got, err)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var got []Op
+	for lines := json.NewDecoder(f); lines.More(); {
+		var o Op
+		if err := lines.Decode(&o); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, o)
+	}
+	if !slices.Equal(got, ops) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestRecorder: each operation of a load is in the history as what it was, with its
+// outcome.
+func TestRecorder(t *testing.T) {
+	h := NewHistory()
+	r := h.Recorder("c", "n1")
+	begin := h.begin
+	times := workload.Times{Start: begin.Add(time.Second), End: begin.Add(2 * time.Second)}
+	unknown := fmt.Errorf("cut: %w", client.ErrOutcomeUnknown)
+	for _, o := range []struct {
+		op  workload.Op
+		err error
+	}{
+		{workload.Op{Kind: workload.Write, Key: "k", Value: []byte("a"), Index: 7}, nil},
+		{workload.Op{Kind: workload.Write, Key: "k", Value: []byte("b")}, unknown},
+		{workload.Op{Kind: workload.Delete, Key: "k"}, client.ErrNotLeader},
+		{workload.Op{Kind: workload.CompareAndSet, Key: "k", Value: []byte("c"), Expect: []byte("a"), IfIndex: 7}, &client.ConditionError{}},
+		{workload.Op{Kind: workload.Read, Key: "k", Value: []byte("a"), Lease: true}, nil},
+		{workload.Op{Kind: workload.Read, Key: "k"}, unknown},
+	} {
+		if err := errors.Join(r.Begin(&o.op), r.End(&o.op, times, o.err)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func(o *Op) { o.Node = "n1" }
+	want := history(at(1000, 2000, Set, "a", asked, index(7)), at(1000, 2000, Set, "b", asked, with(Unknown)),
+		at(1000, 2000, Delete, "", asked, with(Refused)), at(1000, 2000, CAS, "c", asked, expect("a"), with(ConditionFailed)),
+		at(1000, 2000, Get, "a", asked, level(Lease)), at(1000, 2000, Get, "", asked, with(Refused)))
+	if got := h.Ops(); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if err := r.End(&workload.Op{Kind: workload.WriteBatch}, times, nil); err == nil {
+		t.Error("a batch was taken for an operation on one key")
 	}
 }
 

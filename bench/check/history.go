@@ -1,14 +1,39 @@
+// Package check judges histories: what clients asked of a map of registers, what
+// they were told, and when. [Check] says whether that is linearizable, and if not,
+// which answer could not have been given.
+//
+// # The model
+//
+// Each key is a register of its own. It holds a value or is absent. Every write
+// sets a value that no other write sets, so a compare-and-set by the log index of
+// a value that was read is one by the value.
+//
+// The outcome of an operation is one of four. An acknowledged one took effect
+// between its call and its return. One whose condition failed saw that in between.
+// A refused one never took effect: it is no part of the history, but its value must
+// not be seen. One whose outcome is unknown may take effect at any time after its
+// call, or never: its return is infinitely late, where it harms nobody.
+//
+// Checking is by porcupine, one key after another, which is exponential in the
+// number of operations under way at once, so a key that takes too long is unknown.
+// Unknown writes that nobody has seen are left out where that changes nothing.
+//
+// Raft gives more to check than a register: one log index belongs to one write, and
+// a value keeps its index.
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // Kind is what an operation asks for.
@@ -75,7 +100,7 @@ func (o Op) String() string {
 		what += fmt.Sprintf(" (%s)", o.Level)
 	}
 	at := fmt.Sprintf("%.6f–%.6f s", o.Call.Seconds(), o.Return.Seconds())
-	return fmt.Sprintf("%s  %s by %s at %s: %s, index %d", at, what, o.Client, orAny(o.Node), o.Outcome, o.Index)
+	return fmt.Sprintf("%s  %s by %s at %s: %s, index %d", at, what, o.Client, cmp.Or(o.Node, "any node"), o.Outcome, o.Index)
 }
 
 func brief(value string) string {
@@ -92,13 +117,6 @@ func orAbsent(value string) string {
 	return brief(value)
 }
 
-func orAny(node string) string {
-	if node == "" {
-		return "any node"
-	}
-	return node
-}
-
 // History collects operations. Its methods may be called concurrently.
 type History struct {
 	begin time.Time
@@ -111,6 +129,51 @@ func NewHistory() *History { return &History{begin: time.Now()} }
 
 // Now returns the time since the beginning, by the monotonic clock.
 func (h *History) Now() time.Duration { return time.Since(h.begin) }
+
+// Recorder returns a recorder that adds what a client asks of a node; empty: of any.
+func (h *History) Recorder(client, node string) workload.Recorder { return recorder{h, client, node} }
+
+type recorder struct {
+	history      *History
+	client, node string
+}
+
+// Begin implements workload.Recorder.
+func (recorder) Begin(*workload.Op) error { return nil }
+
+// End implements workload.Recorder.
+func (r recorder) End(op *workload.Op, at workload.Times, err error) error {
+	o := Op{
+		Client: r.client, Node: r.node, Key: op.Key, Expect: string(op.Expect), Value: string(op.Value),
+		Call: at.Start.Sub(r.history.begin), Return: at.End.Sub(r.history.begin), Outcome: OK, Index: op.Index,
+	}
+	switch op.Kind {
+	case workload.Read:
+		o.Kind = Get
+		if op.Lease {
+			o.Level = Lease
+		}
+	case workload.Write:
+		o.Kind = Set
+	case workload.Delete:
+		o.Kind = Delete
+	case workload.CompareAndSet:
+		o.Kind = CAS
+	default:
+		return fmt.Errorf("a history has no operations of kind %d", op.Kind)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, client.ErrCondition):
+		o.Outcome = ConditionFailed
+	case errors.Is(err, client.ErrOutcomeUnknown) && op.Kind != workload.Read:
+		o.Outcome = Unknown
+	default:
+		o.Outcome = Refused
+	}
+	r.history.Add(o)
+	return nil
+}
 
 // Add adds an operation that has ended.
 func (h *History) Add(o Op) {
@@ -142,24 +205,4 @@ func Write(path string, ops []Op) error {
 		return fmt.Errorf("write the history %s: %w", path, err)
 	}
 	return nil
-}
-
-// Read reads what Write wrote.
-func Read(path string) (ops []Op, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the history: %w", err)
-	}
-	defer f.Close()
-	for d := json.NewDecoder(f); ; {
-		var o Op
-		err := d.Decode(&o)
-		if errors.Is(err, io.EOF) {
-			return ops, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the history %s, operation %d: %w", path, len(ops)+1, err)
-		}
-		ops = append(ops, o)
-	}
 }

@@ -1,13 +1,12 @@
 package experiment
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
 // maxCells bounds a matrix: beyond it an experiment is a slip, not a plan.
@@ -44,13 +43,13 @@ func (e *Experiment) Expand() ([]Cell, error) {
 
 // cell makes combination number i, counted with the last factor as the lowest
 // digit.
-func (e *Experiment) cell(keys schema, i int) (Cell, error) {
+func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 	combined := *e
 	levels := make([]Level, len(e.Matrix))
 	for k, f := range slices.Backward(e.Matrix) {
 		text := f.Levels[i%len(f.Levels)]
 		i /= len(f.Levels)
-		if err := keys.applyText(&combined, f.Key, text); err != nil {
+		if err := applyText(keys, &combined, f.Key, text); err != nil {
 			return Cell{}, fmt.Errorf("%w: factor %s, level %q: %w", ErrInvalid, f.Key, text, err)
 		}
 		levels[k] = Level{Factor: f.Name, Value: text}
@@ -61,8 +60,16 @@ func (e *Experiment) cell(keys schema, i int) (Cell, error) {
 		Raft:      combined.Raft,
 		Load:      combined.Load,
 		Formation: combined.Formation,
-		Options:   cloneOptions(combined.Options),
+		Options:   combined.Options.clone(),
 	}, nil
+}
+
+// applyText is apply of a level as text wrote it.
+func applyText(schema *conf.Schema, e *Experiment, key, text string) error {
+	if f := schema.Find(key); f != nil {
+		return f.SetText(e, text)
+	}
+	return apply(schema, e, key, conf.Literal(text))
 }
 
 // The lengths that Quick cuts a trial to: about a second in all, beside what a
@@ -84,17 +91,13 @@ func (e *Experiment) Quick() {
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
 	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))
 	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
+	limits := map[string]time.Duration{
+		"load.duration": quickDuration, "load.warmup": quickWarmup, "formation.settle": quickSettle, "formation.rest": quickRest,
+	}
 	e.Matrix = slices.Clone(e.Matrix)
-	for i := range e.Matrix {
-		switch f := &e.Matrix[i]; f.Key {
-		case "load.duration":
-			f.Levels = capDurations(f.Levels, quickDuration)
-		case "load.warmup":
-			f.Levels = capDurations(f.Levels, quickWarmup)
-		case "formation.settle":
-			f.Levels = capDurations(f.Levels, quickSettle)
-		case "formation.rest":
-			f.Levels = capDurations(f.Levels, quickRest)
+	for i, f := range e.Matrix {
+		if limit, ok := limits[f.Key]; ok {
+			e.Matrix[i].Levels = capDurations(f.Levels, limit)
 		}
 	}
 }
@@ -110,17 +113,4 @@ func capDurations(levels []string, limit time.Duration) []string {
 		}
 	}
 	return capped
-}
-
-// Hash identifies the experiment: SHA-256, in hex, of its JSON form, which is
-// canonical (struct fields in order, map keys sorted). Every field counts, the
-// title and the question too. Before and after a round trip through JSON it is
-// the same.
-func (e *Experiment) Hash() string {
-	text, err := json.Marshal(e)
-	if err != nil { // only for options that Parse refuses, such as a channel or infinity
-		text = []byte(err.Error())
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
 func TestExpandOrder(t *testing.T) {
@@ -97,7 +99,7 @@ func TestExpandRefuses(t *testing.T) {
 		{Key: "load.clinets", Name: "clinets", Levels: []string{"1"}},
 		{Key: "options.mdb.map_size", Name: "options.mdb.map_size", Levels: []string{"[1]"}},
 	} {
-		e := defaults()
+		e := &Experiment{}
 		e.Matrix = []Factor{f}
 		if cells, err := e.Expand(); !errors.Is(err, ErrInvalid) || cells != nil {
 			t.Errorf("%+v: %v, %v", f, cells, err)
@@ -178,12 +180,12 @@ func TestRoundTrip(t *testing.T) {
 		fmt.Fprintf(&b, "[load]\nread_ratio = %v\nrate = %v\n", rapid.Float64Range(0, 1).Draw(t, "ratio"), rapid.Float64Range(1, 1e7).Draw(t, "rate"))
 		b.WriteString("[matrix]\nbackend = [\"mdb\", \"bolt\"]\n")
 		fmt.Fprintf(&b, "duration = [\"%s\"]\n", time.Duration(rapid.Int64Range(1e9, 1e12).Draw(t, "duration")))
-		values := rapid.SliceOfNDistinct(anyScalar(), 1, 5, literalText).Draw(t, "levels")
+		values := rapid.SliceOfNDistinct(anyScalar(), 1, 5, conf.LiteralText).Draw(t, "levels")
 		levels := make([]string, len(values))
 		for i, v := range values {
-			levels[i] = literalText(v)
+			levels[i] = conf.LiteralText(v)
 			if s, ok := v.(string); ok {
-				levels[i] = quote(s)
+				levels[i] = conf.Quote(s)
 			}
 		}
 		fmt.Fprintf(&b, "options.mdb.label = [%s]\n", strings.Join(levels, ", "))

@@ -2,29 +2,31 @@ package experiment
 
 import (
 	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
 // Experiment is one experiment file, checked and with all defaults filled in.
-// Its JSON form goes into the manifest of the run and reads back the same.
+// Its JSON form goes into the manifest of the run and reads back the same. The JSON
+// names are the keys of the file; what the other tags say, package conf tells.
 type Experiment struct {
-	Name       string `json:"name"`
-	Title      string `json:"title"`
-	TitleRu    string `json:"title_ru,omitempty"`
-	Question   string `json:"question,omitempty"` // the file's header comment, as one paragraph
-	QuestionRu string `json:"question_ru,omitempty"`
-	Seed       uint64 `json:"seed"`
-	Trials     int    `json:"trials"`  // repetitions of each cell
-	Measure    string `json:"measure"` // MeasureLoad or MeasureFormation
+	Name       string `json:"name" doc:"names the run folder: a-z, 0-9 and \"-\"; must be given"`
+	Title      string `json:"title" zero:"the name" doc:"heads the report"`
+	TitleRu    string `json:"title_ru,omitempty" doc:"the title in Russian; with it there is a Russian report too"`
+	Question   string `json:"question,omitempty" key:"-"` // the file's header comment, as one paragraph
+	QuestionRu string `json:"question_ru,omitempty" doc:"the question in Russian"`
+	Seed       uint64 `json:"seed" default:"1" doc:"of keys, values and the order of trials"`
+	Trials     int    `json:"trials" default:"5" min:"1" max:"10000" doc:"repetitions of each cell"`
+	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, or how it comes into being"`
 
 	Cluster   Cluster   `json:"cluster"`
 	Raft      Raft      `json:"raft"`
 	Load      Load      `json:"load,omitzero"`      // zero where no load is measured
 	Formation Formation `json:"formation,omitzero"` // zero where no formation is measured
-	Matrix    []Factor  `json:"matrix"`             // in the order of the file; the first is the one the report compares
+	Matrix    []Factor  `json:"matrix" key:"-"`     // in the order of the file; the first is the one the report compares
 
-	// Options holds [options.NAME] for the backend or transport NAME, as TOML
-	// gave it.
-	Options map[string]map[string]any `json:"options,omitempty"`
+	Options Options `json:"options,omitempty" key:"-"`
 }
 
 // What an experiment measures.
@@ -38,12 +40,12 @@ const (
 
 // Cluster says what is measured: the [cluster] table.
 type Cluster struct {
-	Nodes     int    `json:"nodes"` // voters
-	Engine    string `json:"engine"`
-	Backend   string `json:"backend"`
-	Transport string `json:"transport"`
-	Mode      string `json:"mode"`      // ModeInProcess or ModeProcess
-	Discovery string `json:"discovery"` // DiscoveryStatic or DiscoveryGossip
+	Nodes     int    `json:"nodes" default:"3" min:"1" max:"99" doc:"voters"`
+	Engine    string `json:"engine" default:"hashicorp" doc:"implementation of Raft"`
+	Backend   string `json:"backend" default:"bolt" doc:"log store"`
+	Transport string `json:"transport" default:"tcp" doc:"network of Raft"`
+	Mode      string `json:"mode" default:"inprocess" oneof:"inprocess process" doc:"all members within the runner, called as functions, or each a kvnode process asked over HTTP"`
+	Discovery string `json:"discovery" default:"static" oneof:"static gossip" doc:"one founds the group and the others are told its address, or they find each other; gossip needs mode = \"process\""`
 }
 
 // Modes: where the members of the group run.
@@ -70,48 +72,33 @@ const (
 	ReadStale = "stale"
 )
 
-// Raft holds the engine's knobs: the [raft] table. Zero means the engine's own
-// default; core.Tuning says what each does.
-type Raft struct {
-	HeartbeatTimeout   Duration `json:"heartbeat_timeout,omitempty"`
-	ElectionTimeout    Duration `json:"election_timeout,omitempty"`
-	LeaderLeaseTimeout Duration `json:"leader_lease_timeout,omitempty"`
-	CommitTimeout      Duration `json:"commit_timeout,omitempty"`
-	MaxAppendEntries   int      `json:"max_append_entries,omitempty"`
-	MaxInFlight        int      `json:"max_in_flight,omitempty"`
-	BatchApply         bool     `json:"batch_apply,omitempty"`
-	LogCache           int      `json:"log_cache,omitempty"` // entries; negative: none
-	DisablePreVote     bool     `json:"disable_pre_vote,omitempty"`
-	SnapshotInterval   Duration `json:"snapshot_interval,omitempty"`
-	SnapshotThreshold  uint64   `json:"snapshot_threshold,omitempty"`
-	TrailingLogs       uint64   `json:"trailing_logs,omitempty"`
-	StallTimeout       Duration `json:"stall_timeout,omitempty"`
-	StallLimit         Duration `json:"stall_limit,omitempty"`
-}
+// Raft holds the knobs that every engine has: the [raft] table. Zero means the
+// engine's own default.
+type Raft core.Tuning
 
 // Load says what the clients do: the [load] table. Rate 0 is a closed loop of
 // Clients; otherwise an open loop of Rate operations per second, and Clients is
 // only the number of workers to begin with.
 type Load struct {
-	Clients         int      `json:"clients"`
-	Rate            float64  `json:"rate"`    // operations per second; 0: closed loop
-	Arrival         string   `json:"arrival"` // open loop: "constant" or "poisson"
-	Duration        Duration `json:"duration"`
-	Warmup          Duration `json:"warmup"`
-	ValueSize       int      `json:"value_size"` // bytes
-	Keys            int      `json:"keys"`
-	KeyDistribution string   `json:"key_distribution"` // "uniform", "zipf" or "sequential"
-	ReadRatio       float64  `json:"read_ratio"`       // 0: writes only; 1: reads only
-	ReadLevel       string   `json:"read_level"`       // "linearizable" or "stale"
-	OpTimeout       Duration `json:"op_timeout"`
+	Clients         int      `json:"clients" default:"16" min:"1" max:"100000" doc:"in a closed loop, each with one operation at a time; in an open one, workers to begin with"`
+	Rate            float64  `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
+	Arrival         string   `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
+	Duration        Duration `json:"duration" default:"5s" min:"100ms" doc:"measured"`
+	Warmup          Duration `json:"warmup" default:"1s" doc:"before that, cut off"`
+	ValueSize       int      `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
+	Keys            int      `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones"`
+	KeyDistribution string   `json:"key_distribution" default:"uniform" oneof:"uniform zipf sequential" doc:"which key an operation takes"`
+	ReadRatio       float64  `json:"read_ratio" max:"1" doc:"share of reads: 0 writes only, 1 reads only"`
+	ReadLevel       string   `json:"read_level" default:"linearizable" oneof:"linearizable stale" doc:"what a read may see: every write acknowledged before it began, or what the member happens to have applied"`
+	OpTimeout       Duration `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
 }
 
 // Formation says how a group's coming into being is watched: the [formation]
 // table.
 type Formation struct {
-	Settle  Duration `json:"settle"`  // from a whole group until the traffic is counted: news still go round
-	Rest    Duration `json:"rest"`    // how long it is counted then
-	Timeout Duration `json:"timeout"` // from the first start to a whole group: beyond it the trial fails
+	Settle  Duration `json:"settle" default:"5s" doc:"from a whole group until the traffic is counted: news still go round"`
+	Rest    Duration `json:"rest" default:"5s" min:"100ms" doc:"how long traffic is counted then"`
+	Timeout Duration `json:"timeout" default:"1m" min:"1s" doc:"from the first start to a whole group; beyond it the trial fails"`
 }
 
 // Factor is one line of [matrix]: a scalar of the tables above, by its
@@ -132,7 +119,7 @@ type Cell struct {
 	Load      Load      `json:"load,omitzero"`
 	Formation Formation `json:"formation,omitzero"`
 
-	Options map[string]map[string]any `json:"options,omitempty"`
+	Options Options `json:"options,omitempty"`
 }
 
 // Planned is how long a trial of the cell lasts at least.
@@ -147,20 +134,4 @@ type Level struct {
 }
 
 // Duration is a time.Duration that reads and writes as text ("1.5s").
-type Duration time.Duration
-
-// MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return err
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// String implements fmt.Stringer.
-func (d Duration) String() string { return time.Duration(d).String() }
+type Duration = conf.Duration

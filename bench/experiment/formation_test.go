@@ -94,7 +94,7 @@ func TestFormationErrors(t *testing.T) {
 		"formation of a load": {"name = \"x\"\n[formation]\nrest = \"2s\"",
 			`x.toml:3: formation.rest is for measure = "formation", and this experiment has measure = "load": remove rest, or set measure at the top of the file`},
 		"rest too short": {"name = \"x\"\nmeasure = \"formation\"\n[cluster]\nmode = \"process\"\n[formation]\nrest = \"1ms\"",
-			`x.toml:6: formation.rest = "1ms": want a duration from 100ms to 24h0m0s`},
+			`x.toml:6: formation.rest = "1ms": want a duration from 100ms to 24h`},
 		"misplaced": {"name = \"x\"\n[cluster]\nrest = \"2s\"",
 			`x.toml:3: unknown key "rest" in [cluster]; it belongs in [formation]`},
 	} {

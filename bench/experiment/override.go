@@ -3,8 +3,11 @@ package experiment
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
 // Override replaces one line of an experiment file, before anything is checked.
@@ -53,56 +56,56 @@ func (o Override) check() error {
 
 // override puts o in the place of what the file says.
 func (d *draft) override(o Override) {
-	at := origin{file: "override " + o.String()}
+	at := conf.Origin{File: "override " + o.String()}
 	if err := o.check(); err != nil {
-		d.add(at, o.Key, "%v", err)
+		d.AddAt(at, o.Key, "%v", err)
 		return
 	}
-	value := literal(o.Value)
+	data := conf.Literal(o.Value)
+	levels, isList := data.([]conf.Value)
 	if name, ok := strings.CutPrefix(o.Key, "matrix."); ok {
-		d.overrideFactor(name, value, at)
-		return
-	}
-	key, ok := d.resolve(o.Key)
-	if !ok {
-		known := append(d.schema.keysOf(""), d.factorNames()...)
-		d.add(at, o.Key, "unknown key %q; %s", o.Key, hint(o.Key, known, d.schema.keys()...))
-		return
-	}
-	if _, isList := value.([]any); isList {
-		d.add(at, key, "%s takes one value; to compare several, override matrix.%s", key, o.Key)
-		return
-	}
-	d.put(entry{key: key, value: value, at: at})
-	for i := range d.factors {
-		if d.factors[i].key == key {
-			d.factors[i].levels, d.factors[i].at = []any{value}, at
+		key, ok := d.factorKey(name, at)
+		switch {
+		case !ok:
+		case !isList:
+			d.AddAt(at, key, "matrix.%s = %s: want a list, such as matrix.%s=[%s]", name, conf.Show(data), name, conf.Show(data))
+		default:
+			d.overrideFactor(rawFactor{name: name, key: key, levels: levels, at: at})
 		}
+		return
+	}
+	key, problem := d.resolve(o.Key)
+	if key == "" {
+		if problem == "" {
+			known := append(d.schema.Names(""), d.factorNames()...)
+			problem = conf.Hint(o.Key, known, d.schema.Keys()...)
+		}
+		d.AddAt(at, o.Key, "unknown key %q; %s", o.Key, problem)
+		return
+	}
+	if isList {
+		d.AddAt(at, key, "%s takes one value; to compare several, override matrix.%s", key, o.Key)
+		return
+	}
+	if s := d.setting(key); s != nil {
+		s.Data, s.At = data, at
+	} else {
+		d.settings = append(d.settings, conf.Setting{Key: key, Data: data, At: at})
+	}
+	if f := d.factor(key); f != nil {
+		f.levels, f.at = []conf.Value{{Data: data}}, at
 	}
 }
 
-func (d *draft) overrideFactor(name string, value any, at origin) {
-	key, ok := d.factorKey(name, at)
-	if !ok {
-		return
-	}
-	levels, isList := value.([]any)
-	if !isList {
-		d.add(at, key, "matrix.%s = %s: want a list, such as matrix.%s=[%s]", name, show(value), name, show(value))
-		return
-	}
-	place := -1
-	for i := range d.factors {
-		if d.factors[i].key == key {
-			place = i
-		}
-	}
+// overrideFactor puts the levels of f in the place of those that its key had.
+func (d *draft) overrideFactor(f rawFactor) {
+	i := slices.IndexFunc(d.factors, func(other rawFactor) bool { return other.key == f.key })
 	switch {
-	case place >= 0 && len(levels) == 0:
-		d.factors = append(d.factors[:place], d.factors[place+1:]...)
-	case place >= 0:
-		d.factors[place].levels, d.factors[place].at = levels, at
-	case len(levels) > 0:
-		d.factors = append(d.factors, rawFactor{name: name, key: key, levels: levels, at: at})
+	case i >= 0 && len(f.levels) == 0:
+		d.factors = slices.Delete(d.factors, i, i+1)
+	case i >= 0:
+		d.factors[i].levels, d.factors[i].at = f.levels, f.at
+	case len(f.levels) > 0:
+		d.factors = append(d.factors, f)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
 const withMatrix = `name = "x"
@@ -73,10 +75,10 @@ func TestOverrideScalars(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e.Trials != 2 || e.Seed != 9 || e.Title != "A = B" || e.Load.Duration != Duration(2*time.Second) || e.Load.Warmup != 0 ||
-		e.Cluster.Transport != "inmem" || e.Raft.LogCache != -1 {
+		e.Cluster.Transport != "inmem" || e.Options["hashicorp"]["log_cache"] != int64(-1) {
 		t.Errorf("%+v", e)
 	}
-	if diff := cmp.Diff(map[string]map[string]any{"mdb": {"map_size": "2GiB", "no_sync": true}}, e.Options); diff != "" {
+	if diff := cmp.Diff(map[string]any{"map_size": "2GiB", "no_sync": true}, e.Options["mdb"]); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -133,9 +135,9 @@ func anyScalar() *rapid.Generator[any] {
 		rapid.Map(rapid.String(), func(s string) any { return s }),
 		rapid.Map(rapid.SampledFrom([]string{"1", "0.5", "true", "inf", "[1]", `"a"`, "'a'", " 1", "1 # c", "1\nw = 2", "2020-01-01", "{}", ""}), func(s string) any { return s }),
 		rapid.Map(rapid.Bool(), func(b bool) any { return b }),
-		rapid.Map(rapid.Int64Range(-maxExactInteger, maxExactInteger), func(n int64) any { return n }),
-		rapid.Map(rapid.Float64Range(-maxExactInteger, maxExactInteger), func(f float64) any {
-			v, _ := optionValue(f)
+		rapid.Map(rapid.Int64Range(-conf.MaxExactInteger, conf.MaxExactInteger), func(n int64) any { return n }),
+		rapid.Map(rapid.Float64Range(-conf.MaxExactInteger, conf.MaxExactInteger), func(f float64) any {
+			v, _ := conf.Option(f)
 			return v
 		}),
 	)
@@ -147,7 +149,7 @@ func TestLiteral(t *testing.T) {
 		"2s": "2s", "bolt": "bolt", "": "", "a, b": "a, b", "2020-01-01": "2020-01-01", "{ a = 1 }": "{ a = 1 }",
 		"1\nw = 2": "1\nw = 2", "1\n[t]": "1\n[t]",
 	} {
-		if got := literal(text); got != want {
+		if got := conf.Literal(text); got != want {
 			t.Errorf("%q is %#v, want %#v", text, got, want)
 		}
 	}
@@ -156,8 +158,8 @@ func TestLiteral(t *testing.T) {
 func TestLiteralTextReadsBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyScalar().Draw(t, "value")
-		text := literalText(want)
-		if got := literal(text); got != want {
+		text := conf.LiteralText(want)
+		if got := conf.Literal(text); got != want {
 			t.Errorf("%#v was written %q and read %#v", want, text, got)
 		}
 	})

@@ -4,163 +4,256 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/themilchenko/raftlab/internal/conf"
 )
 
+// draft is an experiment file taken apart, before its values are checked.
+type draft struct {
+	*conf.Mistakes
+	known      Known
+	schema     *conf.Schema
+	settings   []conf.Setting // one per key, or option
+	factors    []rawFactor
+	matrixLine int
+}
+
+// rawFactor is a line of [matrix].
+type rawFactor struct {
+	name, key string
+	levels    []conf.Value
+	at        conf.Origin
+}
+
+// Schema describes an experiment file for what is known.
+func Schema(known Known) *conf.Schema { return newSchema(&known) }
+
+// Keys returns the keys of an experiment file, options too.
+func Keys(known Known) []string { return append(newSchema(&known).Keys(), known.optionKeys()...) }
+
+// newSchema makes the schema of a file; a nil known leaves the names of plug-ins
+// unchecked, as is right for an experiment that was checked before.
+func newSchema(known *Known) *conf.Schema {
+	s := conf.SchemaOf(Experiment{})
+	s.Check("name", checkName)
+	if known != nil {
+		s.Restrict("cluster.engine", known.names(KindEngine))
+		s.Restrict("cluster.backend", known.names(KindBackend))
+		s.Restrict("cluster.transport", known.names(KindTransport))
+		s.Restrict("measure", append([]string{MeasureLoad, MeasureFormation}, known.names(KindMeasure)...))
+	}
+	return s
+}
+
 // read takes the keys of a file into the draft.
-func (d *draft) read(nodes []*node) {
-	for _, n := range nodes {
-		switch {
-		case slices.Contains(tables(), n.key):
-			d.readTable(n)
-		case n.key == "options":
-			d.readOptions(n)
-		case n.key == "matrix":
-			d.readMatrix(n)
-		case slices.Contains(d.schema.keysOf(""), n.key):
-			d.put(entry{key: n.key, value: n.content(), at: d.at(n)})
-		default:
-			d.unknownAtTop(n)
-		}
+func (d *draft) read(root conf.Table) {
+	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix}
+	for _, m := range d.known.Measures {
+		others[m.Name] = func(e conf.Entry) { d.readPlugin(KindMeasure, e, e.Key) }
+	}
+	i := slices.IndexFunc(root, func(e conf.Entry) bool { return e.Key == "question" })
+	if i >= 0 {
+		d.Add(root[i].Line, "question", `unknown key "question": the question is the comment at the very top of the file`)
+		root = slices.Delete(slices.Clone(root), i, i+1)
+	}
+	for _, s := range d.schema.Settings("", d.takeMoved(root), d.Mistakes, others) {
+		d.put(s)
 	}
 }
 
-// content returns the value, or for a table its keys.
-func (n *node) content() any {
-	if n.isTable() {
-		return n.table
-	}
-	return n.value
+// moved are the keys that [raft] had before they became options of the engine.
+func moved() []string {
+	return []string{"batch_apply", "log_cache", "disable_pre_vote", "trailing_logs"}
 }
 
-func (d *draft) unknownAtTop(n *node) {
-	known := append(tables(), "options", "matrix")
-	if n.isTable() {
-		d.add(d.at(n), n.key, "unknown table [%s]; %s", n.key, hint(n.key, known))
-		return
+// today returns the key that stands for one of old.
+func today(key string) string {
+	if old := strings.TrimPrefix(key, "raft."); slices.Contains(moved(), old) {
+		return optionKey("hashicorp", old)
 	}
-	if n.key == "question" {
-		d.add(d.at(n), n.key, "unknown key %q: the question is the comment at the very top of the file", n.key)
-		return
-	}
-	d.add(d.at(n), n.key, "unknown key %q at the top level; %s", n.key, d.misplaced(n.key, d.schema.keysOf("")))
+	return key
 }
 
-// misplaced ends a message about a key that its table does not have.
-func (d *draft) misplaced(bare string, known []string) string {
-	if slices.Contains(d.schema.keysOf(""), bare) {
-		return "it belongs at the top of the file, above the first table"
-	}
-	for _, table := range tables() {
-		if slices.Contains(d.schema.keysOf(table), bare) {
-			return fmt.Sprintf("it belongs in [%s]", table)
-		}
-	}
-	return hint(bare, known)
-}
-
-// wantTable complains of what should be a table, and tells whether it is one.
-func (d *draft) wantTable(n *node, name string) bool {
-	if n.isTable() {
-		return true
-	}
-	if _, isList := n.value.([]map[string]any); isList {
-		d.add(d.at(n), name, "%s is a list of tables: write [%s] once, in single brackets", name, name)
-	} else {
-		d.add(d.at(n), name, "%s = %s: want a table: write [%s] on a line of its own", name, show(n.value), name)
-	}
-	return false
-}
-
-func (d *draft) readTable(table *node) {
-	if !d.wantTable(table, table.key) {
-		return
-	}
-	known := d.schema.keysOf(table.key)
-	for _, n := range table.table {
-		if !slices.Contains(known, n.key) {
-			d.add(d.at(n), table.key+"."+n.key, "unknown key %q in [%s]; %s", n.key, table.key, d.misplaced(n.key, known))
+// takeMoved takes old keys out of [raft].
+func (d *draft) takeMoved(root conf.Table) conf.Table {
+	root = slices.Clone(root)
+	for i, e := range root {
+		raft, ok := e.Data.(conf.Table)
+		if e.Key != "raft" || !ok {
 			continue
 		}
-		d.put(entry{key: table.key + "." + n.key, value: n.content(), at: d.at(n)})
-	}
-}
-
-func (d *draft) readOptions(options *node) {
-	if !d.wantTable(options, "options") {
-		return
-	}
-	plugins := d.known.plugins()
-	for _, plugin := range options.table {
-		name := "options." + plugin.key
-		if !slices.Contains(plugins, plugin.key) {
-			d.add(d.at(plugin), name, "[%s]: there is no backend or transport %q; %s", name, plugin.key, hint(plugin.key, plugins))
-			continue
-		}
-		if !d.wantTable(plugin, name) {
-			continue
-		}
-		known := d.known.Options[plugin.key]
-		for _, n := range plugin.table {
-			if !slices.Contains(known, n.key) {
-				d.add(d.at(n), name+"."+n.key, "unknown key %q in [%s]; %s", n.key, name, hint(n.key, known))
-				continue
+		root[i].Data = slices.DeleteFunc(slices.Clone(raft), func(n conf.Entry) bool {
+			old := slices.Contains(moved(), n.Key)
+			if old {
+				d.put(conf.Setting{Key: today("raft." + n.Key), Data: n.Data, At: d.at(n)})
 			}
-			d.put(entry{key: optionKey(plugin.key, n.key), value: n.content(), at: d.at(n)})
+			return old
+		})
+	}
+	return root
+}
+
+func (d *draft) at(e conf.Entry) conf.Origin { return conf.Origin{File: d.File, Line: e.Line} }
+
+// put adds a setting of the file.
+func (d *draft) put(s conf.Setting) {
+	if first := d.setting(s.Key); first != nil {
+		d.AddAt(s.At, s.Key, "%s is given twice, first on line %d: remove one", s.Key, first.At.Line)
+		return
+	}
+	d.settings = append(d.settings, s)
+}
+
+func (d *draft) setting(key string) *conf.Setting {
+	for i := range d.settings {
+		if d.settings[i].Key == key {
+			return &d.settings[i]
+		}
+	}
+	return nil
+}
+
+func (d *draft) readOptions(options conf.Entry) {
+	table, ok := d.WantTable(options, "options")
+	if !ok {
+		return
+	}
+	for _, e := range table {
+		below, isTable := e.Data.(conf.Table)
+		if !isTable || !slices.Contains(kinds(), e.Key) || slices.Contains(d.known.names(""), e.Key) {
+			d.readPlugin("", e, "options."+e.Key)
+			continue
+		}
+		for _, plugin := range below {
+			d.readPlugin(e.Key, plugin, "options."+e.Key+"."+plugin.Key)
 		}
 	}
 }
 
-func (d *draft) readMatrix(matrix *node) {
-	d.matrixLine = matrix.line
-	if !d.wantTable(matrix, "matrix") {
+// readPlugin reads the options of a plug-in of a kind, or, for "", of any kind.
+func (d *draft) readPlugin(kind string, plugin conf.Entry, name string) {
+	if names := d.known.names(kind); !slices.Contains(names, plugin.Key) {
+		what := kind
+		if kind == "" {
+			what = "engine, backend or transport"
+		}
+		d.Add(plugin.Line, name, "[%s]: there is no %s %q; %s", name, what, plugin.Key, conf.Hint(plugin.Key, names))
 		return
 	}
-	d.readFactors(matrix, "")
+	table, ok := d.WantTable(plugin, name)
+	if !ok {
+		return
+	}
+	for _, n := range table {
+		key, takers := d.known.find(kind, plugin.Key, n.Key)
+		switch {
+		case key != "":
+			d.put(conf.Setting{Key: key, Data: n.Data, At: d.at(n)})
+		case len(takers) > 1:
+			d.Add(n.Line, name+"."+n.Key, "%s.%s: %s", name, n.Key, choose(plugin.Key, takers))
+		default:
+			d.Add(n.Line, name+"."+n.Key, "unknown key %q in [%s]; %s", n.Key, name, conf.Hint(n.Key, d.known.options(kind, plugin.Key)))
+		}
+	}
 }
 
-// readFactors takes in the factors below table: raft.commit_timeout = […] makes
-// a table "raft" of its own.
-func (d *draft) readFactors(table *node, prefix string) {
-	if len(table.table) == 0 {
-		d.add(d.at(table), "matrix", `[matrix%s] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`,
+// choose says that an option must say which plug-in it is for.
+func choose(name string, takers []string) string {
+	var tables []string
+	for _, kind := range takers {
+		tables = append(tables, fmt.Sprintf("[options.%s.%s]", kind, name))
+	}
+	return fmt.Sprintf("the %s %q both take it: write %s", strings.Join(takers, " and the "), name, strings.Join(tables, " or "))
+}
+
+func (d *draft) readMatrix(matrix conf.Entry) {
+	d.matrixLine = matrix.Line
+	if table, ok := d.WantTable(matrix, "matrix"); ok {
+		d.readFactors(table, matrix.Line, "")
+	}
+}
+
+// readFactors takes in the factors below a table: raft.commit_timeout = […] makes a
+// table "raft" of its own.
+func (d *draft) readFactors(table conf.Table, line int, prefix string) {
+	if len(table) == 0 {
+		d.Add(line, "matrix", `[matrix%s] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`,
 			strings.TrimSuffix("."+prefix, "."))
 	}
-	for _, n := range table.table {
-		name := prefix + n.key
-		if n.isTable() {
-			d.readFactors(n, name+".")
+	for _, e := range table {
+		name := prefix + e.Key
+		if below, isTable := e.Data.(conf.Table); isTable {
+			d.readFactors(below, e.Line, name+".")
 			continue
 		}
-		key, ok := d.factorKey(name, d.at(n))
+		key, ok := d.factorKey(name, d.at(e))
 		if !ok {
 			continue
 		}
-		levels, isList := n.value.([]any)
-		if !isList {
-			d.add(d.at(n), key, "matrix.%s = %s: want a list of values, such as %s = [%s]", name, show(n.value), name, show(n.value))
-			continue
+		levels, isList := e.Data.([]conf.Value)
+		switch first := d.factor(key); {
+		case !isList:
+			d.Add(e.Line, key, "matrix.%s = %s: want a list of values, such as %s = [%s]", name, conf.Show(e.Data), name, conf.Show(e.Data))
+		case len(levels) == 0:
+			d.Add(e.Line, key, "matrix.%s is empty: list at least one value, or remove the line", name)
+		case first != nil:
+			d.Add(e.Line, key, "matrix.%s is the same key as %s on line %d: remove one", name, first.name, first.at.Line)
+		default:
+			d.factors = append(d.factors, rawFactor{name: name, key: key, levels: levels, at: d.at(e)})
 		}
-		if len(levels) == 0 {
-			d.add(d.at(n), key, "matrix.%s is empty: list at least one value, or remove the line", name)
-			continue
-		}
-		if i := slices.IndexFunc(d.factors, func(f rawFactor) bool { return f.key == key }); i >= 0 {
-			d.add(d.at(n), key, "matrix.%s is the same key as %s on line %d: remove one", name, d.factors[i].name, d.factors[i].at.line)
-			continue
-		}
-		d.factors = append(d.factors, rawFactor{name: name, key: key, levels: levels, at: d.at(n)})
 	}
 }
 
+// factor returns the factor of a key, or nil.
+func (d *draft) factor(key string) *rawFactor {
+	for i := range d.factors {
+		if d.factors[i].key == key {
+			return &d.factors[i]
+		}
+	}
+	return nil
+}
+
+// resolve returns the qualified key of a bare or dotted one. Without one, it says why.
+func (d *draft) resolve(name string) (key, problem string) {
+	name = today(name)
+	for _, table := range append([]string{""}, d.schema.Tables()...) {
+		if key := conf.Qualify(table, name); d.schema.Find(key) != nil {
+			return key, ""
+		}
+	}
+	if owner, option, ok := splitOption(name); ok {
+		kind, plugin, qualified := strings.Cut(owner, ".")
+		if !qualified {
+			kind, plugin = "", owner
+		}
+		key, takers := d.known.find(kind, plugin, option)
+		if len(takers) > 1 {
+			return "", choose(plugin, takers)
+		}
+		return key, ""
+	}
+	for _, m := range d.known.Measures {
+		if option, ok := strings.CutPrefix(name, m.Name+"."); ok && slices.Contains(m.Options, option) {
+			key, _ = d.known.find(KindMeasure, m.Name, option)
+			return key, ""
+		}
+	}
+	return "", ""
+}
+
 // factorKey resolves the name of a factor, or complains.
-func (d *draft) factorKey(name string, at origin) (string, bool) {
-	key, ok := d.resolve(name)
-	if !ok {
-		d.add(at, "matrix."+name, "unknown key %q in [matrix]; %s", name, d.factorHint(name))
+func (d *draft) factorKey(name string, at conf.Origin) (string, bool) {
+	key, problem := d.resolve(name)
+	if key == "" {
+		if problem == "" {
+			problem = d.factorHint(name)
+		}
+		d.AddAt(at, "matrix."+name, "unknown key %q in [matrix]; %s", name, problem)
 		return "", false
 	}
-	if table, _ := splitKey(key); table == "" {
-		d.add(at, "matrix."+name, "%q is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options", name)
+	if f := d.schema.Find(key); f != nil && f.Table == "" {
+		d.AddAt(at, "matrix."+name, "%q is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options", name)
 		return "", false
 	}
 	return key, true
@@ -172,14 +265,14 @@ func (d *draft) factorHint(name string) string {
 			return fmt.Sprintf("write %s", key)
 		}
 	}
-	return hint(name, d.factorNames(), d.schema.keys()...)
+	return conf.Hint(name, d.factorNames(), d.schema.Keys()...)
 }
 
 // factorNames returns what a factor may be called in short, and the options.
 func (d *draft) factorNames() []string {
 	var names []string
-	for _, table := range tables() {
-		names = append(names, d.schema.keysOf(table)...)
+	for _, table := range d.schema.Tables() {
+		names = append(names, d.schema.Names(table)...)
 	}
 	return append(names, d.known.optionKeys()...)
 }

@@ -1,10 +1,11 @@
+//go:build linux
+
 package hunt
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -29,35 +30,6 @@ const (
 	askTime  = time.Second
 )
 
-// node is a member that the group is to have.
-type node struct {
-	id                 string
-	name               string // of its processes in the network
-	dir                string
-	raft, http, gossip *fault.Door
-	process            *process // nil: it has never run
-	runs               int
-	paused             bool
-	suspect            string // how its data was damaged; empty: it was not
-}
-
-func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
-
-// logFile is where the log store keeps its entries.
-func (n *node) logFile(backend string) (path string, err error) {
-	name := map[string]string{"bolt": "raft.db", "mdb": "data.mdb"}[backend]
-	err = filepath.WalkDir(filepath.Join(n.dir, "log"), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.Name() == name {
-			path = p
-		}
-		return err
-	})
-	if err == nil && path == "" {
-		err = fmt.Errorf("%s has no %s: %w", n.dir, name, fs.ErrNotExist)
-	}
-	return path, err
-}
-
 // tuning is what all nodes of a round are started with.
 type tuning struct {
 	heartbeat time.Duration
@@ -74,7 +46,6 @@ type group struct {
 	dir     string
 	tuning  tuning
 	network *fault.Network
-	spawner *spawner
 	nodes   []*node
 	founded bool
 	report  *Report
@@ -87,7 +58,7 @@ type group struct {
 }
 
 func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
-	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), spawner: newSpawner(), report: report, begin: time.Now(), history: check.NewHistory()}
+	g := &group{cfg: cfg, dir: cfg.Dir, tuning: t, network: fault.NewNetwork(), report: report, begin: time.Now(), history: check.NewHistory()}
 	if err := os.MkdirAll(filepath.Join(g.dir, "logs"), 0o755); err != nil {
 		return g, err
 	}
@@ -96,7 +67,7 @@ func newGroup(cfg Config, t tuning, report *Report) (*group, error) {
 		n := &node{id: id, name: id}
 		n.dir = filepath.Join(g.dir, n.id)
 		g.nodes = append(g.nodes, n)
-		if err := g.newDoors(n); err != nil {
+		if err := g.newProxies(n); err != nil {
 			return g, err
 		}
 	}
@@ -108,15 +79,12 @@ func (g *group) close() {
 		n.process.kill()
 	}
 	g.network.Close()
-	g.spawner.close()
 }
 
-// newDoors gives a node addresses that nobody has had yet.
-func (g *group) newDoors(n *node) (err error) {
-	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
-		if d != nil {
-			d.Shut() // kept: nobody else is to get the address
-		}
+// newProxies gives a node addresses that nobody has had yet.
+func (g *group) newProxies(n *node) (err error) {
+	for _, p := range n.proxies() {
+		p.Refuse() // kept: nobody else is to get the address
 	}
 	if n.raft, err = g.network.Open(false); err != nil {
 		return err
@@ -151,7 +119,7 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 		"--raft-option", "heartbeat_timeout=" + heartbeat, "--raft-option", "election_timeout=" + heartbeat,
 		"--raft-option", "leader_lease_timeout=" + heartbeat}
 	if g.tuning.small {
-		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--raft-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
+		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--engine-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
 	}
 	if g.cfg.Backend == "mdb" {
 		flags = append(flags, "--backend-option", "map_size=256MiB")
@@ -186,7 +154,7 @@ func (g *group) start(ctx context.Context, n *node) error {
 func (g *group) startWith(ctx context.Context, n *node, flags []string) (err error) {
 	n.runs++
 	log := filepath.Join(g.dir, "logs", fmt.Sprintf("%s.%d.log", n.name, n.runs))
-	if n.process, err = g.spawner.start(log, g.cfg.Kvnode, append(flags, n.dir)); err != nil {
+	if n.process, err = startProcess(log, g.cfg.Kvnode, append(flags, n.dir)); err != nil {
 		return err
 	}
 	n.paused = false
@@ -196,16 +164,24 @@ func (g *group) startWith(ctx context.Context, n *node, flags []string) (err err
 	}
 	g.network.Process(n.name, n.process.pid(), gossip)
 	if gossip.IsValid() {
-		err = n.gossip.Lead(n.name, gossip)
+		err = n.gossip.Forward(n.name, gossip)
 	}
-	return errors.Join(err, n.raft.Lead(n.name, raft), n.http.Lead(n.name, http))
+	return errors.Join(err, n.raft.Forward(n.name, raft), n.http.Forward(n.name, http))
 }
 
 // stop ends a node without a word.
 func (g *group) stop(n *node) {
 	n.process.kill()
-	for _, d := range []*fault.Door{n.raft, n.http, n.gossip} {
-		d.Shut()
+	for _, p := range n.proxies() {
+		p.Refuse()
+	}
+}
+
+// kill notes how nodes have ended, if they have, and ends them without a word.
+func (g *group) kill(nodes ...*node) {
+	g.noteEnd(nodes...)
+	for _, n := range nodes {
+		g.stop(n)
 	}
 }
 
@@ -216,7 +192,7 @@ func (g *group) found(ctx context.Context) error {
 			return fmt.Errorf("%w: %s", err, n.process.lastWords())
 		}
 		if i == 0 && !g.cfg.gossips() {
-			if err := g.await(ctx, healTime, func(ctx context.Context) error { return g.ready(ctx, n) }); err != nil {
+			if err := g.awaitReady(ctx, healTime, n); err != nil {
 				return err
 			}
 		}
@@ -263,16 +239,17 @@ func (g *group) ask(ctx context.Context, f func(context.Context, *client.Client,
 	return f(ctx, c, c.Nodes()[0])
 }
 
-func (g *group) ready(ctx context.Context, n *node) error {
-	return g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error { return at.Ready(ctx) }, n)
+// at calls a method of the client of one node.
+func (g *group) at(ctx context.Context, n *node, f func(*client.Node, context.Context) error) error {
+	return g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error { return f(at, ctx) }, n)
 }
 
-func (g *group) status(ctx context.Context, n *node) (s api.Status, err error) {
-	err = g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) (err error) {
-		s, err = at.Status(ctx)
-		return err
-	}, n)
-	return s, err
+func (g *group) transfer(ctx context.Context, to string, asked ...*node) error {
+	return g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) error { return c.Transfer(ctx, to) }, asked...)
+}
+
+func (g *group) awaitReady(ctx context.Context, within time.Duration, n *node) error {
+	return g.await(ctx, within, func(ctx context.Context) error { return g.at(ctx, n, (*client.Node).Ready) })
 }
 
 // isWhole returns nil if all nodes are ready voters of one leader and there are no
@@ -292,7 +269,7 @@ func (g *group) isVoter(ctx context.Context, n *node) error {
 	if !n.up() {
 		return fmt.Errorf("%s does not run", n.id)
 	}
-	if err := g.ready(ctx, n); err != nil {
+	if err := g.at(ctx, n, (*client.Node).Ready); err != nil {
 		return err
 	}
 	leader, err := g.leader(ctx)
@@ -327,7 +304,11 @@ func (g *group) leader(ctx context.Context) (*node, error) {
 		if !n.up() || n.paused {
 			continue
 		}
-		s, err := g.status(ctx, n)
+		var s api.Status
+		err := g.at(ctx, n, func(at *client.Node, ctx context.Context) (err error) {
+			s, err = at.Status(ctx)
+			return err
+		})
 		if err != nil || s.Leader == nil {
 			continue
 		}
@@ -373,4 +354,88 @@ func (g *group) heal(ctx context.Context, reset bool) {
 			g.bringBack(ctx, n)
 		}
 	}
+}
+
+// audit reads all keys from all nodes, once they say that they hold the same.
+func (g *group) audit(ctx context.Context) {
+	if err := g.await(ctx, comeBack, g.agree); err != nil {
+		g.report.violate(Diverged, "%v", err)
+	}
+	for _, n := range g.nodes {
+		if err := g.readMap(ctx, n, check.Audit); err != nil {
+			g.report.violate(Hung, "%s does not answer at the end: %v", n.id, err)
+		}
+	}
+}
+
+// readAll reads all keys there are from one node, linearizably. That the node cannot
+// answer now is no violation.
+func (g *group) readAll(ctx context.Context, n *node) {
+	_ = g.readMap(ctx, n, check.Linearizable)
+}
+
+// readMap reads all keys of the history from one node and adds the reads to it.
+func (g *group) readMap(ctx context.Context, n *node, level check.Level) error {
+	keys := map[string]bool{}
+	for _, o := range g.history.Ops() {
+		keys[o.Key] = true
+	}
+	call := g.history.Now()
+	held, err := g.dump(ctx, n, level)
+	if err != nil {
+		return err
+	}
+	for key := range keys {
+		v := held[key]
+		g.history.Add(check.Op{Client: "survey", Node: n.id, Kind: check.Get, Key: key, Value: string(v.Data), Index: v.Index,
+			Level: level, Call: call, Return: g.history.Now(), Outcome: check.OK})
+	}
+	return nil
+}
+
+// agree returns nil if all nodes have applied everything and hold the same map.
+func (g *group) agree(ctx context.Context) error {
+	digests := map[api.Digest][]string{}
+	for _, n := range g.nodes {
+		err := g.at(ctx, n, func(at *client.Node, ctx context.Context) error {
+			if _, err := at.Scan(ctx, "none", "", 1, client.Linearizable); err != nil {
+				return err
+			}
+			d, err := at.Digest(ctx)
+			d.ID = "" // they differ in that
+			digests[d] = append(digests[d], n.id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(digests) > 1 {
+		return fmt.Errorf("%v", digests)
+	}
+	return nil
+}
+
+// dump reads a map from a node: what it holds, or, for all levels but audits, what it
+// answers to a linearizable read.
+func (g *group) dump(ctx context.Context, n *node, level check.Level) (map[string]client.Value, error) {
+	consistency := client.Linearizable
+	if level == check.Audit {
+		consistency = client.Stale
+	}
+	held := map[string]client.Value{}
+	for after, more := "", true; more; {
+		err := g.at(ctx, n, func(at *client.Node, ctx context.Context) error {
+			page, err := at.Scan(ctx, "", after, 1000, consistency)
+			for _, p := range page.Pairs {
+				held[p.Key] = p.Value
+			}
+			after, more = page.Next, page.Next != ""
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return held, nil
 }

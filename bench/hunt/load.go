@@ -1,3 +1,5 @@
+//go:build linux
+
 package hunt
 
 import (
@@ -11,11 +13,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/themilchenko/raftlab/bench/check"
+	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -37,43 +38,47 @@ const valueMark = "value:"
 
 // load is clients that run until it is stopped.
 type load struct {
-	group   *group
-	history *check.History
-	stop    context.CancelFunc
-	workers sync.WaitGroup
-	extra   int // clients that joined
+	group  *group
+	stop   func()
+	joined int // clients that joined
 }
 
 func startLoad(ctx context.Context, g *group, seed uint64) *load {
-	ctx, cancel := context.WithCancel(ctx)
-	l := &load{group: g, history: g.history, stop: cancel}
+	l := &load{group: g}
+	var all []*worker
 	for i := range clients + g.cfg.Nodes {
-		w := &worker{load: l, name: fmt.Sprintf("c%d", i), node: i - clients, random: rand.New(rand.NewPCG(seed, uint64(1000+i)))}
-		if w.node >= 0 {
-			w.nodeID = g.nodes[w.node].id
-		}
-		l.workers.Go(func() { w.run(ctx) })
+		all = append(all, &worker{load: l, name: fmt.Sprintf("c%d", i), node: i - clients, random: rand.New(rand.NewPCG(seed, uint64(1000+i)))})
 	}
+	l.stop = l.run(ctx, all...)
 	return l
 }
 
-// end stops the clients and waits for the answers that are out.
-func (l *load) end() []check.Op {
-	l.stop()
-	l.workers.Wait()
-	return l.history.Ops()
+// join adds a client of one node that does one thing only, and returns what ends it.
+func (l *load) join(ctx context.Context, node int, only func(*worker) workload.Op) (end func()) {
+	l.joined++
+	return l.run(ctx, &worker{load: l, name: fmt.Sprintf("x%d", l.joined), node: node, only: only,
+		random: rand.New(rand.NewPCG(uint64(l.joined), 2))})
 }
 
-// join adds a client of one node that does one thing only, and returns what ends it.
-func (l *load) join(ctx context.Context, node int, only func(context.Context, *worker)) (end func()) {
+// run has clients add to the history until end is called, which waits for the answers
+// that are out.
+func (l *load) run(ctx context.Context, workers ...*worker) (end func()) {
+	loop := &workload.Loop{OpTimeout: requestTime, Finish: true}
+	for _, w := range workers {
+		node := ""
+		if w.node >= 0 {
+			node = l.group.nodes[w.node].id
+		}
+		loop.Clients = append(loop.Clients, workload.Client{Source: w, Target: w, Recorders: []workload.Recorder{l.group.history.Recorder(w.name, node)}})
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	l.extra++
-	w := &worker{load: l, name: fmt.Sprintf("x%d", l.extra), node: node, nodeID: l.group.nodes[node].id, only: only,
-		random: rand.New(rand.NewPCG(uint64(l.extra), 2))}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.run(ctx)
+		_ = loop.Run(ctx) // a history can always be added to
+		for _, w := range workers {
+			w.disconnect()
+		}
 	}()
 	return func() {
 		cancel()
@@ -81,249 +86,206 @@ func (l *load) join(ctx context.Context, node int, only func(context.Context, *w
 	}
 }
 
-// worker is one client, which has one operation under way at a time.
+// worker is one client: it makes operations, and sends them.
 type worker struct {
-	load   *load
-	name   string
-	node   int    // negative: any
-	nodeID string // empty: any
-	random *rand.Rand
-	only   func(context.Context, *worker) // nil: the mix
-	writes int
-	at     *[]string // the endpoints that its connections are to
-	asker  asker
-}
-
-// asker carries one operation out and says what became of it.
-type asker interface {
-	read(ctx context.Context, key string, level check.Level) (value string, index uint64, err error)
-	// write sets, or, with an empty value, deletes; condition is an index that the key
-	// must have, 0: it must be absent, negative: none.
-	write(ctx context.Context, key, value string, condition int64) (index uint64, outcome check.Outcome)
-	close()
-}
-
-func (w *worker) run(ctx context.Context) {
-	defer func() {
-		if w.asker != nil {
-			w.asker.close()
-		}
-	}()
-	for ctx.Err() == nil {
-		w.connect()
-		w.next()
-		pause(ctx, time.Duration(w.random.Int64N(int64(think))))
+	load    *load
+	name    string
+	node    int // negative: any
+	random  *rand.Rand
+	only    func(*worker) workload.Op // nil: the mix
+	writes  int
+	compare bool      // what the last operation has read is to be replaced by the next one
+	at      *[]string // the endpoints that its connections are to
+	target  interface {
+		workload.Target
+		Close() error
 	}
 }
 
-// connect makes a new client where the nodes have moved.
-func (w *worker) connect() {
-	endpoints := w.load.group.endpoints.Load()
-	if endpoints == w.at {
-		return
+// Next implements workload.Source.
+func (w *worker) Next(op *workload.Op, last error) (wait time.Duration, ok bool) {
+	if w.compare && last == nil && op.Index > 0 {
+		w.compare = false
+		*op = workload.Op{Kind: workload.CompareAndSet, Key: op.Key, Value: w.value(), Expect: op.Value, IfIndex: op.Index}
+		return 0, true
 	}
-	if w.asker != nil {
-		w.asker.close()
-	}
-	w.at = endpoints
-	if w.node >= 0 {
-		w.asker = &plain{endpoint: (*endpoints)[w.node], client: &http.Client{Transport: &http.Transport{}}}
-		return
-	}
-	c, err := client.New(*endpoints, client.Options{})
-	w.asker = &library{client: c, broken: err}
-}
-
-// next does one operation of the mix, with a deadline of its own: what was sent has to
-// be waited for, also where the load ends.
-func (w *worker) next() {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
-	defer cancel()
+	w.compare = false
 	if w.only != nil {
-		w.only(ctx, w)
-		return
+		*op = w.only(w)
+	} else {
+		*op = w.mix()
 	}
+	return time.Duration(w.random.Int64N(int64(think))), true
+}
+
+// mix makes one operation of the mix.
+func (w *worker) mix() workload.Op {
 	dice := w.random.IntN(100)
 	if w.load.group.quiet.Load() {
 		dice = 60 + w.random.IntN(40)
 	}
 	switch {
 	case dice < 40:
-		w.write(ctx, check.Op{Kind: check.Set, Key: w.key(false)}, -1)
+		return w.set()
 	case dice < 45:
-		w.write(ctx, check.Op{Kind: check.Delete, Key: w.key(false)}, -1)
+		return workload.Op{Kind: workload.Delete, Key: w.key(false)}
 	case dice < 50:
-		w.write(ctx, check.Op{Kind: check.CAS, Key: w.key(false)}, 0)
+		return workload.Op{Kind: workload.CompareAndSet, Key: w.key(false), Value: w.value()}
 	case dice < 60:
-		key := w.key(false)
-		if seen, ok := w.read(ctx, key, check.Linearizable); ok && seen.Index > 0 {
-			w.write(ctx, check.Op{Kind: check.CAS, Key: key, Expect: seen.Value}, int64(seen.Index))
-		}
-	case dice < 80:
-		w.read(ctx, w.key(true), check.Linearizable)
+		w.compare = true
+		return workload.Op{Kind: workload.Read, Key: w.key(false)}
 	default:
-		w.read(ctx, w.key(true), check.Lease)
+		return workload.Op{Kind: workload.Read, Key: w.key(true), Lease: dice >= 80}
 	}
+}
+
+func (w *worker) set() workload.Op {
+	return workload.Op{Kind: workload.Write, Key: w.key(false), Value: w.value()}
+}
+
+func (w *worker) readByLease() workload.Op {
+	return workload.Op{Kind: workload.Read, Key: w.key(false), Lease: true}
+}
+
+// value makes one that nobody else writes.
+func (w *worker) value() []byte {
+	w.writes++
+	return fmt.Appendf(nil, "%s%016x%016x:%s-%d", valueMark, w.random.Uint64(), w.random.Uint64(), w.name, w.writes)
 }
 
 // key picks one of the present keys; a read takes a quarter of its keys from before.
 func (w *worker) key(reading bool) string {
-	now := int(w.load.history.Now() / epoch)
+	now := int(w.load.group.history.Now() / epoch)
 	if reading && w.random.IntN(4) == 0 {
 		now = w.random.IntN(now + 1)
 	}
 	return fmt.Sprintf("k%d-%d", now, w.random.IntN(keysAtOnce))
 }
 
-func (w *worker) stamp(o check.Op) check.Op {
-	o.Client, o.Node = w.name, w.nodeID
-	o.Call = w.load.history.Now()
-	return o
+// Do implements workload.Target. It makes a new connection where the nodes have moved.
+func (w *worker) Do(ctx context.Context, op *workload.Op) error {
+	if endpoints := w.load.group.endpoints.Load(); endpoints != w.at {
+		w.disconnect()
+		if w.node >= 0 {
+			w.target = &plain{endpoint: (*endpoints)[w.node], client: http.Client{Transport: &http.Transport{}}}
+		} else {
+			c, err := client.New(*endpoints, client.Options{})
+			if err != nil {
+				return err
+			}
+			w.target = library{c}
+		}
+		w.at = endpoints
+	}
+	return w.target.Do(ctx, op)
 }
 
-func (w *worker) read(ctx context.Context, key string, level check.Level) (check.Op, bool) {
-	o := w.stamp(check.Op{Kind: check.Get, Key: key, Level: level, Outcome: check.OK})
-	var err error
-	o.Value, o.Index, err = w.asker.read(ctx, key, level)
-	if err != nil {
-		o.Outcome = check.Refused
+func (w *worker) disconnect() {
+	if w.target != nil {
+		_ = w.target.Close() // it always succeeds
 	}
-	o.Return = w.load.history.Now()
-	w.load.history.Add(o)
-	return o, err == nil
-}
-
-func (w *worker) write(ctx context.Context, o check.Op, condition int64) {
-	if o.Kind != check.Delete {
-		w.writes++
-		o.Value = fmt.Sprintf("%s%016x%016x:%s-%d", valueMark, w.random.Uint64(), w.random.Uint64(), w.name, w.writes)
-	}
-	o = w.stamp(o)
-	o.Index, o.Outcome = w.asker.write(ctx, o.Key, o.Value, condition)
-	o.Return = w.load.history.Now()
-	w.load.history.Add(o)
+	w.target, w.at = nil, nil
 }
 
 // library asks through kv/client.
-type library struct {
-	client *client.Client
-	broken error
-}
+type library struct{ *client.Client }
 
-func (l *library) close() {
-	if l.broken == nil {
-		l.client.Close()
-	}
-}
-
-func (l *library) read(ctx context.Context, key string, level check.Level) (string, uint64, error) {
-	if l.broken != nil {
-		return "", 0, l.broken
-	}
-	consistency := client.Linearizable
-	if level == check.Lease {
-		consistency = client.Leader
-	}
-	v, err := l.client.Get(ctx, key, consistency)
-	if errors.Is(err, core.ErrNotFound) {
-		return "", 0, nil
-	}
-	return string(v.Data), v.Index, err
-}
-
-func (l *library) write(ctx context.Context, key, value string, condition int64) (index uint64, _ check.Outcome) {
-	err := l.broken
+// Do implements workload.Target.
+func (l library) Do(ctx context.Context, op *workload.Op) (err error) {
 	switch {
-	case err != nil:
-	case value == "":
-		index, err = l.client.Delete(ctx, key)
-	case condition < 0:
-		index, err = l.client.Set(ctx, key, []byte(value))
-	case condition == 0:
-		index, err = l.client.SetIfAbsent(ctx, key, []byte(value))
+	case op.Kind == workload.Read:
+		consistency := client.Linearizable
+		if op.Lease {
+			consistency = client.Leader
+		}
+		var v client.Value
+		v, err = l.Get(ctx, op.Key, consistency)
+		op.Value, op.Index = v.Data, v.Index
+		if errors.Is(err, core.ErrNotFound) {
+			return nil
+		}
+	case op.Kind == workload.Delete:
+		op.Index, err = l.Delete(ctx, op.Key)
+	case op.Kind == workload.Write:
+		op.Index, err = l.Set(ctx, op.Key, op.Value)
+	case op.IfIndex == 0:
+		op.Index, err = l.SetIfAbsent(ctx, op.Key, op.Value)
 	default:
-		index, err = l.client.CompareAndSet(ctx, key, []byte(value), uint64(condition))
+		op.Index, err = l.CompareAndSet(ctx, op.Key, op.Value, op.IfIndex)
 	}
-	switch {
-	case err == nil:
-		return index, check.OK
-	case errors.Is(err, client.ErrCondition):
-		return 0, check.ConditionFailed
-	case errors.Is(err, core.ErrOutcomeUnknown):
-		return 0, check.Unknown
-	}
-	return 0, check.Refused
+	return err
 }
 
 // plain asks one node over HTTP, as docs/http-api.md says.
 type plain struct {
 	endpoint string
-	client   *http.Client
+	client   http.Client
 }
 
-func (p *plain) close() { p.client.CloseIdleConnections() }
+// Close ends the connections.
+func (p *plain) Close() error {
+	p.client.CloseIdleConnections()
+	return nil
+}
 
-func (p *plain) request(ctx context.Context, method, key, query, value string, condition int64) (*http.Response, []byte, error) {
-	url := fmt.Sprintf("http://%s/key/%s?timeout=%s%s", p.endpoint, key, requestTime-100*time.Millisecond, query)
-	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(value))
+// Do implements workload.Target.
+func (p *plain) Do(ctx context.Context, op *workload.Op) error {
+	r, err := p.request(ctx, op)
 	if err != nil {
-		return nil, nil, err
-	}
-	r.Header.Set("Accept", "application/octet-stream")
-	r.Header.Set("Content-Type", "application/octet-stream")
-	if condition == 0 {
-		r.Header.Set("If-None-Match", "*")
-	} else if condition > 0 {
-		r.Header.Set("If-Match", fmt.Sprintf(`"%d"`, condition))
+		return err
 	}
 	response, err := p.client.Do(r)
-	if err != nil {
-		return nil, nil, err
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	return response, body, err
+	var refusal api.Error
+	switch read := op.Kind == workload.Read; {
+	case response.StatusCode == http.StatusOK && read && err == nil:
+		op.Value = body
+		op.Index, _ = strconv.ParseUint(strings.Trim(response.Header.Get("ETag"), `"`), 10, 64)
+		return nil
+	case response.StatusCode == http.StatusOK && !read:
+		op.Index, _ = strconv.ParseUint(response.Header.Get(api.HeaderIndex), 10, 64)
+		return nil
+	case response.StatusCode == http.StatusNotFound && read && err == nil && !bytes.Contains(body, []byte(`"code"`)):
+		return nil
+	case err != nil || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" || refusal.Code == api.CodeOutcomeUnknown:
+		err = core.ErrOutcomeUnknown
+	case refusal.Code == api.CodeConditionFailed:
+		err = client.ErrCondition
+	default:
+		err = errors.New("refused")
+	}
+	return fmt.Errorf("%w: %s: %s", err, response.Status, body)
 }
 
-func (p *plain) read(ctx context.Context, key string, level check.Level) (string, uint64, error) {
-	query := ""
-	if level == check.Lease {
-		query = "&consistency=leader"
+func (p *plain) request(ctx context.Context, op *workload.Op) (*http.Request, error) {
+	method := map[workload.Kind]string{workload.Read: http.MethodGet, workload.Delete: http.MethodDelete}[op.Kind]
+	var body io.Reader
+	if method == "" {
+		method, body = http.MethodPut, bytes.NewReader(op.Value)
 	}
-	response, body, err := p.request(ctx, http.MethodGet, key, query, "", -1)
+	url := fmt.Sprintf("http://%s/key/%s?timeout=%s", p.endpoint, op.Key, requestTime-100*time.Millisecond)
+	if op.Lease {
+		url += "&consistency=leader"
+	}
+	r, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/octet-stream")
+	r.Header.Set("Content-Type", "application/octet-stream")
 	switch {
-	case err != nil:
-		return "", 0, err
-	case response.StatusCode == http.StatusOK:
-		index, _ := strconv.ParseUint(strings.Trim(response.Header.Get("ETag"), `"`), 10, 64)
-		return string(body), index, nil
-	case response.StatusCode == http.StatusNotFound && !bytes.Contains(body, []byte(`"code"`)):
-		return "", 0, nil
+	case op.Kind != workload.CompareAndSet:
+	case op.IfIndex == 0:
+		r.Header.Set("If-None-Match", "*")
+	default:
+		r.Header.Set("If-Match", fmt.Sprintf(`"%d"`, op.IfIndex))
 	}
-	return "", 0, fmt.Errorf("%d %s", response.StatusCode, body)
-}
-
-func (p *plain) write(ctx context.Context, key, value string, condition int64) (uint64, check.Outcome) {
-	method := http.MethodPut
-	if value == "" {
-		method = http.MethodDelete
-	}
-	response, body, err := p.request(ctx, method, key, "", value, condition)
-	if response == nil {
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return 0, check.Refused
-		}
-		return 0, check.Unknown
-	}
-	var e api.Error
-	switch {
-	case response.StatusCode == http.StatusOK:
-		index, _ := strconv.ParseUint(response.Header.Get("X-Raft-Index"), 10, 64)
-		return index, check.OK
-	case err != nil || json.Unmarshal(body, &e) != nil || e.Code == "" || e.Code == api.CodeOutcomeUnknown:
-		return 0, check.Unknown
-	case e.Code == api.CodeConditionFailed:
-		return 0, check.ConditionFailed
-	}
-	return 0, check.Refused
+	return r, nil
 }

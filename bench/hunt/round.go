@@ -1,20 +1,38 @@
+//go:build linux
+
+// Package hunt looks for writes that a group of kvnode processes loses, reads that
+// are stale, refusals that leave an operator alone, and groups that stand still.
+//
+// A [Round] is one group of 3 or 5 nodes, a load of its clients, and a schedule of
+// faults that follows from a seed: which, in what order, for how long, and the roles
+// of whom they hit. What happens then depends on the machine as well, so the same
+// schedule is no promise of the same end, but a good bet.
+//
+// The schedule never destroys what a majority needs: of the data of one node at a time
+// anything may become, until a new folder in its place has caught up. All else may
+// befall any number of nodes at once. Two things are therefore asked of the group:
+// whatever happens, no answer may be wrong (package check), and once all is well again
+// it has to be whole within [healTime].
+//
+// A node that is refused, or keeps out of its group, must say so without a traceback
+// and name the next command. The hunt does then what such texts say: it moves the
+// folder away, starts the node with --join (under gossip: as it was), and removes the
+// member first if that alone does not help.
 package hunt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/check"
-	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // Config says what a round is.
@@ -89,7 +107,8 @@ func Round(ctx context.Context, cfg Config) (*Report, error) {
 	g.begin, g.history = time.Now(), check.NewHistory()
 	g.load = startLoad(ctx, g, cfg.Seed)
 	whole := g.suffer(ctx, steps)
-	ops := g.load.end()
+	g.load.stop()
+	ops := g.history.Ops()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -137,11 +156,11 @@ func (g *group) suffer(ctx context.Context, steps []step) bool {
 // become so is a violation.
 func (g *group) isHealed(ctx context.Context) bool {
 	g.heal(ctx, true)
+	g.noteEnd(g.nodes...)
 	for _, n := range g.nodes {
-		g.noteEnd(n)
-	}
-	suspects := slices.DeleteFunc(slices.Clone(g.nodes), func(n *node) bool { return n.suspect == "" })
-	for _, n := range suspects {
+		if n.suspect == "" {
+			continue
+		}
 		if !strings.Contains(n.suspect, "wiped") && !strings.Contains(n.suspect, "moved away") {
 			g.replace(ctx, n) // it may have come up on what is damaged, and nobody has noticed
 		}
@@ -149,9 +168,7 @@ func (g *group) isHealed(ctx context.Context) bool {
 	}
 	began := time.Now()
 	err := g.await(ctx, healTime, g.isWhole)
-	for _, n := range g.nodes {
-		g.noteEnd(n)
-	}
+	g.noteEnd(g.nodes...)
 	if err != nil && ctx.Err() == nil {
 		g.report.violate(Hung, "%v after all was well again: %v", time.Since(began).Round(time.Second), err)
 		return false
@@ -159,92 +176,6 @@ func (g *group) isHealed(ctx context.Context) bool {
 	g.log("whole after %v", time.Since(began).Round(10*time.Millisecond))
 	g.readAll(ctx, g.nodes[len(g.history.Ops())%len(g.nodes)])
 	return err == nil
-}
-
-// audit reads all keys from all nodes, once they say that they hold the same.
-func (g *group) audit(ctx context.Context) {
-	if err := g.await(ctx, comeBack, g.agree); err != nil {
-		g.report.violate(Diverged, "%v", err)
-	}
-	for _, n := range g.nodes {
-		if err := g.readMap(ctx, n, check.Audit); err != nil {
-			g.report.violate(Hung, "%s does not answer at the end: %v", n.id, err)
-		}
-	}
-}
-
-// readAll reads all keys there are from one node, linearizably. That the node cannot
-// answer now is no violation.
-func (g *group) readAll(ctx context.Context, n *node) {
-	_ = g.readMap(ctx, n, check.Linearizable)
-}
-
-// readMap reads all keys of the history from one node and adds the reads to it.
-func (g *group) readMap(ctx context.Context, n *node, level check.Level) error {
-	keys := map[string]bool{}
-	for _, o := range g.history.Ops() {
-		keys[o.Key] = true
-	}
-	call := g.history.Now()
-	held, err := g.dump(ctx, n, level)
-	if err != nil {
-		return err
-	}
-	for key := range keys {
-		v := held[key]
-		g.history.Add(check.Op{Client: "survey", Node: n.id, Kind: check.Get, Key: key, Value: string(v.Data), Index: v.Index,
-			Level: level, Call: call, Return: g.history.Now(), Outcome: check.OK})
-	}
-	return nil
-}
-
-// agree returns nil if all nodes have applied everything and hold the same map.
-func (g *group) agree(ctx context.Context) error {
-	var digests []string
-	for _, n := range g.nodes {
-		err := g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error {
-			if _, err := at.Scan(ctx, "none", "", 1, client.Linearizable); err != nil {
-				return err
-			}
-			d, err := at.Digest(ctx)
-			digests = append(digests, fmt.Sprintf("%s: %d keys, %d commands, %.12s", n.id, d.Keys, d.Commands, d.SHA256))
-			return err
-		}, n)
-		if err != nil {
-			return err
-		}
-	}
-	for _, d := range digests {
-		_, this, _ := strings.Cut(d, ": ")
-		if _, first, _ := strings.Cut(digests[0], ": "); this != first {
-			return errors.New(strings.Join(digests, "; "))
-		}
-	}
-	return nil
-}
-
-// dump reads a map from a node: what it holds, or, for all levels but audits, what it
-// answers to a linearizable read.
-func (g *group) dump(ctx context.Context, n *node, level check.Level) (map[string]client.Value, error) {
-	consistency := client.Linearizable
-	if level == check.Audit {
-		consistency = client.Stale
-	}
-	held := map[string]client.Value{}
-	for after, more := "", true; more; {
-		err := g.ask(ctx, func(ctx context.Context, _ *client.Client, at *client.Node) error {
-			page, err := at.Scan(ctx, "", after, 1000, consistency)
-			for _, p := range page.Pairs {
-				held[p.Key] = p.Value
-			}
-			after, more = page.Next, page.Next != ""
-			return err
-		}, n)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return held, nil
 }
 
 // judge checks the history and keeps it where something is wrong.
@@ -271,13 +202,170 @@ func (g *group) judge(ops []check.Op) {
 	g.log("the history is in %s", path)
 }
 
-// moveFolder moves a folder, where there is one, to a place that it makes.
-func moveFolder(from, to string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
+// What the hunt finds besides the violations of package check.
+const (
+	Hung     = "stands still"            // though nothing is wrong any more
+	Crashed  = "ended by itself"         // a node whose data are sound
+	Turned   = "sound node refused"      // it was not let start
+	Diverged = "maps differ"             // of nodes that have all applied everything
+	Unclear  = "unclear refusal"         // a traceback, or nothing to type
+	NotDone  = "the hunt could not harm" // so that it has shown nothing
+	Beyond   = "not mended by the word"  // doing what the refusals say does not help
+)
+
+// told is how many violations of a kind a round tells: one fault shows in many keys.
+const told = 3
+
+// Violation is one thing that must not be.
+type Violation struct{ What, Text string }
+
+// String says the violation.
+func (v Violation) String() string { return v.What + ": " + v.Text }
+
+// Report is what one or several rounds found.
+type Report struct {
+	Rounds       int
+	NotRun       int // rounds whose group could not be founded
+	Operations   int
+	Acknowledged int // writes
+	Reads        int // that were answered
+	Unknown      int // writes that may have taken effect
+	Failed       int // operations that were refused or not answered
+	Keys         int
+	Faults       map[string]int
+	Refusals     map[string]int // texts, without names and numbers
+	Violations   []Violation
+	Counts       map[string]int // of violations by kind: not all of a kind are told
+	Undecided    int            // keys that took too long to check
+	Duration     time.Duration
+}
+
+func newReport() *Report {
+	return &Report{Rounds: 1, Faults: map[string]int{}, Refusals: map[string]int{}, Counts: map[string]int{}}
+}
+
+// Verdict is that of all histories, and of what else was seen.
+func (r *Report) Verdict() check.Verdict {
+	switch {
+	case len(r.Violations) > 0:
+		return check.HasViolation
+	case r.Undecided > 0 || r.Rounds == 0:
+		return check.IsUnknown
 	}
-	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	return check.IsLinearizable
+}
+
+// violate adds a violation.
+func (r *Report) violate(what, format string, args ...any) {
+	r.Counts[what]++
+	if r.Counts[what] <= told {
+		r.Violations = append(r.Violations, Violation{what, fmt.Sprintf(format, args...)})
 	}
-	return nil
+}
+
+// refusal notes what a node said when it was refused, and whether that is clear.
+func (r *Report) refusal(n *node, text string) {
+	r.Refusals[withoutNames(text)]++
+	if why := unclear(text); why != "" {
+		r.violate(Unclear, "%s, %s: %s:\n%s", n.id, n.suspect, why, text)
+	}
+}
+
+// count takes the figures of a history.
+func (r *Report) count(ops []check.Op) {
+	for _, o := range ops {
+		switch {
+		case o.Level == check.Audit:
+			continue
+		case o.Outcome == check.Unknown && o.Kind != check.Get:
+			r.Unknown++
+		case o.Outcome == check.Refused || o.Outcome == check.Unknown:
+			r.Failed++
+		case o.Kind == check.Get:
+			r.Reads++
+		case o.Outcome == check.OK:
+			r.Acknowledged++
+		}
+		r.Operations++
+	}
+}
+
+// Add adds another report to this one.
+func (r *Report) Add(o *Report) {
+	r.Rounds += o.Rounds
+	r.NotRun += o.NotRun
+	r.Operations += o.Operations
+	r.Acknowledged += o.Acknowledged
+	r.Reads += o.Reads
+	r.Unknown += o.Unknown
+	r.Failed += o.Failed
+	r.Keys += o.Keys
+	r.Undecided += o.Undecided
+	r.Duration += o.Duration
+	for kind, n := range o.Faults {
+		r.Faults[kind] += n
+	}
+	for text, n := range o.Refusals {
+		r.Refusals[text] += n
+	}
+	for what, n := range o.Counts {
+		r.Counts[what] += n
+	}
+	r.Violations = append(r.Violations, o.Violations...)
+}
+
+// Print writes the report as a table.
+func (r *Report) Print(out io.Writer) {
+	fmt.Fprintf(out, "\n%-22s %d in %v\n", "rounds", r.Rounds, r.Duration.Round(time.Second))
+	if r.NotRun > 0 {
+		fmt.Fprintf(out, "%-22s %d\n", "  not run", r.NotRun)
+	}
+	fmt.Fprintf(out, "%-22s %d on %d keys\n", "operations", r.Operations, r.Keys)
+	fmt.Fprintf(out, "%-22s %d\n", "  acknowledged writes", r.Acknowledged)
+	fmt.Fprintf(out, "%-22s %d\n", "  answered reads", r.Reads)
+	fmt.Fprintf(out, "%-22s %d\n", "  unknown writes", r.Unknown)
+	fmt.Fprintf(out, "%-22s %d\n", "  not served", r.Failed)
+	fmt.Fprintln(out, "faults")
+	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(out, "  %-20s %d\n", kind, r.Faults[kind])
+	}
+	fmt.Fprintln(out, "refusals")
+	for _, text := range slices.Sorted(maps.Keys(r.Refusals)) {
+		fmt.Fprintf(out, "  %4d × %s\n", r.Refusals[text], strings.ReplaceAll(text, "\n", "\n         "))
+	}
+	fmt.Fprintln(out, "violations")
+	for _, what := range slices.Sorted(maps.Keys(r.Counts)) {
+		fmt.Fprintf(out, "  %-22s %d\n", what, r.Counts[what])
+	}
+	fmt.Fprintf(out, "%-22s %s\n", "verdict", r.Verdict())
+}
+
+var (
+	names   = regexp.MustCompile(`/[^\s",:;)]*/`)
+	numbers = regexp.MustCompile(`\b\d[\d.:]*|\b[0-9a-f]{8,}\b`)
+	ids     = regexp.MustCompile(`\bn\d\b`)
+	// refusing is in the complaints of a node that is not let in.
+	refusing = regexp.MustCompile(`refus|not settled|another (?:group|node|cluster|incarnation)|removed|no member|is a member|damaged|two nodes|same id`)
+	// command is what a refusal must have: something to type.
+	command = regexp.MustCompile(`\b(?:kvnode|clusterctl|mv|rm|cp|curl) +[-~/a-zA-Z<]|--(?:gossip-)?join|(?:POST|DELETE) /`)
+)
+
+// withoutNames is a text with what differs from one case to the next left out.
+func withoutNames(text string) string {
+	text = names.ReplaceAllString(text, "…/")
+	text = ids.ReplaceAllString(text, "nX")
+	return numbers.ReplaceAllString(text, "#")
+}
+
+// unclear says what is wrong with a refusal; empty: nothing.
+func unclear(text string) string {
+	switch {
+	case text == "":
+		return "it says nothing"
+	case strings.HasPrefix(text, "traceback: "):
+		return "it is a traceback"
+	case !command.MatchString(strings.TrimPrefix(text, "kvnode: ")):
+		return "it names no command"
+	}
+	return ""
 }

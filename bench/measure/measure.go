@@ -104,6 +104,10 @@ func (v *Values) Distribution(name string, h *hdrhistogram.Histogram) {
 type Kind struct {
 	Name  string // of `measure = "NAME"` in an experiment, and of its data in the record of a trial
 	Needs []system.Ability
+	// Settings is a struct of the kind's own settings with their defaults, with the tags
+	// that core.Tuning has too; they stand in a table of the kind's name, and a cell has
+	// them among its options. Nil: none, or fields of an experiment (load, formation).
+	Settings any
 
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.

@@ -28,14 +28,18 @@ the machine) or disk.`,
 
 func list(w io.Writer, catalogs cluster.Catalogs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION")
+	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION\tOPTIONS")
 	for _, name := range catalogs.Engines.Names() {
 		e, err := catalogs.Engines.Lookup(name)
 		if err != nil {
 			return err
 		}
-		d := e.Describe()
-		fmt.Fprintf(t, "%s\t%s\t%s\n", name, library(d.Library), d.Version)
+		engine, err := e.New(nil)
+		if err != nil {
+			return err
+		}
+		d := engine.Describe()
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, library(d.Library), d.Version, options(e.Schema().Keys()))
 	}
 	fmt.Fprintln(t, "\nBACKEND\tLIBRARY\tVERSION\tDURABLE\tOPTIONS")
 	var notes []string

@@ -101,6 +101,6 @@ and a matrix of what to compare.
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
-	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate())
+	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
 }

@@ -56,6 +56,14 @@ is 1.
 		RunE: func(c *cobra.Command, files []string) error { return runAll(c, lab, files, f) },
 	}
 	f.addTo(c.Flags())
+	// It fails only for a flag that is not there.
+	_ = c.RegisterFlagCompletionFunc("set", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var keys []string
+		for _, key := range experiment.Keys(runner.Known(lab.Parts, lab.Kinds)) {
+			keys = append(keys, key+"=")
+		}
+		return keys, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 
@@ -118,7 +126,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	if err != nil {
 		return runner.Config{}, cli.Usage(err)
 	}
-	e, err := experiment.Parse(file, source, runner.Known(lab.Parts), overrides)
+	e, err := experiment.Parse(file, source, runner.Known(lab.Parts, lab.Kinds), overrides)
 	if err != nil {
 		return runner.Config{}, cli.Usage(err)
 	}

@@ -26,6 +26,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +97,17 @@ type CellInfo struct {
 	Acknowledgement string `json:"acknowledgement"` // when a client's write returns
 	ReadLevel       string `json:"read_level"`      // what a client's read may see; empty: no reads
 	Wire            bool   `json:"wire"`            // the transport moves bytes
+}
+
+// UnmarshalJSON reads what encoding/json wrote, also of an older raftlab.
+func (c *CellInfo) UnmarshalJSON(data []byte) error {
+	type plain CellInfo // without this method
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode((*plain)(c)); err != nil {
+		return err
+	}
+	return c.Upgrade(data)
 }
 
 // Part is one plugged-in part and the library behind it.

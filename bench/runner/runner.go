@@ -48,25 +48,30 @@ func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kin
 // Systems returns the systems that come with raftlab: groups in this process, made of
 // the parts in the catalogues, and groups of the program kvnode at that path.
 func Systems(parts cluster.Catalogs, program string) system.Catalog {
-	return system.Catalog{inprocess.New(parts), kvnode.New(program)}
+	return system.Catalog{inprocess.New(parts), kvnode.New(program, parts)}
 }
 
-// Known lists the names for the parser of experiment files.
-func Known(c cluster.Catalogs) experiment.Known {
-	k := experiment.Known{
-		Engines:    c.Engines.Names(),
-		Backends:   c.Backends.Names(),
-		Transports: c.Transports.Names(),
-		Options:    map[string][]string{},
-	}
-	for _, name := range k.Backends {
-		if b, err := c.Backends.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], b.Options...)
+// Known lists the names and options for the parser of experiment files.
+func Known(c cluster.Catalogs, kinds measure.Catalog) experiment.Known {
+	var k experiment.Known
+	for _, name := range c.Engines.Names() {
+		if e, err := c.Engines.Lookup(name); err == nil {
+			k.Engines = append(k.Engines, experiment.PluginOf(name, e.Options))
 		}
 	}
-	for _, name := range k.Transports {
+	for _, name := range c.Backends.Names() {
+		if b, err := c.Backends.Lookup(name); err == nil {
+			k.Backends = append(k.Backends, experiment.Plugin{Name: name, Options: b.Options})
+		}
+	}
+	for _, name := range c.Transports.Names() {
 		if t, err := c.Transports.Lookup(name); err == nil {
-			k.Options[name] = append(k.Options[name], t.Options...)
+			k.Transports = append(k.Transports, experiment.Plugin{Name: name, Options: t.Options})
+		}
+	}
+	for _, kind := range kinds {
+		if kind.Name != experiment.MeasureLoad && kind.Name != experiment.MeasureFormation {
+			k.Measures = append(k.Measures, experiment.PluginOf(kind.Name, kind.Settings))
 		}
 	}
 	return k

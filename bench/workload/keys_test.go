@@ -99,4 +99,18 @@ func TestKeysHaveOneLength(t *testing.T) {
 	if a, b := Key(0), Key(999_999_999); len(a) != len(b) || a >= b {
 		t.Errorf("%q and %q", a, b)
 	}
+	for _, size := range []int{7, 16, 300} {
+		s := testSpec()
+		s.KeyBytes = size
+		if err := s.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		keys := newShared(s).keys
+		if first, last := keys[0], keys[s.Keys-1]; len(first) != size || len(last) != size || first >= last {
+			t.Errorf("of %d bytes: %q and %q", size, first, last)
+		}
+	}
+	if padded := (Spec{KeyBytes: len(Key(7))}).Key(7); padded != Key(7) {
+		t.Errorf("%q is not %q", padded, Key(7))
+	}
 }

@@ -55,6 +55,7 @@ func TestValidateRefuses(t *testing.T) {
 		"timeout":          func(s *Spec) { s.OpTimeout = 0 },
 		"value size":       func(s *Spec) { s.ValueBytes = -1 },
 		"keys":             func(s *Spec) { s.Keys = 0 },
+		"key size":         func(s *Spec) { s.Keys, s.KeyBytes = 1001, 7 },
 		"key distribution": func(s *Spec) { s.KeyDistribution = "hot" },
 		"read ratio":       func(s *Spec) { s.ReadRatio = math.NaN() },
 		"+Inf":             func(s *Spec) { s.Rate = math.Inf(1) },
@@ -71,8 +72,9 @@ func TestValidateRefuses(t *testing.T) {
 // stream returns the first operations of one client as text.
 func stream(s Spec, client int) (ops []string) {
 	g := newShared(s).generator(client, s.Clients)
+	var op Op
 	for range 200 {
-		op := g.next()
+		g.Next(&op, nil)
 		ops = append(ops, fmt.Sprintf("%d %s %x", op.Kind, op.Key, op.Value))
 	}
 	return ops
@@ -99,8 +101,10 @@ func TestReadRatioAndValues(t *testing.T) {
 	g := newShared(s).generator(0, 1)
 	const draws = 20000
 	reads := 0
+	var op Op
 	for range draws {
-		switch op := g.next(); {
+		g.Next(&op, nil)
+		switch {
 		case op.Kind == Read && op.Value == nil:
 			reads++
 		case op.Kind == Read || len(op.Value) != s.ValueBytes:
@@ -336,7 +340,7 @@ func TestGapsMatchTheRate(t *testing.T) {
 	for _, arrival := range []string{Constant, Poisson} {
 		s := testSpec()
 		s.Rate, s.Arrival = 3000, arrival
-		gap := (&load{spec: s}).gaps()
+		gap := s.gaps()
 		const n = 60000
 		var sum, squares float64
 		for range n {

@@ -15,26 +15,26 @@ const DefaultPath = "config.yaml"
 // File is a cluster file. It is a value to read: nothing in it changes on its
 // own, and several goroutines may read it at once.
 type File struct {
-	Path        string // as read; empty after Generate
-	DataDir     string // see Resolve; holds a folder per node, named by alias
-	BinPath     string // see Resolve; the folder that the program kvnode is in
-	Leader      string // alias of the founder; empty: they find each other by gossip
-	ClusterName string // of those that gossip; empty beside a leader
-	GossipKey   string // see Resolve; path of a file of keys; may be empty
-	Nodes       []Node // in the order of the file, never empty after Parse
+	Path        string `toml:"-" yaml:"-"`                                           // as read; empty after Generate
+	DataDir     string `toml:"data_dir" yaml:"data_dir" default:"var"`               // see Resolve; holds a folder per node, named by alias
+	BinPath     string `toml:"bin_path" yaml:"bin_path" default:"bin"`               // see Resolve; the folder that the program kvnode is in
+	Leader      string `toml:"leader,omitempty" yaml:"leader,omitempty"`             // alias of the founder; empty: they find each other by gossip
+	ClusterName string `toml:"cluster_name,omitempty" yaml:"cluster_name,omitempty"` // of those that gossip; empty beside a leader
+	GossipKey   string `toml:"gossip_key,omitempty" yaml:"gossip_key,omitempty"`     // see Resolve; path of a file of keys; may be empty
+	Nodes       []Node `key:"-" toml:"cluster" yaml:"cluster"`                       // in the order of the file, never empty after Parse
 	// Kvnode holds settings of every node by the keys of kvnode --config; nil if
 	// there are none. Values are bool, int64, float64, string, []any and
 	// map[string]any of these.
-	Kvnode map[string]any
+	Kvnode map[string]any `key:"-" toml:"kvnode,omitempty" yaml:"kvnode,omitempty"`
 }
 
 // Node is one kvnode process.
 type Node struct {
-	Alias         string         // id in the cluster; safe as the name of a folder
-	HTTPAddress   string         // host:port
-	RPCAddress    string         // host:port, of Raft
-	GossipAddress string         // host:port; empty beside a leader
-	Kvnode        map[string]any // as File.Kvnode, of this node only
+	Alias         string         `toml:"alias" yaml:"alias"`                                       // id in the cluster; safe as the name of a folder
+	HTTPAddress   string         `toml:"http_address" yaml:"http_address"`                         // host:port
+	RPCAddress    string         `toml:"rpc_address" yaml:"rpc_address"`                           // host:port, of Raft
+	GossipAddress string         `toml:"gossip_address,omitempty" yaml:"gossip_address,omitempty"` // host:port; empty beside a leader
+	Kvnode        map[string]any `key:"-" toml:"kvnode,omitempty" yaml:"kvnode,omitempty"`         // as File.Kvnode, of this node only
 }
 
 // Gossips reports whether the nodes find each other by gossip. If not, the leader

@@ -66,13 +66,15 @@ func TestYAMLForm(t *testing.T) {
 bin_path: bin
 leader: node1
 cluster:
-  - alias: node1
-    http_address: "127.0.0.1:8080"
-    rpc_address: "127.0.0.1:9000"
-    kvnode:
-      log-level: debug
+- alias: node1
+  http_address: "127.0.0.1:8080"
+  rpc_address: "127.0.0.1:9000"
+  kvnode:
+    log-level: debug
 kvnode:
-  join2: [a, "1"]
+  join2:
+  - a
+  - "1"
   raft:
     heartbeat_timeout: "500ms"
     max_in_flight: 2

@@ -45,7 +45,7 @@ func generate(n int, host string, gossip bool) (*File, error) {
 		return nil, fmt.Errorf("%w: host %q cannot be dialled by others", ErrInvalid, host)
 	}
 	free := freePorts{host: host}
-	f := &File{DataDir: defaultDataDir, BinPath: defaultBinPath}
+	f := &File{DataDir: "var", BinPath: "bin"}
 	for i := range n {
 		node := Node{Alias: fmt.Sprintf("node%d", i+1), HTTPAddress: free.tcp(), RPCAddress: free.tcp()}
 		if gossip {

@@ -49,8 +49,8 @@ func TestKillLeaderUnderLoad(t *testing.T) {
 		}
 	}
 	result := load.end()
-	t.Logf("%d leaders killed; %d writes acknowledged, %d of unknown outcome, %d refused; longest stall %.0f ms",
-		failovers, result.Acknowledged, result.Unknown, result.Refused, result.LongestStallMS)
+	t.Logf("%d leaders killed; %d writes acknowledged, %d of unknown outcome, %d refused; longest stall %v",
+		failovers, result.Acknowledged, result.Unknown, result.Refused, result.LongestStall)
 	if result.Acknowledged < failovers {
 		t.Errorf("only %d writes were acknowledged: nothing was tested", result.Acknowledged)
 	}

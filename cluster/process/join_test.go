@@ -58,7 +58,7 @@ func kvnodeJoins(t *testing.T, bin string) {
 	}
 
 	result := load.end()
-	t.Logf("%d writes acknowledged, %d of unknown outcome; longest stall %.0f ms", result.Acknowledged, result.Unknown, result.LongestStallMS)
+	t.Logf("%d writes acknowledged, %d of unknown outcome; longest stall %v", result.Acknowledged, result.Unknown, result.LongestStall)
 	nodes := clientOf(t, w)
 	voting(t, w, nodes)
 	status, err := nodes.Node(fourth.HTTPAddress).Status(ctx)

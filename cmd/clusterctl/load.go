@@ -94,35 +94,37 @@ func (s *session) load(ctx context.Context, f audit.Config, counted bool) error 
 }
 
 func writeResult(w io.Writer, r audit.Result, journal string) {
-	fmt.Fprintf(w, "Acknowledged   %d (%.0f/s)\n", r.Acknowledged, float64(r.Acknowledged)/r.ElapsedS)
+	fmt.Fprintf(w, "Acknowledged   %d (%.0f/s)\n", r.Acknowledged, float64(r.Acknowledged)/r.Elapsed.Seconds())
 	fmt.Fprintf(w, "Unknown        %d\n", r.Unknown)
 	fmt.Fprintf(w, "Refused        %d\n", r.Refused)
 	if r.Acknowledged > 0 {
-		most := r.LongestWriteMS // the others are rounded, maybe up
-		fmt.Fprintf(w, "Latency        p50 %s, p99 %s, max %s\n",
-			millis(min(r.LatencyMS.P50, most)), millis(min(r.LatencyMS.P99, most)), millis(most))
+		at := func(percentile float64) string { // of values that are rounded, maybe up
+			return millis(min(time.Duration(r.Latency.ValueAtPercentile(percentile)), r.LongestWrite))
+		}
+		fmt.Fprintf(w, "Latency        p50 %s, p99 %s, max %s\n", at(50), at(99), millis(r.LongestWrite))
 	}
-	fmt.Fprintf(w, "Longest stall  %s, %.1f s after the start\n", millis(r.LongestStallMS), r.LongestStallAtS)
+	fmt.Fprintf(w, "Longest stall  %s, %.1f s after the start\n", millis(r.LongestStall), r.StallBegan.Seconds())
 	if journal != "" {
 		fmt.Fprintf(w, "Journal        %s\n", journal)
 	}
 }
 
 // millis writes milliseconds with three digits or so.
-func millis(ms float64) string {
-	switch {
+func millis(d time.Duration) string {
+	switch ms := float64(d) / float64(time.Millisecond); {
 	case ms < 10:
 		return fmt.Sprintf("%.2f ms", ms)
 	case ms < 100:
 		return fmt.Sprintf("%.1f ms", ms)
+	default:
+		return fmt.Sprintf("%.0f ms", ms)
 	}
-	return fmt.Sprintf("%.0f ms", ms)
 }
 
 // progress prints a line every second of a load.
-func (s *session) progress() func(audit.Second) {
+func (s *session) progress() func(audit.Counts) {
 	second := 0
-	return func(told audit.Second) {
+	return func(told audit.Counts) {
 		second++
 		fmt.Fprintf(s.stderr, "%4d s: %d acknowledged, %d unknown, %d refused\n",
 			second, told.Acknowledged, told.Unknown, told.Refused)

@@ -20,6 +20,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -219,7 +220,7 @@ func (s *session) endpoints() []string {
 
 func unknownNode(path string, f *clusterfile.File, name string) error {
 	known, hint := aliases(f.Nodes), ""
-	if near := nearest(name, known); near != "" {
+	if near := conf.Nearest(name, known); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	return cli.Usagef("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint)
@@ -231,39 +232,6 @@ func aliases(nodes []clusterfile.Node) []string {
 		names = append(names, n.Alias)
 	}
 	return names
-}
-
-// nearest returns the name that is fewest changes of a letter away from what was
-// typed, or "" if every one is too far for a slip.
-func nearest(typed string, names []string) string {
-	best, least := "", 1+len(typed)/3
-	for _, name := range names {
-		if d := distance(typed, name); d <= least && (best == "" || d < least) {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance counts the bytes to insert, delete or replace.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // completeNodes completes aliases; most is how many the command takes, -1: any

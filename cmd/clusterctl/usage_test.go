@@ -146,17 +146,6 @@ cluster:
     gossip_address: "127.0.0.1:7000"
 `
 
-func TestNearest(t *testing.T) {
-	names := []string{"node1", "node2", "node10", "leader"}
-	for typed, want := range map[string]string{
-		"nod2": "node2", "node1x": "node1", "ndoe10": "node10", "Leader": "leader", "zebra": "", "": "", "node": "node1",
-	} {
-		if got := nearest(typed, names); got != want {
-			t.Errorf("%q: %q, want %q", typed, got, want)
-		}
-	}
-}
-
 // TestStartErrors looks for the tails of all nodes that did not start.
 func TestStartErrors(t *testing.T) {
 	one := &process.StartError{Alias: "node1", LogPath: "var/node1/node.log", Tail: []string{"address in use"}, Err: errors.New("exit code 1")}

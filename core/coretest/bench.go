@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -31,11 +32,7 @@ func BenchmarkLogStore(b *testing.B, open func(b *testing.B, dir string) core.Lo
 	run := func(name string, measure func(*storeBench)) {
 		b.Run(name, func(b *testing.B) {
 			s := open(b, b.TempDir())
-			b.Cleanup(func() {
-				if err := s.Close(); err != nil {
-					b.Errorf("Close: %v", err)
-				}
-			})
+			b.Cleanup(func() { must(b, "Close", s.Close()) })
 			measure(&storeBench{B: b, store: s, next: 1, first: 1})
 		})
 	}
@@ -51,8 +48,8 @@ type storeBench struct {
 	*testing.B
 	store core.LogStore
 
-	first, next uint64 // the log is [first, next)
-	untimed     uint64 // flushes that belong to no measured operation
+	first, next  uint64 // the log is [first, next)
+	outsideSyncs uint64 // flushes that belong to no measured operation
 }
 
 // batch makes n entries; put numbers them.
@@ -72,16 +69,12 @@ func (m *storeBench) put(logs []*raft.Log) {
 		l.Index = m.next
 		m.next++
 	}
-	if err := m.store.StoreLogs(logs); err != nil {
-		m.Fatalf("StoreLogs of %d entries: %v", len(logs), err)
-	}
+	must(m, "StoreLogs", m.store.StoreLogs(logs))
 }
 
 // drop deletes the log before index.
 func (m *storeBench) drop(index uint64) {
-	if err := m.store.DeleteRange(m.first, index-1); err != nil {
-		m.Fatalf("DeleteRange(%d, %d): %v", m.first, index-1, err)
-	}
+	must(m, "DeleteRange", m.store.DeleteRange(m.first, index-1))
 	m.first = index
 }
 
@@ -90,7 +83,7 @@ func (m *storeBench) outside(do func()) {
 	m.StopTimer()
 	before := m.syncs()
 	do()
-	m.untimed += m.syncs() - before
+	m.outsideSyncs += m.syncs() - before
 	m.StartTimer()
 }
 
@@ -106,13 +99,13 @@ func (m *storeBench) loop(entriesPerOp int, op func()) {
 	m.SetBytes(int64(entriesPerOp) * benchEntrySize)
 	m.ReportAllocs()
 	before := m.syncs()
-	m.untimed = 0
+	m.outsideSyncs = 0
 	for m.Loop() {
 		op()
 	}
 	m.ReportMetric(float64(m.N)*float64(entriesPerOp)/m.Elapsed().Seconds(), "entries/s")
 	if _, ok := core.As[core.SyncCounter](m.store); ok {
-		m.ReportMetric(float64(m.syncs()-before-m.untimed)/float64(m.N), "fsyncs/op")
+		m.ReportMetric(float64(m.syncs()-before-m.outsideSyncs)/float64(m.N), "fsyncs/op")
 	}
 }
 
@@ -135,9 +128,7 @@ func (m *storeBench) get() {
 	m.loop(1, func() {
 		var l raft.Log
 		index := m.first + random.Uint64N(m.next-m.first)
-		if err := m.store.GetLog(index, &l); err != nil {
-			m.Fatalf("GetLog(%d): %v", index, err)
-		}
+		must(m, "GetLog", m.store.GetLog(index, &l))
 	})
 }
 
@@ -176,15 +167,11 @@ func BenchmarkTransport(b *testing.B, make func(b *testing.B) (sender, receiver 
 		for _, batch := range []int{1, 64} {
 			b.Run(fmt.Sprintf("rpc=%s/batch=%d", mode.name, batch), func(b *testing.B) {
 				from, to := make(b)
-				b.Cleanup(func() {
-					if err := from.Close(); err != nil {
-						b.Errorf("Close of the sender: %v", err)
-					}
-					if err := to.Close(); err != nil {
-						b.Errorf("Close of the receiver: %v", err)
-					}
+				b.Cleanup(func() { must(b, "Close of both", errors.Join(from.Close(), to.Close())) })
+				stop := each(to.Consumer(), func(rpc raft.RPC) {
+					rpc.Respond(&raft.AppendEntriesResponse{Term: 7, Success: true}, nil)
 				})
-				answerAll(b, to)
+				b.Cleanup(func() { must(b, "answering", <-stop()) })
 				b.SetBytes(int64(batch) * benchEntrySize)
 				b.ReportAllocs()
 				mode.measure(b, from, to, benchRequest(from, batch))
@@ -202,34 +189,11 @@ func benchRequest(from core.Transport, batch int) *raft.AppendEntriesRequest {
 	return req
 }
 
-// answerAll answers every AppendEntries with success until the benchmark ends.
-func answerAll(b *testing.B, tr core.Transport) {
-	b.Helper()
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case rpc := <-tr.Consumer():
-				rpc.Respond(&raft.AppendEntriesResponse{Term: 7, Success: true}, nil)
-			case <-stop:
-				return
-			}
-		}
-	}()
-	b.Cleanup(func() {
-		close(stop)
-		<-stopped
-	})
-}
-
 func benchCalls(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRequest) {
 	target := to.LocalAddr()
 	for b.Loop() {
 		var resp raft.AppendEntriesResponse
-		if err := from.AppendEntries("peer", target, req, &resp); err != nil {
-			b.Fatalf("AppendEntries: %v", err)
-		}
+		must(b, "AppendEntries", from.AppendEntries("peer", target, req, &resp))
 	}
 }
 
@@ -237,31 +201,15 @@ func benchCalls(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRe
 // under way at the end have been answered within the time.
 func benchPipeline(b *testing.B, from, to core.Transport, req *raft.AppendEntriesRequest) {
 	p, err := from.AppendEntriesPipeline("peer", to.LocalAddr())
-	if err != nil {
-		b.Fatalf("AppendEntriesPipeline: %v", err)
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case f := <-p.Consumer():
-				if err := f.Error(); err != nil {
-					b.Errorf("AppendEntries in the pipeline: %v", err)
-				}
-			case <-stop:
-				return
-			}
+	must(b, "AppendEntriesPipeline", err)
+	stop := each(p.Consumer(), func(f raft.AppendFuture) {
+		if err := f.Error(); err != nil {
+			b.Errorf("a future of the pipeline: %v", err)
 		}
-	}()
-	defer func() {
-		close(stop)
-		<-stopped
-		p.Close()
-	}()
+	})
+	defer func() { must(b, "taking futures", errors.Join(<-stop(), p.Close())) }()
 	for b.Loop() {
-		if _, err := p.AppendEntries(req, new(raft.AppendEntriesResponse)); err != nil {
-			b.Fatalf("AppendEntries: %v", err)
-		}
+		_, err := p.AppendEntries(req, new(raft.AppendEntriesResponse))
+		must(b, "AppendEntries of the pipeline", err)
 	}
 }

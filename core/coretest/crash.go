@@ -2,7 +2,6 @@ package coretest
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -86,8 +85,8 @@ func (c *child) next(t *checker) (word, rest string) {
 	return line[0], line[1]
 }
 
-// kill ends the child as a crash does and waits for it. What it said meanwhile is in
-// lines no more; it may be called again.
+// kill ends the child as a crash does and waits for it. What it has said meanwhile is
+// dropped. It may be called any number of times.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended
 	for range c.lines {
@@ -175,35 +174,38 @@ func killAmidWrite(t *checker, c *child) (last uint64) {
 // nothing is checked, nor with a store that writes through descriptors which flush by
 // themselves.
 func checkFailingFlush(t *checker, h storeHarness) {
-	writes := map[string]func(core.LogStore) error{
-		"StoreLogs":   func(s core.LogStore) error { return s.StoreLogs(entries(6, 9)) },
-		"DeleteRange": func(s core.LogStore) error { return s.DeleteRange(1, 2) },
-		"Set":         func(s core.LogStore) error { return s.Set([]byte("vote"), []byte("n2")) },
-		"SetUint64":   func(s core.LogStore) error { return s.SetUint64([]byte("term"), 2) },
-	}
 	if task := childTask(t); task != nil {
-		s := h.open(t.T, task[0])
-		t.must("a write before flushes fail", errors.Join(s.StoreLogs(entries(1, 5)), s.SetUint64([]byte("term"), 1)))
+		s := h.inUse(t, task[0])
 		if err := failFlushes(); err != nil {
 			say("unseen", err)
-		} else if err := writes[task[1]](s); err != nil {
-			say("refused", err)
-		} else if how := flushesUnasked(); how != "" {
-			say("unseen", how)
-		} else {
-			say("acknowledged")
+			return
+		}
+		for _, c := range storeCalls() {
+			if c.name != task[1] {
+				continue
+			}
+			if err := c.do(s); err != nil {
+				say("refused", err)
+			} else if how := flushesUnasked(); how != "" {
+				say("unseen", how)
+			} else {
+				say("acknowledged")
+			}
 		}
 		return
 	}
-	for name := range writes {
-		c := startChild(t, t.TempDir(), name)
-		switch word, why := c.next(t); word {
-		case "acknowledged":
-			t.Errorf("%s succeeds where every flush fails: it declares %q, and flushes nothing or ignores the error", name, core.DurableDisk)
-		case "unseen":
-			t.Logf("%s: whether it flushes cannot be seen: %s", name, why)
+	for _, c := range storeCalls() {
+		if !c.write {
+			continue
 		}
-		c.kill()
+		child := startChild(t, t.TempDir(), c.name)
+		switch word, why := child.next(t); word {
+		case "acknowledged":
+			t.Errorf("%s succeeds where every flush fails: it declares %q, and flushes nothing or ignores the error", c.name, core.DurableDisk)
+		case "unseen":
+			t.Logf("%s: whether it flushes cannot be seen: %s", c.name, why)
+		}
+		child.kill()
 	}
 }
 

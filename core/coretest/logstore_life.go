@@ -12,51 +12,19 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// reopened closes s and opens its folder again.
-func reopened(t *checker, h storeHarness, s core.LogStore, dir string) core.LogStore {
-	t.Helper()
-	t.must("Close before reopening", s.Close())
-	return h.in(t, dir)
-}
-
-func checkReopenKeepsLog(t *checker, h storeHarness) {
-	dir := t.TempDir()
-	s := h.in(t, dir)
-	mustStore(t, s, entries(5, 20))
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 5, 20)
-	mustStore(t, s, entries(21, 25))
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 5, 25)
-}
-
 func checkReopenKeepsStable(t *checker, h storeHarness) {
 	dir := t.TempDir()
 	s := h.in(t, dir)
 	mustSetUint64(t, s, "CurrentTerm", 8)
 	mustSet(t, s, "LastVoteCand", "n2")
 	mustSetUint64(t, s, "CurrentTerm", 9)
-	s = reopened(t, h, s, dir)
+	t.must("Close before reopening", s.Close())
+	s = h.in(t, dir)
 	wantLog(t, s, 0, 0)
 	wantUint64(t, s, "CurrentTerm", 9)
 	wantBytes(t, s, "LastVoteCand", "n2")
 	wantNoBytes(t, s, "never set")
 	wantNoUint64(t, s, "never set")
-}
-
-func checkReopenKeepsTruncation(t *checker, h storeHarness) {
-	dir := t.TempDir()
-	s := h.in(t, dir)
-	mustStore(t, s, entries(1, 30))
-	mustDelete(t, s, 1, 10)
-	mustDelete(t, s, 25, 30)
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 11, 24)
-	mustDelete(t, s, 11, 24)
-	s = reopened(t, h, s, dir)
-	wantLog(t, s, 0, 0)
-	mustStore(t, s, entries(40, 41))
-	wantBounds(t, s, 40, 41)
 }
 
 // checkConcurrent runs what an engine runs at once: one writer, a snapshot's
@@ -120,7 +88,7 @@ func readWhile(t *checker, s raft.LogStore, stop <-chan struct{}) {
 		var got raft.Log
 		switch err := s.GetLog(index, &got); err {
 		case nil:
-			if diff := diffLog(&got, entry(index)); diff != "" {
+			if diff := difference(&got, entry(index)); diff != "" {
 				t.Errorf("GetLog(%d) beside a writer: %s", index, diff)
 				return
 			}
@@ -132,39 +100,11 @@ func readWhile(t *checker, s raft.LogStore, stop <-chan struct{}) {
 	}
 }
 
-// storeCalls are all methods that must fail after Close.
-func storeCalls(s core.LogStore) []struct {
-	name string
-	call func() error
-} {
-	return []struct {
-		name string
-		call func() error
-	}{
-		{"FirstIndex", func() error { _, err := s.FirstIndex(); return err }},
-		{"LastIndex", func() error { _, err := s.LastIndex(); return err }},
-		{"GetLog of a stored entry", func() error { return s.GetLog(1, new(raft.Log)) }},
-		{"GetLog of a missing entry", func() error { return s.GetLog(1000, new(raft.Log)) }},
-		{"StoreLog", func() error { return s.StoreLog(entry(4)) }},
-		{"StoreLogs", func() error { return s.StoreLogs(entries(4, 5)) }},
-		{"DeleteRange", func() error { return s.DeleteRange(1, 2) }},
-		{"Set", func() error { return s.Set([]byte("vote"), []byte("n1")) }},
-		{"Get of a set key", func() error { _, err := s.Get([]byte("vote")); return err }},
-		{"Get of a missing key", func() error { _, err := s.Get([]byte("missing")); return err }},
-		{"SetUint64", func() error { return s.SetUint64([]byte("term"), 1) }},
-		{"GetUint64 of a set key", func() error { _, err := s.GetUint64([]byte("term")); return err }},
-		{"GetUint64 of a missing key", func() error { _, err := s.GetUint64([]byte("missing")); return err }},
-	}
-}
-
 func checkUseAfterClose(t *checker, h storeHarness) {
-	s := h.fresh(t)
-	mustStore(t, s, entries(1, 3))
-	mustSet(t, s, "vote", "n1")
-	mustSetUint64(t, s, "term", 1)
+	s := h.inUse(t, t.TempDir())
 	t.must("Close", s.Close())
-	for _, c := range storeCalls(s) {
-		if err := c.call(); !errors.Is(err, core.ErrClosed) {
+	for _, c := range storeCalls() {
+		if err := c.do(s); !errors.Is(err, core.ErrClosed) {
 			t.Errorf("%s after Close: error is %v, want one that is core.ErrClosed", c.name, err)
 		}
 	}

@@ -66,17 +66,11 @@ func (m *storeModel) steps(h storeHarness, reopen func() core.LogStore) map[stri
 	}
 	if h.durable {
 		steps["reopen"] = func(rt *rapid.T) {
-			m.must(rt, "Close", m.store.Close())
+			must(rt, "Close", m.store.Close())
 			m.store = reopen()
 		}
 	}
 	return steps
-}
-
-func (m *storeModel) must(rt *rapid.T, what string, err error) {
-	if err != nil {
-		rt.Fatalf("%s: %v", what, err)
-	}
 }
 
 // draw chooses an index in the log or just outside it.
@@ -115,14 +109,14 @@ func (m *storeModel) storeFrom(rt *rapid.T, first uint64) {
 		m.high = max(m.high, logs[i].Index)
 	}
 	if len(logs) == 1 {
-		m.must(rt, fmt.Sprintf("StoreLog(%d)", first), m.store.StoreLog(logs[0]))
+		must(rt, fmt.Sprintf("StoreLog(%d)", first), m.store.StoreLog(logs[0]))
 		return
 	}
-	m.must(rt, fmt.Sprintf("StoreLogs of %d from %d", len(logs), first), m.store.StoreLogs(logs))
+	must(rt, fmt.Sprintf("StoreLogs of %d from %d", len(logs), first), m.store.StoreLogs(logs))
 }
 
 func (m *storeModel) remove(rt *rapid.T, low, high uint64) {
-	m.must(rt, fmt.Sprintf("DeleteRange(%d, %d)", low, high), m.store.DeleteRange(low, high))
+	must(rt, fmt.Sprintf("DeleteRange(%d, %d)", low, high), m.store.DeleteRange(low, high))
 	maps.DeleteFunc(m.logs, func(i uint64, _ *raft.Log) bool { return low <= i && i <= high })
 }
 
@@ -131,46 +125,32 @@ func (m *storeModel) set(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "as number") {
 		// Number keys are kept apart: hashicorp/raft never reads one as bytes.
 		v := rapid.Uint64().Draw(rt, "value")
-		m.must(rt, "SetUint64", m.store.SetUint64([]byte("n"+key), v))
+		must(rt, "SetUint64", m.store.SetUint64([]byte("n"+key), v))
 		m.counts["n"+key] = v
 		return
 	}
 	v := rapid.SliceOfN(rapid.Byte(), 1, 16).Draw(rt, "value")
-	m.must(rt, "Set", m.store.Set([]byte(key), v))
+	must(rt, "Set", m.store.Set([]byte(key), v))
 	m.values[key] = v
 }
 
 // compare reads the whole store.
 func (m *storeModel) compare(rt *rapid.T) {
-	if got, err := m.store.FirstIndex(); err != nil || got != m.first() {
-		rt.Fatalf("FirstIndex() = %d, %v, want %d", got, err, m.first())
-	}
-	if got, err := m.store.LastIndex(); err != nil || got != m.last() {
-		rt.Fatalf("LastIndex() = %d, %v, want %d", got, err, m.last())
-	}
+	wantBounds(rt, m.store, m.first(), m.last())
 	for i := range m.high + 3 {
-		var got raft.Log
-		err := m.store.GetLog(i, &got)
-		want, ok := m.logs[i]
-		if !ok {
-			if err != raft.ErrLogNotFound {
-				rt.Fatalf("GetLog(%d) of a missing entry: error is %v, want raft.ErrLogNotFound itself", i, err)
-			}
-			continue
-		}
-		m.must(rt, fmt.Sprintf("GetLog(%d)", i), err)
-		if diff := diffLog(&got, want); diff != "" {
-			rt.Fatalf("GetLog(%d): %s", i, diff)
+		if want, ok := m.logs[i]; ok {
+			wantEntry(rt, m.store, want)
+		} else {
+			wantMissing(rt, m.store, i)
 		}
 	}
 	for key, want := range m.values {
-		if got, err := m.store.Get([]byte(key)); err != nil || string(got) != string(want) {
-			rt.Fatalf("Get(%q) = %q, %v, want %q", key, got, err, want)
-		}
+		wantBytes(rt, m.store, key, string(want))
 	}
 	for key, want := range m.counts {
-		if got, err := m.store.GetUint64([]byte(key)); err != nil || got != want {
-			rt.Fatalf("GetUint64(%q) = %d, %v, want %d", key, got, err, want)
-		}
+		wantUint64(rt, m.store, key, want)
+	}
+	if rt.Failed() {
+		rt.FailNow()
 	}
 }

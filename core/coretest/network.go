@@ -10,7 +10,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// TestNetwork checks a network against the contract of core.Network. make
+// TestNetwork checks a network reboundst the contract of core.Network. make
 // returns a new one on each call.
 func TestNetwork(t *testing.T, make func() core.Network, opts ...Option) {
 	t.Helper()
@@ -129,12 +129,12 @@ func checkAddressFreed(t *checker, h networkHarness) {
 	n := h.make()
 	a, b := listen(t, n, ""), listen(t, n, "")
 	t.must("Close", b.Close())
-	again := listen(t, n, b.Address())
-	if again.Address() != b.Address() {
-		t.Errorf("Listen(%q): the address is %q", b.Address(), again.Address())
+	rebound := listen(t, n, b.Address())
+	if rebound.Address() != b.Address() {
+		t.Errorf("Listen(%q): the address is %q", b.Address(), rebound.Address())
 	}
-	answering(t, again)
-	t.succeeds("reaching a member at an address that was freed", func() error { return reach(a, again.Address()) })
+	answering(t, rebound)
+	t.succeeds("reaching a member at an address that was freed", func() error { return reach(a, rebound.Address()) })
 }
 
 // checkRemote reaches a member in another process.

@@ -217,6 +217,21 @@ func (c *checker) Cleanup(f func()) {
 	}
 }
 
+// reporter is a checker, or a run of a property of rapid.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// must ends a run in which something does not work.
+func must(t reporter, what string, err error) {
+	if err != nil {
+		t.Helper() // only here: benchmarks call this in their loops
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
 // should reports an error; must also ends the property.
 func (c *checker) should(what string, err error) {
 	c.Helper()
@@ -225,12 +240,7 @@ func (c *checker) should(what string, err error) {
 	}
 }
 
-func (c *checker) must(what string, err error) {
-	c.Helper()
-	if err != nil {
-		c.Fatalf("%s: %v", what, err)
-	}
-}
+func (c *checker) must(what string, err error) { c.Helper(); must(c, what, err) }
 
 // start runs call in a goroutine and returns the channel that its error comes
 // through.
@@ -238,6 +248,23 @@ func start(call func() error) <-chan error {
 	out := make(chan error, 1)
 	go func() { out <- guarded(call) }()
 	return out
+}
+
+// each calls do with what comes through ch, in a goroutine. stop ends that; an error comes
+// through its channel once it has ended, nil but for a panic.
+func each[V any](ch <-chan V, do func(V)) (stop func() <-chan error) {
+	end := make(chan struct{})
+	ended := start(func() error {
+		for {
+			select {
+			case v := <-ch:
+				do(v)
+			case <-end:
+				return nil
+			}
+		}
+	})
+	return func() <-chan error { close(end); return ended }
 }
 
 // ended returns the error of a call that was started, once it has ended.

@@ -2,18 +2,14 @@ package coretest
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -79,20 +75,9 @@ func (h transportHarness) pair(t *checker) (a, b core.Transport) {
 // subtest ends.
 func serve(t *checker, tr core.Transport, answer func(raft.RPC)) {
 	t.Helper()
-	stop := make(chan struct{})
-	stopped := start(func() error {
-		for {
-			select {
-			case rpc := <-tr.Consumer():
-				answer(rpc)
-			case <-stop:
-				return nil
-			}
-		}
-	})
+	stop := each(tr.Consumer(), answer)
 	t.Cleanup(func() {
-		close(stop)
-		if err, ok := receive(t, stopped, "the end of a handler"); ok {
+		if err, ok := receive(t, stop(), "the end of a handler"); ok {
 			t.should("handling requests", err)
 		}
 	})
@@ -111,10 +96,8 @@ func respond(rpc raft.RPC, response any, err error) { rpc.Respond(response, err)
 
 func wantEqual(t *checker, what string, got, want any) {
 	t.Helper()
-	// Bytes are compared whole: cmp's own way is slow for large entries.
-	whole := cmp.FilterValues(func(x, y []byte) bool { return len(x)+len(y) > 0 }, cmp.Comparer(bytes.Equal))
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), whole); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", what, diff)
+	if diff := difference(got, want); diff != "" {
+		t.Errorf("%s differs %s", what, diff)
 	}
 }
 
@@ -447,17 +430,17 @@ func checkRebind(t *checker, h transportHarness) {
 	serve(t, b, echo(b))
 	wantAppend(t, a, b, 1)
 	t.must("Close", b.Close())
-	again := h.rebind(t.T, b)
-	closeAtEnd(t, "the second transport at the address", again)
-	if again.LocalAddr() != b.LocalAddr() {
-		t.Fatalf("the second transport listens on %s, want %s", again.LocalAddr(), b.LocalAddr())
+	rebound := h.rebind(t.T, b)
+	closeAtEnd(t, "the second transport at the address", rebound)
+	if rebound.LocalAddr() != b.LocalAddr() {
+		t.Fatalf("the second transport listens on %s, want %s", rebound.LocalAddr(), b.LocalAddr())
 	}
-	serve(t, again, echo(again))
+	serve(t, rebound, echo(rebound))
 	// A connection to the first one may be noticed to be dead only by its use.
-	_ = transportCalls(a, again)["AppendEntries"]()
-	wantAppend(t, a, again, 2)
-	wantAppend(t, again, again, 3)
-	if !bytes.Equal(a.EncodePeer("", again.LocalAddr()), a.EncodePeer("", b.LocalAddr())) {
+	_ = transportCalls(a, rebound)["AppendEntries"]()
+	wantAppend(t, a, rebound, 2)
+	wantAppend(t, rebound, rebound, 3)
+	if !bytes.Equal(a.EncodePeer("", rebound.LocalAddr()), a.EncodePeer("", b.LocalAddr())) {
 		t.Error("the address is encoded in another way after the restart")
 	}
 }
@@ -468,7 +451,7 @@ func heartbeat(from core.Transport) *raft.AppendEntriesRequest {
 	return &raft.AppendEntriesRequest{RPCHeader: header(from), Term: 7, Leader: []byte(from.LocalAddr())}
 }
 
-// answerHeartbeats makes tr answer heartbeats in a term that shows who did.
+// answerHeartbeats makes tr answer heartbeats in a term that shows which handler did.
 func answerHeartbeats(tr core.Transport, term uint64) {
 	tr.SetHeartbeatHandler(func(rpc raft.RPC) {
 		respond(rpc, &raft.AppendEntriesResponse{RPCHeader: header(tr), Term: term, Success: true}, nil)
@@ -544,80 +527,54 @@ func checkHeartbeatWithoutHandler(t *checker, h transportHarness) {
 	})
 }
 
-const (
-	snapshotSize  = 8 << 20 // bytes of the state that is streamed
-	snapshotAhead = 4 << 20 // bytes that the sender gives before the receiver has read
-	snapshotFirst = 1 << 20 // bytes that the receiver reads to get the rest
-)
-
-// gatedState is a random state of snapshotSize bytes that hands out its second
-// half only once the receiver has read some of the first: a transport that reads
-// a snapshot to its end before it delivers the request never gets there.
-type gatedState struct {
-	random   io.Reader
-	sum      hash.Hash
-	given    int
-	opened   <-chan struct{}
-	patience time.Duration
-}
-
-func newGatedState(opened <-chan struct{}, patience time.Duration) *gatedState {
-	return &gatedState{random: rand.NewChaCha8([32]byte{7}), sum: sha256.New(), opened: opened, patience: patience}
-}
-
-// Read implements io.Reader.
-func (g *gatedState) Read(p []byte) (int, error) {
-	limit := snapshotAhead
-	if g.given >= snapshotAhead {
-		timer := time.NewTimer(g.patience)
-		defer timer.Stop()
-		select {
-		case <-g.opened:
-		case <-timer.C:
-			return 0, fmt.Errorf("the receiver had read nothing after %d bytes: the snapshot is not streamed", g.given)
-		}
-		limit = snapshotSize
-	}
-	if g.given == snapshotSize {
-		return 0, io.EOF
-	}
-	n, err := g.random.Read(p[:min(len(p), limit-g.given)])
-	g.given += n
-	g.sum.Write(p[:n])
-	return n, err
-}
-
+// checkInstallSnapshot streams a state whose second half is given only once the receiver
+// has read some of the first: a transport that reads a snapshot to its end before it
+// delivers the request never gets there.
 func checkInstallSnapshot(t *checker, h transportHarness) {
+	const size, ahead, first = 8 << 20, 4 << 20, 1 << 20 // bytes: in all, given at once, read for the rest
 	a, b := h.pair(t)
 	req := &raft.InstallSnapshotRequest{
 		RPCHeader: header(a), SnapshotVersion: raft.SnapshotVersionMax, Term: 7, Leader: []byte(a.LocalAddr()),
 		LastLogIndex: 900, LastLogTerm: 6, Peers: []byte("peers"),
-		Configuration: []byte("configuration"), ConfigurationIndex: 800, Size: snapshotSize,
+		Configuration: []byte("configuration"), ConfigurationIndex: 800, Size: size,
 	}
-	opened := make(chan struct{})
-	state := newGatedState(opened, t.patience/2)
+	state, opened := randomBytes(size, 7), make(chan struct{})
+	out, in := io.Pipe()
+	giving := start(func() error {
+		if _, err := in.Write(state[:ahead]); err != nil {
+			return err
+		}
+		select {
+		case <-opened:
+		case <-time.After(t.patience / 2):
+			return in.CloseWithError(fmt.Errorf("the receiver had read nothing after %d bytes: the snapshot is not streamed", ahead))
+		}
+		_, err := in.Write(state[ahead:])
+		return errors.Join(err, in.Close())
+	})
 	var resp raft.InstallSnapshotResponse
-	done := start(func() error { return a.InstallSnapshot("peer", b.LocalAddr(), req, &resp, state) })
+	done := start(func() error { defer out.Close(); return a.InstallSnapshot("peer", b.LocalAddr(), req, &resp, out) })
 
 	rpc := mustReceive(t, b.Consumer(), "InstallSnapshot at the peer's Consumer")
 	wantEqual(t, "the request that arrived", rpc.Command, any(req))
 	if rpc.Reader == nil {
 		t.Fatal("InstallSnapshot came without a Reader")
 	}
-	sum := sha256.New()
-	if n, err := io.CopyN(sum, rpc.Reader, snapshotFirst); err != nil {
-		t.Fatalf("reading the start of the snapshot: %v after %d bytes", err, n)
-	}
+	got := make([]byte, size)
+	_, err := io.ReadFull(rpc.Reader, got[:first])
+	t.must("reading the start of the snapshot", err)
 	close(opened)
-	n, err := io.Copy(sum, rpc.Reader)
-	if err != nil || n != snapshotSize-snapshotFirst {
-		t.Fatalf("reading the rest of the snapshot: %d bytes, %v, want %d bytes", n, err, snapshotSize-snapshotFirst)
+	_, err = io.ReadFull(rpc.Reader, got[first:])
+	t.must("reading the rest of the snapshot", err)
+	if n, err := rpc.Reader.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("reading behind the snapshot: %d bytes, %v, want io.EOF", n, err)
 	}
 	want := &raft.InstallSnapshotResponse{RPCHeader: header(b), Term: 8, Success: true}
 	respond(rpc, want, nil)
 	t.must("InstallSnapshot", t.ended("InstallSnapshot", done))
 	wantEqual(t, "the response that came back", &resp, want)
-	if !bytes.Equal(sum.Sum(nil), state.sum.Sum(nil)) {
+	t.succeeded("giving the snapshot", giving)
+	if !bytes.Equal(got, state) {
 		t.Error("the receiver has read other bytes than the sender gave")
 	}
 }
@@ -637,14 +594,9 @@ func checkInstallSnapshotError(t *checker, h transportHarness) {
 	t.failedSaying("InstallSnapshot that the handler refused", start(transportCalls(a, b)["InstallSnapshot"]), refusal)
 
 	req := &raft.InstallSnapshotRequest{Term: 1, Size: 1000}
-	broken := io.MultiReader(strings.NewReader("a few bytes"), failingReader{})
+	broken := io.MultiReader(strings.NewReader("a few bytes"), iotest.ErrReader(errors.New("the state cannot be read")))
 	failed := start(func() error {
 		return a.InstallSnapshot("peer", b.LocalAddr(), req, new(raft.InstallSnapshotResponse), broken)
 	})
 	t.failed("InstallSnapshot with a state that cannot be read", failed)
 }
-
-type failingReader struct{}
-
-// Read implements io.Reader.
-func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the state cannot be read") }

@@ -37,9 +37,8 @@ func (s *spoilable) GetLog(index uint64, out *raft.Log) error {
 // apply. The follower stops with the cause; the process and the others live on.
 func TestDamageFoundWhileRunning(t *testing.T) {
 	bad := &spoilable{LogStore: inmem.New()}
-	tuning := fast
-	tuning.LogCache = -1 // or nothing is read
-	members := group(t, options{nodes: 3, tuning: tuning, store: func(n int) core.LogStore {
+	cold := hashicorp.Options{LogCache: -1} // or nothing is read
+	members := group(t, options{nodes: 3, tuning: fast, own: cold, store: func(n int) core.LogStore {
 		if n == 1 {
 			return bad
 		}
@@ -63,9 +62,7 @@ func TestDamageFoundWhileRunning(t *testing.T) {
 // goroutines with it.
 func TestDamagedLeader(t *testing.T) {
 	bad := &spoilable{LogStore: inmem.New()}
-	tuning := fast
-	tuning.LogCache = -1
-	members := group(t, options{nodes: 3, tuning: tuning, store: func(n int) core.LogStore {
+	members := group(t, options{nodes: 3, tuning: fast, own: hashicorp.Options{LogCache: -1}, store: func(n int) core.LogStore {
 		if n == 0 {
 			return bad
 		}

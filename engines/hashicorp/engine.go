@@ -1,9 +1,24 @@
+// Package hashicorp makes a core.Replica of hashicorp/raft, unmodified, through
+// its plug-in points: log store, state machine, transport, logger. It never
+// patches the library and never measures anything.
+//
+// What it adds to the library:
+//
+//   - Contexts: a caller that gives up gets core.ErrOutcomeUnknown at once.
+//   - Linearizable reads by ReadIndex (see read.go): the library's own
+//     Barrier writes a log entry per read.
+//   - Fail-stop (see store.go): a log store that cannot write stops the replica,
+//     where the library would panic or go on.
+//   - One sink for all log lines, quiet by default.
 package hashicorp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +35,7 @@ const library = "github.com/hashicorp/raft"
 
 const (
 	// DefaultLogCache is how many recent entries are kept in memory where
-	// core.Tuning.LogCache is 0: what Consul uses.
+	// Options.LogCache is 0: what Consul uses.
 	DefaultLogCache = 512
 
 	snapshotsKept = 2
@@ -30,6 +45,8 @@ var _ core.Engine = Engine{}
 
 // Engine makes replicas on hashicorp/raft. The zero value is ready.
 type Engine struct {
+	Options Options
+
 	votesAtOnce bool // for tests: a restarted replica votes before its leader's lease is over
 }
 
@@ -49,7 +66,7 @@ func (Engine) HasState(logs core.LogStore, _ string) (bool, error) {
 func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	muted := new(atomic.Bool)
 	logger := newLogger(cfg.Logger, muted)
-	conf, err := raftConfig(cfg, logger)
+	conf, err := e.raftConfig(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +81,6 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		muted:     muted,
 		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
 		rounds:    newRounds(),
-		deposed:   newEvent(),
-		watching:  make(chan struct{}),
 		quit:      make(chan struct{}),
 		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
@@ -90,12 +105,12 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 			return nil, err
 		}
 	}
-	r.detours = newDetours(r.address, r.self, cfg.Locate)
+	r.routes = newRoutes(r.address, r.self, cfg.Locate)
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.self, logger)
 	r.gate.attach(r.transport)
-	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, cfg.Tuning.LogCache); err != nil {
+	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return r, nil
@@ -109,19 +124,15 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if err != nil {
 		return err
 	}
-	go func() {
-		defer close(r.watching)
-		r.watchLeadership(notify, r.quit)
-	}()
+	r.working.Go(func() { r.watchLeadership(notify, r.quit) })
 	if r.gate.requests != nil {
-		r.pumping.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
+		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
 	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
-		<-r.watching
-		r.pumping.Wait()
+		r.working.Wait()
 		close(r.unwatch)
 		r.watchdog.Wait()
 		return err
@@ -159,8 +170,8 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots, mutedTransport{
-		guardedTransport{r.transport, r.gate, r.rounds, r.detours, r.outages, r.credible}, r.logs.watch})
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
+		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.credible})
 	return err
 }
 
@@ -214,44 +225,76 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 // uses for configurations of protocol versions before 2.
 type noTransport struct{ raft.Transport }
 
-// raftConfig lays the tuning over the library's defaults.
-func raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, error) {
-	t := cfg.Tuning
+// raftConfig lays the tuning and the options over the library's defaults.
+func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.Config, error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(cfg.ID)
 	conf.Logger = logger
 	conf.NoLegacyTelemetry = true
-	setDuration(&conf.HeartbeatTimeout, t.HeartbeatTimeout)
-	// A heartbeat timeout on its own pulls along what the library ties to it.
-	conf.ElectionTimeout = conf.HeartbeatTimeout
-	conf.LeaderLeaseTimeout = min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout)
-	setDuration(&conf.ElectionTimeout, t.ElectionTimeout)
-	setDuration(&conf.LeaderLeaseTimeout, t.LeaderLeaseTimeout)
-	setDuration(&conf.CommitTimeout, t.CommitTimeout)
-	setDuration(&conf.SnapshotInterval, t.SnapshotInterval)
-	if t.MaxAppendEntries > 0 {
-		conf.MaxAppendEntries = t.MaxAppendEntries
-	}
-	if t.SnapshotThreshold > 0 {
-		conf.SnapshotThreshold = t.SnapshotThreshold
-	}
-	if t.TrailingLogs > 0 {
-		conf.TrailingLogs = t.TrailingLogs
-	}
-	conf.BatchApplyCh = t.BatchApply
-	conf.PreVoteDisabled = t.DisablePreVote
+	apply(conf, cfg.Tuning)
+	override(&conf.TrailingLogs, e.Options.TrailingLogs)
+	conf.BatchApplyCh = e.Options.BatchApply
+	conf.PreVoteDisabled = e.Options.DisablePreVote
 	if err := raft.ValidateConfig(conf); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
 	}
-	if timeout, limit := stallLimits(t, conf.HeartbeatTimeout); limit < timeout {
+	if timeout, limit := stallLimits(cfg.Tuning, conf.HeartbeatTimeout); limit < timeout {
 		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
 			core.ErrInvalid, cfg.ID, limit, timeout)
 	}
 	return conf, nil
 }
 
-func setDuration(field *time.Duration, value time.Duration) {
+// override sets a field where there is a value for it.
+func override[T int | uint64 | time.Duration](field *T, value T) {
 	if value > 0 {
 		*field = value
+	}
+}
+
+// newLogger routes all that the library logs into one sink: logger. Nil is
+// quiet, and so is everything once muted says so.
+func newLogger(logger *slog.Logger, muted *atomic.Bool) hclog.Logger {
+	if logger == nil {
+		return hclog.NewNullLogger()
+	}
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(&sink{logger, muted})
+	return l
+}
+
+type sink struct {
+	logger *slog.Logger
+	muted  *atomic.Bool
+}
+
+// Accept implements hclog.SinkAdapter.
+func (s *sink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	l := slogLevel(level)
+	if s.muted.Load() || !s.logger.Enabled(ctx, l) {
+		return
+	}
+	attrs := make([]any, 0, len(args)+2)
+	attrs = append(attrs, "component", name)
+	for _, a := range args {
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			a = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+		attrs = append(attrs, a)
+	}
+	s.logger.Log(ctx, l, msg, attrs...)
+}
+
+func slogLevel(level hclog.Level) slog.Level {
+	switch level {
+	case hclog.Trace, hclog.Debug:
+		return slog.LevelDebug
+	case hclog.Warn:
+		return slog.LevelWarn
+	case hclog.Error:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
 	}
 }

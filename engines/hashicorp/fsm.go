@@ -111,7 +111,7 @@ func (m *batchMachine) ApplyBatch(logs []*raft.Log) []any {
 }
 
 // snapshot is one of the state machine's, after a header with the last index it
-// saw: the library keeps an index too, but does not tell it to who restores.
+// saw: the library keeps an index too, but does not tell it to Restore.
 type snapshot struct {
 	core.Snapshot
 	seen uint64

@@ -19,7 +19,7 @@ const maxTermJump = 1 << 32
 
 // gate looks at each request of the others before the library does:
 //
-//   - It must be for this member, of this group, from a node that says who it is, and
+//   - It must be for this member, of this group, from a node that names itself, and
 //     of a term that can be.
 //   - A replica without a group enters that of the leader that replicates to it.
 //   - No vote is given for one heartbeat timeout after a start with data. Before it
@@ -84,36 +84,36 @@ func (g *gate) pump(from <-chan raft.RPC, quit <-chan struct{}) {
 func (g *gate) handle(rpc *raft.RPC) bool {
 	<-g.ready
 	if g.failed {
-		return g.refuse(rpc, errStopping)
+		return respond(rpc, nil, errStopping)
 	}
 	from, term, err := g.check(rpc)
 	if err != nil {
 		g.self.refusals.say(g.logger, from, err)
-		return g.refuse(rpc, err)
+		return respond(rpc, nil, err)
 	}
 	switch request := rpc.Command.(type) {
 	case *raft.AppendEntriesRequest:
 		if err := g.follow(from); err != nil {
-			return g.refuse(rpc, err)
+			return respond(rpc, nil, err)
 		}
 		if shorter := g.beyondSnapshot(request); shorter != nil {
 			rpc.Command = shorter
 		}
 	case *raft.InstallSnapshotRequest:
 		if err := g.follow(from); err != nil {
-			return g.refuse(rpc, err)
+			return respond(rpc, nil, err)
 		}
 		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.load() {
 			// True: all that it holds is applied here, so the leader may go on after it.
-			return g.answer(rpc, &raft.InstallSnapshotResponse{RPCHeader: g.header(), Term: current, Success: true})
+			return respond(rpc, &raft.InstallSnapshotResponse{RPCHeader: g.replica.header(), Term: current, Success: true}, nil)
 		}
 	case *raft.RequestVoteRequest:
 		if !request.LeadershipTransfer && time.Now().Before(g.votes) {
-			return g.answer(rpc, &raft.RequestVoteResponse{RPCHeader: g.header(), Term: g.replica.raft.CurrentTerm()})
+			return respond(rpc, &raft.RequestVoteResponse{RPCHeader: g.replica.header(), Term: g.replica.raft.CurrentTerm()}, nil)
 		}
 	case *raft.RequestPreVoteRequest:
 		if time.Now().Before(g.votes) {
-			return g.answer(rpc, &raft.RequestPreVoteResponse{RPCHeader: g.header(), Term: g.replica.raft.CurrentTerm()})
+			return respond(rpc, &raft.RequestPreVoteResponse{RPCHeader: g.replica.header(), Term: g.replica.raft.CurrentTerm()}, nil)
 		}
 	}
 	return false
@@ -189,20 +189,11 @@ func (g *gate) beyondSnapshot(request *raft.AppendEntriesRequest) *raft.AppendEn
 	return &shorter
 }
 
-func (g *gate) header() raft.RPCHeader { return g.replica.header() }
-
-func (g *gate) answer(rpc *raft.RPC, response any) bool {
+// respond answers a request, and says true: the library is not to see it.
+func respond(rpc *raft.RPC, response any, err error) bool {
 	if rpc.Reader != nil {
 		_, _ = io.Copy(io.Discard, rpc.Reader) // it stands in the way of the next request
 	}
-	rpc.Respond(response, nil)
-	return true
-}
-
-func (g *gate) refuse(rpc *raft.RPC, err error) bool {
-	if rpc.Reader != nil {
-		_, _ = io.Copy(io.Discard, rpc.Reader)
-	}
-	rpc.Respond(nil, err)
+	rpc.Respond(response, err)
 	return true
 }

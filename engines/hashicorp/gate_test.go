@@ -59,7 +59,7 @@ func TestOldSnapshot(t *testing.T) {
 	leader := newMember(t, network, "n1", inmem.New(), fast)
 	recorder := &snapshotRecorder{Transport: leader.cfg.Link.Transport}
 	leader.cfg.Link.Transport = recorder
-	leader.cfg.Tuning.TrailingLogs = 1
+	leader.engine.Options.TrailingLogs = 1
 	leader.start(t, []core.Member{{ID: "n1", Address: leader.cfg.Link.Address(), Voter: true}})
 	eventually(t, "n1 leads", func() bool { return leader.Status().Role == core.Leader })
 	for i := range 10 {

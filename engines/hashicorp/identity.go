@@ -2,6 +2,7 @@ package hashicorp
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +27,12 @@ func serverID(id, incarnation string) raft.ServerID {
 	return raft.ServerID(core.Identity{ID: id, Incarnation: incarnation}.String())
 }
 
+// identityOf returns what a serverID says of a member.
+func identityOf(server raft.ServerID) (m core.Identity) {
+	m.ID, m.Incarnation = memberID(server)
+	return m
+}
+
 // memberID takes a serverID apart.
 func memberID(server raft.ServerID) (id, incarnation string) {
 	s := string(server)
@@ -35,7 +42,7 @@ func memberID(server raft.ServerID) (id, incarnation string) {
 	return s, ""
 }
 
-// persona is who this replica is, to itself and to the others, and whom it has met.
+// persona is the identity of this replica, and those of the members it has met.
 type persona struct {
 	logs    *guard
 	id      string
@@ -51,7 +58,7 @@ type persona struct {
 	met map[raft.ServerID]core.Identity // as of the last handshake
 }
 
-// settle finds out who the replica is: from its log, or where that is empty, from
+// settle finds out the identity of the replica: from its log, or where that is empty, from
 // cfg. A log that should hold more than it does is refused.
 // It says whether the log holds data.
 func (p *persona) settle(cfg core.ReplicaConfig, snapshots raft.SnapshotStore) (holdsData bool, err error) {
@@ -100,8 +107,9 @@ func logState(logs core.LogStore) (term, last uint64, err error) {
 }
 
 func (p *persona) identity() core.Identity {
-	_, incarnation := memberID(p.server)
-	return core.Identity{ID: p.id, Incarnation: incarnation, Group: *p.group.Load(), Service: p.service}
+	self := identityOf(p.server)
+	self.Group, self.Service = *p.group.Load(), p.service
+	return self
 }
 
 // enter makes the group this replica's, for good.
@@ -121,7 +129,7 @@ func (p *persona) enter(group string) error {
 // maxMet bounds what is remembered of others.
 const maxMet = 256
 
-// meets remembers who was at the other end of a connection.
+// meets remembers the member at the other end of a connection.
 func (p *persona) meets(peer core.Identity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,11 +155,11 @@ func addressed(h raft.RPCHeader, to raft.ServerID) raft.RPCHeader {
 	return h
 }
 
-// sender returns who a message says that it is from, and for whom it is; "" where it
+// sender returns which member a message says that it is from, and for; "" where it
 // does not say.
 func sender(h raft.RPCHeader) (from core.Identity, to raft.ServerID) {
 	fields := bytes.SplitN(h.Addr, []byte{0}, 4) // the address and the server come first
-	from.ID, from.Incarnation = memberID(raft.ServerID(h.ID))
+	from = identityOf(raft.ServerID(h.ID))
 	if len(fields) > 2 {
 		from.Group = string(fields[2])
 	}
@@ -191,9 +199,7 @@ func (p *persona) accepts(h raft.RPCHeader) (core.Identity, error) {
 		return from, err
 	}
 	if to != p.server {
-		var meant core.Identity
-		meant.ID, meant.Incarnation = memberID(to)
-		return from, handshake.Meant(p.identity(), meant)
+		return from, handshake.Meant(p.identity(), identityOf(to))
 	}
 	p.accepted.Store(&acceptance{bytes.Clone(h.ID), bytes.Clone(h.Addr), group, from})
 	return from, nil
@@ -209,8 +215,8 @@ type refusals struct {
 	said map[string]string // by node: the last reason
 }
 
-func (r *refusals) say(logger hclog.Logger, who core.Identity, err error) {
-	key, text := who.String(), err.Error()
+func (r *refusals) say(logger hclog.Logger, peer core.Identity, err error) {
+	key, text := peer.String(), err.Error()
 	r.mu.Lock()
 	repeated := r.said[key] == text
 	if r.said == nil || len(r.said) >= maxRefusals {
@@ -237,4 +243,56 @@ func (r *replica) Acquaintance(id string) (core.Identity, bool) {
 	defer r.self.mu.Unlock()
 	peer, ok := r.self.met[server]
 	return peer, ok
+}
+
+// Probe implements core.Prober. It asks for a pre-vote of term 0: whatever the
+// answer, the one that is asked changes nothing (Raft dissertation, §9.6).
+func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, error) {
+	op := "probe " + m.ID + " at " + m.Address
+	if !r.enter() {
+		return core.Identity{}, r.stopped(op)
+	}
+	type outcome struct {
+		peer core.Identity
+		err  error
+	}
+	answer := make(chan outcome, 1)
+	go func() { // ends with the call: at the latest when the transport is closed
+		defer r.callDone()
+		peer, err := r.probe(m)
+		answer <- outcome{peer, err}
+	}()
+	select {
+	case a := <-answer:
+		if a.err != nil {
+			return a.peer, fmt.Errorf("%s: %w", op, a.err)
+		}
+		return a.peer, nil
+	case <-ctx.Done():
+		return core.Identity{}, fmt.Errorf("%s: %w", op, ctx.Err())
+	case <-r.done:
+		return core.Identity{}, r.stopped(op)
+	}
+}
+
+func (r *replica) probe(m core.Member) (core.Identity, error) {
+	server, at := serverID(m.ID, m.Incarnation), raft.ServerAddress(m.Address)
+	request := raft.RequestPreVoteRequest{RPCHeader: addressed(r.header(), server)}
+	var response raft.RequestPreVoteResponse
+	if err := r.transport.RequestPreVote(server, at, &request, &response); err != nil {
+		return core.Identity{}, err
+	}
+	peer, _ := sender(response.RPCHeader)
+	if err := handshake.Recognise(r.self.identity(), peer); err != nil {
+		return peer, err
+	}
+	if from := serverID(peer.ID, peer.Incarnation); from != server {
+		return peer, &strangerError{at: at, from: string(from), meant: string(server)}
+	}
+	r.self.mu.Lock()
+	defer r.self.mu.Unlock()
+	if met, ok := r.self.met[server]; ok { // it has said more on the connection
+		return met, nil
+	}
+	return peer, nil
 }

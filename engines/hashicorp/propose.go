@@ -87,23 +87,16 @@ func (r *replica) proposeSlowly(ctx context.Context, op string, command []byte) 
 // unless the entry had been committed by then and is still on its way to the
 // state machine.
 func (r *replica) settle(ctx context.Context, op string, future raft.ApplyFuture, result <-chan core.Applied) (core.Applied, error) {
-	type outcome struct {
-		applied core.Applied
-		err     error
-	}
-	settled := make(chan outcome, 1)
-	go func() {
-		if err := future.Error(); err != nil {
-			settled <- outcome{err: r.translate(op, err)}
-			return
-		}
-		settled <- outcome{applied: core.Applied{Index: future.Index(), Result: future.Response()}}
-	}()
+	settled := make(chan error, 1)
+	go func() { settled <- future.Error() }()
 	select {
 	case applied := <-result:
 		return applied, nil
-	case o := <-settled:
-		return o.applied, o.err
+	case err := <-settled:
+		if err != nil {
+			return core.Applied{}, r.translate(op, err)
+		}
+		return core.Applied{Index: future.Index(), Result: future.Response()}, nil
 	case <-ctx.Done():
 		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
 	case <-r.done:
@@ -142,7 +135,7 @@ func (p *proposals) forget(command []byte) {
 
 // applied hands over the results of entries, to those who wait for them.
 func (p *proposals) applied(entries []core.BatchEntry) {
-	for _, f := range p.find(entries) { // not under the lock, which who wakes up may want
+	for _, f := range p.find(entries) { // not under the lock, which the caller that wakes up may want
 		e := entries[f.entry]
 		f.result <- core.Applied{Index: e.Index, Result: e.Result}
 	}
@@ -163,28 +156,6 @@ func (p *proposals) find(entries []core.BatchEntry) []found {
 		}
 	}
 	return p.found
-}
-
-// event is something that happens now and then and that many wait for.
-type event struct {
-	mu   sync.Mutex
-	next chan struct{} // closed when it happens
-}
-
-func newEvent() *event { return &event{next: make(chan struct{})} }
-
-// channel returns what is closed when the event happens next.
-func (e *event) channel() <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.next
-}
-
-func (e *event) happened() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	close(e.next)
-	e.next = make(chan struct{})
 }
 
 // watchLeadership tells waiting proposals when this replica is no longer the

@@ -34,6 +34,7 @@ type options struct {
 	nodes  int
 	store  func(node int) core.LogStore // default: in memory
 	tuning core.Tuning
+	own    hashicorp.Options
 }
 
 // fast are timeouts for tests that wait for elections.
@@ -95,6 +96,7 @@ func group(t *testing.T, o options) []*member {
 			logs = o.store(i)
 		}
 		m := newMember(t, network, fmt.Sprintf("n%d", i+1), logs, o.tuning)
+		m.engine.Options = o.own
 		members = append(members, m)
 		configuration = append(configuration, core.Member{ID: m.cfg.ID, Address: m.cfg.Link.Address(), Voter: true})
 	}
@@ -210,9 +212,7 @@ func TestReadBarrierWritesOneEntryPerTerm(t *testing.T) {
 // right after a restart, when barriers and no-ops are all there is in the new term,
 // and on one that has its state from a snapshot.
 func TestFollowerReads(t *testing.T) {
-	tuning := fast
-	tuning.TrailingLogs = 1
-	members := group(t, options{nodes: 3, tuning: tuning})
+	members := group(t, options{nodes: 3, tuning: fast, own: hashicorp.Options{TrailingLogs: 1}})
 	leader := members[0]
 	readEverywhere := func(value string) {
 		t.Helper()
@@ -381,8 +381,8 @@ func TestRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMember(t, tcp.New(tcp.Options{}), "n1", logs, core.Tuning{
-			HeartbeatTimeout: fast.HeartbeatTimeout, LeaderLeaseTimeout: fast.LeaderLeaseTimeout, TrailingLogs: 1})
+		m := newMember(t, tcp.New(tcp.Options{}), "n1", logs, fast)
+		m.engine.Options.TrailingLogs = 1
 		m.cfg.SnapshotDir = dir
 		m.start(t, []core.Member{{ID: "n1", Address: m.cfg.Link.Address(), Voter: true}})
 		eventually(t, "n1 leads itself", func() bool { return m.Status().Role == core.Leader })

@@ -12,6 +12,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/kv"
 	meminet "github.com/themilchenko/raftlab/transports/inmem"
 )
@@ -87,7 +88,7 @@ func (l *lateNetwork) TimeoutNow(id raft.ServerID, target raft.ServerAddress, re
 	return l.Transport.TimeoutNow(id, target, req, resp)
 }
 
-func lateGroup(t *testing.T, tuning core.Tuning) ([]*member, []*lateNetwork) {
+func lateGroup(t *testing.T, tuning core.Tuning, own ...hashicorp.Options) ([]*member, []*lateNetwork) {
 	t.Helper()
 	network := meminet.New(meminet.Options{})
 	var members []*member
@@ -95,6 +96,9 @@ func lateGroup(t *testing.T, tuning core.Tuning) ([]*member, []*lateNetwork) {
 	var configuration []core.Member
 	for i := range 3 {
 		m := newMember(t, network, fmt.Sprintf("n%d", i+1), inmem.New(), tuning)
+		for _, o := range own {
+			m.engine.Options = o
+		}
 		l := &lateNetwork{Transport: m.cfg.Link.Transport}
 		m.cfg.Link.Transport = l
 		members, late = append(members, m), append(late, l)
@@ -202,7 +206,7 @@ func TestLeaseBarrierDuringATransfer(t *testing.T) {
 // TestLargeEntriesReachAFollowerThatLags: in messages that a slow network can
 // carry, however many entries are waiting.
 func TestLargeEntriesReachAFollowerThatLags(t *testing.T) {
-	members, late := lateGroup(t, core.Tuning{LogCache: -1})
+	members, late := lateGroup(t, core.Tuning{}, hashicorp.Options{LogCache: -1})
 	address := raft.ServerAddress(members[2].cfg.Link.Address())
 	late[0].cut.Store(&address)
 	value := string(make([]byte, 3<<20))

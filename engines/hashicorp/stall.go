@@ -3,7 +3,7 @@ package hashicorp
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,12 +66,8 @@ func (w *watch) begin() int64 {
 func (w *watch) end(begun int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, b := range w.begun {
-		if b == begun { // two of the same moment are alike
-			w.begun = append(w.begun[:i], w.begun[i+1:]...)
-			break
-		}
-	}
+	i := slices.Index(w.begun, begun) // two of the same moment are alike
+	w.begun = slices.Delete(w.begun, i, i+1)
 	if len(w.begun) == 0 {
 		w.oldest.Store(0)
 	} else {
@@ -127,11 +123,11 @@ func (w *watch) run(quit <-chan struct{}, stalled func(), gaveUp func(time.Durat
 // stallLimits lays the tuning over the defaults.
 func stallLimits(t core.Tuning, heartbeat time.Duration) (timeout, limit time.Duration) {
 	timeout, limit = heartbeat, max(leastStallLimit, stallLimitHeartbeats*heartbeat)
-	setDuration(&timeout, t.StallTimeout)
+	override(&timeout, t.StallTimeout)
 	if t.StallLimit == 0 {
 		limit = max(limit, 2*timeout)
 	}
-	setDuration(&limit, t.StallLimit)
+	override(&limit, t.StallLimit)
 	return timeout, limit
 }
 
@@ -153,49 +149,4 @@ func (r *replica) refuseStalled(op string) error {
 	}
 	return fmt.Errorf("%w: %w: a write of %s has not returned for %s",
 		r.translate(op, raft.ErrNotLeader), core.ErrStalled, r.self.id, age.Round(time.Millisecond))
-}
-
-// mutedTransport sends nothing that followers take for a sign of a leader while the
-// log store has stalled.
-type mutedTransport struct {
-	core.Transport
-	watch *watch
-}
-
-// AppendEntries implements raft.Transport.
-func (t mutedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if t.watch.stalled() > 0 {
-		return errMuted
-	}
-	return t.Transport.AppendEntries(id, target, req, resp)
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t mutedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	p, err := t.Transport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	return mutedPipeline{p, t.watch}, nil
-}
-
-// InstallSnapshot implements raft.Transport.
-func (t mutedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if t.watch.stalled() > 0 {
-		return errMuted
-	}
-	return t.Transport.InstallSnapshot(id, target, req, resp, data)
-}
-
-type mutedPipeline struct {
-	raft.AppendPipeline
-	watch *watch
-}
-
-// AppendEntries implements raft.AppendPipeline.
-func (p mutedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if p.watch.stalled() > 0 {
-		return nil, errMuted
-	}
-	return p.AppendPipeline.AppendEntries(req, resp)
 }

@@ -44,7 +44,7 @@ func TestVoteIsForAMember(t *testing.T) {
 	}
 	eventually(t, "n1 leads in the next term", func() bool { s := n1.Status(); return s.Role == core.Leader && s.Term > before })
 	put(t, n1.member, "k", "v")
-	n3.tuning.DisablePreVote = true
+	n3.engine.Options.DisablePreVote = true
 	takeOver(t, n1, n3)
 	had := n3.Status().LastIndex
 	for until := time.Now().Add(10 * fast.HeartbeatTimeout); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {

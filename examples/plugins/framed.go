@@ -110,8 +110,8 @@ func (f forgetting) Close() error {
 	return f.Conn.Close()
 }
 
-// Framed is the catalogue's entry.
-func Framed() transports.Transport {
+// framedEntry is the catalogue's entry.
+func framedEntry() transports.Transport {
 	timeout := func(o core.Options) (framed, error) {
 		r := o.Read("framed")
 		return framed{timeout: r.Duration("timeout", 10*time.Second)}, r.Err()

@@ -64,19 +64,20 @@ func BenchmarkLogStore(b *testing.B) {
 	})
 }
 
-// TestRun runs experiments in which the plug-ins are levels beside those of raftlab.
+// TestRun runs experiments in which the plug-ins are levels beside those of raftlab, with
+// members in one process and in processes of their own.
 func TestRun(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "kvnode")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./kvnode").CombinedOutput(); err != nil {
+	bin := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./raftlab", "./kvnode").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for mode, transports := range map[string]string{
 		"inprocess": `["tcp", "framed", "unix"]`,
-		"process":    `["tcp", "framed"]`,
+		"process":   `["tcp", "framed"]`,
 	} {
 		t.Run(mode, func(t *testing.T) {
 			dir := t.TempDir()
-			file, out := filepath.Join(dir, "plugins.toml"), filepath.Join(dir, "run")
+			file, folder := filepath.Join(dir, "plugins.toml"), filepath.Join(dir, "run")
 			text := fmt.Sprintf(`
 name = "plugins"
 title = "Plug-ins"
@@ -102,10 +103,12 @@ segment_size = "1MiB"
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := Run(t.Context(), file, out, program); err != nil {
-				t.Fatal(err)
+			for _, args := range [][]string{{"run", file, "--out", folder}, {"verify", folder}} {
+				if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "raftlab"), args...).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %v\n%s", args, err, out)
+				}
 			}
-			table, err := os.ReadFile(filepath.Join(out, "results.csv"))
+			table, err := os.ReadFile(filepath.Join(folder, "results.csv"))
 			if err != nil {
 				t.Fatal(err)
 			}

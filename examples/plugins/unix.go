@@ -43,8 +43,8 @@ func (unixWire) Dial(path raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	return net.DialTimeout("unix", string(path), timeout)
 }
 
-// Unix is the catalogue's entry.
-func Unix() transports.Transport {
+// unixEntry is the catalogue's entry.
+func unixEntry() transports.Transport {
 	return transports.Transport{
 		Summary: "Unix domain sockets of one machine",
 		Info: func(o core.Options) (core.NetworkInfo, error) {

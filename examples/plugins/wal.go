@@ -1,6 +1,6 @@
 // Package plugins holds the plug-ins of docs/writing-a-backend.md: a log store, a
-// transport that takes Raft's messages as structs, a wire, and a program's part that
-// runs experiments with them. It is a module of its own, as a third party's is.
+// transport that takes Raft's messages as structs, and a wire, with programs that know
+// them. It is a module of its own, as a third party's is.
 package plugins
 
 import (
@@ -58,8 +58,8 @@ func walOptions(o core.Options) (info core.StoreInfo, segmentBytes uint64, err e
 	return info, segmentBytes, errors.Join(r.Err(), err)
 }
 
-// WAL is the catalogue's entry.
-func WAL() backends.Backend {
+// walEntry is the catalogue's entry.
+func walEntry() backends.Backend {
 	return backends.Backend{
 		Summary:  "HashiCorp's write-ahead log, one flush a write",
 		Options:  []string{"segment_size"},

@@ -34,7 +34,7 @@ func (a addresses) HTTPAddress(id string) (string, bool) {
 
 func startGroup(t *testing.T) *group {
 	t.Helper()
-	engine, err := engines.Builtin().Lookup("hashicorp")
+	engine, err := engines.New(engines.Builtin(), "hashicorp", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

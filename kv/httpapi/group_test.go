@@ -55,7 +55,7 @@ func (d directories) HTTPAddress(id string) (string, bool) {
 
 func engine(t testing.TB) core.Engine {
 	t.Helper()
-	e, err := engines.Builtin().Lookup("hashicorp")
+	e, err := engines.New(engines.Builtin(), "hashicorp", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,78 +10,101 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/api"
-	"github.com/themilchenko/raftlab/kv/node"
 )
 
-// commandLine is what the flags and the settings file say, before it is checked
-// as a whole. Each value is checked on its own as it is given.
-type commandLine struct {
-	catalogs cluster.Catalogs
-	flags    *pflag.FlagSet
-	fromFile []string // names of the flags that the file sets
+// given is what the flags and the settings file say: a field is a flag and a key of the
+// file, with the tags of package conf.
+type given struct {
+	Data          string      `key:"data"`
+	ID            string      `key:"id" doc:"Node ID. If not set, what the data path holds, or else the Raft bind address"`
+	HTTPBind      string      `key:"haddr" kind:"host:port" default:"localhost:11000" doc:"Set the HTTP bind address; port 0: any free one"`
+	RaftBind      string      `key:"raddr" kind:"host:port" default:"localhost:12000" doc:"Set the Raft bind address; port 0: any free one"`
+	Join          addressList `key:"join" example:"localhost:11000" doc:"Set join addresses: of the HTTP interface of any members, with commas. If not set, a node without data founds a group"`
+	Peers         peerList    `key:"peers" example:"node2=localhost:12001" doc:"Set Raft addresses at which to look for members that are not where the group has them. Needed where most of a group without gossip have moved at once. The node's own may be among them"`
+	InMemory      bool        `key:"inmem" doc:"Use in-memory storage for Raft: nothing outlives the process"`
+	HTTPAdvertise string      `key:"advertise-http" kind:"host:port" doc:"Set the HTTP address that others are to dial, if not the bind address"`
+	Nonvoter      bool        `key:"nonvoter" doc:"Join without a vote"`
+	gossipGiven
 
-	help, version, describe bool
+	Backend          string    `key:"backend" kind:"name" default:"bolt" doc:"Log store"`
+	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as map_size=1GiB; may be repeated"`
+	Transport        string    `key:"transport" kind:"name" default:"tcp" doc:"Network of Raft"`
+	TransportOptions optionSet `key:"transport-option" doc:"Option of the network, such as advertise=HOST; may be repeated"`
+	Engine           string    `key:"engine" kind:"name" default:"hashicorp" doc:"Implementation of Raft"`
+	EngineOptions    optionSet `key:"engine-option" doc:"Option of that implementation, such as trailing_logs=1024; may be repeated"`
+	RaftOptions      optionSet `key:"raft-option" doc:"Setting of Raft that every implementation has, such as heartbeat_timeout=500ms; may be repeated"`
 
-	config string
-	data   string
+	RequestTimeout time.Duration `key:"request-timeout" min:"1ms" doc:"How long a request without ?timeout= may take"`
+	LogLevel       string        `key:"log-level" kind:"level" default:"info" oneof:"debug info warn error" doc:"Log from this level on"`
+	LogFormat      string        `key:"log-format" kind:"format" default:"text" oneof:"text json" doc:"Form of the log on standard error, where lines that nobody reads are dropped and counted: they hold nothing up"`
 
-	id, haddr, raddr, advertiseHTTP string
-	join                            addressList
-	peers                           peerList
-	inmem, nonvoter                 bool
-	gossip                          node.Gossip
-	gossipFlags                     *pflag.FlagSet
-	backend, transport, engine      string
-	backendOptions                  *optionSet
-	transportOptions                *optionSet
-	raftOptions                     *optionSet
-	requestTimeout                  time.Duration
-	logLevel, logFormat             string
+	Raft core.Tuning `key:"raft"`
 }
 
-func newCommandLine(known cluster.Catalogs) *commandLine {
-	c := &commandLine{
-		catalogs: known,
-		haddr:    "localhost:11000", raddr: "localhost:12000",
-		backend: "bolt", transport: "tcp", engine: "hashicorp",
-		backendOptions:   newOptionSet("--backend-option"),
-		transportOptions: newOptionSet("--transport-option"),
-		raftOptions:      newOptionSet("--raft-option"),
-		requestTimeout:   api.DefaultTimeout,
-		gossip:           defaultGossip(),
-		logLevel:         "info", logFormat: "text",
-	}
-	f := pflag.NewFlagSet("kvnode", pflag.ContinueOnError)
-	f.SortFlags = false
-	f.Usage = func() {} // run prints it
-	names := func(names []string) string { return strings.Join(names, ", ") }
+// gossipGiven is what is said of gossip.
+type gossipGiven struct {
+	Bind              string        `key:"gossip" kind:"host:port" doc:"Find the other nodes by gossip, from this bind address (UDP and TCP); port 0: any free one. In place of --join"`
+	Advertise         string        `key:"gossip-advertise" kind:"host:port" doc:"Set the gossip address that others are to dial, if not the bind address"`
+	GossipJoin        addressList   `key:"gossip-join" example:"localhost:7946" doc:"Gossip addresses of any other nodes, with commas. One that runs is enough"`
+	Expect            int           `key:"bootstrap-expect" doc:"How many voters without data found the group together, the same on each of them; 0: this node waits to be added"`
+	Cluster           string        `key:"cluster" kind:"name" default:"raftlab" doc:"Name of the cluster: nodes of others are kept out"`
+	KeyFile           string        `key:"gossip-key" kind:"file" doc:"Encrypt gossip with the AES keys in this file, one a line; the first encrypts. SIGHUP has it read again"`
+	Profile           string        `key:"gossip-profile" kind:"name" default:"lan" oneof:"lan local" doc:"Timings of gossip, of a network or of nodes on one machine"`
+	RemoveFailedAfter time.Duration `key:"remove-failed-after" default:"72h" max:"87600h" doc:"How long a member must have failed before it is removed; 0: it never is"`
+	LeaveOnStop       bool          `key:"leave-on-stop" doc:"Leave the group for good on SIGTERM or SIGINT"`
+}
 
-	f.Var(&text{&c.id, "string", checkID}, "id", "Node ID. If not set, what the data path holds, or else the Raft bind address")
-	f.Var(&text{&c.haddr, "host:port", checkBind}, "haddr", "Set the HTTP bind address; port 0: any free one")
-	f.Var(&text{&c.raddr, "host:port", checkBind}, "raddr", "Set the Raft bind address; port 0: any free one")
-	f.Var(&c.join, "join", "Set join addresses: of the HTTP interface of any members, with commas. If not set, a node without data founds a group")
-	f.Var(&c.peers, "peers", "Set Raft addresses at which to look for members that are not where the group has them. Needed where most of a group without gossip have moved at once. The node's own may be among them")
-	f.BoolVar(&c.inmem, "inmem", false, "Use in-memory storage for Raft: nothing outlives the process")
-	f.Var(&text{&c.advertiseHTTP, "host:port", checkAdvertise}, "advertise-http", "Set the HTTP address that others are to dial, if not the bind address")
-	f.BoolVar(&c.nonvoter, "nonvoter", false, "Join without a vote")
-	c.gossipFlags = flagsOf(&c.gossip)
-	f.AddFlagSet(c.gossipFlags)
-	f.Var(&text{&c.backend, "name", lookup(known.Backends)}, "backend", "Log store: "+names(known.Backends.Names()))
-	f.Var(c.backendOptions, "backend-option", "Option of the log store, such as map_size=1GiB; may be repeated")
-	f.Var(&text{&c.transport, "name", lookup(known.Transports)}, "transport", "Network of Raft: "+names(networked(known.Transports)))
-	f.Var(c.transportOptions, "transport-option", "Option of the network, such as advertise=HOST; may be repeated")
-	f.Var(&text{&c.engine, "name", lookup(known.Engines)}, "engine", "Implementation of Raft: "+names(known.Engines.Names()))
-	f.Var(c.raftOptions, "raft-option", "Setting of Raft, such as heartbeat_timeout=500ms; may be repeated")
-	f.Var(&timeout{&c.requestTimeout}, "request-timeout", "How long a request without ?timeout= may take")
+// commandLine reads the flags and the settings file. Each value is checked on its own as
+// it is given, and all of them together by settings.
+type commandLine struct {
+	given
+	catalogs cluster.Catalogs
+	schema   *conf.Schema
+	flags    *pflag.FlagSet
+	fromFile []string // keys that the file sets and no flag
+
+	help, version, describe bool
+	config                  string
+}
+
+func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
+	c := &commandLine{catalogs: known, schema: conf.SchemaOf(given{})}
+	s := c.schema
+	s.Check("id", checkID)
+	s.Check("data", func(path string) error { return want(path != "", "want a path") })
+	s.Check("cluster", checkCluster)
+	for _, key := range []string{"haddr", "raddr", "gossip"} {
+		s.Check(key, checkBind)
+	}
+	for _, key := range []string{"advertise-http", "gossip-advertise"} {
+		s.Check(key, checkAdvertise)
+	}
+	s.Restrict("backend", known.Backends.Names())
+	s.Restrict("transport", networked(known.Transports))
+	s.Check("transport", func(name string) error {
+		_, err := known.Transports.Lookup(name)
+		return want(err != nil || slices.Contains(networked(known.Transports), name),
+			"it stays within one process, and a kvnode is one: want a network, such as tcp")
+	})
+	s.Restrict("engine", known.Engines.Names())
+	s.Find("bootstrap-expect").Max = fmt.Sprint(founding.MaxExpect)
+	s.Find("request-timeout").Default, s.Find("request-timeout").Max = api.DefaultTimeout.String(), api.MaxTimeout.String()
+	if err := s.Defaults(&c.given); err != nil {
+		return nil, err
+	}
+
+	f := s.Flags(&c.given)
+	f.Usage = func() {} // run prints it
 	f.StringVar(&c.config, "config", "", "Read settings from this TOML `file`; the command line wins over it")
-	f.Var(&text{&c.logLevel, "level", oneOf("debug", "info", "warn", "error")}, "log-level", "Log from this level on: debug, info, warn, error")
-	f.Var(&text{&c.logFormat, "format", oneOf("text", "json")}, "log-format", "Log as text or json, to standard error. Lines that nobody reads are dropped and counted: they hold nothing up")
 	f.BoolVar(&c.describe, "describe", false, "Print as JSON what it would run with these settings, and exit")
 	f.BoolVar(&c.version, "version", false, "Print the version and exit")
 	f.BoolVarP(&c.help, "help", "h", false, "Print this help and exit")
 	c.flags = f
-	return c
+	return c, nil
 }
 
 func (c *commandLine) usage() string {
@@ -112,11 +135,24 @@ A single dash will do: -id node1. A settings file has the same names:
 What [raft] and --raft-option take:
 
 `)
-	for keys := range slices.Chunk(raftKeys(), 4) {
+	for keys := range slices.Chunk(c.schema.Names("raft"), 4) {
 		b.WriteString("  " + strings.Join(keys, ", ") + "\n")
+	}
+	b.WriteString("\nWhat [engine-options] and --engine-option take:\n\n")
+	for _, name := range c.catalogs.Engines.Names() {
+		b.WriteString("  " + name + ": " + strings.Join(c.engineOptions(name), ", ") + "\n")
 	}
 	b.WriteString("\nExit codes: 0 stopped in order, 1 failed, 2 wrong usage or settings.\n")
 	return b.String()
+}
+
+// engineOptions returns what an engine takes that not every one has.
+func (c *commandLine) engineOptions(name string) []string {
+	e, err := c.catalogs.Engines.Lookup(name)
+	if err != nil {
+		return nil
+	}
+	return e.Schema().Keys()
 }
 
 // parse reads a command line and the file that it names. Every error is one of
@@ -131,7 +167,7 @@ func (c *commandLine) parse(args []string) (settings, error) {
 	switch c.flags.NArg() {
 	case 0:
 	case 1:
-		c.data = c.flags.Arg(0)
+		c.Data = c.flags.Arg(0)
 	default:
 		return settings{}, fmt.Errorf("one path for the Raft data, not %d: %s; see 'kvnode --help'", c.flags.NArg(), strings.Join(c.flags.Args(), " "))
 	}
@@ -140,7 +176,7 @@ func (c *commandLine) parse(args []string) (settings, error) {
 			return settings{}, err
 		}
 	}
-	if c.data == "" {
+	if c.Data == "" {
 		return settings{}, errors.New("the path for the Raft data is missing: kvnode [options] <raft-data-path>; see 'kvnode --help'")
 	}
 	return c.settings()
@@ -174,16 +210,12 @@ func (c *commandLine) suggest(err error) error {
 	if !errors.As(err, &unknown) {
 		return err
 	}
-	if near := nearest(unknown.GetSpecifiedName(), c.flagNames()); near != "" {
+	var names []string
+	c.flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := conf.Nearest(unknown.GetSpecifiedName(), names); near != "" {
 		return fmt.Errorf("%w; did you mean --%s?", err, near)
 	}
 	return err
-}
-
-func (c *commandLine) flagNames() []string {
-	var names []string
-	c.flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }
 
 // rank says where a flag's value comes from: the command line (2), the file (1)

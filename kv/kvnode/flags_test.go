@@ -16,6 +16,8 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
@@ -33,7 +35,7 @@ func TestDoubleDashes(t *testing.T) {
 		{"", ""},
 	} {
 		args := strings.Fields(test.in)
-		if got := strings.Join(newCommandLine(cluster.Builtin()).doubleDashes(args), " "); got != test.want {
+		if got := strings.Join(newLine(t).doubleDashes(args), " "); got != test.want {
 			t.Errorf("%q becomes %q, want %q", test.in, got, test.want)
 		}
 		if strings.Join(args, " ") != test.in {
@@ -48,10 +50,13 @@ func TestDefaults(t *testing.T) {
 		s.RequestTimeout != 5*time.Second || s.Data != "data" || s.Network.Describe().Name != "tcp" || s.Engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
-	if want := (core.Tuning{SnapshotThreshold: 8192, TrailingLogs: 1024}); s.Tuning != want {
-		t.Errorf("tuning %+v", s.Tuning)
+	if want := (core.Tuning{SnapshotThreshold: 8192}); s.Tuning != want || ownOptions(s).TrailingLogs != 1024 {
+		t.Errorf("tuning %+v, %+v", s.Tuning, s.Engine)
 	}
 }
+
+// ownOptions are those of the engine.
+func ownOptions(s settings) hashicorp.Options { return s.Engine.(hashicorp.Engine).Options }
 
 const full = `
 data = "file-data"
@@ -92,11 +97,14 @@ func TestConfig(t *testing.T) {
 	want := core.Tuning{
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond,
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
-		MaxAppendEntries: 128, MaxInFlight: 4, BatchApply: true, LogCache: -1, DisablePreVote: true,
-		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100, TrailingLogs: 10,
+		MaxAppendEntries: 128, MaxInFlight: 4,
+		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100,
 		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}
 	if diff := cmp.Diff(want, s.Tuning); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(hashicorp.Options{BatchApply: true, LogCache: -1, DisablePreVote: true, TrailingLogs: 10}, ownOptions(s)); diff != "" {
 		t.Error(diff)
 	}
 	if s.Data != "file-data" || s.ID != "from-file" || s.HTTPBind != "0.0.0.0:11001" || s.HTTPAdvertise != "db1:0" || !s.Nonvoter ||
@@ -113,8 +121,7 @@ func TestGossipConfig(t *testing.T) {
 	if s := mustParse(t, "", "data"); s.Gossip != nil {
 		t.Errorf("%+v", s.Gossip)
 	}
-	want := defaultGossip()
-	want.Bind = "localhost:0"
+	want := node.Gossip{Bind: "localhost:0", Cluster: "raftlab", Profile: "lan", RemoveFailedAfter: 72 * time.Hour}
 	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.Gossip, &want) {
 		t.Errorf("%+v", s.Gossip)
 	}
@@ -161,7 +168,7 @@ func TestCommandLineWins(t *testing.T) {
 	s := mustParse(t, full, "--id", "me", "--join", "c:3", "--join", "d:4,e:5", "--nonvoter=false", "--raft-option", "trailing-logs=11",
 		"--backend-option", "map_size=2GiB", "mine")
 	if s.ID != "me" || s.Data != "mine" || s.Nonvoter || !slices.Equal(s.Join, []string{"c:3", "d:4", "e:5"}) ||
-		s.Tuning.TrailingLogs != 11 || s.Tuning.SnapshotThreshold != 100 || backendOptions(t, full, "--backend-option", "map_size=2GiB")["map_size"] != "2GiB" {
+		ownOptions(s).TrailingLogs != 11 || s.Tuning.SnapshotThreshold != 100 || backendOptions(t, full, "--backend-option", "map_size=2GiB")["map_size"] != "2GiB" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -198,35 +205,37 @@ func TestConfigErrors(t *testing.T) {
 		file string
 		want []string
 	}{
-		"unknown key":        {"\nidd = 1", []string{`node.toml:2: unknown key "idd"; did you mean "id"?`}},
+		"unknown key":        {"\nidd = 1", []string{`node.toml:2: unknown key "idd" at the top level; did you mean "id"?`}},
 		"unknown table":      {"[rafft]\nx = 1", []string{`node.toml:1: unknown table [rafft]; did you mean "raft"?`}},
-		"nothing near":       {"xyzzy = 1", []string{`node.toml:1: unknown key "xyzzy"; known are id, haddr`}},
+		"nothing near":       {"xyzzy = 1", []string{`node.toml:1: unknown key "xyzzy" at the top level; known are data, id, haddr`}},
 		"syntax":             {"id = \"a\"\nid", []string{"node.toml:2: not TOML"}},
-		"type of text":       {"id = 5", []string{"node.toml:1: id: want text in quotes"}},
-		"table for text":     {"[id]\na = 1", []string{"node.toml:1: id: want text in quotes"}},
-		"type of a switch":   {"inmem = \"yes\"", []string{"node.toml:1: inmem: want true or false"}},
-		"type of join":       {"join = [1]", []string{`node.toml:1: join: want addresses, such as ["localhost:11000"]`}},
-		"type of a number":   {"gossip = \"a:0\"\nbootstrap_expect = true", []string{"node.toml:2: bootstrap_expect: want a whole number"}},
-		"number":             {"bootstrap_expect = 99", []string{`node.toml:1: bootstrap_expect = "99": want a whole number from 0 to 15`}},
+		"type of text":       {"id = 5", []string{"node.toml:1: id = 5: want text in quotes"}},
+		"table for text":     {"[id]\na = 1", []string{"node.toml:1: id = a table: want text in quotes"}},
+		"type of a switch":   {"inmem = \"yes\"", []string{`node.toml:1: inmem = "yes": want true or false, without quotes`}},
+		"type of join":       {"join = [1]", []string{`node.toml:1: join = […]: want a list such as ["localhost:11000"]`}},
+		"type of a number":   {"gossip = \"a:0\"\nbootstrap_expect = true", []string{"node.toml:2: bootstrap-expect = true: want a whole number"}},
+		"number":             {"bootstrap_expect = 99", []string{`node.toml:1: bootstrap-expect = 99: want a whole number from 0 to 15`}},
 		"no gossip":          {"bootstrap_expect = 3", []string{"--bootstrap-expect: means nothing without gossip"}},
-		"no join":            {"join = []", []string{"node.toml:1: join: want addresses"}},
+		"no join":            {"join = []", []string{"node.toml:1: join = […]: want a list such as"}},
 		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
-		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", "bolt, inmem, mdb"}},
+		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", `one of "bolt", "inmem", "mdb"; did you mean "bolt"?`}},
 		"twice":              {"log_level = \"info\"\nlog-level = \"warn\"", []string{"node.toml:2: log-level is given twice, first on line 1"}},
 		"command line only":  {`config = "x"`, []string{"node.toml:1: config: this is for the command line only"}},
 		"flag for table":     {`raft-option = "a=b"`, []string{"node.toml:1: raft-option: write a table: [raft]"}},
-		"options flag":       {`backend_option = "a=b"`, []string{"node.toml:1: backend_option: write a table: [backend-options]"}},
-		"value for table":    {"raft = 1", []string{"node.toml:1: raft: want a table: write [raft]"}},
-		"list of tables":     {"[[raft]]\na = 1", []string{"node.toml:1: raft: want a table"}},
-		"data":               {"data = 1", []string{"node.toml:1: data: want a path in quotes"}},
-		"raft key outside":   {`trailing_logs = 1`, []string{"node.toml:1: ", "belongs in [raft]"}},
+		"options flag":       {`backend_option = "a=b"`, []string{"node.toml:1: backend-option: write a table: [backend-options]"}},
+		"value for table":    {"raft = 1", []string{"node.toml:1: raft = 1: want a table: write [raft]"}},
+		"list of tables":     {"[[raft]]\na = 1", []string{"node.toml:1: raft is a list of tables: write [raft] once"}},
+		"data":               {"data = 1", []string{"node.toml:1: data = 1: want text in quotes"}},
+		"raft key outside":   {`snapshot_threshold = 1`, []string{"node.toml:1: ", "belongs in [raft]"}},
+		"option outside":     {`trailing_logs = 1`, []string{"node.toml:1: ", "belongs in [engine-options]"}},
+		"engine option":      {"[engine-options]\nlog_cach = 1", []string{"node.toml:2: ", `"log_cach"`, `"log_cache"`}},
 		"unknown raft key":   {"[raft]\n\nheartbeat = \"1s\"", []string{"node.toml:3: ", `"heartbeat"`, "heartbeat_timeout"}},
 		"raft value":         {"[raft]\ncommit_timeout = 5", []string{"node.toml:2: ", "commit_timeout", "duration"}},
-		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "-1 or more"}},
+		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "from -1 to"}},
 		"unknown option":     {"[backend-options]\nmap_size = 1", []string{"node.toml:2: ", "map_size", "no_sync"}},
 		"option value":       {"[transport-options]\nno_delay = \"x\"", []string{"node.toml:2: ", "no_delay", "true or false"}},
 		"table in a table":   {"[raft.commit_timeout]\na = 1", []string{"node.toml:1: ", "commit_timeout"}},
-		"several, in order":  {"haddr = 1\nidd = 2", []string{"node.toml:1: haddr: want text in quotes\nnode.toml:2: unknown key"}},
+		"several, in order":  {"haddr = 1\nidd = 2", []string{"node.toml:1: haddr = 1: want text in quotes\nnode.toml:2: unknown key"}},
 		"too long":           {strings.Repeat("#\n", maxConfigBytes), []string{"node.toml:1: longer than 16 KiB"}},
 		"wrong in two parts": {"[raft]\nx = 1\ny = 2", []string{"node.toml:2: ", "node.toml:3: "}},
 	} {
@@ -264,17 +273,26 @@ func parseWith(t *testing.T, file string, args ...string) (settings, error) {
 		}
 		args = append([]string{"--config", path}, args...)
 	}
-	return newCommandLine(cluster.Builtin()).parse(args)
+	return newLine(t).parse(args)
+}
+
+func newLine(t *testing.T) *commandLine {
+	t.Helper()
+	c, err := newCommandLine(cluster.Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // backendOptions are those that a command line and a settings file give the log store.
 func backendOptions(t *testing.T, file string, args ...string) core.Options {
 	t.Helper()
-	c := newCommandLine(cluster.Builtin())
+	c := newLine(t)
 	if err := errors.Join(c.flags.Parse(args), c.applyConfig("node.toml", []byte(file))); err != nil {
 		t.Fatal(err)
 	}
-	return c.backendOptions.plain()
+	return c.BackendOptions.plain()
 }
 
 func FuzzConfig(f *testing.F) {
@@ -283,20 +301,17 @@ func FuzzConfig(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
-		if len(source) > 2048 {
-			return // the parser keeps the whole path of every key
-		}
-		c := newCommandLine(cluster.Builtin())
+		c := newLine(t)
 		err := c.applyConfig("node.toml", []byte(source))
 		lines := strings.Count(source, "\n") + 1
 		for _, e := range flatten(err) {
-			var place *configError
-			if !errors.As(e, &place) || place.file != "node.toml" || place.line < 1 || place.line > lines {
+			var place *conf.Mistake
+			if !errors.As(e, &place) || place.File != "node.toml" || place.Line < 1 || place.Line > lines {
 				t.Fatalf("%q: no place in %v", source, e)
 			}
 		}
 		if err == nil {
-			c.data = "data"
+			c.Data = "data"
 			_, _ = c.settings() // must not panic
 		}
 	})

@@ -73,8 +73,11 @@ func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, st
 
 // run is the program: it serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
-	c := newCommandLine(known)
-	s, err := c.parse(args)
+	c, err := newCommandLine(known)
+	var s settings
+	if err == nil {
+		s, err = c.parse(args)
+	}
 	switch {
 	case err != nil:
 		fmt.Fprintln(stderr, "kvnode:", err)

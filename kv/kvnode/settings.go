@@ -4,11 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery/gossip"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
+)
+
+// Where kvnode differs from the engine's defaults. A short tail keeps the log
+// small and lets a member that comes late begin with a snapshot.
+const (
+	defaultSnapshotThreshold = 8192
+	trailingLogs             = "trailing_logs"
+	defaultTrailingLogs      = 1024
 )
 
 // settings is what a node is made by, and how it logs, checked.
@@ -22,41 +34,41 @@ type settings struct {
 
 // settings checks what more than one value, or a plug-in, decides.
 func (c *commandLine) settings() (settings, error) {
-	s := settings{logFormat: c.logFormat, Config: node.Config{
-		Data: c.data, ID: c.id, HTTPBind: c.haddr, RaftBind: c.raddr,
-		HTTPAdvertise: c.advertiseHTTP, Join: c.join, Peers: c.peers, Nonvoter: c.nonvoter,
-		RequestTimeout: c.requestTimeout,
+	s := settings{logFormat: c.LogFormat, Config: node.Config{
+		Data: c.Data, ID: c.ID, HTTPBind: c.HTTPBind, RaftBind: c.RaftBind,
+		HTTPAdvertise: c.HTTPAdvertise, Join: c.Join, Peers: c.Peers, Nonvoter: c.Nonvoter,
+		RequestTimeout: c.RequestTimeout,
 	}}
-	if err := s.logLevel.UnmarshalText([]byte(c.logLevel)); err != nil {
+	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return s, err
 	}
 	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseNetwork(&s), c.chooseEngine(&s), c.chooseGossip(&s))
 }
 
 func (c *commandLine) checkAddresses() error {
-	host, _, err := splitAddress(c.haddr)
+	host, _, err := splitAddress(c.HTTPBind)
 	if err != nil {
 		return err
 	}
-	if isWildcard(host) && c.advertiseHTTP == "" {
-		return fmt.Errorf("--haddr %s listens on every interface, which others cannot dial: give --advertise-http HOST:PORT too", c.haddr)
+	if isWildcard(host) && c.HTTPAdvertise == "" {
+		return fmt.Errorf("--haddr %s listens on every interface, which others cannot dial: give --advertise-http HOST:PORT too", c.HTTPBind)
 	}
-	host, port, err := splitAddress(c.raddr)
+	host, port, err := splitAddress(c.RaftBind)
 	if err != nil {
 		return err
 	}
-	if isWildcard(host) && c.id == "" {
-		return fmt.Errorf("--raddr %s is the same on every machine, so it cannot be the node's ID: give --id too", c.raddr)
+	if isWildcard(host) && c.ID == "" {
+		return fmt.Errorf("--raddr %s is the same on every machine, so it cannot be the node's ID: give --id too", c.RaftBind)
 	}
-	if port == 0 && c.id == "" {
-		return fmt.Errorf("--raddr %s changes with every start, so it cannot be the node's ID: give --id too", c.raddr)
+	if port == 0 && c.ID == "" {
+		return fmt.Errorf("--raddr %s changes with every start, so it cannot be the node's ID: give --id too", c.RaftBind)
 	}
 	return nil
 }
 
 func (c *commandLine) chooseBackend(s *settings) error {
-	name := c.backend
-	if c.inmem && name != inmem.Name {
+	name := c.Backend
+	if c.InMemory && name != inmem.Name {
 		switch byFlag, byName := c.rank("inmem"), c.rank("backend"); {
 		case byFlag == byName:
 			return fmt.Errorf("--inmem and --backend %s contradict each other: leave one out", name)
@@ -73,10 +85,10 @@ func (c *commandLine) chooseBackend(s *settings) error {
 			return fmt.Errorf("--backend %s: %w", name, err)
 		}
 	}
-	options := c.backendOptions.plain()
+	options := c.BackendOptions.plain()
 	s.Backend = name
 	s.OpenStore = func(dir string) (core.LogStore, error) { return backend.Open(dir, options) }
-	err = c.backendOptions.check(func(o core.Options) (err error) {
+	err = c.BackendOptions.check("--backend-option", func(o core.Options) (err error) {
 		s.store, err = backend.Info(o)
 		return err
 	})
@@ -85,37 +97,88 @@ func (c *commandLine) chooseBackend(s *settings) error {
 }
 
 func (c *commandLine) chooseNetwork(s *settings) error {
-	t, err := c.catalogs.Transports.Lookup(c.transport)
+	t, err := c.catalogs.Transports.Lookup(c.Transport)
 	if err != nil {
 		return fmt.Errorf("--transport: %w", err)
 	}
-	if info, err := t.Info(nil); err == nil && !info.Remote {
-		return fmt.Errorf("--transport %s: it stays within one process, and a kvnode is one: choose a network, such as tcp", c.transport)
-	}
-	err = c.transportOptions.check(func(o core.Options) (err error) {
+	err = c.TransportOptions.check("--transport-option", func(o core.Options) (err error) {
 		s.network, err = t.Info(o)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	s.Network, err = t.New(c.transportOptions.plain())
+	s.Network, err = t.New(c.TransportOptions.plain())
 	return err
 }
 
-func (c *commandLine) chooseEngine(s *settings) (err error) {
-	if s.Engine, err = c.catalogs.Engines.Lookup(c.engine); err != nil {
+// chooseEngine also takes options of the engine that stand among the settings of Raft,
+// where they once belonged. 0 means the default.
+func (c *commandLine) chooseEngine(s *settings) error {
+	entry, err := c.catalogs.Engines.Lookup(c.Engine)
+	if err != nil {
 		return fmt.Errorf("--engine: %w", err)
 	}
-	err = c.raftOptions.check(func(o core.Options) error {
-		_, err := tuning(o)
-		return err
-	})
+	own := c.engineOptions(c.Engine)
+	c.EngineOptions.take(c.RaftOptions, "--raft-option", own)
+	err = errors.Join(
+		c.RaftOptions.check("--raft-option", func(o core.Options) error {
+			s.Tuning = core.Tuning{SnapshotThreshold: defaultSnapshotThreshold}
+			return conf.FromMap(&s.Tuning, o, "raft")
+		}),
+		c.EngineOptions.check("--engine-option", func(o core.Options) error {
+			_, err := entry.New(o)
+			return err
+		}))
 	if err != nil {
 		return err
 	}
-	s.Tuning, err = tuning(c.raftOptions.plain())
+	options := c.EngineOptions.plain()
+	if _, set := options[trailingLogs]; !set && slices.Contains(own, trailingLogs) {
+		options[trailingLogs] = defaultTrailingLogs
+	}
+	s.Engine, err = entry.New(options)
 	return err
+}
+
+// chooseGossip checks what is said about gossip as a whole.
+func (c *commandLine) chooseGossip(s *settings) error {
+	if c.Bind == "" {
+		return c.noGossip()
+	}
+	s.Gossip = &node.Gossip{
+		Bind: c.Bind, Advertise: c.Advertise, Join: c.GossipJoin, Expect: c.Expect, Cluster: c.Cluster,
+		KeyFile: c.KeyFile, Profile: c.Profile, RemoveFailedAfter: c.RemoveFailedAfter, LeaveOnStop: c.LeaveOnStop,
+	}
+	switch {
+	case len(c.Join) > 0:
+		return errors.New("--join and --gossip contradict each other: with gossip a node does not ask to be added, " +
+			"the leader adds whom it hears of. Give --gossip-join HOST:PORT, a gossip address, in place of --join")
+	case len(c.Peers) > 0:
+		return errors.New("--peers and --gossip contradict each other: gossip finds members that have moved by itself; leave --peers out")
+	case c.Nonvoter && c.Expect > 0:
+		return errors.New("--nonvoter and --bootstrap-expect contradict each other: who founds a group needs its vote")
+	case c.KeyFile == "":
+		return nil
+	}
+	if _, err := gossip.ReadKeys(c.KeyFile); err != nil {
+		return fmt.Errorf("--gossip-key: %w", err)
+	}
+	return nil
+}
+
+// noGossip refuses flags that mean nothing without --gossip.
+func (c *commandLine) noGossip() error {
+	var idle []string
+	for _, key := range conf.SchemaOf(gossipGiven{}).Keys() {
+		if c.rank(key) > 0 {
+			idle = append(idle, "--"+key)
+		}
+	}
+	if len(idle) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: means nothing without gossip: give --gossip HOST:PORT too", strings.Join(idle, ", "))
 }
 
 // parts says what a node with these settings runs.

@@ -9,71 +9,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
-	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/transports"
 )
 
 var (
-	_ pflag.Value = (*text)(nil)
-	_ pflag.Value = (*timeout)(nil)
-	_ list        = (*addressList)(nil)
-	_ list        = (*peerList)(nil)
+	_ pflag.Value = (*addressList)(nil)
+	_ pflag.Value = (*peerList)(nil)
 )
-
-// list is the value of a flag that takes several things, with commas between them. To
-// give the flag again adds to it.
-type list interface {
-	pflag.Value
-	example() string // one of them
-}
-
-// text is the value of a flag that is checked as it is given.
-type text struct {
-	value *string
-	kind  string // what the help calls it
-	check func(string) error
-}
-
-// String implements pflag.Value.
-func (t *text) String() string { return *t.value }
-
-// Type implements pflag.Value.
-func (t *text) Type() string { return t.kind }
-
-// Set implements pflag.Value.
-func (t *text) Set(s string) error {
-	if err := t.check(s); err != nil {
-		return err
-	}
-	*t.value = s
-	return nil
-}
-
-// timeout is the value of --request-timeout.
-type timeout struct{ value *time.Duration }
-
-// String implements pflag.Value.
-func (t *timeout) String() string { return t.value.String() }
-
-// Type implements pflag.Value.
-func (t *timeout) Type() string { return "duration" }
-
-// Set implements pflag.Value.
-func (t *timeout) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 || d > api.MaxTimeout {
-		return fmt.Errorf(`want a duration such as "5s", at most %v`, api.MaxTimeout)
-	}
-	*t.value = d
-	return nil
-}
 
 // addressList is the value of --join and --gossip-join.
 type addressList []string
@@ -96,8 +43,6 @@ func (l *addressList) Set(s string) error {
 	return nil
 }
 
-func (l *addressList) example() string { return "localhost:11000" }
-
 // peerList is the value of --peers: Raft addresses by id.
 type peerList map[string]string
 
@@ -119,7 +64,7 @@ func (l *peerList) Set(s string) error {
 		peer = strings.TrimSpace(peer)
 		at := strings.LastIndexByte(peer, '=')
 		if at < 0 {
-			return fmt.Errorf("%q: want id=host:port, such as %q", peer, l.example())
+			return fmt.Errorf("%q: want id=host:port, such as \"node2=localhost:12001\"", peer)
 		}
 		id := peer[:at]
 		if err := checkID(id); err != nil {
@@ -139,8 +84,6 @@ func (l *peerList) Set(s string) error {
 	}
 	return nil
 }
-
-func (l *peerList) example() string { return "node2=localhost:12001" }
 
 // checkID admits what can be a header's value and is easy to read in a log.
 func checkID(id string) error {
@@ -202,25 +145,6 @@ func isWildcard(host string) bool {
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
-func oneOf(words ...string) func(string) error {
-	return func(s string) error {
-		for _, w := range words {
-			if s == w {
-				return nil
-			}
-		}
-		return fmt.Errorf("want one of %s", strings.Join(words, ", "))
-	}
-}
-
-// lookup admits the names of a catalogue.
-func lookup[T any](c *core.Catalog[T]) func(string) error {
-	return func(name string) error {
-		_, err := c.Lookup(name)
-		return err
-	}
-}
-
 // networked returns the names of the transports that reach other processes.
 func networked(c *transports.Catalog) []string {
 	var names []string
@@ -234,4 +158,17 @@ func networked(c *transports.Catalog) []string {
 		}
 	}
 	return names
+}
+
+// want is an error unless ok.
+func want(ok bool, text string) error {
+	if ok {
+		return nil
+	}
+	return errors.New(text)
+}
+
+// checkCluster admits names that gossip can carry and a log can show.
+func checkCluster(name string) error {
+	return want(len(name) <= 64 && checkID(name) == nil, "want 1 to 64 bytes of printable text without spaces")
 }

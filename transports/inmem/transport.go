@@ -42,7 +42,7 @@ type transport struct {
 	requests  chan raft.RPC // never closed: the engine would take that for requests
 	heartbeat atomic.Pointer[func(raft.RPC)]
 	intercept atomic.Pointer[func(*raft.RPC) bool]
-	queueing  sync.RWMutex // held by who queues a request that nobody has intercepted
+	queueing  sync.RWMutex // held while a request is queued without an interceptor
 
 	closing sync.Once
 	done    chan struct{} // closed by Close
@@ -314,4 +314,30 @@ func copyAnswer[R any](resp *R, answer raft.RPCResponse) error {
 		return errors.New("the peer answered without a response of the expected type")
 	}
 	return nil
+}
+
+// lentReader lets a peer read from the sender's snapshot until the sender takes
+// it back: the sender goes on to close what is behind it.
+type lentReader struct {
+	mu   sync.Mutex
+	from io.Reader // nil once taken back
+}
+
+func lend(from io.Reader) *lentReader { return &lentReader{from: from} }
+
+// Read implements io.Reader.
+func (l *lentReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from == nil {
+		return 0, fmt.Errorf("inmem: read snapshot after its call has ended: %w", core.ErrClosed)
+	}
+	return l.from.Read(p)
+}
+
+// takeBack waits for a read under way and makes later ones fail.
+func (l *lentReader) takeBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = nil
 }

@@ -51,7 +51,11 @@ type parts struct {
 
 // resolve looks up the parts of a cell and checks their options.
 func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
-	if p.engine, err = c.Engines.Lookup(cell.Cluster.Engine); err != nil {
+	engine, err := c.Engines.Lookup(cell.Cluster.Engine)
+	if err != nil {
+		return p, err
+	}
+	if p.engine, err = engine.New(cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())); err != nil {
 		return p, err
 	}
 	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
@@ -65,8 +69,8 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if p.transport, err = c.Transports.Lookup(cell.Cluster.Transport); err != nil {
 		return p, err
 	}
-	p.options = cell.Options[cell.Cluster.Backend]
-	p.netOpts = p.transport.Tuned(cell.Options[cell.Cluster.Transport], cell.Raft.MaxInFlight)
+	p.options = cell.Options.Of(experiment.KindBackend, cell.Cluster.Backend, p.backend.Options)
+	p.netOpts = p.transport.Tuned(cell.Options.Of(experiment.KindTransport, cell.Cluster.Transport, p.transport.Options), cell.Raft.MaxInFlight)
 	store, err := p.backend.Info(p.options)
 	if err != nil {
 		return p, err
@@ -114,7 +118,7 @@ func (g *group) Start(ctx context.Context) error {
 		OpenStore:         func(dir string) (core.LogStore, error) { return g.parts.backend.Open(dir, g.parts.options) },
 		Dir:               g.spec.Dir,
 		SnapshotsInMemory: g.parts.info.Durability == string(core.DurableNothing),
-		Tuning:            tuning(g.parts.info.Raft),
+		Tuning:            core.Tuning(g.parts.info.Raft),
 		Logger:            g.spec.Logger,
 	})
 	return err
@@ -236,23 +240,4 @@ func (t *target) Do(ctx context.Context, op *workload.Op) error {
 		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
 	}
 	return nil
-}
-
-func tuning(r experiment.Raft) core.Tuning {
-	return core.Tuning{
-		HeartbeatTimeout:   time.Duration(r.HeartbeatTimeout),
-		ElectionTimeout:    time.Duration(r.ElectionTimeout),
-		LeaderLeaseTimeout: time.Duration(r.LeaderLeaseTimeout),
-		CommitTimeout:      time.Duration(r.CommitTimeout),
-		MaxAppendEntries:   r.MaxAppendEntries,
-		MaxInFlight:        r.MaxInFlight,
-		BatchApply:         r.BatchApply,
-		LogCache:           r.LogCache,
-		DisablePreVote:     r.DisablePreVote,
-		SnapshotInterval:   time.Duration(r.SnapshotInterval),
-		SnapshotThreshold:  r.SnapshotThreshold,
-		TrailingLogs:       r.TrailingLogs,
-		StallTimeout:       time.Duration(r.StallTimeout),
-		StallLimit:         time.Duration(r.StallLimit),
-	}
 }

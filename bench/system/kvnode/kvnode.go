@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,9 +30,11 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -41,35 +44,29 @@ import (
 // the client.
 const Acknowledgement = "committed by a majority, applied on the leader, answered over HTTP"
 
-// What kvnode is told where the experiment leaves the engine its default: its own
-// defaults differ, and both modes must run with the same.
-const (
-	librarySnapshotThreshold = 8192
-	libraryTrailingLogs      = 10240
-)
-
 // answerTimeout bounds how long the program takes to say what it would run.
 const answerTimeout = 10 * time.Second
 
-// New returns the system that runs the program at path.
-func New(path string) *system.System {
+// New returns the system that runs the program at path. What options the parts take, and
+// the engines' defaults, known says.
+func New(path string, known cluster.Catalogs) *system.System {
 	return &system.System{
 		Name:      experiment.ModeProcess,
 		Abilities: []system.Ability{system.Processes},
 		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
-			return describe(ctx, path, cell)
+			return describe(ctx, path, cell, known)
 		},
-		New: func(s system.Spec) (system.Group, error) { return newGroup(path, s) },
+		New: func(s system.Spec) (system.Group, error) { return newGroup(path, s, known) },
 	}
 }
 
 // describe asks the program what it would run with the settings of a cell.
-func describe(ctx context.Context, path string, cell experiment.Cell) (record.CellInfo, error) {
+func describe(ctx context.Context, path string, cell experiment.Cell, known cluster.Catalogs) (record.CellInfo, error) {
 	info := record.CellInfo{Cell: cell, Acknowledgement: Acknowledgement, ReadLevel: system.ReadLevel(cell)}
 	if _, err := exec.LookPath(path); err != nil {
 		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
 	}
-	parts, err := ask(ctx, path, cell)
+	parts, err := ask(ctx, path, settings(known, cell))
 	if err != nil {
 		return info, fmt.Errorf("%s --describe: %w; name a kvnode that has these parts with --kvnode", path, err)
 	}
@@ -87,17 +84,13 @@ func describe(ctx context.Context, path string, cell experiment.Cell) (record.Ce
 	return info, nil
 }
 
-func ask(ctx context.Context, path string, cell experiment.Cell) (parts api.Parts, err error) {
+func ask(ctx context.Context, path string, settings map[string]any) (parts api.Parts, err error) {
 	dir, err := os.MkdirTemp("", "raftlab-describe-*")
 	if err != nil {
 		return parts, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	table, err := settings(cell)
-	if err != nil {
-		return parts, err
-	}
-	text, err := toml.Marshal(table)
+	text, err := toml.Marshal(settings)
 	if err != nil {
 		return parts, err
 	}
@@ -121,55 +114,37 @@ func ask(ctx context.Context, path string, cell experiment.Cell) (parts api.Part
 	return parts, nil
 }
 
-// settings is the configuration of every kvnode of a cell.
-func settings(cell experiment.Cell) (map[string]any, error) {
+// settings is the configuration of every kvnode of a cell. The defaults of kvnode differ
+// from the engine's, and both modes must run with the same.
+func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	c := cell.Cluster
-	raft, err := raftSettings(cell.Raft)
-	if err != nil {
-		return nil, err
+	tuning := core.Tuning(cell.Raft)
+	own := map[string]any{}
+	if e, err := parts.Engines.Lookup(c.Engine); err == nil {
+		tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, e.Tuning.SnapshotThreshold)
+		own = conf.Map(e.Options)
+		maps.Copy(own, cell.Options.Of(experiment.KindEngine, c.Engine, e.Schema().Keys()))
 	}
 	s := map[string]any{
 		"engine":    c.Engine,
 		"backend":   c.Backend,
 		"transport": c.Transport,
 		"log-level": "warn",
-		"raft":      raft,
+		"raft":      conf.Map(tuning),
 	}
-	if o := cell.Options[c.Backend]; len(o) > 0 {
-		s["backend-options"] = o
-	}
-	if o := cell.Options[c.Transport]; len(o) > 0 {
-		s["transport-options"] = o
-	}
-	return s, nil
-}
-
-// raftSettings is the [raft] table with the names that it has in the experiment.
-func raftSettings(r experiment.Raft) (map[string]any, error) {
-	if r.SnapshotThreshold == 0 {
-		r.SnapshotThreshold = librarySnapshotThreshold
-	}
-	if r.TrailingLogs == 0 {
-		r.TrailingLogs = libraryTrailingLogs
-	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	table := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&table); err != nil {
-		return nil, err
-	}
-	for key, v := range table {
-		if n, ok := v.(json.Number); ok {
-			if table[key], err = n.Int64(); err != nil {
-				return nil, fmt.Errorf("raft.%s: %w", key, err)
-			}
+	add := func(table string, options map[string]any) {
+		if len(options) > 0 {
+			s[table] = options
 		}
 	}
-	return table, nil
+	add("engine-options", own)
+	if b, err := parts.Backends.Lookup(c.Backend); err == nil {
+		add("backend-options", cell.Options.Of(experiment.KindBackend, c.Backend, b.Options))
+	}
+	if t, err := parts.Transports.Lookup(c.Transport); err == nil {
+		add("transport-options", cell.Options.Of(experiment.KindTransport, c.Transport, t.Options))
+	}
+	return s
 }
 
 // group is a group whose members are processes.
@@ -184,7 +159,7 @@ type group struct {
 
 var _ system.Group = (*group)(nil)
 
-func newGroup(path string, s system.Spec) (*group, error) {
+func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error) {
 	c := s.Cell.Cluster
 	generate := clusterfile.Generate
 	if c.Discovery == experiment.DiscoveryGossip {
@@ -195,9 +170,7 @@ func newGroup(path string, s system.Spec) (*group, error) {
 		return nil, err
 	}
 	file.DataDir = s.Dir
-	if file.Kvnode, err = settings(s.Cell.Cell); err != nil {
-		return nil, err
-	}
+	file.Kvnode = settings(known, s.Cell.Cell)
 	if file.Gossips() {
 		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
 	}

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -15,10 +14,7 @@ import (
 
 func main() {
 	known := cluster.Builtin()
-	err := errors.Join(
-		known.Backends.Register("wal", plugins.WAL()),
-		known.Transports.Register("framed", plugins.Framed()))
-	if err != nil {
+	if err := plugins.Register(known); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,0 +1,81 @@
+package raftlab
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/conf"
+)
+
+// newExperimentHelp is a topic of help, not a command.
+func newExperimentHelp(lab Lab) *cobra.Command {
+	var text strings.Builder
+	text.WriteString("What an experiment file may say: each key with its default and what it takes.\nThe same with more words: docs/experiment.md\n")
+	if err := conf.WriteHelp(&text, reference(lab)); err != nil {
+		text.WriteString(err.Error())
+	}
+	return &cobra.Command{Use: "experiment", Short: "What an experiment file may say", Long: strings.TrimSpace(text.String())}
+}
+
+// reference describes the experiment file with the parts and kinds of a lab.
+func reference(lab Lab) []conf.Section {
+	catalogs, known := lab.Parts, runner.Known(lab.Parts, lab.Kinds)
+	schema := experiment.Schema(known)
+	table := func(name, title, text string) conf.Section {
+		return conf.Section{Title: title, Text: text, Schema: schema, Table: name}
+	}
+	sections := []conf.Section{
+		table("", "At the top", "The comment that the file begins with is the question that the report answers."),
+		table("cluster", "[cluster]", ""),
+	}
+	for _, name := range catalogs.Engines.Names() {
+		if e, err := catalogs.Engines.Lookup(name); err == nil {
+			sections = append(sections,
+				conf.Section{Title: "[raft]", Schema: conf.SchemaOf(core.Tuning{}), Defaults: &e.Tuning,
+					Text: fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)},
+				conf.Section{Title: "[options." + name + "]", Schema: e.Schema(), Defaults: conf.New(e.Options),
+					Text: "What this engine has beside. [raft] takes these keys too, as it once did."})
+		}
+	}
+	sections = append(sections,
+		table("load", "[load]", `With measure = "load".`),
+		table("formation", "[formation]", `With measure = "formation", which needs mode = "process".`))
+	for _, kind := range lab.Kinds {
+		if kind.Settings != nil {
+			sections = append(sections, conf.Section{Title: "[" + kind.Name + "]", Schema: conf.SchemaOf(kind.Settings),
+				Defaults: conf.New(kind.Settings), Text: fmt.Sprintf("With measure = %q.", kind.Name)})
+		}
+	}
+	for _, plugins := range []struct {
+		what string
+		all  []experiment.Plugin
+	}{{"log store", known.Backends}, {"network", known.Transports}} {
+		for _, p := range plugins.all {
+			if len(p.Options) > 0 {
+				sections = append(sections, conf.Section{Title: "[options." + p.Name + "]", Schema: &conf.Schema{},
+					Text: fmt.Sprintf("What the %s %s takes: %s.", plugins.what, p.Name, strings.Join(p.Options, ", "))})
+			}
+		}
+	}
+	return append(sections, conf.Section{Title: "[matrix]", Schema: &conf.Schema{}, Text: matrixText})
+}
+
+const matrixText = `Every combination of its factors is a cell, and what the file says of a factor
+elsewhere does not hold. A factor is a key of [cluster], [raft], [load] or
+[formation] by its bare or dotted name, or an option by its dotted name, with the
+list of its values:
+
+    [matrix]
+    backend                = ["inmem", "bolt", "mdb"]
+    raft.heartbeat_timeout = ["500ms", "1s"]
+    options.mdb.map_size   = ["1GiB", "2GiB"]
+
+The report compares the levels of the first factor. Where two plug-ins of one name
+take the same option, [options.backend.NAME] and [options.transport.NAME] tell them
+apart. On the command line --set KEY=VALUE puts a value in the place of the file's,
+and --set 'matrix.KEY=[…]' a factor.`

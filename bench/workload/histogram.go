@@ -1,0 +1,188 @@
+package workload
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Range and resolution of the histograms, those of a run folder: 3 significant
+// digits, from a nanosecond to an hour. A latency outside is recorded as the
+// nearest that is inside.
+const (
+	lowestNS          = int64(1)
+	highestNS         = int64(time.Hour)
+	significantDigits = 3
+)
+
+// interval is the length of the steps that completions are counted in, to see
+// whether the load ran steadily.
+const interval = 100 * time.Millisecond
+
+// maxErrorTexts bounds how many different error texts are kept.
+const maxErrorTexts = 20
+
+// Result is what a load saw.
+type Result struct {
+	Window    time.Duration // length of the measured window
+	Elapsed   time.Duration // of the whole load: warm-up, window and the wait for what was out
+	Writes    KindResult
+	Reads     KindResult
+	Errors    map[string]int64 // error text → how often, in the window
+	Interval  time.Duration
+	Intervals []int64 // operations completed in each interval of the window
+
+	// ClientCPU is the CPU time of the load generator itself: its cost of an
+	// operation, measured alone before the load, times the operations.
+	ClientCPU time.Duration
+	// ClockDrift is how far the wall clock moved against the monotonic clock.
+	ClockDrift time.Duration
+
+	// Open loop only:
+	Scheduled int64                   // operations that were to start in the window
+	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
+
+	acknowledged uint64
+	operations   int64 // warm-up included, failed ones too
+}
+
+// KindResult is what the load saw of one kind of operation.
+type KindResult struct {
+	Completed int64 // finished well inside the window, whenever started
+	Failed    int64 // to start inside the window, and failed
+	// Latency of those that were to start inside the window, in nanoseconds.
+	Latency *hdrhistogram.Histogram
+}
+
+// Acknowledged returns how many writes were acknowledged over the whole load,
+// warm-up included.
+func (r *Result) Acknowledged() uint64 { return r.acknowledged }
+
+// NewHistogram returns an empty histogram of durations, for [Record].
+func NewHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(lowestNS, highestNS, significantDigits)
+}
+
+// Record adds a duration to a histogram of NewHistogram.
+func Record(h *hdrhistogram.Histogram, d time.Duration) {
+	ns := min(max(int64(d), lowestNS), highestNS)
+	_ = h.RecordValue(ns) // cannot fail inside the bounds
+}
+
+// newResult returns the result of a load that has seen nothing yet.
+func newResult(s Spec) Result {
+	r := Result{
+		Window:    s.Duration,
+		Errors:    map[string]int64{},
+		Interval:  interval,
+		Intervals: make([]int64, (s.Duration+interval-1)/interval),
+	}
+	if s.ReadRatio < 1 {
+		r.Writes.Latency = NewHistogram()
+	}
+	if s.ReadRatio > 0 {
+		r.Reads.Latency = NewHistogram()
+	}
+	if s.Rate > 0 {
+		r.Lag = NewHistogram()
+	}
+	return r
+}
+
+// latencies records how long operations take. Each client has one of its own, and what
+// they saw is added up at the end, so that recording needs no lock.
+type latencies struct {
+	opens, closes time.Time // the window
+	seen          Result
+}
+
+func newLatencies(opens time.Time, s Spec) *latencies {
+	return &latencies{opens: opens, closes: opens.Add(s.Duration), seen: newResult(s)}
+}
+
+// inWindow: the window is closed at its start and open at its end.
+func (l *latencies) inWindow(t time.Time) bool { return !t.Before(l.opens) && t.Before(l.closes) }
+
+// Begin implements Recorder.
+func (l *latencies) Begin(*Op) error { return nil }
+
+// End implements Recorder.
+func (l *latencies) End(op *Op, at Times, err error) error {
+	r, measured := &l.seen, l.inWindow(at.Due)
+	r.operations++
+	if r.Lag != nil && measured {
+		r.Scheduled++
+		if !at.Start.IsZero() {
+			Record(r.Lag, at.Start.Sub(at.Due))
+		}
+	}
+	k := &r.Writes
+	if op.Kind == Read {
+		k = &r.Reads
+	}
+	if err != nil {
+		if measured {
+			k.Failed++
+			r.failed(err.Error(), 1)
+		}
+		return nil
+	}
+	if op.Kind != Read {
+		r.acknowledged++
+	}
+	if l.inWindow(at.End) {
+		k.Completed++
+		r.Intervals[at.End.Sub(l.opens)/interval]++
+	}
+	if measured {
+		Record(k.Latency, at.End.Sub(at.Due))
+	}
+	return nil
+}
+
+func (r *Result) failed(text string, times int64) {
+	if _, known := r.Errors[text]; !known && len(r.Errors) >= maxErrorTexts {
+		text = "other errors"
+	}
+	r.Errors[text] += times
+}
+
+// add adds up what was seen of the same load.
+func (r *Result) add(o *Result) {
+	for _, kind := range [][2]*KindResult{{&r.Writes, &o.Writes}, {&r.Reads, &o.Reads}} {
+		into, from := kind[0], kind[1]
+		into.Completed += from.Completed
+		into.Failed += from.Failed
+		if from.Latency != nil {
+			into.Latency.Merge(from.Latency)
+		}
+	}
+	for i, n := range o.Intervals {
+		r.Intervals[i] += n
+	}
+	for _, text := range slices.Sorted(maps.Keys(o.Errors)) {
+		r.failed(text, o.Errors[text])
+	}
+	if o.Lag != nil {
+		r.Lag.Merge(o.Lag)
+	}
+	r.operations += o.operations
+	r.acknowledged += o.acknowledged
+	r.Scheduled += o.Scheduled
+}
+
+// sharedLatencies is one that several workers use.
+type sharedLatencies struct {
+	mu sync.Mutex
+	*latencies
+}
+
+// End implements Recorder.
+func (s *sharedLatencies) End(op *Op, at Times, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latencies.End(op, at, err)
+}

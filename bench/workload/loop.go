@@ -1,0 +1,317 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Client is one client of a closed loop: it has one operation under way at a time.
+type Client struct {
+	Source    Source
+	Target    Target
+	Recorders []Recorder
+}
+
+// Loop is a closed loop: each client begins its next operation when the last is
+// answered.
+type Loop struct {
+	Clients   []Client
+	OpTimeout time.Duration // of one operation, from when it is handed to the target
+	Until     time.Time     // no operation is handed to the target then or later; zero: no such time
+	// Finish has the operations that are out when the context ends waited for. Without
+	// it they are cut off.
+	Finish bool
+
+	failed atomic.Bool
+}
+
+// Run runs the clients until they have no operation left, Until has come, the context
+// ends, or a recorder fails, whose error it returns then. Operations that are out when
+// the time has come or a recorder has failed are waited for.
+func (l *Loop) Run(ctx context.Context) error {
+	errs := make([]error, len(l.Clients))
+	var clients sync.WaitGroup
+	for i := range l.Clients {
+		clients.Go(func() { errs[i] = l.client(ctx, &l.Clients[i]) })
+	}
+	clients.Wait()
+	return errors.Join(errs...)
+}
+
+func (l *Loop) client(ctx context.Context, c *Client) error {
+	opCtx := ctx
+	if l.Finish {
+		opCtx = context.WithoutCancel(ctx)
+	}
+	var op Op
+	var last, broken error
+	for !l.failed.Load() {
+		wait, ok := c.Source.Next(&op, last)
+		if !ok || sleep(ctx, wait) != nil {
+			return nil
+		}
+		last, broken = l.do(opCtx, c, &op, time.Time{})
+		switch {
+		case opCtx.Err() != nil || errors.Is(broken, errOver):
+			return nil
+		case broken != nil:
+			l.failed.Store(true)
+			return broken
+		}
+	}
+	return nil
+}
+
+var errOver = errors.New("the time of the load is over")
+
+// do has the target carry out one operation, which was due or, if that is zero, is
+// due now, and the recorders see it. broken says that the operation was cut off with
+// ctx, that its time is over, or that a recorder failed.
+func (l *Loop) do(ctx context.Context, c *Client, op *Op, due time.Time) (err, broken error) {
+	for _, r := range c.Recorders {
+		if broken := r.Begin(op); broken != nil {
+			return nil, broken
+		}
+	}
+	opCtx, done := context.WithTimeout(ctx, l.OpTimeout)
+	defer done()
+	at := Times{Due: due, Start: time.Now()} // after all that is the generator's own work
+	if due.IsZero() {
+		at.Due = at.Start
+	}
+	if !l.Until.IsZero() && !at.Start.Before(l.Until) {
+		return nil, errOver
+	}
+	err = c.Target.Do(opCtx, op)
+	at.End = time.Now()
+	if broken := ctx.Err(); broken != nil {
+		return err, broken // cut off, not failed
+	}
+	for _, r := range c.Recorders {
+		broken = errors.Join(broken, r.End(op, at, err))
+	}
+	return err, broken
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Prepared is a load that is ready to run: keys and values are made, and its own
+// cost is measured.
+type Prepared struct {
+	shared *shared
+	cost   time.Duration // the generator's own, of an operation
+}
+
+// Prepare makes all that can be made before the load begins, so that it is not
+// taken for a part of it.
+func Prepare(spec Spec) (*Prepared, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	sh := newShared(spec)
+	return &Prepared{shared: sh, cost: ownCost(sh)}, nil
+}
+
+// Run prepares the load of spec and puts it on target: see [Prepared.Run].
+func Run(ctx context.Context, spec Spec, target Target) (*Result, error) {
+	p, err := Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(ctx, target)
+}
+
+// Run puts the load on target and returns what it saw. Operations that are out
+// when the window closes are waited for, each until its timeout. When ctx ends,
+// Run returns soon with what was measured and the context's error. It may be
+// called again: the operations are the same.
+func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
+	spec := p.shared.spec
+	begin := time.Now()
+	opens := begin.Add(spec.Warmup)
+	run := p.closed
+	if spec.Rate > 0 {
+		run = p.open
+	}
+	recorders := run(ctx, target, begin)
+	end := time.Now()
+	result := newResult(spec)
+	for _, r := range recorders {
+		result.add(&r.seen)
+	}
+	result.Elapsed = end.Sub(begin)
+	result.ClientCPU = p.cost * time.Duration(result.operations)
+	if ctx.Err() != nil { // cut short: the window is what there was of it
+		result.Window = min(max(end.Sub(opens), 0), spec.Duration)
+	}
+	// Sub uses the monotonic clock; without it, the wall clock.
+	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
+	return &result, ctx.Err()
+}
+
+func (p *Prepared) closed(ctx context.Context, target Target, begin time.Time) []*latencies {
+	spec := p.shared.spec
+	opens := begin.Add(spec.Warmup)
+	loop := Loop{OpTimeout: spec.OpTimeout, Until: opens.Add(spec.Duration)}
+	recorders := make([]*latencies, spec.Clients)
+	for i := range recorders {
+		recorders[i] = newLatencies(opens, spec)
+		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), target, []Recorder{recorders[i]}})
+	}
+	_ = loop.Run(ctx) // these recorders do not fail
+	return recorders
+}
+
+// due is an operation and when it is to start.
+type due struct {
+	op Op
+	at time.Time
+}
+
+// shards is how many recorders the workers of an open loop share. One each would
+// be a histogram per operation in flight; one for all, a lock that all want.
+const shards = 16
+
+// workers carry out the operations of an open loop.
+type workers struct {
+	spec    Spec
+	loop    Loop // of shards clients without a source
+	line    chan due
+	count   int // added so far, by the schedule only
+	running sync.WaitGroup
+}
+
+// open hands out operations when the schedule says so. One goroutine keeps the
+// schedule; workers carry the operations out. Where none is free, a worker is
+// added rather than the schedule slowed, up to MaxInFlight; then operations wait
+// in line, and their latency counts from when they were due.
+func (p *Prepared) open(ctx context.Context, target Target, begin time.Time) []*latencies {
+	spec := p.shared.spec
+	w := &workers{spec: spec, loop: Loop{OpTimeout: spec.OpTimeout}, line: make(chan due)}
+	recorders := make([]*latencies, shards)
+	for i := range recorders {
+		recorders[i] = newLatencies(begin.Add(spec.Warmup), spec)
+		w.loop.Clients = append(w.loop.Clients, Client{nil, target, []Recorder{&sharedLatencies{latencies: recorders[i]}}})
+	}
+	for range min(spec.Clients, spec.maxInFlight()) {
+		w.add(ctx)
+	}
+	w.schedule(ctx, p.shared.generator(0, 1), begin)
+	close(w.line)
+	w.running.Wait()
+	return recorders
+}
+
+var errNeverStarted = errors.New("never started: the backlog was still there long after the load")
+
+// schedule hands each operation over at its time. A backlog that is still there
+// when the window has long closed is given up, and counts as failed: an overload
+// must end.
+func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) {
+	gap := w.spec.gaps()
+	timer := newPacer(ctx)
+	defer timer.close()
+	closes := begin.Add(w.spec.Warmup + w.spec.Duration)
+	giveUp := closes.Add(min(w.spec.OpTimeout, w.spec.Duration))
+	for next := (due{at: begin}); next.at.Before(closes); next.at = next.at.Add(gap()) {
+		source.Next(&next.op, nil)
+		if time.Now().After(giveUp) {
+			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
+			continue
+		}
+		if timer.sleepUntil(next.at) != nil || !w.hand(ctx, next) {
+			return
+		}
+	}
+}
+
+// gaps returns the time from one intended start to the next.
+func (s Spec) gaps() func() time.Duration {
+	mean := float64(time.Second) / s.Rate
+	if s.Arrival == Poisson {
+		const stream = 0x61727269766573 // "arrives"
+		rng := rand.New(rand.NewPCG(s.Seed, stream))
+		return func() time.Duration { return time.Duration(mean * rng.ExpFloat64()) }
+	}
+	// Summing a rounded gap would drift off the rate: keep the remainder.
+	carry := 0.0
+	return func() time.Duration {
+		carry += mean
+		whole := time.Duration(carry)
+		carry -= float64(whole)
+		return whole
+	}
+}
+
+// hand gives d to a free worker, or to a new one, or waits for one.
+func (w *workers) hand(ctx context.Context, d due) bool {
+	select {
+	case w.line <- d:
+		return true
+	default:
+	}
+	if w.count < w.spec.maxInFlight() {
+		w.add(ctx)
+	}
+	select {
+	case w.line <- d:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *workers) add(ctx context.Context) {
+	c := &w.loop.Clients[w.count%shards]
+	w.count++
+	w.running.Go(func() {
+		for d := range w.line {
+			_, _ = w.loop.do(ctx, c, &d.op, d.at) // these recorders do not fail
+		}
+	})
+}
+
+// idle is a target that does nothing.
+type idle struct{}
+
+func (idle) Do(context.Context, *Op) error { return nil }
+
+// ownCost measures what the load generator itself spends on an operation:
+// making it, its context, the clock, recording. It does so alone, before the
+// load, so that waiting for a processor is not taken for work, and returns the
+// median of several batches, so that an interruption is not either.
+func ownCost(sh *shared) time.Duration {
+	const batches, rounds = 11, 200
+	source := sh.generator(0, 1)
+	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{newLatencies(time.Now(), sh.spec)}}}}
+	var op Op
+	costs := make([]time.Duration, batches)
+	for i := range costs {
+		begin := time.Now()
+		for range rounds {
+			source.Next(&op, nil)
+			_, _ = loop.do(context.Background(), &loop.Clients[0], &op, time.Time{})
+		}
+		costs[i] = time.Since(begin) / rounds
+	}
+	slices.Sort(costs)
+	return costs[batches/2]
+}

@@ -1,0 +1,123 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// countdown is a source of so many writes, numbered down, that keeps what it is told
+// of the last operation.
+type countdown struct {
+	left int
+	told []string
+}
+
+func (c *countdown) Next(op *Op, last error) (time.Duration, bool) {
+	c.told = append(c.told, fmt.Sprintf("index %d, %v", op.Index, last))
+	*op = Op{Kind: Delete, Key: fmt.Sprint(c.left)}
+	c.left--
+	return 0, c.left >= 0
+}
+
+// diary records what it sees, and fails at an operation.
+type diary struct {
+	lines  []string
+	failAt string
+}
+
+var errFull = errors.New("the diary is full")
+
+func (d *diary) Begin(op *Op) error {
+	if op.Key == d.failAt {
+		return errFull
+	}
+	d.lines = append(d.lines, "begin "+op.Key)
+	return nil
+}
+
+func (d *diary) End(op *Op, at Times, err error) error {
+	if at.Due != at.Start || at.End.Before(at.Start) {
+		return fmt.Errorf("%+v", at)
+	}
+	d.lines = append(d.lines, fmt.Sprintf("end %s at %d: %v", op.Key, op.Index, err))
+	return nil
+}
+
+// TestLoopTellsSourceAndRecorders: every operation is seen to begin and to end, with
+// the target's answer, by all recorders, and the source learns of it.
+func TestLoopTellsSourceAndRecorders(t *testing.T) {
+	source, one, two := &countdown{left: 2}, &diary{}, &diary{}
+	refused := errors.New("refused")
+	answer := targetFunc(func(_ context.Context, op *Op) error {
+		op.Index = 7
+		if op.Key == "1" {
+			return refused
+		}
+		return nil
+	})
+	loop := Loop{OpTimeout: time.Minute, Clients: []Client{{source, answer, []Recorder{one, two}}}}
+	if err := loop.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"begin 2", "end 2 at 7: <nil>", "begin 1", "end 1 at 7: refused"}; !slices.Equal(one.lines, want) || !slices.Equal(two.lines, want) {
+		t.Errorf("recorded %q and %q, want %q", one.lines, two.lines, want)
+	}
+	if want := []string{"index 0, <nil>", "index 7, <nil>", "index 7, refused"}; !slices.Equal(source.told, want) {
+		t.Errorf("the source was told %q, want %q", source.told, want)
+	}
+}
+
+// TestRecorderFailureEndsTheLoad: of all clients, and what is out is waited for.
+func TestRecorderFailureEndsTheLoad(t *testing.T) {
+	var out atomic.Int64
+	target := targetFunc(func(ctx context.Context, _ *Op) error {
+		out.Add(1)
+		defer out.Add(-1)
+		return sleep(ctx, time.Millisecond)
+	})
+	loop := Loop{OpTimeout: time.Minute, Clients: []Client{
+		{&countdown{left: 9}, target, []Recorder{&diary{failAt: "5"}}},
+		{&countdown{left: 1 << 40}, target, []Recorder{&diary{}}},
+	}}
+	if err := loop.Run(t.Context()); !errors.Is(err, errFull) || out.Load() != 0 {
+		t.Errorf("%v; %d operations are still out", err, out.Load())
+	}
+}
+
+// TestFinish: when the context ends, what is out is cut off, or waited for.
+func TestFinish(t *testing.T) {
+	for _, finish := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := &diary{}
+		target := targetFunc(func(ctx context.Context, _ *Op) error {
+			cancel()
+			return ctx.Err()
+		})
+		loop := Loop{OpTimeout: time.Minute, Finish: finish, Clients: []Client{{&countdown{left: 5}, target, []Recorder{seen}}}}
+		err := loop.Run(ctx)
+		want := []string{"begin 5"}
+		if finish {
+			want = append(want, "end 5 at 0: <nil>")
+		}
+		if err != nil || !slices.Equal(seen.lines, want) {
+			t.Errorf("finish %t: %q, %v; want %q", finish, seen.lines, err, want)
+		}
+	}
+}
+
+// TestUntil: no operation begins when the time has come.
+func TestUntil(t *testing.T) {
+	target := targetFunc(func(context.Context, *Op) error {
+		t.Error("an operation after its time")
+		return nil
+	})
+	loop := Loop{OpTimeout: time.Minute, Until: time.Now(), Clients: []Client{{&countdown{left: 5}, target, nil}}}
+	if err := loop.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

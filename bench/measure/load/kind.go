@@ -80,6 +80,7 @@ func columns() []measure.Setting {
 	return []measure.Setting{
 		{Column: "clients", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Clients) }},
 		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
+		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(len(spec(c.Load, 0).Key(0))) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
 		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
 	}

@@ -44,7 +44,7 @@ type State string
 
 // The states of a node.
 const (
-	Unknown State = "unknown" // nobody watches
+	Unknown State = "unknown" // not watched
 	Alive   State = "alive"
 	Failed  State = "failed" // went without a word
 	Left    State = "left"   // said goodbye
@@ -66,7 +66,7 @@ type Peer struct {
 	GossipAddress string
 }
 
-// Nowhere returns an address on the host of address that nobody can listen at. A
+// Nowhere returns an address on the host of address that no node can listen at. A
 // configuration holds an address once; a member whose own is another's now stands there
 // until it has told where it is.
 func Nowhere(address string) string {

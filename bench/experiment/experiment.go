@@ -89,6 +89,7 @@ type Load struct {
 	Warmup          Duration `json:"warmup" default:"1s" doc:"before that, cut off"`
 	ValueSize       int      `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
 	Keys            int      `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones"`
+	KeySize         int      `json:"key_size,omitempty" max:"65536" unit:"bytes" zero:"16" doc:"of each key"`
 	KeyDistribution string   `json:"key_distribution" default:"uniform" oneof:"uniform zipf sequential" doc:"which key an operation takes"`
 	ReadRatio       float64  `json:"read_ratio" max:"1" doc:"share of reads: 0 writes only, 1 reads only"`
 	ReadLevel       string   `json:"read_level" default:"linearizable" oneof:"linearizable stale" doc:"what a read may see: every write acknowledged before it began, or what the member happens to have applied"`

@@ -109,6 +109,9 @@ type Kind struct {
 	// them among its options. Nil: none, or fields of an experiment (load, formation).
 	Settings any
 
+	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
+	Accept func(cell experiment.Cell) error
+
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.
 	Run func(ctx context.Context, t *Trial) error

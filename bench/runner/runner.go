@@ -187,6 +187,9 @@ func (r *run) describe(ctx context.Context, cells []experiment.Cell) ([]record.C
 			return nil, fmt.Errorf("measure = %q needs %s, which mode = %q has not", r.kind.Name, missing[0], s.Name)
 		}
 		info, err := s.Describe(ctx, c)
+		if r.kind.Accept != nil {
+			err = errors.Join(err, r.kind.Accept(c))
+		}
 		if err != nil && !said[err.Error()] {
 			said[err.Error()] = true
 			errs = append(errs, err)

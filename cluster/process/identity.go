@@ -29,10 +29,10 @@ const (
 // record writes down which process runs a node, and whose the node is.
 func (c *Cluster) record(alias string, p *handle) error {
 	text := fmt.Sprintf("%d\n%d\n%s\n", p.pid, p.start.UnixMilli(), c.opts.Binary)
-	if err := atomicfile.Write(filepath.Join(c.Dir(alias), processName), []byte(text)); err != nil {
+	if err := atomicfile.WriteUnflushed(filepath.Join(c.Dir(alias), processName), []byte(text)); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(c.PIDPath(alias), []byte(strconv.Itoa(p.pid)+"\n")); err != nil {
+	if err := atomicfile.WriteUnflushed(c.PIDPath(alias), []byte(strconv.Itoa(p.pid)+"\n")); err != nil {
 		return err
 	}
 	return c.own()

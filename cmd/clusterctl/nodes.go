@@ -67,7 +67,7 @@ func (s *session) startNodes(ctx context.Context, nodes ...clusterfile.Node) (er
 	}
 	var stranger *process.NotMemberError
 	if errors.As(err, &stranger) {
-		return fmt.Errorf("%w; %s", err, s.addAgain(stranger.Alias))
+		return fmt.Errorf("%w; %s", err, s.asNewMember(stranger.Alias))
 	}
 	return err
 }

@@ -139,8 +139,8 @@ func (s *session) report(ctx context.Context) report { return newReport(s.cluste
 // command is the line to type for a command on the same cluster file.
 func (s *session) command(args string) string { return s.cluster.Command(args) }
 
-// addAgain says how a node becomes a member that was removed, or is of another group.
-func (s *session) addAgain(alias string) string {
+// asNewMember says how a node becomes a member again that was removed, or is of another group.
+func (s *session) asNewMember(alias string) string {
 	return fmt.Sprintf("to add it as a new one: %s, which deletes its data, and then %s",
 		s.command("members remove "+alias), s.command("members add "+alias))
 }
@@ -152,7 +152,7 @@ func (s *session) sayNonmembers(r report) {
 			fmt.Fprintf(s.stderr, "%s is not a member yet; to have it ask again: %s\n", n.Alias, s.command("restart "+n.Alias))
 			continue
 		}
-		fmt.Fprintf(s.stderr, "%s is not a member: it was removed, or its data are of another group; %s\n", n.Alias, s.addAgain(n.Alias))
+		fmt.Fprintf(s.stderr, "%s is not a member: it was removed, or its data are of another group; %s\n", n.Alias, s.asNewMember(n.Alias))
 	}
 }
 

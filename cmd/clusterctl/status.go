@@ -155,7 +155,7 @@ const (
 // report is the state of a cluster: what status prints. Its JSON form is
 // described in the help of status and stays as it is.
 type report struct {
-	Leader *string      `json:"leader"` // id; nil: nobody that answers leads
+	Leader *string      `json:"leader"` // id; nil: no node that answers leads
 	Nodes  []nodeReport `json:"nodes"`
 
 	leaderAddress string // Raft

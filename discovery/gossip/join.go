@@ -75,7 +75,7 @@ func (a *Agent) contact() {
 }
 
 // keepPeers stores where the others are, so that the node finds them after a restart
-// even if nobody is left where Config.Join says. Many come at once, or go: it waits
+// even if no node is left where Config.Join says. Many come at once, or go: it waits
 // for the others of them.
 func (a *Agent) keepPeers() {
 	timer := time.NewTimer(0)

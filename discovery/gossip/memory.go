@@ -132,7 +132,7 @@ func parseMemory(text []byte) (Memory, error) {
 
 // first reads d in the first format. Its promise was of a node without an
 // incarnation, which is another one than any that has no state and reads this now, so
-// it binds nobody. A node that had a group without an id, or waited for one, is not to
+// it has no effect. A node that had a group without an id, or waited for one, is not to
 // found another.
 func (d document) first() Memory {
 	m := Memory{Peers: d.Peers}

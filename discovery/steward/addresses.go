@@ -37,7 +37,7 @@ func (s *Steward) move(v view, m member) {
 	}
 }
 
-// vacate sees to it that nobody else has the address that id announces, for a
+// vacate sees to it that no other member has the address that id announces, for a
 // configuration holds an address once: it removes a member that does not answer. It says
 // whether the address is free.
 func (s *Steward) vacate(v view, id, address string) bool {
@@ -80,7 +80,7 @@ func (v view) circle(id string) []member {
 	}
 }
 
-// untangle breaks a circle: it gives one of them an address where nobody can be, so that
+// untangle breaks a circle: it gives one of them an address where no node can be, so that
 // the others can be updated one after the other, and it as the last. A leader that looks for
 // it meanwhile, this one or another, finds it where gossip says (Locate). So all of
 // them must be seen to answer there.

@@ -186,7 +186,7 @@ func status(m member) autopilot.NodeStatus {
 }
 
 // FetchServerStats implements autopilot.ApplicationIntegration: the leader knows, so
-// nobody is asked.
+// no node is asked.
 func (a application) FetchServerStats(context.Context, map[raft.ServerID]*autopilot.Server) map[raft.ServerID]*autopilot.ServerStats {
 	v := a.s.observe()
 	stats := map[raft.ServerID]*autopilot.ServerStats{}

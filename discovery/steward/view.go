@@ -94,7 +94,7 @@ func (s *Steward) observe() view {
 	switch {
 	case status.Role != core.Leader:
 		s.led = time.Time{}
-	case s.led.IsZero(), s.term != v.term: // led again, unseen in between: nobody has answered yet
+	case s.led.IsZero(), s.term != v.term: // led again, unseen in between: no member has answered yet
 		s.led, s.term = v.at, v.term
 	}
 	v.led = s.led

@@ -12,19 +12,32 @@ import (
 
 // Write makes the file at path hold data, or leaves it as it was. When it returns nil,
 // data and name are on the disk. Everybody may read the file; its folder must exist.
-func Write(path string, data []byte) (err error) {
+func Write(path string, data []byte) error {
+	if err := replace(path, data, (*os.File).Sync); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// WriteUnflushed is Write of what a crash of the machine makes void anyway, such as the
+// id of a process: it does not wait for the disk.
+func WriteUnflushed(path string, data []byte) error {
+	return replace(path, data, func(*os.File) error { return nil })
+}
+
+func replace(path string, data []byte, flush func(*os.File) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err == nil {
+	if err = errors.Join(err, tmp.Chmod(0o644), flush(tmp), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp.Name())))
 	}
-	return SyncDir(filepath.Dir(path))
+	return nil
 }
 
 // SyncDir makes the names in a folder durable. A file system that cannot flush a folder

@@ -9,8 +9,9 @@ import (
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	for _, want := range []string{"first", "the second", ""} {
-		if err := Write(path, []byte(want)); err != nil {
+	for i, want := range []string{"first", "the second", ""} {
+		write := []func(string, []byte) error{Write, WriteUnflushed}[i%2]
+		if err := write(path, []byte(want)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {

@@ -150,14 +150,14 @@ func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[stri
 	for _, e := range table {
 		key := Qualify(name, e.Key)
 		other, isOther := others[e.Key]
-		below, isTable := e.Data.(Table)
+		_, isTable := e.Data.(Table)
 		switch {
 		case isOther:
 			other(e)
 		case slices.Contains(s.Names(name), e.Key):
 			found = append(found, Setting{key, e.Data, Origin{m.File, e.Line}})
 		case name == "" && slices.Contains(s.Tables(), e.Key):
-			if below, isTable = m.WantTable(e, e.Key); isTable {
+			if below, ok := m.WantTable(e, e.Key); ok {
 				found = append(found, s.Settings(e.Key, below, m, nil)...)
 			}
 		case name == "" && isTable:

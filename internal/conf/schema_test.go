@@ -91,6 +91,16 @@ func TestRefusals(t *testing.T) {
 			}
 		}
 	}
+	type odd struct {
+		L []string `key:"l"`
+		N int32    `key:"n"`
+	}
+	if err := SchemaOf(odd{}).Find("l").Set(&odd{}, "x"); err == nil {
+		t.Error("text was put into a list")
+	}
+	if o := (odd{}); SchemaOf(o).Find("n").Set(&o, int64(7)) != nil || o.N != 7 {
+		t.Errorf("%+v", o)
+	}
 	// A tag that nobody can read admits nothing.
 	type bad struct {
 		N int           `key:"n" min:"few"`

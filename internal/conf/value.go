@@ -60,7 +60,7 @@ func (f *Field) form() form {
 	switch f.typ.Kind() {
 	case reflect.Bool:
 		return formBool
-	case reflect.Int, reflect.Uint64:
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint32, reflect.Uint64:
 		return formWhole
 	case reflect.Float64:
 		return formNumber
@@ -75,7 +75,7 @@ func (f *Field) place(target any) reflect.Value {
 }
 
 // Set gives the setting a value of a document. Where its tags do not bound it, whole
-// numbers go from 0 to 2³¹-1 (uint64: 2⁶³-1), other numbers from 0 on, and durations
+// numbers go from 0 to 2³¹-1 (of 64 bits: 2⁶³-1), other numbers from 0 on, and durations
 // from 0 to 24 h. The error says only what is wanted.
 func (f *Field) Set(target, data any) error {
 	if foreign, ok := data.(Foreign); ok && foreign.Mend != "" && f.form() == formText {
@@ -94,7 +94,7 @@ func (f *Field) Set(target, data any) error {
 		if !ok || !f.within(float64(n)) {
 			return errors.New("want " + f.Wants() + ", without quotes")
 		}
-		if place.Kind() == reflect.Int {
+		if place.CanInt() {
 			place.SetInt(n)
 		} else {
 			place.SetUint(uint64(n))
@@ -143,6 +143,9 @@ func (f *Field) setText(place reflect.Value, data any) error {
 		}
 		return errors.New(want)
 	}
+	if place.Kind() != reflect.String {
+		return fmt.Errorf("no setting can be of type %s", place.Type())
+	}
 	place.SetString(text)
 	return nil
 }
@@ -160,7 +163,7 @@ func (f *Field) bounds() (low, high float64) {
 	switch {
 	case f.form() == formDuration:
 		high = float64(maxDuration)
-	case f.typ.Kind() == reflect.Uint64, f.form() == formNumber:
+	case f.typ.Kind() == reflect.Uint64, f.typ.Kind() == reflect.Int64, f.form() == formNumber:
 		high = maxUint64
 	}
 	return f.bound(f.Min, 0), f.bound(f.Max, high)
@@ -262,7 +265,7 @@ func Map(v any) map[string]any {
 	for _, f := range SchemaOf(v).fields {
 		switch place := f.place(target); {
 		case place.IsZero():
-		case place.Kind() == reflect.Uint64:
+		case place.CanUint():
 			m[f.Name] = int64(place.Uint())
 		case f.form() == formWhole:
 			m[f.Name] = place.Int()

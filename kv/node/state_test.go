@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/discovery/gossip"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 )
 
@@ -106,10 +106,10 @@ func TestStateOfNobody(t *testing.T) {
 
 // TestProfiles: nodes on one machine gossip faster.
 func TestProfiles(t *testing.T) {
-	n := &Node{cfg: Config{Gossip: &Gossip{Profile: "lan", RemoveFailedAfter: time.Hour}}}
-	lan := n.gossipConfig(n.self())
-	n.cfg.Gossip.Profile = "local"
-	if local := n.gossipConfig(n.self()); local.Profile == lan.Profile {
-		t.Errorf("both have %+v", local.Profile)
+	for name, want := range map[string]gossip.Profile{"lan": gossip.LAN(), "local": gossip.Local()} {
+		n := &Node{cfg: Config{Gossip: &Gossip{Profile: name}}}
+		if got := n.gossipConfig(n.self()).Profile; got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 )
@@ -12,7 +13,7 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Run: run, Read: read, Check: check,
+		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Check: check,
 		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
@@ -79,6 +80,7 @@ func columns() []measure.Setting {
 	return []measure.Setting{
 		{Column: "clients", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Clients) }},
 		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
+		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(len(spec(c.Load, 0).Key(0))) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
 		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
 	}

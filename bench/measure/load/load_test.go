@@ -181,3 +181,21 @@ func TestCheck(t *testing.T) {
 		t.Errorf("more samples than were scheduled: %q", got)
 	}
 }
+
+// TestKeySize: keys have the size that the experiment says, also those that are written
+// before the load, and too short ones are refused before anything runs.
+func TestKeySize(t *testing.T) {
+	cell := experiment.Cell{Load: experiment.Load{
+		Clients: 1, Duration: 1e9, OpTimeout: 1e9, ValueSize: 1, Keys: 1000, KeyDistribution: "uniform", KeySize: 64,
+	}}
+	if err := Kind().Accept(cell); err != nil {
+		t.Error(err)
+	}
+	if key := spec(cell.Load, 1).Key(7); len(key) != 64 {
+		t.Errorf("%q has %d bytes", key, len(key))
+	}
+	cell.Load.KeySize = 5
+	if err := Kind().Accept(cell); err == nil || !strings.Contains(err.Error(), "at least") {
+		t.Errorf("a thousand keys of 5 bytes: %v", err)
+	}
+}

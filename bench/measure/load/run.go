@@ -123,6 +123,7 @@ func spec(l experiment.Load, seed uint64) workload.Spec {
 		OpTimeout:       time.Duration(l.OpTimeout),
 		ValueBytes:      l.ValueSize,
 		Keys:            l.Keys,
+		KeyBytes:        l.KeySize,
 		KeyDistribution: l.KeyDistribution,
 		ReadRatio:       l.ReadRatio,
 		Seed:            seed,
@@ -134,10 +135,10 @@ func spec(l experiment.Load, seed uint64) workload.Spec {
 func preload(ctx context.Context, g system.Group, load experiment.Load) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
 	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.ValueSize)))
-	value := make([]byte, load.ValueSize)
+	value, keys := make([]byte, load.ValueSize), spec(load, 0)
 	var batch []kv.Op
 	for i := range load.Keys {
-		batch = append(batch, kv.Op{Kind: kv.OpSet, Key: workload.Key(i), Value: value})
+		batch = append(batch, kv.Op{Kind: kv.OpSet, Key: keys.Key(i), Value: value})
 		if len(batch) < batchKeys && i < load.Keys-1 {
 			continue
 		}

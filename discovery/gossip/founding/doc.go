@@ -2,7 +2,7 @@
 //
 // Raft is safe only if all members of a new group start from the same
 // configuration: with {1,2,3} on one node and {1,2,4} on another, {2,3} and
-// {1,4} are majorities that share nobody. Nodes that find each other by gossip
+// {1,4} are majorities without a common node. Nodes that find each other by gossip
 // see each other late, in any order, and some wrongly as dead. So seeing enough
 // nodes is not enough: they have to agree.
 //
@@ -13,7 +13,7 @@
 //
 //  1. Propose: with at least Expect candidates in sight (alive, without state,
 //     voters, not promised), publish the set of the Expect smallest ids among
-//     them. A proposal binds nobody and follows what is seen.
+//     them. A proposal binds no node and follows what is seen.
 //  2. Promise: once all members of the proposed set are seen to propose that very
 //     set, promise it: store it, then publish it. A node also promises a set that
 //     names it and that another node has promised, where that comes before its
@@ -60,6 +60,6 @@
 // in it join. A promise is never taken back, for another node may have founded on
 // its strength. Where a promised member fails, or loses its data, before its own
 // promise was seen, the others wait for it, and the reason says so. A promise that
-// cannot be kept (a member promised another set, or belongs to another group) holds nobody
-// back from joining.
+// cannot be kept (a member promised another set, or belongs to another group) keeps
+// no node from joining.
 package founding

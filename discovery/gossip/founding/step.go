@@ -95,7 +95,7 @@ func Step(self Self, others []Record) Decision {
 func promised(self Self, others []Record) Decision {
 	set, group := SetOf(self.Promise), core.GroupID(self.Promise)
 	var silent []string // members whose promise was not seen
-	var state, dead, lost, unknown string
+	var state, dead, wiped, unknown string
 	for _, r := range others {
 		if r.HasState && r.Group == group {
 			return Decision{Action: Found, Members: self.Promise}
@@ -114,7 +114,7 @@ func promised(self Self, others []Record) Decision {
 			unknown = m.ID
 			silent = append(silent, m.ID)
 		case others[i].Incarnation != m.Incarnation:
-			lost = m.ID // whether it had promised is not known, and somebody may have founded on it
+			wiped = m.ID // whether it had promised is not known, and another may have founded on it
 			silent = append(silent, m.ID)
 		case others[i].HasState, others[i].Promised && !others[i].Proposal.Equal(set):
 			dead = m.ID // it never made this promise, and never will
@@ -138,11 +138,11 @@ func promised(self Self, others []Record) Decision {
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
 			"%s has state of another group than the one this node promised to found: to join it, start this node in a new "+
 				"directory; to keep them apart, give them different cluster names", state)}
-	case lost != "":
+	case wiped != "":
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
 			"this node promised to found a group with %s, and %s has lost its data since, with what it had promised: "+
 				"bring them back; if they are gone for good, start all nodes in new directories",
-			names(self.Promise), lost)}
+			names(self.Promise), wiped)}
 	case unknown != "":
 		return Decision{Action: Wait, Blocked: true, Reason: fmt.Sprintf(
 			"this node promised to found a group with %s, and %s does not answer: start it again with its data; "+

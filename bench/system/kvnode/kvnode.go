@@ -101,6 +101,9 @@ func ask(ctx context.Context, path string, settings map[string]any) (parts api.P
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, path, "--describe", "--config", file, dir)
+	// In a group of its own: Ctrl-C is for ctx to tell, and ends what the program started, too.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	answer, err := command.Output()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -53,7 +54,7 @@ func From(op Op, nth int, err error) Plan {
 type Gate struct {
 	mu      sync.Mutex
 	opened  chan struct{} // nil: open
-	waiting int
+	waiting atomic.Int64
 }
 
 // Shut holds back what comes from now on.
@@ -76,11 +77,7 @@ func (g *Gate) Open() {
 }
 
 // Waiting returns how many writes are held back.
-func (g *Gate) Waiting() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.waiting
-}
+func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
 
 // Hold is a plan: while the gate is shut, writes of the kinds ops, or of all kinds
 // where none is named, do not return.
@@ -96,17 +93,12 @@ func (g *Gate) Hold(ops ...Op) Plan {
 func (g *Gate) pass() {
 	g.mu.Lock()
 	opened := g.opened
+	g.mu.Unlock()
 	if opened != nil {
-		g.waiting++
+		g.waiting.Add(1)
+		<-opened
+		g.waiting.Add(-1)
 	}
-	g.mu.Unlock()
-	if opened == nil {
-		return
-	}
-	<-opened
-	g.mu.Lock()
-	g.waiting--
-	g.mu.Unlock()
 }
 
 // Store is a log store that fails by plan. Make one with [Wrap].

@@ -35,6 +35,10 @@ type Result struct {
 	Interval  time.Duration
 	Intervals []int64 // operations completed in each interval of the window
 
+	// Over the whole load, warm-up included:
+	Acknowledged uint64 // writes
+	Operations   int64  // that ended, failed ones too
+
 	// ClientCPU is the CPU time of the load generator itself: its cost of an
 	// operation, measured alone before the load, times the operations.
 	ClientCPU time.Duration
@@ -44,9 +48,6 @@ type Result struct {
 	// Open loop only:
 	Scheduled int64                   // operations that were to start in the window
 	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
-
-	acknowledged uint64
-	operations   int64 // warm-up included, failed ones too
 }
 
 // KindResult is what the load saw of one kind of operation.
@@ -56,10 +57,6 @@ type KindResult struct {
 	// Latency of those that were to start inside the window, in nanoseconds.
 	Latency *hdrhistogram.Histogram
 }
-
-// Acknowledged returns how many writes were acknowledged over the whole load,
-// warm-up included.
-func (r *Result) Acknowledged() uint64 { return r.acknowledged }
 
 // NewHistogram returns an empty histogram of durations, for [Record].
 func NewHistogram() *hdrhistogram.Histogram {
@@ -112,7 +109,7 @@ func (l *latencies) Begin(*Op) error { return nil }
 // End implements Recorder.
 func (l *latencies) End(op *Op, at Times, err error) error {
 	r, measured := &l.seen, l.inWindow(at.Due)
-	r.operations++
+	r.Operations++
 	if r.Lag != nil && measured {
 		r.Scheduled++
 		if !at.Start.IsZero() {
@@ -131,7 +128,7 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		return nil
 	}
 	if op.Kind != Read {
-		r.acknowledged++
+		r.Acknowledged++
 	}
 	if l.inWindow(at.End) {
 		k.Completed++
@@ -169,8 +166,8 @@ func (r *Result) add(o *Result) {
 	if o.Lag != nil {
 		r.Lag.Merge(o.Lag)
 	}
-	r.operations += o.operations
-	r.acknowledged += o.acknowledged
+	r.Operations += o.Operations
+	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled
 }
 

@@ -158,7 +158,7 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		result.add(&r.seen)
 	}
 	result.Elapsed = end.Sub(begin)
-	result.ClientCPU = p.cost * time.Duration(result.operations)
+	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
 		result.Window = min(max(end.Sub(opens), 0), spec.Duration)
 	}

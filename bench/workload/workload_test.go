@@ -139,7 +139,7 @@ func TestClosedLoopCounts(t *testing.T) {
 	if completed == 0 || total != completed {
 		t.Errorf("%d completed, %d in the intervals", completed, total)
 	}
-	if got := r.Acknowledged(); got != acknowledged.Load() {
+	if got := r.Acknowledged; got != acknowledged.Load() {
 		t.Errorf("%d writes acknowledged, the target says %d", got, acknowledged.Load())
 	}
 	// Operations that straddle an edge of the window differ, one per client.

@@ -175,7 +175,7 @@ func judge(ctx context.Context, g system.Group, d *Data, measured *workload.Resu
 		clientGate(measured.ClientCPU, measured.Elapsed, runtime.GOMAXPROCS(0)),
 		measure.LeaderGate(before.Leadership, after.Leadership),
 		convergence,
-		acknowledgedGate(measured.Acknowledged(), rested.Commands-before.Commands),
+		acknowledgedGate(measured.Acknowledged, rested.Commands-before.Commands),
 		measure.ClockGate(measured.ClockDrift),
 	}, nil
 }

@@ -200,7 +200,7 @@ func (g *group) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.spec.StartTimeout())
 	defer cancel()
 	if err := g.cluster.Start(ctx); err != nil {
-		return g.Explain(err)
+		return err
 	}
 	for _, n := range g.file.Nodes { // for their CPU time
 		state, err := g.cluster.Inspect(n.Alias)
@@ -255,7 +255,7 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 	for i, n := range g.nodes {
 		s, err := n.Status(ctx)
 		if err != nil {
-			return o, g.Explain(err)
+			return o, err
 		}
 		if i == 0 {
 			o.Commands = s.Me.Commands

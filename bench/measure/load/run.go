@@ -142,7 +142,7 @@ func spec(l experiment.Load, seed uint64) workload.Spec {
 // a transport takes as one entry, so that reads find them.
 func preload(ctx context.Context, g system.Group, load experiment.Load) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
-	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.ValueSize)))
+	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.KeySize+load.ValueSize)))
 	value, keys := make([]byte, load.ValueSize), spec(load, 0)
 	var batch []kv.Op
 	for i := range load.Keys {

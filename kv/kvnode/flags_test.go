@@ -232,6 +232,8 @@ func TestConfigErrors(t *testing.T) {
 		"type of a number":   {"gossip = \"a:0\"\nbootstrap_expect = true", []string{"node.toml:2: bootstrap-expect = true: want a whole number"}},
 		"number":             {"bootstrap_expect = 99", []string{`node.toml:1: bootstrap-expect = 99: want a whole number from 0 to 15`}},
 		"no gossip":          {"bootstrap_expect = 3", []string{"--bootstrap-expect: means nothing without gossip"}},
+		"one of several":     {`join = ["a:1", "b"]`, []string{`node.toml:1: join = […]: "b": want host:port`}},
+		"one of the peers":   {`peers = ["a=h:1", "b=h"]`, []string{`node.toml:1: peers = […]: "b=h": want host:port`}},
 		"no join":            {"join = []", []string{"node.toml:1: join = […]: want a list such as"}},
 		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
 		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", `one of "bolt", "inmem", "mdb"; did you mean "bolt"?`}},

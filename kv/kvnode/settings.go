@@ -43,7 +43,7 @@ func (c *commandLine) settings() (settings, error) {
 	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return s, err
 	}
-	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseNetwork(&s), c.chooseEngine(&s), c.chooseGossip(&s))
+	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseEngine(&s), c.chooseNetwork(&s), c.chooseGossip(&s))
 }
 
 func (c *commandLine) checkAddresses() error {
@@ -109,7 +109,7 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if err != nil {
 		return err
 	}
-	s.Network, err = t.New(c.TransportOptions.plain())
+	s.Network, err = t.New(t.Tuned(c.TransportOptions.plain(), s.Tuning.MaxInFlight))
 	return err
 }
 

@@ -118,9 +118,7 @@ func compareRuns(a, b *model, margin float64) *comparison {
 			if !x.a.invalid() && !x.b.invalid() {
 				base, other = x.a.valuesOf(q), x.b.valuesOf(q)
 			}
-			if len(x.a.valuesOf(q))+len(x.b.valuesOf(q)) > 0 {
-				x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
-			}
+			x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
 		}
 		c.cells = append(c.cells, x)
 		for i := range x.quantities {

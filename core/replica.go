@@ -250,7 +250,7 @@ type Tuning struct {
 	MaxAppendEntries int `key:"max_append_entries" doc:"how many entries one AppendEntries message holds at most"`
 	MaxInFlight      int `key:"max_in_flight" doc:"how many AppendEntries messages may be under way to one follower; 1 turns pipelining off"`
 
-	SnapshotInterval  time.Duration `key:"snapshot_interval" doc:"how often a replica looks whether to snapshot"`
+	SnapshotInterval  time.Duration `key:"snapshot_interval" max:"8760h" doc:"how often a replica looks whether to snapshot"`
 	SnapshotThreshold uint64        `key:"snapshot_threshold" max:"1000000000000" unit:"entries" doc:"how many new entries make a snapshot worth it"`
 
 	// StallTimeout is how long a write to the log store may take (a disk may hang and

@@ -78,7 +78,7 @@ func (d *draft) override(o Override) {
 	if key == "" {
 		if problem == "" {
 			known := append(d.schema.Names(""), d.factorNames()...)
-			problem = conf.Hint(o.Key, known, d.schema.Keys()...)
+			problem = conf.Hint(o.Key, known, d.qualified()...)
 		}
 		d.AddAt(at, o.Key, "unknown key %q; %s", o.Key, problem)
 		return

@@ -113,17 +113,16 @@ func (d *draft) apply(e *Experiment, key string, data any) error {
 	if p, _, ok := d.known.measures(key); ok && p.Name != e.Measure {
 		return nil // checkMeasure complains
 	}
-	if err := apply(d.schema, e, key, data); err != nil {
-		return err
-	}
 	if p, option := d.known.owner(key); p.Check != nil {
-		v, err := conf.Option(data)
-		if err == nil {
-			err = p.Check(option, v)
+		value, err := conf.Option(data)
+		if err != nil {
+			value = data // the plug-in knows better what is wanted
 		}
-		return err
+		if err := p.Check(option, value); err != nil {
+			return err
+		}
 	}
-	return nil
+	return apply(d.schema, e, key, data)
 }
 
 func apply(schema *conf.Schema, e *Experiment, key string, data any) error {

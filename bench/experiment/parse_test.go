@@ -143,6 +143,16 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery`}},
 		{"key of another table", head + "[cluster]\nclients = 1", []string{
 			`x.toml:3: unknown key "clients" in [cluster]; it belongs in [load]`}},
+		{"key in capitals", head + "[load]\nClients = 1", []string{
+			`x.toml:3: unknown key "Clients" in [load]; did you mean "clients"?`}},
+		{"old key of [raft] elsewhere", head + "trailing_logs = 1\n[load]\nbatch_apply = true\n[raft]\ntrailing_log = 1\n[matrix]\nraft.trailng_logs = [1]", []string{
+			`x.toml:2: unknown key "trailing_logs" at the top level; it belongs in [options.hashicorp]`,
+			`x.toml:4: unknown key "batch_apply" in [load]; it belongs in [options.hashicorp]`,
+			`x.toml:6: unknown key "trailing_log" in [raft]; did you mean "trailing_logs"?`,
+			`x.toml:8: unknown key "raft.trailng_logs" in [matrix]; did you mean "raft.trailing_logs"?`}},
+		{"list for an option", head + "[raft]\nbatch_apply = [true]\ntrailing_logs = nan", []string{
+			`x.toml:3: options.hashicorp.batch_apply = […]: want true or false, without quotes`,
+			`x.toml:4: options.hashicorp.trailing_logs = NaN: want a whole number of at least 0, without quotes`}},
 		{"top-level key below a table", "[load]\nname = \"x\"\n", []string{
 			`x.toml:1: the key "name" is missing: add a line such as name = "backends" above the first table`,
 			`x.toml:2: unknown key "name" in [load]; it belongs at the top of the file, above the first table`}},

@@ -39,6 +39,9 @@ func Schema(known Known) *conf.Schema {
 		s.Restrict("cluster.transport", known.names(KindTransport))
 		s.Restrict("measure", append([]string{MeasureLoad, MeasureFormation}, known.names(KindMeasure)...))
 	}
+	for _, p := range known.named("", "") {
+		s.Elsewhere("options."+p.Name, p.Options)
+	}
 	return s
 }
 
@@ -269,7 +272,16 @@ func (d *draft) factorHint(name string) string {
 			return fmt.Sprintf("write %s", key)
 		}
 	}
-	return conf.Hint(name, d.factorNames(), d.schema.Keys()...)
+	return conf.Hint(name, d.factorNames(), d.qualified()...)
+}
+
+// qualified returns all keys of tables, also those that [raft] had once.
+func (d *draft) qualified() []string {
+	keys := d.schema.Keys()
+	for _, old := range moved() {
+		keys = append(keys, "raft."+old)
+	}
+	return keys
 }
 
 // factorNames returns what a factor may be called in short, and the options.

@@ -156,3 +156,19 @@ func TestTheReportNamesNoKind(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderThanAQuantity: a quantity that no trial of a run has is left out.
+func TestOlderThanAQuantity(t *testing.T) {
+	kind := snapshots()
+	kind.Quantities = append(kind.Quantities, measure.Quantity{
+		Key: "later", Name: measure.Text{En: "later", Ru: "позже"}, Role: measure.Compared, Column: "later",
+	})
+	f := snapshotRun(t, 3, 4096)
+	if err := Write(f, measure.Catalog{kind}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := f.ReadFile("report.md")
+	if err != nil || strings.Contains(string(text), "later") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}

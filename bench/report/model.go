@@ -289,6 +289,17 @@ func (m *model) compare() {
 	}
 }
 
+// with returns the quantities of at least that role, without those that no trial gave: a
+// run may be older than a quantity.
+func (m *model) with(role measure.Role) []measure.Quantity {
+	measured := func(q measure.Quantity) bool {
+		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
+	}
+	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
+		return !measured(q) && measured(m.kind.Headline())
+	})
+}
+
 // comparisons counts the comparisons that were tested.
 func (m *model) comparisons() int {
 	n := 0

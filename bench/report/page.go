@@ -81,7 +81,7 @@ func (l *language) method(m *model) doc.Terms {
 	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
 	if n := m.comparisons(); n > 0 {
 		var names []string
-		for _, q := range m.kind.With(measure.Compared) {
+		for _, q := range m.with(measure.Compared) {
 			names = append(names, l.longName(q))
 		}
 		add(l.say("Comparisons", "Сравнения"), l.fill(

@@ -70,7 +70,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 	var durable, compared, shown, ratio, otherRatios, ps, valid []int
 	add(&durable, column{doc.Column{Head: l.say("durable", "сохранность")},
 		func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }})
-	for _, q := range m.kind.With(measure.Compared) {
+	for _, q := range m.with(measure.Compared) {
 		add(&compared, l.quantityColumn(m, q))
 		to := &otherRatios
 		if q.Key == m.kind.Headline().Key {
@@ -83,7 +83,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 			add(&ps, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
 		}
 	}
-	for _, q := range m.kind.With(measure.Shown) {
+	for _, q := range m.with(measure.Shown) {
 		if q.Role == measure.Shown {
 			add(&shown, l.quantityColumn(m, q))
 		}

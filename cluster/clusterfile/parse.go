@@ -135,6 +135,7 @@ func (r *reader) node(v conf.Value) Node {
 	table, ok := v.Data.(conf.Table)
 	if !ok {
 		r.Add(v.Line, "cluster", "cluster: a node is %s: want keys with values: alias, http_address and rpc_address", conf.Show(v.Data))
+		return Node{}
 	}
 	at := place{node: v.Line}
 	missing := []string{"cluster.alias", "cluster.http_address", "cluster.rpc_address"}
@@ -156,9 +157,7 @@ func (r *reader) node(v conf.Value) Node {
 		r.takeAddress(text, s)
 	}
 	for _, key := range missing {
-		if ok {
-			r.Add(v.Line, key, "%s: missing", key)
-		}
+		r.Add(v.Line, key, "%s: missing", key)
 	}
 	r.places = append(r.places, at)
 	return l.Node

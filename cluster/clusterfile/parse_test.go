@@ -181,6 +181,14 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:5: unknown key "rpc_adress" in [cluster]; did you mean "rpc_address"?`,
 			`c.yaml:6: unknown key "nothing" at the top level; known are data_dir, bin_path, leader, cluster_name, gossip_key, cluster, kvnode`,
 		}},
+		"keys with a slip in the spelling": {"c.yml", "cluster_name: a\ncluster:\n- {alias: a, http-address: 'h:1', rpc_address: 'h:2', gossip_address: 'h:3'}\n- b\n", []string{
+			`c.yml:3: unknown key "http-address" in [cluster]; did you mean "http_address"?`,
+			`c.yml:3: cluster.http_address: missing`,
+			`c.yml:4: cluster: a node is "b": want keys with values: alias, http_address and rpc_address`,
+		}},
+		"unknown table": {"c.toml", inTOML + "[x]\ny = 1\n", []string{
+			`c.toml:24: unknown table [x]; known are cluster, kvnode`,
+		}},
 		"second table of TOML": {"c.toml", inTOML + "[[cluster]]\nalias = 'node3'\nhttp_address = '''\n127.0.0.1:8081'''\nrpc = 1\n[cluster.kvnode]\n\n[cluster.kvnode.raft]\nx = 1979-05-27\n", []string{
 			`c.toml:24: cluster.rpc_address: missing`,
 			`c.toml:26: cluster.http_address: "127.0.0.1:8081" is taken by cluster.http_address on line 16: give each its own port`,

@@ -88,19 +88,21 @@ func invalidUTF8(source []byte) int {
 	return 0
 }
 
-// Show writes a value for a message.
+// Show writes a value for a message, also one that [Value.Plain] returned.
 func Show(data any) string {
 	switch v := data.(type) {
 	case string:
 		return Quote(Abridge(v))
 	case Foreign:
 		return v.What
-	case Table:
+	case Table, map[string]any:
 		return "a table"
 	case []Value:
 		if _, ok := listOfTables(data); ok {
 			return "a list of tables"
 		}
+		return "[…]"
+	case []any:
 		return "[…]"
 	default:
 		return scalarText(v, 'g')

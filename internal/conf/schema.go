@@ -10,10 +10,18 @@ import (
 )
 
 // Schema is the settings of a type of struct, in the order of its fields. It is a
-// value to read: several goroutines may use one at once, but for Restrict and Check.
+// value to read: several goroutines may use one at once, but for Restrict, Check and
+// Elsewhere.
 type Schema struct {
-	typ    reflect.Type
-	fields []*Field
+	typ       reflect.Type
+	fields    []*Field
+	elsewhere []elsewhere
+}
+
+// elsewhere is keys that the schema does not have, and the table that they stand in.
+type elsewhere struct {
+	table string
+	keys  []string
 }
 
 // Field is one setting.
@@ -135,6 +143,19 @@ func (s *Schema) Restrict(key string, names []string) {
 // Check adds a check for a setting of text. Its error says only what is wanted.
 func (s *Schema) Check(key string, check func(string) error) { s.Find(key).check = check }
 
+// Elsewhere tells of keys that the schema does not have, and of the table that they
+// stand in, for messages about keys in a wrong place.
+func (s *Schema) Elsewhere(table string, keys []string) {
+	s.elsewhere = append(s.elsewhere, elsewhere{table, keys})
+}
+
+// Without returns the schema without some settings. The two share the others.
+func (s *Schema) Without(keys ...string) *Schema {
+	less := *s
+	less.fields = slices.DeleteFunc(slices.Clone(s.fields), func(f *Field) bool { return slices.Contains(keys, f.Key()) })
+	return &less
+}
+
 // Setting is a value that a document, or something laid over it, gives a key.
 type Setting struct {
 	Key  string // qualified
@@ -161,8 +182,7 @@ func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[stri
 				found = append(found, s.Settings(e.Key, below, m, nil)...)
 			}
 		case name == "" && isTable:
-			known := slices.Concat(s.Tables(), slices.Sorted(maps.Keys(others)))
-			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), Hint(e.Key, known))
+			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), Hint(e.Key, s.tables(others)))
 		default:
 			where := "at the top level"
 			if name != "" {
@@ -174,20 +194,35 @@ func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[stri
 	return found
 }
 
+// tables returns the tables of a document in which others have some.
+func (s *Schema) tables(others map[string]func(Entry)) []string {
+	tables := s.Tables()
+	more := slices.Sorted(maps.Keys(others))
+	return append(tables, slices.DeleteFunc(more, func(name string) bool { return slices.Contains(tables, name) })...)
+}
+
 // misplaced ends a message about a key that its table does not have. In YAML a table is
 // a key like others.
 func (s *Schema) misplaced(table, name string, others map[string]func(Entry), yaml bool) string {
 	if slices.Contains(s.Names(""), name) {
 		return "it belongs at the top of the file, above the first table"
 	}
+	same := func(known string) bool { return fold(known) == fold(name) }
+	known, more := s.Names(table), slices.Sorted(maps.Keys(others))
+	var places []elsewhere
 	for _, t := range s.Tables() {
-		if slices.ContainsFunc(s.Names(t), func(known string) bool { return fold(known) == fold(name) }) {
-			return fmt.Sprintf("it belongs in [%s]", t)
+		places = append(places, elsewhere{t, s.Names(t)})
+	}
+	for _, p := range append(places, s.elsewhere...) {
+		if slices.ContainsFunc(p.keys, same) && !slices.ContainsFunc(known, same) {
+			return fmt.Sprintf("it belongs in [%s]", p.table)
 		}
 	}
-	known, more := s.Names(table), slices.Sorted(maps.Keys(others))
 	if table != "" || yaml {
-		return Hint(name, slices.Concat(known, more))
+		known, more = append(known, more...), nil
+	}
+	for _, p := range s.elsewhere {
+		more = append(more, p.keys...)
 	}
 	return Hint(name, known, more...)
 }

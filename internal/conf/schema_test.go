@@ -114,6 +114,46 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestMisplaced: each unknown key and table is told where it belongs, or the nearest.
+func TestMisplaced(t *testing.T) {
+	type table struct {
+		Words words    `key:"many_words"`
+		Pause Duration `key:"pause"`
+	}
+	s := SchemaOf(struct {
+		Name  string `key:"name"`
+		Old   string `key:"old"`
+		Inner table  `key:"inner"`
+		Outer table  `key:"outer"`
+	}{}).Without("old")
+	s.Elsewhere("options.x", []string{"far_away"})
+	for text, want := range map[string]string{
+		"Name = 1":                `unknown key "Name" at the top level; did you mean "name"?`,
+		"[inner]\nmany-words = 1": `unknown key "many-words" in [inner]; did you mean "many_words"?`,
+		"[inner]\nPAUSE = 1":      `unknown key "PAUSE" in [inner]; did you mean "pause"?`,
+		"pause = 1":               `unknown key "pause" at the top level; it belongs in [inner]`,
+		"[inner]\nname = 1":       `unknown key "name" in [inner]; it belongs at the top of the file, above the first table`,
+		"[inner]\nfar-away = 1":   `unknown key "far-away" in [inner]; it belongs in [options.x]`,
+		"far_away = 1":            `unknown key "far_away" at the top level; it belongs in [options.x]`,
+		"[inner]\nfar_awya = 1":   `unknown key "far_awya" in [inner]; did you mean "far_away"?`,
+		"zzzzzz = 1":              `unknown key "zzzzzz" at the top level; known are name`,
+		"[inner]\nzzzzzz = 1":     `unknown key "zzzzzz" in [inner]; known are many_words, pause`,
+		"[zzzzzz]\nname = 1":      `unknown table [zzzzzz]; known are inner, outer, free`,
+		"old = 1":                 `unknown key "old" at the top level; known are name`,
+		"[fre]\nx = 1":            `unknown table [fre]; did you mean "free"?`,
+	} {
+		root, m, err := Kind{MaxBytes: 1000}.Parse("f.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := func(Entry) {}
+		s.Settings("", root, m, map[string]func(Entry){"free": leave, "outer": leave})
+		if err := m.Err(); err == nil || !strings.HasSuffix(err.Error(), ": "+want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func TestMapReadsBack(t *testing.T) {
 	type flat struct {
 		N int           `key:"n" min:"-5"`
@@ -139,8 +179,8 @@ func TestMapReadsBack(t *testing.T) {
 	if len(Map(flat{})) != 0 || len(Map(nil)) != 0 {
 		t.Error("zero fields are in the map")
 	}
-	err = FromMap(&got, map[string]any{"n": "x", "bb": true}, "table")
-	want2 := "table has no key \"bb\"; did you mean \"b\"?\ntable.n = \"x\": want a whole number from -5 to 2147483647, without quotes"
+	err = FromMap(&got, map[string]any{"n": "x", "bb": true, "d": []any{"1s"}}, "table")
+	want2 := "table has no key \"bb\"; did you mean \"b\"?\ntable.d = […]: want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as \"500ms\" or \"1m30s\"\ntable.n = \"x\": want a whole number from -5 to 2147483647, without quotes"
 	if err == nil || err.Error() != want2 {
 		t.Errorf("%v, want %s", err, want2)
 	}

@@ -280,21 +280,22 @@ func Map(v any) map[string]any {
 
 // FromMap sets fields of the struct that target points to by a map such as Map
 // returns, also after it has been through JSON. An error names each key behind owner:
-// the table, or what else the settings are of.
-func FromMap(target any, m map[string]any, owner string) error {
+// the table, or what else the settings are of. Unknown keys that are meant to be one of
+// elsewhere are told so.
+func FromMap(target any, m map[string]any, owner string, elsewhere ...string) error {
 	s := SchemaOf(reflect.ValueOf(target).Elem().Interface())
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		f := s.Find(key)
 		if f == nil {
-			errs = append(errs, fmt.Errorf("%s has no key %q; %s", owner, key, Hint(key, s.Keys())))
+			errs = append(errs, fmt.Errorf("%s has no key %q; %s", owner, key, Hint(key, s.Keys(), elsewhere...)))
 			continue
 		}
 		value, err := Option(m[key])
-		if err == nil {
-			err = f.Set(target, value)
-		}
 		if err != nil {
+			value = m[key] // Set knows better what is wanted
+		}
+		if err := f.Set(target, value); err != nil {
 			errs = append(errs, fmt.Errorf("%s.%s = %s: %w", owner, key, Show(m[key]), err))
 		}
 	}

@@ -3,6 +3,7 @@ package kvnode
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,23 +32,18 @@ func (c *commandLine) applyConfig(file string, source []byte) error {
 	if err != nil {
 		return err
 	}
-	others := map[string]func(conf.Entry){}
+	others := map[string]func(conf.Entry){"raft": func(e conf.Entry) { c.RaftOptions.fromFile(e, m) }}
+	refused := map[string]string{"raft-option": "write a table: [raft]"}
 	for flag, options := range map[string]*optionSet{"backend": &c.BackendOptions, "transport": &c.TransportOptions, "engine": &c.EngineOptions} {
 		others[flag+"-options"] = func(e conf.Entry) { options.fromFile(e, m) }
-		others[flag+"-option"] = func(e conf.Entry) { m.Add(e.Line, e.Key, "%s: write a table: [%s-options]", e.Key, flag) }
+		refused[flag+"-option"] = fmt.Sprintf("write a table: [%s-options]", flag)
 	}
-	others["raft"] = func(e conf.Entry) { c.RaftOptions.fromFile(e, m) }
-	others["raft-option"] = func(e conf.Entry) { m.Add(e.Line, e.Key, "%s: write a table: [raft]", e.Key) }
 	for _, flag := range []string{"config", "describe", "help", "version"} {
-		others[flag] = func(e conf.Entry) { m.Add(e.Line, e.Key, "%s: this is for the command line only", e.Key) }
+		refused[flag] = "this is for the command line only"
 	}
-
+	schema := c.schema.Without(slices.Collect(maps.Keys(refused))...)
 	for _, name := range c.catalogs.Engines.Names() {
-		for _, option := range c.engineOptions(name) {
-			others[strings.ReplaceAll(option, "_", "-")] = func(e conf.Entry) {
-				m.Add(e.Line, e.Key, "unknown key %q at the top level; it belongs in [engine-options]", option)
-			}
-		}
+		schema.Elsewhere("engine-options", c.engineOptions(name))
 	}
 
 	lines := map[string]int{} // of keys already seen
@@ -58,7 +54,14 @@ func (c *commandLine) applyConfig(file string, source []byte) error {
 		}
 		lines[root[i].Key] = e.Line
 	}
-	found := c.schema.Settings("", root, m, others)
+	root = slices.DeleteFunc(root, func(e conf.Entry) bool {
+		why, is := refused[e.Key]
+		if is {
+			m.Add(e.Line, e.Key, "%s: %s", e.Key, why)
+		}
+		return is
+	})
+	found := schema.Settings("", root, m, others)
 	overridden := slices.DeleteFunc(slices.Clone(found), func(s conf.Setting) bool { return !c.overrides(s.Key) })
 	found = slices.DeleteFunc(found, func(s conf.Setting) bool { return c.overrides(s.Key) })
 	c.schema.Apply(conf.New(given{}), overridden, m) // only to see that it is right

@@ -117,6 +117,22 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestZeroOption: 0 stands for the default of kvnode, wherever it is written.
+func TestZeroOption(t *testing.T) {
+	for file, args := range map[string][]string{
+		"":                                    {"--raft-option", "trailing_logs=0"},
+		"[raft]\ntrailing_logs = 0":           nil,
+		"[engine-options]\ntrailing-logs = 0": nil,
+	} {
+		if got := ownOptions(mustParse(t, file, append(args, "data")...)).TrailingLogs; got != defaultTrailingLogs {
+			t.Errorf("%s %q: %d", file, args, got)
+		}
+	}
+	if got := mustParse(t, "[raft]\nsnapshot_interval = \"48h\"", "data").Tuning.SnapshotInterval; got != 48*time.Hour {
+		t.Error(got)
+	}
+}
+
 func TestGossipConfig(t *testing.T) {
 	if s := mustParse(t, "", "data"); s.Gossip != nil {
 		t.Errorf("%+v", s.Gossip)
@@ -216,6 +232,8 @@ func TestConfigErrors(t *testing.T) {
 		"type of a number":   {"gossip = \"a:0\"\nbootstrap_expect = true", []string{"node.toml:2: bootstrap-expect = true: want a whole number"}},
 		"number":             {"bootstrap_expect = 99", []string{`node.toml:1: bootstrap-expect = 99: want a whole number from 0 to 15`}},
 		"no gossip":          {"bootstrap_expect = 3", []string{"--bootstrap-expect: means nothing without gossip"}},
+		"one of several":     {`join = ["a:1", "b"]`, []string{`node.toml:1: join = […]: "b": want host:port`}},
+		"one of the peers":   {`peers = ["a=h:1", "b=h"]`, []string{`node.toml:1: peers = […]: "b=h": want host:port`}},
 		"no join":            {"join = []", []string{"node.toml:1: join = […]: want a list such as"}},
 		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
 		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", `one of "bolt", "inmem", "mdb"; did you mean "bolt"?`}},
@@ -228,6 +246,12 @@ func TestConfigErrors(t *testing.T) {
 		"data":               {"data = 1", []string{"node.toml:1: data = 1: want text in quotes"}},
 		"raft key outside":   {`snapshot_threshold = 1`, []string{"node.toml:1: ", "belongs in [raft]"}},
 		"option outside":     {`trailing_logs = 1`, []string{"node.toml:1: ", "belongs in [engine-options]"}},
+		"option near":        {`trailin_logs = 1`, []string{`did you mean "trailing_logs"?`}},
+		"case in raft":       {"[raft]\nHeartbeat_timeout = \"1s\"", []string{`did you mean "heartbeat_timeout"?`}},
+		"old raft key, near": {"[raft]\ntrailng_logs = 1", []string{`node.toml:2: raft has no key "trailng_logs"; did you mean "trailing_logs"?`}},
+		"known tables":       {"[xyzzy]\nx = 1", []string{"unknown table [xyzzy]; known are raft, backend-options, engine-options, transport-options"}},
+		"known keys":         {"xyzzy = 1", []string{"backend, transport, engine, request-timeout"}},
+		"list for a value":   {"[raft]\nheartbeat_timeout = [1]", []string{"node.toml:2: raft.heartbeat_timeout = […]: want a duration in quotes"}},
 		"engine option":      {"[engine-options]\nlog_cach = 1", []string{"node.toml:2: ", `"log_cach"`, `"log_cache"`}},
 		"unknown raft key":   {"[raft]\n\nheartbeat = \"1s\"", []string{"node.toml:3: ", `"heartbeat"`, "heartbeat_timeout"}},
 		"raft value":         {"[raft]\ncommit_timeout = 5", []string{"node.toml:2: ", "commit_timeout", "duration"}},

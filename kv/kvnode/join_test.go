@@ -129,9 +129,9 @@ func TestJoinEachOther(t *testing.T) {
 // has them find each other; they elect a leader, serve, and correct the configuration.
 func TestAllMoved(t *testing.T) { testMoved(t, (*trio).move) }
 
-// TestAddressesGoRound: each of three static nodes comes back at the Raft address that
+// TestProcessesGoRound: each of three static nodes comes back at the Raft address that
 // another one had. The configuration, which holds an address once, gets right.
-func TestAddressesGoRound(t *testing.T) {
+func TestProcessesGoRound(t *testing.T) {
 	testMoved(t, func(c *trio) {
 		n := c.file.Nodes
 		n[0].RPCAddress, n[1].RPCAddress, n[2].RPCAddress = n[1].RPCAddress, n[2].RPCAddress, n[0].RPCAddress

@@ -125,7 +125,7 @@ func (c *commandLine) chooseEngine(s *settings) error {
 	err = errors.Join(
 		c.RaftOptions.check("--raft-option", func(o core.Options) error {
 			s.Tuning = core.Tuning{SnapshotThreshold: defaultSnapshotThreshold}
-			return conf.FromMap(&s.Tuning, o, "raft")
+			return conf.FromMap(&s.Tuning, o, "raft", own...)
 		}),
 		c.EngineOptions.check("--engine-option", func(o core.Options) error {
 			_, err := entry.New(o)
@@ -135,7 +135,7 @@ func (c *commandLine) chooseEngine(s *settings) error {
 		return err
 	}
 	options := c.EngineOptions.plain()
-	if _, set := options[trailingLogs]; !set && slices.Contains(own, trailingLogs) {
+	if n, set := options[trailingLogs]; (!set || n == int64(0)) && slices.Contains(own, trailingLogs) {
 		options[trailingLogs] = defaultTrailingLogs
 	}
 	s.Engine, err = entry.New(options)

@@ -32,11 +32,12 @@ func (l *addressList) Type() string { return "host:port,..." }
 // Set implements pflag.Value.
 func (l *addressList) Set(s string) error {
 	for address := range strings.SplitSeq(s, ",") {
-		address, err := toDial(strings.TrimSpace(address))
+		address = strings.TrimSpace(address)
+		dialled, err := toDial(address)
 		if err != nil {
-			return err
+			return fmt.Errorf("%q: %w", address, err)
 		}
-		*l = append(*l, address)
+		*l = append(*l, dialled)
 	}
 	return nil
 }
@@ -70,7 +71,7 @@ func (l *peerList) Set(s string) error {
 		}
 		address, err := toDial(peer[at+1:])
 		if err != nil {
-			return err
+			return fmt.Errorf("%q: %w", peer, err)
 		}
 		if first, twice := (*l)[id]; twice {
 			return fmt.Errorf("%s twice, at %s and %s", id, first, address)
@@ -115,7 +116,7 @@ func toDial(address string) (string, error) {
 	case err != nil:
 		return "", err
 	case port == 0:
-		return "", fmt.Errorf("%q cannot be dialled: want the host and port that another node listens on", address)
+		return "", errors.New("it cannot be dialled: want the host and port that another node listens on")
 	case host == "":
 		return "localhost" + address[strings.LastIndexByte(address, ':'):], nil
 	}

@@ -210,6 +210,28 @@ func (k *Kind) Quantity(key string) Quantity {
 	return k.Quantities[i]
 }
 
+// validate finds a key that names no quantity before anything is measured.
+func (k *Kind) validate() error {
+	keys := slices.Clone(k.Answer)
+	for _, t := range k.Tables {
+		keys = append(keys, t.Quantities...)
+	}
+	for _, f := range k.Figures {
+		if f.Form != Percentiles { // which names a distribution
+			keys = append(keys, f.Quantities...)
+		}
+	}
+	for _, key := range keys {
+		if !slices.ContainsFunc(k.Quantities, func(q Quantity) bool { return q.Key == key }) {
+			return fmt.Errorf("the kind of measurement %q names a quantity %q and has none", k.Name, key)
+		}
+	}
+	if len(k.Answer) == 0 {
+		return fmt.Errorf("the kind of measurement %q has no Answer", k.Name)
+	}
+	return nil
+}
+
 // Headline is the quantity that cells are compared by in the answer.
 func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[len(k.Answer)-1]) }
 
@@ -221,11 +243,11 @@ func (k *Kind) With(role Role) []Quantity {
 // Catalog is the kinds that a program knows.
 type Catalog []*Kind
 
-// Lookup returns the kind of a name.
+// Lookup returns the kind of a name, whose declaration must agree with itself.
 func (c Catalog) Lookup(name string) (*Kind, error) {
 	for _, k := range c {
 		if k.Name == name {
-			return k, nil
+			return k, k.validate()
 		}
 	}
 	return nil, fmt.Errorf("there is no kind of measurement %q; there are %s", name, strings.Join(c.Names(), ", "))

@@ -111,16 +111,18 @@ type quantityComparison struct {
 func compareRuns(a, b *model, margin float64) *comparison {
 	c := &comparison{a: a, b: b, margins: estimateMargins(a, b, margin)}
 	var family []*stats.Comparison
+	measured := slices.Concat(a.with(measure.Shown), b.with(measure.Shown))
 	for _, p := range c.match() {
 		x := cellComparison{a: p[0], b: p[1], margin: c.margins.of(p[0], p[1])}
 		for _, q := range a.kind.With(measure.Shown) {
+			if !slices.Contains(measured, q) {
+				continue
+			}
 			var base, other []float64
 			if !x.a.invalid() && !x.b.invalid() {
 				base, other = x.a.valuesOf(q), x.b.valuesOf(q)
 			}
-			if len(x.a.valuesOf(q))+len(x.b.valuesOf(q)) > 0 {
-				x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
-			}
+			x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
 		}
 		c.cells = append(c.cells, x)
 		for i := range x.quantities {

@@ -108,6 +108,15 @@ func TestCompareSlower(t *testing.T) {
 
 // TestCompareDrift: where the disk of B was twice as slow, twice the latency of a
 // store that flushes is no difference of the store.
+// TestCompareNothingMeasured: the cells are there all the same.
+func TestCompareNothingMeasured(t *testing.T) {
+	none := stores(func(s *synth) { s.skip = func(experiment.Cell, int) bool { return true } })
+	c, text := compared(t, none, none, CompareOptions{})
+	if !strings.Contains(text, "throughput") || c.found != 0 || len(c.family) != 0 {
+		t.Errorf("found %d, %v\n%s", c.found, c.family, text)
+	}
+}
+
 func TestCompareDrift(t *testing.T) {
 	with := func(backend string) func(float64, float64) synth {
 		return func(slower, disk float64) synth {

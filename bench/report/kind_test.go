@@ -171,4 +171,8 @@ func TestOlderThanAQuantity(t *testing.T) {
 	if err != nil || strings.Contains(string(text), "later") {
 		t.Errorf("%v\n%s", err, text)
 	}
+	var compared bytes.Buffer
+	if err := Compare(&compared, measure.Catalog{kind}, f, f, CompareOptions{}); err != nil || strings.Contains(compared.String(), "later") {
+		t.Errorf("%v\n%s", err, compared.String())
+	}
 }

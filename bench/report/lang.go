@@ -184,6 +184,9 @@ func (l *language) times(r float64) string {
 		return l.ratio(r)
 	}
 	word := "больше"
+	if r == 0 {
+		return "на 100 % меньше"
+	}
 	if r < 1 {
 		r, word = 1/r, "меньше"
 	}

@@ -40,6 +40,7 @@ func TestNumbers(t *testing.T) {
 		{ru.times(2.1), "в 2,10 раза больше"},
 		{ru.times(0.5), "в 2,00 раза меньше"},
 		{ru.times(121), "в 121 раз больше"},
+		{ru.times(0), "на 100 % меньше"},
 		{en.Tight("p50 4.62 ms at 3 clients, ≥ 95 %"), "p50 4.62\u00a0ms at 3 clients, ≥\u00a095\u00a0%"},
 		{capital("über 1"), "Über 1"},
 		{quote("a b"), "'a b'"},

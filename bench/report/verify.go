@@ -47,7 +47,7 @@ func (d Difference) String() string {
 // and tells what differs: of results.csv every field, of a report or plot the
 // first line. Missing files differ. The trials themselves are checked for
 // contradictions: counts that cannot be, verdicts that their figures do not
-// bear out.
+// bear out, gates that are not there; and the cells for following from the experiment.
 //
 // A file that was laid out by an earlier raftlab says the same in other words: its
 // text is not compared. Of the results.csv beside it, every field is, by the name of

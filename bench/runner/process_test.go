@@ -190,7 +190,7 @@ func TestProcessesThatDieAtStart(t *testing.T) {
 		cfg.Experiment.Trials = 1
 		cfg.Systems = runner.Systems(cluster.Builtin(), program)
 		outcome, err := run(t, t.Context(), cfg)
-		if err != nil || len(outcome.Failures) != 1 || strings.Count(outcome.Failures[0], lastWords) != 1 {
+		if err != nil || len(outcome.Failures) != 1 || strings.Count(outcome.Failures[0], lastWords) != 1 || strings.Contains(outcome.Failures[0], "\n") {
 			t.Errorf("%s: %q, %v", kind, outcome.Failures, err)
 		}
 	}

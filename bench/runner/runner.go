@@ -339,11 +339,11 @@ func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (
 		_, failure = r.kind.Read(&c.info, &result) // what cannot be read again was not measured
 	}
 	if failure != nil {
-		result.Failure = failure.Error()
+		result.Failure = strings.ReplaceAll(failure.Error(), "\n", "; ") // joined errors, in one line of a table
 		if _, err := r.kind.Read(&c.info, &result); err != nil {
 			result.Data = nil // with it, the whole run could not be read
 		}
-		r.outcome.Failures = append(r.outcome.Failures, fmt.Sprintf("%s trial %d: %v", id.Cell, id.Trial, failure))
+		r.outcome.Failures = append(r.outcome.Failures, fmt.Sprintf("%s trial %d: %s", id.Cell, id.Trial, result.Failure))
 	}
 	if errors.Is(failure, syscall.ENOSPC) {
 		// Not recorded: with room made, Resume runs it as if nothing had been.

@@ -1,0 +1,31 @@
+package measure_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/themilchenko/raftlab/bench/measure"
+)
+
+// TestLookup: a kind that names what it has not is refused before anything is measured.
+func TestLookup(t *testing.T) {
+	has := []measure.Quantity{{Key: "a"}, {Key: "b"}}
+	for want, kind := range map[string]measure.Kind{
+		"":              {Answer: []string{"a"}, Tables: []measure.Table{{Quantities: []string{"a", "b"}}}},
+		"no Answer":     {},
+		`quantity "c"`:  {Answer: []string{"c"}},
+		`quantity "d"`:  {Answer: []string{"a"}, Tables: []measure.Table{{Quantities: []string{"a", "d"}}}},
+		`quantity "e"`:  {Answer: []string{"a"}, Figures: []measure.Figure{{Form: measure.ByLevel, Quantities: []string{"e"}}}},
+		`"other"; ther`: {Name: "another"},
+	} {
+		kind.Quantities = has
+		name := kind.Name
+		if name != "" {
+			name = "other"
+		}
+		_, err := measure.Catalog{&kind}.Lookup(name)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -160,14 +161,7 @@ func at(list []netip.AddrPort, host string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
+func pause(ctx context.Context, d time.Duration) { _ = poll.Sleep(ctx, d) }
 
 const longestWord = 1500
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 // Client is one client of a closed loop: it has one operation under way at a time.
@@ -52,7 +54,7 @@ func (l *Loop) client(ctx context.Context, c *Client) error {
 	var last, broken error
 	for !l.failed.Load() {
 		wait, ok := c.Source.Next(&op, last)
-		if !ok || sleep(ctx, wait) != nil {
+		if !ok || poll.Sleep(ctx, wait) != nil {
 			return nil
 		}
 		last, broken = l.do(opCtx, c, &op, time.Time{})
@@ -96,21 +98,6 @@ func (l *Loop) do(ctx context.Context, c *Client, op *Op, due time.Time) (err, b
 		broken = errors.Join(broken, r.End(op, at, err))
 	}
 	return err, broken
-}
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Prepared is a load that is ready to run: keys and values are made, and its own

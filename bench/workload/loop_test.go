@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 // countdown is a source of so many writes, numbered down, that keeps what it is told
@@ -78,7 +80,7 @@ func TestRecorderFailureEndsTheLoad(t *testing.T) {
 	target := targetFunc(func(ctx context.Context, _ *Op) error {
 		out.Add(1)
 		defer out.Add(-1)
-		return sleep(ctx, time.Millisecond)
+		return poll.Sleep(ctx, time.Millisecond)
 	})
 	loop := Loop{OpTimeout: time.Minute, Clients: []Client{
 		{&countdown{left: 9}, target, []Recorder{&diary{failAt: "5"}}},

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 // pacer sleeps until a point in time, never less. Neither kind of timer is good
@@ -53,7 +55,7 @@ func (p *pacer) sleepUntil(t time.Time) error {
 			return nil
 		}
 		if err := p.sleep(t, wait); err != nil {
-			return sleep(p.ctx, time.Until(t))
+			return poll.Sleep(p.ctx, time.Until(t))
 		}
 	}
 	return p.ctx.Err()

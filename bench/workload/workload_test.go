@@ -14,6 +14,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,7 +122,7 @@ func TestClosedLoopCounts(t *testing.T) {
 	s := testSpec()
 	var acknowledged atomic.Uint64
 	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, op *Op) error {
-		if err := sleep(ctx, 100*time.Microsecond); err != nil {
+		if err := poll.Sleep(ctx, 100*time.Microsecond); err != nil {
 			return err
 		}
 		if op.Kind == Write {
@@ -203,7 +205,7 @@ func TestCancelReturnsWhatWasMeasured(t *testing.T) {
 			if done.Add(1) == 50 {
 				cancel()
 			}
-			return sleep(ctx, 100*time.Microsecond)
+			return poll.Sleep(ctx, 100*time.Microsecond)
 		}))
 		cancel()
 		if !errors.Is(err, context.Canceled) || r == nil || r.Writes.Completed+r.Reads.Completed == 0 {
@@ -251,7 +253,7 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 				return nil
 			}
 			from := time.Now()
-			err := sleep(ctx, 200*time.Millisecond)
+			err := poll.Sleep(ctx, 200*time.Millisecond)
 			stall = time.Since(from)
 			return err
 		}))
@@ -278,7 +280,7 @@ func TestOpenLoopKeepsTheScheduleAndTheCap(t *testing.T) {
 		defer out.Add(-1)
 		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
 		}
-		return sleep(ctx, 5*time.Millisecond)
+		return poll.Sleep(ctx, 5*time.Millisecond)
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +328,7 @@ func TestOverloadEnds(t *testing.T) {
 	s := testSpec()
 	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio, s.OpTimeout = 5000, 1, 1, 1, 100*time.Millisecond
 	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
-		return sleep(ctx, 20*time.Millisecond)
+		return poll.Sleep(ctx, 20*time.Millisecond)
 	}))
 	if err != nil {
 		t.Fatal(err)

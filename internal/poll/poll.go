@@ -1,5 +1,5 @@
-// Package poll waits for what cannot be waited for but by looking again and again. It
-// bounds no time by itself, and starts no goroutine.
+// Package poll waits: for a time, or for what cannot be waited for but by looking again
+// and again. It bounds no time by itself, and starts no goroutine.
 package poll
 
 import (
@@ -20,10 +20,21 @@ func Until(ctx context.Context, interval time.Duration, done func() (bool, error
 		case err != nil:
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(interval):
+		if err := Sleep(ctx, interval); err != nil {
+			return err
 		}
+	}
+}
+
+// Sleep waits for d or the end of ctx, of which it returns the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }

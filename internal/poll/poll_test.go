@@ -36,3 +36,19 @@ func TestUntilTheContextEnds(t *testing.T) {
 		t.Error("done, and yet:", err)
 	}
 }
+
+func TestSleep(t *testing.T) {
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	for _, d := range []time.Duration{-1, 0, 1} {
+		if err := poll.Sleep(ctx, d); err != nil {
+			t.Error(d, err)
+		}
+	}
+	cancel(enough)
+	for _, d := range []time.Duration{0, time.Hour} {
+		if err := poll.Sleep(ctx, d); err != enough {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
+}

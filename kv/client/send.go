@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -236,7 +237,7 @@ func (c *Client) do(ctx context.Context, k call) (answer, error) {
 			if strangers == len(tried) { // no waiting makes nodes of them
 				return answer{}, last
 			}
-			pause(ctx, wait)
+			_ = poll.Sleep(ctx, wait/2+rand.N(wait/2)) // the loop looks at ctx next
 			wait = min(2*wait, backoffMax)
 			tried, strangers = tried[:0], 0
 			continue
@@ -321,15 +322,6 @@ func gaveUp(ctx context.Context, answered bool, last error) error {
 		return fmt.Errorf("%w: %w; last try: %w", ErrUnreachable, cause, last)
 	}
 	return fmt.Errorf("%w; last try: %w", cause, last)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d/2 + rand.N(d/2))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // try sends the call to one node and reads its answer. The error of a call that

@@ -15,6 +15,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 // run starts a group, watches it come into being and then counts what its members say
@@ -170,7 +171,7 @@ func (o *observer) follow(ctx context.Context, i int) {
 			pause = settledPause
 		}
 		before = now
-		if sleep(ctx, pause) != nil {
+		if poll.Sleep(ctx, pause) != nil {
 			return
 		}
 	}
@@ -256,14 +257,14 @@ func (o *observer) data() *Data {
 
 // traffic waits until the news of the formation have gone round and counts then.
 func (o *observer) traffic(ctx context.Context, f experiment.Formation) ([]Traffic, error) {
-	if err := sleep(ctx, time.Duration(f.Settle)); err != nil {
+	if err := poll.Sleep(ctx, time.Duration(f.Settle)); err != nil {
 		return nil, err
 	}
 	before, err := o.sent(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := sleep(ctx, time.Duration(f.Rest)); err != nil {
+	if err := poll.Sleep(ctx, time.Duration(f.Rest)); err != nil {
 		return nil, err
 	}
 	after, err := o.sent(ctx)
@@ -300,15 +301,6 @@ func (o *observer) leaders(ctx context.Context) (leaders []system.Leadership, vo
 		}
 	}
 	return leaders, voters
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // clockDrift is how far the wall clock and the monotonic clock have parted since.

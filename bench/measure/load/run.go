@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -64,18 +65,9 @@ func watch(ctx context.Context, g system.Group, failed func(error)) (stop func()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(watchInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if err := g.Check(); err != nil {
-				failed(err)
-				return
-			}
+		err := poll.Until(ctx, watchInterval, func() (bool, error) { return false, g.Check() })
+		if ctx.Err() == nil {
+			failed(err)
 		}
 	}()
 	return func() { <-done }
@@ -192,23 +184,17 @@ func judge(ctx context.Context, g system.Group, d *Data, measured *workload.Resu
 func convergenceGate(ctx context.Context, g system.Group) (record.Gate, error) {
 	within, cancel := context.WithTimeout(ctx, convergenceTimeout)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		behind, err := g.Disagreeing(ctx)
-		if err != nil {
-			return record.Gate{}, fmt.Errorf("compare the members: %w", err)
-		}
-		if behind == 0 {
-			return measure.AtMost("convergence", "replicas", 0, 0, ""), nil
-		}
-		select {
-		case <-tick.C:
-		case <-within.Done():
-			return measure.AtMost("convergence", "replicas", float64(behind), 0,
-				fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
-		}
+	var behind int
+	var err error
+	_ = poll.Until(within, 5*time.Millisecond, func() (bool, error) { // behind and err say how it ended
+		behind, err = g.Disagreeing(ctx)
+		return behind == 0, err
+	})
+	if err != nil {
+		return record.Gate{}, fmt.Errorf("compare the members: %w", err)
 	}
+	return measure.AtMost("convergence", "replicas", float64(behind), 0,
+		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
 }
 
 // loadGate: was the load there that the experiment asked for?

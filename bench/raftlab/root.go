@@ -63,26 +63,12 @@ func Main(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer)
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
-	root := newRoot(lab)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	code, carries := cli.Code(err)
-	switch {
-	case carries:
-	case errors.Is(err, core.ErrUnknownName), errors.Is(err, core.ErrInvalid):
-		code = exitUsage
-	default:
-		code = exitFailed
-	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "raftlab: %s\n", text)
-	}
-	return code
+	return cli.Run(ctx, newRoot(lab), args, nil, stdout, stderr, func(err error) (string, int) {
+		if errors.Is(err, core.ErrUnknownName) || errors.Is(err, core.ErrInvalid) {
+			return err.Error(), exitUsage
+		}
+		return err.Error(), exitFailed
+	})
 }
 
 func newRoot(lab Lab) *cobra.Command {

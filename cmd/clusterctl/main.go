@@ -4,10 +4,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
@@ -24,17 +24,9 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	explain(stderr, ctx, err)
-	return exitCode(ctx, err)
+	return cli.Run(ctx, newRoot(), args, stdin, stdout, stderr, func(err error) (string, int) {
+		return explain(ctx, err), exitCode(ctx, err)
+	})
 }
 
 // Exit codes.
@@ -47,10 +39,7 @@ const (
 )
 
 func exitCode(ctx context.Context, err error) int {
-	code, carries := cli.Code(err)
 	switch {
-	case carries:
-		return code
 	case errors.Is(err, core.ErrOutcomeUnknown):
 		return exitUnknown
 	case ctx.Err() != nil:
@@ -63,28 +52,21 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailed
 }
 
-// explain prints what went wrong, and of nodes that did not start the end of
-// their logs.
-func explain(w io.Writer, ctx context.Context, err error) {
+// explain says what went wrong, and of nodes that did not start the end of their logs.
+func explain(ctx context.Context, err error) string {
 	text := err.Error()
 	switch {
-	case text == "":
-		return
 	case errors.Is(err, core.ErrOutcomeUnknown):
 		text += "\nIt may have taken effect, or may yet: check before you do it again."
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		text = "interrupted"
 	}
-	fmt.Fprintf(w, "clusterctl: %s\n", text)
 	for _, e := range startErrors(err) {
-		if len(e.Tail) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "the end of %s:\n", e.LogPath)
-		for _, line := range e.Tail {
-			fmt.Fprintf(w, "  %s\n", line)
+		if len(e.Tail) > 0 {
+			text += "\nthe end of " + e.LogPath + ":\n  " + strings.Join(e.Tail, "\n  ")
 		}
 	}
+	return text
 }
 
 // startErrors finds all StartErrors in a tree of joined errors.

@@ -155,10 +155,8 @@ func TestStartErrors(t *testing.T) {
 	if len(found) != 2 || found[0] != one || found[1] != two {
 		t.Errorf("found %v", found)
 	}
-	var out strings.Builder
-	explain(&out, t.Context(), err)
-	if !strings.HasSuffix(out.String(), "the end of var/node1/node.log:\n  address in use\n") {
-		t.Errorf("%s", out.String())
+	if text := explain(t.Context(), err); !strings.HasSuffix(text, "\nthe end of var/node1/node.log:\n  address in use") {
+		t.Errorf("%s", text)
 	}
 }
 

@@ -1,11 +1,13 @@
 // Package cli is what the command lines of the programs have in common: the exit code of
-// an error, and what is said of a wrong command line. It knows no command of a program,
-// prints nothing and never ends the process.
+// an error, and what is said of a wrong command line. It knows no command of a program
+// and never ends the process.
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,28 @@ func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, 
 
 // Said is an error without a text: all there is to say was printed.
 func Said(code int) error { return &exitError{errors.New(""), code} }
+
+// Run executes one command line and returns its exit code. Of an error, judge gives the
+// text that follows the program's name on stderr, and the exit code if err carries none.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer,
+	judge func(error) (text string, code int)) int {
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	text, code := judge(err)
+	if text != "" {
+		fmt.Fprintf(stderr, "%s: %s\n", root.Name(), text)
+	}
+	if carried, carries := Code(err); carries {
+		return carried
+	}
+	return code
+}
 
 // Code returns the exit code that err carries, if it does.
 func Code(err error) (code int, carries bool) {

@@ -206,7 +206,6 @@ func (g *group) judge(ops []check.Op) {
 const (
 	Hung     = "stands still"            // though nothing is wrong any more
 	Crashed  = "ended by itself"         // a node whose data are sound
-	Turned   = "sound node refused"      // it was not let start
 	Diverged = "maps differ"             // of nodes that have all applied everything
 	Unclear  = "unclear refusal"         // a traceback, or nothing to type
 	NotDone  = "the hunt could not harm" // so that it has shown nothing

@@ -117,15 +117,6 @@ func Prepare(spec Spec) (*Prepared, error) {
 	return &Prepared{shared: sh, cost: ownCost(sh)}, nil
 }
 
-// Run prepares the load of spec and puts it on target: see [Prepared.Run].
-func Run(ctx context.Context, spec Spec, target Target) (*Result, error) {
-	p, err := Prepare(spec)
-	if err != nil {
-		return nil, err
-	}
-	return p.Run(ctx, target)
-}
-
 // Run puts the load on target and returns what it saw. Operations that are out
 // when the window closes are waited for, each until its timeout. When ctx ends,
 // Run returns soon with what was measured and the context's error. It may be

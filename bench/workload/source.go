@@ -71,11 +71,8 @@ const (
 	defaultKeyBytes = len(keyPrefix) + 12
 )
 
-// Key returns the name of key number i in a load whose Spec says no size of keys: all
-// have the same length.
-func Key(i int) string { return Spec{}.Key(i) }
-
-// Key returns the name of key number i, which has KeyBytes bytes.
+// Key returns the name of key number i. All keys of a load have the same length: KeyBytes,
+// or a default if that is 0.
 func (s Spec) Key(i int) string {
 	size := s.KeyBytes
 	if size == 0 {

@@ -18,6 +18,14 @@ import (
 	"github.com/themilchenko/raftlab/internal/poll"
 )
 
+func run(ctx context.Context, spec Spec, target Target) (*Result, error) {
+	p, err := Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(ctx, target)
+}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type targetFunc func(ctx context.Context, op *Op) error
@@ -121,7 +129,7 @@ func TestReadRatioAndValues(t *testing.T) {
 func TestClosedLoopCounts(t *testing.T) {
 	s := testSpec()
 	var acknowledged atomic.Uint64
-	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, op *Op) error {
+	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, op *Op) error {
 		if err := poll.Sleep(ctx, 100*time.Microsecond); err != nil {
 			return err
 		}
@@ -156,7 +164,7 @@ func TestFailuresAreCountedAndNeverTimed(t *testing.T) {
 		s := testSpec()
 		s.Rate, s.Warmup = rate, 0
 		seen.Store(0)
-		r, err := Run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
+		r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
 			return fmt.Errorf("refused for reason %d", min(seen.Add(1), 100))
 		}))
 		if err != nil {
@@ -185,7 +193,7 @@ func TestTimeout(t *testing.T) {
 	for _, rate := range []float64{0, 200} {
 		s := testSpec()
 		s.Rate, s.OpTimeout = rate, 30*time.Millisecond
-		r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}))
@@ -201,7 +209,7 @@ func TestCancelReturnsWhatWasMeasured(t *testing.T) {
 		s.Rate, s.Warmup, s.Duration = rate, 0, time.Hour
 		ctx, cancel := context.WithCancel(t.Context())
 		var done atomic.Int64
-		r, err := Run(ctx, s, targetFunc(func(ctx context.Context, _ *Op) error {
+		r, err := run(ctx, s, targetFunc(func(ctx context.Context, _ *Op) error {
 			if done.Add(1) == 50 {
 				cancel()
 			}
@@ -248,7 +256,7 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 		}
 		count := 0
 		var err error
-		r, err = Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		r, err = run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
 			if count++; count != 20 { // one at a time: MaxInFlight is 1
 				return nil
 			}
@@ -275,7 +283,7 @@ func TestOpenLoopKeepsTheScheduleAndTheCap(t *testing.T) {
 	s := testSpec()
 	s.Rate, s.MaxInFlight, s.Clients, s.Warmup = 5000, limit, 1, 0
 	var out, peak atomic.Int64
-	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
 		n := out.Add(1)
 		defer out.Add(-1)
 		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
@@ -305,7 +313,7 @@ func TestOpenLoopNeverStartsEarly(t *testing.T) {
 	s.Rate, s.Arrival, s.Warmup, s.ReadRatio = 20000, Poisson, 0, 0
 	begin := time.Now()
 	var seen starts
-	r, err := Run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
+	r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
 		seen.add()
 		return nil
 	}))
@@ -327,7 +335,7 @@ func TestOpenLoopNeverStartsEarly(t *testing.T) {
 func TestOverloadEnds(t *testing.T) {
 	s := testSpec()
 	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio, s.OpTimeout = 5000, 1, 1, 1, 100*time.Millisecond
-	r, err := Run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
 		return poll.Sleep(ctx, 20*time.Millisecond)
 	}))
 	if err != nil {
@@ -369,7 +377,7 @@ func BenchmarkClosedLoop(b *testing.B) {
 			s.Clients, s.Warmup = clients, 0
 			var ops, overhead float64
 			for b.Loop() {
-				r, err := Run(b.Context(), s, targetFunc(instant))
+				r, err := run(b.Context(), s, targetFunc(instant))
 				if err != nil {
 					b.Fatal(err)
 				}

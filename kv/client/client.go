@@ -101,9 +101,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Endpoints returns the endpoints that New was given, as host:port.
-func (c *Client) Endpoints() []string { return append([]string(nil), c.endpoints.given...) }
-
 // Leader returns the HTTP address of the leader as a node last named it; empty
 // while none is known. It asks nobody.
 func (c *Client) Leader() string { return c.endpoints.knownLeader() }

@@ -11,11 +11,12 @@ import (
 
 func TestEveryBackendDescribesItself(t *testing.T) {
 	c := backends.Builtin()
-	for _, name := range c.Names() {
-		b, err := c.Lookup(name)
-		if err != nil {
-			t.Fatal(err)
+	names := c.Names()
+	for name, b := range c.All() {
+		if name != names[0] {
+			t.Errorf("%s instead of %s", name, names[0])
 		}
+		names = names[1:]
 		info, err := b.Info(nil)
 		if err != nil || info.Name != name || info.Durability == "" || b.Summary == "" {
 			t.Errorf("%s: %+v, %v", name, info, err)
@@ -34,6 +35,9 @@ func TestEveryBackendDescribesItself(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	if len(names) > 0 {
+		t.Errorf("left out: %q", names)
 	}
 }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -45,6 +46,17 @@ func (c *Catalog[T]) Lookup(name string) (T, error) {
 		return entry, fmt.Errorf("%w: no %s %q; there are %s", ErrUnknownName, c.kind, name, strings.Join(c.Names(), ", "))
 	}
 	return entry, nil
+}
+
+// All goes through the entries in the order of their names.
+func (c *Catalog[T]) All() iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, name := range c.Names() {
+			if !yield(name, c.entries[name]) {
+				return
+			}
+		}
+	}
 }
 
 // Names returns all names, sorted.

@@ -1,6 +1,7 @@
 package raftlab
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -29,11 +30,7 @@ the machine) or disk.`,
 func list(w io.Writer, catalogs cluster.Catalogs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION\tOPTIONS")
-	for _, name := range catalogs.Engines.Names() {
-		e, err := catalogs.Engines.Lookup(name)
-		if err != nil {
-			return err
-		}
+	for name, e := range catalogs.Engines.All() {
 		engine, err := e.New(nil)
 		if err != nil {
 			return err
@@ -43,11 +40,7 @@ func list(w io.Writer, catalogs cluster.Catalogs) error {
 	}
 	fmt.Fprintln(t, "\nBACKEND\tLIBRARY\tVERSION\tDURABLE\tOPTIONS")
 	var notes []string
-	for _, name := range catalogs.Backends.Names() {
-		b, err := catalogs.Backends.Lookup(name)
-		if err != nil {
-			return err
-		}
+	for name, b := range catalogs.Backends.All() {
 		info, err := b.Info(core.Options{})
 		if err != nil {
 			return err
@@ -60,11 +53,7 @@ func list(w io.Writer, catalogs cluster.Catalogs) error {
 		}
 	}
 	fmt.Fprintln(t, "\nTRANSPORT\tLIBRARY\tVERSION\tMOVES\tOPTIONS")
-	for _, name := range catalogs.Transports.Names() {
-		n, err := catalogs.Transports.Lookup(name)
-		if err != nil {
-			return err
-		}
+	for name, n := range catalogs.Transports.All() {
 		info, err := n.Info(core.Options{})
 		if err != nil {
 			return err
@@ -89,26 +78,15 @@ func list(w io.Writer, catalogs cluster.Catalogs) error {
 
 // library shortens a module path to what tells it apart.
 func library(path string) string {
-	if path == "" {
-		return "(own)"
-	}
-	return strings.TrimPrefix(path, "github.com/")
+	return cmp.Or(strings.TrimPrefix(path, "github.com/"), "(own)")
 }
 
 // version shortens a pseudo-version to its commit.
 func version(v string) string {
-	if v == "" {
-		return "-"
-	}
 	if parts := strings.Split(v, "-"); len(parts) == 3 {
 		return parts[2]
 	}
-	return v
+	return cmp.Or(v, "-")
 }
 
-func options(keys []string) string {
-	if len(keys) == 0 {
-		return "-"
-	}
-	return strings.Join(keys, ", ")
-}
+func options(keys []string) string { return cmp.Or(strings.Join(keys, ", "), "-") }

@@ -34,14 +34,12 @@ func reference(lab Lab) []conf.Section {
 		table("", "At the top", "The comment that the file begins with is the question that the report answers."),
 		table("cluster", "[cluster]", ""),
 	}
-	for _, name := range catalogs.Engines.Names() {
-		if e, err := catalogs.Engines.Lookup(name); err == nil {
-			sections = append(sections,
-				conf.Section{Title: "[raft]", Schema: conf.SchemaOf(core.Tuning{}), Defaults: &e.Tuning,
-					Text: fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)},
-				conf.Section{Title: "[options." + name + "]", Schema: e.Schema(), Defaults: conf.New(e.Options),
-					Text: "What this engine has beside. [raft] takes these keys too, as it once did."})
-		}
+	for name, e := range catalogs.Engines.All() {
+		sections = append(sections,
+			conf.Section{Title: "[raft]", Schema: conf.SchemaOf(core.Tuning{}), Defaults: &e.Tuning,
+				Text: fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)},
+			conf.Section{Title: "[options." + name + "]", Schema: e.Schema(), Defaults: conf.New(e.Options),
+				Text: "What this engine has beside. [raft] takes these keys too, as it once did."})
 	}
 	sections = append(sections,
 		table("load", "[load]", `With measure = "load".`),

@@ -15,6 +15,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,20 +55,14 @@ func Systems(parts cluster.Catalogs, program string) system.Catalog {
 // Known lists the names and options for the parser of experiment files.
 func Known(c cluster.Catalogs, kinds measure.Catalog) experiment.Known {
 	var known experiment.Known
-	for _, name := range c.Engines.Names() {
-		if e, err := c.Engines.Lookup(name); err == nil {
-			known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
-		}
+	for name, e := range c.Engines.All() {
+		known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
 	}
-	for _, name := range c.Backends.Names() {
-		if b, err := c.Backends.Lookup(name); err == nil {
-			known = append(known, experiment.Plugin{Kind: experiment.KindBackend, Name: name, Options: b.Options})
-		}
+	for name, b := range c.Backends.All() {
+		known = append(known, experiment.Plugin{Kind: experiment.KindBackend, Name: name, Options: b.Options})
 	}
-	for _, name := range c.Transports.Names() {
-		if t, err := c.Transports.Lookup(name); err == nil {
-			known = append(known, experiment.Plugin{Kind: experiment.KindTransport, Name: name, Options: t.Options})
-		}
+	for name, t := range c.Transports.All() {
+		known = append(known, experiment.Plugin{Kind: experiment.KindTransport, Name: name, Options: t.Options})
 	}
 	for _, k := range kinds {
 		if k.Name != experiment.MeasureLoad && k.Name != experiment.MeasureFormation {
@@ -122,9 +117,7 @@ type Outcome struct {
 // outcome. When ctx ends, the trial under way is dropped and Run returns what is
 // done with Interrupted set. The caller closes Outcome.Folder.
 func Run(ctx context.Context, cfg Config) (Outcome, error) {
-	if cfg.Progress == nil {
-		cfg.Progress = noProgress{}
-	}
+	cfg.Progress = cmp.Or[Progress](cfg.Progress, noProgress{})
 	r := &run{cfg: cfg, cells: map[string]*cell{}}
 	if err := r.prepare(ctx); err != nil {
 		if ctx.Err() != nil {

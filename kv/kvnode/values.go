@@ -126,11 +126,7 @@ func toDial(address string) (string, error) {
 // networked returns the names of the transports that reach other processes.
 func networked(c *transports.Catalog) []string {
 	var names []string
-	for _, name := range c.Names() {
-		t, err := c.Lookup(name)
-		if err != nil {
-			continue
-		}
+	for name, t := range c.All() {
 		if info, err := t.Info(nil); err == nil && info.Remote {
 			names = append(names, name)
 		}

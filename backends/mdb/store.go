@@ -3,6 +3,7 @@
 package mdb
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -52,10 +53,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	size := opts.MapSizeBytes
-	if size == 0 {
-		size = DefaultMapSizeBytes
-	}
+	size := cmp.Or(opts.MapSizeBytes, DefaultMapSizeBytes)
 	page := uint64(os.Getpagesize())
 	size = (size + page - 1) / page * page
 	inner := filepath.Join(dir, subDir)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,7 @@ type CheckOptions struct {
 // without asking the leader. A node that does not answer is an error, and nothing
 // is found then.
 func Check(ctx context.Context, c *client.Client, j *Journal, nodes []*client.Node, o CheckOptions) (Findings, error) {
-	if o.Patience == 0 {
-		o.Patience = defaultPatience
-	}
+	o.Patience = cmp.Or(o.Patience, defaultPatience)
 	if len(nodes) == 0 || o.Patience < 0 {
 		return Findings{}, fmt.Errorf("check: %w: %d nodes, patience %v", core.ErrInvalid, len(nodes), o.Patience)
 	}

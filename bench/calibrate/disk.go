@@ -1,6 +1,7 @@
 package calibrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,12 +45,8 @@ type DiskOptions struct {
 // The file is removed in the end, also after an error. A flush cannot be
 // interrupted: a cancelled ctx is seen after the one under way.
 func Disk(ctx context.Context, dir string, opts DiskOptions) (fsync, fdatasync record.Quantiles, err error) {
-	if opts.Rounds == 0 {
-		opts.Rounds = diskRounds
-	}
-	if opts.Limit == 0 {
-		opts.Limit = diskLimit
-	}
+	opts.Rounds = cmp.Or(opts.Rounds, diskRounds)
+	opts.Limit = cmp.Or(opts.Limit, diskLimit)
 	samples, err := timeAppends(ctx, dir, opts, (*os.File).Sync, datasync)
 	if err != nil {
 		return record.Quantiles{}, record.Quantiles{}, fmt.Errorf("calibrate disk: %w", err)

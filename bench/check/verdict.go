@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -72,9 +73,7 @@ const (
 // Check judges a history. limit bounds what it may take; 0: DefaultLimit. Keys that are
 // not decided by then are unknown.
 func Check(ops []Op, limit time.Duration) Report {
-	if limit == 0 {
-		limit = DefaultLimit
-	}
+	limit = cmp.Or(limit, DefaultLimit)
 	byKey := map[string][]Op{}
 	for _, o := range ops {
 		byKey[o.Key] = append(byKey[o.Key], o)

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"regexp"
@@ -94,10 +95,7 @@ func (d *draft) resolveAll() *Experiment {
 	if d.setting("name") == nil {
 		d.Add(1, "name", `the key "name" is missing: add a line such as name = "backends" above the first table`)
 	}
-	e.Title = strings.Join(strings.Fields(e.Title), " ")
-	if e.Title == "" {
-		e.Title = e.Name
-	}
+	e.Title = cmp.Or(strings.Join(strings.Fields(e.Title), " "), e.Name)
 	for _, f := range d.factors {
 		if factor, ok := d.levels(e, f); ok {
 			e.Matrix = append(e.Matrix, factor)

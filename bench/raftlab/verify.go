@@ -37,11 +37,8 @@ told.`,
 				fmt.Fprintf(c.OutOrStdout(), "%s: laid out by an earlier raftlab, so the text was not checked; raftlab report %s makes it anew\n",
 					strings.Join(found.Unchecked, ", "), args[0])
 			}
-			switch n := len(found.Differences); {
-			case n == 1:
-				return fmt.Errorf("%s: 1 difference between what is printed and the raw data", args[0])
-			case n > 1:
-				return fmt.Errorf("%s: %d differences between what is printed and the raw data", args[0], n)
+			if n := len(found.Differences); n > 0 {
+				return fmt.Errorf("%s: %s between what is printed and the raw data", args[0], cli.Count(n, "difference"))
 			}
 			trials, err := folder.Trials()
 			if err != nil {

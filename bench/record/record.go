@@ -309,10 +309,8 @@ func (m *Manifest) checkCell(c *CellInfo) error {
 
 // validCellID keeps an id fit for a file name on every system.
 func validCellID(id string) bool {
-	if id == "" || len(id) > 32 || id[0] < 'a' || id[0] > 'z' {
-		return false
-	}
-	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+	return id != "" && len(id) <= 32 && id[0] >= 'a' && id[0] <= 'z' &&
+		strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
 // Validate checks what all trials say alike; what was measured is for its kind to

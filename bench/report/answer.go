@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,7 @@ const (
 
 // longName is what a sentence calls a quantity.
 func (l *language) longName(q measure.Quantity) string {
-	return firstOf(l.Say(q.Long), l.Say(q.Name))
+	return cmp.Or(l.Say(q.Long), l.Say(q.Name))
 }
 
 // Brief says in a few words what a trial gave, in English.
@@ -285,5 +286,5 @@ func (l *language) reason(t *trial) string {
 			texts = append(texts, l.Term(g.Name)+" "+l.gateFigure(g)+" ("+l.gateLimit(g)+")")
 		}
 	}
-	return firstOf(strings.Join(texts, ", "), t.reason)
+	return cmp.Or(strings.Join(texts, ", "), t.reason)
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,13 +54,9 @@ func Compare(w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts Com
 	if ma.kind != mb.kind {
 		return fmt.Errorf("compare: only runs that measured the same can be compared: %s measured %s, %s measured %s", a.Dir(), ma.kind.Name, b.Dir(), mb.kind.Name)
 	}
-	width := opts.Width
-	if width == 0 {
-		width = 80
-	}
 	l := newLanguage(opts.Lang)
 	c := compareRuns(ma, mb, opts.Margin)
-	if err := doc.Terminal(w, l.comparison(c, a.Dir(), b.Dir()), width); err != nil {
+	if err := doc.Terminal(w, l.comparison(c, a.Dir(), b.Dir()), cmp.Or(opts.Width, 80)); err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
 	if len(c.cells) == 0 {
@@ -226,7 +223,7 @@ func apart(x, y []float64) float64 {
 	if a <= 0 || b <= 0 {
 		return 0
 	}
-	return math.Max(a/b, b/a) - 1
+	return max(a/b, b/a) - 1
 }
 
 func flushes(t *trial) float64 { return t.probe.FdatasyncUS.P50 }
@@ -338,7 +335,7 @@ func (c *comparison) matchWithout(key string) (pairs [][2]*cell) {
 func (m *model) setting(key string) []string {
 	var out []string
 	for _, c := range m.cells {
-		out = appendNew(out, firstOf(c.settings.what[key], c.settings.how[key]))
+		out = appendNew(out, cmp.Or(c.settings.what[key], c.settings.how[key]))
 	}
 	return out
 }
@@ -413,13 +410,13 @@ func (l *language) machineDifferences(a, b *model) []string {
 	var out []string
 	add := func(name string, x, y []string) {
 		if was, is := strings.Join(x, ", "), strings.Join(y, ", "); was != is {
-			out = append(out, name+": "+firstOf(was, markNone)+" → "+firstOf(is, markNone))
+			out = append(out, name+": "+cmp.Or(was, markNone)+" → "+cmp.Or(is, markNone))
 		}
 	}
 	for i, fact := range l.facts(record.Environment{}) {
 		of := func(m *model) (values []string) {
 			for _, s := range m.manifest.Sessions {
-				values = appendNew(values, firstOf(l.facts(s.Environment)[i].Text, markNone))
+				values = appendNew(values, cmp.Or(l.facts(s.Environment)[i].Text, markNone))
 			}
 			return values
 		}
@@ -432,9 +429,9 @@ func (l *language) machineDifferences(a, b *model) []string {
 	add("trials", []string{fmt.Sprint(ea.Trials)}, []string{fmt.Sprint(eb.Trials)})
 	add("seed", []string{fmt.Sprint(ea.Seed)}, []string{fmt.Sprint(eb.Seed)})
 	va, vb := versions(a), versions(b)
-	names := slices.AppendSeq(slices.Collect(maps.Keys(va)), maps.Keys(vb))
-	slices.Sort(names)
-	for _, module := range slices.Compact(names) {
+	both := maps.Clone(va)
+	maps.Copy(both, vb)
+	for _, module := range slices.Sorted(maps.Keys(both)) {
 		add(module, va[module], vb[module])
 	}
 	return out

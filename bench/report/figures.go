@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -233,7 +234,7 @@ func (l *language) againstPanels(m *model, qx, qy measure.Quantity, label string
 		return nil
 	}
 	x := l.axis(l.axisLabel(qx), qx.Unit, xs, doc.LabelsBelow, false)
-	y := l.axis(firstOf(label, l.axisLabel(qy)), qy.Unit, ys, doc.LabelsBeside, false)
+	y := l.axis(cmp.Or(label, l.axisLabel(qy)), qy.Unit, ys, doc.LabelsBeside, false)
 	p := panels{l: l}
 	for _, c := range shown {
 		mark := markOf(c, c.sums[qx.Key].Median, c.sums[qy.Key])

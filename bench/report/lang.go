@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -248,16 +249,6 @@ func capital(s string) string {
 	return s
 }
 
-// firstOf returns the first text that is not empty.
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
 // Qualified keys of the factors that the reports have words for.
 const (
 	keyEngine    = "cluster.engine"
@@ -362,8 +353,8 @@ func (l *language) levelWords(head, level string) factorWords {
 		experiment.DiscoveryStatic: {measure.Text{En: "static join", Ru: level}, measure.Text{En: "with static join", Ru: "при статическом присоединении"}},
 		experiment.DiscoveryGossip: {measure.Text{En: level, Ru: level}, measure.Text{En: "with gossip", Ru: "при обнаружении через gossip"}},
 	}[level]
-	short := firstOf(l.Say(known.short), level)
-	return factorWords{head, short, short, firstOf(l.Say(known.placed), level)}
+	short := cmp.Or(l.Say(known.short), level)
+	return factorWords{head, short, short, cmp.Or(l.Say(known.placed), level)}
 }
 
 // ranked are the factors whose levels stand as circumstances, in the order in which

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -18,7 +19,7 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	e := m.manifest.Experiment
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
 	headline, others := l.answer(m)
-	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: firstOf(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
+	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: cmp.Or(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
 		doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
 		doc.Paragraph{Text: headline, Class: doc.Headline},
 		doc.List{Title: l.say("In the other combinations", "В остальных сочетаниях"), Items: others},
@@ -115,7 +116,7 @@ func (l *language) durabilityText(m *model) string {
 			}
 			return x.Cluster.Backend
 		})
-		texts = appendNew(texts, stores+": "+firstOf(l.Say(degrees[c.info.Durability]), c.info.Durability))
+		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
 	}
 	return strings.Join(texts, "; ") + "."
 }
@@ -197,7 +198,7 @@ func (l *language) machineTable(m *model) doc.Table {
 		}
 		t.Columns = append(t.Columns, doc.Column{Head: head + s.Started.UTC().Format(time.DateOnly+" 15:04 UTC")})
 		for j, p := range l.machine(s) {
-			t.Rows[j].Cells = append(t.Rows[j].Cells, doc.Cell{Text: firstOf(p.Text, markNone)})
+			t.Rows[j].Cells = append(t.Rows[j].Cells, doc.Cell{Text: cmp.Or(p.Text, markNone)})
 		}
 	}
 	return t

@@ -17,6 +17,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -110,7 +111,7 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 
 func (l *language) title(m *model) string {
 	e := m.manifest.Experiment
-	return firstOf(l.say("", e.TitleRu), e.Title, e.Name)
+	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
 }
 
 // brief is the report for the terminal.

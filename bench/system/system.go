@@ -96,12 +96,7 @@ type Leadership struct {
 }
 
 // String implements fmt.Stringer.
-func (l Leadership) String() string {
-	if l.ID == "" {
-		return "nobody"
-	}
-	return l.ID
-}
+func (l Leadership) String() string { return cmp.Or(l.ID, "nobody") }
 
 // Observation is the state of a group and what it has used, at one moment.
 type Observation struct {

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/bits"
@@ -74,10 +75,7 @@ const (
 // Key returns the name of key number i. All keys of a load have the same length: KeyBytes,
 // or a default if that is 0.
 func (s Spec) Key(i int) string {
-	size := s.KeyBytes
-	if size == 0 {
-		size = defaultKeyBytes
-	}
+	size := cmp.Or(s.KeyBytes, defaultKeyBytes)
 	return fmt.Sprintf("%s%0*d", keyPrefix, size-len(keyPrefix), i)
 }
 

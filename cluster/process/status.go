@@ -152,8 +152,6 @@ func Follows(nodes []NodeStatus) *api.Peer {
 // Counts reports whether the configuration of the node that answers has a member of
 // that id.
 func Counts(s *api.Status, id string) bool {
-	if s.Leader != nil && s.Leader.ID == id {
-		return true
-	}
-	return slices.ContainsFunc(s.Followers, func(f api.Follower) bool { return f.ID == id })
+	return s.Leader != nil && s.Leader.ID == id ||
+		slices.ContainsFunc(s.Followers, func(f api.Follower) bool { return f.ID == id })
 }

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,9 +164,7 @@ func (a *Agent) listen(ctx context.Context) error {
 // openSockets listens on TCP and UDP. With port 0 the one that the system gives for
 // TCP can be taken on UDP, so that it takes more than one try.
 func (a *Agent) openSockets(ip string, port int, conf *memberlist.Config) (memberlist.NodeAwareTransport, error) {
-	if ip == "" {
-		ip = "0.0.0.0"
-	}
+	ip = cmp.Or(ip, "0.0.0.0")
 	conf.BindAddr = ip
 	var network *memberlist.NetTransport
 	var err error

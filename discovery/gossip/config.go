@@ -125,9 +125,7 @@ func (p Profile) patience() time.Duration {
 }
 
 func (c *Config) setDefaults() {
-	if c.Memory == nil {
-		c.Memory = InMemory()
-	}
+	c.Memory = cmp.Or(c.Memory, InMemory())
 	c.Profile = cmp.Or(c.Profile, LAN())
 	c.ReapAfter = cmp.Or(c.ReapAfter, 24*time.Hour)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))

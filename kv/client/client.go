@@ -32,6 +32,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -75,9 +76,7 @@ func New(nodes []string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	if o.Timeout == 0 {
-		o.Timeout = api.DefaultTimeout
-	}
+	o.Timeout = cmp.Or(o.Timeout, api.DefaultTimeout)
 	if o.Timeout < 0 || o.Timeout > api.MaxTimeout {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -102,12 +103,7 @@ func scan(ctx context.Context, send send, prefix, after string, limit int, level
 	return page, nil
 }
 
-func (l Consistency) orDefault() Consistency {
-	if l == "" {
-		return Linearizable
-	}
-	return l
-}
+func (l Consistency) orDefault() Consistency { return cmp.Or(l, Linearizable) }
 
 func decodePage(body []byte) (Page, error) {
 	var wire api.Page

@@ -13,6 +13,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,18 +90,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Timeout < 0 || cfg.Timeout > api.MaxTimeout {
 		return nil, fmt.Errorf("httpapi: %w timeout %s: between 0 and %s", core.ErrInvalid, cfg.Timeout, api.MaxTimeout)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = api.DefaultTimeout
-	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, api.DefaultTimeout)
 	if err := cfg.Limits.setDefaults(); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
-	if cfg.Directory == nil {
-		cfg.Directory = cfg.Map
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Directory = cmp.Or[Directory](cfg.Directory, cfg.Map)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	status := cfg.Replica.Status()
 	s := &Server{
 		cfg:      cfg,

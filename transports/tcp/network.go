@@ -5,6 +5,7 @@
 package tcp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,9 +63,7 @@ func (n *Network) Describe() core.NetworkInfo { return Info() }
 // of 127.0.0.1. An address that other members cannot dial (0.0.0.0, ::) is
 // refused with core.ErrInvalid unless Options.Advertise names another one.
 func (n *Network) Listen(bind string) (core.Link, error) {
-	if bind == "" {
-		bind = defaultBind
-	}
+	bind = cmp.Or(bind, defaultBind)
 	config := net.ListenConfig{KeepAlive: n.opts.KeepAlive}
 	listener, err := config.Listen(context.Background(), "tcp", bind)
 	if err != nil {

@@ -122,6 +122,7 @@ type Kind struct {
 	// there is nothing that Read does not check.
 	Check func(cell *record.CellInfo, t *record.Trial, v Values) []Contradiction
 
+	Gates      []string // that each trial has which was carried through
 	Quantities []Quantity
 	// Answer lists what the answer of a report states of each cell; cells are compared
 	// by the last.

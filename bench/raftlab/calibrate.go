@@ -15,11 +15,11 @@ import (
 func newCalibrate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "calibrate [DIR]",
-		Short: "Measure what this machine itself costs: disk flushes, loopback, timers",
-		Long: `Measure what no Raft library can undercut on this machine: fsync and fdatasync of
-a 4 KiB append in DIR (default: the current folder), a 64-byte round trip over
-loopback TCP, how late a timer wakes and how fine the clock is. Every run does
-the same before its first trial and keeps the figures in its manifest.`,
+		Short: "Measure what the machine costs: disk flushes, loopback, timers",
+		Long: `Measure what no Raft library can undercut on this machine: fsync and fdatasync
+of a 4 KiB append in DIR (default: the current folder), a 64-byte round trip
+over loopback TCP, how late a timer wakes and how fine the clock is. Every run
+does the same before its first trial and keeps the figures in its manifest.`,
 		Args: cli.Wants(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."

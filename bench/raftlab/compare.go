@@ -13,10 +13,10 @@ func newCompare(lab Lab) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare DIR DIR",
 		Short: "Compare two runs, cell by cell",
-		Long: `Compare the cells that two runs have in common: what was measured, with the ratio
-and its interval, and "~" where no difference was found. Two runs happen at two
-times, so what the machine did differently is told first; compare within one run
-where you can. Both runs must have measured the same.`,
+		Long: `Compare the cells that two runs have in common: what was measured, with the
+ratio and its interval, and "~" where no difference was found. Two runs happen
+at two times, so what the machine did differently is told first; compare within
+one run where you can. Both runs must have measured the same.`,
 		Args: cli.Wants(2, 2, "two run folders"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if marginPercent < 0 || marginPercent >= 100 {

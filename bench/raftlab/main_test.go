@@ -15,6 +15,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/internal/poll"
 )
 
 func TestMain(m *testing.M) {
@@ -161,6 +162,36 @@ func TestInterrupt(t *testing.T) {
 		if !after[name].Equal(started) {
 			t.Errorf("%s was run again", name)
 		}
+	}
+}
+
+// TestInterruptBeforeTheFirstTrial: while the program of the members is asked what it
+// would run, too, an interrupt ends raftlab at once, all that was started, and with its
+// exit code; a second file is not begun.
+func TestInterruptBeforeTheFirstTrial(t *testing.T) {
+	dir := t.TempDir()
+	file, program, begun := filepath.Join(dir, "small.toml"), filepath.Join(dir, "kvnode"), filepath.Join(dir, "begun")
+	text := strings.Replace(small, "[load]", "[cluster]\nmode = \"process\"\n[load]", 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A child of the program keeps its output open.
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho >> "+begun+"\nsleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		_ = poll.Until(ctx, 5*time.Millisecond, func() (bool, error) { _, err := os.Stat(begun); return err == nil, nil })
+	}()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, Builtin(), []string{"run", file, file, "--kvnode", program, "--out", filepath.Join(dir, "out")}, &stdout, &stderr)
+	if code != exitInterrupted || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+	if asked, err := os.ReadFile(begun); err != nil || len(asked) != 1 {
+		t.Errorf("the program was started %d times, %v", len(asked), err)
 	}
 }
 

@@ -14,12 +14,13 @@ import (
 
 // newExperimentHelp is a topic of help, not a command.
 func newExperimentHelp(lab Lab) *cobra.Command {
-	var text strings.Builder
-	text.WriteString("What an experiment file may say: each key with its default and what it takes.\nThe same with more words: docs/experiment.md\n")
-	if err := conf.WriteHelp(&text, reference(lab)); err != nil {
-		text.WriteString(err.Error())
-	}
-	return &cobra.Command{Use: "experiment", Short: "What an experiment file may say", Long: strings.TrimSpace(text.String())}
+	c := &cobra.Command{Use: "experiment", Short: "What an experiment file may say"}
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		w := c.OutOrStdout()
+		fmt.Fprint(w, "What an experiment file may say: each key with its default and what it takes.\nThe same as a page: docs/experiment.md\n")
+		conf.WriteHelp(w, reference(lab), widthOf(w))
+	})
+	return c
 }
 
 // reference describes the experiment file with the parts and kinds of a lab.

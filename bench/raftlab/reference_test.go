@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,6 +39,25 @@ func TestReference(t *testing.T) {
 	}
 	if diff := cmp.Diff(want.String(), string(got)); diff != "" {
 		t.Errorf("%s is not what 'make reference' writes: %s", path, diff)
+	}
+}
+
+// TestHelpFitsTheTerminal: no help text is wider than a terminal of the usual width.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	commands := [][]string{{"help"}, {"help", "experiment"}}
+	for _, c := range newRoot(Builtin()).Commands() {
+		commands = append(commands, []string{"help", c.Name()})
+	}
+	for _, args := range commands {
+		var out bytes.Buffer
+		if code := run(t.Context(), Builtin(), args, &out, &out); code != exitOK {
+			t.Fatalf("%v: exit code %d\n%s", args, code, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > defaultWidth {
+				t.Errorf("%v: %d columns: %s", args, n, line)
+			}
+		}
 	}
 }
 

@@ -93,10 +93,10 @@ func newRoot(lab Lab) *cobra.Command {
 report. An experiment is a small TOML file: what to measure, under which load,
 and a matrix of what to compare.
 
-  raftlab run experiments/backends.toml      run it, print the table, write the report
-  raftlab report out/backends-…              write the report again from the run folder
-  raftlab verify out/backends-…              recompute every printed number
-  raftlab compare out/A out/B                two runs, cell by cell
+  raftlab run experiments/backends.toml   run it and write its report
+  raftlab report out/backends-…           write the report again
+  raftlab verify out/backends-…           recompute every printed number
+  raftlab compare out/A out/B             two runs, cell by cell
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),

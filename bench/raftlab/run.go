@@ -45,10 +45,10 @@ runs the rest. A trial that fails is recorded with its reason, and the exit code
 is 1.
 
   raftlab run experiments/backends.toml
-  raftlab run experiments/backends.toml --quick            a second per cell, no statistics
+  raftlab run experiments/backends.toml --quick            a look, no statistics
   raftlab run my.toml --set load.duration=10s --trials 10  for a thesis
   raftlab run my.toml --set cluster.nodes=5 --set 'matrix.clients=[1, 64]'
-  raftlab run my.toml --out D --resume                     finish what was begun in D`,
+  raftlab run my.toml --out D --resume                     finish the run in D`,
 		Args: cli.Wants(1, -1, "an experiment file, such as experiments/backends.toml"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
@@ -192,6 +192,10 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	}
 	if errors.Is(err, runner.ErrUsage) {
 		return cli.Usage(errors.New(strings.TrimPrefix(err.Error(), runner.ErrUsage.Error()+": ")))
+	}
+	if outcome.Folder == nil && outcome.Interrupted {
+		fmt.Fprintln(stderr, "interrupted before the first trial")
+		return cli.Said(exitInterrupted)
 	}
 	if outcome.Folder == nil {
 		return err

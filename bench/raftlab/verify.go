@@ -17,7 +17,8 @@ func newVerify(lab Lab) *cobra.Command {
 		Long: `Recompute results.csv, the plots and the reports of a run folder from the raw
 histograms and counts of its trials, and compare them with the files that are
 there. Exits 1 on any difference and names each. Nothing is written. Of a report
-that was laid out by an earlier raftlab only results.csv is compared, which is told.`,
+that was laid out by an earlier raftlab only results.csv is compared, which is
+told.`,
 		Args: cli.Wants(1, 1, "a run folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			folder, err := openRun(args[0])

@@ -219,6 +219,11 @@ func (f *Folder) checkTrial(t Trial) error {
 	if _, there := t.Data[f.manifest.Experiment.Measure]; !there && t.Failure == "" {
 		return fmt.Errorf("%w: the run measures a %s, the trial does not", ErrInvalid, f.manifest.Experiment.Measure)
 	}
+	for kind := range t.Data {
+		if kind != f.manifest.Experiment.Measure {
+			return fmt.Errorf("%w: the run measures a %s, the trial has a %s", ErrInvalid, f.manifest.Experiment.Measure, kind)
+		}
+	}
 	if t.Session >= len(f.manifest.Sessions) {
 		return fmt.Errorf("%w: session %d of %d", ErrInvalid, t.Session, len(f.manifest.Sessions))
 	}

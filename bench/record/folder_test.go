@@ -250,6 +250,7 @@ func TestSaveTrialRefuses(t *testing.T) {
 		"no such session":  func(tr *Trial) { tr.Session = 1 },
 		"nothing measured": func(tr *Trial) { tr.Data = nil },
 		"another kind":     func(tr *Trial) { tr.Data = map[string]Data{"formation": {}} },
+		"a second kind":    func(tr *Trial) { tr.Data["formation"] = tr.Data["load"] },
 		"verdict":          func(tr *Trial) { tr.Gates[0].Verdict = "MAYBE" },
 		"quantiles":        func(tr *Trial) { tr.Probe.FdatasyncUS = Quantiles{N: 1, Min: 2, P50: 1} },
 		"path in the id":   func(tr *Trial) { tr.Cell = "../c01" },

@@ -108,6 +108,8 @@ func TestGateFigures(t *testing.T) {
 		{record.Gate{Figure: 94.996, Limit: 95, AtLeast: true, Unit: "%"}, "94.996 %"},
 		{record.Gate{Figure: 0, Limit: 0.1, Unit: "%"}, "0 %"},
 		{record.Gate{Figure: 0.10004, Limit: 0.1, Unit: "%"}, "0.10004 %"},
+		{record.Gate{Figure: 0.00004, Limit: 20, Unit: "ms"}, "0 ms"},
+		{record.Gate{Figure: 0.00004, Limit: 0, Unit: "ms"}, "0.00004 ms"},
 		{record.Gate{Figure: 2, Limit: 0, Unit: "changes"}, "2"},
 		{record.Gate{Figure: 3.254, Limit: 20, Unit: "%"}, "3.25 %"},
 	} {

@@ -296,7 +296,7 @@ func (l *language) gateCell(c *cell, name string) doc.Cell {
 // lies.
 func (l *language) gateFigure(g record.Gate) string {
 	decimals := doc.Digits(g.Figure)
-	if g.Figure == math.Trunc(g.Figure) {
+	if g.Figure == math.Trunc(g.Figure) || math.Abs(g.Figure) < 0.5e-4 { // 0.0000 says no more than 0
 		decimals = 0
 	}
 	for ; decimals < 6; decimals++ {

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,6 +68,9 @@ func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 	manifest := f.Manifest()
 	kind, err := catalog.Lookup(manifest.Experiment.Measure)
 	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	if v.Differences, err = checkCells(manifest); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	for i := range trials {
@@ -205,6 +209,29 @@ func excerpt(a, b string) (string, string) {
 	return cut(a), cut(b)
 }
 
+// checkCells looks whether the cells are those of the experiment.
+func checkCells(m record.Manifest) (diffs []Difference, err error) {
+	cells, err := m.Experiment.Expand()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", record.ManifestFile, err)
+	}
+	for i := range max(len(cells), len(m.Cells)) {
+		is, err := json.Marshal(at(m.Cells, i).Cell)
+		if err != nil {
+			return nil, err
+		}
+		want, err := json.Marshal(at(cells, i))
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(is, want) {
+			x, y := excerpt(string(is), string(want))
+			diffs = append(diffs, Difference{File: record.ManifestFile, Column: "cells." + at(m.Cells, i).ID, Printed: x, Computed: y})
+		}
+	}
+	return diffs, nil
+}
+
 // checkTrial looks for contradictions that a single trial shows.
 func checkTrial(kind *measure.Kind, m record.Manifest, t *record.Trial) []Difference {
 	var diffs []Difference
@@ -214,6 +241,11 @@ func checkTrial(kind *measure.Kind, m record.Manifest, t *record.Trial) []Differ
 	for _, g := range t.Gates {
 		if want := g.Decide(); g.Verdict != want {
 			add("gates."+g.Name, string(g.Verdict), string(want))
+		}
+	}
+	for _, name := range kind.Gates {
+		if t.Failure == "" && !slices.ContainsFunc(t.Gates, func(g record.Gate) bool { return g.Name == name }) {
+			add("gates."+name, "", "a verdict")
 		}
 	}
 	i := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == t.Cell })

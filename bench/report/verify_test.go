@@ -128,6 +128,18 @@ func TestVerifyOnDisk(t *testing.T) {
 	}
 }
 
+// TestVerifyFindsAnotherCell: what the manifest says of a cell follows from the experiment.
+func TestVerifyFindsAnotherCell(t *testing.T) {
+	f := written(t, "rate")
+	m := f.Manifest()
+	m.Cells = slices.Clone(m.Cells)
+	m.Cells[1].Cluster.Backend = "mdb"
+	diffs, err := checkCells(m)
+	if err != nil || len(diffs) != 1 || diffs[0].Column != "cells.c02" || !strings.Contains(diffs[0].Printed, "mdb") {
+		t.Errorf("%v, %v", diffs, err)
+	}
+}
+
 // earlier makes a folder one that was written before files had stamps: other texts, and
 // a table with fewer columns in another order.
 func earlier(t *testing.T) (f *record.Folder, edit func(name, old, new string)) {
@@ -257,11 +269,16 @@ func TestVerifyFindsContradictions(t *testing.T) {
 		change func(*record.Trial, *load.Data)
 		column string
 	}{
-		"verdict":   {func(tr *record.Trial, _ *load.Data) { tr.Gates[1].Figure = 7 }, "gates.errors"},
-		"at least":  {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
-		"window":    {func(_ *record.Trial, d *load.Data) { d.WindowNS /= 2 }, "window_ns"},
-		"samples":   {func(_ *record.Trial, d *load.Data) { d.Writes.Hist = d.LagHist }, "hist"},
-		"scheduled": {func(_ *record.Trial, d *load.Data) { d.Scheduled = 3 }, "scheduled"},
+		"verdict":  {func(tr *record.Trial, _ *load.Data) { tr.Gates[3].Figure = 7 }, "gates.leader"},
+		"at least": {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
+		"window":   {func(_ *record.Trial, d *load.Data) { d.WindowNS-- }, "window_ns"},
+		"samples":  {func(_ *record.Trial, d *load.Data) { d.Writes.Hist = d.LagHist }, "hist"},
+		"scheduled": {func(tr *record.Trial, d *load.Data) {
+			d.Scheduled *= 2
+			tr.Gates[0].Figure, tr.Gates[0].Verdict = 50, record.Fail
+		}, "scheduled"},
+		"another figure": {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Figure++ }, "gates.load"},
+		"gate removed":   {func(tr *record.Trial, _ *load.Data) { tr.Gates = tr.Gates[1:] }, "gates.load"},
 	} {
 		s := scenarios()["one"]
 		if name == "scheduled" {

@@ -177,6 +177,25 @@ func members(dir string, n int) ([]int, error) {
 	return nil, errors.New("the members did not start")
 }
 
+// TestProcessesThatDieAtStart: the failure says once what they said last.
+func TestProcessesThatDieAtStart(t *testing.T) {
+	const lastWords = "the moon is down"
+	program := filepath.Join(t.TempDir(), "dying")
+	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\necho %s >&2\nexit 1\n", kvnode(t), lastWords)
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for kind, text := range map[string]string{"load": inProcesses(head), "formation": forming} {
+		cfg := configure(t, text, cluster.Builtin())
+		cfg.Experiment.Trials = 1
+		cfg.Systems = runner.Systems(cluster.Builtin(), program)
+		outcome, err := run(t, t.Context(), cfg)
+		if err != nil || len(outcome.Failures) != 1 || strings.Count(outcome.Failures[0], lastWords) != 1 {
+			t.Errorf("%s: %q, %v", kind, outcome.Failures, err)
+		}
+	}
+}
+
 func TestProcessesThatCannotRun(t *testing.T) {
 	for name, c := range map[string]struct{ toml, kvnode, want string }{
 		"no program":   {head, filepath.Join(t.TempDir(), "kvnode"), "--kvnode"},

@@ -340,6 +340,9 @@ func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (
 	}
 	if failure != nil {
 		result.Failure = failure.Error()
+		if _, err := r.kind.Read(&c.info, &result); err != nil {
+			result.Data = nil // with it, the whole run could not be read
+		}
 		r.outcome.Failures = append(r.outcome.Failures, fmt.Sprintf("%s trial %d: %v", id.Cell, id.Trial, failure))
 	}
 	if errors.Is(failure, syscall.ENOSPC) {

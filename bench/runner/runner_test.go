@@ -20,6 +20,7 @@ import (
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
@@ -348,5 +349,23 @@ func TestUnwritableDataDirectory(t *testing.T) {
 	cfg.DataDir = filepath.Join(file, "data")
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) {
 		t.Fatalf("a data directory below a file: %v", err)
+	}
+}
+
+// TestUnreadableData: what a kind could not read again is not kept, or nobody could read
+// the run any more; the trial has failed.
+func TestUnreadableData(t *testing.T) {
+	cfg := configure(t, head, cluster.Builtin())
+	kind := load.Kind()
+	kind.Run = func(_ context.Context, t *measure.Trial) error { return t.Record.Put(load.Name, 99, "what is this?") }
+	cfg.Kinds = measure.Catalog{kind}
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil || len(outcome.Failures) != 2 {
+		t.Fatalf("%+v, %v", outcome, err)
+	}
+	for _, trial := range trials(t, outcome) {
+		if _, err := kind.Read(nil, &trial); err != nil || trial.Failure == "" {
+			t.Errorf("failure %q, %v", trial.Failure, err)
+		}
 	}
 }

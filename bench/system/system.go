@@ -82,7 +82,8 @@ type Group interface {
 	Disagreeing(ctx context.Context) (int, error)
 	// Check returns an error if a member has stopped on its own.
 	Check() error
-	// Explain adds to an error what the members say of its cause.
+	// Explain adds to an error of any of these what the members say of its cause: that of
+	// a full disk is an ENOSPC then. A kind calls it once, before Close.
 	Explain(err error) error
 	// Close stops all members. The data stays.
 	Close() error

@@ -6,6 +6,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -44,6 +45,7 @@ func Root(c *cobra.Command) *cobra.Command {
 	c.SuggestionsMinimumDistance = 2
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.Args, c.RunE = NoCommand, Help
+	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return Usagef("%w; see '%s --help'", err, c.CommandPath())
 	})

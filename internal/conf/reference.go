@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // Section is a part of the reference of a file: the settings of one table.
@@ -65,21 +65,36 @@ func WriteMarkdown(w io.Writer, sections []Section) {
 	}
 }
 
-// WriteHelp writes sections for a terminal.
-func WriteHelp(w io.Writer, sections []Section) error {
+// WriteHelp writes sections for a terminal of so many columns.
+func WriteHelp(w io.Writer, sections []Section, width int) {
 	for _, s := range sections {
-		fmt.Fprintf(w, "\n%s\n", s.Title)
-		if s.Text != "" {
-			fmt.Fprintf(w, "%s\n", s.Text)
+		fmt.Fprintf(w, "\n%s\n%s", s.Title, wrapped("", s.Text, width))
+		rows, name, def := s.rows(), 0, 0
+		for _, r := range rows {
+			name, def = max(name, len(r[0])), max(def, len(r[1]))
 		}
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, r := range s.rows() {
-			fmt.Fprintf(t, "  %s\t%s\t%s\n", r[0], r[1], r[2])
-			fmt.Fprintf(t, "  \t\t  %s\n", r[3])
-		}
-		if err := t.Flush(); err != nil {
-			return err
+		for _, r := range rows {
+			head := fmt.Sprintf("  %-*s  %-*s  ", name, r[0], def, r[1])
+			fmt.Fprint(w, wrapped(head, r[2], width), wrapped("      ", r[3], width))
 		}
 	}
-	return nil
+}
+
+// wrapped puts the lines of a text behind a prefix, and breaks those that are too wide.
+func wrapped(prefix, text string, width int) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = prefix + strings.TrimSuffix(line, "\n")
+		for utf8.RuneCountInString(line) > width {
+			end := strings.LastIndexByte(string([]rune(line)[:width+1]), ' ')
+			if end <= len(prefix) {
+				break // a single word
+			}
+			out.WriteString(line[:end] + "\n")
+			prefix = strings.Repeat(" ", len(prefix))
+			line = prefix + line[end+1:]
+		}
+		out.WriteString(line + "\n")
+	}
+	return out.String()
 }

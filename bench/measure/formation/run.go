@@ -3,6 +3,7 @@
 package formation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 	return rest(ctx, t, g, f, data)
 }
 
+var errNotTold = errors.New("the system did not tell when it started the first member")
+
 func witnesses(g system.Group) ([]system.Witness, error) {
 	var out []system.Witness
 	for _, m := range g.Members() {
@@ -71,7 +74,7 @@ func form(ctx context.Context, g system.Group, nodes []system.Witness, timeout t
 	case at := <-began:
 		o = &observer{began: at, nodes: nodes, whole: done, ready: make([]event, len(nodes))}
 	case err := <-started:
-		return nil, err
+		return nil, cmp.Or(err, errNotTold)
 	}
 	seen := make(chan struct{})
 	go func() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
@@ -173,30 +174,43 @@ func (d *Data) validate(brokenOff bool) error {
 	return nil
 }
 
-// check looks for contradictions between a trial and its cell.
+// check looks for contradictions between a trial and its cell, and within the trial. Those
+// of one that was broken off say nothing.
 func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
-	if t.Failure != "" {
+	var d Data
+	if there, err := t.Get(Name, version, &d); !there || err != nil || t.Failure != "" {
 		return nil
 	}
 	var out []measure.Contradiction
-	add := func(field, printed, computed string) {
-		out = append(out, measure.Contradiction{Field: field, Printed: printed, Computed: computed})
+	refuse := func(bad bool, field string, is, want any) {
+		if bad {
+			out = append(out, measure.Contradiction{Field: field, Printed: fmt.Sprint(is), Computed: fmt.Sprint(want)})
+		}
 	}
-	if window := time.Duration(math.Round(v.Scalars["window"] * 1e9)); window != time.Duration(cell.Load.Duration) {
-		add("window_ns", window.String(), cell.Load.Duration.String())
-	}
-	ops, errors, samples := int64(v.Scalars["ops"]), int64(v.Scalars["errors"]), int64(0)
-	if h := v.Distributions["latency"]; h != nil {
-		samples = h.TotalCount()
-	}
-	if clients := int64(cell.Load.Clients); cell.Load.Rate == 0 {
+	l, none := cell.Load, Operations{}
+	window := experiment.Duration(d.WindowNS)
+	refuse(window != l.Duration, "window_ns", window, l.Duration)
+	refuse(d.LoadNS < d.WindowNS, "load_ns", d.LoadNS, fmt.Sprintf("at least %d", d.WindowNS))
+	steps := int((d.WindowNS + d.IntervalNS - 1) / max(1, d.IntervalNS))
+	refuse(len(d.Intervals) != steps, "intervals", len(d.Intervals), steps)
+	refuse(len(d.SyncsPerNode) > cell.Cluster.Nodes, "syncs_per_node", len(d.SyncsPerNode), fmt.Sprintf("at most %d", cell.Cluster.Nodes))
+	refuse(l.ReadRatio == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
+	refuse(l.ReadRatio == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
+	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
+	if l.Rate > 0 {
+		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
+	} else {
+		refuse(d.Scheduled > 0 || d.LagHist != "", "scheduled", d.Scheduled, "no schedule")
 		// Those that completed in the window and those that started in it differ
 		// by what was under way at its two ends: one operation per client.
-		if samples < ops-clients || samples > ops+clients {
-			add("hist", fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
+		clients := int64(l.Clients)
+		refuse(samples < ops-clients || samples > ops+clients, "hist",
+			fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
+	}
+	for _, want := range []record.Gate{loadGate(&d), errorGate(&d)} {
+		for _, g := range t.Gates {
+			refuse(g.Name == want.Name && g.Figure != want.Figure, "gates."+g.Name, g.Figure, want.Figure)
 		}
-	} else if scheduled := int64(v.Scalars["scheduled"]); samples+errors > scheduled {
-		add("scheduled", fmt.Sprint(scheduled), fmt.Sprintf("%d samples and %d errors", samples, errors))
 	}
 	return out
 }

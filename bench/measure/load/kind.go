@@ -14,6 +14,7 @@ import (
 func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Check: check,
+		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
@@ -75,12 +76,14 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 }
 
+func keySize(c *record.CellInfo) int { return len(spec(c.Load, 0).Key(0)) }
+
 func columns() []measure.Setting {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	return []measure.Setting{
 		{Column: "clients", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Clients) }},
 		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
-		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(len(spec(c.Load, 0).Key(0))) }},
+		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(keySize(c)) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
 		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
 	}
@@ -197,9 +200,10 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 		}, rate, open(func(c *record.CellInfo) string { return w.Term(c.Load.Arrival) })))
 	}
 	texts = append(texts, measure.Fill(w, measure.Text{
-		En: "Values of %s, %s keys, chosen %s.", Ru: "Размер значения: %s; ключей: %s, выбираются %s.",
+		En: "Values of %s, %s keys of %s, chosen %s.", Ru: "Размер значения: %s; ключей: %s, размер ключа: %s; выбираются %s.",
 	}, of(func(c *record.CellInfo) string { return w.Bytes(uint64(max(0, c.Load.ValueSize))) }),
 		of(func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Keys) }),
+		of(func(c *record.CellInfo) string { return w.Bytes(uint64(keySize(c))) }),
 		of(func(c *record.CellInfo) string { return w.Term(c.Load.KeyDistribution) })))
 	if measure.Distinct(cells, "", func(c *record.CellInfo) string { return c.ReadLevel }) != "" {
 		texts = append(texts, measure.Fill(w, measure.Text{En: "Share of reads: %s.", Ru: "Доля чтений: %s."},

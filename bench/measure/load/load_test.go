@@ -113,7 +113,7 @@ func checkLatency(t testing.TB, of string, v measure.Values, values []int64) {
 
 func valid(t testing.TB) Data {
 	return Data{
-		WindowNS: 1e9, IntervalNS: 5e8, Intervals: []int64{4, 6}, Errors: map[string]int64{"timeout": 1},
+		WindowNS: 1e9, IntervalNS: 5e8, LoadNS: 1e9, Intervals: []int64{4, 6}, Errors: map[string]int64{"timeout": 1},
 		Writes: Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
 	}
 }
@@ -146,11 +146,17 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestCheck: what a trial and its cell cannot both say.
+// TestCheck: what a trial and its cell cannot both say, and no trial by itself.
 func TestCheck(t *testing.T) {
-	cell := &record.CellInfo{Cell: experiment.Cell{Load: experiment.Load{Clients: 1, Duration: experiment.Duration(time.Second)}}}
-	fields := func(d Data) string {
+	fields := func(rate, readRatio float64, d Data, gates ...record.Gate) string {
+		cell := &record.CellInfo{Cell: experiment.Cell{
+			Cluster: experiment.Cluster{Nodes: 3},
+			Load:    experiment.Load{Clients: 1, Duration: experiment.Duration(time.Second), Rate: rate, ReadRatio: readRatio},
+		}}
 		trial := trialOf(t, d, "")
+		if trial.Gates = gates; gates == nil {
+			trial.Gates = []record.Gate{errorGate(&d), loadGate(&d)}
+		}
 		v, err := read(cell, trial)
 		if err != nil {
 			t.Fatal(err)
@@ -161,24 +167,36 @@ func TestCheck(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	if got := fields(valid(t)); got != "" {
+	if got := fields(0, 0, valid(t)); got != "" {
 		t.Errorf("contradictions in %s", got)
 	}
+	for want, spoil := range map[string]func(*Data){
+		"window_ns":      func(d *Data) { d.WindowNS-- },
+		"load_ns":        func(d *Data) { d.LoadNS = 1 },
+		"intervals":      func(d *Data) { d.Intervals = []int64{10} },
+		"syncs_per_node": func(d *Data) { d.SyncsPerNode = make([]uint64, 4) },
+		"reads":          func(d *Data) { d.Writes, d.Reads = Operations{}, d.Writes },
+		"hist":           func(d *Data) { d.Writes.Completed, d.Intervals = 12, []int64{6, 6} }, // more than samples and clients
+		"scheduled":      func(d *Data) { d.Scheduled = 11 },
+	} {
+		d := valid(t)
+		if spoil(&d); fields(0, 0, d) != want {
+			t.Errorf("want %s, got %q", want, fields(0, 0, d))
+		}
+	}
 	d := valid(t)
-	d.WindowNS = 2e9
-	if got := fields(d); got != "window_ns" {
-		t.Errorf("another window: %q", got)
+	if got := fields(0, 1, d); got != "writes" {
+		t.Errorf("writes where all are reads: %q", got)
 	}
-	d = valid(t)
-	d.Writes.Completed, d.Intervals = 12, []int64{12}
-	if got := fields(d); got != "hist" {
-		t.Errorf("more operations than samples and clients: %q", got)
+	if got := fields(0, 0, d, loadGate(&d), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.errors" {
+		t.Errorf("a gate has another figure: %q", got)
 	}
-	cell.Load.Rate = 10
-	d = valid(t)
-	d.Scheduled = 5
-	if got := fields(d); got != "scheduled" {
-		t.Errorf("more samples than were scheduled: %q", got)
+	for scheduled, want := range map[int64]string{5: "scheduled", 11: "", 12: "scheduled"} {
+		d := valid(t)
+		d.Scheduled = scheduled
+		if got := fields(10, 0, d); got != want {
+			t.Errorf("%d scheduled, 10 samples and an error: %q", scheduled, got)
+		}
 	}
 }
 

@@ -29,6 +29,14 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
+	if err := serve(ctx, t, g); err != nil {
+		return g.Explain(err)
+	}
+	return nil
+}
+
+// serve starts the group and has it serve the load.
+func serve(ctx context.Context, t *measure.Trial, g system.Group) error {
 	if err := g.Start(ctx); err != nil {
 		return err
 	}
@@ -65,7 +73,7 @@ func watch(ctx context.Context, g system.Group, failed func(error)) (stop func()
 			case <-tick.C:
 			}
 			if err := g.Check(); err != nil {
-				failed(g.Explain(err))
+				failed(err)
 				return
 			}
 		}
@@ -101,7 +109,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
 	if err := g.Check(); err != nil {
-		return data, nil, g.Explain(err)
+		return data, nil, err
 	}
 	after, err := g.Observe(ctx)
 	if err != nil {
@@ -134,7 +142,7 @@ func spec(l experiment.Load, seed uint64) workload.Spec {
 // a transport takes as one entry, so that reads find them.
 func preload(ctx context.Context, g system.Group, load experiment.Load) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
-	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.ValueSize)))
+	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.KeySize+load.ValueSize)))
 	value, keys := make([]byte, load.ValueSize), spec(load, 0)
 	var batch []kv.Op
 	for i := range load.Keys {

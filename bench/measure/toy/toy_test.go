@@ -70,7 +70,10 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	if err := errors.Join(g.Start(ctx), g.Lead(ctx)); err != nil {
+	if err := g.Start(ctx); err != nil {
+		return err
+	}
+	if err := g.Lead(ctx); err != nil {
 		return err
 	}
 	ops := make([]kv.Op, s.Keys)

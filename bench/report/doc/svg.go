@@ -227,8 +227,12 @@ func (d *drawing) marks(c draw.Canvas, s Series, toX, toY func(float64) vg.Lengt
 		c.DrawGlyphNoClip(glyph(s.Style), vg.Point{X: x, Y: y})
 		if m.Label != "" {
 			style := d.painter.style(9, 90)
-			style.XAlign, style.YAlign = draw.XLeft, draw.YBottom
-			c.FillText(style, vg.Point{X: x + 4, Y: y + 3}, m.Label)
+			// Most lines rise to the right, so there is room on the other two sides.
+			if style.XAlign, style.YAlign = draw.XLeft, draw.YTop; s.Style%2 == 0 {
+				style.XAlign, style.YAlign = draw.XRight, draw.YBottom
+				x, y = x-8, y+4
+			}
+			c.FillText(style, vg.Point{X: x + 4, Y: y - 2}, m.Label)
 		}
 	}
 }

@@ -101,6 +101,9 @@ func ask(ctx context.Context, path string, settings map[string]any) (parts api.P
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, path, "--describe", "--config", file, dir)
+	// In a group of its own: Ctrl-C is for ctx to tell, and ends what the program started, too.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	answer, err := command.Output()
@@ -197,7 +200,7 @@ func (g *group) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.spec.StartTimeout())
 	defer cancel()
 	if err := g.cluster.Start(ctx); err != nil {
-		return g.Explain(err)
+		return err
 	}
 	for _, n := range g.file.Nodes { // for their CPU time
 		state, err := g.cluster.Inspect(n.Alias)
@@ -252,7 +255,7 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 	for i, n := range g.nodes {
 		s, err := n.Status(ctx)
 		if err != nil {
-			return o, g.Explain(err)
+			return o, err
 		}
 		if i == 0 {
 			o.Commands = s.Me.Commands

@@ -256,7 +256,7 @@ func TestParseErrors(t *testing.T) {
 		{"two keys on a line", head + "seed = 1 trials = 2\n", []string{
 			`x.toml:2: not TOML: expected newline but got U+0074 't'`}},
 		{"key twice", head + "seed = 1\nseed = 2\n", []string{
-			`x.toml:3: not TOML: Key 'seed' has already been defined.`}},
+			`x.toml:3: seed is given twice, first on line 2: remove one`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

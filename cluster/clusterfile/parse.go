@@ -282,27 +282,13 @@ func (r *reader) discovery(f *File, first int) {
 
 // managed returns what a setting of kvnode follows from elsewhere in the file.
 func managed(key string) (from string, is bool) {
-	switch strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-") {
-	case "id":
-		return "alias", true
-	case "haddr":
-		return "http_address", true
-	case "raddr":
-		return "rpc_address", true
-	case "join":
-		return "leader", true
-	case "gossip", "gossip-join":
-		return "gossip_address", true
-	case "gossip-key":
-		return "gossip_key", true
-	case "bootstrap-expect":
-		return "cluster", true
-	case "cluster":
-		return "cluster_name", true
-	case "data":
-		return "data_dir", true
+	follows := map[string]string{
+		"id": "alias", "haddr": "http_address", "raddr": "rpc_address", "data": "data_dir", "join": "leader",
+		"gossip": "gossip_address", "gossip-join": "gossip_address", "gossip-key": "gossip_key",
+		"bootstrap-expect": "cluster", "cluster": "cluster_name",
 	}
-	return "", false
+	from, is = follows[strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-")]
+	return from, is
 }
 
 // kvnode returns a table of kvnode's settings, nil if it is empty.

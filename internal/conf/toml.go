@@ -3,6 +3,7 @@ package conf
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -41,6 +42,7 @@ type place struct {
 	line  int
 	below []*place
 	list  bool // of tables, each with a header of its own
+	whole bool // stands behind "=": nothing may be added
 }
 
 // tomlPlaces returns the places of a document, in the order of the file.
@@ -58,13 +60,18 @@ func tomlPlaces(source []byte) (*place, *Mistake) {
 		}
 		first := 0
 		for it := e.Key(); it.Next() && deep <= maxDepth; deep++ {
+			key := string(it.Node().Data)
 			if first == 0 {
 				first = line(it.Node())
 			}
-			at = at.child(string(it.Node().Data), first, it.IsLast() && e.Kind == unstable.ArrayTable)
+			if c := at.find(key); c != nil && (c.whole || it.IsLast() && e.Kind == unstable.KeyValue) {
+				return nil, mistakeAt(first, "%s is given twice, first on line %d: remove one", Abridge(key), c.line)
+			}
+			at = at.child(key, first, it.IsLast() && e.Kind == unstable.ArrayTable)
 		}
 		switch e.Kind {
 		case unstable.KeyValue:
+			at.whole = true
 			deep = at.inside(e.Value(), deep)
 		default:
 			at.line, header, depth = first, at, deep
@@ -84,15 +91,18 @@ func tomlPlaces(source []byte) (*place, *Mistake) {
 	return nil, mistakeAt(lineAt(source, int(parser.Range(syntax.Highlight).Offset)), "%s", text)
 }
 
+// find returns the place of a key below p, or nil.
+func (p *place) find(key string) *place {
+	if i := slices.IndexFunc(p.below, func(c *place) bool { return c.key == key }); i >= 0 {
+		return p.below[i]
+	}
+	return nil
+}
+
 // child is the place of a key below p: of a list of tables, below its last one. With
 // another, the key is a list, and one more table begins.
 func (p *place) child(key string, line int, another bool) *place {
-	var c *place
-	for _, b := range p.below {
-		if b.key == key {
-			c = b
-		}
-	}
+	c := p.find(key)
 	if c == nil {
 		c = &place{key: key, line: line, list: another}
 		p.below = append(p.below, c)
@@ -131,11 +141,16 @@ func (p *place) value(data any) Value {
 	v := Value{Line: p.line, Data: data}
 	switch data := data.(type) {
 	case bool, int64, float64, string:
+	case nil:
+		return p.lost()
 	case []any:
 		v.Data = listOf(p, data)
 	case []map[string]any:
 		v.Data = listOf(p, data)
 	case map[string]any:
+		if len(p.below) != len(data) {
+			return p.lost()
+		}
 		table := make(Table, len(p.below))
 		for i, b := range p.below {
 			table[i] = Entry{b.key, b.value(data[b.key])}
@@ -147,10 +162,19 @@ func (p *place) value(data any) Value {
 	return v
 }
 
-func listOf[T any](p *place, items []T) []Value {
+func listOf[T any](p *place, items []T) any {
+	if len(p.below) != len(items) {
+		return p.lost().Data
+	}
 	list := make([]Value, len(items))
 	for i, item := range items {
 		list[i] = p.below[i].value(item)
 	}
 	return list
+}
+
+// lost stands for a value of which the library that decodes has dropped a part: it does
+// so below a key that is empty.
+func (p *place) lost() Value {
+	return Value{p.line, Foreign{"a value below an empty key", "name the key"}}
 }

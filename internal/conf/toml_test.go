@@ -61,3 +61,34 @@ func checkLines(t *rapid.T, table Table) int {
 	}
 	return count
 }
+
+// TestGivenTwice: the library that decodes takes the last of these, or a part of each.
+func TestGivenTwice(t *testing.T) {
+	for text, want := range map[string]string{
+		"a = 1\n\na = 2":                        "f.toml:3: a is given twice, first on line 1: remove one",
+		"a.b = 1\na = 2":                        "f.toml:2: a is given twice, first on line 1: remove one",
+		"a = [1]\na.b = 2":                      "f.toml:2: a is given twice, first on line 1: remove one",
+		"a = {b = 1}\na.c = 2":                  "f.toml:2: a is given twice, first on line 1: remove one",
+		"a = [1]\n[a.b]\nc = 1":                 "f.toml:2: a is given twice, first on line 1: remove one",
+		"[x.a.b]\n[x]\na = [\n[1, 2], 3]":       "f.toml:3: a is given twice, first on line 1: remove one",
+		"[[x]]\na.b = 1\n[[x]]\na = 1\na.b = 1": "f.toml:5: a is given twice, first on line 4: remove one",
+	} {
+		if root, _, err := (Kind{MaxBytes: 1000}).Parse("f.toml", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, %v, want %s", text, root, err, want)
+		}
+	}
+}
+
+// TestEmptyKey: below one the library that decodes drops a part, which is not silent.
+func TestEmptyKey(t *testing.T) {
+	for _, text := range []string{"[a]\n'' = ['x', [{}, 5.0]]", "b = 1\na = [1, {'' = 1}, 2]", "a.'' = [[{b = 1}], 2]"} {
+		root, m, err := Kind{MaxBytes: 1000}.Parse("f.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		Value{Data: root}.Plain("", m)
+		if err := m.Err(); err == nil || !strings.Contains(err.Error(), "a value below an empty key: name the key") {
+			t.Errorf("%q: %v, %v", text, root, err)
+		}
+	}
+}

@@ -84,30 +84,28 @@ func (f *Field) Set(target, data any) error {
 	place := f.place(target)
 	switch f.form() {
 	case formBool:
-		b, ok := data.(bool)
-		if !ok {
-			return errors.New("want " + f.Wants() + ", without quotes")
+		if b, ok := data.(bool); ok {
+			place.SetBool(b)
+			return nil
 		}
-		place.SetBool(b)
 	case formWhole:
-		n, ok := data.(int64)
-		if !ok || !f.within(float64(n)) {
-			return errors.New("want " + f.Wants() + ", without quotes")
-		}
-		if place.CanInt() {
-			place.SetInt(n)
-		} else {
-			place.SetUint(uint64(n))
+		if n, ok := data.(int64); ok && f.within(float64(n)) {
+			if place.CanInt() {
+				place.SetInt(n)
+			} else {
+				place.SetUint(uint64(n))
+			}
+			return nil
 		}
 	case formNumber:
 		x, ok := data.(float64)
 		if n, whole := data.(int64); whole {
 			x, ok = float64(n), true
 		}
-		if !ok || !f.within(x) {
-			return errors.New("want " + f.Wants() + ", without quotes")
+		if ok && f.within(x) {
+			place.SetFloat(x + 0) // -0 becomes 0
+			return nil
 		}
-		place.SetFloat(x + 0) // -0 becomes 0
 	case formDuration:
 		text, _ := data.(string)
 		d, err := time.ParseDuration(text)
@@ -118,12 +116,13 @@ func (f *Field) Set(target, data any) error {
 			return errors.New("want " + f.Wants())
 		}
 		place.SetInt(int64(d))
+		return nil
 	case formCustom:
 		return f.setCustom(place, data)
 	default:
 		return f.setText(place, data)
 	}
-	return nil
+	return errors.New("want " + f.Wants() + ", without quotes")
 }
 
 func (f *Field) setText(place reflect.Value, data any) error {

@@ -61,13 +61,14 @@ func (c *commandLine) applyConfig(file string, source []byte) error {
 		}
 		return is
 	})
-	found := schema.Settings("", root, m, others)
-	overridden := slices.DeleteFunc(slices.Clone(found), func(s conf.Setting) bool { return !c.overrides(s.Key) })
-	found = slices.DeleteFunc(found, func(s conf.Setting) bool { return c.overrides(s.Key) })
-	c.schema.Apply(conf.New(given{}), overridden, m) // only to see that it is right
-	c.schema.Apply(&c.given, found, m)
-	for _, s := range found {
-		c.fromFile = append(c.fromFile, s.Key)
+	for _, s := range schema.Settings("", root, m, others) {
+		target := &c.given
+		if c.overrides(s.Key) {
+			target = new(given) // only to see that it is right
+		} else {
+			c.fromFile = append(c.fromFile, s.Key)
+		}
+		c.schema.Apply(target, []conf.Setting{s}, m)
 	}
 	return m.Err()
 }

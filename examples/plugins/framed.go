@@ -64,8 +64,8 @@ func (t *framedTransport) Close() error {
 	return err
 }
 
-// connections is how the library connects. Those made are closed with it, so that calls
-// end that are out; the library leaves them open.
+// connections is how the library connects. All are closed with it, so that calls end that
+// are out, and none is answered any more; the library leaves them open.
 type connections struct {
 	net.Listener
 	mu   sync.Mutex
@@ -73,7 +73,12 @@ type connections struct {
 }
 
 func (c *connections) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", string(target), timeout)
+	return c.keep(net.DialTimeout("tcp", string(target), timeout))
+}
+
+func (c *connections) Accept() (net.Conn, error) { return c.keep(c.Listener.Accept()) }
+
+func (c *connections) keep(conn net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}

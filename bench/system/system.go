@@ -105,6 +105,7 @@ type Observation struct {
 	Commands   uint64        // applied by the first member so far
 	Syncs      []uint64      // flushes of each member's log store; empty where it does not count them
 	CPU        time.Duration // of all members and clients
+	ClientsCPU time.Duration // of the clients, where they share no process with members; 0: they do
 }
 
 // Member is one member of a group. What else it can do it says by further interfaces.

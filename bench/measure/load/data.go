@@ -18,7 +18,7 @@ import (
 // Name is what experiments and records call the kind, and version the form of its data.
 const (
 	Name    = "load"
-	version = 1
+	version = 2 // 1 had no MembersCPUNS
 )
 
 // Data is what one trial measured.
@@ -38,6 +38,8 @@ type Data struct {
 	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member's log store, where it counts them
 	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of all members and clients
 	LoadNS       int64    `json:"load_ns"`                  // length of the load
+	MembersCPUNS int64    `json:"members_cpu_ns,omitempty"` // CPU time of all members
+	Operations   int64    `json:"operations,omitempty"`     // that ended
 }
 
 // Operations are those of one kind. Completed counts those that finished inside
@@ -52,7 +54,8 @@ type Operations struct {
 // newData takes what the load saw.
 func newData(m *workload.Result) (*Data, error) {
 	d := &Data{
-		WindowNS: int64(m.Window), Errors: m.Errors, IntervalNS: int64(m.Interval), Intervals: m.Intervals, Scheduled: m.Scheduled,
+		Operations: m.Operations,
+		WindowNS:   int64(m.Window), Errors: m.Errors, IntervalNS: int64(m.Interval), Intervals: m.Intervals, Scheduled: m.Scheduled,
 		Writes: Operations{Completed: m.Writes.Completed, Failed: m.Writes.Failed},
 		Reads:  Operations{Completed: m.Reads.Completed, Failed: m.Reads.Failed},
 	}
@@ -68,10 +71,16 @@ func newData(m *workload.Result) (*Data, error) {
 	return d, nil
 }
 
-// between records what happened between two observations.
-func (d *Data) between(before, after system.Observation) {
+// between records what happened between two observations. Of clients that share the
+// members' process only the generator's own cost is known, measured alone.
+func (d *Data) between(before, after system.Observation, generator time.Duration) {
 	d.Commands = after.Commands - before.Commands
 	d.CPUNS = int64(after.CPU - before.CPU)
+	clients := after.ClientsCPU - before.ClientsCPU
+	if after.ClientsCPU == 0 {
+		clients = generator
+	}
+	d.MembersCPUNS = max(0, d.CPUNS-int64(clients))
 	d.LoadNS = int64(after.At.Sub(before.At))
 	d.SyncsPerNode = slices.Clone(after.Syncs)
 	for i := range before.Syncs {
@@ -116,6 +125,9 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	if d.LoadNS > 0 && d.CPUNS > 0 {
 		put("cpu", float64(d.CPUNS)/float64(d.LoadNS))
 	}
+	if d.Operations > 0 && d.MembersCPUNS > 0 {
+		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
+	}
 	return v, d.distributions(&v)
 }
 
@@ -141,7 +153,7 @@ func (d *Data) distributions(v *measure.Values) error {
 // validate checks that the data agree with each other. The parts of a trial that was
 // broken off need not match up.
 func (d *Data) validate(brokenOff bool) error {
-	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.CPUNS, d.LoadNS) < 0 {
+	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.Operations) < 0 {
 		return fmt.Errorf("load: a length or count below zero")
 	}
 	if d.WindowNS == 0 && !brokenOff {

@@ -28,6 +28,9 @@ func quantities() []measure.Quantity {
 	all = append(all,
 		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
 			Role: measure.Shown, Column: "throughput_ops", Decimals: 2},
+		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
+			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
+			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},
 		count("ops", "ops"), count("errors", "errors"),
 		measure.Quantity{Key: "window", Unit: measure.Seconds, Column: "duration_s", Decimals: 3})
 	for _, x := range []struct {
@@ -127,6 +130,14 @@ func figures() []measure.Figure {
 			Caption: measure.Text{
 				En: "Throughput against p50: medians over the trials with 95 % intervals.",
 				Ru: "Пропускная способность и медиана задержки (p50): медианы по испытаниям с 95-процентными доверительными интервалами.",
+			},
+		},
+		{
+			Name: "cpu", Form: measure.ByLevel, Quantities: []string{"cpu.op"},
+			Title: measure.Text{En: "CPU time per operation", Ru: "Процессорное время на операцию"},
+			Caption: measure.Text{
+				En: "CPU time of all members per operation, warm-up included: medians over the trials with 95 % intervals.",
+				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с 95-процентными доверительными интервалами.",
 			},
 		},
 	}

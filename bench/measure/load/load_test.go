@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
 )
 
 // encode returns the histogram of values in nanoseconds as a trial holds it.
@@ -63,7 +64,7 @@ func TestReadAgainstSortedValues(t *testing.T) {
 			WindowNS: 2e9, Intervals: []int64{int64(len(writes)), int64(len(reads))}, Errors: map[string]int64{"x": 3},
 			Writes:   Operations{Completed: int64(len(writes)), Hist: encode(t, writes)},
 			Reads:    Operations{Completed: int64(len(reads)), Failed: 3, Hist: encode(t, reads)},
-			Commands: 20, SyncsPerNode: []uint64{20, 40}, CPUNS: 3e9, LoadNS: 2e9,
+			Commands: 20, SyncsPerNode: []uint64{20, 40}, CPUNS: 3e9, LoadNS: 2e9, MembersCPUNS: 2e9, Operations: 1000,
 		}, ""))
 		if err != nil {
 			t.Fatal(err)
@@ -75,6 +76,7 @@ func TestReadAgainstSortedValues(t *testing.T) {
 		near(t, "throughput", v.Scalars["throughput"], float64(len(all))/2, 1e-9)
 		near(t, "syncs per command", v.Scalars["syncs"], 1.5, 1e-9)
 		near(t, "cores", v.Scalars["cpu"], 1.5, 1e-9)
+		near(t, "CPU per operation", v.Scalars["cpu.op"], 0.002, 1e-12)
 		near(t, "errors", v.Scalars["errors"], 3, 0)
 		near(t, "window", v.Scalars["window"], 2, 0)
 	}
@@ -216,4 +218,17 @@ func TestKeySize(t *testing.T) {
 	if err := Kind().Accept(cell); err == nil || !strings.Contains(err.Error(), "at least") {
 		t.Errorf("a thousand keys of 5 bytes: %v", err)
 	}
+}
+
+// TestMembersCPU: clients in a process of their own do not count, and of those in the
+// members' process the generator's own cost is taken off.
+func TestMembersCPU(t *testing.T) {
+	before := system.Observation{CPU: 10 * time.Second, ClientsCPU: 4 * time.Second}
+	after := system.Observation{CPU: 20 * time.Second, ClientsCPU: 7 * time.Second}
+	var d Data
+	d.between(before, after, time.Second)
+	near(t, "apart", float64(d.MembersCPUNS), 7e9, 0)
+	before.ClientsCPU, after.ClientsCPU = 0, 0
+	d.between(before, after, time.Second)
+	near(t, "together", float64(d.MembersCPUNS), 9e9, 0)
 }

@@ -107,7 +107,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err != nil {
 		return data, nil, fmt.Errorf("look at the group after the load: %w", err)
 	}
-	data.between(before, after)
+	data.between(before, after, measured.ClientCPU)
 	gates, err := judge(ctx, g, data, measured, before, after)
 	return data, gates, err
 }

@@ -251,7 +251,8 @@ func (g *group) Set(ctx context.Context, ops []kv.Op) error {
 }
 
 func (g *group) Observe(ctx context.Context) (system.Observation, error) {
-	o := system.Observation{At: time.Now(), CPU: system.ProcessCPU()}
+	o := system.Observation{At: time.Now(), ClientsCPU: system.ProcessCPU()}
+	o.CPU = o.ClientsCPU
 	for i, n := range g.nodes {
 		s, err := n.Status(ctx)
 		if err != nil {

@@ -105,8 +105,8 @@ type Kind struct {
 	Name  string // of `measure = "NAME"` in an experiment, and of its data in the record of a trial
 	Needs []system.Ability
 	// Settings is a struct of the kind's own settings with their defaults, with the tags
-	// that core.Tuning has too; they stand in a table of the kind's name, and a cell has
-	// them among its options. Nil: none, or fields of an experiment (load, formation).
+	// that core.Tuning has too; they stand in a table of the kind's name, and a cell's
+	// ReadSettings reads them. Nil: none, or fields of an experiment (load, formation).
 	Settings any
 
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.

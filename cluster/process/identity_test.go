@@ -281,18 +281,22 @@ func TestHandleWithoutDescriptor(t *testing.T) {
 
 // TestHandleAfterTheEnd: a handle of a process that has ended signals no other.
 func TestHandleAfterTheEnd(t *testing.T) {
-	cmd := exec.Command("sleep", "0")
+	cmd := exec.Command("cat") // ends with its input
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	h, err := open(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if h == nil {
-		t.Skip("it ended before it could be held")
+	if err != nil || h == nil {
+		t.Fatal(h, err)
 	}
 	defer h.close()
+	if err := input.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := h.awaitEnd(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -237,7 +237,7 @@ func TestTellsTheReason(t *testing.T) {
 	closed, hanging := freeAddress(t), hangs(t)
 	directory.leader.Store(&closed)
 	answered := make(chan response)
-	go func() { answered <- g.do(g.nodes[1], "GET", "/key/k?timeout=500ms", "") }()
+	go func() { answered <- g.do(g.nodes[1], "GET", "/key/k?timeout=3s", "") }()
 	eventually(t, func() error {
 		text := g.must(g.nodes[1], "GET", "/metrics", "").body
 		if metric(t, text, `raftlab_http_forwarded_requests_total{outcome="unreachable"}`) == 0 {

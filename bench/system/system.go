@@ -27,8 +27,13 @@ import (
 // Ability is something that not every system can do and some measurements need.
 type Ability string
 
-// Processes: the members are processes, whose start can be watched.
-const Processes Ability = "processes that start"
+// The abilities.
+const (
+	// Processes: the members are processes, whose start can be watched.
+	Processes Ability = "processes that start"
+	// Kills: the members are [Mortal].
+	Kills Ability = "members that can be killed"
+)
 
 // System starts groups.
 type System struct {
@@ -119,6 +124,16 @@ type Witness interface {
 	Ready(ctx context.Context) error
 	// Sent counts what the member has sent to find others.
 	Sent(ctx context.Context) (Traffic, error)
+}
+
+// Mortal is a member that can be killed and started again with the data that it left.
+type Mortal interface {
+	Member
+	// Kill ends the member at once, as kill -9 does, and returns once it has ended. The
+	// group's Check takes it for no failure.
+	Kill(ctx context.Context) error
+	// Restart starts a killed member again and returns once it serves.
+	Restart(ctx context.Context) error
 }
 
 // Status is what a member says of itself.

@@ -32,6 +32,8 @@ var rules = []rule{
 	{"backends/inmem", []string{"core"}},
 	{"backends/bolt", []string{"core", "backends/storedir"}},
 	{"backends/mdb", []string{"core", "backends/storedir"}},
+	{"backends/pebble", []string{"core", "backends/storedir"}},
+	{"backends/wal", []string{"core", "backends/storedir", "internal/atomicfile", "internal/lockfile"}},
 	{"backends/faulty", []string{"core"}},
 	{"backends/checked", []string{"core"}},
 	{"backends/storedir", []string{"core"}},

@@ -11,6 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/backends/checked"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -95,6 +96,21 @@ func Builtin() *Catalog {
 			},
 			Available: mdb.Available,
 		},
+		wal.Name: {
+			Summary: "HashiCorp's write-ahead log, segment files, one flush a write",
+			Options: []string{"segment_size"},
+			Info: func(o core.Options) (core.StoreInfo, error) {
+				_, err := walOptions(o)
+				return wal.Info(), err
+			},
+			OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
+				opts, err := walOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return opened(wal.Open(dir, opts))
+			},
+		},
 	})
 }
 
@@ -124,5 +140,11 @@ func boltOptions(o core.Options) (bolt.Options, error) {
 func mdbOptions(o core.Options) (mdb.Options, error) {
 	r := o.Read(mdb.Name)
 	opts := mdb.Options{MapSizeBytes: r.Bytes("map_size", mdb.DefaultMapSizeBytes)}
+	return opts, errors.Join(r.Err(), opts.Validate())
+}
+
+func walOptions(o core.Options) (wal.Options, error) {
+	r := o.Read(wal.Name)
+	opts := wal.Options{SegmentBytes: r.Bytes("segment_size", wal.DefaultSegmentBytes)}
 	return opts, errors.Join(r.Err(), opts.Validate())
 }

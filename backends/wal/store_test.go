@@ -11,15 +11,11 @@ import (
 	"github.com/themilchenko/raftlab/core/coretest"
 )
 
+// TestLogStore has small segments, so that there are many; all else is as by default.
 func TestLogStore(t *testing.T) {
-	t.Run("default", func(t *testing.T) { testWith(t, wal.Options{}) })
-	t.Run("small segments", func(t *testing.T) { testWith(t, wal.Options{SegmentBytes: wal.MinSegmentBytes}) })
-}
-
-func testWith(t *testing.T, opts wal.Options) {
 	coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {
 		t.Helper()
-		s, err := wal.Open(dir, opts)
+		s, err := wal.Open(dir, wal.Options{SegmentBytes: wal.MinSegmentBytes})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,216 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// errDead is what every call returns once the machine has crashed.
+var errDead = errors.New("the machine has crashed")
+
+// testDisk is a disk in memory that can crash, fail and be full. Of a crash survives what
+// was flushed, and by chance any part of what was not, by sectors.
+type testDisk struct {
+	mu           sync.Mutex
+	now, durable map[string]*inode // names
+	random       *rand.Rand
+	calls        int // that change something
+	crashAt      int // the call that the machine crashes in; 0: none
+	dead         bool
+	refuse       func(op, name string) error // nil: nothing is refused
+	syncs        int
+}
+
+type inode struct{ now, durable []byte }
+
+func newTestDisk(random *rand.Rand) *testDisk {
+	return &testDisk{now: map[string]*inode{}, durable: map[string]*inode{}, random: random}
+}
+
+// change is what every changing call begins with: it may be the one that the machine
+// crashes in, which then has its effect by chance.
+func (d *testDisk) change(op, name string, effect func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dead {
+		return errDead
+	}
+	if d.refuse != nil {
+		if err := d.refuse(op, name); err != nil {
+			return err
+		}
+	}
+	d.calls++
+	if d.calls == d.crashAt {
+		d.dead = true
+		if d.random.IntN(2) == 0 {
+			effect()
+		}
+		return errDead
+	}
+	effect()
+	return nil
+}
+
+// lose is the power loss: with all, everything that was not flushed is gone; otherwise
+// any part of it.
+func (d *testDisk) lose(all bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	names := maps.Clone(d.durable)
+	for _, name := range slices.Sorted(maps.Keys(union(d.now, d.durable))) {
+		if !all && d.random.IntN(2) == 0 {
+			if f, ok := d.now[name]; ok {
+				names[name] = f
+			} else {
+				delete(names, name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		names[name].lose(all, d.random)
+	}
+	d.now, d.durable, d.dead, d.crashAt = names, maps.Clone(names), false, 0
+}
+
+func union(a, b map[string]*inode) map[string]*inode {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
+}
+
+func (f *inode) lose(all bool, random *rand.Rand) {
+	const sector = 512
+	left := bytes.Clone(f.durable)
+	if !all {
+		if random.IntN(2) == 0 && len(f.now) > len(left) {
+			left = append(left, make([]byte, len(f.now)-len(left))...)
+		}
+		for at := 0; at < min(len(left), len(f.now)); at += sector {
+			if end := min(at+sector, len(left), len(f.now)); random.IntN(2) == 0 {
+				copy(left[at:end], f.now[at:end])
+			}
+		}
+	}
+	f.now, f.durable = left, bytes.Clone(left)
+}
+
+// killed is the end of the process only.
+func (d *testDisk) killed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead, d.crashAt = false, 0
+}
+
+func (d *testDisk) List(string) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.now)), nil
+}
+
+func (d *testDisk) Open(path string, create bool) (file, error) {
+	name := filepath.Base(path)
+	if create {
+		err := d.change("create", name, func() {
+			if f, ok := d.now[name]; ok {
+				f.now = nil
+			} else {
+				d.now[name] = &inode{}
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f, ok := d.now[name]
+	if !ok {
+		return nil, &os.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return &testFile{disk: d, inode: f, name: name}, nil
+}
+
+func (d *testDisk) Rename(from, to string) error {
+	from, to = filepath.Base(from), filepath.Base(to)
+	return d.change("rename", to, func() { d.now[to] = d.now[from]; delete(d.now, from) })
+}
+
+func (d *testDisk) Remove(path string) error {
+	return d.change("remove", filepath.Base(path), func() { delete(d.now, filepath.Base(path)) })
+}
+
+func (d *testDisk) SyncDir(string) error {
+	return d.change("sync folder", "", func() { d.syncs++; d.durable = maps.Clone(d.now) })
+}
+
+type testFile struct {
+	disk *testDisk
+	*inode
+	name   string
+	closed bool
+}
+
+func (f *testFile) ReadAt(b []byte, at int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return 0, os.ErrClosed
+	}
+	if at >= int64(len(f.now)) {
+		return 0, io.EOF
+	}
+	n := copy(b, f.now[at:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *testFile) WriteAt(b []byte, at int64) (int, error) {
+	err := f.disk.change("write", f.name, func() {
+		if end := at + int64(len(b)); end > int64(len(f.now)) {
+			f.now = append(f.now, make([]byte, end-int64(len(f.now)))...)
+		}
+		copy(f.now[at:], b)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func (f *testFile) Size() (int64, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return int64(len(f.now)), nil
+}
+
+func (f *testFile) Resize(size int64) error {
+	return f.disk.change("resize", f.name, func() {
+		if size < int64(len(f.now)) {
+			f.now = f.now[:size:size]
+		} else {
+			f.now = append(f.now, make([]byte, size-int64(len(f.now)))...)
+		}
+	})
+}
+
+func (f *testFile) Sync() error {
+	return f.disk.change("sync", f.name, func() { f.disk.syncs++; f.durable = bytes.Clone(f.now) })
+}
+
+func (f *testFile) Close() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.closed = true
+	return nil
+}

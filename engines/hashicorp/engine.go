@@ -108,8 +108,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.routes = newRoutes(r.address, r.self, cfg.Locate)
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
-	r.transport = transport(cfg, r.self, logger)
-	r.gate.attach(r.transport)
+	r.transport = transport(cfg, r.gate)
 	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
@@ -175,11 +174,13 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	return err
 }
 
-func transport(cfg core.ReplicaConfig, self *persona, logger hclog.Logger) core.Transport {
+// transport returns the transport of which g sees each request.
+func transport(cfg core.ReplicaConfig, g *gate) core.Transport {
 	if cfg.Link.Transport != nil {
+		g.attach(cfg.Link.Transport)
 		return cfg.Link.Transport
 	}
-	return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: logger, self: self})
+	return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: g.logger, self: g.self, intercept: g.handle})
 }
 
 func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {

@@ -233,6 +233,14 @@ type ReplicaConfig struct {
 	Logger *slog.Logger
 }
 
+// The values of Tuning.Persistence.
+const (
+	// Serial: the leader's log store first, then the followers.
+	Serial = "serial"
+	// Overlapped: both at the same time (Raft dissertation, §10.2.1).
+	Overlapped = "overlapped"
+)
+
 // Tuning holds the knobs that every engine has. A zero field means the engine's
 // default: docs/experiment.md lists them per engine. What only one engine knows is
 // among its options. The tags are those of package conf: they are the [raft] table of
@@ -249,6 +257,11 @@ type Tuning struct {
 	// MaxAppendEntries: larger means fewer disk writes under load, and longer ones.
 	MaxAppendEntries int `key:"max_append_entries" doc:"how many entries one AppendEntries message holds at most"`
 	MaxInFlight      int `key:"max_in_flight" doc:"how many AppendEntries messages may be under way to one follower; 1 turns pipelining off"`
+
+	// Persistence is what a leader does first with a new entry: [Serial] or [Overlapped].
+	// Either way an entry counts as committed only once it is durable on a majority that
+	// includes the leader, and members may differ.
+	Persistence string `key:"persistence" oneof:"serial overlapped" doc:"a leader writes an entry to its log store before it sends it to the followers (serial), or at the same time (overlapped); committed is an entry only once the leader has it too"`
 
 	SnapshotInterval  time.Duration `key:"snapshot_interval" max:"8760h" doc:"how often a replica looks whether to snapshot"`
 	SnapshotThreshold uint64        `key:"snapshot_threshold" max:"1000000000000" unit:"entries" doc:"how many new entries make a snapshot worth it"`

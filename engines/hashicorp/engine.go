@@ -38,6 +38,9 @@ const (
 	// Options.LogCache is 0: what Consul uses.
 	DefaultLogCache = 512
 
+	// DefaultPersistence holds where core.Tuning.Persistence is empty.
+	DefaultPersistence = core.Serial
+
 	snapshotsKept = 2
 )
 
@@ -89,6 +92,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		done:      make(chan struct{}),
 	}
 	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
+	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence))
 	r.self.logs = r.logs
 	holdsData, err := r.self.settle(cfg, snapshots)
 	if err != nil {
@@ -119,6 +123,9 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	notify := make(chan bool, 1)
 	conf.NotifyCh = notify
 	err := r.newRaft(conf, fsm, snapshots, cache)
+	if err == nil {
+		r.overlap.begin(r.leadsOthers)
+	}
 	r.gate.open(err == nil)
 	if err != nil {
 		return err
@@ -155,22 +162,22 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 			panic(p)
 		}
 	}()
-	var logs raft.LogStore = r.logs
+	var logs raft.LogStore = r.log
 	if cache == 0 {
 		cache = DefaultLogCache
 	}
 	if cache > 0 {
-		c, err := raft.NewLogCache(cache, r.logs)
+		c, err := raft.NewLogCache(cache, r.log)
 		if err != nil {
 			return err
 		}
-		logs = boundedCache{c, r.logs}
+		logs = boundedCache{c, r.log}
 	}
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.logs, snapshots,
-		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.credible})
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.log, snapshots,
+		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible})
 	return err
 }
 
@@ -236,7 +243,7 @@ func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.C
 	override(&conf.TrailingLogs, e.Options.TrailingLogs)
 	conf.BatchApplyCh = e.Options.BatchApply
 	conf.PreVoteDisabled = e.Options.DisablePreVote
-	if err := raft.ValidateConfig(conf); err != nil {
+	if err := cmp.Or(checkPersistence(cfg.Tuning.Persistence), raft.ValidateConfig(conf)); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
 	}
 	if timeout, limit := stallLimits(cfg.Tuning, conf.HeartbeatTimeout); limit < timeout {

@@ -34,6 +34,7 @@ func DefaultTuning() core.Tuning {
 		CommitTimeout:      conf.CommitTimeout,
 		MaxAppendEntries:   conf.MaxAppendEntries,
 		MaxInFlight:        raft.DefaultMaxRPCsInFlight,
+		Persistence:        DefaultPersistence,
 		SnapshotInterval:   conf.SnapshotInterval,
 		SnapshotThreshold:  conf.SnapshotThreshold,
 		StallTimeout:       timeout,

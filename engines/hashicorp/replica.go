@@ -30,6 +30,8 @@ type replica struct {
 	address   string
 	raft      *raft.Raft
 	logs      *guard
+	overlap   *overlap      // nil: persistence is serial
+	log       core.LogStore // what the library writes to: the overlap, or the guard itself
 	tail      *tail
 	transport core.Transport
 	applied   progress // all entries but no-ops
@@ -151,7 +153,7 @@ func (r *replica) translate(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown),
 		errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, err)
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, cmp.Or(r.logs.failed(), err))
 	case r.logs.failed() != nil: // the library turns the store's error into text
 		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.failed())
 	default:
@@ -311,7 +313,7 @@ func (r *replica) Status() core.Status {
 		Term:          r.raft.CurrentTerm(),
 		LeaderID:      id,
 		LeaderAddress: address,
-		LastIndex:     r.raft.LastIndex(),
+		LastIndex:     r.overlap.until(r.raft.LastIndex()),
 		CommitIndex:   r.raft.CommitIndex(),
 		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
@@ -377,6 +379,7 @@ func (r *replica) Close() error {
 // wait for the library, which waits for that goroutine.
 func (r *replica) storeFailed(err error) {
 	r.logger.Error("log store failed, stopping the replica", "error", err)
+	r.overlap.abandon()
 	if r.logs.phase.CompareAndSwap(starting, startFailed) {
 		return // Start returns the error
 	}
@@ -388,6 +391,10 @@ func (r *replica) storeFailed(err error) {
 func (r *replica) stop(cause error) {
 	r.stopOnce.Do(func() {
 		r.closing.Store(true)
+		if cause != nil && r.overlap != nil {
+			// The library does not know yet. It steps down when a write of its own is refused.
+			r.working.Go(func() { r.raft.Barrier(r.grace) })
+		}
 		go func() {
 			r.drain()
 			r.muted.Store(true)
@@ -432,7 +439,7 @@ func (r *replica) closeAll() error {
 	errShutdown := shutdown.Error()
 	close(r.quit)
 	r.working.Wait()
-	return errors.Join(errShutdown, errTransport, r.logs.Close())
+	return errors.Join(errShutdown, errTransport, r.log.Close())
 }
 
 // drain waits until no call is out: a leader that still has its quorum answers

@@ -18,8 +18,9 @@ import (
 // guardedTransport has requests of the others pass the gate, finds members that have
 // moved, takes answers only from the member that was asked, notes in rounds which peers
 // agree, bounds messages and the wait for a member that is back, sends nothing that
-// followers take for a sign of a leader while the log store has stalled, and is
-// otherwise what it wraps.
+// followers take for a sign of a leader while the log store has stalled, holds back
+// answers for entries that are not durable here (see overlap), and is otherwise what
+// it wraps.
 type guardedTransport struct {
 	core.Transport
 	watch    *watch
@@ -27,6 +28,7 @@ type guardedTransport struct {
 	rounds   *rounds
 	routes   *routes
 	outages  *outages
+	overlap  *overlap
 	credible func(term uint64) error
 }
 
@@ -87,7 +89,10 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 	if err == nil && resp.Success && resp.Term == req.Term {
 		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, begun: begun, at: time.Now(), address: at})
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return t.overlap.await(acknowledged(req, resp))
 }
 
 // AppendEntriesPipeline implements raft.Transport. Who answers is not looked at: the
@@ -101,7 +106,7 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{p, id, t.watch}, nil
+	return guardedPipeline{t.overlap.hold(p), id, t.watch}, nil
 }
 
 // ask calls a member as routes.call does, and refuses an answer of a term that no group

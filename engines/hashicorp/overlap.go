@@ -1,0 +1,413 @@
+package hashicorp
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// overlap lets a leader write to its log store while it replicates (Raft dissertation,
+// §10.2.1), where the library does one after the other. docs/overlapped-persistence.md
+// has the argument; each rule here says what would happen without it.
+//
+// V is the log as the library sees it, D the largest index with no entry up to it that
+// is not durable here: D <= V, and what is between is pending. The library takes V for
+// durable and counts this replica in for it. So no follower's answer for an entry
+// beyond D reaches the library (await, hold). A majority of two or more needs one of them,
+// so the library's commit index never passes D: what it commits, applies, tells
+// followers, puts into a snapshot and acknowledges is durable on a majority that
+// includes the leader, as without overlap. The rules for the log:
+//
+//  1. Only a leader's commands become pending (StoreLogs). A follower answers for what
+//     it has stored: its answer is a promise to the leader, and a crash would break it.
+//     An entry that changes the configuration can make this replica a majority of
+//     its own. So can no command, but where there is no other voter, no answer is
+//     waited for: there everything is written at once. No-ops and barriers are rare, and
+//     a no-op that is durable before it is sent keeps Raft's figure 8 out by itself.
+//  2. A pending entry is read from memory: followers are sent it before it is on disk.
+//  3. What deletes a pending entry waits until that is written, and so does each write of
+//     a stable value: V = D whenever a term begins or a vote is given. An old
+//     entry, written late, would otherwise reappear behind a truncation, or be vouched for
+//     by a follower that does not have it on disk yet.
+//  4. After a write that failed nothing is written any more and no answer is let
+//     through (guard): a second flush may succeed for data that the first one lost.
+//
+// One write is under way at a time, in a goroutine that ends with the last pending entry;
+// Close waits for it. It writes through guard, so it is watched as all writes are. The
+// entries and their commands are not copied: the library changes neither.
+type overlap struct {
+	*guard
+	leads  atomic.Pointer[func() bool] // nil until the library runs: see replica.leadsOthers
+	pends  func(*raft.Log) bool        // rule 1: which entries may become pending
+	unheld bool                        // for tests: no answer is held back
+	first  atomic.Uint64               // pending[0].Index; 0: nothing is pending
+
+	mu       sync.Mutex
+	changed  sync.Cond   // a write has ended, or none will be tried again
+	pending  []*raft.Log // of consecutive indexes
+	bytes    int         // of their commands
+	appended uint64      // how many have ever become pending
+	written  uint64      // how many of these are durable
+	writing  bool
+	moved    event // as changed, for those that wait for other things too
+}
+
+// How much may be pending, and how much of that goes into one write. A command that is
+// larger is pending, or written, alone.
+const (
+	maxPendingEntries = 8192
+	maxPendingBytes   = 64 << 20
+	maxWriteBytes     = 8 << 20
+)
+
+// persistence returns the log that the library writes to, and makes r.overlap if it is
+// that.
+func (r *replica) persistence(how string) core.LogStore {
+	if how != core.Overlapped {
+		return r.logs
+	}
+	r.overlap = newOverlap(r.logs)
+	return r.overlap
+}
+
+func newOverlap(logs *guard) *overlap {
+	o := &overlap{guard: logs, pends: func(e *raft.Log) bool { return e.Type == raft.LogCommand }}
+	o.changed.L = &o.mu
+	return o
+}
+
+// checkPersistence refuses what core.Tuning.Persistence cannot be.
+func checkPersistence(how string) error {
+	switch how {
+	case "", core.Serial, core.Overlapped:
+		return nil
+	}
+	return fmt.Errorf("persistence = %q: want %s or %s", how, core.Serial, core.Overlapped)
+}
+
+// begin lets entries become pending while leads holds; before it, all is serial.
+func (o *overlap) begin(leads func() bool) {
+	if o != nil {
+		o.leads.Store(&leads)
+	}
+}
+
+// leadsOthers says whether this replica leads others that have to agree. StoreLogs is
+// called on the library's main goroutine, which is the only one that makes a leader and
+// that changes its configuration. The one that gets heartbeats may depose it meanwhile, and
+// saves the new term right after; that drains (rule 3), and so this is asked under the
+// lock that drain takes.
+func (r *replica) leadsOthers() bool {
+	if r.raft.State() != raft.Leader {
+		return false
+	}
+	voters := 0
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	return voters > 1
+}
+
+// StoreLog implements raft.LogStore.
+func (o *overlap) StoreLog(entry *raft.Log) error { return o.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs implements raft.LogStore. A leader's commands are pending when it returns.
+func (o *overlap) StoreLogs(entries []*raft.Log) error {
+	if o.append(entries) {
+		return o.failed()
+	}
+	o.drain()
+	return o.guard.StoreLogs(entries)
+}
+
+// append makes entries pending, once there is room, if they may be.
+func (o *overlap) append(entries []*raft.Log) bool {
+	size := 0
+	for _, e := range entries {
+		if !o.pends(e) {
+			return false
+		}
+		size += len(e.Data)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.pending) > 0 && o.failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
+		o.changed.Wait()
+	}
+	leads := o.leads.Load()
+	if len(entries) == 0 || o.failed() != nil || leads == nil || !(*leads)() {
+		return false
+	}
+	if n := len(o.pending); n > 0 && o.pending[n-1].Index+1 != entries[0].Index {
+		return false
+	}
+	o.pending = append(o.pending, entries...)
+	o.bytes += size
+	o.appended += uint64(len(entries))
+	o.first.Store(o.pending[0].Index)
+	if !o.writing {
+		o.writing = true
+		go o.write()
+	}
+	return true
+}
+
+// write writes what is pending until nothing is. What came during a write goes into the next.
+func (o *overlap) write() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.pending) > 0 {
+		batch := o.batch()
+		o.mu.Unlock()
+		err := o.guard.StoreLogs(batch)
+		o.mu.Lock()
+		if err != nil {
+			break // guard has told everybody
+		}
+		o.wrote(len(batch))
+	}
+	o.writing = false
+	o.changed.Broadcast()
+}
+
+// batch returns what is to be written next.
+func (o *overlap) batch() []*raft.Log {
+	size, n := 0, 0
+	for n < len(o.pending) && (n == 0 || size+len(o.pending[n].Data) <= maxWriteBytes) {
+		size += len(o.pending[n].Data)
+		n++
+	}
+	return o.pending[:n:n]
+}
+
+// wrote notes that the first n pending entries are durable.
+func (o *overlap) wrote(n int) {
+	for _, e := range o.pending[:n] {
+		o.bytes -= len(e.Data)
+	}
+	clear(o.pending[:n]) // for the garbage collector
+	o.pending = o.pending[n:]
+	o.written += uint64(n)
+	if len(o.pending) > 0 {
+		o.first.Store(o.pending[0].Index)
+	} else {
+		o.pending = nil
+		o.first.Store(0)
+	}
+	o.changed.Broadcast()
+	o.moved.happened()
+}
+
+// drain waits until what is pending now is durable, not for what comes meanwhile:
+// snapshots call it beside a leader that goes on. After a failure it does not wait, and
+// guard refuses what its caller does next.
+func (o *overlap) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for target := o.appended; o.written < target && o.failed() == nil; {
+		o.changed.Wait()
+	}
+}
+
+// abandon wakes up all who wait, after a failure of the log store.
+func (o *overlap) abandon() {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.changed.Broadcast()
+	o.moved.happened()
+}
+
+// until returns index, or D if that is less.
+func (o *overlap) until(index uint64) uint64 {
+	if o == nil {
+		return index
+	}
+	if first := o.first.Load(); first > 0 && first <= index {
+		return first - 1
+	}
+	return index
+}
+
+// GetLog implements raft.LogStore.
+func (o *overlap) GetLog(index uint64, out *raft.Log) error {
+	if first := o.first.Load(); first > 0 && index >= first && o.getPending(index, out) {
+		return nil
+	}
+	return o.guard.GetLog(index, out) // written meanwhile, or always
+}
+
+func (o *overlap) getPending(index uint64, out *raft.Log) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.pending) == 0 || index < o.pending[0].Index {
+		return false
+	}
+	i := index - o.pending[0].Index
+	if i >= uint64(len(o.pending)) {
+		return false
+	}
+	*out = *o.pending[i]
+	return true
+}
+
+// FirstIndex implements raft.LogStore.
+func (o *overlap) FirstIndex() (uint64, error) {
+	pending := o.first.Load() // before the store is asked: what is written meanwhile is then in it
+	first, err := o.guard.FirstIndex()
+	if first == 0 && err == nil {
+		first = pending
+	}
+	return first, err
+}
+
+// LastIndex implements raft.LogStore.
+func (o *overlap) LastIndex() (uint64, error) {
+	o.mu.Lock()
+	n := len(o.pending)
+	if n > 0 {
+		defer o.mu.Unlock()
+		return o.pending[n-1].Index, nil
+	}
+	o.mu.Unlock()
+	return o.guard.LastIndex()
+}
+
+// DeleteRange implements raft.LogStore. What a snapshot covers has been applied, so it is
+// not pending, and is deleted beside the writes.
+func (o *overlap) DeleteRange(low, high uint64) error {
+	if o.until(math.MaxUint64) < high {
+		o.drain()
+	}
+	return o.guard.DeleteRange(low, high)
+}
+
+// Set implements raft.StableStore.
+func (o *overlap) Set(key, value []byte) error {
+	o.drain()
+	return o.guard.Set(key, value)
+}
+
+// SetUint64 implements raft.StableStore.
+func (o *overlap) SetUint64(key []byte, value uint64) error {
+	o.drain()
+	return o.guard.SetUint64(key, value)
+}
+
+// Close implements core.LogStore.
+func (o *overlap) Close() error {
+	o.mu.Lock()
+	for o.writing {
+		o.changed.Wait()
+	}
+	o.mu.Unlock()
+	return o.guard.Close()
+}
+
+// acknowledged returns the last entry that an answer to req promises to have; 0: none.
+func acknowledged(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) uint64 {
+	if n := len(req.Entries); n > 0 && resp.Success {
+		return req.Entries[n-1].Index
+	}
+	return 0
+}
+
+// await returns once index is not pending; an error: it will not be written.
+func (o *overlap) await(index uint64) error {
+	if o == nil {
+		return nil
+	}
+	for o.pendingUpTo(index) {
+		moved := o.moved.channel() // before it is looked at again
+		if !o.pendingUpTo(index) {
+			break
+		}
+		if err := o.failed(); err != nil {
+			return err
+		}
+		<-moved
+	}
+	return nil
+}
+
+// pendingUpTo says whether an answer for index has to wait.
+func (o *overlap) pendingUpTo(index uint64) bool {
+	return o.until(index) < index && !o.unheld
+}
+
+// maxHeld is how many answers of a pipeline are held back before no more are taken from it.
+const maxHeld = 128
+
+// hold returns a pipeline whose answers come once what they acknowledge is not pending.
+func (o *overlap) hold(p raft.AppendPipeline) raft.AppendPipeline {
+	if o == nil {
+		return p
+	}
+	h := &heldPipeline{AppendPipeline: p, overlap: o,
+		out: make(chan raft.AppendFuture, maxHeld), quit: make(chan struct{}), done: make(chan struct{})}
+	go h.run()
+	return h
+}
+
+// heldPipeline hands on the answers of a pipeline, in their order.
+type heldPipeline struct {
+	raft.AppendPipeline
+	overlap *overlap
+	out     chan raft.AppendFuture
+	quit    chan struct{}
+	done    chan struct{}
+	once    sync.Once
+}
+
+// Consumer implements raft.AppendPipeline.
+func (h *heldPipeline) Consumer() <-chan raft.AppendFuture { return h.out }
+
+// Close implements raft.AppendPipeline.
+func (h *heldPipeline) Close() error {
+	h.once.Do(func() { close(h.quit) })
+	err := h.AppendPipeline.Close()
+	<-h.done
+	return err
+}
+
+func (h *heldPipeline) run() {
+	defer close(h.done)
+	var held []raft.AppendFuture
+	for {
+		in := h.AppendPipeline.Consumer()
+		if len(held) >= maxHeld {
+			in = nil
+		}
+		var next raft.AppendFuture
+		var out chan<- raft.AppendFuture
+		var moved <-chan struct{}
+		if len(held) > 0 {
+			next = held[0]
+			index := acknowledged(next.Request(), next.Response())
+			if h.overlap.pendingUpTo(index) {
+				moved = h.overlap.moved.channel() // before it is looked at again
+			}
+			if !h.overlap.pendingUpTo(index) {
+				out = h.out
+			}
+		}
+		select {
+		case f := <-in:
+			held = append(held, f)
+		case out <- next:
+			held = held[1:]
+		case <-moved:
+		case <-h.quit:
+			return
+		}
+	}
+}

@@ -79,6 +79,26 @@ type Applied struct {
 	Result any    // what FSM.Apply returned for it
 }
 
+// Proposer is a Replica that takes a proposal without keeping its caller: many can be
+// under way for one goroutine, which is woken when there is something to tell.
+type Proposer interface {
+	// Begin is Propose without the wait: the outcome goes to c, and means what it means
+	// there. It returns once the engine has queued the command, which takes longer only
+	// while the engine takes none, at most until the replica has stopped. Commands that
+	// one goroutine begins one after the other are appended in that order, those left
+	// out that were not appended at all. The command is the replica's from now on: its
+	// bytes must not be changed any more.
+	Begin(command []byte, c Completion)
+}
+
+// Completion takes the outcome of one proposal.
+type Completion interface {
+	// Complete is called exactly once, also before Begin has returned, and mostly by
+	// the goroutine that applies commands: it must not block, nor call the replica.
+	// The commands of a batch are completed in the order of their indexes.
+	Complete(Applied, error)
+}
+
 // Campaigner is a Replica that can be told to stand for election at once, as
 // the target of a leadership transfer does (Raft dissertation, §3.10), without
 // waiting for an election timeout. The runner uses it to start a group under a

@@ -182,6 +182,20 @@ func decode(command []byte, each func(change)) error {
 	return walk(command, each)
 }
 
+// CheckChange returns nil if the command is one that sets and deletes keys, as nodes of
+// this version apply it.
+func CheckChange(command []byte) error {
+	var err error
+	if e := decode(command, func(c change) {
+		if c.kind == opNode {
+			err = fmt.Errorf("%w: it is none that clients give", errCommand)
+		}
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
 // walk is one pass over a command; a nil each only checks.
 func walk(command []byte, each func(change)) error {
 	d := decoder{rest: command}

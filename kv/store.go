@@ -37,6 +37,9 @@ type entry struct {
 type Result struct {
 	// Changed counts the keys that the command set, or deleted where they were.
 	Changed int
+	// Missing are the deletions, counted from 0 by their place among the command's
+	// operations, whose keys were not there.
+	Missing []int
 	// Err is why the command changed nothing: a *RefusedError, a *ConditionError
 	// or nil.
 	Err error
@@ -159,6 +162,8 @@ func (s *state) change(c change, result *Result) {
 	}
 	if _, was := s.entries.Delete(key); was {
 		result.Changed++
+	} else {
+		result.Missing = append(result.Missing, result.Changed+len(result.Missing))
 	}
 }
 
@@ -198,6 +203,23 @@ func (s *Store) Get(key string) (value []byte, index uint64, ok bool) {
 	defer s.mu.RUnlock()
 	e, ok := s.state.entries.Get(key)
 	return e.value, e.index, ok
+}
+
+// View is the map at one moment, valid during the call that it was made for.
+type View struct{ entries *btree.Map[string, entry] }
+
+// Get is [Store.Get].
+func (v View) Get(key string) (value []byte, index uint64, ok bool) {
+	e, ok := v.entries.Get(key)
+	return e.value, e.index, ok
+}
+
+// View calls look, during which nothing is applied: it has to be short, and must not call
+// the Store.
+func (s *Store) View(look func(View)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	look(View{s.state.entries})
 }
 
 // Pair is one key of a page.

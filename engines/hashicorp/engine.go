@@ -82,7 +82,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
-		proposals: proposals{waiting: map[*byte]chan core.Applied{}},
+		proposals: proposals{waiting: map[*byte]proposal{}},
 		rounds:    newRounds(),
 		quit:      make(chan struct{}),
 		unwatch:   make(chan struct{}),

@@ -46,7 +46,9 @@ func (m *machine) Apply(entry *raft.Log) any {
 func (m *machine) applied(index uint64, entries []core.BatchEntry) {
 	m.replica.seen.advance(index)
 	m.replica.applied.advance(index)
-	m.replica.proposals.applied(entries)
+	for range m.replica.proposals.applied(entries) {
+		m.replica.callDone()
+	}
 }
 
 // StoreConfiguration implements raft.ConfigurationStore: the state machine has

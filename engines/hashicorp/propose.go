@@ -3,7 +3,6 @@ package hashicorp
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -13,52 +12,41 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// Propose implements core.Replica.
-//
-// A future of the library cannot be waited for together with a context, and a
-// goroutine for each costs wake-ups that show in the latency. So the result
-// comes another way: the state machine hands it to the caller as it applies the
-// entry (see proposals), and the future is looked at only when this replica has
-// lost leadership, so that the entry may never be applied here.
-//
-// The library also refuses proposals while it transfers leadership, and goes on
-// with that when a transfer has failed or its caller has left. From the beginning
-// of a transfer on, until one succeeds, every proposal waits for its future.
+const opPropose = "propose"
+
+// Propose implements core.Replica: it begins a proposal and waits for it.
 func (r *replica) Propose(ctx context.Context, command []byte) (core.Applied, error) {
-	const op = "propose"
 	if err := ctx.Err(); err != nil {
-		return core.Applied{}, fmt.Errorf("%s: %w", op, err)
+		return core.Applied{}, fmt.Errorf("%s: %w", opPropose, err)
 	}
-	if err := r.refuseStalled(op); err != nil {
-		return core.Applied{}, err
+	command = append(make([]byte, 0, len(command)+1), command...)
+	w := waiter{make(chan outcome, 1)} // never blocks the state machine
+	if timeout, bounded := queueTimeout(ctx); bounded {
+		r.begin(command, timeout, w)
+	} else {
+		go r.begin(command, 0, w)
 	}
-	command = slices.Clone(command) // the library keeps it, and its address names the proposal
-	timeout, bounded := queueTimeout(ctx)
-	// Taken before the state is looked at: a loss of leadership that follows is
-	// not missed, whether it comes before the proposal is queued or after.
-	deposed := r.deposed.channel()
-	if len(command) == 0 || !bounded || r.transferring.Load() || r.raft.State() != raft.Leader {
-		return r.proposeSlowly(ctx, op, command)
-	}
-	if !r.enter() {
-		return core.Applied{}, r.stopped(op)
-	}
-	defer r.callDone()
-	result := r.proposals.expect(command)
-	future := r.raft.Apply(command, timeout)
 	select {
-	case applied := <-result:
-		return applied, nil
-	case <-deposed:
-		defer r.proposals.forget(command)
-		return r.settle(ctx, op, future, result)
+	case o := <-w.outcome:
+		return o.applied, o.err
 	case <-ctx.Done():
-		r.proposals.forget(command)
-		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
-	case <-r.done:
-		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
+		if _, ok := r.proposals.take(keyOf(command)); ok {
+			r.callDone()
+		}
+		return core.Applied{}, fmt.Errorf("%s: %w: %w", opPropose, core.ErrOutcomeUnknown, ctx.Err())
 	}
 }
+
+// waiter is the completion of a caller that waits.
+type waiter struct{ outcome chan outcome }
+
+type outcome struct {
+	applied core.Applied
+	err     error
+}
+
+// Complete implements core.Completion.
+func (w waiter) Complete(applied core.Applied, err error) { w.outcome <- outcome{applied, err} }
 
 // queueTimeout is how long the library may take to queue a proposal, 0 meaning
 // any time. A leader takes none while it waits for its disk, and the library
@@ -72,73 +60,179 @@ func queueTimeout(ctx context.Context) (timeout time.Duration, bounded bool) {
 	return max(time.Until(end), time.Nanosecond), true
 }
 
-// proposeSlowly waits for the library's future.
-func (r *replica) proposeSlowly(ctx context.Context, op string, command []byte) (core.Applied, error) {
-	f, err := r.await(ctx, op, func() raft.Future { return r.raft.Apply(command, 0) })
-	if err != nil {
-		return core.Applied{}, err
+// Begin implements core.Proposer.
+func (r *replica) Begin(command []byte, c core.Completion) {
+	if cap(command) == 0 {
+		command = make([]byte, 0, 1) // with an address of its own
 	}
-	applied := f.(raft.ApplyFuture)
-	return core.Applied{Index: applied.Index(), Result: applied.Response()}, nil
+	r.begin(command, 0, c)
+}
+
+// begin queues a command.
+//
+// To wait for a future of the library takes a goroutine, whose wake-ups show in the
+// latency. So the result comes another way: the state machine hands it over as it
+// applies the entry (see proposals), and the future is looked at only when this replica
+// has lost leadership, so that the entry may never be applied here.
+//
+// The library also refuses proposals while it transfers leadership, and goes on
+// with that when a transfer has failed or its caller has left. From the beginning
+// of a transfer on, until one succeeds, the future of every proposal is looked at.
+func (r *replica) begin(command []byte, timeout time.Duration, c core.Completion) {
+	if err := r.refuseStalled(opPropose); err != nil {
+		c.Complete(core.Applied{}, err)
+		return
+	}
+	if !r.enter() {
+		c.Complete(core.Applied{}, r.stopped(opPropose))
+		return
+	}
+	// Counted before the state is looked at: a loss of leadership that follows is
+	// not missed, whether it comes before the proposal is queued or after.
+	losses, open := r.proposals.expect(command, c)
+	if !open {
+		r.callDone()
+		c.Complete(core.Applied{}, r.stopped(opPropose))
+		return
+	}
+	doubtful := len(command) == 0 || r.transferring.Load() || r.raft.State() != raft.Leader
+	future := r.raft.Apply(command, timeout)
+	if r.proposals.queued(command, future, losses, doubtful) {
+		go r.settle(keyOf(command), future)
+	}
 }
 
 // settle finds out what became of a proposal that may have been refused or whose
 // leader was deposed: the library answers the future once it has stepped down,
 // unless the entry had been committed by then and is still on its way to the
 // state machine.
-func (r *replica) settle(ctx context.Context, op string, future raft.ApplyFuture, result <-chan core.Applied) (core.Applied, error) {
-	settled := make(chan error, 1)
-	go func() { settled <- future.Error() }()
-	select {
-	case applied := <-result:
-		return applied, nil
-	case err := <-settled:
-		if err != nil {
-			return core.Applied{}, r.translate(op, err)
-		}
-		return core.Applied{Index: future.Index(), Result: future.Response()}, nil
-	case <-ctx.Done():
-		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
-	case <-r.done:
-		return core.Applied{}, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
+func (r *replica) settle(key *byte, future raft.ApplyFuture) {
+	err := future.Error()
+	c, ok := r.proposals.take(key)
+	if !ok {
+		return
+	}
+	r.callDone()
+	if err != nil {
+		c.Complete(core.Applied{}, r.translate(opPropose, err))
+		return
+	}
+	c.Complete(core.Applied{Index: future.Index(), Result: future.Response()}, nil)
+}
+
+// lookAgain has all that wait look whether this replica still leads.
+func (r *replica) lookAgain() {
+	r.deposed.happened()
+	for key, future := range r.proposals.lost() {
+		go r.settle(key, future)
 	}
 }
 
-// proposals are the commands that callers wait for on this replica. A command is
+// giveUpProposals completes those whose fate nobody tells any more.
+func (r *replica) giveUpProposals() {
+	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.id, core.ErrClosed)
+	if r.cause != nil {
+		err = fmt.Errorf("%w: %w", err, r.cause)
+	}
+	for _, p := range r.proposals.close() {
+		r.callDone()
+		p.to.Complete(core.Applied{}, err)
+	}
+}
+
+// proposals are the commands whose outcome is waited for on this replica. A command is
 // known by the address of its first byte: the leader applies the very bytes that
-// were proposed to it, and no two proposals share theirs.
+// were proposed to it, and no two proposals share theirs. Who takes a proposal out
+// completes it.
 type proposals struct {
 	mu      sync.Mutex
-	waiting map[*byte]chan core.Applied
+	waiting map[*byte]proposal
+	losses  int     // how often leadership may have been lost
+	closed  bool    // none is taken in any more
 	found   []found // reused: entries are applied from one goroutine
 }
 
+type proposal struct {
+	to       core.Completion
+	future   raft.ApplyFuture // nil: not queued yet
+	settling bool             // somebody waits for the future: only one may
+}
+
 type found struct {
-	entry  int
-	result chan core.Applied
+	entry int
+	to    core.Completion
 }
 
-// expect returns where the result of command will come.
-func (p *proposals) expect(command []byte) <-chan core.Applied {
-	result := make(chan core.Applied, 1) // never blocks the state machine
+func keyOf(command []byte) *byte { return unsafe.SliceData(command) }
+
+// expect takes in a command that is about to be queued.
+func (p *proposals) expect(command []byte, c core.Completion) (losses int, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting[unsafe.SliceData(command)] = result
-	return result
-}
-
-func (p *proposals) forget(command []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.waiting, unsafe.SliceData(command))
-}
-
-// applied hands over the results of entries, to those who wait for them.
-func (p *proposals) applied(entries []core.BatchEntry) {
-	for _, f := range p.find(entries) { // not under the lock, which the caller that wakes up may want
-		e := entries[f.entry]
-		f.result <- core.Applied{Index: e.Index, Result: e.Result}
+	if !p.closed {
+		p.waiting[keyOf(command)] = proposal{to: c}
 	}
+	return p.losses, !p.closed
+}
+
+// queued takes in the future of a command, and reports whether the caller has to settle
+// it: the command is doubtful, or leadership was lost since expect.
+func (p *proposals) queued(command []byte, future raft.ApplyFuture, losses int, doubtful bool) (settle bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is, ok := p.waiting[keyOf(command)]
+	if !ok { // it is complete
+		return false
+	}
+	is.future, is.settling = future, doubtful || losses != p.losses
+	p.waiting[keyOf(command)] = is
+	return is.settling
+}
+
+// lost counts a loss of leadership and returns the futures that are to be settled.
+func (p *proposals) lost() map[*byte]raft.ApplyFuture {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.losses++
+	settle := map[*byte]raft.ApplyFuture{}
+	for key, is := range p.waiting {
+		if is.future != nil && !is.settling {
+			is.settling = true
+			p.waiting[key] = is
+			settle[key] = is.future
+		}
+	}
+	return settle
+}
+
+// take takes a proposal out.
+func (p *proposals) take(key *byte) (core.Completion, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is, ok := p.waiting[key]
+	delete(p.waiting, key)
+	return is.to, ok
+}
+
+func (p *proposals) close() map[*byte]proposal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.waiting
+	p.waiting, p.closed = nil, true
+	return left
+}
+
+// applied hands over the results of entries, to those who wait for them, and returns how
+// many did.
+func (p *proposals) applied(entries []core.BatchEntry) int {
+	found := p.find(entries)
+	for _, f := range found { // not under the lock, which those that are woken may want
+		e := entries[f.entry]
+		f.to.Complete(core.Applied{Index: e.Index, Result: e.Result}, nil)
+	}
+	n := len(found)
+	clear(found)
+	return n
 }
 
 func (p *proposals) find(entries []core.BatchEntry) []found {
@@ -149,10 +243,10 @@ func (p *proposals) find(entries []core.BatchEntry) []found {
 		return nil
 	}
 	for i, e := range entries {
-		key := unsafe.SliceData(e.Command)
-		if result, ok := p.waiting[key]; ok {
+		key := keyOf(e.Command)
+		if is, ok := p.waiting[key]; ok {
 			delete(p.waiting, key)
-			p.found = append(p.found, found{i, result})
+			p.found = append(p.found, found{i, is.to})
 		}
 	}
 	return p.found
@@ -166,10 +260,10 @@ func (r *replica) watchLeadership(notify <-chan bool, quit <-chan struct{}) {
 		select {
 		case leads := <-notify:
 			if !leads {
-				r.deposed.happened()
+				r.lookAgain()
 			}
 		case <-quit:
-			r.deposed.happened()
+			r.lookAgain()
 			return
 		}
 	}

@@ -22,6 +22,7 @@ var (
 	_ core.Campaigner = (*replica)(nil)
 	_ core.Prober     = (*replica)(nil)
 	_ core.Acquainted = (*replica)(nil)
+	_ core.Proposer   = (*replica)(nil)
 )
 
 // replica is a core.Replica on hashicorp/raft.
@@ -228,7 +229,7 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 	if err == nil {
 		r.transferring.Store(false)
 	}
-	r.deposed.happened() // proposals that the library refused meanwhile look at their futures
+	r.lookAgain() // proposals may have been refused meanwhile
 	return err
 }
 
@@ -402,6 +403,7 @@ func (r *replica) stop(cause error) {
 				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.id, err)
 			}
 			r.cause = cause
+			r.giveUpProposals()
 			close(r.done)
 		}()
 	})

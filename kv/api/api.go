@@ -169,6 +169,8 @@ type Peer struct {
 	Incarnation string `json:"incarnation,omitempty"`
 	Address     string `json:"address"`                // Raft
 	HTTPAddress string `json:"http_address,omitempty"` // empty: not known yet
+	// RESPAddress is where it serves the Redis protocol; empty: nowhere, or not known.
+	RESPAddress string `json:"resp_address,omitempty"`
 }
 
 // Follower is a member that does not lead. What the leader alone knows is null
@@ -228,6 +230,17 @@ type ReadIndex struct {
 	Index uint64 `json:"index"`
 }
 
+// Proposed is the answer to POST /internal/propose, by which nodes forward commands of
+// package kv: what the command has changed, or the condition that failed.
+type Proposed struct {
+	Index    uint64 `json:"index"`
+	Changed  int    `json:"changed"`
+	Missing  []int  `json:"missing,omitempty"` // deletions, by their place in a batch, of keys that were not there
+	Failed   bool   `json:"failed,omitempty"`  // a condition did not hold
+	Key      []byte `json:"key,omitempty"`     // of the condition
+	KeyIndex uint64 `json:"key_index,omitempty"`
+}
+
 // Digest is the answer to GET /digest: two nodes with the same digest hold the
 // same map.
 type Digest struct {
@@ -244,8 +257,10 @@ const (
 	// MaxValueBytes and MaxBatchBytes are what one write may carry. The map could
 	// hold more, but one log entry travels in one message, and a slow disk or
 	// network must take it within the engine's timeout.
-	MaxValueBytes    = 16 << 20
-	MaxBatchBytes    = 16 << 20 // body of POST /key
+	MaxValueBytes = 16 << 20
+	MaxBatchBytes = 16 << 20 // body of POST /key
+	// MaxCommandBytes is what a command of package kv with the largest write takes.
+	MaxCommandBytes  = 17 << 20
 	DefaultPageLimit = 100
 	MaxPageLimit     = 1000
 )

@@ -109,6 +109,24 @@ func NewRequest(ctx context.Context, method, endpoint, path string, query url.Va
 	return r, nil
 }
 
+// Status asks the node at the endpoint, whatever group it is in, for its status. ctx needs
+// a deadline.
+func (s *Sender) Status(ctx context.Context, endpoint string) (status api.Status, err error) {
+	r, err := NewRequest(ctx, http.MethodGet, endpoint, "/status", nil, nil)
+	if err != nil {
+		return status, err
+	}
+	resp, err := s.Send(r)
+	if err != nil {
+		return status, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
+		return status, readError(endpoint, resp)
+	}
+	return status, json.NewDecoder(io.LimitReader(resp.Body, maxStatusBytes)).Decode(&status)
+}
+
 var errGivenUp = errors.New("the request was given up")
 
 // conn counts the writes to a connection, so that after a failure it is certain
@@ -190,6 +208,8 @@ const (
 	backoffMax = 200 * time.Millisecond
 	// maxErrorBytes bounds what is read of an answer that is an error.
 	maxErrorBytes = 64 << 10
+	// maxStatusBytes bounds a status.
+	maxStatusBytes = 4 << 20
 )
 
 // call is one request, wherever it is sent.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -271,24 +272,30 @@ func conditionFailed(index uint64, failed *kv.ConditionError) error {
 	return p
 }
 
-// propose replicates a command and returns its index. It proposes once, and an
-// error of the proposal that does not tell is one of unknown outcome. What the
-// map has to say against the command comes together with the index.
+// propose replicates a command and returns its index. What the map has to say against
+// the command comes together with the index.
 func (s *Server) propose(ctx context.Context, command []byte) (uint64, error) {
+	index, result, err := s.proposeHere(ctx, command)
+	return index, cmp.Or(err, result.Err)
+}
+
+// proposeHere proposes once, on this node, and an error of the proposal that does not
+// tell is one of unknown outcome.
+func (s *Server) proposeHere(ctx context.Context, command []byte) (uint64, kv.Result, error) {
 	if err := ctx.Err(); err != nil { // certainly not proposed
-		return 0, fmt.Errorf("nothing was written: %w", err)
+		return 0, kv.Result{}, fmt.Errorf("nothing was written: %w", err)
 	}
 	applied, err := s.cfg.Replica.Propose(ctx, command)
 	switch {
 	case err == nil:
 	case errors.Is(err, core.ErrOutcomeUnknown), errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed):
-		return 0, err
+		return 0, kv.Result{}, err
 	default:
-		return 0, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+		return 0, kv.Result{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
 	}
 	result, ok := applied.Result.(kv.Result)
 	if !ok {
-		return applied.Index, fmt.Errorf("the state machine is no kv.Store: it returned a %T", applied.Result)
+		return applied.Index, result, fmt.Errorf("the state machine is no kv.Store: it returned a %T", applied.Result)
 	}
-	return applied.Index, result.Err
+	return applied.Index, result, nil
 }

@@ -41,6 +41,8 @@ type Config struct {
 	Version string       // of the program, for /status and /metrics
 	// HTTPAddress is where others reach this server, host:port.
 	HTTPAddress string
+	// RESPAddress is where others reach the node's Redis protocol; empty: nowhere.
+	RESPAddress string
 	Store       core.StoreInfo
 	Syncs       func() uint64 // flushes of the store since the start; nil: it does not count
 	Transport   string        // name in the catalogue
@@ -74,6 +76,7 @@ type Server struct {
 	routes  []*route
 	peers   *client.Sender
 	view    atomic.Pointer[view]
+	resp    sync.Map // HTTP address of another node -> where it serves the Redis protocol
 	caught  readiness
 	budget  budget
 	metrics *metrics
@@ -253,6 +256,9 @@ type endpoint struct {
 // readIndexPath is where nodes ask the leader for a read index.
 const readIndexPath = "/internal/read-index"
 
+// proposePath is where nodes have the leader propose a command of package kv.
+const proposePath = "/internal/propose"
+
 // table is the whole interface.
 func (s *Server) table() []*route {
 	get := func(e endpoint) map[string]endpoint {
@@ -271,6 +277,7 @@ func (s *Server) table() []*route {
 		{"/key/{key}", key},
 		{"/key", page},
 		{readIndexPath, get(endpoint{serve: s.readIndex})},
+		{proposePath, post(s.proposeFor)},
 		{"/status", get(endpoint{serve: s.status, always: true})},
 		{"/members", get(endpoint{serve: s.members, always: true})},
 		{"/members/{id}", map[string]endpoint{http.MethodDelete: {serve: s.removeMember}}},

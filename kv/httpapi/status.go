@@ -91,7 +91,13 @@ func lagOf(leader core.Status, f core.FollowerStatus) uint64 {
 
 func (s *Server) peer(m core.Member) api.Peer {
 	address, _ := s.address(m.ID)
-	return api.Peer{ID: m.ID, Incarnation: m.Incarnation, Address: m.Address, HTTPAddress: address}
+	p := api.Peer{ID: m.ID, Incarnation: m.Incarnation, Address: m.Address, HTTPAddress: address}
+	if m.ID == s.id {
+		p.RESPAddress = s.cfg.RESPAddress
+	} else if known, ok := s.resp.Load(address); ok {
+		p.RESPAddress = known.(string)
+	}
+	return p
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

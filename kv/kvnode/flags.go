@@ -27,6 +27,8 @@ type given struct {
 	Peers         peerList    `key:"peers" example:"node2=localhost:12001" doc:"Set Raft addresses at which to look for members that are not where the group has them. Needed where most of a group without gossip have moved at once. The node's own may be among them"`
 	InMemory      bool        `key:"inmem" doc:"Use in-memory storage for Raft: nothing outlives the process"`
 	HTTPAdvertise string      `key:"advertise-http" kind:"host:port" doc:"Set the HTTP address that others are to dial, if not the bind address"`
+	RESPBind      string      `key:"resp" kind:"host:port" doc:"Serve the Redis protocol too, on this bind address; port 0: any free one"`
+	RESPAdvertise string      `key:"resp-advertise" kind:"host:port" doc:"Set the address of the Redis protocol that clients are to dial, if not the bind address"`
 	Nonvoter      bool        `key:"nonvoter" doc:"Join without a vote"`
 	gossipGiven
 
@@ -77,10 +79,10 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 	s.Check("id", checkID)
 	s.Check("data", func(path string) error { return want(path != "", "want a path") })
 	s.Check("cluster", checkCluster)
-	for _, key := range []string{"haddr", "raddr", "gossip"} {
+	for _, key := range []string{"haddr", "raddr", "resp", "gossip"} {
 		s.Check(key, checkBind)
 	}
-	for _, key := range []string{"advertise-http", "gossip-advertise"} {
+	for _, key := range []string{"advertise-http", "resp-advertise", "gossip-advertise"} {
 		s.Check(key, checkAdvertise)
 	}
 	s.Restrict("backend", known.Backends.Names())

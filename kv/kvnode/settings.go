@@ -37,7 +37,7 @@ type settings struct {
 func (c *commandLine) settings() (settings, error) {
 	s := settings{logFormat: c.LogFormat, Config: node.Config{
 		Data: c.Data, ID: c.ID, HTTPBind: c.HTTPBind, RaftBind: c.RaftBind,
-		HTTPAdvertise: c.HTTPAdvertise, Join: c.Join, Peers: c.Peers, Nonvoter: c.Nonvoter,
+		RESPBind: c.RESPBind, RESPAdvertise: c.RESPAdvertise, HTTPAdvertise: c.HTTPAdvertise, Join: c.Join, Peers: c.Peers, Nonvoter: c.Nonvoter,
 		RequestTimeout: c.RequestTimeout,
 	}}
 	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
@@ -54,6 +54,9 @@ func (c *commandLine) checkAddresses() error {
 	if hostport.Everywhere(host) && c.HTTPAdvertise == "" {
 		return fmt.Errorf("--haddr %s listens on every interface, which others cannot dial: give --advertise-http HOST:PORT too", c.HTTPBind)
 	}
+	if err := c.checkRESP(); err != nil {
+		return err
+	}
 	host, port, err := hostport.Split(c.RaftBind)
 	if err != nil {
 		return err
@@ -65,6 +68,21 @@ func (c *commandLine) checkAddresses() error {
 		return fmt.Errorf("--raddr %s changes with every start, so it cannot be the node's ID: give --id too", c.RaftBind)
 	}
 	return nil
+}
+
+// checkRESP checks what is said of the Redis protocol.
+func (c *commandLine) checkRESP() error {
+	if c.RESPBind == "" {
+		if c.RESPAdvertise != "" {
+			return errors.New("--resp-advertise: means nothing without the Redis protocol: give --resp HOST:PORT too")
+		}
+		return nil
+	}
+	host, _, err := hostport.Split(c.RESPBind)
+	if err == nil && hostport.Everywhere(host) && c.RESPAdvertise == "" {
+		return fmt.Errorf("--resp %s listens on every interface, which others cannot dial: give --resp-advertise HOST:PORT too", c.RESPBind)
+	}
+	return err
 }
 
 func (c *commandLine) chooseBackend(s *settings) error {

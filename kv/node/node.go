@@ -39,6 +39,7 @@ import (
 	"github.com/themilchenko/raftlab/discovery/steward"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/httpapi"
+	"github.com/themilchenko/raftlab/kv/respapi"
 )
 
 // Config is all that a node is made by. The strings are not checked here, but where
@@ -48,6 +49,8 @@ type Config struct {
 	ID   string // empty: what Data holds, or else RaftBind
 
 	HTTPBind, RaftBind string // host:port to listen on; port 0: any free one
+	RESPBind           string // host:port to serve the Redis protocol on; empty: nowhere
+	RESPAdvertise      string // as HTTPAdvertise
 	HTTPAdvertise      string // what others dial; port 0: the one listened on; empty: where HTTPBind turns out to listen
 	RequestTimeout     time.Duration
 
@@ -89,6 +92,8 @@ type Node struct {
 	dir         *dataDir
 	listener    net.Listener
 	http        string // host:port that others reach HTTP under
+	respLinks   net.Listener
+	respAddress string // host:port that clients reach the Redis protocol under; empty: nowhere
 	link        core.Link
 	raft        string // address that others reach Raft under
 	store       *kv.Store
@@ -101,7 +106,10 @@ type Node struct {
 	server      *http.Server                 // owns listener
 	replica     core.Replica                 // owns link and logs
 	api         *httpapi.Server
+	resp        *respapi.Server  // nil without the Redis protocol; owns respLinks
 	steward     *steward.Steward // nil without gossip
+
+	respEnded chan error // why the Redis protocol is not served any more; nothing while it is, or in order
 
 	serving  chan struct{} // closed when the server has ended
 	serveErr error         // why; set before serving is closed
@@ -144,7 +152,7 @@ func Run(ctx context.Context, cfg Config) error {
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, store: kv.New(),
-		serving: make(chan struct{}), expelled: make(chan struct{}), ending: make(chan struct{}),
+		serving: make(chan struct{}), respEnded: make(chan error, 1), expelled: make(chan struct{}), ending: make(chan struct{}),
 	}
 	n.running, n.endTasks = context.WithCancel(context.Background())
 	defer func() {
@@ -190,6 +198,12 @@ func (n *Node) listen(context.Context) (err error) {
 		return fmt.Errorf("--haddr %s: %w", n.cfg.HTTPBind, err)
 	}
 	n.http = advertised(n.cfg.HTTPAdvertise, n.listener.Addr())
+	if n.cfg.RESPBind != "" {
+		if n.respLinks, err = net.Listen("tcp", n.cfg.RESPBind); err != nil {
+			return fmt.Errorf("--resp %s: %w", n.cfg.RESPBind, err)
+		}
+		n.respAddress = advertised(n.cfg.RESPAdvertise, n.respLinks.Addr())
+	}
 	if n.link, err = n.cfg.Network.Listen(n.cfg.RaftBind); err != nil {
 		return fmt.Errorf("--raddr %s: %w", n.cfg.RaftBind, err)
 	}
@@ -259,6 +273,9 @@ func (n *Node) identify(context.Context) error {
 func (n *Node) logStart() {
 	n.cfg.Logger.Info("kvnode starts", "version", Version(), "id", n.id, "data", n.cfg.Data)
 	n.cfg.Logger.Info("HTTP listening", "address", n.listener.Addr().String(), "advertised", n.http)
+	if n.respLinks != nil {
+		n.cfg.Logger.Info("Redis protocol listening", "address", n.respLinks.Addr().String(), "advertised", n.respAddress)
+	}
 	n.cfg.Logger.Info("Raft listening", "address", n.raft, "transport", n.cfg.Network.Describe().Name, "engine", n.cfg.Engine.Describe().Name)
 }
 
@@ -339,5 +356,7 @@ func (n *Node) Wait(ctx context.Context) error {
 		return errors.New("the replica stopped: it was removed from its group while it led it")
 	case <-n.serving:
 		return fmt.Errorf("serve HTTP: %w", n.serveErr)
+	case err := <-n.respEnded:
+		return fmt.Errorf("serve the Redis protocol: %w", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/httpapi"
+	"github.com/themilchenko/raftlab/kv/respapi"
 )
 
 // Limits of the HTTP server. Package httpapi bounds bodies and answers, by their size.
@@ -23,7 +24,7 @@ const (
 // serve answers requests from now on by the replica.
 func (n *Node) serve(context.Context) (err error) {
 	cfg := httpapi.Config{
-		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http,
+		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http, RESPAddress: n.respAddress,
 		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
 	}
 	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
@@ -36,6 +37,26 @@ func (n *Node) serve(context.Context) (err error) {
 		return err
 	}
 	n.serveHTTP(n.api)
+	return n.serveRESP()
+}
+
+// serveRESP answers the Redis protocol, if the node is to.
+func (n *Node) serveRESP() (err error) {
+	if n.respLinks == nil {
+		return nil
+	}
+	n.resp, err = respapi.New(respapi.Config{
+		Replica: n.replica, Map: n.store, Node: n.api, Logger: n.cfg.Logger, Version: Version(),
+		Store: n.logs.Describe(), Timeout: n.cfg.RequestTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := n.resp.Serve(n.respLinks); err != nil {
+			n.respEnded <- err
+		}
+	}()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -28,10 +29,24 @@ func (n *Node) Stop() error {
 	n.handOver()
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
-	if err := n.server.Shutdown(ctx); err != nil {
-		n.cfg.Logger.Warn("requests were cut off", "after", finishTimeout, "error", err)
+	var both sync.WaitGroup
+	for _, shutdown := range []func(context.Context) error{n.server.Shutdown, n.shutdownRESP} {
+		both.Go(func() {
+			if err := shutdown(ctx); err != nil {
+				n.cfg.Logger.Warn("requests were cut off", "after", finishTimeout, "error", err)
+			}
+		})
 	}
+	both.Wait()
 	return errors.Join(err, n.release())
+}
+
+// shutdownRESP ends the Redis protocol, which may not be served. Idempotent.
+func (n *Node) shutdownRESP(ctx context.Context) error {
+	if n.resp == nil {
+		return nil
+	}
+	return n.resp.Shutdown(ctx)
 }
 
 // endTogether ends what looks after the node's place among the others. Idempotent.
@@ -66,6 +81,14 @@ func (n *Node) handOver() {
 // release closes what there is, in reverse order.
 func (n *Node) release() error {
 	errs := []error{n.endTogether()}
+	cutOff, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := n.shutdownRESP(cutOff); err != nil && !errors.Is(err, context.Canceled) {
+		errs = append(errs, err)
+	}
+	if n.resp == nil && n.respLinks != nil {
+		errs = append(errs, n.respLinks.Close())
+	}
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
 		<-n.serving

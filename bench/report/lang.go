@@ -280,7 +280,8 @@ func isOffered(f factor) bool { return f.Key == keyClients || f.Key == keyRate }
 func withParts(fs, factors []factor) []factor {
 	out := slices.Clone(fs)
 	for _, key := range []string{keyBackend, keyTransport} {
-		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key }) {
+		// A level that sets several keys has a name that stands for its parts too.
+		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key || f.Sets != nil }) {
 			out = append(out, factor{experiment.Factor{Key: key}, -1})
 		}
 	}
@@ -298,6 +299,9 @@ type factorWords struct {
 func (l *language) words(f factor, c *record.CellInfo) factorWords {
 	v := f.value(c)
 	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
+	if f.Sets != nil {
+		return l.with(words(f.Name, v, v, ""))
+	}
 	switch f.Key {
 	case keyEngine:
 		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "на движке ")+v)
@@ -365,6 +369,9 @@ func ranked() []string {
 
 func inRank(fs []factor) []factor {
 	rank := func(f factor) int {
+		if f.Sets != nil {
+			return -1
+		}
 		if i := slices.Index(ranked(), f.Key); i >= 0 {
 			return i
 		}

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/version"
+
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
@@ -55,7 +57,7 @@ func New() *system.System {
 
 // describe says what is run for a cell, and refuses what etcd cannot do.
 func describe(cell experiment.Cell) (record.CellInfo, error) {
-	server, client := core.ModuleVersion(serverModule), core.ModuleVersion(clientModule)
+	server, client := "v"+version.Version, core.ModuleVersion(clientModule)
 	info := record.CellInfo{
 		Cell:            cell,
 		Engine:          record.Part{Name: "etcd", Library: serverModule, Version: server},

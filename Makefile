@@ -25,8 +25,10 @@ PLAIN := ./bench/experiment ./bench/report ./bench/stats
 # Those run without the detector.
 MOVES := ^(TestMoves|TestAddressIsTaken|TestAddressesGoRound|TestStrayOfAnotherGroup|TestWithGossip)$$
 
-# A module of its own, as a third party's is.
+# Modules of their own: plug-ins as a third party's are, and the systems that raftlab is
+# set beside.
 PLUGINS := examples/plugins
+PEERS   := peers
 
 .PHONY: help
 help: ## print the targets
@@ -41,6 +43,13 @@ build: ## build the programs into bin/
 run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to OUT
 	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
 
+.PHONY: peers
+peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments/peers.toml
+	cd $(PEERS)
+	go build -o ../bin/ ./raftlab-peers
+	cd ..
+	bin/raftlab-peers run experiments/peers.toml $(if $(OUT),--out $(OUT))
+
 # -count=1: some tests build and start the programs, and go's test cache does not
 # notice when those have changed. A failure does not keep the other lines from running;
 # the whole output is in bin/test.log.
@@ -52,7 +61,7 @@ test: ## run all tests, with the race detector where there is concurrency
 		go test -count=1 $(RACE) -timeout 8m -skip '$(MOVES)' $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
 		go test -count=1 -timeout 8m -run '$(MOVES)' ./discovery/steward || failed=1
 		go test -timeout 8m $(PLAIN) || failed=1
-		(cd $(PLUGINS) && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1
+		for module in $(PLUGINS) $(PEERS); do (cd $$module && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1; done
 		exit $$failed
 	} 2>&1 | tee bin/test.log | awk -v whole=bin/test.log -f .ci/failures.awk
 
@@ -83,13 +92,11 @@ lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	go vet ./...
 	CGO_ENABLED=0 go vet ./...
 	go run $(STATICCHECK) ./...
-	cd $(PLUGINS)
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	for module in $(PLUGINS) $(PEERS); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./...); done
 
 .PHONY: tidy-check
 tidy-check: ## fail if go.mod or go.sum is not tidy
-	for module in . $(PLUGINS); do (cd $$module && go mod tidy -diff && go mod verify); done
+	for module in . $(PLUGINS) $(PEERS); do (cd $$module && go mod tidy -diff && go mod verify); done
 
 .PHONY: cross
 cross: ## build and vet for macOS and FreeBSD

@@ -68,6 +68,7 @@ var rules = []rule{
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/kvnode", []string{"core", "kv", "cluster", "internal/conf", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/systemtest", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/workload", "internal/poll"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/measure/load", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},

@@ -23,6 +23,9 @@ func (e *Experiment) Expand() ([]Cell, error) {
 		if len(f.Levels) == 0 {
 			return nil, fmt.Errorf("%w: factor %s has no levels", ErrInvalid, f.Name)
 		}
+		if f.Sets != nil && len(f.Sets) != len(f.Levels) {
+			return nil, fmt.Errorf("%w: factor %s has %d levels and says what %d of them set", ErrInvalid, f.Name, len(f.Levels), len(f.Sets))
+		}
 		if total > maxCells/len(f.Levels) {
 			return nil, fmt.Errorf("%w: the matrix has more than %d cells; take levels or factors away", ErrInvalid, maxCells)
 		}
@@ -48,12 +51,15 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 	combined := *e
 	levels := make([]Level, len(e.Matrix))
 	for k, f := range slices.Backward(e.Matrix) {
-		text := f.Levels[i%len(f.Levels)]
+		level := i % len(f.Levels)
 		i /= len(f.Levels)
-		if err := applyText(keys, &combined, f.Key, text); err != nil {
-			return Cell{}, fmt.Errorf("%w: factor %s, level %q: %w", ErrInvalid, f.Key, text, err)
+		sets := f.sets(level)
+		for _, key := range slices.Sorted(maps.Keys(sets)) {
+			if err := applyText(keys, &combined, key, sets[key]); err != nil {
+				return Cell{}, fmt.Errorf("%w: factor %s, level %q: %s: %w", ErrInvalid, f.Name, f.Levels[level], key, err)
+			}
 		}
-		levels[k] = Level{Factor: f.Name, Value: text}
+		levels[k] = Level{Factor: f.Name, Value: f.Levels[level]}
 	}
 	return Cell{
 		Levels:    levels,
@@ -100,6 +106,16 @@ func (e *Experiment) Quick() {
 	for i, f := range e.Matrix {
 		if limit, ok := limits[f.Key]; ok {
 			e.Matrix[i].Levels = capDurations(f.Levels, limit)
+		}
+		e.Matrix[i].Sets = slices.Clone(f.Sets)
+		for n, sets := range f.Sets {
+			sets = maps.Clone(sets)
+			for key, limit := range limits {
+				if text, ok := sets[key]; ok {
+					sets[key] = capDurations([]string{text}, limit)[0]
+				}
+			}
+			e.Matrix[i].Sets[n] = sets
 		}
 	}
 }

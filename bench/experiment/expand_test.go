@@ -98,6 +98,9 @@ func TestExpandRefuses(t *testing.T) {
 		{Key: "load.clients", Name: "clients", Levels: []string{"0"}},
 		{Key: "load.clinets", Name: "clinets", Levels: []string{"1"}},
 		{Key: "options.mdb.map_size", Name: "options.mdb.map_size", Levels: []string{"[1]"}},
+		{Name: "system", Levels: []string{"a", "b"}, Sets: []map[string]string{{}}},
+		{Name: "system", Levels: []string{"a"}, Sets: []map[string]string{{"load.clinets": "1"}}},
+		{Name: "system", Levels: []string{"a"}},
 	} {
 		e := &Experiment{}
 		e.Matrix = []Factor{f}
@@ -216,7 +219,7 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
+	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -271,7 +274,8 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, seed := range []string{full, withMatrix, "", "\x7f", "\xef\xbb\xbf#\xff\nname='x'", "name = 'x'\n[matrix]\n\"\" = [1]", "a.b.c = {d = [[{}]]}",
+	for _, seed := range []string{full, withMatrix, coupled, "name='x'\n[matrix]\ns=[{name='a',raft={commit_timeout='1s'}},{name='b'},1]\n[[matrix.t]]\nname=''",
+		"name='x'\n[matrix]\nclients=[1]\n[[matrix.s]]\nname='a'\noptions.mdb.label=-0.0\n[[matrix.s]]\nname='b'\nload.clients=2", "", "\x7f", "\xef\xbb\xbf#\xff\nname='x'", "name = 'x'\n[matrix]\n\"\" = [1]", "a.b.c = {d = [[{}]]}",
 		"[[matrix]]\n[matrix.options.mdb]", "name='x'\n[matrix]\nrate=[-0.0, 1e-9]\nread_ratio=[1e-300]", "name='x'\n[options.mdb]\nlabel=-0.0"} {
 		f.Add([]byte(seed))
 	}

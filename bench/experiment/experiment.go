@@ -46,7 +46,7 @@ type Cluster struct {
 	Engine    string `json:"engine" default:"hashicorp" doc:"implementation of Raft"`
 	Backend   string `json:"backend" default:"bolt" doc:"log store"`
 	Transport string `json:"transport" default:"tcp" doc:"network of Raft"`
-	Mode      string `json:"mode" default:"inprocess" oneof:"inprocess process" doc:"all members within the runner, called as functions, or each a kvnode process asked over HTTP"`
+	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a kvnode process asked over HTTP (process); etcd is one that raftlab-peers has"`
 	Discovery string `json:"discovery" default:"static" oneof:"static gossip" doc:"one founds the group and the others are told its address, or they find each other; gossip needs mode = \"process\""`
 }
 
@@ -105,11 +105,23 @@ type Formation struct {
 }
 
 // Factor is one line of [matrix]: a scalar of the tables above, by its
-// qualified key ("cluster.backend"), and the values it takes.
+// qualified key ("cluster.backend"), and the values it takes. Or it is a list of tables
+// [[matrix.NAME]], each a level with a name and several settings that go together.
 type Factor struct {
-	Key    string   `json:"key"`    // qualified, e.g. "load.clients"
-	Name   string   `json:"name"`   // as written in the file, e.g. "clients"
-	Levels []string `json:"levels"` // as text, in the order of the file
+	Key    string   `json:"key,omitempty"` // qualified, e.g. "load.clients"; empty where a level sets several
+	Name   string   `json:"name"`          // as written in the file, e.g. "clients"
+	Levels []string `json:"levels"`        // as text, or the names of levels that set several; in the order of the file
+	// Sets is what each of the Levels sets, as text by qualified key, where there may be
+	// several keys; nil: Key alone.
+	Sets []map[string]string `json:"sets,omitempty"`
+}
+
+// sets returns what one level sets, as text by qualified key.
+func (f *Factor) sets(level int) map[string]string {
+	if f.Sets == nil {
+		return map[string]string{f.Key: f.Levels[level]}
+	}
+	return f.Sets[level]
 }
 
 // Cell is one combination of the matrix: what is run Trials times.

@@ -22,7 +22,7 @@ type Plugin struct {
 	Defaults map[string]any
 }
 
-// The kinds of plug-ins. All but the last have their options in [options.NAME] or
+// The kinds of plug-ins. All but the last two have their options in [options.NAME] or
 // [options.KIND.NAME].
 const (
 	KindEngine    = "engine"
@@ -31,6 +31,8 @@ const (
 	// KindMeasure is what may be measured beside a load and a formation. Its options
 	// stand in a table of its name.
 	KindMeasure = "measure"
+	// KindSystem is what runs the members: the words of cluster.mode. It has no options.
+	KindSystem = "system"
 )
 
 // PluginOf describes a plug-in by a struct with the default values of its options, with
@@ -47,10 +49,10 @@ func PluginOf(kind, name string, options any) Plugin {
 }
 
 // named returns the plug-ins of a kind with a name. As a kind "" stands for all but
-// measures, and as a name for any.
+// measures and systems, and as a name for any.
 func (k Known) named(kind, name string) []Plugin {
 	return slices.DeleteFunc(slices.Clone(k), func(p Plugin) bool {
-		return kind != "" && p.Kind != kind || kind == "" && p.Kind == KindMeasure || name != "" && p.Name != name
+		return kind != "" && p.Kind != kind || kind == "" && (p.Kind == KindMeasure || p.Kind == KindSystem) || name != "" && p.Name != name
 	})
 }
 

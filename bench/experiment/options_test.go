@@ -69,6 +69,8 @@ func twins() Known {
 		{Kind: KindBackend, Name: "twin", Options: []string{"size", "both"}},
 		{Kind: KindTransport, Name: "tcp"},
 		{Kind: KindTransport, Name: "twin", Options: []string{"depth", "both"}},
+		{Kind: KindSystem, Name: "inprocess"},
+		{Kind: KindSystem, Name: "process"},
 		PluginOf(KindMeasure, "snapshot", snapshotSettings{3, Duration(time.Second)}),
 	}
 }

@@ -14,10 +14,12 @@ import (
 //
 //   - Key is a bare or dotted key as in the file: "trials", "load.duration",
 //     "duration", "options.mdb.map_size". Where that key is also a factor of the
-//     matrix, the factor is pinned to this single level.
+//     matrix, the factor is pinned to this single level; where levels that set several
+//     keys set it, it holds for all of them.
 //   - "matrix.KEY" replaces the levels of a factor, or adds a factor as the
 //     last one. The empty list takes the factor away, so that the value of the
-//     table it came from holds.
+//     table it came from holds. Of a factor whose levels set several keys it lists
+//     the names of those that stay.
 //
 // Value is TOML where it parses as such, and else text without quotes. A later
 // override wins over an earlier one.
@@ -64,7 +66,11 @@ func (d *draft) override(o Override) {
 	data := conf.Literal(o.Value)
 	levels, isList := data.([]conf.Value)
 	if name, ok := strings.CutPrefix(o.Key, "matrix."); ok {
-		key, ok := d.factorKey(name, at)
+		if f := d.coupledFactor(name); f != nil {
+			d.overrideCoupled(f, data, at)
+			return
+		}
+		key, ok := d.factorKey(name, "[matrix]", at)
 		switch {
 		case !ok:
 		case !isList:
@@ -95,6 +101,7 @@ func (d *draft) override(o Override) {
 	if f := d.factor(key); f != nil {
 		f.levels, f.at = []conf.Value{{Data: data}}, at
 	}
+	d.dropFromLevels(key)
 }
 
 // overrideFactor puts the levels of f in the place of those that its key had.

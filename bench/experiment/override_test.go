@@ -170,6 +170,8 @@ func FuzzParseOverride(f *testing.F) {
 		"title=a = b", "options.mdb.map_size=1\nx = 2", "x={", "clients=[[", "matrix.a.b.c=[{}]", "name=\"\\u0000\""} {
 		f.Add(seed)
 	}
+	f.Add(`matrix.system=["etcd", "fast"]`)
+	f.Add(`matrix.system=[{name="x"}]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		o, err := ParseOverride(text)
 		if err != nil {
@@ -181,6 +183,9 @@ func FuzzParseOverride(f *testing.F) {
 		again, err := ParseOverride(o.String())
 		if err != nil || again != o {
 			t.Fatalf("%v became %v, %v", o, again, err)
+		}
+		if e, err := Parse("x.toml", []byte(coupled), catalogue(), []Override{o}); err == nil {
+			checkExperiment(t, e)
 		}
 		e, err := Parse("x.toml", []byte(withMatrix), catalogue(), []Override{o})
 		if err != nil {

@@ -96,8 +96,13 @@ func (d *draft) resolveAll() *Experiment {
 		d.Add(1, "name", `the key "name" is missing: add a line such as name = "backends" above the first table`)
 	}
 	e.Title = cmp.Or(strings.Join(strings.Fields(e.Title), " "), e.Name)
+	d.checkOverlap()
 	for _, f := range d.factors {
-		if factor, ok := d.levels(e, f); ok {
+		levels := d.levels
+		if f.coupled != nil {
+			levels = d.coupledLevels
+		}
+		if factor, ok := levels(e, f); ok {
 			e.Matrix = append(e.Matrix, factor)
 		}
 	}
@@ -205,7 +210,9 @@ func (d *draft) checkMeasure(e *Experiment) {
 		refuse(s.Key, s.At)
 	}
 	for _, f := range d.factors {
-		refuse(f.key, f.at)
+		for _, s := range f.settings() {
+			refuse(s.Key, s.At)
+		}
 	}
 }
 
@@ -222,15 +229,23 @@ func (d *draft) measureOf(key string) (measure, bare string) {
 }
 
 // locate returns where the value of key comes from: its factor, else its table,
-// else the first line.
-func (d *draft) locate(key string) conf.Origin {
-	if f := d.factor(key); f != nil {
-		return f.at
+// else the first line, as one that is not given.
+func (d *draft) locate(key string) (at conf.Origin, given bool) {
+	for _, f := range d.factors {
+		if s := f.setting(key); s != nil {
+			return s.At, true
+		}
 	}
 	if s := d.setting(key); s != nil {
-		return s.At
+		return s.At, true
 	}
-	return conf.Origin{File: d.File, Line: 1}
+	return conf.Origin{File: d.File, Line: 1}, false
+}
+
+// complain notes a mistake where the value of key comes from.
+func (d *draft) complain(key, format string, args ...any) {
+	at, _ := d.locate(key)
+	d.AddAt(at, key, format, args...)
 }
 
 // checkCells checks what only several keys together show, each kind of mistake
@@ -243,21 +258,21 @@ func (d *draft) checkCells(measure string, cells []Cell) {
 		if !leaseDone && lease > 0 && heartbeat > 0 && lease > heartbeat {
 			leaseDone = true
 			const key = "raft.leader_lease_timeout"
-			d.AddAt(d.locate(key), key, "%s = %s exceeds raft.heartbeat_timeout = %s%s: a leader would outlive its lease; lower the one or raise the other",
+			d.complain(key, "%s = %s exceeds raft.heartbeat_timeout = %s%s: a leader would outlive its lease; lower the one or raise the other",
 				key, lease, heartbeat, c.describe())
 		}
 		if rate := c.Load.Rate; rate > 0 {
 			anyOpen = true
 			if operations := rate * time.Duration(c.Load.Duration).Seconds(); !rateDone && operations < 1 {
 				rateDone = true
-				d.AddAt(d.locate("load.rate"), "load.rate", "load.rate = %v for load.duration = %s%s is less than one operation: raise the one or the other",
+				d.complain("load.rate", "load.rate = %v for load.duration = %s%s is less than one operation: raise the one or the other",
 					rate, c.Load.Duration, c.describe())
 			}
 		}
 	}
 	const key = "load.arrival"
-	if !anyOpen && (d.setting(key) != nil || d.factor(key) != nil) {
-		d.AddAt(d.locate(key), key, "%s is for an open loop, and there is no rate: set load.rate to operations per second, or remove %s", key, key)
+	if at, given := d.locate(key); given && !anyOpen {
+		d.AddAt(at, key, "%s is for an open loop, and there is no rate: set load.rate to operations per second, or remove %s", key, key)
 	}
 }
 
@@ -269,12 +284,12 @@ func (d *draft) checkModes(measure string, cells []Cell) {
 		}
 		switch {
 		case measure == MeasureFormation:
-			d.AddAt(d.locate("measure"), "measure", "measure = %q needs processes that start, and cluster.mode is %q%s: set mode = %q in [cluster]",
+			d.complain("measure", "measure = %q needs processes that start, and cluster.mode is %q%s: set mode = %q in [cluster]",
 				measure, c.Cluster.Mode, c.describe(), ModeProcess)
 			return
 		case c.Cluster.Discovery == DiscoveryGossip:
 			const key = "cluster.discovery"
-			d.AddAt(d.locate(key), key, "%s = %q needs processes that find each other, and cluster.mode is %q%s: set mode = %q in [cluster]",
+			d.complain(key, "%s = %q needs processes that find each other, and cluster.mode is %q%s: set mode = %q in [cluster]",
 				key, c.Cluster.Discovery, c.Cluster.Mode, c.describe(), ModeProcess)
 			return
 		}

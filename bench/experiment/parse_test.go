@@ -20,6 +20,9 @@ func catalogue() Known {
 		{Kind: KindBackend, Name: "mdb", Options: []string{"map_size", "no_sync", "label"}},
 		{Kind: KindTransport, Name: "inmem"},
 		{Kind: KindTransport, Name: "tcp"},
+		{Kind: KindSystem, Name: "inprocess"},
+		{Kind: KindSystem, Name: "process"},
+		{Kind: KindSystem, Name: "etcd"},
 	}
 }
 
@@ -177,7 +180,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown level", head + "[matrix]\ntransport = [\"tcp\", \"tpc\"]", []string{
 			`x.toml:3: level "tpc" of matrix.transport: want one of "inmem", "tcp"; did you mean "tcp"?`}},
 		{"unknown mode", head + "[cluster]\nmode = \"proces\"", []string{
-			`x.toml:3: cluster.mode = "proces": want one of "inprocess", "process"; did you mean "process"?`}},
+			`x.toml:3: cluster.mode = "proces": want one of "inprocess", "process", "etcd"; did you mean "process"?`}},
 		{"no duration", head + "[load]\nduration = \"5 parsecs\"", []string{
 			`x.toml:3: load.duration = "5 parsecs": want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as "500ms" or "1m30s"`}},
 		{"bare number for a duration", head + "[load]\nduration = 5", []string{

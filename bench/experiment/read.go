@@ -18,11 +18,13 @@ type draft struct {
 	matrixLine int
 }
 
-// rawFactor is a line of [matrix].
+// rawFactor is a line of [matrix], or a list of tables there: then it has no key, and
+// coupled levels.
 type rawFactor struct {
 	name, key string
 	levels    []conf.Value
 	at        conf.Origin
+	coupled   []rawLevel
 }
 
 // Keys returns the keys of an experiment file, options too.
@@ -37,6 +39,7 @@ func Schema(known Known) *conf.Schema {
 		s.Restrict("cluster.engine", known.names(KindEngine))
 		s.Restrict("cluster.backend", known.names(KindBackend))
 		s.Restrict("cluster.transport", known.names(KindTransport))
+		s.Restrict("cluster.mode", known.names(KindSystem))
 		s.Restrict("measure", append([]string{MeasureLoad, MeasureFormation}, known.names(KindMeasure)...))
 	}
 	for _, p := range known.named("", "") {
@@ -199,7 +202,11 @@ func (d *draft) readFactors(table conf.Table, line int, prefix string) {
 			d.readFactors(below, e.Line, name+".")
 			continue
 		}
-		key, ok := d.factorKey(name, d.at(e))
+		if list, ok := tables(e.Data); ok {
+			d.readCoupled(name, list, d.at(e))
+			continue
+		}
+		key, ok := d.factorKey(name, "[matrix]", d.at(e))
 		if !ok {
 			continue
 		}
@@ -217,7 +224,7 @@ func (d *draft) readFactors(table conf.Table, line int, prefix string) {
 	}
 }
 
-// factor returns the factor of a key, or nil.
+// factor returns the factor of one key, or nil.
 func (d *draft) factor(key string) *rawFactor {
 	for i := range d.factors {
 		if d.factors[i].key == key {
@@ -249,14 +256,15 @@ func (d *draft) resolve(name string) (key, problem string) {
 	return "", ""
 }
 
-// factorKey resolves the name of a factor, or complains.
-func (d *draft) factorKey(name string, at conf.Origin) (string, bool) {
+// factorKey resolves the name of a factor, or of a setting of a level, or complains; in
+// is the table that it stands in.
+func (d *draft) factorKey(name, in string, at conf.Origin) (string, bool) {
 	key, problem := d.resolve(name)
 	if key == "" {
 		if problem == "" {
 			problem = d.factorHint(name)
 		}
-		d.AddAt(at, "matrix."+name, "unknown key %q in [matrix]; %s", name, problem)
+		d.AddAt(at, "matrix."+name, "unknown key %q in %s; %s", name, in, problem)
 		return "", false
 	}
 	if f := d.schema.Find(key); f != nil && f.Table == "" {

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
-	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/conf"
 )
@@ -25,7 +24,7 @@ func newExperimentHelp(lab Lab) *cobra.Command {
 
 // reference describes the experiment file with the parts and kinds of a lab.
 func reference(lab Lab) []conf.Section {
-	catalogs, known := lab.Parts, runner.Known(lab.Parts, lab.Kinds)
+	catalogs, known := lab.Parts, lab.known()
 	schema := experiment.Schema(known)
 	table := func(name, title, text string) conf.Section {
 		return conf.Section{Title: title, Text: text, Schema: schema, Table: name}
@@ -69,7 +68,22 @@ list of its values:
     raft.heartbeat_timeout = ["500ms", "1s"]
     options.mdb.map_size   = ["1GiB", "2GiB"]
 
+Settings that only go together are levels of a factor with a name of its own, each a
+table with a name, by which the report calls it:
+
+    [[matrix.system]]
+    name = "kvnode"
+    mode = "process"
+
+    [[matrix.system]]
+    name    = "in one process, without disk"
+    backend = "inmem"
+
+No two factors may set the same key. What a level does not set is as the file has it
+elsewhere.
+
 The report compares the levels of the first factor. Where two plug-ins of one name
 take the same option, [options.backend.NAME] and [options.transport.NAME] tell them
 apart. On the command line --set KEY=VALUE puts a value in the place of the file's,
-and --set 'matrix.KEY=[…]' a factor.`
+and --set 'matrix.KEY=[…]' a factor; --set 'matrix.system=["kvnode"]' keeps those of
+its levels that it names.`

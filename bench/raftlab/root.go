@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/bench/system"
@@ -37,6 +38,9 @@ type Lab struct {
 	Systems func(kvnode string) system.Catalog
 	Kinds   measure.Catalog
 }
+
+// known lists what an experiment may name.
+func (l Lab) known() experiment.Known { return runner.Known(l.Parts, l.Systems("kvnode"), l.Kinds) }
 
 // Builtin returns a new Lab of what comes with raftlab. More may be registered.
 func Builtin() Lab {

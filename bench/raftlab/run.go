@@ -59,7 +59,7 @@ is 1.
 	// It fails only for a flag that is not there.
 	_ = c.RegisterFlagCompletionFunc("set", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var keys []string
-		for _, key := range experiment.Keys(runner.Known(lab.Parts, lab.Kinds)) {
+		for _, key := range experiment.Keys(lab.known()) {
 			keys = append(keys, key+"=")
 		}
 		return keys, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
@@ -126,7 +126,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	if err != nil {
 		return runner.Config{}, cli.Usage(err)
 	}
-	e, err := experiment.Parse(file, source, runner.Known(lab.Parts, lab.Kinds), overrides)
+	e, err := experiment.Parse(file, source, lab.known(), overrides)
 	if err != nil {
 		return runner.Config{}, cli.Usage(err)
 	}

@@ -229,11 +229,15 @@ func (l *language) Term(word string) string {
 		"sequential": {En: "one after the other", Ru: "последовательно"},
 		"inprocess":  {En: "all in the process of the load generator", Ru: "все в одном процессе с генератором нагрузки"},
 		"process":    {En: "each in a process of its own, asked over HTTP", Ru: "каждый в отдельном процессе, запросы по HTTP"},
+		"etcd":       {En: "each a process of the official etcd server, asked with its Go client", Ru: "каждый в отдельном процессе официального сервера etcd, запросы через его клиент на Go"},
 		"committed by a majority, applied on the leader": {
 			En: "committed by a majority, applied on the leader", Ru: "после фиксации кворумом и применения на лидере"},
 		"committed by a majority, applied on the leader, answered over HTTP": {
 			En: "committed by a majority, applied on the leader, answered over HTTP",
 			Ru: "после фиксации кворумом, применения на лидере и ответа по HTTP"},
+		"committed by a majority, applied on the leader, answered over gRPC": {
+			En: "committed by a majority, applied on the leader, answered over gRPC",
+			Ru: "после фиксации кворумом, применения на лидере и ответа по gRPC"},
 	}
 	if t, ok := terms[word]; ok {
 		return l.Say(t)
@@ -280,7 +284,8 @@ func isOffered(f factor) bool { return f.Key == keyClients || f.Key == keyRate }
 func withParts(fs, factors []factor) []factor {
 	out := slices.Clone(fs)
 	for _, key := range []string{keyBackend, keyTransport} {
-		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key }) {
+		// A level that sets several keys has a name that stands for its parts too.
+		if !slices.ContainsFunc(factors, func(f factor) bool { return f.Key == key || f.Sets != nil }) {
 			out = append(out, factor{experiment.Factor{Key: key}, -1})
 		}
 	}
@@ -298,6 +303,9 @@ type factorWords struct {
 func (l *language) words(f factor, c *record.CellInfo) factorWords {
 	v := f.value(c)
 	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
+	if f.Sets != nil {
+		return l.with(words(f.Name, v, v, ""))
+	}
 	switch f.Key {
 	case keyEngine:
 		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "на движке ")+v)
@@ -365,6 +373,9 @@ func ranked() []string {
 
 func inRank(fs []factor) []factor {
 	rank := func(f factor) int {
+		if f.Sets != nil {
+			return -1
+		}
 		if i := slices.Index(ranked(), f.Key); i >= 0 {
 			return i
 		}

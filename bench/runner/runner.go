@@ -47,14 +47,18 @@ var ErrUsage = errors.New("usage")
 func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kind()} }
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
-// the parts in the catalogues, and groups of the program kvnode at that path.
+// the parts in the catalogues, and groups of the program kvnode at that path. Others are
+// named too, with the program that has them.
 func Systems(parts cluster.Catalogs, program string) system.Catalog {
-	return system.Catalog{inprocess.New(parts), kvnode.New(program, parts)}
+	return system.Catalog{inprocess.New(parts), kvnode.New(program, parts), system.Elsewhere("etcd", "raftlab-peers")}
 }
 
 // Known lists the names and options for the parser of experiment files.
-func Known(c cluster.Catalogs, kinds measure.Catalog) experiment.Known {
+func Known(c cluster.Catalogs, systems system.Catalog, kinds measure.Catalog) experiment.Known {
 	var known experiment.Known
+	for _, s := range systems {
+		known = append(known, experiment.Plugin{Kind: experiment.KindSystem, Name: s.Name})
+	}
 	for name, e := range c.Engines.All() {
 		known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
 	}

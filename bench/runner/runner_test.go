@@ -55,7 +55,7 @@ keys       = 100
 
 func configure(t *testing.T, toml string, catalogs cluster.Catalogs) runner.Config {
 	t.Helper()
-	e, err := experiment.Parse("test.toml", []byte(toml), runner.Known(catalogs, runner.Kinds()), nil)
+	e, err := experiment.Parse("test.toml", []byte(toml), runner.Known(catalogs, runner.Systems(catalogs, "kvnode"), runner.Kinds()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -180,6 +180,25 @@ func ReadLevel(c experiment.Cell) string {
 // Catalog is the systems that a program knows.
 type Catalog []*System
 
+// With returns the catalogue with a system more, in the place of one of its name.
+func (c Catalog) With(s *System) Catalog {
+	others := slices.DeleteFunc(slices.Clone(c), func(other *System) bool { return other.Name == s.Name })
+	return append(others, s)
+}
+
+// Elsewhere returns a system that only another program of this repository has: experiments
+// may name it, and are told who runs them.
+func Elsewhere(name, program string) *System {
+	err := fmt.Errorf("mode = %q is in the program %s, not in this one: make peers builds and runs it; then bin/%s takes the same commands as raftlab", name, program, program)
+	return &System{
+		Name: name,
+		Describe: func(context.Context, experiment.Cell) (record.CellInfo, error) {
+			return record.CellInfo{}, err
+		},
+		New: func(Spec) (Group, error) { return nil, err },
+	}
+}
+
 // Lookup returns the system of a name.
 func (c Catalog) Lookup(name string) (*System, error) {
 	names := make([]string, len(c))

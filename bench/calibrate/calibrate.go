@@ -27,15 +27,19 @@ import (
 
 // All measures everything in [record.Calibration], one after the other, in at
 // most about 5 s; dir is the data directory. A disk that needs longer than a
-// second for one flush takes the time of some fifty flushes more.
+// second for one flush takes the time of some hundred flushes more.
 func All(ctx context.Context, dir string) (record.Calibration, error) {
 	var c record.Calibration
 	var err error
 	if c.FsyncUS, c.FdatasyncUS, err = Disk(ctx, dir, DiskOptions{}); err != nil {
 		return record.Calibration{}, err
 	}
-	if c.Flushes, err = Flushes(ctx, dir, flushWriters()...); err != nil {
-		return record.Calibration{}, err
+	for _, bytes := range []int{entryBytes, appendBytes} {
+		flushes, err := Flushes(ctx, dir, bytes, flushWriters()...)
+		if err != nil {
+			return record.Calibration{}, err
+		}
+		c.Flushes = append(c.Flushes, flushes...)
 	}
 	if c.WriteBytesPerS, err = Bandwidth(ctx, dir); err != nil {
 		return record.Calibration{}, err

@@ -194,7 +194,7 @@ func TestCancelled(t *testing.T) {
 	if _, err := Probe(cancelled(), dir); !errors.Is(err, context.Canceled) {
 		t.Errorf("Probe: %v", err)
 	}
-	if _, err := Flushes(cancelled(), dir, 1, 3); !errors.Is(err, context.Canceled) {
+	if _, err := Flushes(cancelled(), dir, entryBytes, 1, 3); !errors.Is(err, context.Canceled) {
 		t.Errorf("Flushes: %v", err)
 	}
 	if _, err := Bandwidth(cancelled(), dir); !errors.Is(err, context.Canceled) {
@@ -246,14 +246,14 @@ func TestLoopback(t *testing.T) {
 // TestFlushes: every number of writers is measured, both ways, and nothing stays.
 func TestFlushes(t *testing.T) {
 	dir := t.TempDir()
-	flushes, err := Flushes(t.Context(), dir, 1, 3)
+	flushes, err := Flushes(t.Context(), dir, appendBytes, 1, 3)
 	if err != nil || len(flushes) != 2 {
 		t.Fatalf("%+v, %v", flushes, err)
 	}
 	for i, writers := range []int{1, 3} {
 		f := flushes[i]
 		checkOrder(t, "flush", f.EachUS, math.MaxInt)
-		if f.Writers != writers || f.EachUS.N%writers != 0 || f.PerSecond <= 0 {
+		if f.Writers != writers || f.Bytes != appendBytes || f.EachUS.N%writers != 0 || f.PerSecond <= 0 {
 			t.Errorf("%+v, want of %d writers", f, writers)
 		}
 	}
@@ -263,17 +263,17 @@ func TestFlushes(t *testing.T) {
 // TestPreallocated: appending does not make the file longer, and goes round at its end.
 func TestPreallocated(t *testing.T) {
 	dir := t.TempDir()
-	l, err := preallocate(dir)
+	l, err := preallocate(dir, entryBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.at = fileBytes - flushBytes
+	l.at = fileBytes - entryBytes
 	for range 2 {
 		if err := l.append(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if info, err := l.Stat(); err != nil || info.Size() != fileBytes || l.at != flushBytes {
+	if info, err := l.Stat(); err != nil || info.Size() != fileBytes || l.at != entryBytes {
 		t.Errorf("%d B, next at %d, %v", info.Size(), l.at, err)
 	}
 	if err := l.remove(); err != nil {
@@ -338,7 +338,7 @@ func TestAll(t *testing.T) {
 	checkOrder(t, "bandwidth", c.WriteBytesPerS, math.MaxInt)
 	checkOrder(t, "wake", c.WakeUS, wakeRounds)
 	checkOrder(t, "timer", c.TimerUS, timerRounds)
-	if len(c.Flushes) != len(flushWriters()) {
+	if len(c.Flushes) != 2*len(flushWriters()) {
 		t.Errorf("flushes: %+v", c.Flushes)
 	}
 	if c.ClockResolution <= 0 {

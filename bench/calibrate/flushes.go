@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	flushBytes = 512     // a small entry with its frame
-	fileBytes  = 4 << 20 // room that each file has from the beginning, as a log's segment
-	chunkBytes = 4 << 20 // of the bandwidth
+	entryBytes = 512      // a small log entry with its frame: several lie on one page
+	fileBytes  = 16 << 20 // room that each file has from the beginning, as a log's segment
+	chunkBytes = 4 << 20  // of the bandwidth
 
 	flushTurns = 4                     // for each number of writers, one after the other
 	flushTurn  = 20 * time.Millisecond // the length of a half turn
@@ -26,16 +26,18 @@ const (
 func flushWriters() []int { return []int{1, 2, 3, 5, 7, 9} }
 
 // Flushes measures what log stores on one disk cost each other: so many writers, each
-// with a file of its own in dir that has its room from the beginning, append 512 B and
-// make them durable by fdatasync. A turn has two halves. In the first, all begin at the
+// with a file of its own in dir that has its room from the beginning, append so many bytes
+// and make them durable by fdatasync. Small ones, as of a log, mostly stay on a page that
+// was written before; with a page, as of a B+tree, the file system notes each time that
+// the page is in use. A turn has two halves. In the first, all begin at the
 // same moment, as the followers of a group do that are sent one entry; that is EachUS.
 // In the second, each goes on as soon as it can, as under load; that is PerSecond. The
 // numbers of writers take turns, so that a drift of the disk falls on all alike. It takes
-// about a second, or, of a disk whose flush takes longer than a half turn, two flushes a turn.
+// 160 ms for each number, or, of a disk whose flush takes longer than a half turn, two flushes a turn.
 //
 // The files are removed in the end, also after an error. A flush cannot be interrupted: a
 // cancelled ctx is seen after the ones under way.
-func Flushes(ctx context.Context, dir string, writers ...int) (out []record.Flushes, err error) {
+func Flushes(ctx context.Context, dir string, bytes int, writers ...int) (out []record.Flushes, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("calibrate flushes: %w", err)
@@ -47,7 +49,7 @@ func Flushes(ctx context.Context, dir string, writers ...int) (out []record.Flus
 	}
 	logs := make([]*preallocated, most)
 	for i := range logs {
-		if logs[i], err = preallocate(dir); err != nil {
+		if logs[i], err = preallocate(dir, bytes); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, logs[i].remove()) }()
@@ -69,9 +71,23 @@ func Flushes(ctx context.Context, dir string, writers ...int) (out []record.Flus
 		}
 	}
 	for i, n := range writers {
-		out = append(out, record.Flushes{Writers: n, EachUS: quantiles(samples[i]), PerSecond: float64(flushes[i]) / took[i].Seconds()})
+		f := record.Flushes{Bytes: bytes, Writers: n, EachUS: quantiles(samples[i]), PerSecond: float64(flushes[i]) / took[i].Seconds()}
+		if f.EachHist, err = histogram(samples[i]); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
 	}
 	return out, nil
+}
+
+func histogram(samples []time.Duration) (string, error) {
+	h := record.NewHistogram()
+	for _, s := range samples {
+		if err := h.RecordValue(int64(s)); err != nil {
+			return "", err
+		}
+	}
+	return record.EncodeHistogram(h)
 }
 
 // together lets all append at the same moment, again and again, and adds how long each took.
@@ -125,12 +141,12 @@ type preallocated struct {
 	content []byte
 }
 
-func preallocate(dir string) (l *preallocated, err error) {
+func preallocate(dir string, bytes int) (l *preallocated, err error) {
 	f, err := os.CreateTemp(dir, "calibrate-*.tmp")
 	if err != nil {
 		return nil, err
 	}
-	l = &preallocated{File: f, content: make([]byte, flushBytes)}
+	l = &preallocated{File: f, content: make([]byte, bytes)}
 	for i := range l.content {
 		l.content[i] = byte(i) // not zeros: a file system may leave those out
 	}
@@ -144,7 +160,7 @@ func (l *preallocated) append() error {
 	if _, err := l.WriteAt(l.content, l.at); err != nil {
 		return err
 	}
-	if l.at += flushBytes; l.at == fileBytes {
+	if l.at += int64(len(l.content)); l.at+int64(len(l.content)) > fileBytes {
 		l.at = 0
 	}
 	if err := datasync(l.File); err != nil {

@@ -17,9 +17,9 @@ func newCalibrate() *cobra.Command {
 		Use:   "calibrate [DIR]",
 		Short: "Measure what the machine costs: disk flushes, loopback, timers",
 		Long: `Measure what no Raft library can undercut on this machine: fsync and fdatasync
-of a 4 KiB append in DIR (default: the current folder); the fdatasync of 512 B by
-one to nine writers at a time, as the log stores of a group on one disk; how fast
-large pieces are written; round trips of 64 B and 64 KiB over loopback TCP; how
+of a 4 KiB append in DIR (default: the current folder); the fdatasync of 512 B
+and of 4 KiB in files that have their room, by one to nine writers at a time, as the
+log stores of a group on one disk; how fast large pieces are written; round trips of 64 B and 64 KiB over loopback TCP; how
 late a goroutine and a timer wake and how fine the clock is. Every run does the
 same before its first trial and keeps the figures in its manifest; the report sets
 what was measured against them.`,
@@ -57,7 +57,7 @@ func printCalibration(w io.Writer, dir string, env record.Environment, c record.
 	}
 	rows := []row{{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS}}
 	for _, f := range c.Flushes {
-		rows = append(rows, row{fmt.Sprintf("fdatasync, 512 B, writers: %d", f.Writers), f.EachUS})
+		rows = append(rows, row{fmt.Sprintf("fdatasync, %d B in place, writers: %d", f.Bytes, f.Writers), f.EachUS})
 	}
 	rows = append(rows, row{"loopback round trip, 64 B", c.LoopbackUS}, row{"loopback round trip, 64 KiB", c.Loopback64KUS},
 		row{"goroutine wakes", c.WakeUS}, row{"timer overrun", c.TimerUS})
@@ -70,7 +70,7 @@ func printCalibration(w io.Writer, dir string, env record.Environment, c record.
 	}
 	fmt.Fprintln(w)
 	for _, f := range c.Flushes {
-		fmt.Fprintf(w, "flushes of %d at a time: %.0f/s in all\n", f.Writers, f.PerSecond)
+		fmt.Fprintf(w, "flushes of %d B, writers: %d: %.0f/s in all\n", f.Bytes, f.Writers, f.PerSecond)
 	}
 	fmt.Fprintf(w, "writing 4 MiB and flushing it: %.0f MB/s\n", c.WriteBytesPerS.P50/1e6)
 	_, err := fmt.Fprintf(w, "smallest step of the clock: %.0f ns\n", c.ClockResolution)

@@ -27,7 +27,7 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
 	details := func(results bool) {
 		for _, x := range m.kind.Tables {
-			if t, there := l.detailTable(m, x); there && x.Interval == results {
+			if t, there := l.detailTable(m, x); there && x.Result == results {
 				d.Add(doc.Heading{Text: l.Say(x.Title)}, t)
 			}
 		}
@@ -74,6 +74,11 @@ func (l *language) method(m *model) doc.Terms {
 		}
 	}
 	add := func(term, text string) { out = append(out, doc.Item{Term: term, Text: text}) }
+	for _, x := range m.kind.Tables {
+		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+			add(l.Say(x.Title), l.Say(x.Method))
+		}
+	}
 	add(l.say("Trials", "Испытания"), l.fill(
 		"%s per cell; the trials of all cells are interleaved in a shuffle with seed %d. Each trial starts a new group in an empty folder.",
 		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",

@@ -10,7 +10,11 @@
 // q the majority of n voters, f the flushes that the log store makes for one append:
 //
 //	serial      f·L + RTT + (q−1)th fastest of n−1 f·F     (Raft dissertation, §3.5: leaders append first)
-//	overlapped  qth fastest of {f·L, (RTT + f·F) n−1 times}   (ibid., §10.2.1)
+//	overlapped  the later of f·L and RTT + that of the followers (ibid., §10.2.1)
+//	floor       qth fastest of {L, (RTT + F) n−1 times}
+//
+// The leader's own disk always counts where it overlaps: what it acknowledges, it has. The
+// floor does not need it.
 //
 // With a process for each member, the client's own RTT comes before and after. The terms
 // are distributions; what is told is the median of the sum, which is not the sum of
@@ -193,37 +197,37 @@ func (m Machine) demand(c Case, cpu float64) float64 {
 	return d
 }
 
-// parallel is the way of a write whose voters all write at once.
-func (m Machine) parallel(c Case, flushes int) Dist {
-	members, client := m.messages(c)
-	write := m.Write(c.Nodes, flushes)
-	voters := slices.Repeat([]Dist{members.Plus(write)}, c.Nodes)
-	voters[0] = write
-	return client.Plus(Kth(c.majority(), voters...))
+// followers is the time of those followers' writes that the leader waits for.
+func (m Machine) followers(c Case) Dist {
+	return Kth(c.majority()-1, slices.Repeat([]Dist{m.Write(c.Nodes-1, c.Flushes)}, c.Nodes-1)...)
 }
 
-// serial is the way of a write that the leader writes before it sends it.
-func (m Machine) serial(c Case, flushes int) Dist {
+// way is that of a write of one client.
+func (m Machine) way(c Case) Dist {
 	members, client := m.messages(c)
-	way := client.Plus(m.Write(1, flushes))
-	if c.Nodes == 1 {
-		return way
+	switch {
+	case c.Nodes == 1:
+		return client.Plus(m.Write(1, c.Flushes))
+	case c.Overlapped:
+		return client.Plus(Kth(2, m.Write(c.Nodes, c.Flushes), members.Plus(m.followers(c))))
 	}
-	followers := slices.Repeat([]Dist{m.Write(c.Nodes-1, flushes)}, c.Nodes-1)
-	return way.Plus(members).Plus(Kth(c.majority()-1, followers...))
+	return client.Plus(m.Write(1, c.Flushes)).Plus(members).Plus(m.followers(c))
 }
 
 // Floor is the median that a durable write takes at least on this machine, in seconds,
 // however it is implemented: each voter flushes once, all at the same time, and the
 // program itself costs nothing; bytes take their time on disk and wire.
 func (m Machine) Floor(c Case) float64 {
-	return max(m.parallel(c, 1).Median(), float64(c.Clients)*m.demand(c, 0))
+	members, client := m.messages(c)
+	write := m.Write(c.Nodes, 1)
+	voters := slices.Repeat([]Dist{members.Plus(write)}, c.Nodes)
+	voters[0] = write
+	return max(client.Plus(Kth(c.majority(), voters...)).Median(), float64(c.Clients)*m.demand(c, 0))
 }
 
 // Latency is what a write should take, in seconds: between low and high, which are the
 // same for one client.
 func (m Machine) Latency(c Case) (low, high float64) {
-	way := m.serial(c, c.Flushes)
 	write := m.Write(c.Nodes, c.Flushes)
 	service := max(write.Mean(), 2*write.Residual())
 	stations := 3.0 // the leader's, a follower's, and the leader's loop again
@@ -233,10 +237,7 @@ func (m Machine) Latency(c Case) (low, high float64) {
 	case c.Overlapped:
 		stations = 1
 	}
-	if c.Overlapped {
-		way = m.parallel(c, c.Flushes)
-	}
-	one := way.Median() + c.Rest
+	one := m.way(c).Median() + c.Rest
 	if c.Clients <= 1 {
 		return one, one
 	}

@@ -170,11 +170,20 @@ type cost struct {
 }
 
 func (l *language) costs(c record.Calibration) []cost {
-	return []cost{
-		{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS},
+	out := []cost{{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS}}
+	for _, x := range []struct{ bytes, writers int }{{512, 1}, {512, 3}, {4096, 1}, {4096, 3}} { // alike for all sessions
+		at := slices.IndexFunc(c.Flushes, func(f record.Flushes) bool { return f.Bytes == x.bytes && f.Writers == x.writers })
+		name := l.fill("fdatasync in place, %s, writers: %d", "fdatasync на месте, %s, пишущих: %d", l.Bytes(uint64(x.bytes)), x.writers)
+		if at < 0 {
+			out = append(out, cost{name: name})
+			continue
+		}
+		out = append(out, cost{name, c.Flushes[at].EachUS})
+	}
+	return append(out, []cost{
 		{l.say("Loopback round trip, 64 B", "Круговая задержка loopback, 64 Б"), c.LoopbackUS},
 		{l.say("Lateness of a 100 µs sleep", "Опоздание пробуждения после 100 мкс"), c.TimerUS},
-	}
+	}...)
 }
 
 // machine is what a session says of its machine: facts, then costs.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"maps"
@@ -54,17 +53,13 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 	}
 	sum := crc32.New(castagnoli())
 	counted := &countingWriter{to: to}
-	buffered := bufio.NewWriterSize(counted, snapshotBuffer)
-	e := encoder{w: io.MultiWriter(buffered, sum)}
+	e := newEncoder(io.MultiWriter(counted, sum))
 	e.bytes([]byte(snapshotMagic))
 	e.number(snapshotVersion)
 	e.state(&s.state)
+	e.flush()
 	if e.err == nil {
-		e.w = buffered
-		e.bytes(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
-	}
-	if e.err == nil {
-		e.err = buffered.Flush()
+		_, e.err = counted.Write(binary.LittleEndian.AppendUint32(nil, sum.Sum32()))
 	}
 	if e.err != nil {
 		return counted.n, fmt.Errorf("write snapshot at index %d: %w", s.state.index, e.err)
@@ -85,12 +80,15 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// encoder writes the state; after an error it does nothing more.
+// encoder writes the state; after an error it does nothing more. It buffers, so that a
+// checksum below it sees large pieces: millions of keys are a few bytes each.
 type encoder struct {
-	w       io.Writer
+	w       *bufio.Writer
 	err     error
 	scratch [binary.MaxVarintLen64]byte
 }
+
+func newEncoder(to io.Writer) *encoder { return &encoder{w: bufio.NewWriterSize(to, snapshotBuffer)} }
 
 func (e *encoder) bytes(b []byte) {
 	if e.err == nil {
@@ -107,19 +105,32 @@ func (e *encoder) sized(b []byte) {
 	e.bytes(b)
 }
 
+func (e *encoder) text(s string) {
+	e.number(uint64(len(s)))
+	if e.err == nil {
+		_, e.err = e.w.WriteString(s)
+	}
+}
+
+func (e *encoder) flush() {
+	if e.err == nil {
+		e.err = e.w.Flush()
+	}
+}
+
 func (e *encoder) state(s *state) {
 	for _, n := range []uint64{s.index, s.commands, s.refused, s.lastRefused} {
 		e.number(n)
 	}
 	e.number(uint64(len(s.nodes)))
 	for _, id := range slices.Sorted(maps.Keys(s.nodes)) {
-		e.sized([]byte(id))
-		e.sized([]byte(s.nodes[id]))
+		e.text(id)
+		e.text(s.nodes[id])
 	}
 	e.number(uint64(s.entries.Len()))
 	s.entries.Scan(func(key string, v entry) bool {
 		e.number(v.index)
-		e.sized([]byte(key))
+		e.text(key)
 		e.sized(v.value)
 		return e.err == nil
 	})
@@ -128,7 +139,7 @@ func (e *encoder) state(s *state) {
 // Restore implements core.FSM. On an error, which is an ErrSnapshot or one of
 // the reader's, the map is as it was.
 func (s *Store) Restore(from io.Reader) error {
-	d := snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer), sum: crc32.New(castagnoli())}
+	d := snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer)}
 	restored, err := d.state()
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -142,8 +153,7 @@ func (s *Store) Restore(from io.Reader) error {
 // snapshotReader takes a snapshot apart without trusting any length in it.
 type snapshotReader struct {
 	from *bufio.Reader
-	sum  hash.Hash32
-	one  [1]byte
+	sum  uint32 // CRC-32C of what was taken
 	err  error
 }
 
@@ -155,7 +165,7 @@ func (d *snapshotReader) fail(format string, args ...any) {
 
 func (d *snapshotReader) state() (state, error) {
 	s := state{entries: new(btree.Map[string, entry])}
-	if magic := d.take(uint64(len(snapshotMagic))); d.err == nil && string(magic) != snapshotMagic {
+	if magic := d.take(len(snapshotMagic)); d.err == nil && string(magic) != snapshotMagic {
 		d.fail("it does not begin with %q", snapshotMagic)
 	}
 	if v := d.number(); d.err == nil && v != snapshotVersion {
@@ -171,8 +181,8 @@ func (d *snapshotReader) state() (state, error) {
 func (d *snapshotReader) nodes(s *state) {
 	last := ""
 	for i, n := uint64(0), d.number(); i < n && d.err == nil; i++ {
-		id := string(d.sized(MaxNodeBytes, "id"))
-		address := string(d.sized(MaxNodeBytes, "address"))
+		id := d.text(MaxNodeBytes, "id")
+		address := d.text(MaxNodeBytes, "address")
 		switch {
 		case d.err != nil:
 			return
@@ -191,7 +201,7 @@ func (d *snapshotReader) entries(s *state) {
 	last := ""
 	for i, n := uint64(0), d.number(); i < n && d.err == nil; i++ {
 		index := d.number()
-		key := string(d.sized(MaxKeyBytes, "key"))
+		key := d.text(MaxKeyBytes, "key")
 		value := d.sized(MaxValueBytes, "value")
 		if d.err != nil {
 			return
@@ -210,7 +220,7 @@ func (d *snapshotReader) entries(s *state) {
 }
 
 func (d *snapshotReader) trailer() {
-	want := d.sum.Sum32()
+	want := d.sum
 	got := d.take(4)
 	if d.err == nil && binary.LittleEndian.Uint32(got) != want {
 		d.fail("checksum %08x, computed %08x", got, want)
@@ -227,11 +237,11 @@ func (d *snapshotReader) trailer() {
 
 // take reads n bytes. It allocates as they come in, so that a length that lies
 // costs no more than the bytes that are there.
-func (d *snapshotReader) take(n uint64) []byte {
+func (d *snapshotReader) take(n int) []byte {
 	const step = 1 << 20
 	var b []byte
-	for d.err == nil && uint64(len(b)) < n {
-		part := make([]byte, min(n-uint64(len(b)), step))
+	for d.err == nil && len(b) < n {
+		part := make([]byte, min(n-len(b), step))
 		if _, err := io.ReadFull(d.from, part); err != nil {
 			d.readError(err)
 			break
@@ -245,9 +255,11 @@ func (d *snapshotReader) take(n uint64) []byte {
 	if d.err != nil {
 		return nil
 	}
-	d.sum.Write(b)
+	d.took(b)
 	return b
 }
+
+func (d *snapshotReader) took(b []byte) { d.sum = crc32.Update(d.sum, castagnoli(), b) }
 
 func (d *snapshotReader) readError(err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -261,35 +273,46 @@ func (d *snapshotReader) number() uint64 {
 	if d.err != nil {
 		return 0
 	}
-	n, err := binary.ReadUvarint(summing{d})
-	if err != nil && d.err == nil {
-		d.fail("bad number: %v", err) // not the reader's error: that one is set already
+	b, err := d.from.Peek(binary.MaxVarintLen64)
+	n, length := binary.Uvarint(b)
+	switch {
+	case length > 0:
+		d.took(b[:length])
+		_, _ = d.from.Discard(length) // which is buffered
+		return n
+	case length == 0 && err != nil:
+		d.readError(err)
+	default:
+		d.fail("bad number: more than 64 bits")
 	}
-	return n
+	return 0
 }
 
-func (d *snapshotReader) sized(limit uint64, what string) []byte {
+// length reads how long what follows is.
+func (d *snapshotReader) length(limit int, what string) int {
 	n := d.number()
-	if n > limit {
+	if n > uint64(limit) {
 		d.fail("%s of %d bytes: at most %d are allowed", what, n, limit)
-		return nil
+		return 0
 	}
-	return d.take(n)
+	return int(n)
 }
 
-// summing reads bytes one by one into the checksum.
-type summing struct{ d *snapshotReader }
+func (d *snapshotReader) sized(limit int, what string) []byte { return d.take(d.length(limit, what)) }
 
-// ReadByte implements io.ByteReader.
-func (s summing) ReadByte() (byte, error) {
-	b, err := s.d.from.ReadByte()
+// text reads what is shorter than the buffer, with no copy in between.
+func (d *snapshotReader) text(limit int, what string) string {
+	b, err := d.from.Peek(d.length(limit, what))
 	if err != nil {
-		s.d.readError(err)
-		return 0, err
+		d.readError(err)
 	}
-	s.d.one[0] = b
-	s.d.sum.Write(s.d.one[:])
-	return b, nil
+	if d.err != nil {
+		return ""
+	}
+	d.took(b)
+	s := string(b)
+	_, _ = d.from.Discard(len(b)) // which is buffered
+	return s
 }
 
 // Digest returns the log index of the last command and a SHA-256 over all that
@@ -298,7 +321,8 @@ func (s summing) ReadByte() (byte, error) {
 func (s *Store) Digest() (index uint64, sum [sha256.Size]byte) {
 	state := s.capture()
 	h := sha256.New()
-	w := encoder{w: h}
+	w := newEncoder(h)
 	w.state(&state)
+	w.flush() // a hash takes all that it is given
 	return state.index, [sha256.Size]byte(h.Sum(nil))
 }

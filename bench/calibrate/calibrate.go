@@ -6,7 +6,8 @@
 //
 // The measurements share the machine with nothing of ours: run them before the
 // first trial and between trials, not during one. Each is one goroutine calling
-// in a loop (two for the loopback), so they show latency, not throughput.
+// in a loop (two where something goes there and back), so they show latency, not
+// throughput; only [Flushes] lets several write at a time.
 package calibrate
 
 import (
@@ -25,17 +26,31 @@ import (
 )
 
 // All measures everything in [record.Calibration], one after the other, in at
-// most about 3 s; dir is the data directory. A disk that needs longer than a
-// second for one flush takes the time of two flushes more.
+// most about 5 s; dir is the data directory. A disk that needs longer than a
+// second for one flush takes the time of some hundred flushes more.
 func All(ctx context.Context, dir string) (record.Calibration, error) {
 	var c record.Calibration
 	var err error
 	if c.FsyncUS, c.FdatasyncUS, err = Disk(ctx, dir, DiskOptions{}); err != nil {
 		return record.Calibration{}, err
 	}
-	if c.LoopbackUS, err = Loopback(ctx); err != nil {
+	for _, bytes := range []int{entryBytes, appendBytes} {
+		flushes, err := Flushes(ctx, dir, bytes, flushWriters()...)
+		if err != nil {
+			return record.Calibration{}, err
+		}
+		c.Flushes = append(c.Flushes, flushes...)
+	}
+	if c.WriteBytesPerS, err = Bandwidth(ctx, dir); err != nil {
 		return record.Calibration{}, err
 	}
+	if c.LoopbackUS, err = Loopback(ctx, smallMessage); err != nil {
+		return record.Calibration{}, err
+	}
+	if c.Loopback64KUS, err = Loopback(ctx, largeMessage); err != nil {
+		return record.Calibration{}, err
+	}
+	c.WakeUS = Wake(ctx)
 	c.TimerUS = Timer(ctx)
 	c.ClockResolution = ClockResolution()
 	if err := ctx.Err(); err != nil {
@@ -69,16 +84,18 @@ func quantiles(samples []time.Duration) record.Quantiles {
 const (
 	loopbackRounds = 2000
 	loopbackWarmup = 100 // rounds before the first that counts
-	loopbackLimit  = time.Second
-	messageBytes   = 64
+	loopbackLimit  = 500 * time.Millisecond
+
+	smallMessage = 64
+	largeMessage = 64 << 10
 )
 
-// Loopback measures the round trip of 64 B over one TCP connection on the
+// Loopback measures the round trip of so many bytes over one TCP connection on the
 // loopback interface, between two goroutines of this process, without Nagle's
-// delay (as Go has it): 2000 times, or as often as one second allows. It is the floor under
-// every message between members on one machine. A cancelled ctx ends it at
+// delay (as Go has it): 2000 times, or as often as half a second allows. It is the floor
+// under every message between members on one machine. A cancelled ctx ends it at
 // once.
-func Loopback(ctx context.Context) (result record.Quantiles, err error) {
+func Loopback(ctx context.Context, bytes int) (result record.Quantiles, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("calibrate loopback: %w", errors.Join(ctx.Err(), err))
@@ -89,9 +106,9 @@ func Loopback(ctx context.Context) (result record.Quantiles, err error) {
 		return record.Quantiles{}, err
 	}
 	echoed := make(chan error, 1)
-	go func() { echoed <- echo(listener) }()
+	go func() { echoed <- echo(listener, bytes) }()
 
-	samples, err := roundTrips(ctx, listener.Addr().String())
+	samples, err := roundTrips(ctx, listener.Addr().String(), bytes)
 	// The connection is closed by now; closing the listener ends an echo that
 	// never saw one.
 	listener.Close()
@@ -105,13 +122,13 @@ func Loopback(ctx context.Context) (result record.Quantiles, err error) {
 }
 
 // echo answers the first connection until its peer closes it.
-func echo(listener net.Listener) error {
+func echo(listener net.Listener, bytes int) error {
 	conn, err := listener.Accept()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	message := make([]byte, messageBytes)
+	message := make([]byte, bytes)
 	for {
 		if _, err := io.ReadFull(conn, message); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -125,7 +142,7 @@ func echo(listener net.Listener) error {
 	}
 }
 
-func roundTrips(ctx context.Context, address string) ([]time.Duration, error) {
+func roundTrips(ctx context.Context, address string, bytes int) ([]time.Duration, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -134,7 +151,7 @@ func roundTrips(ctx context.Context, address string) ([]time.Duration, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 
-	message := make([]byte, messageBytes)
+	message := make([]byte, bytes)
 	samples := make([]time.Duration, 0, loopbackRounds)
 	begin := time.Now()
 	for round := range loopbackWarmup + loopbackRounds {
@@ -153,6 +170,38 @@ func roundTrips(ctx context.Context, address string) ([]time.Duration, error) {
 		}
 	}
 	return samples, ctx.Err()
+}
+
+const (
+	wakeRounds = 2000
+	wakeLimit  = 100 * time.Millisecond
+)
+
+// Wake measures how long a goroutine that waits on a channel takes to go on once another
+// sends to it: half the time there and back, 2000 times or as often as 100 ms allow. A
+// cancelled ctx ends it early; the result then has the samples taken until then.
+func Wake(ctx context.Context) record.Quantiles {
+	there, back := make(chan struct{}), make(chan struct{})
+	var other sync.WaitGroup
+	other.Go(func() {
+		for range there {
+			back <- struct{}{}
+		}
+	})
+	samples := make([]time.Duration, 0, wakeRounds)
+	begin := time.Now()
+	for range wakeRounds {
+		if ctx.Err() != nil || time.Since(begin) > wakeLimit {
+			break
+		}
+		start := time.Now()
+		there <- struct{}{}
+		<-back
+		samples = append(samples, time.Since(start)/2)
+	}
+	close(there)
+	other.Wait()
+	return quantiles(samples)
 }
 
 const (

@@ -194,7 +194,16 @@ func TestCancelled(t *testing.T) {
 	if _, err := Probe(cancelled(), dir); !errors.Is(err, context.Canceled) {
 		t.Errorf("Probe: %v", err)
 	}
-	if _, err := Loopback(cancelled()); !errors.Is(err, context.Canceled) {
+	if _, err := Flushes(cancelled(), dir, entryBytes, 1, 3); !errors.Is(err, context.Canceled) {
+		t.Errorf("Flushes: %v", err)
+	}
+	if _, err := Bandwidth(cancelled(), dir); !errors.Is(err, context.Canceled) {
+		t.Errorf("Bandwidth: %v", err)
+	}
+	if q := Wake(cancelled()); q.N != 0 {
+		t.Errorf("Wake: %+v", q)
+	}
+	if _, err := Loopback(cancelled(), smallMessage); !errors.Is(err, context.Canceled) {
 		t.Errorf("Loopback: %v", err)
 	}
 	if _, err := All(cancelled(), dir); !errors.Is(err, context.Canceled) {
@@ -225,11 +234,59 @@ func TestCancelledMeanwhile(t *testing.T) {
 }
 
 func TestLoopback(t *testing.T) {
-	q, err := Loopback(t.Context())
+	for _, bytes := range []int{smallMessage, largeMessage} {
+		q, err := Loopback(t.Context(), bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkOrder(t, "loopback", q, loopbackRounds)
+	}
+}
+
+// TestFlushes: every number of writers is measured, both ways, and nothing stays.
+func TestFlushes(t *testing.T) {
+	dir := t.TempDir()
+	flushes, err := Flushes(t.Context(), dir, appendBytes, 1, 3)
+	if err != nil || len(flushes) != 2 {
+		t.Fatalf("%+v, %v", flushes, err)
+	}
+	for i, writers := range []int{1, 3} {
+		f := flushes[i]
+		checkOrder(t, "flush", f.EachUS, math.MaxInt)
+		if f.Writers != writers || f.Bytes != appendBytes || f.EachUS.N%writers != 0 || f.PerSecond <= 0 {
+			t.Errorf("%+v, want of %d writers", f, writers)
+		}
+	}
+	checkEmpty(t, dir)
+}
+
+// TestPreallocated: appending does not make the file longer, and goes round at its end.
+func TestPreallocated(t *testing.T) {
+	dir := t.TempDir()
+	l, err := preallocate(dir, entryBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkOrder(t, "loopback", q, loopbackRounds)
+	l.at = fileBytes - entryBytes
+	for range 2 {
+		if err := l.append(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := l.Stat(); err != nil || info.Size() != fileBytes || l.at != entryBytes {
+		t.Errorf("%d B, next at %d, %v", info.Size(), l.at, err)
+	}
+	if err := l.remove(); err != nil {
+		t.Fatal(err)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestRates(t *testing.T) {
+	got := rates(record.Quantiles{N: 3, Min: 1, P50: 2, P90: 3, P99: 4, Max: 5}, 10)
+	if !slices.IsSorted([]float64{got.Min, got.P50, got.P90, got.P99, got.Max}) || got.N != 3 || math.Round(got.Min) != 2e6 || got.P50 != 5e6 || got.Max != 10e6 {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestLoopbackCancelledMeanwhile cancels while an answer is awaited that will
@@ -245,7 +302,7 @@ func TestLoopbackCancelledMeanwhile(t *testing.T) {
 	go func() {
 		conn, err := listener.Accept()
 		if err == nil {
-			_, err = io.ReadFull(conn, make([]byte, messageBytes))
+			_, err = io.ReadFull(conn, make([]byte, smallMessage))
 		}
 		if err != nil {
 			t.Error(err)
@@ -253,7 +310,7 @@ func TestLoopbackCancelledMeanwhile(t *testing.T) {
 		cancel()
 		accepted <- conn
 	}()
-	if _, err := roundTrips(ctx, listener.Addr().String()); err == nil {
+	if _, err := roundTrips(ctx, listener.Addr().String(), smallMessage); err == nil {
 		t.Error("no error")
 	}
 	(<-accepted).Close()
@@ -277,7 +334,13 @@ func TestAll(t *testing.T) {
 	checkOrder(t, "fsync", c.FsyncUS, diskRounds)
 	checkOrder(t, "fdatasync", c.FdatasyncUS, diskRounds)
 	checkOrder(t, "loopback", c.LoopbackUS, loopbackRounds)
+	checkOrder(t, "loopback of 64 KiB", c.Loopback64KUS, loopbackRounds)
+	checkOrder(t, "bandwidth", c.WriteBytesPerS, math.MaxInt)
+	checkOrder(t, "wake", c.WakeUS, wakeRounds)
 	checkOrder(t, "timer", c.TimerUS, timerRounds)
+	if len(c.Flushes) != 2*len(flushWriters()) {
+		t.Errorf("flushes: %+v", c.Flushes)
+	}
 	if c.ClockResolution <= 0 {
 		t.Errorf("clock: %v ns", c.ClockResolution)
 	}

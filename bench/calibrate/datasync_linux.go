@@ -19,3 +19,18 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// reserve gives a file its room on the disk. Where the file system cannot, it only gets
+// its length.
+func reserve(f *os.File, bytes int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, bytes)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return f.Truncate(bytes)
+		default:
+			return err
+		}
+	}
+}

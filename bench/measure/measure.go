@@ -35,6 +35,7 @@ const (
 	BytesPerSecond Unit = "B/s"
 	Bytes          Unit = "B"
 	Cores          Unit = "cores"
+	Percent        Unit = "%"
 	Count          Unit = "" // a number of things, or a ratio of two
 )
 
@@ -100,6 +101,15 @@ func (v *Values) Distribution(name string, h *hdrhistogram.Histogram) {
 	v.Scalars[name+".samples"] = float64(h.TotalCount())
 }
 
+// Measured is a trial with the values that were read of it, and where it was measured.
+type Measured struct {
+	Cell    *record.CellInfo
+	Session *record.Session
+	Probe   record.Probe
+	Values  *Values
+	Valid   bool
+}
+
 // Kind is a kind of measurement.
 type Kind struct {
 	Name  string // of `measure = "NAME"` in an experiment, and of its data in the record of a trial
@@ -118,6 +128,9 @@ type Kind struct {
 	// Read decodes and checks what a trial recorded; a trial that recorded nothing has
 	// no values. The error is a record.ErrDamaged or record.ErrNewer.
 	Read func(cell *record.CellInfo, t *record.Trial) (Values, error)
+	// Derive adds to the values of the trials what follows from them together with the
+	// machine and the other trials of the run; nil: nothing does.
+	Derive func(trials []Measured)
 	// Check looks for contradictions between the data of a trial and its cell; nil:
 	// there is nothing that Read does not check.
 	Check func(cell *record.CellInfo, t *record.Trial, v Values) []Contradiction
@@ -151,9 +164,19 @@ type Table struct {
 	Title      Text
 	Quantities []string
 	Note       Text
+	Method     Text // how its figures came about, told where the report tells that of all
 	Whole      bool // left out unless every column has values
 	OverTime   bool // with a small picture of the series
 	Interval   bool // with the intervals of the medians
+	Result     bool // stands with the results, before the plots
+	Greatest   Greatest
+}
+
+// Greatest is a last column, which says the greatest of some quantities and which it is;
+// without any, there is no such column.
+type Greatest struct {
+	Name       Text
+	Quantities []string
 }
 
 // Form is what a figure draws.
@@ -214,7 +237,7 @@ func (k *Kind) Quantity(key string) Quantity {
 func (k *Kind) validate() error {
 	keys := slices.Clone(k.Answer)
 	for _, t := range k.Tables {
-		keys = append(keys, t.Quantities...)
+		keys = append(append(keys, t.Quantities...), t.Greatest.Quantities...)
 	}
 	for _, f := range k.Figures {
 		if f.Form != Percentiles { // which names a distribution

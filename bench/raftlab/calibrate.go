@@ -17,9 +17,12 @@ func newCalibrate() *cobra.Command {
 		Use:   "calibrate [DIR]",
 		Short: "Measure what the machine costs: disk flushes, loopback, timers",
 		Long: `Measure what no Raft library can undercut on this machine: fsync and fdatasync
-of a 4 KiB append in DIR (default: the current folder), a 64-byte round trip
-over loopback TCP, how late a timer wakes and how fine the clock is. Every run
-does the same before its first trial and keeps the figures in its manifest.`,
+of a 4 KiB append in DIR (default: the current folder); the fdatasync of 512 B
+and of 4 KiB in files that have their room, by one to nine writers at a time, as the
+log stores of a group on one disk; how fast large pieces are written; round trips of 64 B and 64 KiB over loopback TCP; how
+late a goroutine and a timer wake and how fine the clock is. Every run does the
+same before its first trial and keeps the figures in its manifest; the report sets
+what was measured against them.`,
 		Args: cli.Wants(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
@@ -48,21 +51,28 @@ func printCalibration(w io.Writer, dir string, env record.Environment, c record.
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "microseconds\tn\tmin\tp50\tp90\tp99\tmax\t")
-	for _, row := range []struct {
+	type row struct {
 		name string
 		q    record.Quantiles
-	}{
-		{"fsync, 4 KiB", c.FsyncUS},
-		{"fdatasync, 4 KiB", c.FdatasyncUS},
-		{"loopback round trip", c.LoopbackUS},
-		{"timer overrun", c.TimerUS},
-	} {
+	}
+	rows := []row{{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS}}
+	for _, f := range c.Flushes {
+		rows = append(rows, row{fmt.Sprintf("fdatasync, %d B in place, writers: %d", f.Bytes, f.Writers), f.EachUS})
+	}
+	rows = append(rows, row{"loopback round trip, 64 B", c.LoopbackUS}, row{"loopback round trip, 64 KiB", c.Loopback64KUS},
+		row{"goroutine wakes", c.WakeUS}, row{"timer overrun", c.TimerUS})
+	for _, row := range rows {
 		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t\n",
 			row.name, row.q.N, row.q.Min, row.q.P50, row.q.P90, row.q.P99, row.q.Max)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nsmallest step of the clock: %.0f ns\n", c.ClockResolution)
+	fmt.Fprintln(w)
+	for _, f := range c.Flushes {
+		fmt.Fprintf(w, "flushes of %d B, writers: %d: %.0f/s in all\n", f.Bytes, f.Writers, f.PerSecond)
+	}
+	fmt.Fprintf(w, "writing 4 MiB and flushing it: %.0f MB/s\n", c.WriteBytesPerS.P50/1e6)
+	_, err := fmt.Fprintf(w, "smallest step of the clock: %.0f ns\n", c.ClockResolution)
 	return err
 }

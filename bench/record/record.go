@@ -157,6 +157,22 @@ type Calibration struct {
 	LoopbackUS      Quantiles `json:"loopback_rtt_us"`     // 64 B there and back over TCP
 	TimerUS         Quantiles `json:"timer_overrun_us"`    // how late a 100 µs sleep wakes
 	ClockResolution float64   `json:"clock_resolution_ns"` // smallest step of the clock seen
+
+	// For bench/model; not there in folders of an earlier raftlab.
+	Flushes        []Flushes `json:"flushes,omitempty"` // by their bytes, then by the number of writers, ascending
+	WriteBytesPerS Quantiles `json:"write_bytes_per_s,omitzero"`
+	Loopback64KUS  Quantiles `json:"loopback_64k_us,omitzero"` // 64 KiB there and back over TCP
+	WakeUS         Quantiles `json:"wake_us,omitzero"`         // a goroutine that waits on a channel goes on
+}
+
+// Flushes is what flushes of so many writers at a time cost: an append of so many bytes to
+// a file that has its room already, and fdatasync.
+type Flushes struct {
+	Bytes     int       `json:"bytes"`
+	Writers   int       `json:"writers"`
+	EachUS    Quantiles `json:"each_us"`   // of one writer, where all begin at once
+	EachHist  string    `json:"each_hist"` // the same, as EncodeHistogram; nanoseconds
+	PerSecond float64   `json:"per_s"`     // of all together, where each begins when it can
 }
 
 // Quantiles sums up repeated measurements of one thing, in the unit that the

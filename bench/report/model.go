@@ -126,6 +126,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		c.run = append(c.run, x)
 		m.trials = append(m.trials, x)
 	}
+	m.derive()
 	m.arrange()
 	for _, c := range m.cells {
 		c.summarize(m.kind)
@@ -133,6 +134,22 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	m.compare()
 	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
+}
+
+// derive has the kind complete the values of the trials.
+func (m *model) derive() {
+	if m.kind.Derive == nil {
+		return
+	}
+	var all []measure.Measured
+	for _, t := range m.trials {
+		if t.session < len(m.manifest.Sessions) && t.values.Scalars != nil {
+			all = append(all, measure.Measured{
+				Cell: t.cell.info, Session: &m.manifest.Sessions[t.session], Probe: t.probe, Values: &t.values, Valid: t.reason == "",
+			})
+		}
+	}
+	m.kind.Derive(all)
 }
 
 func fileOf(id record.TrialID) string {

@@ -27,7 +27,7 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
 	details := func(results bool) {
 		for _, x := range m.kind.Tables {
-			if t, there := l.detailTable(m, x); there && x.Interval == results {
+			if t, there := l.detailTable(m, x); there && x.Result == results {
 				d.Add(doc.Heading{Text: l.Say(x.Title)}, t)
 			}
 		}
@@ -74,6 +74,11 @@ func (l *language) method(m *model) doc.Terms {
 		}
 	}
 	add := func(term, text string) { out = append(out, doc.Item{Term: term, Text: text}) }
+	for _, x := range m.kind.Tables {
+		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+			add(l.Say(x.Title), l.Say(x.Method))
+		}
+	}
 	add(l.say("Trials", "Испытания"), l.fill(
 		"%s per cell; the trials of all cells are interleaved in a shuffle with seed %d. Each trial starts a new group in an empty folder.",
 		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",
@@ -165,11 +170,20 @@ type cost struct {
 }
 
 func (l *language) costs(c record.Calibration) []cost {
-	return []cost{
-		{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS},
+	out := []cost{{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS}}
+	for _, x := range []struct{ bytes, writers int }{{512, 1}, {512, 3}, {4096, 1}, {4096, 3}} { // alike for all sessions
+		at := slices.IndexFunc(c.Flushes, func(f record.Flushes) bool { return f.Bytes == x.bytes && f.Writers == x.writers })
+		name := l.fill("fdatasync in place, %s, writers: %d", "fdatasync на месте, %s, пишущих: %d", l.Bytes(uint64(x.bytes)), x.writers)
+		if at < 0 {
+			out = append(out, cost{name: name})
+			continue
+		}
+		out = append(out, cost{name, c.Flushes[at].EachUS})
+	}
+	return append(out, []cost{
 		{l.say("Loopback round trip, 64 B", "Круговая задержка loopback, 64 Б"), c.LoopbackUS},
 		{l.say("Lateness of a 100 µs sleep", "Опоздание пробуждения после 100 мкс"), c.TimerUS},
-	}
+	}...)
 }
 
 // machine is what a session says of its machine: facts, then costs.

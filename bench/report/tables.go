@@ -217,6 +217,9 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 			columns, there = append(columns, x), true
 		}
 	}
+	if len(of.Greatest.Quantities) > 0 && there {
+		columns = append(columns, l.greatestColumn(m, of.Greatest))
+	}
 	if of.OverTime {
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
@@ -226,6 +229,20 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
 	}
 	return t, there
+}
+
+// greatestColumn says the greatest median of some quantities, and which it is.
+func (l *language) greatestColumn(m *model, of measure.Greatest) column {
+	return column{doc.Column{Head: l.Say(of.Name)}, func(c *cell) doc.Cell {
+		text, most := markNone, math.Inf(-1)
+		for _, key := range of.Quantities {
+			if sum, measured := c.sums[key]; measured && sum.Median > most {
+				q := m.kind.Quantity(key)
+				text, most = l.Say(q.Name)+" "+l.amount(q.Unit, sum.Median), sum.Median
+			}
+		}
+		return doc.Cell{Text: text, Invalid: c.invalid()}
+	}}
 }
 
 // seriesPoints is how many points a small series has at most.

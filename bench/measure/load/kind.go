@@ -13,7 +13,7 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Check: check,
+		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
@@ -41,12 +41,13 @@ func quantities() []measure.Quantity {
 		all = append(all, percentiles(x.of+".latency", x.of+"_", x.name, measure.Detail)...)
 		all = append(all, measure.Quantity{Key: x.of + ".throughput", Name: x.name, Unit: measure.OpsPerSecond})
 	}
-	return append(all,
+	return slices.Concat(all, []measure.Quantity{
 		count("scheduled", "scheduled"),
-		measure.Quantity{Key: "lag.p99", Name: measure.Text{En: "lag p99", Ru: "опоздание p99"}, Unit: measure.Seconds,
+		{Key: "lag.p99", Name: measure.Text{En: "lag p99", Ru: "опоздание p99"}, Unit: measure.Seconds,
 			Column: "lag_p99_us", Scale: 1e-6, Decimals: 3, Of: "lag", PerMille: 990},
-		measure.Quantity{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
-		measure.Quantity{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3})
+		{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
+		{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3},
+	}, machineQuantities())
 }
 
 // percentiles are the quantities of a latency distribution. The middle is compared,
@@ -99,8 +100,9 @@ func tables() []measure.Table {
 			Quantities: []string{
 				"write.latency.p50", "write.latency.p99", "write.throughput", "read.latency.p50", "read.latency.p99", "read.throughput",
 			},
-			Whole: true, Interval: true,
+			Whole: true, Interval: true, Result: true,
 		},
+		machineTable(),
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
 			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99"},

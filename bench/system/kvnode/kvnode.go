@@ -52,7 +52,7 @@ const answerTimeout = 10 * time.Second
 func New(path string, known cluster.Catalogs) *system.System {
 	return &system.System{
 		Name:      experiment.ModeProcess,
-		Abilities: []system.Ability{system.Processes},
+		Abilities: []system.Ability{system.Processes, system.Kills},
 		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
 			return describe(ctx, path, cell, known)
 		},
@@ -157,7 +157,9 @@ type group struct {
 	cluster *process.Cluster
 	client  *client.Client
 	nodes   []*client.Node
-	members []*psutil.Process
+
+	mu      sync.Mutex
+	members []*psutil.Process // nil: it was killed, and does not run
 }
 
 var _ system.Group = (*group)(nil)
@@ -191,7 +193,8 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 			first.Do(s.Starting)
 		}
 	}}
-	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, nodes: asks.Nodes()}, nil
+	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, nodes: asks.Nodes(),
+		members: make([]*psutil.Process, c.Nodes)}, nil
 }
 
 // Start starts the processes as clusterctl does. Its own questions, every 25 ms, are
@@ -202,18 +205,40 @@ func (g *group) Start(ctx context.Context) error {
 	if err := g.cluster.Start(ctx); err != nil {
 		return err
 	}
-	for _, n := range g.file.Nodes { // for their CPU time
-		state, err := g.cluster.Inspect(n.Alias)
-		if err != nil {
+	for i := range g.file.Nodes {
+		if err := g.lookUp(i); err != nil {
 			return err
 		}
-		p, err := psutil.NewProcess(int32(state.PID))
-		if err != nil {
-			return fmt.Errorf("find the process of %s: %w", n.Alias, err)
-		}
-		g.members = append(g.members, p)
 	}
 	return nil
+}
+
+// lookUp finds the process of a member, for its CPU time.
+func (g *group) lookUp(i int) error {
+	alias := g.file.Nodes[i].Alias
+	state, err := g.cluster.Inspect(alias)
+	if err != nil {
+		return err
+	}
+	p, err := psutil.NewProcess(int32(state.PID))
+	if err != nil {
+		return fmt.Errorf("find the process of %s: %w", alias, err)
+	}
+	g.set(i, p)
+	return nil
+}
+
+func (g *group) set(i int, p *psutil.Process) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[i] = p
+}
+
+// process returns nil for a member that was killed.
+func (g *group) process(i int) *psutil.Process {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members[i]
 }
 
 // Lead makes the first member the leader, should another have been elected.
@@ -254,6 +279,10 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 	o := system.Observation{At: time.Now(), ClientsCPU: system.ProcessCPU()}
 	o.CPU = o.ClientsCPU
 	for i, n := range g.nodes {
+		p := g.process(i)
+		if p == nil {
+			continue
+		}
 		s, err := n.Status(ctx)
 		if err != nil {
 			return o, err
@@ -267,7 +296,7 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 		if s.Me.Store.Syncs != nil {
 			o.Syncs = append(o.Syncs, *s.Me.Store.Syncs)
 		}
-		times, err := g.members[i].TimesWithContext(ctx)
+		times, err := p.TimesWithContext(ctx)
 		if err != nil {
 			return o, fmt.Errorf("CPU time of %s: %w", g.file.Nodes[i].Alias, err)
 		}
@@ -294,7 +323,10 @@ func (g *group) Disagreeing(ctx context.Context) (behind int, err error) {
 }
 
 func (g *group) Check() error {
-	for _, n := range g.file.Nodes {
+	for i, n := range g.file.Nodes {
+		if g.process(i) == nil {
+			continue
+		}
 		if s, err := g.cluster.Inspect(n.Alias); err != nil || !s.Running {
 			return errors.Join(fmt.Errorf("%s stopped", n.Alias), err)
 		}
@@ -334,22 +366,40 @@ func (g *group) Close() error {
 func (g *group) Members() []system.Member {
 	out := make([]system.Member, len(g.nodes))
 	for i, n := range g.nodes {
-		out[i] = &member{g.file.Nodes[i].Alias, g.file.Nodes[i].HTTPAddress, n, g.file.Gossips()}
+		out[i] = &member{n, g, i, g.file.Nodes[i].Alias}
 	}
 	return out
 }
 
 // member is one process.
 type member struct {
-	id, address string
 	*client.Node
-	gossips bool
+	group *group
+	at    int // in the group's file
+	id    string
 }
 
-var _ system.Witness = (*member)(nil)
+var (
+	_ system.Witness = (*member)(nil)
+	_ system.Mortal  = (*member)(nil)
+)
 
 // ID implements system.Member.
 func (m *member) ID() string { return m.id }
+
+// Kill implements system.Mortal.
+func (m *member) Kill(ctx context.Context) error {
+	m.group.set(m.at, nil)
+	return m.group.cluster.Kill(ctx, m.id)
+}
+
+// Restart implements system.Mortal. It returns once the member has caught up.
+func (m *member) Restart(ctx context.Context) error {
+	if err := m.group.cluster.StartNodes(ctx, m.id); err != nil {
+		return err
+	}
+	return m.group.lookUp(m.at)
+}
 
 // Status implements system.Witness.
 func (m *member) Status(ctx context.Context) (system.Status, error) {
@@ -387,10 +437,10 @@ var errNoCounters = errors.New("it has no counters of gossip: its kvnode and thi
 
 // Sent implements system.Witness. A member that does not gossip sends nothing.
 func (m *member) Sent(ctx context.Context) (system.Traffic, error) {
-	if !m.gossips {
+	if !m.group.file.Gossips() {
 		return system.Traffic{At: time.Now()}, nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.address+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.group.file.Nodes[m.at].HTTPAddress+"/metrics", nil)
 	if err != nil {
 		return system.Traffic{}, err
 	}
@@ -442,7 +492,8 @@ func (t *target) Do(ctx context.Context, op *workload.Op) error {
 		_, err := t.client.Set(ctx, op.Key, op.Value)
 		return err
 	}
-	_, err := t.leader.Get(ctx, op.Key, t.level)
+	v, err := t.leader.Get(ctx, op.Key, t.level)
+	op.Value, op.Index = v.Data, v.Index
 	if errors.Is(err, core.ErrNotFound) {
 		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
 	}

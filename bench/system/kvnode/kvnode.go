@@ -366,7 +366,7 @@ func (g *group) Close() error {
 func (g *group) Members() []system.Member {
 	out := make([]system.Member, len(g.nodes))
 	for i, n := range g.nodes {
-		out[i] = &member{n, g, i, g.file.Nodes[i].Alias}
+		out[i] = &member{Node: n, group: g, at: i, id: g.file.Nodes[i].Alias, address: g.file.Nodes[i].HTTPAddress, gossips: g.file.Gossips()}
 	}
 	return out
 }
@@ -374,9 +374,10 @@ func (g *group) Members() []system.Member {
 // member is one process.
 type member struct {
 	*client.Node
-	group *group
-	at    int // in the group's file
-	id    string
+	group       *group
+	at          int // in the group's file
+	id, address string
+	gossips     bool
 }
 
 var (
@@ -437,10 +438,10 @@ var errNoCounters = errors.New("it has no counters of gossip: its kvnode and thi
 
 // Sent implements system.Witness. A member that does not gossip sends nothing.
 func (m *member) Sent(ctx context.Context) (system.Traffic, error) {
-	if !m.group.file.Gossips() {
+	if !m.gossips {
 		return system.Traffic{At: time.Now()}, nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.group.file.Nodes[m.at].HTTPAddress+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.address+"/metrics", nil)
 	if err != nil {
 		return system.Traffic{}, err
 	}

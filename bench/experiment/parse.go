@@ -268,6 +268,11 @@ func (d *draft) checkModes(measure string, cells []Cell) {
 			continue
 		}
 		switch {
+		case c.Cluster.Profile != "":
+			const key = "cluster.profile"
+			d.AddAt(d.locate(key), key, "%s = %q is for kvnode, and cluster.mode is %q%s: set mode = %q in [cluster], or set heartbeat_timeout in [raft]",
+				key, c.Cluster.Profile, c.Cluster.Mode, c.describe(), ModeProcess)
+			return
 		case measure == MeasureFormation:
 			d.AddAt(d.locate("measure"), "measure", "measure = %q needs processes that start, and cluster.mode is %q%s: set mode = %q in [cluster]",
 				measure, c.Cluster.Mode, c.describe(), ModeProcess)

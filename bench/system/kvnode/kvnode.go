@@ -38,6 +38,7 @@ import (
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 // Acknowledgement is when a write returns: that of core.Replica.Propose, and the way to
@@ -118,7 +119,8 @@ func ask(ctx context.Context, path string, settings map[string]any) (parts api.P
 }
 
 // settings is the configuration of every kvnode of a cell. The defaults of kvnode differ
-// from the engine's, and both modes must run with the same.
+// from the engine's; what decides how fast a group writes is the same in both modes, and
+// timings are those of a network, also where all are on one machine, unless the cell says.
 func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	c := cell.Cluster
 	tuning := core.Tuning(cell.Raft)
@@ -133,6 +135,7 @@ func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 		"backend":   c.Backend,
 		"transport": c.Transport,
 		"log-level": "warn",
+		"profile":   cmp.Or(c.Profile, node.LAN),
 		"raft":      conf.Map(tuning),
 	}
 	add := func(table string, options map[string]any) {
@@ -176,9 +179,6 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}
 	file.DataDir = s.Dir
 	file.Kvnode = settings(known, s.Cell.Cell)
-	if file.Gossips() {
-		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
-	}
 	var endpoints []string
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)

@@ -37,6 +37,9 @@ func defaults() settings {
 	}
 }
 
+// durableNothing is what a cell declares whose members lose all with their process.
+const durableNothing = "nothing"
+
 const (
 	pollPause    = 5 * time.Millisecond // between an answer of a member and the next question to it
 	pollTimeout  = time.Second          // for one answer
@@ -49,6 +52,9 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 	s := defaults()
 	if err := t.Cell.ReadSettings(&s); err != nil {
 		return err
+	}
+	if s.Kills > 0 && t.Cell.Durability == durableNothing {
+		return fmt.Errorf("%s keeps nothing of a process that is killed: choose another backend, or failover.kills = 0", t.Cell.Cluster.Backend)
 	}
 	g, err := t.New(system.Options{})
 	if err != nil {

@@ -153,6 +153,7 @@ func TestRead(t *testing.T) {
 	}
 	for key, want := range map[string]float64{
 		"detection": 0.2, "election": 0.15, "rediscovery": 0.15, "whole": 0.5, "late": 0.0025, "rounds": 1, "needless": 1, "unknown": 7, "kills": 2, "throughput": 125,
+		"failover.p50": 0.5, "failover.max": 0.6, "gap.max": 0.5, "back.p50": 0.65,
 	} {
 		if got := v.Scalars[key]; got < want-1e-9 || got > want+1e-9 {
 			t.Errorf("%s: %v, want %v", key, got, want)
@@ -165,7 +166,7 @@ func TestRead(t *testing.T) {
 	}
 	none := dataOf()
 	none.Kills, none.Terms, none.Unknown = nil, 1, 0
-	if v, err := read(nil, trialOf(t, none)); err != nil || len(v.Distributions) > 0 || v.Scalars["needless"] != 1 {
+	if v, err := read(nil, trialOf(t, none)); err != nil || len(v.Scalars) > 9 || v.Scalars["needless"] != 1 {
 		t.Errorf("without kills: %+v, %v", v, err)
 	}
 }

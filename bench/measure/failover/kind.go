@@ -3,10 +3,9 @@ package failover
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -72,15 +71,12 @@ func (d *Data) validate() error {
 	}
 	for i, k := range d.Kills {
 		if k.AtNS < 0 || k.SuspectNS < 0 || k.SuspectNS > k.LeaderNS || k.LeaderNS > k.FirstNS || k.FirstNS <= 0 || k.FirstNS > k.BackNS || k.Unknown < 0 ||
-			k.GapNS < 0 || k.SuspectLateNS < 0 || k.SuspectLateNS > k.SuspectNS || k.LeaderLateNS < 0 || k.LeaderLateNS > k.LeaderNS {
+			k.GapNS < 0 || k.BackNS > maxCount || k.SuspectLateNS < 0 || k.SuspectLateNS > k.SuspectNS || k.LeaderLateNS < 0 || k.LeaderLateNS > k.LeaderNS {
 			return fmt.Errorf("failover: times of kill %d do not follow each other: %+v", i+1, k)
 		}
 	}
 	return nil
 }
-
-// maxSeconds bounds what the distribution of failovers holds.
-const maxSeconds = 4 * 3600
 
 func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	var d Data
@@ -90,7 +86,7 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	if err := d.validate(); err != nil {
 		return measure.Values{}, fmt.Errorf("%w: %w", record.ErrDamaged, err)
 	}
-	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}}
+	v := measure.Values{Scalars: map[string]float64{}}
 	put := func(key string, value float64) { v.Scalars[key] = value }
 	put("acknowledged", float64(d.Acknowledged))
 	put("unknown", float64(d.Unknown))
@@ -109,13 +105,14 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 		name string
 		of   func(Kill) int64
 	}{{"failover", func(k Kill) int64 { return k.FirstNS }}, {"gap", func(k Kill) int64 { return k.GapNS }}, {"back", func(k Kill) int64 { return k.BackNS }}} {
-		h := hdrhistogram.New(1, maxSeconds*int64(time.Second), 3)
+		var all []int64
 		for _, k := range d.Kills {
-			if err := h.RecordValue(x.of(k)); err != nil {
-				return v, fmt.Errorf("%w: failover: %s: %w", record.ErrDamaged, x.name, err)
-			}
+			all = append(all, x.of(k))
 		}
-		v.Distribution(x.name, h)
+		slices.Sort(all)
+		middle := (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+		put(x.name+".p50", time.Duration(middle).Seconds())
+		put(x.name+".max", time.Duration(all[len(all)-1]).Seconds())
 	}
 	d.phases(put)
 	return v, nil
@@ -188,7 +185,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Needs: []system.Ability{system.Processes, system.Kills}, Settings: defaults(), Accept: accept, Run: run, Read: read, Check: check,
 		Gates:      []string{"load", "acknowledged", "convergence", "clock"},
-		Quantities: quantities(), Answer: []string{"needless", "failover.p50"}, Main: "failover",
+		Quantities: quantities(), Answer: []string{"needless", "failover.p50"},
 		Columns: []measure.Setting{
 			{Column: "clients", Of: of(func(s settings) string { return strconv.Itoa(s.Clients) })},
 			{Column: "rate", Of: of(func(s settings) string { return strconv.FormatFloat(s.Rate, 'f', -1, 64) })},

@@ -9,35 +9,29 @@ import (
 )
 
 func quantities() []measure.Quantity {
-	of := func(distribution, suffix, column string, perMille int, role measure.Role, name measure.Text) measure.Quantity {
-		return measure.Quantity{
-			Key: distribution + "." + suffix, Name: name, Unit: measure.Seconds, Role: role, Column: column, Scale: 1e-3, Decimals: 3,
-			Of: distribution, PerMille: perMille,
-		}
-	}
-	phase := func(key, column string, name measure.Text) measure.Quantity {
-		return measure.Quantity{Key: key, Name: name, Unit: measure.Seconds, Column: column, Scale: 1e-3, Decimals: 3}
+	time := func(key, column string, role measure.Role, name measure.Text) measure.Quantity {
+		return measure.Quantity{Key: key, Name: name, Unit: measure.Seconds, Role: role, Column: column, Scale: 1e-3, Decimals: 3}
 	}
 	count := func(key, column string, role measure.Role, name measure.Text) measure.Quantity {
 		return measure.Quantity{Key: key, Name: name, Column: column, Role: role}
 	}
-	p50 := of("failover", "p50", "failover_p50_ms", 500, measure.Compared, measure.Text{En: "failover p50", Ru: "отказ p50"})
+	p50 := time("failover.p50", "failover_p50_ms", measure.Compared, measure.Text{En: "failover p50", Ru: "отказ p50"})
 	p50.Long = measure.Text{En: "median time without service after the leader is killed", Ru: "медиана времени без обслуживания после гибели лидера"}
 	needless := count("needless", "needless_elections", measure.Shown, measure.Text{En: "needless elections", Ru: "лишние выборы"})
 	needless.Long = measure.Text{En: "needless elections per trial", Ru: "число лишних выборов за испытание"}
 	return []measure.Quantity{
 		p50,
-		of("failover", "max", "failover_max_ms", 1000, measure.Shown, measure.Text{En: "failover max", Ru: "отказ макс."}),
+		time("failover.max", "failover_max_ms", measure.Shown, measure.Text{En: "failover max", Ru: "отказ макс."}),
 		needless,
 		{Key: "throughput", Name: measure.Text{En: "writes", Ru: "записи"}, Unit: measure.OpsPerSecond, Role: measure.Shown, Column: "acknowledged_ops", Decimals: 2},
-		of("gap", "p50", "gap_p50_ms", 500, measure.Detail, measure.Text{En: "gap p50", Ru: "разрыв p50"}),
-		of("gap", "max", "gap_max_ms", 1000, measure.Detail, measure.Text{En: "gap max", Ru: "разрыв макс."}),
-		of("back", "p50", "back_p50_ms", 500, measure.Detail, measure.Text{En: "back p50", Ru: "возврат p50"}),
-		phase("detection", "detection_mean_ms", measure.Text{En: "detection", Ru: "обнаружение"}),
-		phase("election", "election_mean_ms", measure.Text{En: "election", Ru: "выборы"}),
-		phase("rediscovery", "rediscovery_mean_ms", measure.Text{En: "rediscovery", Ru: "поиск лидера"}),
-		phase("whole", "failover_mean_ms", measure.Text{En: "in all", Ru: "всего"}),
-		phase("late", "phases_late_mean_ms", measure.Text{En: "seen late by", Ru: "опоздание"}),
+		time("gap.p50", "gap_p50_ms", measure.Detail, measure.Text{En: "gap p50", Ru: "разрыв p50"}),
+		time("gap.max", "gap_max_ms", measure.Detail, measure.Text{En: "gap max", Ru: "разрыв макс."}),
+		time("back.p50", "back_p50_ms", measure.Detail, measure.Text{En: "back p50", Ru: "возврат p50"}),
+		time("detection", "detection_mean_ms", measure.Detail, measure.Text{En: "detection", Ru: "обнаружение"}),
+		time("election", "election_mean_ms", measure.Detail, measure.Text{En: "election", Ru: "выборы"}),
+		time("rediscovery", "rediscovery_mean_ms", measure.Detail, measure.Text{En: "rediscovery", Ru: "поиск лидера"}),
+		time("whole", "failover_mean_ms", measure.Detail, measure.Text{En: "in all", Ru: "всего"}),
+		time("late", "phases_late_mean_ms", measure.Detail, measure.Text{En: "seen late by", Ru: "опоздание"}),
 		{Key: "rounds", Name: measure.Text{En: "terms per kill", Ru: "сроков на отказ"}, Column: "terms_per_kill", Decimals: 3},
 		count("kills", "kills", measure.Detail, measure.Text{En: "kills", Ru: "отказов"}),
 		count("acknowledged", "acknowledged", measure.Detail, measure.Text{En: "acknowledged", Ru: "подтверждено"}),

@@ -289,9 +289,10 @@ type Tuning struct {
 	// StallTimeout is how long a write to the log store may take (a disk may hang and
 	// give no error) before a leader stops sending heartbeats, so that a member whose
 	// disk works is elected, and refuses calls with ErrNotLeader. Zero: the heartbeat
-	// timeout, after which the group would not wait for a leader that is gone either.
-	// Shorter: less waiting, more needless elections.
-	StallTimeout time.Duration `key:"stall_timeout" zero:"heartbeat_timeout" doc:"how long a write to the log store may take before a leader gives way"`
+	// timeout, after which the group would not wait for a leader that is gone either, but
+	// at least 1 s, which a busy disk may take for a flush. Shorter: less waiting, more
+	// needless elections.
+	StallTimeout time.Duration `key:"stall_timeout" zero:"heartbeat_timeout, at least 1s" doc:"how long a write to the log store may take before a leader gives way"`
 	// StallLimit is how long a write may take before the replica stops, as it does
 	// after one that fails; the cause is an ErrStalled. Zero: ten heartbeat timeouts,
 	// at least 10 s and twice StallTimeout. Before that a member whose disk comes back

@@ -48,6 +48,7 @@ type Cluster struct {
 	Transport string `json:"transport" default:"tcp" doc:"network of Raft"`
 	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a kvnode process asked over HTTP (process); etcd is one that raftlab-peers has"`
 	Discovery string `json:"discovery" default:"static" oneof:"static gossip" doc:"one founds the group and the others are told its address, or they find each other; gossip needs mode = \"process\""`
+	Profile   string `json:"profile,omitempty" oneof:"local lan wan" zero:"what kvnode takes for its own: lan" doc:"timings of Raft and of gossip, as of kvnode --profile; needs mode = \"process\""`
 }
 
 // Modes: where the members of the group run.

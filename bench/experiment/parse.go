@@ -283,6 +283,11 @@ func (d *draft) checkModes(measure string, cells []Cell) {
 			continue
 		}
 		switch {
+		case c.Cluster.Profile != "":
+			const key = "cluster.profile"
+			d.complain(key, "%s = %q is for kvnode, and cluster.mode is %q%s: set mode = %q in [cluster], or set heartbeat_timeout in [raft]",
+				key, c.Cluster.Profile, c.Cluster.Mode, c.describe(), ModeProcess)
+			return
 		case measure == MeasureFormation:
 			d.complain("measure", "measure = %q needs processes that start, and cluster.mode is %q%s: set mode = %q in [cluster]",
 				measure, c.Cluster.Mode, c.describe(), ModeProcess)

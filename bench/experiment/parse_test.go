@@ -143,7 +143,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown key, swapped letters", head + "[load]\nekys = 1", []string{
 			`x.toml:3: unknown key "ekys" in [load]; did you mean "keys"?`}},
 		{"unknown key, nothing near", head + "[cluster]\nzzzzzz = 1", []string{
-			`x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery`}},
+			`x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery, profile`}},
 		{"key of another table", head + "[cluster]\nclients = 1", []string{
 			`x.toml:3: unknown key "clients" in [cluster]; it belongs in [load]`}},
 		{"key in capitals", head + "[load]\nClients = 1", []string{
@@ -223,7 +223,7 @@ func TestParseErrors(t *testing.T) {
 		{"one factor twice", head + "[matrix]\nclients = [1]\nload.clients = [2]\n", []string{
 			`x.toml:4: matrix.load.clients is the same key as clients on line 3: remove one`}},
 		{"factor that is no scalar", head + "[matrix]\ncluster = [1]\ntrials = [1, 2]\nclients = 4\nraft = {}", []string{
-			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, snapshot_interval, snapshot_threshold, stall_timeout, stall_limit, clients, rate, arrival, duration, warmup, value_size, keys, key_size, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.hashicorp.batch_apply, options.hashicorp.disable_pre_vote, options.hashicorp.log_cache, options.hashicorp.trailing_logs, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
+			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, profile, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, snapshot_interval, snapshot_threshold, stall_timeout, stall_limit, clients, rate, arrival, duration, warmup, value_size, keys, key_size, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.hashicorp.batch_apply, options.hashicorp.disable_pre_vote, options.hashicorp.log_cache, options.hashicorp.trailing_logs, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
 			`x.toml:4: "trials" is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options`,
 			`x.toml:5: matrix.clients = 4: want a list of values, such as clients = [4]`,
 			`x.toml:6: [matrix.raft] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`}},

@@ -133,7 +133,7 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 	}
 	if g.cfg.gossips() {
 		flags = append(flags, "--gossip", bindGossip+":0", "--gossip-advertise", n.gossip.Address(),
-			"--gossip-profile", "local", "--remove-failed-after", "0", "--bootstrap-expect", fmt.Sprint(expect))
+			"--profile", "local", "--remove-failed-after", "0", "--bootstrap-expect", fmt.Sprint(expect))
 		if len(gossips) > 0 {
 			flags = append(flags, "--gossip-join", strings.Join(gossips, ","))
 		}

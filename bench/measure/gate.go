@@ -30,6 +30,12 @@ func decided(g record.Gate, reason string) record.Gate {
 	return g
 }
 
+// ClockDrift is how far the wall clock and the monotonic clock have parted since then.
+func ClockDrift(since time.Time) time.Duration {
+	now := time.Now()
+	return now.Round(0).Sub(since.Round(0)) - now.Sub(since)
+}
+
 // ClockGate: did the wall clock jump, or the machine sleep?
 func ClockGate(drift time.Duration) record.Gate {
 	ms := float64(drift.Abs()) / float64(time.Millisecond)

@@ -131,7 +131,8 @@ func TestGossipVote(t *testing.T) {
 	}
 }
 
-func TestGossipProfile(t *testing.T) {
+// TestProfile: nodes of one machine get the timings for one, unless the file says otherwise.
+func TestProfile(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*clusterfile.File)
 		want   bool
@@ -141,13 +142,14 @@ func TestGossipProfile(t *testing.T) {
 		"by IPv6":             {func(f *clusterfile.File) { f.Nodes[1].GossipAddress = "[::1]:7000" }, true},
 		"one is on a network": {func(f *clusterfile.File) { f.Nodes[1].GossipAddress = "192.0.2.1:7000" }, false},
 		"a name":              {func(f *clusterfile.File) { f.Nodes[1].GossipAddress = "host:7000" }, false},
-		"the file says it":    {func(f *clusterfile.File) { f.Kvnode = map[string]any{"gossip_profile": "lan"} }, false},
+		"one's raft is":       {func(f *clusterfile.File) { f.Nodes[1].RPCAddress = "192.0.2.1:7000" }, false},
+		"the file says it":    {func(f *clusterfile.File) { f.Kvnode = map[string]any{"profile": "lan"} }, false},
+		"in the old way":      {func(f *clusterfile.File) { f.Kvnode = map[string]any{"gossip_profile": "lan"} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFile(t, 2, clusterfile.GenerateGossip)
 			c.change(f)
-			s := &situation{cluster: New(f, Options{})}
-			if flags := s.gossip(f.Nodes[0]); slices.Contains(flags, "-gossip-profile") != c.want {
+			if flags := New(f, Options{}).profile(f.Nodes[0]); slices.Contains(flags, "-profile") != c.want {
 				t.Error(flags)
 			}
 		})

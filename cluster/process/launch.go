@@ -108,7 +108,7 @@ func (c *Cluster) ending(alias string, pid int) error {
 // arguments is the command line of a node. It writes the settings file that it
 // names.
 func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
-	args := []string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}
+	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, c.profile(n)...)
 	if !c.file.Gossips() && len(c.file.Nodes) > 1 { // the file may have given many of them other addresses
 		var peers []string
 		for _, n := range c.file.Nodes {

@@ -76,7 +76,7 @@ func standIn(args []string) int {
 	fmt.Println("join", flags["-join"])
 	if address, gossips := flags["-gossip"]; gossips {
 		fmt.Printf("gossip %s join %s expect %s cluster %s key %q profile %q\n", address, flags["-gossip-join"],
-			flags["-bootstrap-expect"], flags["-cluster"], flags["-gossip-key"], flags["-gossip-profile"])
+			flags["-bootstrap-expect"], flags["-cluster"], flags["-gossip-key"], flags["-profile"])
 	}
 	if b.Fail {
 		for i := range 30 {

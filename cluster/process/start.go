@@ -327,20 +327,28 @@ func (s *situation) gossip(n clusterfile.Node) []string {
 	if file.GossipKey != "" {
 		flags = append(flags, "-gossip-key", file.Resolve(file.GossipKey))
 	}
-	if setting(file, n, "gossip-profile") == nil && !slices.ContainsFunc(file.Nodes, onNetwork) {
-		flags = append(flags, "-gossip-profile", "local")
-	}
 	return flags
 }
 
-// onNetwork reports whether a node gossips with other machines.
-func onNetwork(n clusterfile.Node) bool {
-	host, _, err := net.SplitHostPort(n.GossipAddress)
-	if err != nil {
-		return true
+// profile returns the flags that give a node the timings for one machine, if all nodes
+// are on one and the file does not say which it wants.
+func (c *Cluster) profile(n clusterfile.Node) []string {
+	if setting(c.file, n, "profile") != nil || setting(c.file, n, "gossip-profile") != nil || slices.ContainsFunc(c.file.Nodes, onNetwork) {
+		return nil
 	}
-	ip, err := netip.ParseAddr(host)
-	return !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback())
+	return []string{"-profile", "local"}
+}
+
+// onNetwork reports whether a node talks to other machines.
+func onNetwork(n clusterfile.Node) bool {
+	for _, address := range []string{n.RPCAddress, n.GossipAddress} {
+		host, _, err := net.SplitHostPort(address)
+		ip, ipErr := netip.ParseAddr(host)
+		if address != "" && (err != nil || !strings.EqualFold(host, "localhost") && (ipErr != nil || !ip.IsLoopback())) {
+			return true
+		}
+	}
+	return false
 }
 
 // voters counts those of the nodes that the file wants to vote.

@@ -119,6 +119,24 @@ func Local() Profile {
 	}
 }
 
+// WAN returns timings for nodes in several data centres: a crash is seen after some
+// thirty seconds.
+func WAN() Profile {
+	return Profile{
+		ProbeInterval:    5 * time.Second,
+		ProbeTimeout:     3 * time.Second,
+		SuspicionMult:    6,
+		SlowDown:         8,
+		GossipInterval:   500 * time.Millisecond,
+		PushPullInterval: time.Minute,
+		StreamTimeout:    10 * time.Second,
+		GossipToDead:     time.Minute,
+		Reclaim:          time.Millisecond,
+		Rejoin:           time.Second,
+		RejoinMax:        30 * time.Second,
+	}
+}
+
 // patience is longer than it takes until a node that went is seen as failed.
 func (p Profile) patience() time.Duration {
 	return 10 * time.Duration(p.SuspicionMult) * p.ProbeInterval

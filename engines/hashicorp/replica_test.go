@@ -38,7 +38,9 @@ type options struct {
 }
 
 // fast are timeouts for tests that wait for elections.
-var fast = core.Tuning{HeartbeatTimeout: 150 * time.Millisecond, LeaderLeaseTimeout: 100 * time.Millisecond}
+var fast = core.Tuning{
+	HeartbeatTimeout: 150 * time.Millisecond, LeaderLeaseTimeout: 100 * time.Millisecond, StallTimeout: 150 * time.Millisecond,
+}
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()

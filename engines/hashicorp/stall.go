@@ -19,10 +19,15 @@ import (
 // sent that keeps followers from electing another leader, and calls that need the
 // leader are refused; after StallLimit the replica stops.
 
+// Where core.Tuning.StallTimeout is 0: the heartbeat timeout, after which the group would
+// not wait for a leader that is gone either, but longer than a busy disk may take for one
+// flush: a leader whose disk is slow serves, if slowly, and the next one's is no faster.
+//
 // Where core.Tuning.StallLimit is 0: ten heartbeat timeouts, but long enough for a disk
 // that comes back (one that fails over, or that was frozen for a snapshot) not to cost
 // a restart.
 const (
+	leastStallTimeout    = time.Second
 	stallLimitHeartbeats = 10
 	leastStallLimit      = 10 * time.Second
 )
@@ -122,7 +127,7 @@ func (w *watch) run(quit <-chan struct{}, stalled func(), gaveUp func(time.Durat
 
 // stallLimits lays the tuning over the defaults.
 func stallLimits(t core.Tuning, heartbeat time.Duration) (timeout, limit time.Duration) {
-	timeout, limit = heartbeat, max(leastStallLimit, stallLimitHeartbeats*heartbeat)
+	timeout, limit = max(leastStallTimeout, heartbeat), max(leastStallLimit, stallLimitHeartbeats*heartbeat)
 	override(&timeout, t.StallTimeout)
 	if t.StallLimit == 0 {
 		limit = max(limit, 2*timeout)

@@ -56,7 +56,7 @@ func newCrowd(t *testing.T) *crowd {
 // start starts a node on new ports, and on the data of its id, if there are any.
 func (c *crowd) start(id string, args ...string) *gossiper {
 	c.t.Helper()
-	args = append([]string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--gossip-profile", "local",
+	args = append([]string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--profile", "local",
 		"--raft-option", "heartbeat_timeout=" + c.timeout, "--raft-option", "election_timeout=" + c.timeout, "--raft-option", "leader_lease_timeout=" + c.timeout}, args...)
 	if !slices.Contains(args, "--gossip") {
 		args = append(args, "--gossip", "127.0.0.1:0")

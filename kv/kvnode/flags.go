@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
 	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 // given is what the flags and the settings file say: a field is a flag and a key of the
@@ -31,6 +32,8 @@ type given struct {
 	RESPAdvertise string      `key:"resp-advertise" kind:"host:port" doc:"Set the address of the Redis protocol that clients are to dial, if not the bind address"`
 	Nonvoter      bool        `key:"nonvoter" doc:"Join without a vote"`
 	gossipGiven
+
+	Profile string `key:"profile" kind:"name" default:"lan" oneof:"local lan wan"`
 
 	Backend          string    `key:"backend" kind:"name" default:"bolt" doc:"Log store"`
 	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as map_size=1GiB; may be repeated"`
@@ -55,7 +58,7 @@ type gossipGiven struct {
 	Expect            int           `key:"bootstrap-expect" doc:"How many voters without data found the group together, the same on each of them; 0: this node waits to be added"`
 	Cluster           string        `key:"cluster" kind:"name" default:"raftlab" doc:"Name of the cluster: nodes of others are kept out"`
 	KeyFile           string        `key:"gossip-key" kind:"file" doc:"Encrypt gossip with the AES keys in this file, one a line; the first encrypts. SIGHUP has it read again"`
-	Profile           string        `key:"gossip-profile" kind:"name" default:"lan" oneof:"lan local" doc:"Timings of gossip, of a network or of nodes on one machine"`
+	GossipProfile     string        `key:"gossip-profile" kind:"name" oneof:"local lan wan" doc:"Old name of --profile"`
 	RemoveFailedAfter time.Duration `key:"remove-failed-after" default:"72h" max:"87600h" doc:"How long a member must have failed before it is removed; 0: it never is"`
 	LeaveOnStop       bool          `key:"leave-on-stop" doc:"Leave the group for good on SIGTERM or SIGINT"`
 }
@@ -93,6 +96,7 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 			"it stays within one process, and a kvnode is one: want a network, such as tcp")
 	})
 	s.Restrict("engine", known.Engines.Names())
+	s.Find("profile").Doc = profilesDoc()
 	s.Find("bootstrap-expect").Max = fmt.Sprint(founding.MaxExpect)
 	s.Find("request-timeout").Default, s.Find("request-timeout").Max = api.DefaultTimeout.String(), api.MaxTimeout.String()
 	if err := s.Defaults(&c.given); err != nil {
@@ -146,6 +150,18 @@ What [raft] and --raft-option take:
 	}
 	b.WriteString("\nExit codes: 0 stopped in order, 1 failed, 2 wrong usage or settings.\n")
 	return b.String()
+}
+
+// profilesDoc says what the profiles are, with their numbers.
+func profilesDoc() string {
+	about := map[string]string{node.Local: "nodes of one machine", node.LAN: "a data centre", node.WAN: "several of them"}
+	var texts []string
+	for _, p := range node.Profiles() {
+		texts = append(texts, fmt.Sprintf("%s, %s: %v and %v", p.Name, about[p.Name], p.Raft.HeartbeatTimeout, p.Raft.LeaderLeaseTimeout))
+	}
+	return "Timings of Raft and of gossip, by where the nodes are: after a leader's death the others elect another within two or three " +
+		"heartbeat_timeouts, and a longer silence of one that lives costs an election. heartbeat_timeout and leader_lease_timeout: " +
+		strings.Join(texts, "; ") + ". --raft-option wins over it"
 }
 
 // engineOptions returns what an engine takes that not every one has.

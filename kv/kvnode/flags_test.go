@@ -50,7 +50,8 @@ func TestDefaults(t *testing.T) {
 		s.RequestTimeout != 5*time.Second || s.Data != "data" || s.Network.Describe().Name != "tcp" || s.Engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
-	if want := (core.Tuning{SnapshotThreshold: 8192}); s.Tuning != want || ownOptions(s).TrailingLogs != 1024 {
+	lan, _ := node.ProfileOf(node.LAN)
+	if want := lan.Tuned(core.Tuning{SnapshotThreshold: 8192}); s.Tuning != want || ownOptions(s).TrailingLogs != 1024 {
 		t.Errorf("tuning %+v, %+v", s.Tuning, s.Engine)
 	}
 }
@@ -137,9 +138,9 @@ func TestGossipConfig(t *testing.T) {
 	if s := mustParse(t, "", "data"); s.Gossip != nil {
 		t.Errorf("%+v", s.Gossip)
 	}
-	want := node.Gossip{Bind: "localhost:0", Cluster: "raftlab", Profile: "lan", RemoveFailedAfter: 72 * time.Hour}
-	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.Gossip, &want) {
-		t.Errorf("%+v", s.Gossip)
+	want := node.Gossip{Bind: "localhost:0", Cluster: "raftlab", RemoveFailedAfter: 72 * time.Hour}
+	if s := mustParse(t, "", "--gossip", "localhost:0", "data"); !reflect.DeepEqual(s.Gossip, &want) || s.Profile.Name != node.LAN {
+		t.Errorf("%+v, %+v", s.Gossip, s.Profile)
 	}
 	s := mustParse(t, `
 data = "data"
@@ -154,10 +155,25 @@ leave_on_stop = true
 `, "--bootstrap-expect", "5")
 	want = node.Gossip{
 		Bind: "localhost:7946", Advertise: "db1:0", Join: []string{"a:1", "b:2"}, Expect: 5,
-		Cluster: "one", Profile: "local", LeaveOnStop: true,
+		Cluster: "one", LeaveOnStop: true,
 	}
-	if !reflect.DeepEqual(s.Gossip, &want) {
-		t.Errorf("%+v", s.Gossip)
+	if !reflect.DeepEqual(s.Gossip, &want) || s.Profile.Name != node.Local {
+		t.Errorf("%+v, %+v", s.Gossip, s.Profile)
+	}
+}
+
+// TestProfile: one name sets the timings of Raft and of gossip; what is set by itself wins.
+func TestProfile(t *testing.T) {
+	wan, _ := node.ProfileOf(node.WAN)
+	for name, args := range map[string][]string{"by its name": {"--profile", "wan"}, "by the old one": {"--gossip", "localhost:0", "--gossip-profile", "wan"}} {
+		s := mustParse(t, "", append(args, "--raft-option", "commit_timeout=70ms", "data")...)
+		if s.Profile != wan || s.Tuning.HeartbeatTimeout != wan.Raft.HeartbeatTimeout || s.Tuning.CommitTimeout != 70*time.Millisecond {
+			t.Errorf("%s: %+v, %+v", name, s.Profile, s.Tuning)
+		}
+	}
+	s := mustParse(t, "profile = \"wan\"\n[raft]\nheartbeat_timeout = \"100ms\"\n", "data")
+	if s.Profile != wan || s.Tuning.HeartbeatTimeout != 100*time.Millisecond || s.Tuning.LeaderLeaseTimeout != 0 {
+		t.Errorf("with a heartbeat timeout of its own: %+v", s.Tuning)
 	}
 }
 

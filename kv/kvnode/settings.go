@@ -43,7 +43,7 @@ func (c *commandLine) settings() (settings, error) {
 	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return s, err
 	}
-	return s, errors.Join(c.checkAddresses(), c.chooseBackend(&s), c.chooseEngine(&s), c.chooseNetwork(&s), c.chooseGossip(&s))
+	return s, errors.Join(c.checkAddresses(), c.chooseProfile(&s), c.chooseBackend(&s), c.chooseEngine(&s), c.chooseNetwork(&s), c.chooseGossip(&s))
 }
 
 func (c *commandLine) checkAddresses() error {
@@ -83,6 +83,19 @@ func (c *commandLine) checkRESP() error {
 		return fmt.Errorf("--resp %s listens on every interface, which others cannot dial: give --resp-advertise HOST:PORT too", c.RESPBind)
 	}
 	return err
+}
+
+// chooseProfile also takes the name that the profile had when it was of gossip only.
+func (c *commandLine) chooseProfile(s *settings) error {
+	name := c.Profile
+	if old := c.GossipProfile; old != "" && old != name {
+		if c.rank("profile") > 0 {
+			return fmt.Errorf("--profile %s and --gossip-profile %s contradict each other: leave the second out, it is the old name of the first", name, old)
+		}
+		name = old
+	}
+	s.Profile, _ = node.ProfileOf(name) // the flag takes no other name
+	return nil
 }
 
 func (c *commandLine) chooseBackend(s *settings) error {
@@ -143,7 +156,9 @@ func (c *commandLine) chooseEngine(s *settings) error {
 	err = errors.Join(
 		c.RaftOptions.check("--raft-option", func(o core.Options) error {
 			s.Tuning = core.Tuning{SnapshotThreshold: defaultSnapshotThreshold}
-			return conf.FromMap(&s.Tuning, o, "raft", own...)
+			err := conf.FromMap(&s.Tuning, o, "raft", own...)
+			s.Tuning = s.Profile.Tuned(s.Tuning)
+			return err
 		}),
 		c.EngineOptions.check("--engine-option", func(o core.Options) error {
 			_, err := entry.New(o)
@@ -167,7 +182,7 @@ func (c *commandLine) chooseGossip(s *settings) error {
 	}
 	s.Gossip = &node.Gossip{
 		Bind: c.Bind, Advertise: c.Advertise, Join: c.GossipJoin, Expect: c.Expect, Cluster: c.Cluster,
-		KeyFile: c.KeyFile, Profile: c.Profile, RemoveFailedAfter: c.RemoveFailedAfter, LeaveOnStop: c.LeaveOnStop,
+		KeyFile: c.KeyFile, RemoveFailedAfter: c.RemoveFailedAfter, LeaveOnStop: c.LeaveOnStop,
 	}
 	switch {
 	case len(c.Join) > 0:

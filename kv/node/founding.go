@@ -88,14 +88,10 @@ func (n *Node) bootstrap(ctx context.Context) ([]core.Member, error) {
 // gossipConfig is what the settings say of gossip.
 func (n *Node) gossipConfig(self discovery.Self) gossip.Config {
 	g := n.cfg.Gossip
-	timings := gossip.LAN()
-	if g.Profile == "local" {
-		timings = gossip.Local()
-	}
 	return gossip.Config{
 		ID: n.id, Cluster: g.Cluster, Self: self,
 		Bind: g.Bind, Advertise: g.Advertise, Join: g.Join, Expect: g.Expect,
-		KeyFile: g.KeyFile, Profile: timings, Logger: n.cfg.Logger,
+		KeyFile: g.KeyFile, Profile: n.cfg.Profile.Gossip, Logger: n.cfg.Logger,
 		// Until then a failed member must not be forgotten.
 		ReapAfter: g.RemoveFailedAfter + 24*time.Hour,
 	}
@@ -114,7 +110,7 @@ func (n *Node) startGossip(ctx context.Context, self discovery.Self) (err error)
 	if n.agent, err = gossip.Start(ctx, cfg); err != nil {
 		return err
 	}
-	n.cfg.Logger.Info("gossip listening", "address", n.agent.Address(), "cluster", g.Cluster, "encrypted", g.KeyFile != "", "profile", g.Profile)
+	n.cfg.Logger.Info("gossip listening", "address", n.agent.Address(), "cluster", g.Cluster, "encrypted", g.KeyFile != "", "profile", n.cfg.Profile.Name)
 	if cfg.Expect == 0 && len(cfg.Join) == 0 && !self.HasState {
 		n.cfg.Logger.Warn("this node waits until another one finds it: neither --gossip-join nor --bootstrap-expect is given")
 	}
@@ -152,7 +148,7 @@ func (n *Node) startSteward() (err error) {
 		Replica: n.replica, Peers: n.agent, RemoveFailedAfter: g.RemoveFailedAfter, Logger: n.cfg.Logger,
 		LastContact: max(2*time.Second, 2*heartbeat),
 	}
-	if g.Profile == "local" {
+	if n.cfg.Profile.Name == Local {
 		cfg.LastContact = max(time.Second, 2*heartbeat)
 		cfg.Stabilization, cfg.Interval = 250*time.Millisecond, 100*time.Millisecond
 	}

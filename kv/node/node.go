@@ -64,7 +64,8 @@ type Config struct {
 	InMemory  bool // the log store outlives no process; then nor do snapshots
 	Network   core.Network
 	Engine    core.Engine
-	Tuning    core.Tuning
+	Profile   Profile     // of gossip and of who looks after the group; of Raft, Tuning has it already
+	Tuning    core.Tuning // see Profile.Tuned
 
 	HangUps <-chan os.Signal // at each the keys of gossip are reloaded; nil: none comes
 	Logger  *slog.Logger
@@ -77,7 +78,6 @@ type Gossip struct {
 	Expect            int           // founders; 0: the node waits to be added
 	Cluster           string        // nodes of another name are kept out
 	KeyFile           string        // empty: not encrypted
-	Profile           string        // timings: "lan", or "local" for nodes on one machine
 	RemoveFailedAfter time.Duration // of the steward; 0: never
 	LeaveOnStop       bool          // Run takes the node out of its group for good when ctx ends
 }

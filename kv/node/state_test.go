@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/core"
@@ -104,12 +105,27 @@ func TestStateOfNobody(t *testing.T) {
 	}
 }
 
-// TestProfiles: nodes on one machine gossip faster.
+// TestProfiles: a profile has the timings of Raft and those of gossip, and what was set
+// wins over it.
 func TestProfiles(t *testing.T) {
-	for name, want := range map[string]gossip.Profile{"lan": gossip.LAN(), "local": gossip.Local()} {
-		n := &Node{cfg: Config{Gossip: &Gossip{Profile: name}}}
-		if got := n.gossipConfig(n.self()).Profile; got != want {
+	for name, want := range map[string]gossip.Profile{LAN: gossip.LAN(), Local: gossip.Local(), WAN: gossip.WAN()} {
+		p, ok := ProfileOf(name)
+		n := &Node{cfg: Config{Profile: p, Gossip: &Gossip{}}}
+		if got := n.gossipConfig(n.self()).Profile; !ok || got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
+		if tuned := p.Tuned(core.Tuning{MaxInFlight: 3}); tuned.HeartbeatTimeout != p.Raft.HeartbeatTimeout || tuned.MaxInFlight != 3 ||
+			tuned.LeaderLeaseTimeout <= 0 || tuned.LeaderLeaseTimeout >= tuned.HeartbeatTimeout {
+			t.Errorf("%s: %+v", name, tuned)
+		}
+		if own := (core.Tuning{HeartbeatTimeout: 100 * time.Millisecond}); p.Tuned(own) != own {
+			t.Errorf("%s: a heartbeat timeout of one's own, and yet %+v", name, p.Tuned(own))
+		}
+		if got := p.Tuned(core.Tuning{LeaderLeaseTimeout: time.Millisecond}).LeaderLeaseTimeout; got != time.Millisecond {
+			t.Errorf("%s: a lease of one's own, and yet %v", name, got)
+		}
+	}
+	if _, ok := ProfileOf("moon"); ok {
+		t.Error("there is a profile moon")
 	}
 }

@@ -110,7 +110,7 @@ func rest(ctx context.Context, t *measure.Trial, g system.Group, o *observer, da
 	}
 	leaders, voters := o.leaders(ctx)
 	t.Record.Gates = append(t.Record.Gates,
-		aliveGate(stopped), oneLeaderGate(o.leadership, leaders), votersGate(voters, len(o.nodes)), measure.ClockGate(clockDrift(o.began)))
+		aliveGate(stopped), oneLeaderGate(o.leadership, leaders), votersGate(voters, len(o.nodes)), measure.ClockGate(measure.ClockDrift(o.began)))
 	return nil
 }
 
@@ -301,12 +301,6 @@ func (o *observer) leaders(ctx context.Context) (leaders []system.Leadership, vo
 		}
 	}
 	return leaders, voters
-}
-
-// clockDrift is how far the wall clock and the monotonic clock have parted since.
-func clockDrift(since time.Time) time.Duration {
-	now := time.Now()
-	return now.Round(0).Sub(since.Round(0)) - now.Sub(since)
 }
 
 // oneLeaderGate: does the leader that the group came into being with lead alone

@@ -38,6 +38,7 @@ import (
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
+	"github.com/themilchenko/raftlab/kv/node"
 )
 
 // Acknowledgement is when a write returns: that of core.Replica.Propose, and the way to
@@ -118,7 +119,8 @@ func ask(ctx context.Context, path string, settings map[string]any) (parts api.P
 }
 
 // settings is the configuration of every kvnode of a cell. The defaults of kvnode differ
-// from the engine's, and both modes must run with the same.
+// from the engine's; what decides how fast a group writes is the same in both modes, and
+// timings are those of a network, also where all are on one machine, unless the cell says.
 func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	c := cell.Cluster
 	tuning := core.Tuning(cell.Raft)
@@ -133,6 +135,7 @@ func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 		"backend":   c.Backend,
 		"transport": c.Transport,
 		"log-level": "warn",
+		"profile":   cmp.Or(c.Profile, node.LAN),
 		"raft":      conf.Map(tuning),
 	}
 	add := func(table string, options map[string]any) {
@@ -176,9 +179,6 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}
 	file.DataDir = s.Dir
 	file.Kvnode = settings(known, s.Cell.Cell)
-	if file.Gossips() {
-		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
-	}
 	var endpoints []string
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
@@ -366,7 +366,7 @@ func (g *group) Close() error {
 func (g *group) Members() []system.Member {
 	out := make([]system.Member, len(g.nodes))
 	for i, n := range g.nodes {
-		out[i] = &member{n, g, i, g.file.Nodes[i].Alias}
+		out[i] = &member{Node: n, group: g, at: i, id: g.file.Nodes[i].Alias, address: g.file.Nodes[i].HTTPAddress, gossips: g.file.Gossips()}
 	}
 	return out
 }
@@ -374,9 +374,10 @@ func (g *group) Members() []system.Member {
 // member is one process.
 type member struct {
 	*client.Node
-	group *group
-	at    int // in the group's file
-	id    string
+	group       *group
+	at          int // in the group's file
+	id, address string
+	gossips     bool
 }
 
 var (
@@ -437,10 +438,10 @@ var errNoCounters = errors.New("it has no counters of gossip: its kvnode and thi
 
 // Sent implements system.Witness. A member that does not gossip sends nothing.
 func (m *member) Sent(ctx context.Context) (system.Traffic, error) {
-	if !m.group.file.Gossips() {
+	if !m.gossips {
 		return system.Traffic{At: time.Now()}, nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.group.file.Nodes[m.at].HTTPAddress+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.address+"/metrics", nil)
 	if err != nil {
 		return system.Traffic{}, err
 	}

@@ -12,6 +12,9 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
+// FileName is that of the log which a node leaves in its folder.
+const FileName = "trace.bin"
+
 // magic begins what Write makes; its last byte is the version of the form.
 //
 //	log   = magic member count peers { peer } dropped count events { event } crc

@@ -34,6 +34,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
@@ -52,7 +53,7 @@ const answerTimeout = 10 * time.Second
 func New(path string, known cluster.Catalogs) *system.System {
 	return &system.System{
 		Name:      experiment.ModeProcess,
-		Abilities: []system.Ability{system.Processes},
+		Abilities: []system.Ability{system.Processes, system.Traces},
 		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
 			return describe(ctx, path, cell, known)
 		},
@@ -160,7 +161,7 @@ type group struct {
 	members []*psutil.Process
 }
 
-var _ system.Group = (*group)(nil)
+var _ system.Traced = (*group)(nil)
 
 func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error) {
 	c := s.Cell.Cluster
@@ -174,6 +175,9 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}
 	file.DataDir = s.Dir
 	file.Kvnode = settings(known, s.Cell.Cell)
+	if s.Trace {
+		file.Kvnode["trace"] = true
+	}
 	if file.Gossips() {
 		file.Kvnode["gossip-profile"] = "lan" // as between machines, also where all are on one
 	}
@@ -329,6 +333,19 @@ func (g *group) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return errors.Join(g.cluster.Stop(ctx), g.client.Close(), g.cluster.Close())
+}
+
+// Traces implements system.Traced: the members leave theirs in their folders.
+func (g *group) Traces() ([]trace.Log, error) {
+	var out []trace.Log
+	for _, n := range g.file.Nodes {
+		l, err := trace.ReadFile(filepath.Join(g.cluster.Dir(n.Alias), trace.FileName))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func (g *group) Members() []system.Member {

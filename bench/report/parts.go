@@ -1,8 +1,6 @@
 package report
 
 import (
-	"slices"
-
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 )
@@ -75,36 +73,44 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 	return t, len(cells) > 0
 }
 
-// maxStacks is how many cells one panel of stacked parts has at most.
-const maxStacks = 10
-
-// stackedPanels draws the parts of each cell end to end, a row for each.
+// stackedPanels draws the parts of each cell end to end, a row for each. Cells under the
+// same load share a panel: beside one under another they would be too short, or too long.
 func (l *language) stackedPanels(m *model, of measure.Figure) []doc.Panel {
+	var offered, others []factor
+	for _, f := range m.factors {
+		if isOffered(f) {
+			offered = append(offered, f)
+		} else {
+			others = append(others, f)
+		}
+	}
 	cells, means := m.parted()
-	if len(cells) == 0 {
-		return nil
-	}
-	var ends []float64
+	var titles []string
+	alike := map[string][]*cell{}
 	for _, c := range cells {
-		ends = append(ends, total(means[c]))
+		title := l.label(offered, c.info)
+		titles, alike[title] = appendNew(titles, title), append(alike[title], c)
 	}
-	x := l.timeAxis(l.Say(of.Axis), slices.Max(ends))
 	var out []doc.Panel
-	for some := range slices.Chunk(cells, maxStacks) {
-		p := doc.Panel{X: x, Numbered: true}
-		var names []string
+	for _, title := range titles {
+		p := doc.Panel{Title: title, Numbered: true}
 		for i, part := range m.kind.Parts.List {
 			p.Series = append(p.Series, doc.Series{Label: l.Say(part.Name), Style: i})
 		}
-		for row, c := range some {
-			at, y := 0.0, float64(len(some)-1-row)
-			names = append(names, l.marked(l.fullLabel(m.factors, c.info), c))
+		var names []string
+		longest := 0.0
+		for row, c := range alike[title] {
+			at, y := 0.0, float64(len(alike[title])-1-row)
+			names = append(names, l.marked(l.fullLabel(others, c.info), c))
 			for i, d := range means[c] {
-				p.Series[i].Bars = append(p.Series[i].Bars, doc.Bar{Y: y, From: at, To: at + d})
+				if d > 0 {
+					p.Series[i].Bars = append(p.Series[i].Bars, doc.Bar{Y: y, From: at, To: at + d})
+				}
 				at += d
 			}
+			longest = max(longest, at)
 		}
-		p.Y = rows(names)
+		p.X, p.Y = l.timeAxis(l.Say(of.Axis), longest), rows(names)
 		out = append(out, p)
 	}
 	return out
@@ -117,15 +123,14 @@ func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
 	var out []doc.Panel
 	for _, c := range cells {
 		all := total(means[c])
-		s := l.scaleOf(measure.Seconds, all)
 		p := doc.Panel{Title: l.marked(l.fullLabel(m.factors, c.info), c), X: l.timeAxis(l.Say(of.Axis), all)}
 		var names []string
 		at := 0.0
 		for i, part := range m.kind.Parts.List {
 			d := means[c][i]
 			names = append(names, l.Say(part.Name))
-			label := l.Locale.Number(d/s.one, doc.Digits(d/s.one)) + " " + s.name
-			p.Series = append(p.Series, doc.Series{Style: i, Bars: []doc.Bar{{Y: float64(len(m.kind.Parts.List) - 1 - i), From: at, To: at + d, Label: label}}})
+			bar := doc.Bar{Y: float64(len(m.kind.Parts.List) - 1 - i), From: at, To: at + d, Label: l.amount(measure.Seconds, d)}
+			p.Series = append(p.Series, doc.Series{Style: i, Bars: []doc.Bar{bar}})
 			at += d
 		}
 		p.Y = rows(names)

@@ -301,9 +301,9 @@ func (j *joiner) replicate(p *path, index uint64, appended trace.Event, own, to 
 	return true
 }
 
-// lastEnd returns when the last write that had ended by t did; 0: none had.
+// lastEnd returns when the last write that had ended before t did; 0: none had.
 func (f *follower) lastEnd(t int64) int64 {
-	i := sort.Search(len(f.ends), func(i int) bool { return f.ends[i] > t })
+	i := sort.Search(len(f.ends), func(i int) bool { return f.ends[i] >= t })
 	if i == 0 {
 		return 0
 	}

@@ -66,7 +66,7 @@ func (d *drawing) bars(c draw.Canvas, number int, s Series, toX, toY func(float6
 		if d.Numbered {
 			text = strconv.Itoa(number)
 		}
-		d.painter.bar(c, s.Style, vg.Rectangle{Min: vg.Point{X: from, Y: y - half}, Max: vg.Point{X: max(to, from+0.6), Y: y + half}}, text)
+		d.painter.bar(c, s.Style, vg.Rectangle{Min: vg.Point{X: from, Y: y - half}, Max: vg.Point{X: to, Y: y + half}}, text)
 		if b.Label == "" {
 			continue
 		}

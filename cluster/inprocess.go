@@ -28,6 +28,8 @@ type Spec struct {
 	SnapshotsInMemory bool
 	Tuning            core.Tuning
 	Logger            *slog.Logger // engine's log lines; nil: none
+	// Trace returns where a member takes down the time of each entry, or nil; nil: none does.
+	Trace func(id string) core.Trace
 }
 
 // InProcess is a group whose members all run in this process.
@@ -109,6 +111,9 @@ func startNode(spec Spec, self core.Member, link core.Link, members []core.Membe
 		Link:        link,
 		Bootstrap:   members,
 		Tuning:      spec.Tuning,
+	}
+	if spec.Trace != nil {
+		cfg.Trace = spec.Trace(id)
 	}
 	if spec.Logger != nil {
 		cfg.Logger = spec.Logger.With("node", id)

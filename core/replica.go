@@ -251,6 +251,9 @@ type ReplicaConfig struct {
 
 	// Logger takes the engine's own log lines. Nil is quiet.
 	Logger *slog.Logger
+
+	// Trace takes down where the time of each entry goes. Nil: nothing is.
+	Trace Trace
 }
 
 // The values of Tuning.Persistence.

@@ -20,6 +20,8 @@ type Plugin struct {
 	Check func(option string, value any) error
 	// Defaults of a measure's options. Parse fills them in.
 	Defaults map[string]any
+	// Load: the measure puts the load of the [load] table to the group.
+	Load bool
 }
 
 // The kinds of plug-ins. All but the last two have their options in [options.NAME] or
@@ -65,6 +67,11 @@ func (k Known) measures(key string) (p Plugin, option string, ok bool) {
 		}
 	}
 	return Plugin{}, "", false
+}
+
+// loads says whether a measure puts a load to the group.
+func (k Known) loads(measure string) bool {
+	return measure == MeasureLoad || slices.ContainsFunc(k.named(KindMeasure, measure), func(p Plugin) bool { return p.Load })
 }
 
 // names returns the names of the plug-ins of one kind, or of all for "".

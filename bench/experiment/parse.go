@@ -187,7 +187,7 @@ func (d *draft) text(e *Experiment, key string) string {
 // checkMeasure sees that the file says nothing of what is not measured, and takes
 // the defaults of that out.
 func (d *draft) checkMeasure(e *Experiment) {
-	if e.Measure != MeasureLoad {
+	if !d.known.loads(e.Measure) {
 		e.Load = Load{}
 	}
 	if e.Measure != MeasureFormation {
@@ -201,7 +201,8 @@ func (d *draft) checkMeasure(e *Experiment) {
 		}
 	}
 	refuse := func(key string, at conf.Origin) {
-		if measure, bare := d.measureOf(key); measure != "" && measure != e.Measure {
+		measure, bare := d.measureOf(key)
+		if measure != "" && measure != e.Measure && !(measure == MeasureLoad && d.known.loads(e.Measure)) {
 			d.AddAt(at, key, "%s is for measure = %q, and this experiment has measure = %q: remove %s, or set measure at the top of the file",
 				key, measure, e.Measure, bare)
 		}

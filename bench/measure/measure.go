@@ -118,6 +118,7 @@ type Kind struct {
 	// that core.Tuning has too; they stand in a table of the kind's name, and a cell's
 	// ReadSettings reads them. Nil: none, or fields of an experiment (load, formation).
 	Settings any
+	Load     bool // the load of the [load] table is put to the group
 
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
@@ -142,6 +143,7 @@ type Kind struct {
 	Answer  []string
 	Main    string    // the distribution that the percentiles are mainly of; empty: none
 	Columns []Setting // of results.csv, beside those that all kinds have
+	Parts   *Parts    // what a quantity is made up of; nil: there is none such
 	Tables  []Table   // beside the main one
 	Figures []Figure
 	// Method says how the figures came about. The report itself adds what holds for
@@ -179,6 +181,20 @@ type Greatest struct {
 	Quantities []string
 }
 
+// Parts are what one quantity is made up of. They are means, so they add up to it.
+type Parts struct {
+	Title Text
+	Whole string // key of the quantity
+	List  []Part
+	Note  Text
+}
+
+// Part is one of them.
+type Part struct {
+	Name           Text
+	Mean, P50, P99 string // keys of quantities; P50 and P99 may be empty
+}
+
 // Form is what a figure draws.
 type Form int
 
@@ -187,6 +203,8 @@ const (
 	Percentiles Form = iota // the distribution that Quantities[0] names, by percentile
 	Against                 // Quantities[1] against Quantities[0]
 	ByLevel                 // a panel for each of the Quantities, over the levels of a factor
+	Stacked                 // the Kind's Parts of each cell, end to end
+	Waterfall               // a panel for each cell: its Parts, each in a row of its own
 )
 
 // Figure is a figure of the report.
@@ -242,6 +260,12 @@ func (k *Kind) validate() error {
 	for _, f := range k.Figures {
 		if f.Form != Percentiles { // which names a distribution
 			keys = append(keys, f.Quantities...)
+		}
+	}
+	if k.Parts != nil {
+		keys = append(keys, k.Parts.Whole)
+		for _, p := range k.Parts.List {
+			keys = append(keys, slices.DeleteFunc([]string{p.Mean, p.P50, p.P99}, func(key string) bool { return key == "" })...)
 		}
 	}
 	for _, key := range keys {

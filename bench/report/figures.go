@@ -33,6 +33,10 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 			f.Caption += l.pointsCaption(m)
 		case measure.ByLevel:
 			f.Panels = l.levelPanels(m, of)
+		case measure.Stacked:
+			f.Panels = l.stackedPanels(m, of)
+		case measure.Waterfall:
+			f.Panels = l.waterfallPanels(m, of)
 		}
 		if err != nil {
 			return nil, err

@@ -32,6 +32,9 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 			}
 		}
 	}
+	if t, there := l.partsTable(m); there {
+		d.Add(doc.Heading{Text: l.Say(m.kind.Parts.Title)}, t)
+	}
 	details(true)
 	if len(figures) > 0 {
 		d.Add(doc.Heading{Text: l.say("Plots", "Графики")})

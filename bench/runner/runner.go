@@ -30,6 +30,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/calibrate"
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/measure/anatomy"
 	"github.com/themilchenko/raftlab/bench/measure/failover"
 	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/measure/load"
@@ -45,7 +46,9 @@ import (
 var ErrUsage = errors.New("usage")
 
 // Kinds returns the kinds of measurement that come with raftlab.
-func Kinds() measure.Catalog { return measure.Catalog{load.Kind(), formation.Kind(), failover.Kind()} }
+func Kinds() measure.Catalog {
+	return measure.Catalog{load.Kind(), formation.Kind(), anatomy.Kind(), failover.Kind()}
+}
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
 // the parts in the catalogues, and groups of the program kvnode at that path. Others are
@@ -71,7 +74,9 @@ func Known(c cluster.Catalogs, systems system.Catalog, kinds measure.Catalog) ex
 	}
 	for _, k := range kinds {
 		if k.Name != experiment.MeasureLoad && k.Name != experiment.MeasureFormation {
-			known = append(known, experiment.PluginOf(experiment.KindMeasure, k.Name, k.Settings))
+			p := experiment.PluginOf(experiment.KindMeasure, k.Name, k.Settings)
+			p.Load = k.Load
+			known = append(known, p)
 		}
 	}
 	return known

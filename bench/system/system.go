@@ -21,6 +21,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -33,6 +34,8 @@ const (
 	Processes Ability = "processes that start"
 	// Kills: the members are [Mortal].
 	Kills Ability = "members that can be killed"
+	// Traces: the groups are [Traced].
+	Traces Ability = "members that trace entries"
 )
 
 // System starts groups.
@@ -62,6 +65,7 @@ type Spec struct {
 type Options struct {
 	Timeout  time.Duration // of Start; 0: 30 s
 	Starting func()        // called once, just before the first member starts; nil: not
+	Trace    bool          // the members take down where the time of each entry goes
 }
 
 // StartTimeout bounds the start of a group: the leader is told to stand for election,
@@ -92,6 +96,14 @@ type Group interface {
 	Explain(err error) error
 	// Close stops all members. The data stays.
 	Close() error
+}
+
+// Traced is a group whose members can take down where the time of each entry goes.
+type Traced interface {
+	Group
+	// Traces returns what the members recorded, with the ids that Members has. It is
+	// for a group that was started with Options.Trace and has been closed.
+	Traces() ([]trace.Log, error)
 }
 
 // Leadership is who led in which term.

@@ -77,8 +77,10 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	traceParts(&cfg)
 	r := &replica{
 		self:      &persona{},
+		trace:     cfg.Trace,
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
@@ -116,7 +118,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
-	return r, nil
+	return traceReplica(r), nil
 }
 
 func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) error {
@@ -176,8 +178,12 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.log, snapshots,
-		guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible})
+	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible}
+	if r.trace != nil {
+		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, tracedTransport{guarded, r.trace})
+		return err
+	}
+	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.log, snapshots, guarded)
 	return err
 }
 

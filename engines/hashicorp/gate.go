@@ -86,6 +86,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 	if g.failed {
 		return respond(rpc, nil, errStopping)
 	}
+	g.replica.received(rpc)
 	from, term, err := g.check(rpc)
 	if err != nil {
 		g.self.refusals.say(g.logger, from, err)

@@ -44,6 +44,7 @@ type given struct {
 	RaftOptions      optionSet `key:"raft-option" doc:"Setting of Raft that every implementation has, such as heartbeat_timeout=500ms; may be repeated"`
 
 	RequestTimeout time.Duration `key:"request-timeout" min:"1ms" doc:"How long a request without ?timeout= may take"`
+	Trace          bool          `key:"trace" doc:"Take down where the time of each write goes, and write it to trace.bin in the data path at the end, for raftlab. Up to 256 MiB of memory"`
 	LogLevel       string        `key:"log-level" kind:"level" default:"info" oneof:"debug info warn error" doc:"Log from this level on"`
 	LogFormat      string        `key:"log-format" kind:"format" default:"text" oneof:"text json" doc:"Form of the log on standard error, where lines that nobody reads are dropped and counted: they hold nothing up"`
 

@@ -38,7 +38,7 @@ func (c *commandLine) settings() (settings, error) {
 	s := settings{logFormat: c.LogFormat, Config: node.Config{
 		Data: c.Data, ID: c.ID, HTTPBind: c.HTTPBind, RaftBind: c.RaftBind,
 		RESPBind: c.RESPBind, RESPAdvertise: c.RESPAdvertise, HTTPAdvertise: c.HTTPAdvertise, Join: c.Join, Peers: c.Peers, Nonvoter: c.Nonvoter,
-		RequestTimeout: c.RequestTimeout,
+		RequestTimeout: c.RequestTimeout, Trace: c.Trace,
 	}}
 	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return s, err

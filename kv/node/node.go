@@ -12,6 +12,7 @@
 //	gossip.json  founders it has promised to found a group with, and where others were
 //	log/         the log store's
 //	snapshots/   the engine's
+//	trace.bin    with Config.Trace: what was traced, once the node has ended
 //	LOCK         locked while a process uses the folder; holds its id
 //
 // It reads no command line, catches no signal and never ends the process. It is mostly
@@ -34,6 +35,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip"
 	"github.com/themilchenko/raftlab/discovery/steward"
@@ -67,6 +69,7 @@ type Config struct {
 	Profile   Profile     // of gossip and of who looks after the group; of Raft, Tuning has it already
 	Tuning    core.Tuning // see Profile.Tuned
 
+	Trace   bool             // take down where the time of each entry goes, and leave it in the folder at the end
 	HangUps <-chan os.Signal // at each the keys of gossip are reloaded; nil: none comes
 	Logger  *slog.Logger
 }
@@ -105,6 +108,7 @@ type Node struct {
 	handler     atomic.Pointer[http.Handler] // another takes its place while it serves
 	server      *http.Server                 // owns listener
 	replica     core.Replica                 // owns link and logs
+	spans       *trace.Buffer                // of the replica; nil: it is not traced
 	api         *httpapi.Server
 	resp        *respapi.Server  // nil without the Redis protocol; owns respLinks
 	steward     *steward.Steward // nil without gossip
@@ -305,6 +309,12 @@ func (n *Node) startReplica(context.Context) (err error) {
 	cfg := core.ReplicaConfig{
 		ID: n.id, Incarnation: n.incarnation, Joined: n.joined(), Service: n.http, FSM: n.store, Logs: n.logs, Link: n.link, Bootstrap: n.founders,
 		Tuning: n.cfg.Tuning, Logger: n.cfg.Logger,
+	}
+	if n.cfg.Trace {
+		if n.spans, err = trace.NewBuffer(trace.DefaultCapacity); err != nil {
+			return err
+		}
+		cfg.Trace = n.spans
 	}
 	if !n.cfg.InMemory {
 		cfg.SnapshotDir = n.dir.path

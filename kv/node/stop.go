@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/discovery"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -103,6 +105,10 @@ func (n *Node) release() error {
 		errs = append(errs, n.replica.Close())
 	default:
 		errs = append(errs, n.closeParts())
+	}
+	if n.spans != nil { // their memory goes with the process: a store that has stalled may still record
+		path := filepath.Join(n.dir.path, trace.FileName)
+		errs = append(errs, atomicfile.WriteUnflushed(path, n.spans.Log(n.id).Append(nil)))
 	}
 	if n.dir != nil {
 		errs = append(errs, n.dir.Close())

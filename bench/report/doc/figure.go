@@ -20,6 +20,9 @@ type Panel struct {
 	Title  string
 	X, Y   Axis
 	Series []Series
+	// Numbered: the series have numbers, by which a key below names them, rather than
+	// names beside them.
+	Numbered bool
 }
 
 // Axis is the range of a panel in one direction.
@@ -52,6 +55,7 @@ type Series struct {
 	Style int // colour, dashes and shape: the same for the same thing in all panels
 	Line  []Point
 	Marks []Mark
+	Bars  []Bar
 }
 
 // Point is a place in a panel.

@@ -106,12 +106,13 @@ func (p painter) style(points float64, grey uint8) text.Style {
 func (p painter) svg(panels []Panel, columns int, labels vg.Length) ([]byte, error) {
 	columns = min(columns, len(panels))
 	rows := (len(panels) + columns - 1) / columns
-	width, height := vg.Length(columns*panelWidth), vg.Length(rows*panelHeight)
+	each := heightOf(panels)
+	width, height := vg.Length(columns*panelWidth), vg.Length(rows)*each
 	canvas := vgsvg.NewWith(vgsvg.UseWH(width, height))
 	for i, x := range panels {
-		left, top := vg.Length(i%columns*panelWidth), vg.Length(i/columns*panelHeight)
+		left, top := vg.Length(i%columns*panelWidth), vg.Length(i/columns)*each
 		area := draw.NewCanvas(canvas, width, height)
-		area.Min = vg.Point{X: left, Y: height - top - panelHeight}
+		area.Min = vg.Point{X: left, Y: height - top - each}
 		area.Max = vg.Point{X: left + panelWidth, Y: height - top}
 		p.draw(area, x, labels)
 	}
@@ -128,6 +129,9 @@ func (p painter) labelWidth(panels []Panel) vg.Length {
 	widest := vg.Length(0)
 	for _, x := range panels {
 		for _, s := range x.Series {
+			if x.Numbered || len(s.Bars) > 0 {
+				continue // its rows are named
+			}
 			widest = max(widest, style.Width(s.Label))
 		}
 	}
@@ -152,7 +156,10 @@ func (p painter) draw(area draw.Canvas, x Panel, labels vg.Length) {
 	grid.Vertical = draw.LineStyle{Color: color.Gray{225}, Width: 0.5}
 	grid.Horizontal = grid.Vertical
 	pl.Add(grid, &drawing{x, p})
-	pl.Draw(draw.Crop(area, 6, -labels-10, 6, -6))
+	pl.Draw(draw.Crop(area, 6, -labels-10, 6+keyHeight(x), -6))
+	if x.Numbered {
+		p.key(area, x)
+	}
 }
 
 func (p painter) axis(a *plot.Axis, x Axis, alignX draw.XAlignment, alignY draw.YAlignment) {
@@ -194,7 +201,8 @@ var _ plot.Plotter = (*drawing)(nil)
 // Plot implements plot.Plotter.
 func (d *drawing) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
-	for _, s := range d.Series {
+	for i, s := range d.Series {
+		d.bars(c, i+1, s, toX, toY)
 		var line []vg.Point
 		for _, at := range s.Line {
 			line = append(line, vg.Point{X: toX(at.X), Y: toY(at.Y)})
@@ -283,7 +291,7 @@ func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
 // colour is from the palette of Okabe and Ito (2008), which people with any
 // colour vision can tell apart; without its yellow, too faint for a line.
 func colour(style int) color.Color {
-	palette := []color.RGBA{
+	palette := [paletteSize]color.RGBA{
 		{0x00, 0x72, 0xB2, 255}, // blue
 		{0xD5, 0x5E, 0x00, 255}, // vermillion
 		{0x00, 0x9E, 0x73, 255}, // bluish green
@@ -294,6 +302,8 @@ func colour(style int) color.Color {
 	}
 	return palette[style%len(palette)]
 }
+
+const paletteSize = 7
 
 // lineStyle tells lines apart without colour, too.
 func lineStyle(style int) draw.LineStyle {

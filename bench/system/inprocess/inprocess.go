@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/transports"
 )
@@ -24,7 +25,8 @@ const Acknowledgement = "committed by a majority, applied on the leader"
 // New returns the system.
 func New(c cluster.Catalogs) *system.System {
 	return &system.System{
-		Name: experiment.ModeInProcess,
+		Name:      experiment.ModeInProcess,
+		Abilities: []system.Ability{system.Traces},
 		Describe: func(_ context.Context, cell experiment.Cell) (record.CellInfo, error) {
 			p, err := resolve(c, cell)
 			return p.info, err
@@ -97,9 +99,11 @@ type group struct {
 	spec  system.Spec
 	parts parts
 	*cluster.InProcess
+	spans  map[string]*trace.Buffer // by member; nil: they are not traced
+	traces []trace.Log              // what they recorded, once closed
 }
 
-var _ system.Group = (*group)(nil)
+var _ system.Traced = (*group)(nil)
 
 func (g *group) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.spec.StartTimeout())
@@ -111,6 +115,11 @@ func (g *group) Start(ctx context.Context) error {
 	if g.spec.Starting != nil {
 		g.spec.Starting()
 	}
+	if g.spec.Trace {
+		if err := g.allocate(); err != nil {
+			return err
+		}
+	}
 	g.InProcess, err = cluster.StartInProcess(ctx, cluster.Spec{
 		Nodes:             g.parts.info.Cluster.Nodes,
 		Engine:            g.parts.engine,
@@ -120,8 +129,25 @@ func (g *group) Start(ctx context.Context) error {
 		SnapshotsInMemory: g.parts.info.Durability == string(core.DurableNothing),
 		Tuning:            core.Tuning(g.parts.info.Raft),
 		Logger:            g.spec.Logger,
+		Trace: func(id string) core.Trace {
+			if b := g.spans[id]; b != nil {
+				return b
+			}
+			return nil
+		},
 	})
 	return err
+}
+
+// allocate makes room for what the members record.
+func (g *group) allocate() (err error) {
+	g.spans = map[string]*trace.Buffer{}
+	for _, m := range g.Members() {
+		if g.spans[m.ID()], err = trace.NewBuffer(trace.DefaultCapacity); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Lead has nothing to do: the first member was elected.
@@ -132,8 +158,23 @@ func (g *group) Close() error {
 	if g.InProcess == nil {
 		return nil
 	}
-	return g.InProcess.Close()
+	err := g.InProcess.Close()
+	for _, m := range g.Members() {
+		b := g.spans[m.ID()]
+		if b == nil {
+			continue
+		}
+		g.traces = append(g.traces, b.Log(m.ID()))
+		if err == nil { // otherwise something may still record
+			err = b.Close()
+		}
+		delete(g.spans, m.ID())
+	}
+	return err
 }
+
+// Traces implements system.Traced.
+func (g *group) Traces() ([]trace.Log, error) { return g.traces, nil }
 
 func (g *group) leader() *cluster.Node { return g.Nodes[0] }
 

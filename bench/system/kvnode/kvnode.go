@@ -34,6 +34,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
@@ -53,7 +54,7 @@ const answerTimeout = 10 * time.Second
 func New(path string, known cluster.Catalogs) *system.System {
 	return &system.System{
 		Name:      experiment.ModeProcess,
-		Abilities: []system.Ability{system.Processes, system.Kills},
+		Abilities: []system.Ability{system.Processes, system.Kills, system.Traces},
 		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
 			return describe(ctx, path, cell, known)
 		},
@@ -165,7 +166,7 @@ type group struct {
 	members []*psutil.Process // nil: it was killed, and does not run
 }
 
-var _ system.Group = (*group)(nil)
+var _ system.Traced = (*group)(nil)
 
 func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error) {
 	c := s.Cell.Cluster
@@ -179,6 +180,9 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}
 	file.DataDir = s.Dir
 	file.Kvnode = settings(known, s.Cell.Cell)
+	if s.Trace {
+		file.Kvnode["trace"] = true
+	}
 	var endpoints []string
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
@@ -361,6 +365,19 @@ func (g *group) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return errors.Join(g.cluster.Stop(ctx), g.client.Close(), g.cluster.Close())
+}
+
+// Traces implements system.Traced: the members leave theirs in their folders.
+func (g *group) Traces() ([]trace.Log, error) {
+	var out []trace.Log
+	for _, n := range g.file.Nodes {
+		l, err := trace.ReadFile(filepath.Join(g.cluster.Dir(n.Alias), trace.FileName))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func (g *group) Members() []system.Member {

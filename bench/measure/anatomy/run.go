@@ -1,0 +1,142 @@
+// Package anatomy measures where each microsecond of a write goes: the load of package
+// load, with members that trace their entries, and each write's latency parted into
+// stages that add up to it. A cell with trace = false runs the same load untraced, so
+// that what tracing costs can be seen.
+package anatomy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/measure/load"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/trace"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/core"
+	spans "github.com/themilchenko/raftlab/core/trace"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+// Settings are the [anatomy] table of an experiment.
+type Settings struct {
+	Trace bool `key:"trace" doc:"take down where the time of each write goes; false: the same load without it, to see what that costs"`
+}
+
+// accept refuses what has no anatomy.
+func accept(cell experiment.Cell) error {
+	switch {
+	case cell.Load.Rate > 0:
+		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out", Name, cell.Load.Rate)
+	case cell.Load.ReadRatio == 1:
+		return fmt.Errorf("measure = %q follows writes, and load.read_ratio = 1 leaves none: lower it", Name)
+	}
+	return nil
+}
+
+// run carries out a trial of the load, and follows its writes. With an error, the record
+// holds what the load measured until then.
+func (k kind) run(ctx context.Context, t *measure.Trial) error {
+	var s Settings
+	if err := t.Cell.ReadSettings(&s); err != nil {
+		return err
+	}
+	inner, own := *t, *t.Record
+	inner.Record = &own
+	var d Data
+	var err error
+	if s.Trace {
+		d.Writes, err = k.traced(ctx, &inner)
+	} else {
+		err = k.load.Run(ctx, &inner)
+	}
+	t.Record.Leader, t.Record.Gates = own.Leader, own.Gates
+	measured, there := own.Data[load.Name]
+	if !there {
+		return err
+	}
+	d.Load = measured
+	if err := errors.Join(err, t.Record.Put(Name, version, d)); err != nil {
+		return err
+	}
+	v, err := k.read(t.Cell, t.Record)
+	t.Record.Gates = append(t.Record.Gates, gates(v)...)
+	return err
+}
+
+// traced carries out a trial whose members trace their entries.
+func (k kind) traced(ctx context.Context, t *measure.Trial) (_ *Writes, err error) {
+	calls, err := spans.NewBuffer(spans.DefaultCapacity)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, calls.Close()) }()
+	w := &witness{calls: calls}
+	under := *t
+	under.New = func(o system.Options) (system.Group, error) {
+		o.Trace = true
+		g, err := t.New(o)
+		if err != nil {
+			return nil, err
+		}
+		w.Traced = g.(system.Traced) // the kind needs that ability
+		return w, nil
+	}
+	if err := k.load.Run(ctx, &under); err != nil {
+		return nil, err
+	}
+	logs, err := w.Traces()
+	if err != nil {
+		return nil, err
+	}
+	seen := w.window(time.Duration(t.Cell.Load.Warmup), time.Duration(t.Cell.Load.Duration))
+	return newWrites(trace.Join(seen, logs, t.Record.Leader, t.Cell.Cluster.Nodes))
+}
+
+// witness is a group whose writes are taken down as the clients see them.
+type witness struct {
+	system.Traced
+	calls *spans.Buffer
+	began time.Time // the load
+}
+
+// Target implements system.Group. The load begins when it has one.
+func (w *witness) Target(level string) workload.Target {
+	w.began = time.Now()
+	return &target{w.Traced.Target(level), w.calls}
+}
+
+// window returns the writes that began in it and were acknowledged.
+func (w *witness) window(warmup, duration time.Duration) []trace.Call {
+	clock := spans.NewClock()
+	opens, closes := clock.At(w.began.Add(warmup)), clock.At(w.began.Add(warmup+duration))
+	var out []trace.Call
+	for _, e := range w.calls.Log("").Events {
+		if e.Begin >= opens && e.Begin < closes {
+			out = append(out, trace.Call{Begin: e.Begin, End: e.End, Checksum: e.Note})
+		}
+	}
+	return out
+}
+
+// target takes down writes that succeed.
+type target struct {
+	workload.Target
+	calls *spans.Buffer
+}
+
+// Do implements workload.Target.
+func (t *target) Do(ctx context.Context, op *workload.Op) error {
+	if op.Kind != workload.Write {
+		return t.Target.Do(ctx, op)
+	}
+	begun := time.Now()
+	err := t.Target.Do(ctx, op)
+	if err == nil {
+		t.calls.Record(core.Span{Kind: core.SpanPropose, Begin: begun, End: time.Now(), Command: kv.EncodeSet(op.Key, op.Value)})
+	}
+	return err
+}

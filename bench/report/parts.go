@@ -1,0 +1,170 @@
+package report
+
+import (
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/report/doc"
+)
+
+// mean is the mean of a quantity over the trials that are used. Means of parts add up,
+// where medians would not.
+func (c *cell) mean(q measure.Quantity) (mean float64, there bool) {
+	values := c.valuesOf(q)
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	return mean, len(values) > 0
+}
+
+// parted are the cells that have parts, with the mean of each.
+func (m *model) parted() (cells []*cell, means map[*cell][]float64) {
+	means = map[*cell][]float64{}
+	if m.kind.Parts == nil {
+		return nil, means
+	}
+	for _, c := range m.cells {
+		var of []float64
+		for _, p := range m.kind.Parts.List {
+			if v, there := c.mean(m.kind.Quantity(p.Mean)); there {
+				of = append(of, v)
+			}
+		}
+		if len(of) == len(m.kind.Parts.List) {
+			cells, means[c] = append(cells, c), of
+		}
+	}
+	return cells, means
+}
+
+// partsTable has a group of rows for each cell: its parts, and all of them together.
+func (l *language) partsTable(m *model) (t doc.Table, there bool) {
+	if m.kind.Parts == nil {
+		return t, false
+	}
+	cells, means := m.parted()
+	whole := m.kind.Quantity(m.kind.Parts.Whole)
+	var wholes []float64
+	for _, c := range cells {
+		v, _ := c.mean(whole)
+		wholes = append(wholes, v/100) // its parts are to have digits, too
+	}
+	s := l.scale(whole.Unit, wholes...)
+	t.Columns = []doc.Column{{Head: l.say("stage", "стадия")}, {Head: l.say("mean", "среднее"), Unit: s.name, Number: true},
+		{Head: l.say("share", "доля"), Unit: "%", Number: true}, {Head: "p50", Unit: s.name, Number: true}, {Head: "p99", Unit: s.name, Number: true}}
+	for _, c := range cells {
+		all, _ := c.mean(whole)
+		number := func(v float64) doc.Cell { return doc.Cell{Value: &doc.Value{X: v}, Invalid: c.invalid()} }
+		percentile := func(key string) doc.Cell {
+			sum, there := c.sums[key]
+			if !there {
+				return doc.Cell{Text: markNone}
+			}
+			return number(sum.Median / s.one)
+		}
+		for i, p := range m.kind.Parts.List {
+			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all), percentile(p.P50), percentile(p.P99)}}
+			if i == 0 {
+				r.Title = l.fullLabel(m.factors, c.info)
+			}
+			t.Rows = append(t.Rows, r)
+		}
+		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
+	}
+	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes(m)...)
+	return t, len(cells) > 0
+}
+
+// stackedPanels draws the parts of each cell end to end, a row for each. Cells under the
+// same load share a panel: beside one under another they would be too short, or too long.
+func (l *language) stackedPanels(m *model, of measure.Figure) []doc.Panel {
+	var offered, others []factor
+	for _, f := range m.factors {
+		if isOffered(f) {
+			offered = append(offered, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	cells, means := m.parted()
+	var titles []string
+	alike := map[string][]*cell{}
+	for _, c := range cells {
+		title := l.label(offered, c.info)
+		titles, alike[title] = appendNew(titles, title), append(alike[title], c)
+	}
+	var out []doc.Panel
+	for _, title := range titles {
+		p := doc.Panel{Title: title, Numbered: true}
+		for i, part := range m.kind.Parts.List {
+			p.Series = append(p.Series, doc.Series{Label: l.Say(part.Name), Style: i})
+		}
+		var names []string
+		longest := 0.0
+		for row, c := range alike[title] {
+			at, y := 0.0, float64(len(alike[title])-1-row)
+			names = append(names, l.marked(l.fullLabel(others, c.info), c))
+			for i, d := range means[c] {
+				if d > 0 {
+					p.Series[i].Bars = append(p.Series[i].Bars, doc.Bar{Y: y, From: at, To: at + d})
+				}
+				at += d
+			}
+			longest = max(longest, at)
+		}
+		p.X, p.Y = l.timeAxis(l.Say(of.Axis), longest), rows(names)
+		out = append(out, p)
+	}
+	return out
+}
+
+// waterfallPanels draws a panel for each cell, in which each part has a row and begins
+// where the one before ends.
+func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
+	cells, means := m.parted()
+	var out []doc.Panel
+	for _, c := range cells {
+		all := total(means[c])
+		p := doc.Panel{Title: l.marked(l.fullLabel(m.factors, c.info), c), X: l.timeAxis(l.Say(of.Axis), all)}
+		var names []string
+		at := 0.0
+		for i, part := range m.kind.Parts.List {
+			d := means[c][i]
+			names = append(names, l.Say(part.Name))
+			bar := doc.Bar{Y: float64(len(m.kind.Parts.List) - 1 - i), From: at, To: at + d, Label: l.amount(measure.Seconds, d)}
+			p.Series = append(p.Series, doc.Series{Style: i, Bars: []doc.Bar{bar}})
+			at += d
+		}
+		p.Y = rows(names)
+		out = append(out, p)
+	}
+	return out
+}
+
+func total(parts []float64) (sum float64) {
+	for _, p := range parts {
+		sum += p
+	}
+	return sum
+}
+
+// timeAxis goes from zero to a time.
+func (l *language) timeAxis(label string, to float64) doc.Axis {
+	s := l.scaleOf(measure.Seconds, to)
+	return doc.LinearAxis(label, []float64{to}, doc.LabelsBelow, func(v float64) string { return l.General(v/s.one) + " " + s.name })
+}
+
+// rows is an axis with a place for each name, the first at the top.
+func rows(names []string) doc.Axis {
+	a := doc.Axis{Low: -0.7, High: float64(len(names)) - 0.3}
+	for i, name := range names {
+		a.Ticks = append(a.Ticks, doc.Tick{Value: float64(len(names) - 1 - i), Label: name})
+	}
+	return a
+}
+
+// marked adds to a name that its cell is invalid.
+func (l *language) marked(name string, c *cell) string {
+	if c.invalid() {
+		return name + " " + markWarn
+	}
+	return name
+}

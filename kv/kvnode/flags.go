@@ -30,7 +30,7 @@ type given struct {
 	Nonvoter      bool        `key:"nonvoter" doc:"Join without a vote"`
 	gossipGiven
 
-	Backend          string    `key:"backend" kind:"name" default:"bolt" doc:"Log store"`
+	Backend          string    `key:"backend" kind:"name" default:"wal" doc:"Log store of a new folder. One that holds data keeps its own: see 'kvnode migrate --help'"`
 	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as map_size=1GiB; may be repeated"`
 	Transport        string    `key:"transport" kind:"name" default:"tcp" doc:"Network of Raft"`
 	TransportOptions optionSet `key:"transport-option" doc:"Option of the network, such as advertise=HOST; may be repeated"`
@@ -109,7 +109,7 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 
 func (c *commandLine) usage() string {
 	var b strings.Builder
-	b.WriteString("Usage: kvnode [options] <raft-data-path>\n")
+	b.WriteString("Usage: kvnode [options] <raft-data-path>\n       kvnode migrate --to STORE <raft-data-path>\n")
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		kind, text := pflag.UnquoteUsage(f)
 		if f.NoOptDefVal != "" {

@@ -46,7 +46,7 @@ func TestDoubleDashes(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	s := mustParse(t, "", "data")
-	if s.HTTPBind != "localhost:11000" || s.RaftBind != "localhost:12000" || s.ID != "" || s.Backend != "bolt" || s.InMemory ||
+	if s.HTTPBind != "localhost:11000" || s.RaftBind != "localhost:12000" || s.ID != "" || s.Backend != "wal" || s.InMemory ||
 		s.RequestTimeout != 5*time.Second || s.Data != "data" || s.Network.Describe().Name != "tcp" || s.Engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
@@ -202,7 +202,7 @@ func TestInMemory(t *testing.T) {
 		{`backend = "bolt"`, "--inmem", "inmem"},
 		{`inmem = true`, "", "inmem"},
 		{`inmem = true`, "--backend bolt", "bolt"},
-		{`inmem = true`, "--inmem=false", "bolt"},
+		{`inmem = true`, "--inmem=false", "wal"},
 		{"inmem = true\nbackend = \"bolt\"", "", ""},
 	} {
 		s, err := parseWith(t, test.file, append(strings.Fields(test.args), "data")...)

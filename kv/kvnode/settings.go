@@ -1,6 +1,7 @@
 package kvnode
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,13 @@ func (c *commandLine) chooseBackend(s *settings) error {
 		case byFlag > byName:
 			name = inmem.Name
 		}
+	}
+	if c.rank("backend") == 0 && name != inmem.Name {
+		kept, err := node.KeptIn(c.Data)
+		if err != nil {
+			return err
+		}
+		name = cmp.Or(kept, name)
 	}
 	backend, err := c.catalogs.Backends.Lookup(name)
 	if err != nil {

@@ -79,11 +79,7 @@ func (c *commandLine) chooseBackend(s *settings) error {
 		}
 	}
 	if c.rank("backend") == 0 && name != inmem.Name {
-		kept, err := node.KeptIn(c.Data)
-		if err != nil {
-			return err
-		}
-		name = cmp.Or(kept, name)
+		name = cmp.Or(node.KeptIn(c.Data), name)
 	}
 	backend, err := c.catalogs.Backends.Lookup(name)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,21 +47,18 @@ type Migrated struct {
 }
 
 // KeptIn returns the name of the store that the node in a folder keeps its log in; empty:
-// the folder is new.
-func KeptIn(data string) (string, error) {
+// the folder is new, or Start will say what is wrong with it.
+func KeptIn(data string) string {
 	path := filepath.Join(data, identityName)
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
 	if err != nil {
-		return "", fmt.Errorf("data path: %w", err)
+		return ""
 	}
 	i, err := parseIdentity(path, text)
 	if err != nil {
-		return "", fmt.Errorf("data path: %w", err)
+		return ""
 	}
-	return i.Backend, nil
+	return i.Backend
 }
 
 // Migrate moves the log of a node that does not run to another store: entries with all

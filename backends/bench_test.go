@@ -3,7 +3,11 @@ package backends_test
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/backends"
 	"github.com/themilchenko/raftlab/backends/mdb"
@@ -50,5 +54,62 @@ func BenchmarkLogStore(b *testing.B) {
 				return s
 			})
 		})
+	}
+}
+
+// BenchmarkWriters appends entries of 280 bytes from one or three stores at once on one
+// disk, as a leader and its followers on one machine do. Time is that of one StoreLogs.
+func BenchmarkWriters(b *testing.B) {
+	const entryBytes = 280
+	for _, name := range []string{"bolt", "wal", "pebble"} {
+		backend, err := backends.Builtin().Lookup(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, writers := range []int{1, 3} {
+			for _, batch := range []int{1, 64} {
+				b.Run(fmt.Sprintf("backend=%s/writers=%d/batch=%d", name, writers, batch), func(b *testing.B) {
+					var stores []core.LogStore
+					for range writers {
+						s, err := backend.Open(b.TempDir(), nil)
+						if err != nil {
+							b.Fatal(err)
+						}
+						stores = append(stores, s)
+					}
+					b.ReportAllocs()
+					b.ResetTimer()
+					var appending sync.WaitGroup
+					for _, s := range stores {
+						appending.Go(func() { appendBatches(b, s, batch, entryBytes) })
+					}
+					appending.Wait()
+					b.StopTimer()
+					for _, s := range stores {
+						if err := s.Close(); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func appendBatches(b *testing.B, s core.LogStore, batch, entryBytes int) {
+	entries := make([]*raft.Log, batch)
+	for i := range entries {
+		entries[i] = &raft.Log{Term: 3, Data: make([]byte, entryBytes), AppendedAt: time.Now()}
+	}
+	next := uint64(1)
+	for range b.N {
+		for _, e := range entries {
+			e.Index = next
+			next++
+		}
+		if err := s.StoreLogs(entries); err != nil {
+			b.Error(err)
+			return
+		}
 	}
 }

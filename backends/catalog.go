@@ -11,6 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/backends/checked"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
+	"github.com/themilchenko/raftlab/backends/pebble"
 	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
 )
@@ -96,6 +97,21 @@ func Builtin() *Catalog {
 			},
 			Available: mdb.Available,
 		},
+		pebble.Name: {
+			Summary: "CockroachDB's Pebble, a log-structured merge tree, one flush a write",
+			Options: []string{"memtable_size", "cache_size"},
+			Info: func(o core.Options) (core.StoreInfo, error) {
+				_, err := pebbleOptions(o)
+				return pebble.Info(), err
+			},
+			OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
+				opts, err := pebbleOptions(o)
+				if err != nil {
+					return nil, err
+				}
+				return opened(pebble.Open(dir, opts))
+			},
+		},
 		wal.Name: {
 			Summary: "HashiCorp's write-ahead log, segment files, one flush a write",
 			Options: []string{"segment_size"},
@@ -140,6 +156,15 @@ func boltOptions(o core.Options) (bolt.Options, error) {
 func mdbOptions(o core.Options) (mdb.Options, error) {
 	r := o.Read(mdb.Name)
 	opts := mdb.Options{MapSizeBytes: r.Bytes("map_size", mdb.DefaultMapSizeBytes)}
+	return opts, errors.Join(r.Err(), opts.Validate())
+}
+
+func pebbleOptions(o core.Options) (pebble.Options, error) {
+	r := o.Read(pebble.Name)
+	opts := pebble.Options{
+		MemtableBytes: r.Bytes("memtable_size", pebble.DefaultMemtableBytes),
+		CacheBytes:    r.Bytes("cache_size", pebble.DefaultCacheBytes),
+	}
 	return opts, errors.Join(r.Err(), opts.Validate())
 }
 

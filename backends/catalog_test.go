@@ -64,7 +64,7 @@ func TestUnknownOption(t *testing.T) {
 
 func TestUnknownBackend(t *testing.T) {
 	_, err := backends.Builtin().Lookup("bold")
-	if !errors.Is(err, core.ErrUnknownName) || !strings.Contains(err.Error(), "bolt, inmem, mdb") {
+	if !errors.Is(err, core.ErrUnknownName) || !strings.Contains(err.Error(), "bolt, inmem, mdb, pebble, wal") {
 		t.Fatalf("lookup: %v", err)
 	}
 }

@@ -45,5 +45,5 @@ func Example() {
 	fmt.Println(catalog.Names())
 	// Output:
 	// library-memory keeps nothing
-	// [bolt inmem library-memory mdb wal]
+	// [bolt inmem library-memory mdb pebble wal]
 }

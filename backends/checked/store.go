@@ -122,6 +122,13 @@ func (s *Store) note() error {
 // Unwrap makes the abilities of the store below known: see core.As.
 func (s *Store) Unwrap() core.LogStore { return s.LogStore }
 
+// Keys returns the names of the stable values that were set since the store is checked.
+func (s *Store) Keys() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.keys)
+}
+
 // GetLog implements raft.LogStore.
 func (s *Store) GetLog(index uint64, out *raft.Log) error {
 	if err := s.LogStore.GetLog(index, out); err != nil {

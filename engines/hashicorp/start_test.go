@@ -2,6 +2,8 @@ package hashicorp_test
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -9,9 +11,11 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/faulty"
 	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 	meminet "github.com/themilchenko/raftlab/transports/inmem"
+	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // TestStoreFailsWhileStarting: a message of a new term waits when the replica
@@ -91,4 +95,41 @@ func (u unreadable) LastIndex() (uint64, error) {
 		return 0, core.ErrDamaged
 	}
 	return u.LogStore.LastIndex()
+}
+
+// TestReplacedLog: a log that ends before the newest snapshot, as a crash may leave it
+// while a snapshot of the leader's takes its place, does not stop a store that takes no gaps.
+func TestReplacedLog(t *testing.T) {
+	dir := t.TempDir()
+	openLog := func() core.LogStore {
+		logs, err := wal.Open(filepath.Join(dir, "log"), wal.Options{SegmentBytes: wal.MinSegmentBytes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return logs
+	}
+	open := func() *member {
+		m := newMember(t, tcp.New(tcp.Options{}), "n1", openLog(), fast)
+		m.cfg.SnapshotDir = dir
+		m.start(t, []core.Member{{ID: "n1", Address: m.cfg.Link.Address(), Voter: true}})
+		eventually(t, "n1 leads itself", func() bool { return m.Status().Role == core.Leader })
+		return m
+	}
+	m := open()
+	for i := range 20 {
+		put(t, m, fmt.Sprint(i), "old")
+	}
+	if err := errors.Join(m.Snapshot(deadline(t)), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	logs := openLog()
+	last, err := logs.LastIndex()
+	if err := errors.Join(err, logs.DeleteRange(5, last), logs.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m = open()
+	put(t, m, "0", "new")
+	if !m.has("19", "old") || !m.has("0", "new") {
+		t.Errorf("%d keys", m.kv.Len())
+	}
 }

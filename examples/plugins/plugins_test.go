@@ -53,7 +53,7 @@ func TestUnix(t *testing.T) {
 }
 
 func BenchmarkLogStore(b *testing.B) {
-	b.Run("backend=wal", func(b *testing.B) {
+	b.Run("backend=rawwal", func(b *testing.B) {
 		coretest.BenchmarkLogStore(b, func(b *testing.B, dir string) core.LogStore {
 			s, err := openWAL(dir, nil)
 			if err != nil {
@@ -94,10 +94,10 @@ duration = "300ms"
 warmup = "50ms"
 
 [matrix]
-backend = ["inmem", "wal"]
+backend = ["inmem", "rawwal"]
 transport = %s
 
-[options.wal]
+[options.rawwal]
 segment_size = "1MiB"
 `, mode, transports)
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -112,7 +112,7 @@ segment_size = "1MiB"
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, cell := range []string{",wal,", ",framed,"} {
+			for _, cell := range []string{",rawwal,", ",framed,"} {
 				if !strings.Contains(string(table), cell) {
 					t.Errorf("the results do not name %s:\n%s", cell, table)
 				}

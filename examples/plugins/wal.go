@@ -23,11 +23,11 @@ func openWAL(dir string, o core.Options) (core.LogStore, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("wal: %w", err)
+		return nil, fmt.Errorf("rawwal: %w", err)
 	}
 	log, err := wal.Open(dir, wal.WithSegmentSize(int(segmentBytes)))
 	if err != nil {
-		return nil, fmt.Errorf("wal: open %s: %w", dir, err)
+		return nil, fmt.Errorf("rawwal: open %s: %w", dir, err)
 	}
 	return core.AdaptStore(withoutPrefix{log}, log, log, info), nil
 }
@@ -49,12 +49,12 @@ func (w withoutPrefix) GetLog(index uint64, out *raft.Log) error {
 
 func walOptions(o core.Options) (info core.StoreInfo, segmentBytes uint64, err error) {
 	const library = "github.com/hashicorp/raft-wal"
-	r := o.Read("wal")
+	r := o.Read("rawwal")
 	segmentBytes = r.Bytes("segment_size", uint64(wal.DefaultSegmentSize))
 	if segmentBytes > math.MaxInt32 {
-		err = fmt.Errorf("%w: options.wal.segment_size: want at most 2GiB", core.ErrInvalid)
+		err = fmt.Errorf("%w: options.rawwal.segment_size: want at most 2GiB", core.ErrInvalid)
 	}
-	info = core.StoreInfo{Name: "wal", Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk}
+	info = core.StoreInfo{Name: "rawwal", Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk}
 	return info, segmentBytes, errors.Join(r.Err(), err)
 }
 

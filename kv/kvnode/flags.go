@@ -35,7 +35,7 @@ type given struct {
 
 	Profile string `key:"profile" kind:"name" default:"lan" oneof:"local lan wan"`
 
-	Backend          string    `key:"backend" kind:"name" default:"bolt" doc:"Log store"`
+	Backend          string    `key:"backend" kind:"name" default:"wal" doc:"Log store of a new folder. One that holds data keeps its own: see 'kvnode migrate --help'"`
 	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as map_size=1GiB; may be repeated"`
 	Transport        string    `key:"transport" kind:"name" default:"tcp" doc:"Network of Raft"`
 	TransportOptions optionSet `key:"transport-option" doc:"Option of the network, such as advertise=HOST; may be repeated"`
@@ -116,7 +116,7 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 
 func (c *commandLine) usage() string {
 	var b strings.Builder
-	b.WriteString("Usage: kvnode [options] <raft-data-path>\n")
+	b.WriteString("Usage: kvnode [options] <raft-data-path>\n       kvnode migrate --to STORE <raft-data-path>\n")
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		kind, text := pflag.UnquoteUsage(f)
 		if f.NoOptDefVal != "" {

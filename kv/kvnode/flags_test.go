@@ -46,7 +46,7 @@ func TestDoubleDashes(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	s := mustParse(t, "", "data")
-	if s.HTTPBind != "localhost:11000" || s.RaftBind != "localhost:12000" || s.ID != "" || s.Backend != "bolt" || s.InMemory ||
+	if s.HTTPBind != "localhost:11000" || s.RaftBind != "localhost:12000" || s.ID != "" || s.Backend != "wal" || s.InMemory ||
 		s.RequestTimeout != 5*time.Second || s.Data != "data" || s.Network.Describe().Name != "tcp" || s.Engine.Describe().Name != "hashicorp" {
 		t.Errorf("%+v", s)
 	}
@@ -218,7 +218,7 @@ func TestInMemory(t *testing.T) {
 		{`backend = "bolt"`, "--inmem", "inmem"},
 		{`inmem = true`, "", "inmem"},
 		{`inmem = true`, "--backend bolt", "bolt"},
-		{`inmem = true`, "--inmem=false", "bolt"},
+		{`inmem = true`, "--inmem=false", "wal"},
 		{"inmem = true\nbackend = \"bolt\"", "", ""},
 	} {
 		s, err := parseWith(t, test.file, append(strings.Fields(test.args), "data")...)
@@ -252,7 +252,7 @@ func TestConfigErrors(t *testing.T) {
 		"one of the peers":   {`peers = ["a=h:1", "b=h"]`, []string{`node.toml:1: peers = […]: "b=h": want host:port`}},
 		"no join":            {"join = []", []string{"node.toml:1: join = […]: want a list such as"}},
 		"value":              {"\n\nhaddr = \"x\"", []string{`node.toml:3: haddr = "x": want host:port`}},
-		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", `one of "bolt", "inmem", "mdb"; did you mean "bolt"?`}},
+		"backend":            {`backend = "bold"`, []string{"node.toml:1: backend", `one of "bolt", "inmem", "mdb", "pebble", "wal"; did you mean "bolt"?`}},
 		"twice":              {"log_level = \"info\"\nlog-level = \"warn\"", []string{"node.toml:2: log-level is given twice, first on line 1"}},
 		"command line only":  {`config = "x"`, []string{"node.toml:1: config: this is for the command line only"}},
 		"flag for table":     {`raft-option = "a=b"`, []string{"node.toml:1: raft-option: write a table: [raft]"}},
@@ -272,7 +272,7 @@ func TestConfigErrors(t *testing.T) {
 		"unknown raft key":   {"[raft]\n\nheartbeat = \"1s\"", []string{"node.toml:3: ", `"heartbeat"`, "heartbeat_timeout"}},
 		"raft value":         {"[raft]\ncommit_timeout = 5", []string{"node.toml:2: ", "commit_timeout", "duration"}},
 		"raft range":         {"[raft]\nlog_cache = -2", []string{"node.toml:2: ", "from -1 to"}},
-		"unknown option":     {"[backend-options]\nmap_size = 1", []string{"node.toml:2: ", "map_size", "no_sync"}},
+		"unknown option":     {"[backend-options]\nmap_size = 1", []string{"node.toml:2: ", "map_size", "segment_size"}},
 		"option value":       {"[transport-options]\nno_delay = \"x\"", []string{"node.toml:2: ", "no_delay", "true or false"}},
 		"table in a table":   {"[raft.commit_timeout]\na = 1", []string{"node.toml:1: ", "commit_timeout"}},
 		"several, in order":  {"haddr = 1\nidd = 2", []string{"node.toml:1: haddr = 1: want text in quotes\nnode.toml:2: unknown key"}},

@@ -1,6 +1,7 @@
 package kvnode
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,6 +108,9 @@ func (c *commandLine) chooseBackend(s *settings) error {
 		case byFlag > byName:
 			name = inmem.Name
 		}
+	}
+	if c.rank("backend") == 0 && name != inmem.Name {
+		name = cmp.Or(node.KeptIn(c.Data), name)
 	}
 	backend, err := c.catalogs.Backends.Lookup(name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,12 +26,16 @@ const (
 	identityName  = "node.json"   // identity of the data
 	nodesName     = "nodes.json"  // HTTP addresses of the group's members, once the node is one
 	promiseName   = "gossip.json" // founders that the node has promised to found a group with, and where others were
-	logDir        = "log"         // the log store's
+	logDir        = "log"         // the log store's, unless node.json names another
 	snapshotsName = "snapshots"   // the engine's
 )
 
-// identityFormat is the version of node.json.
-const identityFormat = 1
+// Versions of node.json: plain, and one with a log of another name or a folder to be
+// removed, which older programs would not heed.
+const (
+	plainFormat    = 1
+	identityFormat = 2
+)
 
 // identity is what node.json says: what must not change from one start to the
 // next.
@@ -50,7 +55,14 @@ type identity struct {
 	// log is not made yet, or it is from before there were incarnations.
 	Incarnation string    `json:"incarnation,omitempty"`
 	Created     time.Time `json:"created"`
+	// Log is the folder of the log store; empty: logDir.
+	Log string `json:"log,omitempty"`
+	// Discard is a folder of a log store that is not the node's any more, or not yet: a
+	// migration was ended by a crash. It is removed by who opens the folder next.
+	Discard string `json:"discard,omitempty"`
 }
+
+func (i *identity) log() string { return cmp.Or(i.Log, logDir) }
 
 // dataDir is a node's folder, locked.
 type dataDir struct {
@@ -121,7 +133,17 @@ func (d *dataDir) load() error {
 
 // mustBeNew refuses a folder with data but without an identity.
 func (d *dataDir) mustBeNew() error {
-	for _, name := range []string{logDir, snapshotsName} {
+	there, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	names := []string{logDir, snapshotsName}
+	for _, f := range there {
+		if strings.HasPrefix(f.Name(), logDir+"-") && f.IsDir() {
+			names = append(names, f.Name())
+		}
+	}
+	for _, name := range names {
 		list, err := os.ReadDir(filepath.Join(d.path, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -176,7 +198,36 @@ func parseIdentity(path string, data []byte) (*identity, error) {
 	if i.Format < 1 || i.ID == "" || i.Backend == "" || i.Engine == "" {
 		return nil, fmt.Errorf("%s is damaged: format, id, backend or engine is missing: bring it back from a copy, or give another directory", path)
 	}
+	for _, name := range []string{i.log(), cmp.Or(i.Discard, logDir+"-")} {
+		if name != filepath.Base(name) || name != logDir && !strings.HasPrefix(name, logDir+"-") || i.Discard == i.log() {
+			return nil, fmt.Errorf("%s is damaged: %q is no folder of a log that kvnode makes: bring it back from a copy", path, name)
+		}
+	}
 	return &i, nil
+}
+
+// logPath is the folder of the log store.
+func (d *dataDir) logPath() string {
+	if d.identity == nil {
+		return filepath.Join(d.path, logDir)
+	}
+	return filepath.Join(d.path, d.identity.log())
+}
+
+// discard removes what a migration has left, if anything.
+func (d *dataDir) discard() error {
+	if d.identity == nil || d.identity.Discard == "" {
+		return nil
+	}
+	if err := os.RemoveAll(filepath.Join(d.path, d.identity.Discard)); err != nil {
+		return fmt.Errorf("remove what a migration of the log has left: %w", err)
+	}
+	if err := atomicfile.SyncDir(d.path); err != nil {
+		return fmt.Errorf("remove what a migration of the log has left: %w", err)
+	}
+	rest := *d.identity
+	rest.Discard = ""
+	return d.claim(rest)
 }
 
 // check compares what the folder holds with what the node is to be. An empty
@@ -191,7 +242,8 @@ func (d *dataDir) check(want identity, inMemory bool) error {
 	case want.ID != "" && want.ID != have.ID:
 		return fmt.Errorf("%s holds the data of %s, not of %s: give --id %s or another directory", d.path, have.ID, want.ID, have.ID)
 	case want.Backend != have.Backend:
-		return fmt.Errorf("%s was written with --backend %s, not %s: give --backend %s or another directory", d.path, have.Backend, want.Backend, have.Backend)
+		return fmt.Errorf("%s keeps its log in %s, not in %s: leave --backend out to go on with that, or move the log first: kvnode migrate --to %s %s",
+			d.path, have.Backend, want.Backend, want.Backend, d.path)
 	case want.Engine != have.Engine:
 		return fmt.Errorf("%s was written with --engine %s, not %s: give --engine %s or another directory", d.path, have.Engine, want.Engine, have.Engine)
 	}
@@ -200,7 +252,10 @@ func (d *dataDir) check(want identity, inMemory bool) error {
 
 // claim writes down the identity of the folder's data.
 func (d *dataDir) claim(i identity) error {
-	i.Format = identityFormat
+	i.Format = plainFormat
+	if i.Log != "" || i.Discard != "" {
+		i.Format = identityFormat
+	}
 	if err := writeJSON(filepath.Join(d.path, identityName), i); err != nil {
 		return fmt.Errorf("data path: %w", err)
 	}
@@ -233,7 +288,7 @@ func (n *Node) incarnate() (err error) {
 		return nil
 	}
 	if n.hasState, err = n.cfg.Engine.HasState(n.logs, n.dir.path); err != nil {
-		return fmt.Errorf("look for state in %s: %w", filepath.Join(n.dir.path, logDir), err)
+		return fmt.Errorf("look for state in %s: %w", n.dir.logPath(), err)
 	}
 	if n.hasState && n.dir.isNew { // the engine keeps it where mustBeNew does not look
 		err := n.dir.withoutIdentity("state of engine " + n.cfg.Engine.Describe().Name)
@@ -254,7 +309,7 @@ func (n *Node) incarnate() (err error) {
 		return nil
 	case stored != "" && known != "":
 		return fmt.Errorf("%w: %s is of incarnation %s and %s of %s: they are of two nodes, or of two times of one: bring back the one that belongs to the other",
-			core.ErrInvalid, filepath.Join(n.dir.path, logDir), stored, filepath.Join(n.dir.path, identityName), known)
+			core.ErrInvalid, n.dir.logPath(), stored, filepath.Join(n.dir.path, identityName), known)
 	}
 	if n.incarnation = stored; stored == "" {
 		n.incarnation = core.NewIncarnation()
@@ -280,7 +335,7 @@ func (n *Node) joined() bool {
 func (n *Node) missingLog() error {
 	path := n.dir.path
 	what := fmt.Sprintf("%s is empty, but %s has been a member and has voted: its vote, and what it has acknowledged since its last snapshot, are lost",
-		filepath.Join(path, logDir), n.id)
+		n.dir.logPath(), n.id)
 	again := "start the node again as now: the group takes the old vote away and gives it a new one"
 	if n.cfg.Gossip == nil {
 		again = "start the node again with the same flags and --join " + n.others() + ": the group takes the old vote away and gives it a new one"

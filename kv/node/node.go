@@ -10,7 +10,7 @@
 //	node.json    identity of the data: id, log store, engine
 //	nodes.json   HTTP addresses of the group's members; there once it is one
 //	gossip.json  founders it has promised to found a group with, and where others were
-//	log/         the log store's
+//	log/         the log store's; log-STORE/ once it was migrated to another
 //	snapshots/   the engine's
 //	trace.bin    with Config.Trace: what was traced, once the node has ended
 //	LOCK         locked while a process uses the folder; holds its id
@@ -28,7 +28,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -194,7 +193,7 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.dir.identity != nil {
 		n.id = n.dir.identity.ID
 	}
-	return nil
+	return n.dir.discard()
 }
 
 func (n *Node) listen(context.Context) (err error) {
@@ -286,8 +285,7 @@ func (n *Node) logStart() {
 // openStore opens the log store and looks whether there is a group to go on with.
 func (n *Node) openStore(context.Context) (err error) {
 	n.logStart()
-	dir := filepath.Join(n.dir.path, logDir)
-	if n.logs, err = n.cfg.OpenStore(dir); err != nil {
+	if n.logs, err = n.cfg.OpenStore(n.dir.logPath()); err != nil {
 		return fmt.Errorf("log store: %w", err)
 	}
 	store := n.logs.Describe()

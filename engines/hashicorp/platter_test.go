@@ -15,6 +15,7 @@ import (
 type platter struct {
 	before faulty.Gate // holds writes back that are not on the platter yet
 	after  faulty.Gate // those that are, and have not returned
+	ops    []faulty.Op // which kinds of writes; none: all. Set before any is held
 
 	mu    sync.Mutex
 	logs  *inmem.Store
@@ -55,9 +56,9 @@ type powered struct {
 }
 
 func (s powered) flush(op faulty.Op, write func() error) error {
-	_ = s.platter.before.Hold()(faulty.Write{Op: op})
+	_ = s.platter.before.Hold(s.platter.ops...)(faulty.Write{Op: op})
 	err := s.onPlatter(op, write)
-	_ = s.platter.after.Hold()(faulty.Write{Op: op})
+	_ = s.platter.after.Hold(s.platter.ops...)(faulty.Write{Op: op})
 	if err == nil {
 		err = s.onPlatter("", func() error { return nil }) // it does not return if the power went meanwhile
 	}

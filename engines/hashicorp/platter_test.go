@@ -3,6 +3,7 @@ package hashicorp_test
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -16,6 +17,8 @@ type platter struct {
 	before faulty.Gate // holds writes back that are not on the platter yet
 	after  faulty.Gate // those that are, and have not returned
 	ops    []faulty.Op // which kinds of writes; none: all. Set before any is held
+
+	monotonic atomic.Bool // it says that it takes no gaps
 
 	mu    sync.Mutex
 	logs  *inmem.Store
@@ -96,3 +99,5 @@ func (s powered) SetUint64(key []byte, value uint64) error {
 }
 
 func (s powered) Close() error { return nil } // the platter stays
+
+func (s powered) IsMonotonic() bool { return s.platter.monotonic.Load() }

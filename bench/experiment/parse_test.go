@@ -54,6 +54,7 @@ leader_lease_timeout = "500ms"
 batch_apply = true
 log_cache = -1
 trailing_logs = 128
+persistence = "overlapped"
 stall_timeout = "700ms"
 stall_limit = "20s"
 [load]
@@ -88,6 +89,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Cluster: Cluster{Nodes: 5, Engine: "hashicorp", Backend: "mdb", Transport: "inmem", Mode: "inprocess", Discovery: "static"},
 		Raft: Raft{
 			HeartbeatTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			Persistence:  "overlapped",
 			StallTimeout: 700 * time.Millisecond, StallLimit: 20 * time.Second,
 		},
 		Load: Load{

@@ -58,6 +58,10 @@ func (r *room) start(t *testing.T, i int, change ...func(*core.ReplicaConfig)) *
 		c.Logs = r.disks[i].open()
 	})
 	r.running[i] = r.run(t, i, r.members, change...)
+	t.Cleanup(func() { // before the member is closed, which waits for its writes
+		r.disks[i].before.Open()
+		r.disks[i].after.Open()
+	})
 	return r.running[i]
 }
 

@@ -65,6 +65,38 @@ func TestNothingIsCommittedBeforeTheLeaderHasIt(t *testing.T) {
 	}
 }
 
+// TestFollowerAnswersForItsDisk: an entry that no follower has on its disk is not committed.
+func TestFollowerAnswersForItsDisk(t *testing.T) {
+	r := newRoom(t, nil)
+	put(t, r.running[0], "k", "before")
+	before := r.running[0].Status().LastIndex
+	for _, d := range r.disks[1:] {
+		d.before.Shut()
+	}
+	answer := make(chan error, 1)
+	go func() {
+		_, err := r.running[0].Propose(deadline(t), kv.EncodeSet("k", []byte("after")))
+		answer <- err
+	}()
+	eventually(t, "both are writing it", func() bool {
+		return r.disks[1].before.Waiting() > 0 && r.disks[2].before.Waiting() > 0
+	})
+	select {
+	case err := <-answer:
+		t.Fatalf("acknowledged: %v", err)
+	case <-time.After(20 * time.Millisecond): // if they answer too early, it is mostly seen
+	}
+	if s := r.running[0].Status(); s.CommitIndex != before {
+		t.Errorf("committed up to %d, and the followers have %d", s.CommitIndex, before)
+	}
+	for _, d := range r.disks[1:] {
+		d.before.Open()
+	}
+	if err := <-answer; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestPendingTailIsTruncated: a leader that has lost its followers has entries pending; the
 // others go on without it, and it takes what they have.
 func TestPendingTailIsTruncated(t *testing.T) {

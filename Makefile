@@ -66,20 +66,22 @@ test: ## run all tests, with the race detector where there is concurrency
 	} 2>&1 | tee bin/test.log | awk -v whole=bin/test.log -f .ci/failures.awk
 
 # What to hunt with: how long in all and a round, the first round's seed (0: by the
-# clock), cells, kinds of faults (empty: all), and another kvnode than this one.
+# clock), cells, kinds of faults (empty: all), and another kvnode than this one (with
+# PERSISTENCE= if it does not know that setting).
 DURATION  ?= 20m
 ROUND     ?= 45s
 SEED      ?= 0
 NODES     ?= 3,5
 BACKEND   ?= bolt,mdb
 DISCOVERY ?= static,gossip
+PERSISTENCE ?= serial,overlapped
 FAULTS    ?=
 KVNODE    ?=
 
 .PHONY: soak
 soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
-		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
+		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
 .PHONY: reference
 reference: ## write docs/experiment.md from the program

@@ -57,6 +57,7 @@ leader_lease_timeout = "500ms"
 batch_apply = true
 log_cache = -1
 trailing_logs = 128
+persistence = "overlapped"
 stall_timeout = "700ms"
 stall_limit = "20s"
 [load]
@@ -91,6 +92,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Cluster: Cluster{Nodes: 5, Engine: "hashicorp", Backend: "mdb", Transport: "inmem", Mode: "inprocess", Discovery: "static"},
 		Raft: Raft{
 			HeartbeatTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
+			Persistence:  "overlapped",
 			StallTimeout: 700 * time.Millisecond, StallLimit: 20 * time.Second,
 		},
 		Load: Load{
@@ -223,7 +225,7 @@ func TestParseErrors(t *testing.T) {
 		{"one factor twice", head + "[matrix]\nclients = [1]\nload.clients = [2]\n", []string{
 			`x.toml:4: matrix.load.clients is the same key as clients on line 3: remove one`}},
 		{"factor that is no scalar", head + "[matrix]\ncluster = [1]\ntrials = [1, 2]\nclients = 4\nraft = {}", []string{
-			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, profile, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, snapshot_interval, snapshot_threshold, stall_timeout, stall_limit, clients, rate, arrival, duration, warmup, value_size, keys, key_size, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.hashicorp.batch_apply, options.hashicorp.disable_pre_vote, options.hashicorp.log_cache, options.hashicorp.trailing_logs, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
+			`x.toml:3: unknown key "cluster" in [matrix]; known are nodes, engine, backend, transport, mode, discovery, profile, heartbeat_timeout, election_timeout, leader_lease_timeout, commit_timeout, max_append_entries, max_in_flight, persistence, snapshot_interval, snapshot_threshold, stall_timeout, stall_limit, clients, rate, arrival, duration, warmup, value_size, keys, key_size, key_distribution, read_ratio, read_level, op_timeout, settle, rest, timeout, options.bolt.no_freelist_sync, options.hashicorp.batch_apply, options.hashicorp.disable_pre_vote, options.hashicorp.log_cache, options.hashicorp.trailing_logs, options.mdb.label, options.mdb.map_size, options.mdb.no_sync`,
 			`x.toml:4: "trials" is the same for all cells and cannot be a factor; factors are the keys of [cluster], [raft], [load] and [formation], and options`,
 			`x.toml:5: matrix.clients = 4: want a list of values, such as clients = [4]`,
 			`x.toml:6: [matrix.raft] is empty: add a factor such as backend = ["inmem", "bolt"], or remove the table for a single cell`}},

@@ -121,6 +121,9 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 	if g.tuning.small {
 		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--engine-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
 	}
+	if g.cfg.Persistence != "" {
+		flags = append(flags, "--raft-option", "persistence="+g.cfg.Persistence)
+	}
 	if g.cfg.Backend == "mdb" {
 		flags = append(flags, "--backend-option", "map_size=256MiB")
 	}

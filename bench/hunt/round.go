@@ -43,8 +43,10 @@ type Config struct {
 	Nodes     int    // 3 or 5
 	Backend   string // bolt or mdb
 	Discovery string // static or gossip
-	Duration  time.Duration
-	Faults    []string // only these kinds; empty: all
+	// Persistence is the nodes' raft.persistence; empty: their default.
+	Persistence string
+	Duration    time.Duration
+	Faults      []string // only these kinds; empty: all
 	// Peers has nodes without gossip told of each other's Raft addresses, by --peers.
 	Peers bool
 	Out   io.Writer
@@ -54,13 +56,20 @@ func (c Config) gossips() bool { return c.Discovery == "gossip" }
 
 // String says the cell.
 func (c Config) String() string {
-	return fmt.Sprintf("%d nodes, %s, %s", c.Nodes, c.Backend, c.Discovery)
+	cell := fmt.Sprintf("%d nodes, %s, %s", c.Nodes, c.Backend, c.Discovery)
+	if c.Persistence != "" {
+		cell += ", " + c.Persistence
+	}
+	return cell
 }
 
 // Again is the command that runs the same schedule again.
 func (c Config) Again() string {
 	command := fmt.Sprintf("make soak SEED=%d NODES=%d BACKEND=%s DISCOVERY=%s DURATION=%v ROUND=%v",
 		c.Seed, c.Nodes, c.Backend, c.Discovery, c.Duration, c.Duration)
+	if c.Persistence != "" {
+		command += " PERSISTENCE=" + c.Persistence
+	}
 	if len(c.Faults) > 0 {
 		command += " FAULTS=" + strings.Join(c.Faults, ",")
 	}

@@ -24,6 +24,7 @@ var (
 	round     = flag.Duration("round", 45*time.Second, "length of a round's schedule")
 	seed      = flag.Uint64("seed", 0, "seed of the first round; the next has the next one. 0: by the clock")
 	nodes     = flag.String("nodes", "3,5", "sizes of groups")
+	persists  = flag.String("persistence", "", "values of raft.persistence; empty: the nodes' default")
 	backends  = flag.String("backend", "bolt,mdb", "log stores")
 	discovery = flag.String("discovery", "static,gossip", "how nodes find each other")
 	faults    = flag.String("faults", "", "only these kinds; empty: all")
@@ -66,15 +67,17 @@ func cells(t *testing.T) []Config {
 	var all []Config
 	for _, d := range strings.Split(*discovery, ",") {
 		for _, b := range strings.Split(*backends, ",") {
-			for _, n := range strings.Split(*nodes, ",") {
-				c := Config{Backend: b, Discovery: d, Duration: *round, Out: os.Stdout}
-				if _, err := fmt.Sscan(n, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
-					t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
+			for _, p := range strings.Split(*persists, ",") {
+				for _, n := range strings.Split(*nodes, ",") {
+					c := Config{Backend: b, Discovery: d, Persistence: p, Duration: *round, Out: os.Stdout}
+					if _, err := fmt.Sscan(n, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
+						t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
+					}
+					if *faults != "" {
+						c.Faults = strings.Split(*faults, ",")
+					}
+					all = append(all, c)
 				}
-				if *faults != "" {
-					c.Faults = strings.Split(*faults, ",")
-				}
-				all = append(all, c)
 			}
 		}
 	}

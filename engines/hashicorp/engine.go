@@ -50,7 +50,9 @@ var _ core.Engine = Engine{}
 type Engine struct {
 	Options Options
 
-	votesAtOnce bool // for tests: a restarted replica votes before its leader's lease is over
+	// For tests.
+	votesAtOnce   bool           // a restarted replica votes before its leader's lease is over
+	overlapBroken func(*overlap) // breaks a rule, to show what it is for
 }
 
 // Describe implements core.Engine.
@@ -94,7 +96,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		done:      make(chan struct{}),
 	}
 	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
-	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence))
+	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
 	r.self.logs = r.logs
 	holdsData, err := r.self.settle(cfg, snapshots)
 	if err != nil {

@@ -1,6 +1,8 @@
 package hashicorp
 
 import (
+	"time"
+
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -35,3 +37,41 @@ func Remembered(r core.Replica) int {
 	defer rounds.mu.Unlock()
 	return len(rounds.agreements)
 }
+
+// Overlap is the log of a leader of others under overlapped persistence.
+type Overlap = overlap
+
+// NewOverlap returns one on store.
+func NewOverlap(store core.LogStore, stall time.Duration) *Overlap {
+	o := newOverlap(&guard{LogStore: store, watch: newWatch(stall, stall)})
+	o.onFailure = func(error) { o.abandon() }
+	o.begin(func() bool { return true })
+	return o
+}
+
+// Drain waits until what is pending is durable, or never will be.
+func (o *overlap) Drain() error { o.drain(); return o.failed() }
+
+// Durable returns the index up to which nothing is pending.
+func (o *overlap) Durable(last uint64) uint64 { return o.until(last) }
+
+// Await waits as an answer for index does.
+func (o *overlap) Await(index uint64) error { return o.await(index) }
+
+// Hold returns the pipeline whose answers wait.
+func (o *overlap) Hold(p raft.AppendPipeline) raft.AppendPipeline { return o.hold(p) }
+
+// Breaking returns e with rules of overlapped persistence broken: no-ops become pending
+// too, and answers for what is pending are not held back.
+func Breaking(e Engine, pendingNoops, unheld bool) Engine {
+	e.overlapBroken = func(o *overlap) {
+		if pendingNoops {
+			o.pends = func(e *raft.Log) bool { return e.Type == raft.LogCommand || e.Type == raft.LogNoop }
+		}
+		o.unheld = unheld
+	}
+	return e
+}
+
+// Depose has the overlap's replica lead no more.
+func Depose(o *Overlap) { o.begin(func() bool { return false }) }

@@ -46,6 +46,7 @@ type overlap struct {
 	pends  func(*raft.Log) bool        // rule 1: which entries may become pending
 	unheld bool                        // for tests: no answer is held back
 	first  atomic.Uint64               // pending[0].Index; 0: nothing is pending
+	next   atomic.Uint64               // what follows the last entry of the log; 0: to be asked
 
 	mu       sync.Mutex
 	changed  sync.Cond   // a write has ended, or none will be tried again
@@ -54,6 +55,7 @@ type overlap struct {
 	appended uint64      // how many have ever become pending
 	written  uint64      // how many of these are durable
 	writing  bool
+	closed   bool  // nothing becomes pending any more
 	moved    event // as changed, for those that wait for other things too
 }
 
@@ -67,11 +69,14 @@ const (
 
 // persistence returns the log that the library writes to, and makes r.overlap if it is
 // that.
-func (r *replica) persistence(how string) core.LogStore {
+func (r *replica) persistence(how string, broken func(*overlap)) core.LogStore {
 	if how != core.Overlapped {
 		return r.logs
 	}
 	r.overlap = newOverlap(r.logs)
+	if broken != nil {
+		broken(r.overlap)
+	}
 	return r.overlap
 }
 
@@ -124,6 +129,7 @@ func (o *overlap) StoreLogs(entries []*raft.Log) error {
 		return o.failed()
 	}
 	o.drain()
+	defer o.next.Store(0)
 	return o.guard.StoreLogs(entries)
 }
 
@@ -136,27 +142,41 @@ func (o *overlap) append(entries []*raft.Log) bool {
 		}
 		size += len(e.Data)
 	}
+	if len(entries) == 0 || !o.continues(entries[0].Index) {
+		return false
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.pending) > 0 && o.failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
 		o.changed.Wait()
 	}
 	leads := o.leads.Load()
-	if len(entries) == 0 || o.failed() != nil || leads == nil || !(*leads)() {
-		return false
-	}
-	if n := len(o.pending); n > 0 && o.pending[n-1].Index+1 != entries[0].Index {
+	if o.closed || o.failed() != nil || leads == nil || !(*leads)() {
 		return false
 	}
 	o.pending = append(o.pending, entries...)
 	o.bytes += size
 	o.appended += uint64(len(entries))
 	o.first.Store(o.pending[0].Index)
+	o.next.Store(entries[len(entries)-1].Index + 1)
 	if !o.writing {
 		o.writing = true
 		go o.write()
 	}
 	return true
+}
+
+// continues says whether index follows the end of the log, as all that a leader stores
+// does.
+func (o *overlap) continues(index uint64) bool {
+	if o.next.Load() == 0 {
+		last, err := o.LastIndex()
+		if err != nil {
+			return false
+		}
+		o.next.Store(last + 1)
+	}
+	return o.next.Load() == index
 }
 
 // write writes what is pending until nothing is. What came during a write goes into the next.
@@ -288,6 +308,7 @@ func (o *overlap) DeleteRange(low, high uint64) error {
 	if o.until(math.MaxUint64) < high {
 		o.drain()
 	}
+	defer o.next.Store(0)
 	return o.guard.DeleteRange(low, high)
 }
 
@@ -306,6 +327,7 @@ func (o *overlap) SetUint64(key []byte, value uint64) error {
 // Close implements core.LogStore.
 func (o *overlap) Close() error {
 	o.mu.Lock()
+	o.closed = true
 	for o.writing {
 		o.changed.Wait()
 	}

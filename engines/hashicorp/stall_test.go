@@ -60,8 +60,19 @@ func waitLeader(t *testing.T, members []*member) (leader *member) {
 // and acknowledges writes, and the old one says that it does not lead. When the disk
 // comes back, it follows, and nothing that was acknowledged is lost.
 func TestHangingLeaderIsReplaced(t *testing.T) {
+	for _, persistence := range []string{core.Serial, core.Overlapped} {
+		t.Run(persistence, func(t *testing.T) {
+			t.Parallel()
+			hangingLeaderIsReplaced(t, persistence)
+		})
+	}
+}
+
+func hangingLeaderIsReplaced(t *testing.T, persistence string) {
 	store, gate := onBolt(t, 0)
-	members := group(t, options{nodes: 3, store: store, tuning: patient()})
+	tuning := patient()
+	tuning.Persistence = persistence
+	members := group(t, options{nodes: 3, store: store, tuning: tuning})
 	t.Cleanup(gate.Open)
 	old := members[0]
 	put(t, old, "before", "v")

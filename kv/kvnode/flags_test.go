@@ -83,6 +83,7 @@ leader_lease_timeout = "400ms"
 commit_timeout = "10ms"
 max_append_entries = 128
 max_in_flight = 4
+persistence = "overlapped"
 batch_apply = true
 log_cache = -1
 disable_pre_vote = true
@@ -98,7 +99,7 @@ func TestConfig(t *testing.T) {
 	want := core.Tuning{
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond,
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
-		MaxAppendEntries: 128, MaxInFlight: 4,
+		MaxAppendEntries: 128, MaxInFlight: 4, Persistence: core.Overlapped,
 		SnapshotInterval: 30 * time.Second, SnapshotThreshold: 100,
 		StallTimeout: 2 * time.Second, StallLimit: time.Minute,
 	}

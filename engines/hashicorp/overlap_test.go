@@ -1,0 +1,427 @@
+package hashicorp_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"pgregory.net/rapid"
+
+	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/backends/faulty"
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/coretest"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
+)
+
+// owned gives the store entries of its own, as the library does.
+type owned struct {
+	*hashicorp.Overlap
+	store   core.LogStore
+	drained bool // each write is durable when it returns
+}
+
+// SetUint64 goes round the guard, which gives the library no error.
+func (s owned) SetUint64(key []byte, value uint64) error {
+	return errors.Join(s.Drain(), s.store.SetUint64(key, value))
+}
+
+func (s owned) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
+
+func (s owned) StoreLogs(entries []*raft.Log) error {
+	var own []*raft.Log
+	for _, e := range entries {
+		c := *e
+		c.Data, c.Extensions = bytes.Clone(e.Data), bytes.Clone(e.Extensions)
+		own = append(own, &c)
+	}
+	err := s.Overlap.StoreLogs(own)
+	if err == nil && s.drained {
+		err = s.Drain()
+	}
+	return err
+}
+
+// TestOverlapIsALogStore: what is pending is read as if it were stored, and what is
+// drained is as durable as the store below.
+func TestOverlapIsALogStore(t *testing.T) {
+	t.Run("pending", func(t *testing.T) {
+		coretest.TestLogStore(t, func(*testing.T, string) core.LogStore {
+			s := inmem.New()
+			return owned{hashicorp.NewOverlap(s, time.Minute), s, false}
+		})
+	})
+	t.Run("drained", func(t *testing.T) {
+		coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {
+			s, err := bolt.Open(dir, bolt.Options{NoSync: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return owned{hashicorp.NewOverlap(s, time.Minute), s, true}
+		})
+	})
+}
+
+func command(index, term uint64) *raft.Log {
+	return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "%d of term %d", index, term)}
+}
+
+// onPlatter returns an overlapped log whose writes are held back while the gate is shut.
+func onPlatter(t *testing.T) (*platter, *hashicorp.Overlap) {
+	t.Helper()
+	p := newPlatter()
+	o := hashicorp.NewOverlap(p.open(), time.Minute)
+	t.Cleanup(func() {
+		p.before.Open()
+		p.after.Open()
+		_ = o.Close()
+	})
+	return p, o
+}
+
+func mustStore(t *testing.T, o *hashicorp.Overlap, entries ...*raft.Log) {
+	t.Helper()
+	if err := o.StoreLogs(entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func bounds(t *testing.T, s core.LogStore) (first, last uint64) {
+	t.Helper()
+	first, err1 := s.FirstIndex()
+	last, err2 := s.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return first, last
+}
+
+// TestPendingEntries: a command is there before it is on disk; what is written meanwhile
+// goes into one write.
+func TestPendingEntries(t *testing.T) {
+	p, o := onPlatter(t)
+	p.before.Shut()
+	for index := uint64(1); index <= 20; index++ {
+		mustStore(t, o, command(index, 1))
+	}
+	eventually(t, "the first is being written", func() bool { return p.before.Waiting() == 1 })
+	if first, last := bounds(t, o); first != 1 || last != 20 || o.Durable(last) != 0 {
+		t.Errorf("the log goes from %d to %d, and %d is durable", first, last, o.Durable(last))
+	}
+	var got raft.Log
+	if err := o.GetLog(7, &got); err != nil || string(got.Data) != "7 of term 1" {
+		t.Errorf("entry 7: %q, %v", got.Data, err)
+	}
+	if err := o.GetLog(21, &got); err != raft.ErrLogNotFound {
+		t.Errorf("entry 21: %v", err)
+	}
+	p.before.Open()
+	if err := o.Await(20); err != nil {
+		t.Fatal(err)
+	}
+	if _, last := bounds(t, p.logs); last != 20 || p.writes() > 2 {
+		t.Errorf("the disk ends at %d after %d writes, want 20 after 1 or 2", last, p.writes())
+	}
+}
+
+// TestWhatMayNotBePending: anything but a command, a stable value and a truncation wait
+// for the disk, and for all that is pending.
+func TestWhatMayNotBePending(t *testing.T) {
+	for name, do := range map[string]func(o *hashicorp.Overlap) error{
+		"noop":          func(o *hashicorp.Overlap) error { return o.StoreLog(&raft.Log{Index: 3, Type: raft.LogNoop}) },
+		"configuration": func(o *hashicorp.Overlap) error { return o.StoreLog(&raft.Log{Index: 3, Type: raft.LogConfiguration}) },
+		"barrier":       func(o *hashicorp.Overlap) error { return o.StoreLog(&raft.Log{Index: 3, Type: raft.LogBarrier}) },
+		"one of many": func(o *hashicorp.Overlap) error {
+			return o.StoreLogs([]*raft.Log{command(3, 1), {Index: 4, Type: raft.LogBarrier}})
+		},
+		"vote":        func(o *hashicorp.Overlap) error { return o.Set([]byte("vote"), []byte("n1")) },
+		"term":        func(o *hashicorp.Overlap) error { return o.SetUint64([]byte("term"), 2) },
+		"suffix":      func(o *hashicorp.Overlap) error { return o.DeleteRange(2, 2) },
+		"everything":  func(o *hashicorp.Overlap) error { return o.DeleteRange(1, 2) },
+		"not leading": func(o *hashicorp.Overlap) error { hashicorp.Depose(o); return o.StoreLog(command(3, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, o := onPlatter(t)
+			p.before.Shut()
+			mustStore(t, o, command(1, 1), command(2, 1))
+			done := make(chan error, 1)
+			go func() { done <- do(o) }()
+			eventually(t, "the write is held back", func() bool { return p.before.Waiting() == 1 })
+			select {
+			case err := <-done:
+				t.Fatalf("it returned (%v) before what is pending is on disk", err)
+			case <-time.After(5 * time.Millisecond): // if it does not wait, it is mostly seen
+			}
+			p.before.Open()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if _, last := bounds(t, o); o.Durable(last) != last {
+				t.Error("it returned, and something is still pending")
+			}
+		})
+	}
+}
+
+// TestDeleteBesideWrites: a snapshot's deletion waits for no write; one of everything does,
+// and leaves nothing that would be waited for for ever.
+func TestDeleteBesideWrites(t *testing.T) {
+	p, o := onPlatter(t)
+	mustStore(t, o, command(1, 1), command(2, 1), command(3, 1))
+	if err := o.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	p.before.Shut()
+	mustStore(t, o, command(4, 1))
+	eventually(t, "the write is held back", func() bool { return p.before.Waiting() == 1 })
+	deleted := make(chan error, 1)
+	go func() { deleted <- o.DeleteRange(1, 2) }()
+	eventually(t, "the deletion is on its way too", func() bool { return p.before.Waiting() == 2 })
+	p.before.Open()
+	if err := <-deleted; err != nil {
+		t.Fatal(err)
+	}
+	if first, last := bounds(t, o); first != 3 || last != 4 {
+		t.Fatalf("the log goes from %d to %d, want 3 to 4", first, last)
+	}
+	if err := o.DeleteRange(3, 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Await(4); err != nil {
+		t.Fatal(err)
+	}
+	mustStore(t, o, command(100, 2)) // as behind a snapshot
+	if first, last := bounds(t, o); first != 100 || last != 100 || o.Durable(last) != last {
+		t.Errorf("the log goes from %d to %d", first, last)
+	}
+}
+
+// TestFailingWrite: what was pending never becomes durable, nothing is written any more,
+// and nobody waits.
+func TestFailingWrite(t *testing.T) {
+	p := newPlatter()
+	var gate faulty.Gate
+	broken := faulty.From(faulty.StoreLogs, 2, syscall.EIO)
+	o := hashicorp.NewOverlap(faulty.Wrap(p.open(), func(w faulty.Write) error {
+		_ = gate.Hold(faulty.StoreLogs)(w)
+		return broken(w)
+	}), time.Minute)
+	mustStore(t, o, command(1, 1))
+	if err := o.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	gate.Shut()
+	mustStore(t, o, command(2, 1))
+	mustStore(t, o, command(3, 1))
+	waited := make(chan error, 1)
+	go func() { waited <- o.Await(3) }()
+	gate.Open()
+	if err := <-waited; !errors.Is(err, syscall.EIO) {
+		t.Errorf("the answer that waited: %v", err)
+	}
+	if err := o.Await(1); err != nil {
+		t.Errorf("an answer for what is durable: %v", err)
+	}
+	for name, err := range map[string]error{
+		"command": o.StoreLog(command(4, 1)), "noop": o.StoreLog(&raft.Log{Index: 4, Type: raft.LogNoop}),
+		"vote": o.Set([]byte("vote"), []byte("n1")), "deletion": o.DeleteRange(2, 3),
+	} {
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s after the failure: %v", name, err)
+		}
+	}
+	if o.Durable(3) != 1 || p.writes() != 1 {
+		t.Errorf("%d is durable after %d writes", o.Durable(3), p.writes())
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFullQueue: a leader whose disk is slower than its clients waits in the end.
+func TestFullQueue(t *testing.T) {
+	p, o := onPlatter(t)
+	p.before.Shut()
+	large := make([]byte, 16<<20)
+	stored := make(chan uint64, 100)
+	go func() {
+		defer close(stored)
+		for index := uint64(1); index <= 8; index++ {
+			if err := o.StoreLog(&raft.Log{Index: index, Type: raft.LogCommand, Data: large}); err != nil {
+				t.Error(err)
+			}
+			stored <- index
+		}
+	}()
+	eventually(t, "four of 16 MiB are pending", func() bool { return len(stored) == 4 })
+	time.Sleep(5 * time.Millisecond) // if a fifth is let in, it is mostly seen
+	if len(stored) != 4 {
+		t.Errorf("%d of 16 MiB are pending", len(stored))
+	}
+	p.before.Open()
+	for range stored {
+	}
+	if err := o.Await(8); err != nil {
+		t.Error(err)
+	}
+}
+
+// pipeline gives answers that a test makes.
+type pipeline struct {
+	raft.AppendPipeline
+	answers chan raft.AppendFuture
+}
+
+func (p pipeline) Consumer() <-chan raft.AppendFuture { return p.answers }
+func (p pipeline) Close() error                       { return nil }
+
+type answer struct {
+	raft.AppendFuture
+	req  raft.AppendEntriesRequest
+	resp raft.AppendEntriesResponse
+}
+
+func (a *answer) Request() *raft.AppendEntriesRequest   { return &a.req }
+func (a *answer) Response() *raft.AppendEntriesResponse { return &a.resp }
+
+// TestAnswersOfAPipeline: each comes once what it acknowledges is durable, in order.
+func TestAnswersOfAPipeline(t *testing.T) {
+	p, o := onPlatter(t)
+	mustStore(t, o, command(1, 1))
+	if err := o.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	inner := pipeline{answers: make(chan raft.AppendFuture)}
+	held := o.Hold(inner)
+	defer held.Close()
+	p.before.Shut()
+	mustStore(t, o, command(2, 1))
+	eventually(t, "it is being written", func() bool { return p.before.Waiting() == 1 })
+	of := func(ok bool, entries ...*raft.Log) *answer {
+		return &answer{req: raft.AppendEntriesRequest{Entries: entries}, resp: raft.AppendEntriesResponse{Success: ok}}
+	}
+	sent := []*answer{of(true, command(1, 1)), of(true), of(false, command(2, 1)), of(true, command(1, 1), command(2, 1)), of(true)}
+	for _, a := range sent {
+		inner.answers <- a
+	}
+	for i, a := range sent {
+		if i == 3 {
+			select {
+			case <-held.Consumer():
+				t.Fatal("an answer for what is pending has come")
+			case <-time.After(5 * time.Millisecond): // if it is not held, it is mostly seen
+			}
+			p.before.Open()
+		}
+		if got := <-held.Consumer(); got != a {
+			t.Fatalf("answer %d is another one", i)
+		}
+	}
+}
+
+// TestOverlapAgainstAModel: whatever is done, and whenever the power is cut, the disk has a
+// prefix of what the log was, with all that was durable, and with the whole log of
+// when a stable value was last written.
+func TestOverlapAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := newPlatter()
+		o := hashicorp.NewOverlap(p.open(), time.Minute)
+		var log []*raft.Log // V
+		start, term := uint64(1), uint64(1)
+		last := func() uint64 { return start + uint64(len(log)) - 1 }
+		settled := uint64(0) // the last index when something last had to be durable
+		steps := map[string]func(){
+			"commands": func() {
+				var batch []*raft.Log
+				for range rapid.IntRange(1, 4).Draw(rt, "entries") {
+					batch = append(batch, command(last()+1+uint64(len(batch)), term))
+				}
+				log = append(log, batch...)
+				check(rt, o.StoreLogs(batch))
+			},
+			"noop": func() {
+				p.before.Open()
+				log = append(log, &raft.Log{Index: last() + 1, Term: term, Type: raft.LogNoop})
+				check(rt, o.StoreLog(log[len(log)-1]))
+				settled = last()
+			},
+			"term": func() {
+				p.before.Open()
+				term++
+				check(rt, o.SetUint64([]byte("term"), term))
+				settled = last()
+			},
+			"truncate": func() {
+				p.before.Open()
+				from := rapid.Uint64Range(start, last()+1).Draw(rt, "from")
+				if from <= last() {
+					check(rt, o.DeleteRange(from, last()))
+					log = log[:from-start]
+				}
+				settled = min(settled, last())
+			},
+			"compact": func() {
+				if until := o.Durable(last()); until >= start && until < last() && p.before.Waiting() == 0 {
+					p.before.Open()
+					check(rt, o.DeleteRange(start, until))
+					log, start = log[until+1-start:], until+1
+				}
+			},
+			"slow": func() { p.before.Shut() },
+			"fast": func() { p.before.Open() },
+		}
+		names := []string{"commands", "commands", "commands", "noop", "term", "truncate", "compact", "slow", "fast"}
+		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+			steps[rapid.SampledFrom(names).Draw(rt, "step")]()
+			sameLog(rt, o, start, log)
+		}
+		durable := max(settled, o.Durable(last()))
+		p.cut()
+		p.before.Open()
+		_ = o.Close()
+
+		disk := p.open()
+		end, err := disk.LastIndex()
+		check(rt, err)
+		if len(log) > 0 && durable >= start && end < durable || end > last() && end >= start {
+			rt.Fatalf("the disk ends at %d; %d was durable, and the log ended at %d", end, durable, last())
+		}
+		if end >= start {
+			sameLog(rt, disk, start, log[:end+1-start])
+		}
+		if stored, err := disk.GetUint64([]byte("term")); err == nil && stored > term {
+			rt.Fatalf("term %d is stored, and it was %d", stored, term)
+		}
+	})
+}
+
+func check(rt *rapid.T, err error) {
+	rt.Helper()
+	if err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func sameLog(rt *rapid.T, s core.LogStore, start uint64, want []*raft.Log) {
+	rt.Helper()
+	last, err := s.LastIndex()
+	check(rt, err)
+	if len(want) > 0 && last != start+uint64(len(want))-1 {
+		rt.Fatalf("the log ends at %d, want %d", last, start+uint64(len(want))-1)
+	}
+	for _, w := range want {
+		var got raft.Log
+		check(rt, s.GetLog(w.Index, &got))
+		if got.Index != w.Index || got.Term != w.Term || !bytes.Equal(got.Data, w.Data) {
+			rt.Fatalf("entry %d is %+v, want %+v", w.Index, got, *w)
+		}
+	}
+}

@@ -268,3 +268,116 @@ func TestRequestsAreBounded(t *testing.T) {
 		t.Errorf("a snapshot: %v", err)
 	}
 }
+
+// half makes a connection to b and sends what does not go on.
+func half(t *testing.T, n *pipeNet, what []byte) net.Conn {
+	t.Helper()
+	conn, err := n.listen("half").Dial("b", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(what); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// TestFrameHalfARequest: a request that has begun must go on; a connection may be idle.
+func TestFrameHalfARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(pipeNet)
+		b := hashicorp.Frame(n.listen("b"), hashicorp.FrameOptions{Timeout: time.Second})
+		defer b.Close()
+		conn := half(t, n, nil)
+		defer conn.Close()
+		time.Sleep(time.Hour)
+		begin := time.Now()
+		if _, err := conn.Write([]byte{0, 0x81}); err != nil {
+			t.Fatalf("an idle connection was closed: %v", err)
+		}
+		_, err := conn.Read(make([]byte, 1))
+		if waited := time.Since(begin); err != io.EOF || waited != time.Second {
+			t.Errorf("half a request: %v after %v", err, waited)
+		}
+	})
+}
+
+// TestFrameHalfASnapshot: the library reads a snapshot in its main goroutine, which must
+// not wait for who sends no more.
+func TestFrameHalfASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(pipeNet)
+		b := hashicorp.Frame(n.listen("b"), hashicorp.FrameOptions{Timeout: time.Second})
+		defer b.Close()
+		conn := half(t, n, append([]byte("\x02\x81\xa4Size\x64"), "some of the hundred bytes"...))
+		defer conn.Close()
+		rpc := <-b.Consumer()
+		begin := time.Now()
+		data, err := io.ReadAll(rpc.Reader)
+		if waited := time.Since(begin); err == nil || waited != time.Second {
+			t.Errorf("half a snapshot: %q, %v after %v", data, err, waited)
+		}
+		rpc.Respond(nil, err)
+	})
+}
+
+// TestFrameUnreadSnapshot: a request that was answered before its snapshot was read does
+// not spoil the next one.
+func TestFrameUnreadSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(pipeNet)
+		b := hashicorp.Frame(n.listen("b"), hashicorp.FrameOptions{})
+		defer b.Close()
+		conn := half(t, n, []byte("\x02\x81\xa4Size\x04\x80"))
+		defer conn.Close()
+		rpc := <-b.Consumer()
+		go func() { conn.Write([]byte("\x80\x80\x80\x03\x80")) }()
+		rpc.Respond(nil, errors.New("not now"))
+		if _, err := io.ReadFull(conn, make([]byte, len("\xa7not now\xc0"))); err != nil {
+			t.Fatal(err)
+		}
+		rpc = <-b.Consumer()
+		if _, ok := rpc.Command.(*raft.TimeoutNowRequest); !ok {
+			t.Errorf("the next request is %+v", rpc.Command)
+		}
+		rpc.Respond(new(raft.TimeoutNowResponse), nil)
+	})
+}
+
+// TestFrameDeadConnections: connections to a peer that is back are as dead as the one
+// that was used first.
+func TestFrameDeadConnections(t *testing.T) {
+	n := new(pipeNet)
+	a, b := framedPair(n, hashicorp.FrameOptions{})
+	defer a.Close()
+	vote := func() error {
+		return a.RequestVote("b", "b", new(raft.RequestVoteRequest), new(raft.RequestVoteResponse))
+	}
+	answers := make(chan error, hashicorp.DefaultMaxPool)
+	var asked []raft.RPC
+	for range hashicorp.DefaultMaxPool {
+		go func() { answers <- vote() }()
+		asked = append(asked, <-b.Consumer())
+	}
+	for _, rpc := range asked {
+		rpc.Respond(new(raft.RequestVoteResponse), nil)
+		if err := <-answers; err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Close()
+	b = hashicorp.Frame(n.listen("b"), hashicorp.FrameOptions{})
+	defer b.Close()
+	go func() {
+		for rpc := range b.Consumer() {
+			rpc.Respond(new(raft.RequestVoteResponse), nil)
+			return
+		}
+	}()
+	if err := vote(); err == nil {
+		t.Fatal("a call over a dead connection: no error")
+	}
+	if err := vote(); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}

@@ -105,7 +105,7 @@ func framedPair(n *pipeNet, opts hashicorp.FrameOptions) (a, b core.Transport) {
 
 func TestFrame(t *testing.T) {
 	running := goleak.IgnoreCurrent()
-	for _, maxInFlight := range []int{1, 2, 16} {
+	for _, maxInFlight := range []int{1, 2} {
 		t.Run(fmt.Sprintf("InFlight%d", maxInFlight), func(t *testing.T) {
 			coretest.TestTransport(t, func(t *testing.T) (a, b core.Transport) {
 				n := new(pipeNet)
@@ -118,6 +118,12 @@ func TestFrame(t *testing.T) {
 			})
 		})
 	}
+	t.Run("InFlight16", func(t *testing.T) { // on a wire that takes requests which nobody reads yet
+		coretest.TestTransport(t, func(t *testing.T) (a, b core.Transport) {
+			opts := hashicorp.FrameOptions{MaxInFlight: 16, Timeout: time.Hour}
+			return hashicorp.Frame(listen(t), opts), hashicorp.Frame(listen(t), opts)
+		})
+	})
 	goleak.VerifyNone(t, running)
 }
 

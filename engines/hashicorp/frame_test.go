@@ -387,3 +387,38 @@ func TestFrameDeadConnections(t *testing.T) {
 		t.Errorf("the next one: %v", err)
 	}
 }
+
+// TestFrameFutures: each request that is under way when its pipeline is closed fails.
+func TestFrameFutures(t *testing.T) {
+	opts := hashicorp.FrameOptions{MaxInFlight: 16, Timeout: time.Hour}
+	a, b := hashicorp.Frame(listen(t), opts), hashicorp.Frame(listen(t), opts) // nobody answers for b
+	defer a.Close()
+	defer b.Close()
+	p, err := a.AppendEntriesPipeline("b", b.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var futures []raft.AppendFuture
+	for range opts.MaxInFlight - 1 { // one more would wait for an answer
+		f, err := p.AppendEntries(entriesTo(1, 1, 1), new(raft.AppendEntriesResponse))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	failed := make(chan error)
+	for i, f := range futures {
+		go func() { failed <- f.Error() }()
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Errorf("request %d: no error", i)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("request %d has no end", i)
+		}
+	}
+}

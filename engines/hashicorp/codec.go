@@ -149,12 +149,12 @@ func (s *source) appendEntriesAnswer(resp *raft.AppendEntriesResponse) {
 // rare reads any other message.
 func (s *source) rare(message any) {
 	rest := max(s.left-rareBytes, 0)
-	s.left -= rest
+	s.left, s.limit = s.left-rest, s.limit-rest
 	if err := codec.NewDecoder(s, &codec.MsgpackHandle{}).Decode(message); err != nil {
 		s.fail(fmt.Errorf("%w: %w", core.ErrInvalid, err))
 		return
 	}
-	s.left += rest
+	s.left, s.limit = s.left+rest, s.limit+rest
 }
 
 // drain gathers what goes out on a connection, and sends it. After the first error it

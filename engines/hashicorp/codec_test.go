@@ -1,9 +1,11 @@
 package hashicorp
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -339,3 +341,57 @@ func FuzzAppendEntriesAnswer(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkCodec writes and reads requests of entries of 280 bytes, as this package and
+// as the library does.
+func BenchmarkCodec(b *testing.B) {
+	for _, n := range []int{1, 64, 1024} {
+		req := &raft.AppendEntriesRequest{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1#0123456789abcdef"), Addr: bytes.Repeat([]byte("a"), 80)},
+			Term:      3, Leader: bytes.Repeat([]byte("a"), 80), PrevLogEntry: 100_000, PrevLogTerm: 3, LeaderCommitIndex: 100_000,
+		}
+		for i := range n {
+			req.Entries = append(req.Entries, &raft.Log{Index: 100_001 + uint64(i), Term: 3, Data: make([]byte, 280), AppendedAt: time.Now()})
+		}
+		stream := ours(b, req)
+		run := func(op, codec string, do func()) {
+			b.Run(fmt.Sprintf("op=%s/entries=%d/codec=%s", op, n, codec), func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(stream)))
+				for b.Loop() {
+					do()
+				}
+			})
+		}
+		d := drain{conn: discardConn{}}
+		run("write", "ours", func() { d.message(req); d.flush() })
+		w := bufio.NewWriterSize(io.Discard, 256<<10)
+		enc := codec.NewEncoder(w, libraryHandle(false))
+		run("write", "library", func() { enc.Encode(req); w.Flush() })
+
+		again := bytes.NewReader(stream)
+		s := newSource(streamConn{Reader: again}, requestBuffer, 0)
+		run("read", "ours", func() {
+			again.Reset(stream)
+			s.begin(1 << 30)
+			if s.appendEntries(new(raft.AppendEntriesRequest)); s.err != nil {
+				b.Fatal(s.err)
+			}
+		})
+		r := bufio.NewReaderSize(nil, 256<<10)
+		dec := codec.NewDecoder(r, &codec.MsgpackHandle{})
+		run("read", "library", func() {
+			again.Reset(stream)
+			r.Reset(again)
+			if err := dec.Decode(new(raft.AppendEntriesRequest)); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// discardConn takes what is sent and forgets it.
+type discardConn struct{ net.Conn }
+
+// Write implements net.Conn.
+func (discardConn) Write(p []byte) (int, error) { return len(p), nil }

@@ -9,6 +9,8 @@
 //     Barrier writes a log entry per read.
 //   - Fail-stop (see store.go): a log store that cannot write stops the replica,
 //     where the library would panic or go on.
+//   - A framing (see wire.go) of the library's messages, as its own NetworkTransport
+//     writes them, without reflection and with an orderly end.
 //   - One sink for all log lines, quiet by default.
 package hashicorp
 

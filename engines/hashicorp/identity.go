@@ -52,6 +52,7 @@ type persona struct {
 
 	adopting sync.Mutex
 	accepted atomic.Pointer[acceptance] // the last one
+	written  atomic.Pointer[written]
 	refusals refusals
 
 	mu  sync.Mutex
@@ -139,10 +140,26 @@ func (p *persona) meets(peer core.Identity) {
 	p.met[serverID(peer.ID, peer.Incarnation)] = peer
 }
 
+// written is the last header that was asked for: nearly always this replica's own, for
+// each message and each answer.
+type written struct {
+	server  raft.ServerID
+	address raft.ServerAddress
+	group   *string
+	header  []byte
+}
+
 // header is what this replica writes into its messages, as the library's Addr: the
-// address, the server and the group, so that whoever gets one knows whose it is.
-func (p *persona) header(server raft.ServerID, address []byte) []byte {
-	return slices.Concat(address, []byte{0}, []byte(server), []byte{0}, []byte(*p.group.Load()))
+// address as the transport encodes it, the server and the group, so that whoever gets
+// one knows whose it is. Nobody may change it.
+func (p *persona) header(t core.Transport, server raft.ServerID, address raft.ServerAddress) []byte {
+	group := p.group.Load()
+	if w := p.written.Load(); w != nil && w.server == server && w.address == address && w.group == group {
+		return w.header
+	}
+	h := slices.Clip(slices.Concat(t.EncodePeer(server, address), []byte{0}, []byte(server), []byte{0}, []byte(*group)))
+	p.written.Store(&written{server, address, group, h})
+	return h
 }
 
 // addressed adds to a header which member the message is for. The library sends some

@@ -81,12 +81,10 @@ func (s *source) failf(format string, args ...any) {
 	s.fail(fmt.Errorf("%w: "+format, append([]any{core.ErrInvalid}, args...)...))
 }
 
-var errTooLarge = fmt.Errorf("%w: a message is larger than allowed", core.ErrInvalid)
-
 // charge counts n bytes of the message.
 func (s *source) charge(n int) bool {
 	if n > s.left {
-		s.fail(errTooLarge)
+		s.failf("a message of more than %d bytes", s.limit)
 		return false
 	}
 	s.left -= n

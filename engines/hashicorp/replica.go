@@ -285,7 +285,7 @@ func (r *replica) header() raft.RPCHeader {
 	return raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax,
 		ID:              []byte(r.self.server),
-		Addr:            r.self.header(r.self.server, r.transport.EncodePeer(r.self.server, raft.ServerAddress(r.address))),
+		Addr:            r.self.header(r.transport, r.self.server, raft.ServerAddress(r.address)),
 	}
 }
 

@@ -70,7 +70,7 @@ type accepted struct {
 	owner *framed
 	in    *source
 	out   drain
-	used  atomic.Int64 // when a request last came, in nanoseconds
+	used  atomic.Int64 // when bytes last came, in nanoseconds
 
 	server  raft.ServerID // that has dialled; empty while that is not known. The transport's lock guards it,
 	dropped bool          // and this: closed to make room
@@ -78,7 +78,8 @@ type accepted struct {
 
 // take makes a new connection known, unless the transport is closed.
 func (f *framed) take(conn net.Conn) (*accepted, bool) {
-	c := &accepted{Conn: conn, owner: f, in: newSource(conn, requestBuffer, f.opts.Timeout), out: drain{conn: conn}}
+	c := &accepted{Conn: conn, owner: f, out: drain{conn: conn}}
+	c.in = newSource(c, requestBuffer, f.opts.Timeout)
 	c.touch()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,6 +115,13 @@ func (f *framed) makeRoom(server raft.ServerID, limit int) {
 }
 
 func (c *accepted) touch() { c.used.Store(time.Now().UnixNano()) }
+
+// Read implements net.Conn.
+func (c *accepted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.touch()
+	return n, err
+}
 
 // serve answers the requests of a connection, one after the other.
 func (c *accepted) serve() {
@@ -168,7 +176,6 @@ func (c *accepted) serveOne() error {
 	rpc := raft.RPC{RespChan: answer}
 	c.in.begin(f.opts.MaxRequestBytes)
 	kind := c.in.byte()
-	c.touch()
 	rpc.Command = c.in.request(kind)
 	if c.in.err != nil {
 		return c.in.err

@@ -60,7 +60,7 @@ func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 // library knows by this alone for whom it has voted, and another member may have the
 // address later; and it is in every message.
 func (t guardedTransport) EncodePeer(id raft.ServerID, address raft.ServerAddress) []byte {
-	return t.gate.self.header(id, t.Transport.EncodePeer(id, address))
+	return t.gate.self.header(t.Transport, id, address)
 }
 
 // DecodePeer implements raft.Transport.

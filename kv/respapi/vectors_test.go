@@ -119,3 +119,8 @@ func (p *peer) want(text string) {
 		p.t.Fatalf("answered %q, %v; want %q", got[:n], err, text)
 	}
 }
+
+func dialRaw(t testing.TB, address string) (net.Conn, error) {
+	t.Helper()
+	return net.DialTimeout("tcp", address, time.Second)
+}

@@ -55,6 +55,9 @@ func acknowledgement(cell experiment.Cell) string {
 
 func protocol(cell experiment.Cell) string { return cmp.Or(cell.Load.Client, experiment.ClientHTTP) }
 
+// batchApply is an option of engines that kvnode turns on by itself.
+const batchApply = "batch_apply"
+
 // answerTimeout bounds how long the program takes to say what it would run.
 const answerTimeout = 10 * time.Second
 
@@ -137,6 +140,9 @@ func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	if e, err := parts.Engines.Lookup(c.Engine); err == nil {
 		tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, e.Tuning.SnapshotThreshold)
 		own = conf.Map(e.Options)
+		if slices.Contains(e.Schema().Keys(), batchApply) {
+			own[batchApply] = cmp.Or(own[batchApply], any(false))
+		}
 		maps.Copy(own, cell.Options.Of(experiment.KindEngine, c.Engine, e.Schema().Keys()))
 	}
 	s := map[string]any{

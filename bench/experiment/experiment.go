@@ -67,6 +67,12 @@ const (
 	DiscoveryGossip = "gossip"
 )
 
+// Protocols of clients, of processes only.
+const (
+	ClientHTTP = "http"
+	ClientRESP = "resp"
+)
+
 // Read levels: what a read may see.
 const (
 	// ReadLinearizable sees every write that was acknowledged before it began.
@@ -94,6 +100,7 @@ type Load struct {
 	KeyDistribution string   `json:"key_distribution" default:"uniform" oneof:"uniform zipf sequential" doc:"which key an operation takes"`
 	ReadRatio       float64  `json:"read_ratio" max:"1" doc:"share of reads: 0 writes only, 1 reads only"`
 	ReadLevel       string   `json:"read_level" default:"linearizable" oneof:"linearizable stale" doc:"what a read may see: every write acknowledged before it began, or what the member happens to have applied"`
+	Client          string   `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
 	OpTimeout       Duration `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
 }
 

@@ -34,6 +34,7 @@ type Node struct {
 	HTTPAddress   string         `toml:"http_address" yaml:"http_address"`                         // host:port
 	RPCAddress    string         `toml:"rpc_address" yaml:"rpc_address"`                           // host:port, of Raft
 	GossipAddress string         `toml:"gossip_address,omitempty" yaml:"gossip_address,omitempty"` // host:port; empty beside a leader
+	RESPAddress   string         `toml:"resp_address,omitempty" yaml:"resp_address,omitempty"`     // host:port of the Redis protocol; empty: it is not served
 	Kvnode        map[string]any `key:"-" toml:"kvnode,omitempty" yaml:"kvnode,omitempty"`         // as File.Kvnode, of this node only
 }
 

@@ -59,6 +59,20 @@ func generate(n int, host string, gossip bool) (*File, error) {
 	return f, nil
 }
 
+// ServeRESP gives each node an address for the Redis protocol, on a port of host that is
+// free, as [Generate] does.
+func (f *File) ServeRESP(host string) error {
+	free := freePorts{host: host}
+	for i := range f.Nodes {
+		f.Nodes[i].RESPAddress = free.tcp()
+	}
+	if err := free.close(); err != nil {
+		return fmt.Errorf("look for free ports on %q: %w", host, err)
+	}
+	_, err := f.checked() // it may be taken by another address of the file
+	return err
+}
+
 // checked returns the file if Parse would take it.
 func (f *File) checked() (*File, error) {
 	if _, err := f.Encode("generated.toml"); err != nil {

@@ -200,7 +200,7 @@ func checkFor(key string) func(string) error {
 		check = checkAlias
 	case "cluster_name":
 		check = checkClusterName
-	case "http_address", "rpc_address", "gossip_address":
+	case "http_address", "rpc_address", "gossip_address", "resp_address":
 		check = hostport.CheckDial
 	}
 	return func(s string) error {
@@ -284,7 +284,7 @@ func (r *reader) discovery(f *File, first int) {
 func managed(key string) (from string, is bool) {
 	follows := map[string]string{
 		"id": "alias", "haddr": "http_address", "raddr": "rpc_address", "data": "data_dir", "join": "leader",
-		"gossip": "gossip_address", "gossip-join": "gossip_address", "gossip-key": "gossip_key",
+		"gossip": "gossip_address", "resp": "resp_address", "gossip-join": "gossip_address", "gossip-key": "gossip_key",
 		"bootstrap-expect": "cluster", "cluster": "cluster_name",
 	}
 	from, is = follows[strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-")]

@@ -192,7 +192,7 @@ func TestMistakes(t *testing.T) {
 		"second table of TOML": {"c.toml", inTOML + "[[cluster]]\nalias = 'node3'\nhttp_address = '''\n127.0.0.1:8081'''\nrpc = 1\n[cluster.kvnode]\n\n[cluster.kvnode.raft]\nx = 1979-05-27\n", []string{
 			`c.toml:24: cluster.rpc_address: missing`,
 			`c.toml:26: cluster.http_address: "127.0.0.1:8081" is taken by cluster.http_address on line 16: give each its own port`,
-			`c.toml:28: unknown key "rpc" in [cluster]; known are alias, http_address, rpc_address, gossip_address, kvnode`,
+			`c.toml:28: unknown key "rpc" in [cluster]; known are alias, http_address, rpc_address, gossip_address, resp_address, kvnode`,
 			`c.toml:32: cluster.kvnode.raft.x = a date or time: quote it`,
 		}},
 		"wrong types": {"c.yaml", "data_dir: [a]\nbin_path:\nleader: 1\nkvnode: x\ncluster:\n  - 1\n" + node("1", "h:1", "{}") + node("b", "''", "&x h"), []string{

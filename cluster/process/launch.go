@@ -109,6 +109,9 @@ func (c *Cluster) ending(alias string, pid int) error {
 // names.
 func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
 	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, c.profile(n)...)
+	if n.RESPAddress != "" {
+		args = append(args, "-resp", n.RESPAddress)
+	}
 	if !c.file.Gossips() && len(c.file.Nodes) > 1 { // the file may have given many of them other addresses
 		var peers []string
 		for _, n := range c.file.Nodes {

@@ -25,6 +25,7 @@ type initFlags struct {
 	dataDir string
 	binPath string
 	force   bool
+	resp    bool
 }
 
 func newInit(m *manager) *cobra.Command {
@@ -51,6 +52,7 @@ what the file says.`,
 	flags.StringVar(&f.backend, "backend", "", "log store of the nodes (default: kvnode's own)")
 	flags.StringVar(&f.dataDir, "data-dir", "var", "folder for the state and logs of the nodes")
 	flags.StringVar(&f.binPath, "bin-path", "", "folder that kvnode is in (default: that of clusterctl, or bin)")
+	flags.BoolVar(&f.resp, "resp", false, "have the nodes serve the Redis protocol too")
 	flags.BoolVar(&f.force, "force", false, "overwrite a file that is there, and take over data")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f.out = cmp.Or(f.out, m.config)
@@ -88,6 +90,11 @@ func writeClusterFile(c *cobra.Command, args []string, f initFlags) error {
 		return cli.Usage(err)
 	}
 	file.Leader = f.leader
+	if f.resp {
+		if err := file.ServeRESP(f.host); err != nil {
+			return cli.Usage(err)
+		}
+	}
 	if file.DataDir, err = portable(f.out, f.dataDir); err != nil {
 		return cli.Usagef("--data-dir: %w", err)
 	}

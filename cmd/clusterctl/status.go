@@ -41,7 +41,7 @@ With --watch the table is drawn again and again until Ctrl-C.
 
   --output json prints one object: "leader", the id of the leader or null, and "nodes",
   for each node of the cluster file in its order:
-    alias, http_address, rpc_address, gossip_address
+    alias, http_address, rpc_address, gossip_address, resp_address
                                        as in the file
     state                              running, paused, unreachable or stopped
     pid, role, group, term, last_index, commit_index, applied_index,
@@ -179,6 +179,7 @@ type nodeReport struct {
 	HTTPAddress   string   `json:"http_address"`
 	RPCAddress    string   `json:"rpc_address"`
 	GossipAddress string   `json:"gossip_address,omitempty"`
+	RESPAddress   string   `json:"resp_address,omitempty"`
 	Gossip        string   `json:"gossip,omitempty"`
 	Error         string   `json:"error,omitempty"`
 
@@ -233,6 +234,7 @@ func reportNode(n process.NodeStatus, leader *api.Status) nodeReport {
 		Lag:         lagOf(n, leader),
 
 		GossipAddress: n.Node.GossipAddress,
+		RESPAddress:   n.Node.RESPAddress,
 	}
 	if n.State.Running {
 		r.PID = &n.State.PID

@@ -221,6 +221,18 @@ func (e *endpoints) leads(leader string) {
 	}
 }
 
+// follows takes in that a node does not lead, and who it says does.
+func (e *endpoints) follows(address, leader string) {
+	e.mu.Lock()
+	if e.leader == address {
+		e.leader = ""
+	}
+	e.mu.Unlock()
+	if leader != address {
+		e.leads(leader)
+	}
+}
+
 func (e *endpoints) knownLeader() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()

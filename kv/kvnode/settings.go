@@ -23,6 +23,8 @@ const (
 	defaultSnapshotThreshold = 8192
 	trailingLogs             = "trailing_logs"
 	defaultTrailingLogs      = 1024
+	// What one connection has under way goes into one write of the log, not one by one.
+	batchApply = "batch_apply"
 )
 
 // settings is what a node is made by, and how it logs, checked.
@@ -174,6 +176,9 @@ func (c *commandLine) chooseEngine(s *settings) error {
 	options := c.EngineOptions.plain()
 	if n, set := options[trailingLogs]; (!set || n == int64(0)) && slices.Contains(own, trailingLogs) {
 		options[trailingLogs] = defaultTrailingLogs
+	}
+	if _, set := options[batchApply]; !set && slices.Contains(own, batchApply) {
+		options[batchApply] = true
 	}
 	s.Engine, err = entry.New(options)
 	return err

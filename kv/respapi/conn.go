@@ -3,6 +3,7 @@ package respapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -155,7 +156,7 @@ func (s *Server) pace(bytes int) time.Duration {
 	return s.cfg.Patience + time.Duration(float64(bytes)/float64(s.cfg.BytesPerS)*float64(time.Second))
 }
 
-var errNoOutcome = errors.Join(core.ErrOutcomeUnknown, context.DeadlineExceeded)
+var errNoOutcome = fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, context.DeadlineExceeded)
 
 // serve answers until the client leaves or the server ends.
 func (c *conn) serve() {
@@ -336,7 +337,11 @@ func (c *conn) answer(add func([]byte) []byte) {
 	c.scratch = add(c.scratch[:0])
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out = append(c.out, c.scratch...)
+	if c.broken { // what else has come is for nobody
+		c.quitting, c.out = true, nil
+	} else {
+		c.out = append(c.out, c.scratch...)
+	}
 	if len(c.out) > maxUnsent || c.held > 0 {
 		c.transmit()
 	}
@@ -373,6 +378,12 @@ func (c *conn) begin(command []byte, r reply) {
 	for (len(c.underWay)-c.head >= maxUnderWay || len(c.out) > maxUnsent) && !c.broken {
 		c.wakeUp()
 		c.changed.Wait()
+	}
+	if c.broken { // there is nobody to answer, and none of it has been taken
+		c.quitting = true
+		c.mu.Unlock()
+		c.s.cfg.Node.Release(len(command))
+		return
 	}
 	c.underWay = append(c.underWay, w)
 	c.mu.Unlock()

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,6 +83,14 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 
 func keySize(c *record.CellInfo) int { return len(spec(c.Load, 0).Key(0)) }
 
+// clientOf is the protocol of the clients; empty where members are called as functions.
+func clientOf(c *record.CellInfo) string {
+	if c.Cluster.Mode != experiment.ModeProcess {
+		return ""
+	}
+	return cmp.Or(c.Load.Client, experiment.ClientHTTP)
+}
+
 func columns() []measure.Setting {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	return []measure.Setting{
@@ -89,6 +98,7 @@ func columns() []measure.Setting {
 		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
 		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(keySize(c)) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
+		{Column: "client", Of: clientOf},
 		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
 	}
 }

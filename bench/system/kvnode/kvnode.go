@@ -46,6 +46,20 @@ import (
 // the client.
 const Acknowledgement = "committed by a majority, applied on the leader, answered over HTTP"
 
+// acknowledgement is that of a cell. Where its client is chosen, the protocol is what is
+// compared, and no other promise.
+func acknowledgement(cell experiment.Cell) string {
+	if cell.Load.Client == "" {
+		return Acknowledgement
+	}
+	return "committed by a majority, applied on the leader, answered to the client"
+}
+
+func protocol(cell experiment.Cell) string { return cmp.Or(cell.Load.Client, experiment.ClientHTTP) }
+
+// batchApply is an option of engines that kvnode turns on by itself.
+const batchApply = "batch_apply"
+
 // answerTimeout bounds how long the program takes to say what it would run.
 const answerTimeout = 10 * time.Second
 
@@ -64,7 +78,7 @@ func New(path string, known cluster.Catalogs) *system.System {
 
 // describe asks the program what it would run with the settings of a cell.
 func describe(ctx context.Context, path string, cell experiment.Cell, known cluster.Catalogs) (record.CellInfo, error) {
-	info := record.CellInfo{Cell: cell, Acknowledgement: Acknowledgement, ReadLevel: system.ReadLevel(cell)}
+	info := record.CellInfo{Cell: cell, Acknowledgement: acknowledgement(cell), ReadLevel: system.ReadLevel(cell)}
 	if _, err := exec.LookPath(path); err != nil {
 		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
 	}
@@ -129,6 +143,9 @@ func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	if e, err := parts.Engines.Lookup(c.Engine); err == nil {
 		tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, e.Tuning.SnapshotThreshold)
 		own = conf.Map(e.Options)
+		if slices.Contains(e.Schema().Keys(), batchApply) {
+			own[batchApply] = cmp.Or(own[batchApply], any(false))
+		}
 		maps.Copy(own, cell.Options.Of(experiment.KindEngine, c.Engine, e.Schema().Keys()))
 	}
 	s := map[string]any{
@@ -160,6 +177,8 @@ type group struct {
 	file    *clusterfile.File
 	cluster *process.Cluster
 	client  *client.Client
+	load    client.Map // over the protocol that is measured; client, if that is HTTP
+	reads   reads      // of the first node, the leader
 	nodes   []*client.Node
 
 	mu      sync.Mutex
@@ -178,6 +197,11 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
+	if protocol(s.Cell.Cell) == experiment.ClientRESP {
+		if err := file.ServeRESP("127.0.0.1"); err != nil {
+			return nil, err
+		}
+	}
 	file.DataDir = s.Dir
 	file.Kvnode = settings(known, s.Cell.Cell)
 	if s.Trace {
@@ -191,13 +215,22 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
+	load, reads := client.Map(asks), reads(asks.Nodes()[0])
+	if protocol(s.Cell.Cell) == experiment.ClientRESP {
+		if load, err = respClient(file.Nodes); err != nil {
+			return nil, err
+		}
+		if reads, err = respClient(file.Nodes[:1]); err != nil {
+			return nil, err
+		}
+	}
 	var first sync.Once
 	options := process.Options{Binary: path, Foreground: true, ReadyTimeout: s.StartTimeout(), Events: func(e process.Event) {
 		if e.Kind == process.Starting && s.Starting != nil {
 			first.Do(s.Starting)
 		}
 	}}
-	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, nodes: asks.Nodes(),
+	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, load: load, reads: reads, nodes: asks.Nodes(),
 		members: make([]*psutil.Process, c.Nodes)}, nil
 }
 
@@ -263,7 +296,7 @@ func (g *group) Lead(ctx context.Context) error {
 }
 
 func (g *group) Target(level string) workload.Target {
-	t := &target{client: g.client, leader: g.nodes[0], level: client.Linearizable}
+	t := &target{client: g.load, reads: g.reads, level: client.Linearizable}
 	if level == experiment.ReadStale {
 		t.level = client.Stale
 	}
@@ -275,7 +308,7 @@ func (g *group) Set(ctx context.Context, ops []kv.Op) error {
 	for _, op := range ops {
 		pairs[op.Key] = op.Value
 	}
-	_, err := g.client.SetAll(ctx, pairs)
+	_, err := g.load.SetAll(ctx, pairs)
 	return err
 }
 
@@ -364,7 +397,11 @@ func (g *group) Explain(err error) error {
 func (g *group) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return errors.Join(g.cluster.Stop(ctx), g.client.Close(), g.cluster.Close())
+	errs := []error{g.cluster.Stop(ctx), g.load.Close(), g.client.Close(), g.cluster.Close()}
+	if r, ok := g.reads.(*client.RESP); ok {
+		errs = append(errs, r.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Traces implements system.Traced: the members leave theirs in their folders.
@@ -496,11 +533,25 @@ func sent(family *dto.MetricFamily) (sum int64) {
 	return sum
 }
 
-// target drives the leader over HTTP, as a client that knows it. What is sure
+// respClient is one of the Redis protocol of some nodes.
+func respClient(nodes []clusterfile.Node) (*client.RESP, error) {
+	var endpoints []string
+	for _, n := range nodes {
+		endpoints = append(endpoints, n.RESPAddress)
+	}
+	return client.NewRESP(endpoints, client.Options{})
+}
+
+// reads is what serves reads.
+type reads interface {
+	Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
+}
+
+// target drives the leader, as a client that knows it. What is sure
 // not to have been taken is sent again, and its latency goes on counting.
 type target struct {
-	client *client.Client
-	leader *client.Node
+	client client.Map
+	reads  reads
 	level  client.Consistency // of reads
 }
 
@@ -510,7 +561,7 @@ func (t *target) Do(ctx context.Context, op *workload.Op) error {
 		_, err := t.client.Set(ctx, op.Key, op.Value)
 		return err
 	}
-	v, err := t.leader.Get(ctx, op.Key, t.level)
+	v, err := t.reads.Get(ctx, op.Key, t.level)
 	op.Value, op.Index = v.Data, v.Index
 	if errors.Is(err, core.ErrNotFound) {
 		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)

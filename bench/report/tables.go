@@ -350,9 +350,9 @@ func resultsColumns(kind *measure.Kind) []resultsColumn {
 	columns := []resultsColumn{
 		{"cell", func(t *trial) string { return t.Cell }},
 		{"trial", func(t *trial) string { return strconv.Itoa(t.Trial) }},
-		{"engine", func(t *trial) string { return t.cell.info.Cluster.Engine }},
-		{"backend", func(t *trial) string { return t.cell.info.Cluster.Backend }},
-		{"transport", func(t *trial) string { return t.cell.info.Cluster.Transport }},
+		{"engine", func(t *trial) string { return t.cell.info.Engine.Name }},
+		{"backend", func(t *trial) string { return t.cell.info.Backend.Name }},
+		{"transport", func(t *trial) string { return t.cell.info.Transport.Name }},
 		{"nodes", func(t *trial) string { return strconv.Itoa(t.cell.info.Cluster.Nodes) }},
 		{"discovery", func(t *trial) string { return t.cell.info.Cluster.Discovery }},
 	}

@@ -44,11 +44,11 @@ run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to
 	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
 
 .PHONY: peers
-peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments/peers.toml
+peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments/peers*.toml
 	cd $(PEERS)
 	go build -o ../bin/ ./raftlab-peers
 	cd ..
-	bin/raftlab-peers run experiments/peers.toml $(if $(OUT),--out $(OUT))
+	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml $(if $(OUT),--out $(OUT))
 
 # -count=1: some tests build and start the programs, and go's test cache does not
 # notice when those have changed. A failure does not keep the other lines from running;

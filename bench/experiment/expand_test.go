@@ -220,7 +220,7 @@ func TestShippedExperiments(t *testing.T) {
 		t.Fatal(err)
 	}
 	shipped := append(catalogue(), Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}})
-	want := map[string]int{"failover": 3, "elections": 10, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8}
+	want := map[string]int{"failover": 3, "elections": 10, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {

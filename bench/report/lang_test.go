@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/stats"
@@ -116,6 +117,30 @@ func TestGateFigures(t *testing.T) {
 	} {
 		if got := l.gateFigure(c.gate); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.gate, got, c.want)
+		}
+	}
+}
+
+// TestCoupledLabel: a level that sets several keys is called by its name, before the others,
+// and stands for its parts too.
+func TestCoupledLabel(t *testing.T) {
+	system := factor{experiment.Factor{Name: "system", Levels: []string{"kvnode", "etcd"},
+		Sets: []map[string]string{{"cluster.mode": "process"}, {"cluster.mode": "etcd"}}}, 1}
+	clients := factor{factorOf(keyClients, "1", "16"), 0}
+	c := &record.CellInfo{}
+	c.Levels = []experiment.Level{{Factor: "clients", Value: "16"}, {Factor: "system", Value: "etcd"}}
+	c.Load.Clients = 16
+	en, ru := newLanguage(English), newLanguage(Russian)
+	all := []factor{clients, system}
+	for _, x := range []struct{ got, want string }{
+		{en.label(all, c), "etcd at 16 clients"},
+		{en.circumstance(withParts(all[1:], all), c), "with etcd"},
+		{ru.circumstance(withParts(all[:1], all), c), "при 16 клиентах"},
+		{ru.words(system, c).placed, "при etcd"},
+		{en.words(system, c).head, "system"},
+	} {
+		if x.got != x.want {
+			t.Errorf("%q, want %q", x.got, x.want)
 		}
 	}
 }

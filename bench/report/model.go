@@ -38,9 +38,9 @@ func (f factor) value(c *record.CellInfo) string {
 	case f.index >= 0:
 		return c.Levels[f.index].Value
 	case f.Key == keyBackend:
-		return c.Cluster.Backend
+		return c.Backend.Name
 	default:
-		return c.Cluster.Transport
+		return c.Transport.Name
 	}
 }
 

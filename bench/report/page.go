@@ -122,7 +122,7 @@ func (l *language) durabilityText(m *model) string {
 			if x.Durability != c.info.Durability {
 				return ""
 			}
-			return x.Cluster.Backend
+			return x.Backend.Name
 		})
 		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
 	}

@@ -67,7 +67,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		*to = append(*to, len(columns))
 		columns = append(columns, c)
 	}
-	var durable, compared, shown, ratio, otherRatios, ps, valid []int
+	var durable, compared, others, shown, ratio, otherRatios, ps, valid []int
 	add(&durable, column{doc.Column{Head: l.say("durable", "сохранность")},
 		func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }})
 	for _, q := range m.with(measure.Compared) {
@@ -75,6 +75,8 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		to := &otherRatios
 		if q.Key == m.kind.Headline().Key {
 			to = &ratio
+		} else {
+			others = append(others, compared[len(compared)-1])
 		}
 		if len(m.factors) > 0 {
 			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
@@ -95,7 +97,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		t.Notes = slices.DeleteFunc(t.Notes, func(n doc.Item) bool { return n.Term == markUnequal }) // among the cautions
 	}
 	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
-		for _, i := range columns {
+		for _, i := range slices.Backward(columns) { // the first stay longest
 			out = append(out, doc.Yield{Columns: []int{i}, To: to})
 		}
 		return out
@@ -108,7 +110,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		[]doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: slices.Concat(ratio, otherRatios), To: doc.Alone},
 			{Columns: slices.Concat(compared, shown), To: doc.Share}, {Columns: durable, To: doc.Gone}},
 		each(shown, doc.Alone), each(valid[len(kept):], doc.Gone), each(otherRatios, doc.Gone), each(shown[:max(0, len(shown)-1)], doc.Gone),
-		each(compared, doc.Alone), each(shown, doc.Gone), each(kept, doc.Gone))
+		each(compared, doc.Alone), each(shown, doc.Gone), each(others, doc.Gone), each(kept, doc.Gone))
 	return t
 }
 
@@ -365,9 +367,9 @@ func resultsColumns(kind *measure.Kind) []resultsColumn {
 	columns := []resultsColumn{
 		{"cell", func(t *trial) string { return t.Cell }},
 		{"trial", func(t *trial) string { return strconv.Itoa(t.Trial) }},
-		{"engine", func(t *trial) string { return t.cell.info.Cluster.Engine }},
-		{"backend", func(t *trial) string { return t.cell.info.Cluster.Backend }},
-		{"transport", func(t *trial) string { return t.cell.info.Cluster.Transport }},
+		{"engine", func(t *trial) string { return t.cell.info.Engine.Name }},
+		{"backend", func(t *trial) string { return t.cell.info.Backend.Name }},
+		{"transport", func(t *trial) string { return t.cell.info.Transport.Name }},
 		{"nodes", func(t *trial) string { return strconv.Itoa(t.cell.info.Cluster.Nodes) }},
 		{"discovery", func(t *trial) string { return t.cell.info.Cluster.Discovery }},
 	}

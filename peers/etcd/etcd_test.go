@@ -151,7 +151,9 @@ func TestTrial(t *testing.T) {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(outcome.Folder.Dir() + "/results.csv")
-	if err != nil || !strings.Contains(string(text), "system=etcd;clients=4") {
-		t.Errorf("%s, %v", text, err)
+	for _, want := range []string{"system=etcd;clients=4", `,etcd,"bbolt and WAL, etcd's own",`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s, %v", want, text, err)
+		}
 	}
 }

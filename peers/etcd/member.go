@@ -88,6 +88,9 @@ func (m *member) arguments(initialCluster, token string, flags []string) []strin
 
 // start starts the process of a member that does not run; it does not wait until it serves.
 func (m *member) start() error {
+	if _, _, err := m.ask(); err == nil {
+		return fmt.Errorf("%s runs already", m.id)
+	}
 	client, err := connect(m.clientURL)
 	if err != nil {
 		return err
@@ -124,11 +127,13 @@ func (m *member) end(ctx context.Context, signal syscall.Signal) error {
 	if p == nil {
 		return nil
 	}
-	err := p.end(ctx, signal)
+	if err := p.end(ctx, signal); err != nil {
+		return errors.Join(fmt.Errorf("end %s: %w", m.id, err), client.Close())
+	}
 	m.mu.Lock()
 	m.spent += p.command.ProcessState.UserTime() + p.command.ProcessState.SystemTime()
 	m.mu.Unlock()
-	return errors.Join(err, client.Close())
+	return client.Close()
 }
 
 // Kill implements system.Mortal.

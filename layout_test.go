@@ -68,6 +68,7 @@ var rules = []rule{
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/model", []string{"bench/record"}},
 	{"bench/measure/load", []string{"kv", "bench/model", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
+	{"bench/measure/recovery", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/runner", []string{"cluster",
 		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},

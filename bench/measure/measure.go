@@ -122,6 +122,10 @@ type Kind struct {
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
 
+	// Room says how much memory and disk a trial of the cell needs, in bytes: what is not
+	// there is refused before the first trial. Nil: not worth asking.
+	Room func(cell experiment.Cell) (memory, disk uint64)
+
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.
 	Run func(ctx context.Context, t *Trial) error

@@ -216,13 +216,14 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
+	shipped := append(catalogue(), Plugin{Kind: KindMeasure, Name: "recovery", Options: []string{"keys", "value_size", "passes"}, Defaults: map[string]any{}})
+	want := map[string]int{"scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := Parse(path, text, catalogue(), nil)
+		e, err := Parse(path, text, shipped, nil)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -127,6 +127,20 @@ func TestQuick(t *testing.T) {
 	}
 }
 
+// TestCap: a setting of what is measured, and levels of it, which may become the same.
+func TestCap(t *testing.T) {
+	e := &Experiment{Measure: "batch", Settings: map[string]any{"keys": int64(500), "other": int64(500)}, Matrix: []Factor{
+		{Key: "batch.keys", Levels: []string{"10", "1000", "100000"}}, {Key: "load.keys", Levels: []string{"1000"}}}}
+	before := e.Settings
+	e.Cap("keys", 100)
+	if e.Settings["keys"] != int64(100) || e.Settings["other"] != int64(500) || before["keys"] != int64(500) {
+		t.Errorf("%v, before %v", e.Settings, before)
+	}
+	if diff := cmp.Diff([][]string{{"10", "100"}, {"1000"}}, [][]string{e.Matrix[0].Levels, e.Matrix[1].Levels}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestHash(t *testing.T) {
 	a, err := parseWith(t, full)
 	if err != nil {

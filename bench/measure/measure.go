@@ -119,6 +119,9 @@ type Kind struct {
 	// ReadSettings reads them. Nil: none, or fields of an experiment (load, formation).
 	Settings any
 
+	// Quick is at most what whole-numbered settings are in a trial run (run --quick).
+	Quick map[string]int64
+
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
 

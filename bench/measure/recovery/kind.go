@@ -220,7 +220,8 @@ func Kind() *measure.Kind {
 		}
 	}
 	return &measure.Kind{
-		Name: Name, Needs: []system.Ability{system.Kills, system.Keeps}, Settings: defaults(), Accept: accept, Room: room,
+		Name: Name, Needs: []system.Ability{system.Kills, system.Keeps}, Settings: defaults(),
+		Quick: map[string]int64{"keys": 20_000, "passes": 1}, Accept: accept, Room: room,
 		Run: run, Read: read, Derive: derive, Check: check,
 		Gates: []string{"keys", "convergence", "clock"}, Quantities: quantities(), Answer: []string{"memory.key", "restart"},
 		Columns: []measure.Setting{

@@ -132,3 +132,27 @@ func capDurations(levels []string, limit time.Duration) []string {
 	}
 	return capped
 }
+
+// Cap cuts a whole-numbered setting of what is measured down to most, for a trial run as
+// Quick makes it. Levels that become equal are merged.
+func (e *Experiment) Cap(option string, most int64) {
+	if v, ok := e.Settings[option].(int64); ok && v > most {
+		e.Settings = with(e.Settings, option, most)
+	}
+	e.Matrix = slices.Clone(e.Matrix)
+	for i, f := range e.Matrix {
+		if f.Key != conf.Qualify(e.Measure, option) {
+			continue
+		}
+		var capped []string
+		for _, level := range f.Levels {
+			if n, err := strconv.ParseInt(level, 10, 64); err == nil {
+				level = strconv.FormatInt(min(n, most), 10)
+			}
+			if !slices.Contains(capped, level) {
+				capped = append(capped, level)
+			}
+		}
+		e.Matrix[i].Levels = capped
+	}
+}

@@ -130,6 +130,20 @@ func TestQuick(t *testing.T) {
 	}
 }
 
+// TestCap: a setting of what is measured, and levels of it, which may become the same.
+func TestCap(t *testing.T) {
+	e := &Experiment{Measure: "batch", Settings: map[string]any{"keys": int64(500), "other": int64(500)}, Matrix: []Factor{
+		{Key: "batch.keys", Levels: []string{"10", "1000", "100000"}}, {Key: "load.keys", Levels: []string{"1000"}}}}
+	before := e.Settings
+	e.Cap("keys", 100)
+	if e.Settings["keys"] != int64(100) || e.Settings["other"] != int64(500) || before["keys"] != int64(500) {
+		t.Errorf("%v, before %v", e.Settings, before)
+	}
+	if diff := cmp.Diff([][]string{{"10", "100"}, {"1000"}}, [][]string{e.Matrix[0].Levels, e.Matrix[1].Levels}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestHash(t *testing.T) {
 	a, err := parseWith(t, full)
 	if err != nil {
@@ -219,8 +233,10 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped := append(catalogue(), Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}})
-	want := map[string]int{"failover": 3, "elections": 10, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8}
+	shipped := append(catalogue(),
+		Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}},
+		Plugin{Kind: KindMeasure, Name: "recovery", Options: []string{"keys", "value_size", "passes"}, Defaults: map[string]any{}})
+	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {

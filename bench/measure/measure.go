@@ -120,8 +120,15 @@ type Kind struct {
 	Settings any
 	Load     bool // the load of the [load] table is put to the group
 
+	// Quick is at most what whole-numbered settings are in a trial run (run --quick).
+	Quick map[string]int64
+
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
+
+	// Room says how much memory and disk a trial of the cell needs, in bytes: what is not
+	// there is refused before the first trial. Nil: not worth asking.
+	Room func(cell experiment.Cell) (memory, disk uint64)
 
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.

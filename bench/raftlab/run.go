@@ -132,6 +132,13 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	}
 	if f.quick {
 		e.Quick()
+		for _, k := range lab.Kinds {
+			for option, most := range k.Quick {
+				if k.Name == e.Measure {
+					e.Cap(option, most)
+				}
+			}
+		}
 	}
 	if f.trials > 0 {
 		e.Trials = f.trials

@@ -33,6 +33,7 @@ type synth struct {
 	change   func(*record.Trial, any)                   // the trial and what its kind measured
 	sessions int
 	memory   bool
+	flushes  []record.Flushes // that were calibrated
 	question string
 }
 
@@ -161,7 +162,7 @@ func (s synth) session(i int) record.Session {
 			Modules: map[string]string{"github.com/hashicorp/raft": "v1.7.3", "go.etcd.io/bbolt": "v1.5.0"},
 		},
 		Calibration: record.Calibration{
-			FsyncUS: quantiles(812 * disk), FdatasyncUS: quantiles(604 * disk), LoopbackUS: quantiles(21.5), TimerUS: quantiles(58), ClockResolution: 31,
+			FsyncUS: quantiles(812 * disk), FdatasyncUS: quantiles(604 * disk), LoopbackUS: quantiles(21.5), TimerUS: quantiles(58), ClockResolution: 31, Flushes: s.flushes,
 		},
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/failover"
 	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/measure/load"
+	"github.com/themilchenko/raftlab/bench/measure/recovery"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/system/inprocess"
@@ -47,7 +48,7 @@ var ErrUsage = errors.New("usage")
 
 // Kinds returns the kinds of measurement that come with raftlab.
 func Kinds() measure.Catalog {
-	return measure.Catalog{load.Kind(), formation.Kind(), anatomy.Kind(), failover.Kind()}
+	return measure.Catalog{load.Kind(), formation.Kind(), anatomy.Kind(), failover.Kind(), recovery.Kind()}
 }
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
@@ -172,6 +173,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := r.cfg.checkDataDir(); err != nil {
 		return err
 	}
+	if err := r.checkRoom(cells); err != nil {
+		return err
+	}
 	r.folder, err = r.openFolder(infos)
 	return err
 }
@@ -269,6 +273,33 @@ func (c *Config) checkDataDir() error {
 		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// checkRoom refuses cells that memory or disk cannot hold, before hours have gone into
+// the others.
+func (r *run) checkRoom(cells []experiment.Cell) error {
+	if r.kind.Room == nil {
+		return nil
+	}
+	dir := r.cfg.dataDir()
+	memory, disk, err := calibrate.Free(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range cells {
+		needsMemory, needsDisk := r.kind.Room(c)
+		for _, x := range []struct {
+			needs, free uint64
+			of, mend    string
+		}{{needsMemory, memory, "memory", "fewer nodes or a smaller state"}, {needsDisk, disk, "the disk of " + dir, "a smaller state, or another --data-dir"}} {
+			if x.needs > x.free {
+				errs = append(errs, fmt.Errorf("cell %s needs about %.1f GB of %s, %.1f GB are free: take %s",
+					c.ID, float64(x.needs)/1e9, x.of, float64(x.free)/1e9, x.mend))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // removeLeftovers removes the members' data that a run which was killed has left

@@ -36,6 +36,8 @@ const (
 	Kills Ability = "members that can be killed"
 	// Traces: the groups are [Traced].
 	Traces Ability = "members that trace entries"
+	// Keeps: the members are [Keeper].
+	Keeps Ability = "members whose state can be measured and replaced"
 )
 
 // System starts groups.
@@ -146,6 +148,23 @@ type Mortal interface {
 	Kill(ctx context.Context) error
 	// Restart starts a killed member again and returns once it serves.
 	Restart(ctx context.Context) error
+}
+
+// Keeper is a member whose state can be weighed, put aside and begun anew.
+type Keeper interface {
+	Mortal
+	Size(ctx context.Context) (Size, error)
+	// Snapshot has the member write a snapshot and cut its log.
+	Snapshot(ctx context.Context) error
+	// Replace takes the member out of the group, with all its data, and has an empty one
+	// join in its place. It returns once that has caught up.
+	Replace(ctx context.Context) error
+}
+
+// Size is how much a member holds.
+type Size struct {
+	Keys        int
+	MemoryBytes int64 // of its process: the resident set
 }
 
 // Status is what a member says of itself.

@@ -18,20 +18,20 @@ const frameBytes = 64
 // derive sets durable writes against what the machine allows. A trial of a session that
 // was not calibrated so, or without writes, gets nothing.
 func derive(trials []measure.Measured) {
-	about, slower := neighbours(trials), drift(trials)
+	about, machines := neighbours(trials), machines(trials)
 	for _, t := range trials {
-		machine, calibrated := model.MachineOf(*t.Session)
+		machine, calibrated := machines[t.Session]
 		p50, wrote := t.Values.Of(measure.Quantity{Of: "write.latency", PerMille: 500})
 		if !calibrated || !wrote || t.Cell.Durability != "disk" {
 			continue
 		}
-		machine = machine.Slowed(slower[t.Session])
 		c := caseOf(t.Cell)
 		c.Flushes = int(math.Round(median(about.syncs[like(t.Cell, true)])))
 		put := func(key string, value float64) { t.Values.Scalars[key] = value }
 		if t.Cell.Load.Rate == 0 {
-			put("floor", machine.Floor(c))
-			put("floor.ratio", p50/machine.Floor(c))
+			floor := machine.Floor(c)
+			put("floor", floor)
+			put("floor.ratio", p50/floor)
 		}
 		syncs, counted := t.Values.Scalars["syncs"]
 		use := machine.Use(c, t.Values.Scalars["write.throughput"], syncs, t.Values.Scalars["cpu"])
@@ -60,20 +60,21 @@ func derive(trials []measure.Measured) {
 	}
 }
 
-// drift is how many times as long a flush took before the trials of a session as before
-// the first, by the medians. A single probe is too short to be followed.
-func drift(trials []measure.Measured) map[*record.Session]float64 {
+// machines are those of the sessions that were calibrated. Their flushes take as many
+// times as long as in the calibration as, in the median, the probes before the trials did;
+// a single probe is too short to be followed.
+func machines(trials []measure.Measured) map[*record.Session]model.Machine {
 	probes := map[*record.Session][]float64{}
 	for _, t := range trials {
 		if t.Probe.FdatasyncUS.P50 > 0 {
 			probes[t.Session] = append(probes[t.Session], t.Probe.FdatasyncUS.P50)
 		}
 	}
-	out := map[*record.Session]float64{}
-	for _, t := range trials {
-		out[t.Session] = 1
-		if then := t.Session.Calibration.FdatasyncUS.P50; then > 0 && len(probes[t.Session]) > 0 {
-			out[t.Session] = median(probes[t.Session]) / then
+	out := map[*record.Session]model.Machine{}
+	for session, now := range probes {
+		machine, calibrated := model.MachineOf(*session)
+		if then := session.Calibration.FdatasyncUS.P50; calibrated && then > 0 {
+			out[session] = machine.Slowed(median(now) / then)
 		}
 	}
 	return out

@@ -68,7 +68,7 @@ const answerTimeout = 10 * time.Second
 func New(path string, known cluster.Catalogs) *system.System {
 	return &system.System{
 		Name:      experiment.ModeProcess,
-		Abilities: []system.Ability{system.Processes, system.Kills, system.Traces},
+		Abilities: []system.Ability{system.Processes, system.Kills, system.Traces, system.Keeps},
 		Describe: func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
 			return describe(ctx, path, cell, known)
 		},
@@ -437,6 +437,7 @@ type member struct {
 var (
 	_ system.Witness = (*member)(nil)
 	_ system.Mortal  = (*member)(nil)
+	_ system.Keeper  = (*member)(nil)
 )
 
 // ID implements system.Member.
@@ -454,6 +455,37 @@ func (m *member) Restart(ctx context.Context) error {
 		return err
 	}
 	return m.group.lookUp(m.at)
+}
+
+// Size implements system.Keeper.
+func (m *member) Size(ctx context.Context) (system.Size, error) {
+	s, err := m.Node.Status(ctx)
+	if err != nil {
+		return system.Size{}, err
+	}
+	p := m.group.process(m.at)
+	if p == nil {
+		return system.Size{}, fmt.Errorf("%s does not run", m.id)
+	}
+	memory, err := p.MemoryInfoWithContext(ctx)
+	if err != nil {
+		return system.Size{}, fmt.Errorf("memory of %s: %w", m.id, err)
+	}
+	return system.Size{Keys: s.Me.Keys, MemoryBytes: int64(memory.RSS)}, nil
+}
+
+// Replace implements system.Keeper.
+func (m *member) Replace(ctx context.Context) error {
+	if err := m.Kill(ctx); err != nil {
+		return err
+	}
+	if err := m.group.client.Remove(ctx, m.id); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(m.group.cluster.Dir(m.id)); err != nil {
+		return err
+	}
+	return m.Restart(ctx)
 }
 
 // Status implements system.Witness.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -26,7 +27,7 @@ go_goroutines 31
 	read := func(text string, gossips bool) (messages, bytes int64, err error) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }))
 		defer server.Close()
-		m := &member{id: "node1", address: strings.TrimPrefix(server.URL, "http://"), gossips: gossips}
+		m := memberAt(strings.TrimPrefix(server.URL, "http://"), gossips)
 		s, err := m.Sent(t.Context())
 		return s.Messages, s.Bytes, err
 	}
@@ -50,9 +51,17 @@ go_goroutines 31
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (&member{address: "127.0.0.1:1", gossips: true}).Sent(ctx); err == nil {
+	if _, err := memberAt("127.0.0.1:1", true).Sent(ctx); err == nil {
 		t.Error("nobody answered, and nothing was said of it")
 	}
+}
+
+func memberAt(address string, gossips bool) *member {
+	file := &clusterfile.File{Nodes: []clusterfile.Node{{Alias: "node1", HTTPAddress: address}}}
+	if gossips {
+		file.Nodes[0].GossipAddress = "127.0.0.1:1"
+	}
+	return &member{group: &group{file: file}, id: "node1"}
 }
 
 func TestCountVoters(t *testing.T) {

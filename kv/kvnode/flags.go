@@ -36,7 +36,7 @@ type given struct {
 	Profile string `key:"profile" kind:"name" default:"lan" oneof:"local lan wan"`
 
 	Backend          string    `key:"backend" kind:"name" default:"wal" doc:"Log store of a new folder. One that holds data keeps its own: see 'kvnode migrate --help'"`
-	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as map_size=1GiB; may be repeated"`
+	BackendOptions   optionSet `key:"backend-option" doc:"Option of the log store, such as segment_size=16MiB; may be repeated"`
 	Transport        string    `key:"transport" kind:"name" default:"tcp" doc:"Network of Raft"`
 	TransportOptions optionSet `key:"transport-option" doc:"Option of the network, such as advertise=HOST; may be repeated"`
 	Engine           string    `key:"engine" kind:"name" default:"hashicorp" doc:"Implementation of Raft"`
@@ -135,7 +135,7 @@ A single dash will do: -id node1. A settings file has the same names:
   id = "node1"
   join = ["localhost:11000"]
   [backend-options]
-  no_sync = true
+  segment_size = "16MiB"
   [raft]
   heartbeat_timeout = "500ms"
 

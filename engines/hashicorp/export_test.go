@@ -1,6 +1,8 @@
 package hashicorp
 
 import (
+	"time"
+
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -34,4 +36,12 @@ func Remembered(r core.Replica) int {
 	rounds.mu.Lock()
 	defer rounds.mu.Unlock()
 	return len(rounds.agreements)
+}
+
+// StallTimeout returns how long a write may take with a tuning.
+func StallTimeout(t core.Tuning) time.Duration {
+	conf := raft.DefaultConfig()
+	apply(conf, t)
+	timeout, _ := stallLimits(t, conf.HeartbeatTimeout)
+	return timeout
 }

@@ -85,6 +85,8 @@ func TestFormationErrors(t *testing.T) {
 			`x.toml:2: measure = "formation" needs processes that start, and cluster.mode is "inprocess": set mode = "process" in [cluster]`},
 		"gossip in one process": {"name = \"x\"\n[cluster]\nbackend = \"bolt\"\ndiscovery = \"gossip\"",
 			`x.toml:4: cluster.discovery = "gossip" needs processes that find each other, and cluster.mode is "inprocess": set mode = "process" in [cluster]`},
+		"a profile in one process": {"name = \"x\"\n[cluster]\nprofile = \"lan\"",
+			`x.toml:3: cluster.profile = "lan" is for kvnode, and cluster.mode is "inprocess": set mode = "process" in [cluster], or set heartbeat_timeout in [raft]`},
 		"gossip in one process in a cell": {"name = \"x\"\n[matrix]\nmode = [\"process\", \"inprocess\"]\ndiscovery = [\"static\", \"gossip\"]",
 			`x.toml:4: cluster.discovery = "gossip" needs processes that find each other, and cluster.mode is "inprocess" (cell c04: mode = inprocess, discovery = gossip): set mode = "process" in [cluster]`},
 		"load of a formation": {forming + "\n[load]\nclients = 3\n",

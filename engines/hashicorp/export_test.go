@@ -75,3 +75,11 @@ func Breaking(e Engine, pendingNoops, unheld bool) Engine {
 
 // Depose has the overlap's replica lead no more.
 func Depose(o *Overlap) { o.begin(func() bool { return false }) }
+
+// StallTimeout returns how long a write may take with a tuning.
+func StallTimeout(t core.Tuning) time.Duration {
+	conf := raft.DefaultConfig()
+	apply(conf, t)
+	timeout, _ := stallLimits(t, conf.HeartbeatTimeout)
+	return timeout
+}

@@ -142,6 +142,19 @@ func TestShortStallIsNone(t *testing.T) {
 	}
 }
 
+// TestStallTimeout: a short heartbeat timeout makes no stall of a slow flush.
+func TestStallTimeout(t *testing.T) {
+	for want, tuning := range map[time.Duration]core.Tuning{
+		time.Second:            {HeartbeatTimeout: 150 * time.Millisecond},
+		3 * time.Second:        {HeartbeatTimeout: 3 * time.Second},
+		200 * time.Millisecond: {HeartbeatTimeout: 150 * time.Millisecond, StallTimeout: 200 * time.Millisecond},
+	} {
+		if got := hashicorp.StallTimeout(tuning); got != want {
+			t.Errorf("%+v: %v, want %v", tuning, got, want)
+		}
+	}
+}
+
 // TestHangingFollower: one that cannot save a new term holds nobody up, and goes on
 // when its disk does.
 func TestHangingFollower(t *testing.T) {

@@ -216,13 +216,13 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8}
+	want := map[string]int{"backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "anatomy": 12, "trace-overhead": 16}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := Parse(path, text, catalogue(), nil)
+		e, err := Parse(path, text, append(catalogue(), underLoad("anatomy", traceSettings{true})), nil)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -1,6 +1,8 @@
 package hashicorp
 
 import (
+	"testing"
+
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
@@ -34,4 +36,21 @@ func Remembered(r core.Replica) int {
 	rounds.mu.Lock()
 	defer rounds.mu.Unlock()
 	return len(rounds.agreements)
+}
+
+// Traced reports whether a replica of cfg has any of the decorators that trace.
+func Traced(r core.Replica, cfg core.ReplicaConfig) bool {
+	bare, isBare := r.(*replica)
+	if !isBare {
+		return true
+	}
+	before := cfg
+	traceParts(&cfg)
+	return bare.trace != nil || bare.logs.LogStore != before.Logs || cfg.Logs != before.Logs || cfg.FSM != before.FSM
+}
+
+// ReceiveAllocates returns how much a replica allocates to look at a request.
+func ReceiveAllocates(r core.Replica) float64 {
+	rpc := &raft.RPC{Command: &raft.AppendEntriesRequest{Entries: []*raft.Log{{Index: 1}}}}
+	return testing.AllocsPerRun(1000, func() { r.(*replica).received(rpc) })
 }

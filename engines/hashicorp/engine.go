@@ -74,10 +74,9 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	traceParts(&cfg)
 	r := &replica{
 		self:      &persona{},
-		trace:     cfg.Trace,
+		trace:     newTracer(cfg.Trace),
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
@@ -112,7 +111,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.self, logger)
 	r.gate.attach(r.transport)
-	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
+	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return traceReplica(r), nil

@@ -41,12 +41,7 @@ func Remembered(r core.Replica) int {
 // Traced reports whether a replica of cfg has any of the decorators that trace.
 func Traced(r core.Replica, cfg core.ReplicaConfig) bool {
 	bare, isBare := r.(*replica)
-	if !isBare {
-		return true
-	}
-	before := cfg
-	traceParts(&cfg)
-	return bare.trace != nil || bare.logs.LogStore != before.Logs || cfg.Logs != before.Logs || cfg.FSM != before.FSM
+	return !isBare || bare.trace != nil || bare.logs.LogStore != cfg.Logs || tracedFSM(cfg.FSM, bare.trace) != cfg.FSM
 }
 
 // ReceiveAllocates returns how much a replica allocates to look at a request.

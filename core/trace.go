@@ -34,10 +34,11 @@ const (
 	// Proposals that failed have none.
 	SpanPropose SpanKind = 1 + iota
 	// SpanAppend: the engine's own goroutine put entries into the log, and did nothing
-	// else meanwhile.
+	// else meanwhile. They are as durable then as the log store declares, unless there
+	// is a SpanWrite of them.
 	SpanAppend
-	// SpanWrite: the log store itself wrote them, which ends when they are as durable as
-	// the store declares. It lies within SpanAppend, unless that one does not wait.
+	// SpanWrite: the log store wrote entries for which SpanAppend had not waited, until
+	// they were as durable as it declares.
 	SpanWrite
 	// SpanSend: on a leader, from when entries are sent to a member until it has answered
 	// that it has them.

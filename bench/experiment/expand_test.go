@@ -233,10 +233,10 @@ func TestShippedExperiments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped := append(catalogue(),
+	shipped := append(catalogue(), underLoad("anatomy", traceSettings{true}),
 		Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}},
 		Plugin{Kind: KindMeasure, Name: "recovery", Options: []string{"keys", "value_size", "passes"}, Defaults: map[string]any{}})
-	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8}
+	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8, "anatomy": 12, "trace-overhead": 16}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +73,49 @@ func twins() Known {
 		{Kind: KindSystem, Name: "inprocess"},
 		{Kind: KindSystem, Name: "process"},
 		PluginOf(KindMeasure, "snapshot", snapshotSettings{3, Duration(time.Second)}),
+	}
+}
+
+type traceSettings struct {
+	Trace bool `key:"trace"`
+}
+
+// underLoad is a measure that puts a load to the group.
+func underLoad(name string, settings any) Plugin {
+	p := PluginOf(KindMeasure, name, settings)
+	p.Load = true
+	return p
+}
+
+// TestMeasureUnderLoad: what is measured under a load has the [load] table beside its own;
+// what is not, has not.
+func TestMeasureUnderLoad(t *testing.T) {
+	known := append(twins(), underLoad("anatomy", traceSettings{true}))
+	const text = `name = "x"
+measure = "anatomy"
+[load]
+clients = 3
+[matrix]
+anatomy.trace = [false, true]
+warmup = ["1s", "2s"]
+`
+	e, err := Parse("x.toml", []byte(text), known, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkExperiment(t, e)
+	cells, err := e.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cells) != 4 || cells[0].Load.Clients != 3 || cells[0].Load.ValueSize != 256 || cells[3].Settings["trace"] != true || cells[0].Settings["trace"] != false {
+		t.Errorf("%+v", cells)
+	}
+	for _, other := range []string{"snapshot", "formation"} {
+		_, err := Parse("x.toml", []byte(strings.Replace(text, `"anatomy"`, `"`+other+`"`, 1)), known, nil)
+		if err == nil || !strings.Contains(err.Error(), `load.clients is for measure = "load"`) {
+			t.Errorf("%s: %v", other, err)
+		}
 	}
 }
 

@@ -185,7 +185,7 @@ func newJoiner(logs []trace.Log, leader string, voters int) *joiner {
 		f := follower{id: id, sends: newSpans(own.Events, func(e trace.Event) bool { return e.Kind == core.SpanSend && int(e.Peer) == number })}
 		for _, l := range logs {
 			if l.Member == id {
-				f.receives, f.writes = newSpans(l.Events, ofKind(core.SpanReceive)), newSpans(l.Events, ofKind(core.SpanWrite))
+				f.receives, f.writes = newSpans(l.Events, ofKind(core.SpanReceive)), newSpans(l.Events, ofKind(core.SpanAppend))
 			}
 		}
 		for _, w := range f.writes.list {
@@ -232,8 +232,8 @@ func (j *joiner) path(c Call) (p path, ok bool) {
 	p.until(Request, proposal.Begin)
 	p.until(Queue, appended.Begin)
 	p.until(LeaderWrite, appended.End)
-	own, ok := j.writes.covering(index, appended.Begin, applied.Begin)
-	if !ok {
+	own, beside := j.writes.covering(index, appended.Begin, applied.Begin)
+	if !beside {
 		own = appended
 	}
 	if !j.replicate(&p, index, appended, own.End, applied.Begin) {

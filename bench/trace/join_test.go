@@ -55,7 +55,9 @@ func (x *timeline) batch(t *rapid.T, first uint64, count int, begin int64, overl
 		written += some("own write")
 	}
 	x.put("n1", core.SpanAppend, 0, first, last, appending, appended, first-1)
-	x.put("n1", core.SpanWrite, 0, first, last, appending, written, 0)
+	if overlapped {
+		x.put("n1", core.SpanWrite, 0, first, last, appending, written, 0)
+	}
 
 	shared := map[Stage]int64{LeaderWrite: appended - appending}
 	type way struct {
@@ -72,7 +74,7 @@ func (x *timeline) batch(t *rapid.T, first uint64, count int, begin int64, overl
 		x.free[f] = acked
 		x.put("n1", core.SpanSend, i, first, last, sent, acked, 0)
 		x.put(f, core.SpanReceive, 0, first, last, received, received, 0)
-		x.put(f, core.SpanWrite, 0, first, last, writing, wrote, 0)
+		x.put(f, core.SpanAppend, 0, first, last, writing, wrote, 0)
 		ways[f] = way{map[Stage]int64{Replicator: sent - appended, WireThere: received - sent, FollowerWait: writing - received,
 			FollowerWrite: wrote - writing, WireBack: acked - wrote}, acked}
 	}
@@ -195,9 +197,9 @@ func TestJoinWaitsForFollower(t *testing.T) {
 	x.put("n1", core.SpanPropose, 0, 2, 2, 110, 900, 7)
 	x.put("n1", core.SpanAppend, 0, 2, 2, 120, 150, 1)
 	x.put("n1", core.SpanSend, 0, 2, 2, 160, 500, 0)
-	x.put("n2", core.SpanWrite, 0, 1, 1, 100, 300, 0) // the one before
+	x.put("n2", core.SpanAppend, 0, 1, 1, 100, 300, 0) // the one before
 	x.put("n2", core.SpanReceive, 0, 2, 2, 320, 320, 0)
-	x.put("n2", core.SpanWrite, 0, 2, 2, 330, 450, 0)
+	x.put("n2", core.SpanAppend, 0, 2, 2, 330, 450, 0)
 	x.put("n1", core.SpanApply, 0, 2, 2, 600, 700, 0)
 	b := Join([]Call{{Begin: 100, End: 1000, Checksum: 7}}, []trace.Log{*x.logs["n1"], *x.logs["n2"], *x.logs["n3"]}, "n1", 3)
 	want := [Stages]int64{Request: 10, Queue: 10, LeaderWrite: 30, Replicator: 10, FollowerWait: 140 + 10, WireThere: 20,

@@ -117,7 +117,8 @@ func Prepare(spec Spec) (*Prepared, error) {
 	return &Prepared{shared: sh, cost: ownCost(sh)}, nil
 }
 
-// Run puts the load on target and returns what it saw. Operations that are out
+// Run puts the load on target and returns what it saw. A target that is a Recorder too,
+// one for many goroutines that does not fail, is that of all clients. Operations that are out
 // when the window closes are waited for, each until its timeout. When ctx ends,
 // Run returns soon with what was measured and the context's error. It may be
 // called again: the operations are the same.
@@ -152,10 +153,18 @@ func (p *Prepared) closed(ctx context.Context, target Target, begin time.Time) [
 	recorders := make([]*latencies, spec.Clients)
 	for i := range recorders {
 		recorders[i] = newLatencies(opens, spec)
-		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), target, []Recorder{recorders[i]}})
+		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), target, withTarget(recorders[i], target)})
 	}
 	_ = loop.Run(ctx) // these recorders do not fail
 	return recorders
+}
+
+// withTarget adds the target to the recorders of a client, if it is one.
+func withTarget(own Recorder, target Target) []Recorder {
+	if r, ok := target.(Recorder); ok {
+		return []Recorder{own, r}
+	}
+	return []Recorder{own}
 }
 
 // due is an operation and when it is to start.
@@ -187,7 +196,7 @@ func (p *Prepared) open(ctx context.Context, target Target, begin time.Time) []*
 	recorders := make([]*latencies, shards)
 	for i := range recorders {
 		recorders[i] = newLatencies(begin.Add(spec.Warmup), spec)
-		w.loop.Clients = append(w.loop.Clients, Client{nil, target, []Recorder{&sharedLatencies{latencies: recorders[i]}}})
+		w.loop.Clients = append(w.loop.Clients, Client{nil, target, withTarget(&sharedLatencies{latencies: recorders[i]}, target)})
 	}
 	for range min(spec.Clients, spec.maxInFlight()) {
 		w.add(ctx)

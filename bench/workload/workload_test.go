@@ -388,3 +388,35 @@ func BenchmarkClosedLoop(b *testing.B) {
 		})
 	}
 }
+
+// witness is a target that also takes down what came of it.
+type witness struct {
+	targetFunc
+	begun, ended atomic.Int64
+}
+
+func (w *witness) Begin(*Op) error { w.begun.Add(1); return nil }
+
+func (w *witness) End(_ *Op, at Times, err error) error {
+	if err != nil || at.End.Before(at.Start) || at.Start.Before(at.Due) {
+		return nil // not counted
+	}
+	w.ended.Add(1)
+	return nil
+}
+
+// TestTargetRecords: a target that is a recorder sees each operation of both loops.
+func TestTargetRecords(t *testing.T) {
+	for _, rate := range []float64{0, 500} {
+		s, w := testSpec(), &witness{targetFunc: instant}
+		s.Rate = rate
+		r, err := run(t.Context(), s, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A client that finds the time over has begun an operation and not ended it.
+		if begun, ended := w.begun.Load(), w.ended.Load(); ended != r.Operations || begun < ended || begun > ended+int64(s.Clients) {
+			t.Errorf("at rate %v: %d begun, %d ended, and %d were carried out", rate, begun, ended, r.Operations)
+		}
+	}
+}

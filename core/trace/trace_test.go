@@ -147,6 +147,14 @@ func TestCodec(t *testing.T) {
 	})
 }
 
+// TestParseKnowsPeers: a span to a peer that the log does not name is damage.
+func TestParseKnowsPeers(t *testing.T) {
+	l := Log{Peers: []string{"n2"}, Events: []Event{{Kind: core.SpanSend, Peer: 1}}}
+	if _, err := Parse(l.Append(nil)); !errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+}
+
 func TestReadFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	if _, err := ReadFile(path); !errors.Is(err, os.ErrNotExist) {

@@ -81,10 +81,9 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	traceParts(&cfg)
 	r := &replica{
 		self:      &persona{},
-		trace:     cfg.Trace,
+		trace:     newTracer(cfg.Trace),
 		address:   cfg.Link.Address(),
 		logger:    logger,
 		muted:     muted,
@@ -122,7 +121,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = transport(cfg, r.gate)
-	if err := r.start(conf, newMachine(cfg.FSM, r), snapshots, e.Options.LogCache); err != nil {
+	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return traceReplica(r), nil

@@ -1,6 +1,7 @@
 package hashicorp
 
 import (
+	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -82,4 +83,16 @@ func StallTimeout(t core.Tuning) time.Duration {
 	apply(conf, t)
 	timeout, _ := stallLimits(t, conf.HeartbeatTimeout)
 	return timeout
+}
+
+// Traced reports whether a replica of cfg has any of the decorators that trace.
+func Traced(r core.Replica, cfg core.ReplicaConfig) bool {
+	bare, isBare := r.(*replica)
+	return !isBare || bare.trace != nil || bare.logs.LogStore != cfg.Logs || tracedFSM(cfg.FSM, bare.trace) != cfg.FSM
+}
+
+// ReceiveAllocates returns how much a replica allocates to look at a request.
+func ReceiveAllocates(r core.Replica) float64 {
+	rpc := &raft.RPC{Command: &raft.AppendEntriesRequest{Entries: []*raft.Log{{Index: 1}}}}
+	return testing.AllocsPerRun(1000, func() { r.(*replica).received(rpc) })
 }

@@ -35,9 +35,9 @@ type replica struct {
 	log       core.LogStore // what the library writes to: the overlap, or the guard itself
 	tail      *tail
 	transport core.Transport
-	applied   progress   // all entries but no-ops
-	seen      progress   // those that state machines see: commands and configurations
-	trace     core.Trace // nil: off
+	applied   progress // all entries but no-ops
+	seen      progress // those that state machines see: commands and configurations
+	trace     *tracer  // nil: off
 	logger    hclog.Logger
 	muted     *atomic.Bool // stops the log: connections that break while stopping are no news
 

@@ -35,6 +35,7 @@ type options struct {
 	store  func(node int) core.LogStore // default: in memory
 	tuning core.Tuning
 	own    hashicorp.Options
+	trace  func(id string) core.Trace // nil: off
 }
 
 // fast are timeouts for tests that wait for elections.
@@ -99,6 +100,9 @@ func group(t *testing.T, o options) []*member {
 		}
 		m := newMember(t, network, fmt.Sprintf("n%d", i+1), logs, o.tuning)
 		m.engine.Options = o.own
+		if o.trace != nil {
+			m.cfg.Trace = o.trace(m.cfg.ID)
+		}
 		members = append(members, m)
 		configuration = append(configuration, core.Member{ID: m.cfg.ID, Address: m.cfg.Link.Address(), Voter: true})
 	}

@@ -10,24 +10,39 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// A replica with a core.Trace has decorators around its log, log store, state machine and
-// transport, and around itself; one without has none of them, so they cost nothing then.
-// The library tells nobody when it notices that an entry is committed: its main
-// goroutine does, the one that also writes the log. So tracedLog records what was
-// committed each time that goroutine begins to write.
+// A replica with a core.Trace has decorators around its log, state machine and transport,
+// and around itself; one without has none of them, so they cost nothing then. The library
+// tells nobody when it notices that an entry is committed: its main goroutine does, the
+// one that also writes the log. So tracedLog records what was committed each time that
+// goroutine begins to write.
 
-// traceParts puts decorators around what a replica is made of.
-func traceParts(cfg *core.ReplicaConfig) {
-	if cfg.Trace == nil {
-		return
+// tracer is a core.Trace with a clock.
+type tracer struct {
+	core.Trace
+	begun time.Time
+}
+
+// newTracer returns nil for nil.
+func newTracer(to core.Trace) *tracer {
+	if to == nil {
+		return nil
 	}
-	cfg.Logs = tracedStore{cfg.Logs, cfg.Trace}
-	machine := tracedMachine{cfg.FSM, cfg.Trace}
-	if batch, ok := cfg.FSM.(core.BatchFSM); ok {
-		cfg.FSM = tracedBatchMachine{machine, batch}
-	} else {
-		cfg.FSM = machine
+	return &tracer{to, time.Now()}
+}
+
+// now is time.Now at half the price: it reads the monotonic clock only.
+func (t *tracer) now() time.Time { return t.begun.Add(time.Since(t.begun)) }
+
+// tracedFSM puts a decorator around a state machine.
+func tracedFSM(fsm core.FSM, trace *tracer) core.FSM {
+	if trace == nil {
+		return fsm
 	}
+	machine := tracedMachine{fsm, trace}
+	if batch, ok := fsm.(core.BatchFSM); ok {
+		return tracedBatchMachine{machine, batch}
+	}
+	return machine
 }
 
 // traceReplica puts one around the replica itself.
@@ -43,10 +58,10 @@ type tracedReplica struct{ *replica }
 
 // Propose implements core.Replica.
 func (r tracedReplica) Propose(ctx context.Context, command []byte) (core.Applied, error) {
-	begun := time.Now()
+	begun := r.trace.now()
 	applied, err := r.replica.Propose(ctx, command)
 	if err == nil {
-		r.trace.Record(core.Span{Kind: core.SpanPropose, First: applied.Index, Last: applied.Index, Begin: begun, End: time.Now(), Command: command})
+		r.trace.Record(core.Span{Kind: core.SpanPropose, First: applied.Index, Last: applied.Index, Begin: begun, End: r.trace.now(), Command: command})
 	}
 	return applied, err
 }
@@ -63,69 +78,40 @@ func (l tracedLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.
 
 // StoreLogs implements raft.LogStore.
 func (l tracedLog) StoreLogs(entries []*raft.Log) error {
-	span := spanOf(core.SpanAppend, entries)
+	span := l.replica.trace.span(core.SpanAppend, entries)
 	select {
 	case <-l.replica.gate.ready: // from here on there is a replica to ask
 		span.Commit = l.replica.raft.CommitIndex()
 	default:
 	}
-	err := l.tail.StoreLogs(entries)
-	return recorded(l.replica.trace, span, err)
+	if err := l.tail.StoreLogs(entries); err != nil {
+		return err
+	}
+	span.End = l.replica.trace.now()
+	l.replica.trace.Record(span)
+	return nil
 }
 
-// tracedStore records what the log store writes.
-type tracedStore struct {
-	core.LogStore
-	trace core.Trace
-}
-
-// Unwrap has core.As find what the store offers beside.
-func (s tracedStore) Unwrap() core.LogStore { return s.LogStore }
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (s tracedStore) IsMonotonic() bool { return core.IsMonotonic(s.LogStore) }
-
-// StoreLog implements raft.LogStore.
-func (s tracedStore) StoreLog(entry *raft.Log) error {
-	span := spanOf(core.SpanWrite, []*raft.Log{entry})
-	return recorded(s.trace, span, s.LogStore.StoreLog(entry))
-}
-
-// StoreLogs implements raft.LogStore.
-func (s tracedStore) StoreLogs(entries []*raft.Log) error {
-	span := spanOf(core.SpanWrite, entries)
-	return recorded(s.trace, span, s.LogStore.StoreLogs(entries))
-}
-
-// spanOf begins a span of entries, of which there may be none.
-func spanOf(kind core.SpanKind, entries []*raft.Log) core.Span {
-	s := core.Span{Kind: kind, Begin: time.Now()}
+// span begins a span of entries, of which there may be none.
+func (t *tracer) span(kind core.SpanKind, entries []*raft.Log) core.Span {
+	s := core.Span{Kind: kind, Begin: t.now()}
 	if n := len(entries); n > 0 {
 		s.First, s.Last, s.Term = entries[0].Index, entries[n-1].Index, entries[n-1].Term
 	}
 	return s
 }
 
-// recorded ends a span, which is not recorded if it ended with an error.
-func recorded(trace core.Trace, span core.Span, err error) error {
-	if err == nil {
-		span.End = time.Now()
-		trace.Record(span)
-	}
-	return err
-}
-
 // tracedMachine records what the state machine takes in.
 type tracedMachine struct {
 	core.FSM
-	trace core.Trace
+	trace *tracer
 }
 
 // Apply implements core.FSM.
 func (m tracedMachine) Apply(index uint64, command []byte) any {
-	begun := time.Now()
+	begun := m.trace.now()
 	result := m.FSM.Apply(index, command)
-	m.trace.Record(core.Span{Kind: core.SpanApply, First: index, Last: index, Begin: begun, End: time.Now()})
+	m.trace.Record(core.Span{Kind: core.SpanApply, First: index, Last: index, Begin: begun, End: m.trace.now()})
 	return result
 }
 
@@ -137,10 +123,10 @@ type tracedBatchMachine struct {
 
 // ApplyBatch implements core.BatchFSM.
 func (m tracedBatchMachine) ApplyBatch(entries []core.BatchEntry) {
-	begun := time.Now()
+	begun := m.trace.now()
 	m.batch.ApplyBatch(entries)
 	if n := len(entries); n > 0 {
-		m.trace.Record(core.Span{Kind: core.SpanApply, First: entries[0].Index, Last: entries[n-1].Index, Begin: begun, End: time.Now()})
+		m.trace.Record(core.Span{Kind: core.SpanApply, First: entries[0].Index, Last: entries[n-1].Index, Begin: begun, End: m.trace.now()})
 	}
 }
 
@@ -150,7 +136,7 @@ func (r *replica) received(rpc *raft.RPC) {
 		return
 	}
 	if request, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && len(request.Entries) > 0 {
-		span := spanOf(core.SpanReceive, request.Entries)
+		span := r.trace.span(core.SpanReceive, request.Entries)
 		span.End = span.Begin
 		r.trace.Record(span)
 	}
@@ -159,15 +145,15 @@ func (r *replica) received(rpc *raft.RPC) {
 // tracedTransport records what is sent to other members and answered.
 type tracedTransport struct {
 	guardedTransport
-	trace core.Trace
+	trace *tracer
 }
 
 // AppendEntries implements raft.Transport.
 func (t tracedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	begun := time.Now()
+	begun := t.trace.now()
 	err := t.guardedTransport.AppendEntries(id, target, req, resp)
 	if err == nil {
-		recordAnswer(t.trace, id, begun, req, resp)
+		t.trace.answered(id, begun, req, resp)
 	}
 	return err
 }
@@ -189,7 +175,7 @@ func (t tracedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Ser
 type tracedPipeline struct {
 	raft.AppendPipeline
 	to      raft.ServerID
-	trace   core.Trace
+	trace   *tracer
 	answers chan raft.AppendFuture
 	passing sync.WaitGroup
 	once    sync.Once
@@ -203,7 +189,7 @@ func (p *tracedPipeline) pass() {
 	for {
 		select {
 		case answer := <-p.AppendPipeline.Consumer():
-			recordAnswer(p.trace, p.to, answer.Start(), answer.Request(), answer.Response())
+			p.trace.answered(p.to, answer.Start(), answer.Request(), answer.Response())
 			select {
 			case p.answers <- answer:
 			case <-p.closed:
@@ -222,13 +208,13 @@ func (p *tracedPipeline) Close() error {
 	return p.AppendPipeline.Close()
 }
 
-// recordAnswer records entries that a member has taken in.
-func recordAnswer(trace core.Trace, from raft.ServerID, sent time.Time, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) {
+// answered records entries that a member has taken in.
+func (t *tracer) answered(from raft.ServerID, sent time.Time, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) {
 	if len(req.Entries) == 0 || !resp.Success || resp.Term != req.Term {
 		return
 	}
-	span := spanOf(core.SpanSend, req.Entries)
+	span := t.span(core.SpanSend, req.Entries)
 	span.Begin, span.End = sent, span.Begin
 	span.Peer, _ = memberID(from)
-	trace.Record(span)
+	t.Record(span)
 }

@@ -238,10 +238,10 @@ func (d *decoder) fail(format string, args ...any) {
 func (d *decoder) op(c change, each func(change)) {
 	switch c.kind {
 	case OpSet:
-		c.key = d.bytes(MaxKeyBytes, "key")
-		c.value = d.bytes(MaxValueBytes, "value")
+		c.key = d.bytes(MaxKeyBytes, "key bytes")
+		c.value = d.bytes(MaxValueBytes, "value bytes")
 	case OpDelete:
-		c.key = d.bytes(MaxKeyBytes, "key")
+		c.key = d.bytes(MaxKeyBytes, "key bytes")
 	default:
 		d.fail("operation %d", c.kind)
 	}
@@ -249,8 +249,8 @@ func (d *decoder) op(c change, each func(change)) {
 }
 
 func (d *decoder) node(each func(change)) {
-	id := d.bytes(MaxNodeBytes, "id")
-	address := d.bytes(MaxNodeBytes, "address")
+	id := d.bytes(MaxNodeBytes, "id bytes")
+	address := d.bytes(MaxNodeBytes, "address bytes")
 	d.give(change{kind: opNode, key: id, value: address}, each)
 }
 
@@ -286,7 +286,7 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) bytes(limit uint64, what string) []byte {
-	n := d.uvarint(limit, what+" bytes")
+	n := d.uvarint(limit, what)
 	if n > uint64(len(d.rest)) {
 		d.fail("%s cut off", what)
 		return nil

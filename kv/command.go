@@ -204,7 +204,7 @@ func walk(command []byte, each func(change)) error {
 	}
 	switch kind := OpKind(d.byte()); kind {
 	case opBatch:
-		count := d.uvarint(MaxBatchOps, "operations", "")
+		count := d.uvarint(MaxBatchOps, "operations")
 		for i := uint64(0); i < count && d.err == nil; i++ {
 			d.op(change{kind: OpKind(d.byte())}, each)
 		}
@@ -238,10 +238,10 @@ func (d *decoder) fail(format string, args ...any) {
 func (d *decoder) op(c change, each func(change)) {
 	switch c.kind {
 	case OpSet:
-		c.key = d.bytes(MaxKeyBytes, "key")
-		c.value = d.bytes(MaxValueBytes, "value")
+		c.key = d.bytes(MaxKeyBytes, "key bytes")
+		c.value = d.bytes(MaxValueBytes, "value bytes")
 	case OpDelete:
-		c.key = d.bytes(MaxKeyBytes, "key")
+		c.key = d.bytes(MaxKeyBytes, "key bytes")
 	default:
 		d.fail("operation %d", c.kind)
 	}
@@ -249,8 +249,8 @@ func (d *decoder) op(c change, each func(change)) {
 }
 
 func (d *decoder) node(each func(change)) {
-	id := d.bytes(MaxNodeBytes, "id")
-	address := d.bytes(MaxNodeBytes, "address")
+	id := d.bytes(MaxNodeBytes, "id bytes")
+	address := d.bytes(MaxNodeBytes, "address bytes")
 	d.give(change{kind: opNode, key: id, value: address}, each)
 }
 
@@ -267,7 +267,7 @@ func (d *decoder) condition() Condition {
 	c := Condition{Kind: ConditionKind(d.byte())}
 	switch c.Kind {
 	case IfIndex:
-		c.Index = d.uvarint(math.MaxUint64, "index", "")
+		c.Index = d.uvarint(math.MaxUint64, "index")
 	case IfPresent, IfAbsent:
 	default:
 		d.fail("condition %d", c.Kind)
@@ -286,7 +286,7 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) bytes(limit uint64, what string) []byte {
-	n := d.uvarint(limit, what, " bytes")
+	n := d.uvarint(limit, what)
 	if n > uint64(len(d.rest)) {
 		d.fail("%s cut off", what)
 		return nil
@@ -297,17 +297,17 @@ func (d *decoder) bytes(limit uint64, what string) []byte {
 }
 
 // uvarint takes a length in its shortest form: one command, one encoding.
-func (d *decoder) uvarint(limit uint64, what, unit string) uint64 {
+func (d *decoder) uvarint(limit uint64, what string) uint64 {
 	n, size := binary.Uvarint(d.rest)
 	switch {
 	case size <= 0:
-		d.fail("%s%s: bad length", what, unit)
+		d.fail("%s: bad length", what)
 		return 0
 	case n > limit:
-		d.fail("%d %s%s: at most %d are allowed", n, what, unit, limit)
+		d.fail("%d %s: at most %d are allowed", n, what, limit)
 		return 0
 	case size > 1 && d.rest[size-1] == 0:
-		d.fail("%s%s: length is not in its shortest form", what, unit)
+		d.fail("%s: length is not in its shortest form", what)
 		return 0
 	}
 	d.rest = d.rest[size:]

@@ -63,6 +63,9 @@ func newMetrics(s *Server) *metrics {
 	return m
 }
 
+// Measure has /metrics show what c collects, too.
+func (s *Server) Measure(c prometheus.Collector) error { return s.metrics.registry.Register(c) }
+
 // observe counts one request. Labels have few values, whatever a client sends.
 func (m *metrics) observe(method, pattern string, status int, took time.Duration) {
 	switch method {

@@ -52,6 +52,9 @@ func (n *Node) serveRESP() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.api.Measure(n.resp); err != nil {
+		return err
+	}
 	go func() {
 		if err := n.resp.Serve(n.respLinks); err != nil {
 			n.respEnded <- err

@@ -45,9 +45,7 @@ func TestTrace(t *testing.T) {
 	for name, inFlight := range map[string]int{"pipeline": 2, "one by one": 1} {
 		t.Run(name, func(t *testing.T) {
 			all := map[string]*witness{}
-			tuning := fast
-			tuning.MaxInFlight = inFlight
-			members := group(t, options{nodes: 3, tuning: tuning, trace: func(id string) core.Trace {
+			members := group(t, options{nodes: 3, tuning: core.Tuning{MaxInFlight: inFlight}, trace: func(id string) core.Trace {
 				all[id] = &witness{}
 				return all[id]
 			}})

@@ -164,11 +164,24 @@ func TestFailedFlushLeavesNothing(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
-	probe, err := Probe(t.Context(), dir)
+	if probe, err := Probe(t.Context(), dir); err != nil || probe.Flushes != nil {
+		t.Errorf("of no writers: %+v, %v", probe, err)
+	}
+	probe, err := Probe(t.Context(), dir, 1, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkOrder(t, "probe", probe.FdatasyncUS, 30)
+	if len(probe.Flushes) != 4 {
+		t.Fatalf("%+v", probe.Flushes)
+	}
+	for i, want := range []record.Flushes{{Bytes: 512, Writers: 1}, {Bytes: 512, Writers: 3}, {Bytes: 4096, Writers: 1}, {Bytes: 4096, Writers: 3}} {
+		f := probe.Flushes[i]
+		checkOrder(t, "flush", f.EachUS, math.MaxInt)
+		if f.Bytes != want.Bytes || f.Writers != want.Writers || f.EachHist == "" {
+			t.Errorf("%+v, want %+v", f, want)
+		}
+	}
 	checkEmpty(t, dir)
 }
 

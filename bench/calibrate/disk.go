@@ -55,16 +55,23 @@ func Disk(ctx context.Context, dir string, opts DiskOptions) (fsync, fdatasync r
 }
 
 // Probe measures fdatasync as [Disk] does, but 30 times and in 100 ms at most
-// (or one flush, if that takes longer), and the processors as [Work] does. It is
-// meant for the moment before each trial, to see whether the machine is still
-// what it was.
-func Probe(ctx context.Context, dir string) (record.Probe, error) {
+// (or one flush, if that takes longer), and the processors as [Work] does; and of so many
+// writers at a time, what flushes take that begin together, as [Flushes] does, 40 ms for
+// each number. It is meant for the moment before each trial, to see whether the machine is
+// still what it was.
+func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err error) {
 	opts := DiskOptions{Rounds: probeRounds, Limit: probeLimit}
 	samples, err := timeAppends(ctx, dir, opts, datasync)
 	if err != nil {
-		return record.Probe{}, fmt.Errorf("probe disk: %w", err)
+		return p, fmt.Errorf("probe disk: %w", err)
 	}
-	return record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}, nil
+	p = record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}
+	if len(writers) > 0 {
+		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err != nil {
+			return p, fmt.Errorf("probe flushes: %w", err)
+		}
+	}
+	return p, nil
 }
 
 // timeAppends takes samples for each kind of flush, in turns.

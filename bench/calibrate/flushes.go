@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,17 +44,11 @@ func Flushes(ctx context.Context, dir string, bytes int, writers ...int) (out []
 			err = fmt.Errorf("calibrate flushes: %w", err)
 		}
 	}()
-	most := 0
-	for _, n := range writers {
-		most = max(most, n)
+	logs, remove, err := logsIn(dir, bytes, slices.Max(writers))
+	if err != nil {
+		return nil, err
 	}
-	logs := make([]*preallocated, most)
-	for i := range logs {
-		if logs[i], err = preallocate(dir, bytes); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, logs[i].remove()) }()
-	}
+	defer func() { err = errors.Join(err, remove()) }()
 	samples := make([][]time.Duration, len(writers))
 	flushes, took := make([]int, len(writers)), make([]time.Duration, len(writers))
 	for range flushTurns {
@@ -71,13 +66,64 @@ func Flushes(ctx context.Context, dir string, bytes int, writers ...int) (out []
 		}
 	}
 	for i, n := range writers {
-		f := record.Flushes{Bytes: bytes, Writers: n, EachUS: quantiles(samples[i]), PerSecond: float64(flushes[i]) / took[i].Seconds()}
-		if f.EachHist, err = histogram(samples[i]); err != nil {
+		f, err := flushesOf(bytes, n, samples[i])
+		if err != nil {
 			return nil, err
 		}
+		f.PerSecond = float64(flushes[i]) / took[i].Seconds()
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// probeFlushes measures, of what Flushes does, how long those take that begin together, in
+// one half turn each: what a trial that follows finds.
+func probeFlushes(ctx context.Context, dir string, writers ...int) (out []record.Flushes, err error) {
+	for _, bytes := range []int{entryBytes, appendBytes} {
+		logs, remove, err := logsIn(dir, bytes, slices.Max(writers))
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range writers {
+			samples, err := together(ctx, logs[:n], nil)
+			if err != nil {
+				return nil, errors.Join(err, remove())
+			}
+			f, err := flushesOf(bytes, n, samples)
+			if err != nil {
+				return nil, errors.Join(err, remove())
+			}
+			out = append(out, f)
+		}
+		if err := remove(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// logsIn makes so many files, each with its room.
+func logsIn(dir string, bytes, n int) (logs []*preallocated, remove func() error, err error) {
+	remove = func() (err error) {
+		for _, l := range logs {
+			err = errors.Join(err, l.remove())
+		}
+		return err
+	}
+	for range n {
+		l, err := preallocate(dir, bytes)
+		if err != nil {
+			return nil, nil, errors.Join(err, remove())
+		}
+		logs = append(logs, l)
+	}
+	return logs, remove, nil
+}
+
+func flushesOf(bytes, writers int, samples []time.Duration) (f record.Flushes, err error) {
+	f = record.Flushes{Bytes: bytes, Writers: writers, EachUS: quantiles(samples)}
+	f.EachHist, err = histogram(samples)
+	return f, err
 }
 
 func histogram(samples []time.Duration) (string, error) {

@@ -227,58 +227,6 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestShippedExperiments holds experiments/ valid, explained and short.
-func TestShippedExperiments(t *testing.T) {
-	paths, err := filepath.Glob("../../experiments/*.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shipped := append(catalogue(), underLoad("anatomy", traceSettings{true}),
-		Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}},
-		Plugin{Kind: KindMeasure, Name: "recovery", Options: []string{"keys", "value_size", "passes"}, Defaults: map[string]any{}})
-	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8, "anatomy": 12, "trace-overhead": 16}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := Parse(path, text, shipped, nil)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		checkExperiment(t, e)
-		if e.Name+".toml" != filepath.Base(path) {
-			t.Errorf("%s names itself %s", path, e.Name)
-		}
-		if e.Title == e.Name || e.TitleRu == "" || e.QuestionRu == "" || !strings.Contains(e.Question, "?") {
-			t.Errorf("%s lacks a title or question", path)
-		}
-		cells, err := e.Expand()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if cellCount, ok := want[e.Name]; ok && len(cells) != cellCount {
-			t.Errorf("%s has %d cells, want %d", path, len(cells), cellCount)
-		}
-		delete(want, e.Name)
-		var total, rest Duration
-		for _, c := range cells {
-			total += Duration(e.Trials) * (c.Load.Warmup + c.Load.Duration)
-			rest += Duration(e.Trials) * c.Formation.Rest
-		}
-		if rest > Duration(20*time.Minute) {
-			t.Errorf("%s looks on for %s", path, rest)
-		}
-		if total > Duration(3*time.Minute) {
-			t.Errorf("%s loads the cluster for %s", path, total)
-		}
-	}
-	if len(want) > 0 {
-		t.Errorf("missing: %v", want)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	paths, err := filepath.Glob("../../experiments/*.toml")
 	if err != nil {

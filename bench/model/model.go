@@ -44,8 +44,11 @@
 package model
 
 import (
+	"maps"
 	"math"
 	"slices"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/themilchenko/raftlab/bench/record"
 )
@@ -70,46 +73,51 @@ type Flushes struct {
 	PerSecond float64 // of all together
 }
 
-// MachineOf takes what a session calibrated. There is none in a session of an earlier
-// raftlab, and of a file system in memory, where a flush is none.
-func MachineOf(s record.Session) (m Machine, ok bool) {
+// MachineOf takes what a session calibrated, and how long flushes took just before its
+// trials, all probes together: a disk that others use is not the same for long. There is
+// none in a session of an earlier raftlab, and of a file system in memory, where a flush
+// is none.
+func MachineOf(s record.Session, probes []record.Probe) (m Machine, ok bool) {
 	c := s.Calibration
 	if len(c.Flushes) == 0 || s.Environment.DataMemory {
 		return m, false
 	}
 	m = Machine{Cores: s.Environment.Cores, RTT: c.LoopbackUS.P50 * 1e-6, DiskBytesPerS: c.WriteBytesPerS.P50}
-	for _, f := range c.Flushes {
-		h, err := record.DecodeHistogram(f.EachHist)
-		if err != nil || h == nil || h.TotalCount() == 0 {
-			return m, false
-		}
-		to := &m.Entries
-		if f.Bytes >= pageBytes {
-			to = &m.Pages
-		}
-		*to = append(*to, Flushes{f.Writers, Of(h), f.PerSecond})
-	}
+	m.Entries = flushesOf(func(bytes int) bool { return bytes < pageBytes }, c.Flushes, probes)
+	m.Pages = flushesOf(func(bytes int) bool { return bytes >= pageBytes }, c.Flushes, probes)
 	if c.Loopback64KUS.P50 > 0 {
 		m.WireBytesPerS = 2 * (64 << 10) / (c.Loopback64KUS.P50 * 1e-6)
 	}
 	return m, len(m.Entries) > 0 && len(m.Pages) > 0
 }
 
-// Slowed is the machine with flushes that take so many times as long: what probes between
-// the trials found, against the same before the run.
-func (m Machine) Slowed(times float64) Machine {
-	slow := func(of []Flushes) []Flushes {
-		out := slices.Clone(of)
-		for i, f := range out {
-			out[i] = Flushes{f.Writers, slices.Clone(f.Each), f.PerSecond / times}
-			for j := range f.Each {
-				out[i].Each[j] *= times
+// flushesOf joins what all probes found for each number of writers, and sets the rate that
+// was calibrated beside it.
+func flushesOf(size func(bytes int) bool, calibrated []record.Flushes, probes []record.Probe) (out []Flushes) {
+	var rates []Flushes
+	for _, f := range calibrated {
+		if size(f.Bytes) {
+			rates = append(rates, Flushes{Writers: f.Writers, PerSecond: f.PerSecond})
+		}
+	}
+	found := map[int]*hdrhistogram.Histogram{}
+	for _, p := range probes {
+		for _, f := range p.Flushes {
+			h, err := record.DecodeHistogram(f.EachHist)
+			if !size(f.Bytes) || err != nil {
+				continue
+			}
+			if sum, err := record.MergeHistograms(found[f.Writers], h); err == nil {
+				found[f.Writers] = sum
 			}
 		}
-		return out
 	}
-	m.Entries, m.Pages = slow(m.Entries), slow(m.Pages)
-	return m
+	for _, writers := range slices.Sorted(maps.Keys(found)) {
+		if each := Of(found[writers]); len(each) > 0 && len(rates) > 0 {
+			out = append(out, Flushes{writers, each, rate(rates, writers)})
+		}
+	}
+	return out
 }
 
 // flushes are those of a store. One that flushes twice for an append writes pages and then
@@ -135,7 +143,11 @@ func (m Machine) Write(writers, flushes int) Dist {
 
 // FlushesPerS is how many flushes so many such stores get done, all together.
 func (m Machine) FlushesPerS(writers, flushes int) float64 {
-	a, b, share := between(m.flushes(flushes), writers)
+	return rate(m.flushes(flushes), writers)
+}
+
+func rate(of []Flushes, writers int) float64 {
+	a, b, share := between(of, writers)
 	return a.PerSecond + share*(b.PerSecond-a.PerSecond)
 }
 

@@ -26,6 +26,17 @@ func machine(flush Dist, rtt float64) Machine {
 	return Machine{Cores: 2, Entries: f, Pages: f, RTT: rtt, DiskBytesPerS: 1e9, WireBytesPerS: 1e9}
 }
 
+func slowed(of []Flushes, times float64) (out []Flushes) {
+	for _, f := range of {
+		each := slices.Clone(f.Each)
+		for i := range each {
+			each[i] *= times
+		}
+		out = append(out, Flushes{f.Writers, each, f.PerSecond / times})
+	}
+	return out
+}
+
 func near(got, want, within float64) bool { return math.Abs(got-want) <= within*want }
 
 func drawCase(t *rapid.T) (Machine, Case) {
@@ -50,7 +61,8 @@ func TestMonotone(t *testing.T) {
 		if high*rounding < low || low*rounding < m.Floor(Case{Nodes: c.Nodes, Clients: 1, Wire: c.Wire, Processes: c.Processes}) {
 			t.Fatalf("floor %g, from %g to %g", m.Floor(c), low, high)
 		}
-		slower, farther, flushes, larger := m.Slowed(1.5), m, c, c
+		slower, farther, flushes, larger := m, m, c, c
+		slower.Entries, slower.Pages = slowed(m.Entries, 1.5), slowed(m.Pages, 1.5)
 		farther.RTT *= 2
 		flushes.Flushes++
 		larger.Nodes += 2
@@ -146,29 +158,45 @@ func draw(d Dist, random *rand.Rand) float64 {
 	return d[random.IntN(len(d))]
 }
 
-// TestMachineOf: of the session of an earlier raftlab there is none.
+// TestMachineOf: flushes are as all probes found them together, rates as they were
+// calibrated. Of the session of an earlier raftlab there is none.
 func TestMachineOf(t *testing.T) {
-	h := record.NewHistogram()
-	for us := int64(1); us <= 101; us++ {
-		if err := h.RecordValue(us * 1000); err != nil {
+	hist := func(from int64) string {
+		h := record.NewHistogram()
+		for us := from; us <= from+100; us++ {
+			if err := h.RecordValue(us * 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := record.EncodeHistogram(h)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	text, err := record.EncodeHistogram(h)
-	if err != nil {
-		t.Fatal(err)
+		return text
 	}
 	s := record.Session{Calibration: record.Calibration{Flushes: []record.Flushes{
-		{Bytes: 512, Writers: 1, EachHist: text, PerSecond: 100}, {Bytes: 4096, Writers: 1, EachHist: text, PerSecond: 100}, {Bytes: 4096, Writers: 3, EachHist: text, PerSecond: 300},
+		{Bytes: 512, Writers: 1, EachHist: hist(5000), PerSecond: 100}, {Bytes: 4096, Writers: 1, EachHist: hist(5000), PerSecond: 100}, {Bytes: 4096, Writers: 3, EachHist: hist(5000), PerSecond: 300},
 	}}}
-	m, ok := MachineOf(s)
-	if !ok || len(m.Entries) != 1 || len(m.Pages) != 2 || !near(m.Write(3, 1).Median(), 51e-6, 0.01) || m.FlushesPerS(2, 2) != 200 {
+	probes := []record.Probe{
+		{Flushes: []record.Flushes{{Bytes: 512, Writers: 1, EachHist: hist(1)}, {Bytes: 4096, Writers: 2, EachHist: hist(1)}}},
+		{}, // of a cell in memory
+		{Flushes: []record.Flushes{{Bytes: 512, Writers: 1, EachHist: hist(102)}, {Bytes: 4096, Writers: 3, EachHist: hist(201)}}},
+	}
+	m, ok := MachineOf(s, probes)
+	if !ok || len(m.Entries) != 1 || len(m.Pages) != 2 || !near(m.Write(1, 1).Median(), 101e-6, 0.02) || !near(m.Write(3, 2).Median(), 502e-6, 0.02) {
 		t.Errorf("%+v, %t", m, ok)
 	}
-	s.Environment.DataMemory = true
-	for _, s := range []record.Session{{}, s} {
-		if _, ok := MachineOf(s); ok {
-			t.Errorf("a machine of %+v", s)
+	if m.FlushesPerS(2, 2) != 200 || m.FlushesPerS(3, 1) != 100 {
+		t.Errorf("%g and %g/s", m.FlushesPerS(2, 2), m.FlushesPerS(3, 1))
+	}
+	inMemory := s
+	inMemory.Environment.DataMemory = true
+	for _, x := range []struct {
+		record.Session
+		probes []record.Probe
+	}{{record.Session{}, probes}, {inMemory, probes}, {s, nil}} {
+		if _, ok := MachineOf(x.Session, x.probes); ok {
+			t.Errorf("a machine of %+v", x)
 		}
 	}
 }

@@ -138,13 +138,13 @@ func decodeManifest(data []byte) (Manifest, error) {
 // upgrade puts into a manifest of an older format what that one left unsaid, so
 // that what is written of it from now on is of the newest.
 func (m *Manifest) upgrade() {
-	if m.Format == 2 {
+	first := m.Format == 1
+	if m.Format > 0 && m.Format < FormatVersion {
 		m.Format = FormatVersion
 	}
-	if m.Format != 1 {
+	if !first {
 		return
 	}
-	m.Format = FormatVersion
 	m.Experiment.Measure = experiment.MeasureLoad
 	m.Experiment.Cluster.Discovery = experiment.DiscoveryStatic
 	for i := range m.Cells {

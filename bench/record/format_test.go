@@ -68,7 +68,7 @@ func TestFirstFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := strings.Replace(string(text), `"format": 3`, `"format": 1`, 1)
+	old := strings.Replace(string(text), `"format": 4`, `"format": 1`, 1)
 	old = strings.Replace(old, "\"measure\": \"load\",", "", 1)
 	old = strings.ReplaceAll(old, ",\n      \"discovery\": \"static\"", "")
 	old = strings.ReplaceAll(old, ",\n        \"discovery\": \"static\"", "")

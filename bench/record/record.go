@@ -73,7 +73,10 @@ var (
 //     choice then: a load, and static discovery.
 //  3. What a trial measured lies in Data, by the kind of measurement, so that a new
 //     kind needs no new format. Trials of 1 and 2 have it among their own members.
-const FormatVersion = 3
+//  4. Levels of a factor may set several keys, cells say their persistence, sessions and
+//     probes what flushes of several writers cost. Raised as 2 was; what 3 does not say
+//     was not there.
+const FormatVersion = 4
 
 // Manifest says what a run was: written once before the first trial, and never
 // changed except for Sessions, which gains an entry for each resumption.
@@ -93,7 +96,10 @@ type CellInfo struct {
 	Backend   Part `json:"backend_info"`
 	Transport Part `json:"transport_info"`
 
-	Durability      string `json:"durability"`      // what a store write guarantees: "nothing", "os-buffer", "disk"
+	Durability string `json:"durability"` // what a store write guarantees: "nothing", "os-buffer", "disk"
+	// Persistence is what a leader does first with an entry, "serial" or "overlapped", by
+	// the cell or by default; empty: not known.
+	Persistence     string `json:"persistence,omitempty"`
 	Acknowledgement string `json:"acknowledgement"` // when a client's write returns
 	ReadLevel       string `json:"read_level"`      // what a client's read may see; empty: no reads
 	Wire            bool   `json:"wire"`            // the transport moves bytes
@@ -172,7 +178,7 @@ type Flushes struct {
 	Writers   int       `json:"writers"`
 	EachUS    Quantiles `json:"each_us"`   // of one writer, where all begin at once
 	EachHist  string    `json:"each_hist"` // the same, as EncodeHistogram; nanoseconds
-	PerSecond float64   `json:"per_s"`     // of all together, where each begins when it can
+	PerSecond float64   `json:"per_s"`     // of all together, where each begins when it can; 0: not measured
 }
 
 // Quantiles sums up repeated measurements of one thing, in the unit that the
@@ -243,6 +249,9 @@ func (t *Trial) Get(kind string, version int, measured any) (there bool, err err
 type Probe struct {
 	FdatasyncUS Quantiles `json:"fdatasync_us"`
 	WorkUS      Quantiles `json:"work_us"` // a fixed piece of work on all processors at once
+	// Flushes are those that begin together, as in Calibration but without PerSecond;
+	// empty: the cell writes nothing to a disk.
+	Flushes []Flushes `json:"flushes,omitempty"`
 }
 
 // Verdict is the outcome of a validity gate.

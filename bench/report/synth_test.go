@@ -246,6 +246,7 @@ func (s synth) probe(random *rand.Rand) record.Probe {
 	probe := (600 + float64(random.IntN(30))) * or1(s.slowDisk)
 	work := 2000 + float64(random.IntN(20))
 	return record.Probe{
+		Flushes:     s.flushes,
 		FdatasyncUS: record.Quantiles{N: 50, Min: probe - 100, P50: probe, P90: probe + 50, P99: probe + 200, Max: probe + 900},
 		WorkUS:      record.Quantiles{N: 20, Min: work - 30, P50: work, P90: work + 40, P99: work + 90, Max: work + 300},
 	}

@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -170,10 +171,16 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.cfg.checkDataDir(); err != nil {
+	undo, err := r.cfg.checkDataDir()
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	if err != nil {
 		return err
 	}
-	if err := r.checkRoom(cells); err != nil {
+	if err = r.checkRoom(cells); err != nil {
 		return err
 	}
 	r.folder, err = r.openFolder(infos)
@@ -256,23 +263,42 @@ func (c *Config) dataDir() string {
 }
 
 // checkDataDir makes the folder for the members' data, unless it is that of a
-// run to go on with, and sees that it can be written.
-func (c *Config) checkDataDir() error {
+// run to go on with, and sees that it can be written. undo takes away what it made.
+func (c *Config) checkDataDir() (undo func(), err error) {
 	dir := c.dataDir()
+	undo = func() {}
 	if c.Resume && c.DataDir == "" {
 		if _, err := os.Stat(dir); err != nil {
-			return fmt.Errorf("there is no run to resume: %w", err)
+			return undo, fmt.Errorf("there is no run to resume: %w", err)
 		}
-	} else {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("data directory %s: %w", dir, err)
-		}
+	} else if undo, err = makeDir(dir); err != nil {
+		return undo, fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	probe, err := os.CreateTemp(dir, ".raftlab-write-test-*")
 	if err != nil {
-		return fmt.Errorf("data directory %s cannot be written: %w", dir, err)
+		return undo, fmt.Errorf("data directory %s cannot be written: %w", dir, err)
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return undo, errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// makeDir makes a folder and those that it lies in; undo removes those again that were not
+// there, as far as they are empty.
+func makeDir(dir string) (undo func(), err error) {
+	var made []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
+	}
+	undo = func() {
+		for _, d := range made {
+			if os.Remove(d) != nil { // somebody else uses it
+				return
+			}
+		}
+	}
+	return undo, os.MkdirAll(dir, 0o755)
 }
 
 // checkRoom refuses cells that memory or disk cannot hold, before hours have gone into
@@ -399,7 +425,7 @@ func (r *run) carryOut(ctx context.Context, c *cell, result *record.Trial, logge
 		return fmt.Errorf("data folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if result.Probe, err = calibrate.Probe(ctx, dir); err != nil {
+	if result.Probe, err = calibrate.Probe(ctx, dir, writers(c.info)...); err != nil {
 		return fmt.Errorf("probe the disk: %w", err)
 	}
 	return r.kind.Run(ctx, &measure.Trial{
@@ -412,6 +438,16 @@ func (r *run) carryOut(ctx context.Context, c *cell, result *record.Trial, logge
 			return c.system.New(system.Spec{Cell: &c.info, Dir: dir, Logger: logger, Options: o})
 		},
 	})
+}
+
+// writers are the numbers of members that flush at the same time in a cell: the leader
+// alone, its followers, and all. None: nothing is flushed.
+func writers(c record.CellInfo) []int {
+	if c.Durability != "disk" {
+		return nil
+	}
+	n := c.Cluster.Nodes
+	return slices.Compact([]int{1, max(1, n-1), n})
 }
 
 // beginSession describes and calibrates the machine.

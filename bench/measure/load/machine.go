@@ -9,6 +9,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/model"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/core"
 )
 
 // frameBytes is about what a log entry has beside its key and value: term, index, type,
@@ -47,34 +48,31 @@ func derive(trials []measure.Measured) {
 		if c.Flushes < 1 || t.Cell.Load.Rate > 0 || t.Cell.Load.ReadRatio > 0 {
 			continue
 		}
-		if inMemory := about.memory[like(t.Cell, false)]; len(inMemory) > 0 {
+		inMemory := about.memory[like(t.Cell, false)]
+		if len(inMemory) > 0 {
 			c.Rest = max(0, median(inMemory)-machine.Messages(c))
 		}
 		c.CPU = t.Values.Scalars["cpu.op"]
 		low, high := machine.Latency(c)
 		put("expected.low", low)
 		put("expected.high", high)
-		if low == high {
+		if low == high && len(inMemory) > 0 { // without, what is missing is the program's own share
 			put("expected.error", 100*(p50/low-1))
 		}
 	}
 }
 
-// machines are those of the sessions that were calibrated. Their flushes take as many
-// times as long as in the calibration as, in the median, the probes before the trials did;
-// a single probe is too short to be followed.
+// machines are those of the sessions that were calibrated, with flushes as all probes
+// before the trials found them.
 func machines(trials []measure.Measured) map[*record.Session]model.Machine {
-	probes := map[*record.Session][]float64{}
+	probes := map[*record.Session][]record.Probe{}
 	for _, t := range trials {
-		if t.Probe.FdatasyncUS.P50 > 0 {
-			probes[t.Session] = append(probes[t.Session], t.Probe.FdatasyncUS.P50)
-		}
+		probes[t.Session] = append(probes[t.Session], t.Probe)
 	}
 	out := map[*record.Session]model.Machine{}
-	for session, now := range probes {
-		machine, calibrated := model.MachineOf(*session)
-		if then := session.Calibration.FdatasyncUS.P50; calibrated && then > 0 {
-			out[session] = machine.Slowed(median(now) / then)
+	for session, of := range probes {
+		if machine, calibrated := model.MachineOf(*session, of); calibrated {
+			out[session] = machine
 		}
 	}
 	return out
@@ -82,19 +80,9 @@ func machines(trials []measure.Measured) map[*record.Session]model.Machine {
 
 func caseOf(c *record.CellInfo) model.Case {
 	return model.Case{
-		Nodes: c.Cluster.Nodes, Clients: c.Load.Clients, Wire: c.Wire, Processes: c.Cluster.Mode == experiment.ModeProcess,
-		Overlapped: overlapped(c.Raft), Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
+		Nodes: c.Cluster.Nodes, Clients: c.Load.Clients, Wire: c.Wire, Processes: c.Cluster.Mode != experiment.ModeInProcess,
+		Overlapped: c.Persistence == core.Overlapped, Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
 	}
-}
-
-// overlapped reports whether the leader writes its log while it replicates; engines do
-// the one after the other unless they are told so.
-func overlapped(r experiment.Raft) bool {
-	var settings struct {
-		Persistence string `json:"persistence"`
-	}
-	text, err := json.Marshal(r)
-	return err == nil && json.Unmarshal(text, &settings) == nil && settings.Persistence == "overlapped"
 }
 
 // known is what cells of one client tell of those beside them, by like.
@@ -175,12 +163,12 @@ func machineTable() measure.Table {
 		},
 		Result: true,
 		Method: measure.Text{
-			En: "L is the leader’s flush, F a follower’s, RTT a round trip, as calibrated with as many writers on the disk, of pages where a store flushes more than once for an append and else of 512 B; flushes are taken as many times as long as the probes before the trials found in the median. Medians are of the sums of distributions, flushes independent of each other. Floor: the majority-th fastest of L and RTT + F of each follower, one flush each. Expected of one client: f·L + RTT + the fastest followers’ f·F that make a majority (Raft dissertation, §3.5), where the leader’s write is overlapped the later of f·L and that of the followers (§10.2.1), f being the flushes of an append; added is what a write takes in the in-memory cell, less its RTT. Of more clients, bounds: log stores serve all that waits at once (Bailey, 1954), so a write waits at most for the service under way (Kleinrock, 1975, §5.2: residual life) at each station, and for clients × CPU per operation / cores (asymptotic bounds: Lazowska et al., 1984, §5.2). Use of a roof: throughput × demand (utilization law: Denning and Buzen, 1978).",
-			Ru: "L — сброс лидера, F — сброс ведомого, RTT — круговая задержка, по калибровке с тем же числом одновременно пишущих: страницами, если хранилище делает несколько сбросов на одно добавление, иначе по 512 Б; время сброса умножено на замедление, которое показала медиана проб перед испытаниями. Медианы взяты от сумм распределений, сбросы считаются независимыми. Предел: момент, когда из L и RTT + F каждого ведомого завершилось большинство, по одному сбросу. Ожидание для одного клиента: f·L + RTT + f·F самых быстрых ведомых, составляющих большинство (диссертация Raft, §3.5), а если запись лидера идёт одновременно с репликацией — более позднее из f·L и записи ведомых (§10.2.1); f — число сбросов на одно добавление; к этому прибавлено время записи в ячейке с хранилищем в памяти без её RTT. Для большего числа клиентов — границы: журнал обслуживает сразу всех ожидающих (Bailey, 1954), поэтому запись ждёт на каждой станции не дольше текущего обслуживания (Kleinrock, 1975, §5.2: остаточное время), а также число клиентов × процессорное время операции / ядра (асимптотические границы: Lazowska и др., 1984, §5.2). Использование потолка: пропускная способность × потребность (закон использования: Denning и Buzen, 1978).",
+			En: "L is the leader’s flush, F a follower’s, RTT a round trip, as calibrated with as many writers on the disk, of pages where a store flushes more than once for an append and else of 512 B: rates by the calibration, times by all probes before the trials together. Medians are of the sums of distributions, flushes independent of each other. Floor: the majority-th fastest of L and RTT + F of each follower, one flush each. Expected of one client: f·L + RTT + the fastest followers’ f·F that make a majority (Raft dissertation, §3.5), where the leader’s write is overlapped the later of f·L and that of the followers (§10.2.1), f being the flushes of an append; added is what a write takes in the in-memory cell, less its RTT. Of more clients, bounds: log stores serve all that waits at once (Bailey, 1954), so a write waits at most for the service under way (Kleinrock, 1975, §5.2: residual life) at each station, and for clients × CPU per operation / cores (asymptotic bounds: Lazowska et al., 1984, §5.2). Use of a roof: throughput × demand (utilization law: Denning and Buzen, 1978).",
+			Ru: "L — сброс лидера, F — сброс ведомого, RTT — круговая задержка, по калибровке с тем же числом одновременно пишущих: страницами, если хранилище делает несколько сбросов на одно добавление, иначе по 512 Б: частоты — по калибровке, длительности — по всем пробам перед испытаниями вместе. Медианы взяты от сумм распределений, сбросы считаются независимыми. Предел: момент, когда из L и RTT + F каждого ведомого завершилось большинство, по одному сбросу. Ожидание для одного клиента: f·L + RTT + f·F самых быстрых ведомых, составляющих большинство (диссертация Raft, §3.5), а если запись лидера идёт одновременно с репликацией — более позднее из f·L и записи ведомых (§10.2.1); f — число сбросов на одно добавление; к этому прибавлено время записи в ячейке с хранилищем в памяти без её RTT. Для большего числа клиентов — границы: журнал обслуживает сразу всех ожидающих (Bailey, 1954), поэтому запись ждёт на каждой станции не дольше текущего обслуживания (Kleinrock, 1975, §5.2: остаточное время), а также число клиентов × процессорное время операции / ядра (асимптотические границы: Lazowska и др., 1984, §5.2). Использование потолка: пропускная способность × потребность (закон использования: Denning и Buzen, 1978).",
 		},
 		Note: measure.Text{
-			En: "Floor: the median of a durable write that no implementation undercuts on this machine, by the calibration before the run. Expected: by the way that a write goes, the flushes of this store and what an in-memory cell took. The nearest roof is what was used most of all that the machine can give; far below 100 %, the order of the steps holds a write up and no resource. Cells without a figure store nothing on disk, count no flushes or have no cell of one client beside them.",
-			Ru: "Предел — медиана задержки записи с сохранением на диск, ниже которой на этой машине не опустится никакая реализация, по калибровке перед измерениями. Ожидается — по пути записи, числу сбросов этого хранилища и времени ячейки с хранилищем в памяти. Ближайший потолок — то, что из возможностей машины использовано сильнее всего; если это намного меньше 100 %, запись сдерживает порядок шагов, а не ресурс. Ячейки без значения ничего не хранят на диске, не считают сбросов или не имеют рядом ячейки с одним клиентом.",
+			En: "Floor: the median of a durable write that no implementation undercuts on this machine, as it was when the trials began. Expected: by the way that a write goes, the flushes of this store and what an in-memory cell took. The nearest roof is what was used most of all that the machine can give; far below 100 %, the order of the steps holds a write up and no resource. Where p50 is off by more than 15 %, measure = \"anatomy\" with the same cell shows in which stage; without a cell with an in-memory store beside it, the program’s own share is not known, and p50 is set against nothing. Cells without a figure store nothing on disk, count no flushes or have no cell of one client beside them.",
+			Ru: "Предел — медиана задержки записи с сохранением на диск, ниже которой на этой машине не опустится никакая реализация, по её состоянию к началу испытаний. Ожидается — по пути записи, числу сбросов этого хранилища и времени ячейки с хранилищем в памяти. Ближайший потолок — то, что из возможностей машины использовано сильнее всего; если это намного меньше 100 %, запись сдерживает порядок шагов, а не ресурс. Если p50 отличается больше чем на 15 %, measure = \"anatomy\" с той же ячейкой покажет, на каком этапе; без ячейки с хранилищем в памяти собственная доля программы неизвестна, и p50 не сравнивается. Ячейки без значения ничего не хранят на диске, не считают сбросов или не имеют рядом ячейки с одним клиентом.",
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/core"
 )
 
 // constant is a histogram of one value.
@@ -21,18 +23,20 @@ func constant(t *testing.T, ns int64) *hdrhistogram.Histogram {
 	return h
 }
 
-// TestDerive: flushes of 1 ms and a loopback of 0.1 ms, and a disk twice as slow since.
+// TestDerive: flushes of 1 ms in the calibration and of 2 ms in the probes, a loopback of 0.1 ms.
 func TestDerive(t *testing.T) {
 	text, err := record.EncodeHistogram(constant(t, 1e6))
-	if err != nil {
+	since, err2 := record.EncodeHistogram(constant(t, 2e6))
+	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
+	probe := record.Probe{Flushes: []record.Flushes{{Bytes: 512, Writers: 1, EachHist: since}, {Bytes: 4096, Writers: 1, EachHist: since}}}
 	p50 := func(us float64) record.Quantiles {
 		return record.Quantiles{N: 1, Min: us, P50: us, P90: us, P99: us, Max: us}
 	}
 	session := &record.Session{Environment: record.Environment{Cores: 2}, Calibration: record.Calibration{
-		FdatasyncUS: p50(900), LoopbackUS: p50(100), WriteBytesPerS: p50(1e9), Loopback64KUS: p50(131.072),
-		Flushes: []record.Flushes{{Bytes: 512, Writers: 1, EachHist: text, PerSecond: 1000}, {Bytes: 4096, Writers: 1, EachHist: text, PerSecond: 1000}},
+		LoopbackUS: p50(100), WriteBytesPerS: p50(1e9), Loopback64KUS: p50(131.072),
+		Flushes: []record.Flushes{{Bytes: 512, Writers: 1, EachHist: text, PerSecond: 500}, {Bytes: 4096, Writers: 1, EachHist: text, PerSecond: 500}},
 	}}
 	var trials []measure.Measured
 	add := func(durability string, clients int, rate, syncs float64, ns int64) *measure.Values {
@@ -41,7 +45,7 @@ func TestDerive(t *testing.T) {
 		c.Load = experiment.Load{Clients: clients, Rate: rate, ValueSize: 256}
 		v := &measure.Values{Distributions: map[string]*hdrhistogram.Histogram{"write.latency": constant(t, ns)},
 			Scalars: map[string]float64{"write.throughput": 100, "syncs": syncs, "cpu": 0.5, "cpu.op": 1e-3}}
-		trials = append(trials, measure.Measured{Cell: c, Session: session, Probe: record.Probe{FdatasyncUS: p50(1800)}, Values: v, Valid: true})
+		trials = append(trials, measure.Measured{Cell: c, Session: session, Probe: probe, Values: v, Valid: true})
 		return v
 	}
 	memory := add("nothing", 1, 0, 0, 300_000)
@@ -78,9 +82,16 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// TestOverlapped reads a setting that not every engine has.
-func TestOverlapped(t *testing.T) {
-	if overlapped(experiment.Raft{}) {
-		t.Error("engines write first, unless they are told otherwise")
+// TestCaseOf: a leader writes while it replicates where the system says so, by whatever
+// default.
+func TestCaseOf(t *testing.T) {
+	c := &record.CellInfo{Persistence: core.Overlapped}
+	c.Cluster.Mode = experiment.ModeInProcess
+	if x := caseOf(c); !x.Overlapped || x.Processes {
+		t.Errorf("%+v", x)
+	}
+	c.Persistence, c.Cluster.Mode = core.Serial, "etcd"
+	if x := caseOf(c); x.Overlapped || !x.Processes {
+		t.Errorf("%+v", x)
 	}
 }

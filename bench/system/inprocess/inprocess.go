@@ -3,6 +3,7 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -90,6 +91,7 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		Backend:         record.Part{Name: store.Name, Library: store.Library, Version: store.Version},
 		Transport:       record.Part{Name: network.Name, Library: network.Library, Version: network.Version},
 		Durability:      string(store.Durability),
+		Persistence:     cmp.Or(cell.Raft.Persistence, engine.Tuning.Persistence),
 		Acknowledgement: Acknowledgement,
 		Wire:            network.Wire,
 		ReadLevel:       system.ReadLevel(cell),

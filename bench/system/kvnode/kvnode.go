@@ -97,6 +97,10 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	}
 	info.Engine, info.Backend, info.Transport = record.Part(parts.Engine), record.Part(parts.Backend), record.Part(parts.Transport)
 	info.Durability, info.Wire = parts.Durability, parts.Wire
+	info.Persistence = cell.Raft.Persistence
+	if e, err := known.Engines.Lookup(cell.Cluster.Engine); err == nil {
+		info.Persistence = cmp.Or(info.Persistence, e.Tuning.Persistence)
+	}
 	return info, nil
 }
 

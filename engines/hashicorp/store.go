@@ -89,8 +89,13 @@ func (g *guard) Set(key, value []byte) error {
 }
 
 // SetUint64 implements raft.StableStore. The library panics on its errors: once
-// the replica runs, it does not return one.
+// the replica runs, it does not return one. Nor does it return to a heartbeat: only the
+// library's main goroutine begins a term (see replica.changesNothing), and the heartbeat
+// is answered with a refusal.
 func (g *guard) SetUint64(key []byte, value uint64) error {
+	if calledBy("raft.(*Raft).processHeartbeat") {
+		runtime.Goexit()
+	}
 	err := g.write(func() error { return g.LogStore.SetUint64(key, value) })
 	if err != nil && g.phase.Load() == running {
 		runtime.Goexit()
@@ -114,21 +119,22 @@ func (g *guard) GetLog(index uint64, out *raft.Log) error {
 		return err
 	}
 	err = g.fail(err)
-	if g.phase.Load() == running && appliesCommitted() {
+	if g.phase.Load() == running && calledBy("raft.(*Raft).processLogs") {
 		runtime.Goexit()
 	}
 	return err
 }
 
-// appliesCommitted says whether the library is reading for its state machine on this
-// goroutine. Others that read, to replicate, take errors; one of them that ended here
-// would leave a goroutine behind that its library waits for.
-func appliesCommitted() bool {
+// calledBy says whether a function of the library, in which it reads for its state machine
+// or handles a heartbeat, has called on this goroutine. Others that read, to replicate,
+// take errors; one of them that ended here would leave a goroutine behind that its
+// library waits for.
+func calledBy(function string) bool {
 	callers := make([]uintptr, 16)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
 	for {
 		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "raft.(*Raft).processLogs") {
+		if strings.HasSuffix(frame.Function, function) {
 			return true
 		}
 		if !more {

@@ -1,11 +1,13 @@
 package hashicorp_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/themilchenko/raftlab/backends/faulty"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/kv"
@@ -105,4 +107,56 @@ func TestVotesOfAnOlderTerm(t *testing.T) {
 		}
 	}
 	nothingOf(t, members[0].cfg.Logs, next)
+}
+
+// TestNoLeaseBesideAVote: a member that is about to vote in a newer term agrees to no
+// heartbeat of the one before: the old leader would count on its not having voted for the
+// time of its lease.
+func TestNoLeaseBesideAVote(t *testing.T) {
+	h := newHomes(t, tcp.New(tcp.Options{}), false)
+	h.tuning = quiet
+	disk := newPlatter()
+	disk.ops = []faulty.Op{faulty.Set}
+	var all []*member
+	for i := range h.members {
+		all = append(all, h.run(t, i, h.members, func(c *core.ReplicaConfig) {
+			if i == 1 {
+				_ = c.Logs.Close() // the folder's: the disk is another
+				c.Logs = disk.open()
+			}
+		}))
+	}
+	t.Cleanup(disk.before.Open)
+	(&room{homes: h, running: [3]*member(all)}).lead(t, 0)
+	wire, err := h.network.Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n3 := hashicorp.FrameAs(wire.Wire, core.Identity{ID: "n3", Incarnation: h.members[2].Incarnation, Group: h.group()})
+	defer n3.Close()
+	s := all[0].Status()
+	eventually(t, "n2 has all", func() bool { return all[1].Status().LastIndex == s.LastIndex })
+	disk.before.Shut()
+	voted := make(chan error, 1)
+	go func() {
+		request := raft.RequestVoteRequest{RPCHeader: hashicorp.Header(all[2].Replica, h.members[1]), Term: s.Term + 1,
+			LastLogIndex: s.LastIndex, LastLogTerm: s.Term, LeadershipTransfer: true}
+		var answer raft.RequestVoteResponse
+		err := n3.RequestVote(hashicorp.ServerID(h.members[1]), raft.ServerAddress(h.members[1].Address), &request, &answer)
+		if err == nil && !answer.Granted {
+			err = errors.New("refused")
+		}
+		voted <- err
+	}()
+	eventually(t, "n2 saves the term", func() bool { return disk.before.Waiting() > 0 })
+	header := hashicorp.Header(all[0].Replica, h.members[1])
+	request := raft.AppendEntriesRequest{RPCHeader: header, Term: s.Term, Leader: header.Addr}
+	var answer raft.AppendEntriesResponse
+	if err := n3.AppendEntries(hashicorp.ServerID(h.members[1]), raft.ServerAddress(h.members[1].Address), &request, &answer); err == nil && answer.Success {
+		t.Errorf("%+v", answer)
+	}
+	disk.before.Open()
+	if err := <-voted; err != nil {
+		t.Error(err)
+	}
 }

@@ -39,7 +39,7 @@ func TestHeartbeatsBeginNoTerm(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer := make(chan raft.RPCResponse, 1)
-	isolated(wire.handle)(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{Term: 7, Leader: []byte("n2")}})
+	g.isolated(wire.handle)(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{Term: 7, Leader: []byte("n2")}})
 	if a := <-answer; a.Error == nil && a.Response.(*raft.AppendEntriesResponse).Success {
 		t.Errorf("%+v", a.Response)
 	}

@@ -33,7 +33,8 @@ type Transport interface {
 // Interceptor is a Transport that lets its owner look at requests before they go to
 // Consumer or to the heartbeat handler. handle is called on the goroutine that
 // delivers, with all that has come; true: it has answered, and the request goes no
-// further. It may replace the request's command, not change it. Intercept is called
+// further. It may replace the request's command, not change it; where the request goes
+// then depends on the new one. Intercept is called
 // before the first request can come. It is optional; without it an engine
 // puts a goroutine in between.
 type Interceptor interface {

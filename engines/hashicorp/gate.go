@@ -28,6 +28,8 @@ const maxTermJump = 1 << 32
 //   - A snapshot of what is applied here already is not installed: the state machine
 //     would go back to it.
 //   - Entries that a snapshot covers are not looked for in the log.
+//   - A heartbeat that would depose this replica, or take it to another term, waits for its
+//     turn with the other requests (see changesNothing).
 type gate struct {
 	replica  *replica
 	self     *persona
@@ -35,11 +37,12 @@ type gate struct {
 	requests chan raft.RPC // those that the library gets; nil: it gets them straight from the transport
 	ready    chan struct{} // closed once replica.raft is set, or will not be
 	failed   bool          // it will not be; set before ready is closed
+	closed   chan struct{} // closed once the library takes no more requests
 	votes    time.Time     // none is given before
 }
 
 func newGate(r *replica, logger hclog.Logger, votes time.Time) *gate {
-	return &gate{replica: r, self: r.self, logger: logger, votes: votes, ready: make(chan struct{})}
+	return &gate{replica: r, self: r.self, logger: logger, votes: votes, ready: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // attach makes requests that come to the transport pass the gate. A transport that
@@ -97,7 +100,9 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 		if err := g.follow(from); err != nil {
 			return respond(rpc, nil, err)
 		}
-		if shorter := g.beyondSnapshot(request); shorter != nil {
+		if isHeartbeat(request) && !g.replica.changesNothing(request.Term) {
+			rpc.Command = inTurn(request)
+		} else if shorter := g.beyondSnapshot(request); shorter != nil {
 			rpc.Command = shorter
 		}
 	case *raft.InstallSnapshotRequest:
@@ -118,6 +123,43 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 		}
 	}
 	return false
+}
+
+// beat deals with a heartbeat of a transport that has not asked the gate before.
+func (g *gate) beat(rpc raft.RPC, quick func(raft.RPC)) {
+	if g.handle(&rpc) {
+		return
+	}
+	if request, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && isHeartbeat(request) {
+		quick(rpc)
+		return
+	}
+	select {
+	case g.requests <- rpc:
+	case <-g.closed:
+		rpc.Respond(nil, errStopping)
+	}
+}
+
+// changesNothing says whether a heartbeat of term leaves role and term of this replica as
+// they are. The library handles heartbeats on the goroutine of the transport, beside its
+// main one, which does not look again at what it has found out: it would give the next
+// proposal the new leader's term, and an index at which that has another entry, and
+// nobody could tell the two apart; and it would count votes of its last term towards
+// the leadership of the new one. So only heartbeats that change nothing are handled there.
+// That a replica that stands for election just now is not taken back to the term
+// before, guard sees to (SetUint64).
+func (r *replica) changesNothing(term uint64) bool {
+	current := r.raft.CurrentTerm()
+	return term < current || term == current && r.raft.State() == raft.Follower
+}
+
+// inTurn returns a heartbeat as a request like others, which the library's main goroutine
+// handles. A term of the entry before is not looked at where there is none.
+func inTurn(beat *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	request := *beat
+	request.PrevLogTerm = beat.Term
+	return &request
 }
 
 // check refuses what no member can have sent.

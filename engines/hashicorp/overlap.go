@@ -103,10 +103,8 @@ func (o *overlap) begin(leads func() bool) {
 }
 
 // leadsOthers says whether this replica leads others that have to agree. StoreLogs is
-// called on the library's main goroutine, which is the only one that makes a leader and
-// that changes its configuration. The one that gets heartbeats may depose it meanwhile, and
-// saves the new term right after; that drains (rule 3), and so this is asked under the
-// lock that drain takes.
+// called on the library's main goroutine, which is the only one that makes a leader,
+// changes its configuration and begins a term (see changesNothing).
 func (r *replica) leadsOthers() bool {
 	if r.raft.State() != raft.Leader {
 		return false

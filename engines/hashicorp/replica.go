@@ -436,6 +436,7 @@ func (r *replica) shutDown() error {
 
 func (r *replica) closeAll() error {
 	shutdown := r.raft.Shutdown()
+	close(r.gate.closed)
 	// Before the library's goroutines are waited for: some wait for the answers
 	// of peers, which may be slow to come. Closing ends these calls.
 	errTransport := r.transport.Close()

@@ -24,6 +24,7 @@ type lateNetwork struct {
 	keep   atomic.Pointer[chan struct{}] // answers that come meanwhile wait for its end
 	kept   atomic.Int64
 	cut    atomic.Pointer[raft.ServerAddress]
+	votes  atomic.Pointer[chan struct{}] // answers to RequestVote wait for its end
 	hang   atomic.Pointer[chan struct{}] // no TimeoutNow is answered before its end
 	deafen atomic.Bool                   // nothing is sent any more
 	deaf   atomic.Pointer[chan struct{}] // what keep becomes once a TimeoutNow goes out
@@ -73,7 +74,12 @@ func (l *lateNetwork) RequestVote(id raft.ServerID, target raft.ServerAddress, r
 	if l.lost(target) {
 		return errCut
 	}
-	return l.Transport.RequestVote(id, target, req, resp)
+	err := l.Transport.RequestVote(id, target, req, resp)
+	if votes := l.votes.Load(); votes != nil {
+		l.kept.Add(1)
+		<-*votes
+	}
+	return err
 }
 
 // TimeoutNow gets no answer while hang is set, as from a peer that has stalled.

@@ -18,6 +18,9 @@ var errStoreFailed = errors.New("log store failed, replica stopped")
 // errStopping answers a heartbeat that the library was too late to answer.
 var errStopping = errors.New("the replica is stopping")
 
+// errElection answers a heartbeat of a term that is about to be over.
+var errElection = errors.New("a newer term has begun")
+
 // guard makes a replica fail-stop: after the first write that its log store
 // could not do, no further one is tried (a second fsync may report success for
 // data that the first one lost) and the replica is told to stop. So it is after a
@@ -33,6 +36,7 @@ type guard struct {
 	failure   atomic.Pointer[error]
 	phase     atomic.Int32
 	watch     *watch
+	term      atomic.Uint64 // the newest that was to be saved; by then it may be
 	missed    atomic.Uint64 // the index last asked for that was not there; while starting
 }
 
@@ -89,8 +93,16 @@ func (g *guard) Set(key, value []byte) error {
 }
 
 // SetUint64 implements raft.StableStore. The library panics on its errors: once
-// the replica runs, it does not return one.
+// the replica runs, it does not return one. Nor does it return to a heartbeat: only the
+// library's main goroutine begins a term (see replica.changesNothing), and the heartbeat
+// is answered with a refusal.
 func (g *guard) SetUint64(key []byte, value uint64) error {
+	if calledBy("raft.(*Raft).processHeartbeat") {
+		runtime.Goexit()
+	}
+	if string(key) == "CurrentTerm" { // as the library knows it
+		g.term.Store(value)
+	}
 	err := g.write(func() error { return g.LogStore.SetUint64(key, value) })
 	if err != nil && g.phase.Load() == running {
 		runtime.Goexit()
@@ -114,21 +126,22 @@ func (g *guard) GetLog(index uint64, out *raft.Log) error {
 		return err
 	}
 	err = g.fail(err)
-	if g.phase.Load() == running && appliesCommitted() {
+	if g.phase.Load() == running && calledBy("raft.(*Raft).processLogs") {
 		runtime.Goexit()
 	}
 	return err
 }
 
-// appliesCommitted says whether the library is reading for its state machine on this
-// goroutine. Others that read, to replicate, take errors; one of them that ended here
-// would leave a goroutine behind that its library waits for.
-func appliesCommitted() bool {
+// calledBy says whether a function of the library, in which it reads for its state machine
+// or handles a heartbeat, has called on this goroutine. Others that read, to replicate,
+// take errors; one of them that ended here would leave a goroutine behind that its
+// library waits for.
+func calledBy(function string) bool {
 	callers := make([]uintptr, 16)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
 	for {
 		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "raft.(*Raft).processLogs") {
+		if strings.HasSuffix(frame.Function, function) {
 			return true
 		}
 		if !more {
@@ -186,8 +199,10 @@ func (g *guard) write(call func() error) error {
 }
 
 // isolated wraps the library's heartbeat handler, which runs on the goroutine
-// of the transport or even of the peer that sends: guard must not end that one.
-func isolated(handle func(raft.RPC)) func(raft.RPC) {
+// of the transport or even of the peer that sends: guard must not end that one. It does
+// not agree to a heartbeat while it saves a newer term, to vote in it: the leader
+// would count that for its lease.
+func (g *guard) isolated(handle func(raft.RPC)) func(raft.RPC) {
 	return func(rpc raft.RPC) {
 		answer := make(chan raft.RPCResponse, 1)
 		inner := rpc
@@ -200,6 +215,9 @@ func isolated(handle func(raft.RPC)) func(raft.RPC) {
 		<-done
 		select {
 		case a := <-answer:
+			if r, ok := a.Response.(*raft.AppendEntriesResponse); ok && r.Success && r.Term < g.term.Load() {
+				a = raft.RPCResponse{Error: errElection}
+			}
 			rpc.RespChan <- a
 		default:
 			rpc.Respond(nil, errStopping)

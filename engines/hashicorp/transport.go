@@ -43,14 +43,10 @@ func (t guardedTransport) Consumer() <-chan raft.RPC {
 // SetHeartbeatHandler implements raft.Transport.
 func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	if handle != nil {
-		handle = isolated(handle)
+		handle = t.gate.replica.logs.isolated(handle)
 		if t.gate.requests != nil { // otherwise the transport has asked the gate
-			unchecked := handle
-			handle = func(rpc raft.RPC) {
-				if !t.gate.handle(&rpc) {
-					unchecked(rpc)
-				}
-			}
+			quick := handle
+			handle = func(rpc raft.RPC) { t.gate.beat(rpc, quick) }
 		}
 	}
 	t.Transport.SetHeartbeatHandler(handle)

@@ -251,7 +251,6 @@ func (t *transport) await(answers <-chan raft.RPCResponse, giveUp <-chan time.Ti
 // whatever waits, anything else queues for the consumer. giveUp and senderDone
 // end the wait for a place in the queue.
 func (t *transport) accept(rpc raft.RPC, giveUp <-chan time.Time, senderDone <-chan struct{}) error {
-	heartbeat := isHeartbeat(rpc.Command)
 	if handle := t.intercept.Load(); handle == nil {
 		t.queueing.RLock()
 		defer t.queueing.RUnlock()
@@ -259,7 +258,7 @@ func (t *transport) accept(rpc raft.RPC, giveUp <-chan time.Time, senderDone <-c
 	if handle := t.intercept.Load(); handle != nil && (*handle)(&rpc) {
 		return nil
 	}
-	if handle := t.heartbeat.Load(); handle != nil && heartbeat {
+	if handle := t.heartbeat.Load(); handle != nil && isHeartbeat(rpc.Command) {
 		return t.goHandle(*handle, rpc)
 	}
 	return t.queue(rpc, giveUp, senderDone)

@@ -245,6 +245,67 @@ func TestFailedWrite(t *testing.T) {
 	}
 }
 
+// TestFailedFlush: an append whose flush has failed may be seen once the store is opened
+// again. What is seen then outlives a power loss.
+func TestFailedFlush(t *testing.T) {
+	for run := range uint64(20) {
+		d, s := stored(t)
+		d.random = rand.New(rand.NewPCG(run, 0))
+		d.refuse = func(op, _ string) error {
+			if op == "sync" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		if err := s.StoreLogs([]*raft.Log{entryAt(11), {Index: 12, Data: make([]byte, 5000)}}); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		d.refuse = nil
+		seen := reopened(t, d)
+		d.lose(true)
+		if after := reopened(t, d); !after.equal(seen) || seen.last != 12 {
+			t.Errorf("run %d: seen %v, and after a power loss %v; want it up to 12", run, seen, after)
+		}
+	}
+}
+
+// reopened is what a store holds that is opened on the disk.
+func reopened(t *testing.T, d *testDisk) state {
+	t.Helper()
+	s, err := openOn(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := observe(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// TestTornTail: nothing is left of an append that is not whole, and the segment keeps
+// its length. Otherwise a later append that ends where the rest of an old one begins
+// would bring that back.
+func TestTornTail(t *testing.T) {
+	d, s := stored(t)
+	tail := s.folder.tail.Load()
+	end, f := int(tail.flushed.Load()), tail.file.(*testFile).inode
+	if err := s.StoreLogs([]*raft.Log{entryAt(11), entryAt(12)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, torn := range []int{end, end + frameBytes, len(bytes.TrimRight(f.now, "\x00")) - 1} {
+		whole := bytes.Clone(f.now)
+		f.now[torn] ^= 0xff
+		if o := reopened(t, d); o.last != 10 {
+			t.Errorf("byte %d is torn: %v; want it up to 10", torn, o)
+		}
+		if !allZero(f.now[end:]) || len(f.now) != len(whole) || !bytes.Equal(f.now[:end], whole[:end]) || !bytes.Equal(f.now, f.durable) {
+			t.Errorf("byte %d is torn: something is left of it, or not on the disk", torn)
+		}
+		f.now = whole
+	}
+}
+
 // TestNoRoomForSegment: the write that fills a segment is kept; that there is no room for
 // the next one is the error of the write after, and opened with room again all is there.
 func TestNoRoomForSegment(t *testing.T) {

@@ -29,7 +29,35 @@ type testDisk struct {
 	syncs        int
 }
 
-type inode struct{ now, durable []byte }
+// inode is a file. The system takes sectors that a flush has failed to write for written:
+// no later flush writes them, unless they are written to again.
+type inode struct {
+	now, durable []byte
+	stale        map[int]bool
+}
+
+const sector = 512
+
+// flush writes what is not stale to the disk, all of it or, of a flush that fails, a part.
+func (f *inode) flush(writes func() bool) {
+	left := make([]byte, len(f.now))
+	copy(left, f.durable)
+	for at := 0; at < len(f.now); at += sector {
+		end := min(at+sector, len(f.now))
+		if f.stale[at/sector] || bytes.Equal(left[at:end], f.now[at:end]) {
+			continue
+		}
+		if writes() {
+			copy(left[at:end], f.now[at:end])
+			continue
+		}
+		if f.stale == nil {
+			f.stale = map[int]bool{}
+		}
+		f.stale[at/sector] = true
+	}
+	f.durable = left
+}
 
 func newTestDisk(random *rand.Rand) *testDisk {
 	return &testDisk{now: map[string]*inode{}, durable: map[string]*inode{}, random: random}
@@ -38,6 +66,11 @@ func newTestDisk(random *rand.Rand) *testDisk {
 // change is what every changing call begins with: it may be the one that the machine
 // crashes in, which then has its effect by chance.
 func (d *testDisk) change(op, name string, effect func()) error {
+	return d.attempt(op, name, effect, func() {})
+}
+
+// attempt is change with what the call does where it fails.
+func (d *testDisk) attempt(op, name string, effect, failure func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dead {
@@ -45,6 +78,7 @@ func (d *testDisk) change(op, name string, effect func()) error {
 	}
 	if d.refuse != nil {
 		if err := d.refuse(op, name); err != nil {
+			failure()
 			return err
 		}
 	}
@@ -53,6 +87,8 @@ func (d *testDisk) change(op, name string, effect func()) error {
 		d.dead = true
 		if d.random.IntN(2) == 0 {
 			effect()
+		} else {
+			failure()
 		}
 		return errDead
 	}
@@ -88,7 +124,6 @@ func union(a, b map[string]*inode) map[string]*inode {
 }
 
 func (f *inode) lose(all bool, random *rand.Rand) {
-	const sector = 512
 	left := bytes.Clone(f.durable)
 	if !all {
 		if random.IntN(2) == 0 && len(f.now) > len(left) {
@@ -100,7 +135,7 @@ func (f *inode) lose(all bool, random *rand.Rand) {
 			}
 		}
 	}
-	f.now, f.durable = left, bytes.Clone(left)
+	f.now, f.durable, f.stale = left, bytes.Clone(left), nil
 }
 
 // killed is the end of the process only.
@@ -181,6 +216,9 @@ func (f *testFile) WriteAt(b []byte, at int64) (int, error) {
 			f.now = append(f.now, make([]byte, end-int64(len(f.now)))...)
 		}
 		copy(f.now[at:], b)
+		for i := int(at) / sector; i*sector < int(at)+len(b); i++ {
+			delete(f.stale, i)
+		}
 	})
 	if err != nil {
 		return 0, err
@@ -205,7 +243,8 @@ func (f *testFile) Resize(size int64) error {
 }
 
 func (f *testFile) Sync() error {
-	return f.disk.change("sync", f.name, func() { f.disk.syncs++; f.durable = bytes.Clone(f.now) })
+	all := func() { f.disk.syncs++; f.flush(func() bool { return true }) }
+	return f.disk.attempt("sync", f.name, all, func() { f.flush(func() bool { return f.disk.random.IntN(2) == 0 }) })
 }
 
 func (f *testFile) Close() error {

@@ -58,23 +58,17 @@ func (m *meta) Load(string) (types.PersistentState, error) {
 	if err != nil || !found {
 		return types.PersistentState{}, err
 	}
-	changed := false
 	for i, info := range m.note.Log.Segments {
-		var did bool
 		if info.SealTime.IsZero() {
-			did, err = m.recoverTail(i)
+			err = m.recoverTail(i)
 		} else {
-			did, err = m.recoverSealed(i)
+			err = m.recoverSealed(i)
 		}
 		if err != nil {
 			return types.PersistentState{}, fmt.Errorf("%s: %w", m.folder.path(segment.FileName(info)), err)
 		}
-		changed = changed || did
 	}
-	if changed {
-		err = m.write(m.note)
-	}
-	return m.note.Log, err
+	return m.note.Log, m.write(m.note) // also as it was: what renamed it may not have been flushed
 }
 
 // CommitState implements types.MetaStore. A new segment gets its file first.
@@ -205,8 +199,7 @@ func (m *meta) read() (found bool, err error) {
 	if string(head)+"\n" != fmt.Sprintf(noteHead, crc32.Checksum(body, castagnoli())) || json.Unmarshal(body, &m.note) != nil {
 		return false, fmt.Errorf("%s is %w: its checksum does not match", path, core.ErrDamaged)
 	}
-	// What a crashed rename has left of it may not be durable yet.
-	return true, m.folder.syncDir()
+	return true, nil
 }
 
 // mustBeEmpty refuses segments that hold something without a note that knows them, and

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/themilchenko/raftlab/backends/storedir"
 )
@@ -29,6 +30,7 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 // contents is what a segment holds up to the end of the last append that is whole.
 type contents struct {
 	end     int64
+	last    int64    // where that append begins
 	entries []uint32 // where each begins
 	index   int64    // where the payload of the index begins; 0: the segment is not full
 }
@@ -39,7 +41,7 @@ type contents struct {
 func scan(f io.ReaderAt, at, size int64) (c contents, lost bool, err error) {
 	r := bufio.NewReaderSize(io.NewSectionReader(f, at, size-at), 1<<18)
 	sum := crc32.New(castagnoli())
-	c.end = at
+	c.end, c.last = at, at
 	now, torn := contents{end: at}, false
 	var b [headerBytes]byte
 	if at == 0 {
@@ -62,6 +64,7 @@ func scan(f io.ReaderAt, at, size int64) (c contents, lost bool, err error) {
 			if torn {
 				return c, true, nil
 			}
+			now.last = c.end
 			c = now
 			sum.Reset()
 		case kind == frameCommit:
@@ -95,95 +98,118 @@ func unlessEnd(err error) error {
 	return err
 }
 
-// inspect scans a segment and looks at what is behind: whether any of it is not zero
-// (torn), and whether a whole append is among it, which is damage.
-func inspect(f file) (c contents, torn bool, err error) {
+// inspect scans a segment and looks at what is behind: up to where any of it is not zero
+// (torn; c.end: nowhere), and whether a whole append is among it, which is damage.
+func inspect(f file, info types.SegmentInfo) (c contents, torn int64, err error) {
 	size, err := f.Size()
 	if err != nil {
-		return c, false, err
+		return c, 0, err
+	}
+	if size < int64(info.SizeLimit) {
+		return c, 0, storedir.Damaged("it ends at byte %d, and was made with %d", size, info.SizeLimit)
 	}
 	c, lost, err := scan(f, 0, size)
 	if err != nil {
-		return c, false, err
+		return c, 0, err
 	}
+	torn = c.end
 	block := make([]byte, 1<<18)
 	for at := c.end; at < size && !lost; {
 		b := block[:min(int64(len(block)), size-at)]
 		if err := readFull(f, b, at); err != nil {
-			return c, false, err
+			return c, 0, err
 		}
 		for i := 0; !allZero(b[i:]) && i+frameBytes <= len(b) && !lost; i += frameBytes {
-			torn = true
 			if next := at + int64(i) + frameBytes; binary.LittleEndian.Uint32(b[i:]) == frameCommit {
 				var after contents
 				if after, lost, err = scan(f, next, size); err != nil {
-					return c, false, err
+					return c, 0, err
 				}
 				lost = lost || after.end > next
 			}
 		}
-		torn = torn || !allZero(b)
+		if !allZero(b) {
+			torn = at + int64(len(b))
+		}
 		at += int64(len(b))
 	}
 	if lost {
-		return c, false, storedir.Damaged("what is at byte %d is not what was written there, and more was written behind it", c.end)
+		return c, 0, storedir.Damaged("what is at byte %d is not what was written there, and more was written behind it", c.end)
 	}
 	return c, torn, nil
 }
 
+// rewrite writes the last whole append of a segment once more, and zeros over what is torn
+// behind it. After a flush that has failed the system may show an append that is not on
+// the disk, and would flush it no more: only what is written is flushed. Every append
+// before it has been flushed, or the last one would not have been begun.
+func rewrite(f file, c contents, torn int64) error {
+	block := make([]byte, 1<<18)
+	for at := c.last; at < torn; {
+		b := block[:min(int64(len(block)), torn-at)]
+		clear(b)
+		if kept := c.end - at; kept > 0 {
+			if err := readFull(f, b[:min(kept, int64(len(b)))], at); err != nil {
+				return err
+			}
+		}
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return nil
+}
+
 // recoverTail makes the last segment, at i of the log, what was whole of it, and flushes
-// that. It returns whether the note has changed. m.mu is held.
-func (m *meta) recoverTail(i int) (changed bool, err error) {
+// that. m.mu is held.
+func (m *meta) recoverTail(i int) (err error) {
 	info := m.note.Log.Segments[i]
 	f, err := m.openSegment(i)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	c, torn, err := inspect(f)
+	c, torn, err := inspect(f, info)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if m.note.TailID == info.ID && c.end < m.note.TailEnd {
-		return false, storedir.Damaged("it was whole up to byte %d, and now is up to %d", m.note.TailEnd, c.end)
+		return storedir.Damaged("it was whole up to byte %d, and now is up to %d", m.note.TailEnd, c.end)
 	}
-	if torn {
-		if err := errors.Join(f.Resize(c.end), f.Resize(int64(info.SizeLimit))); err != nil {
-			return false, m.folder.fail(err)
-		}
+	if err := rewrite(f, c, torn); err != nil {
+		return m.folder.fail(err)
 	}
 	if err := m.folder.sync(f); err != nil {
-		return false, err
+		return err
 	}
-	if m.note.TailID != info.ID || m.note.TailEnd != c.end {
-		m.note.TailID, m.note.TailEnd, changed = info.ID, c.end, true
-	}
+	m.note.TailID, m.note.TailEnd = info.ID, c.end
 	if c.index == 0 {
-		return changed, nil
+		return nil
 	}
 	m.seal(i, info.BaseIndex+uint64(len(c.entries))-1, c.index)
 	next := m.note.Log.Segments[len(m.note.Log.Segments)-1]
-	return true, m.folder.prepare(next)
+	return m.folder.prepare(next)
 }
 
 // recoverSealed gives a segment that was cut by DeleteRange, at i of the log, the index
-// that it lacks, so that it can be read. It returns whether the note has changed.
-func (m *meta) recoverSealed(i int) (changed bool, err error) {
+// that it lacks, so that it can be read.
+func (m *meta) recoverSealed(i int) (err error) {
 	info := &m.note.Log.Segments[i]
 	f, err := m.openSegment(i)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if info.IndexStart != 0 {
-		return false, nil
+		return nil
 	}
-	c, _, err := inspect(f)
+	c, _, err := inspect(f, *info)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if have := info.BaseIndex + uint64(len(c.entries)); have <= info.MaxIndex {
-		return false, storedir.Damaged("it has entries up to %d of %d", have-1, info.MaxIndex)
+		return storedir.Damaged("it has entries up to %d of %d", have-1, info.MaxIndex)
 	}
 	index := c.index
 	if index == 0 {
@@ -193,14 +219,14 @@ func (m *meta) recoverSealed(i int) (changed bool, err error) {
 			b = binary.LittleEndian.AppendUint32(b, at)
 		}
 		if _, err := f.WriteAt(b, c.end); err != nil {
-			return false, m.folder.fail(err)
+			return m.folder.fail(err)
 		}
 		if err := m.folder.sync(f); err != nil {
-			return false, err
+			return err
 		}
 	}
 	info.IndexStart = uint64(index)
-	return true, nil
+	return nil
 }
 
 // openSegment opens the file of the segment at i of the log. All that are noted have one.

@@ -19,7 +19,8 @@ import (
 // ErrNothingThere says that a file holds nothing that could be damaged as asked.
 var ErrNothingThere = errors.New("nothing to damage")
 
-// FlipBit flips one bit of a file, anywhere in it, and says where.
+// FlipBit flips one bit of a file, anywhere up to its last byte that is not zero, and says
+// where: behind it is what was reserved only.
 func FlipBit(path string, random *rand.Rand) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -28,7 +29,7 @@ func FlipBit(path string, random *rand.Rand) (string, error) {
 	if len(data) == 0 {
 		return "", fmt.Errorf("%s: %w", path, ErrNothingThere)
 	}
-	at, bit := random.IntN(len(data)), random.IntN(8)
+	at, bit := random.IntN(max(1, len(bytes.TrimRight(data, "\x00")))), random.IntN(8)
 	data[at] ^= 1 << bit
 	return fmt.Sprintf("bit %d of byte %d of %d", bit, at, len(data)), overwrite(path, data)
 }

@@ -124,8 +124,11 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 	if g.cfg.Persistence != "" {
 		flags = append(flags, "--raft-option", "persistence="+g.cfg.Persistence)
 	}
-	if g.cfg.Backend == "mdb" {
+	switch {
+	case g.cfg.Backend == "mdb":
 		flags = append(flags, "--backend-option", "map_size=256MiB")
+	case g.cfg.Backend == "wal" && g.tuning.small: // many segments
+		flags = append(flags, "--backend-option", "segment_size=64KiB")
 	}
 	var https, rafts, gossips []string
 	for _, peer := range peers {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -43,19 +44,30 @@ func (n *node) proxies() []*fault.Proxy {
 
 func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
 
-// logFile is where the log store keeps its entries.
-func (n *node) logFile(backend string) (path string, err error) {
-	name := map[string]string{"bolt": "raft.db", "mdb": "data.mdb"}[backend]
-	err = filepath.WalkDir(filepath.Join(n.dir, "log"), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.Name() == name {
-			path = p
+// logFile is a file in which the log store keeps entries. Of a store that has many it is
+// the newest, or any.
+func (n *node) logFile(backend string, random *rand.Rand) (string, error) {
+	endings := map[string][]string{"bolt": {"raft.db"}, "mdb": {"data.mdb"}, "wal": {".wal"}, "pebble": {".log", ".sst"}}[backend]
+	var files []string // the newest last: their names are numbers of one length
+	err := filepath.WalkDir(filepath.Join(n.dir, "log"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Size() > 0 && slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(d.Name(), e) }) {
+			files = append(files, p)
 		}
 		return err
 	})
-	if err == nil && path == "" {
-		err = fmt.Errorf("%s has no %s: %w", n.dir, name, fs.ErrNotExist)
+	switch {
+	case err != nil:
+		return "", err
+	case len(files) == 0:
+		return "", fmt.Errorf("%s has no file %s: %w", n.dir, strings.Join(endings, ", "), fs.ErrNotExist)
+	case random.IntN(2) == 0:
+		return files[random.IntN(len(files))], nil
 	}
-	return path, err
+	return files[len(files)-1], nil
 }
 
 // Where nodes bind, so that the listeners of a process can be told apart. The others

@@ -41,7 +41,7 @@ type Config struct {
 	Dir       string // of the round's files; it must not exist
 	Seed      uint64
 	Nodes     int    // 3 or 5
-	Backend   string // bolt or mdb
+	Backend   string // bolt, mdb, wal or pebble
 	Discovery string // static or gossip
 	// Persistence is the nodes' raft.persistence; empty: their default.
 	Persistence string

@@ -107,7 +107,7 @@ func (c *Client) Leader() string { return c.endpoints.knownLeader() }
 // bound gives ctx a deadline where it has none.
 func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, c.timeout)
 }

@@ -68,7 +68,7 @@ func get(ctx context.Context, send send, key string, level Consistency) (Value, 
 		method: http.MethodGet,
 		path:   path,
 		query:  url.Values{"consistency": {string(level.orDefault())}},
-		header: map[string]string{"Accept": "application/octet-stream"},
+		header: http.Header{"Accept": {"application/octet-stream"}},
 		leader: level != Stale,
 	})
 	var e *Error
@@ -184,7 +184,7 @@ func (c *Client) CompareAndSet(ctx context.Context, key string, value []byte, if
 // SetIfAbsent sets the key if there is none. Otherwise the error is a
 // *[ConditionError].
 func (c *Client) SetIfAbsent(ctx context.Context, key string, value []byte) (uint64, error) {
-	return c.change(ctx, "set if absent", http.MethodPost, key, value, map[string]string{"If-None-Match": "*"})
+	return c.change(ctx, "set if absent", http.MethodPost, key, value, http.Header{"If-None-Match": {"*"}})
 }
 
 // DeleteIf deletes the key if its last change was at ifIndex. Otherwise the error
@@ -193,11 +193,11 @@ func (c *Client) DeleteIf(ctx context.Context, key string, ifIndex uint64) (uint
 	return c.change(ctx, "delete if", http.MethodDelete, key, nil, ifMatch(ifIndex))
 }
 
-func ifMatch(index uint64) map[string]string {
-	return map[string]string{"If-Match": fmt.Sprintf(`"%d"`, index)}
+func ifMatch(index uint64) http.Header {
+	return http.Header{"If-Match": {fmt.Sprintf(`"%d"`, index)}}
 }
 
-func (c *Client) change(ctx context.Context, op, method, key string, value []byte, header map[string]string) (uint64, error) {
+func (c *Client) change(ctx context.Context, op, method, key string, value []byte, header http.Header) (uint64, error) {
 	path, err := keyPath(key)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", op, err)
@@ -235,7 +235,7 @@ func (c *Client) SetAll(ctx context.Context, pairs map[string][]byte) (uint64, e
 // jsonCall returns a call with body in JSON.
 func jsonCall(method, path string, body any) (call, error) {
 	encoded, err := json.Marshal(body)
-	return call{method: method, path: path, body: encoded, header: map[string]string{"Content-Type": "application/json"}}, err
+	return call{method: method, path: path, body: encoded, header: http.Header{"Content-Type": {"application/json"}}}, err
 }
 
 // commit sends a write and returns the index of its entry. A success without one

@@ -1,20 +1,16 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/themilchenko/raftlab/internal/poll"
@@ -22,194 +18,10 @@ import (
 )
 
 const (
-	dialTimeout = time.Second
-	// idleTimeout is shorter than a kvnode keeps an idle connection, so that a
-	// write seldom meets one that is just being closed.
-	idleTimeout  = 30 * time.Second
-	maxIdleConns = 512 // per node
-	// answerTime is how much earlier than the sender a node gives up, at most.
-	answerTime = 100 * time.Millisecond
-)
-
-// Sender sends requests to nodes, and knows of one that brought no answer whether the
-// node may have seen it. It chooses no node, and sends nothing twice. What connects nodes
-// is their own business, so no proxy of the environment stands between. Safe for
-// concurrent use.
-type Sender struct{ transport *http.Transport }
-
-// NewSender returns a sender without connections.
-func NewSender() *Sender {
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &Sender{&http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &conn{Conn: c}, nil
-		},
-		MaxIdleConnsPerHost: maxIdleConns,
-		IdleConnTimeout:     idleTimeout,
-		DisableCompression:  true,
-	}}
-}
-
-// CloseIdle closes the connections that are idle. Call it once no request is under way.
-func (s *Sender) CloseIdle() { s.transport.CloseIdleConnections() }
-
-// Unanswered is the error of a request that brought no answer.
-type Unanswered struct {
-	Endpoint string // host:port that it was for
-	Sent     bool   // the node may have seen it: something of it has left this process
-	Cause    error
-}
-
-// Error implements error.
-func (e *Unanswered) Error() string {
-	if e.Sent {
-		return fmt.Sprintf("%s has not answered: %v", e.Endpoint, e.Cause)
-	}
-	return fmt.Sprintf("%s cannot be reached: %v", e.Endpoint, e.Cause)
-}
-
-// Unwrap returns the cause.
-func (e *Unanswered) Unwrap() error { return e.Cause }
-
-// Send sends a request of [NewRequest]. Without an answer the error is an *[Unanswered],
-// not wrapped. The caller closes the body of the answer.
-//
-// The transport moves a request to another connection only while nothing of it was
-// written, or for methods that change nothing (net/http: a request with an
-// Idempotency-Key would be such, too).
-func (s *Sender) Send(r *http.Request) (*http.Response, error) {
-	w := &sending{}
-	resp, err := s.transport.RoundTrip(r.WithContext(w.trace(r.Context())))
-	if err != nil {
-		return nil, &Unanswered{Endpoint: r.URL.Host, Sent: w.stop(), Cause: err}
-	}
-	return resp, nil
-}
-
-// NewRequest makes a request to the node at an endpoint, host:port. The path is escaped.
-// The node is told how long it may take: a little less than ctx, which needs a deadline,
-// so that we learn what became of it.
-func NewRequest(ctx context.Context, method, endpoint, path string, query url.Values, body []byte) (*http.Request, error) {
-	deadline, _ := ctx.Deadline()
-	left := time.Until(deadline)
-	asked := url.Values{"timeout": {max(min(left-min(left/10, answerTime), api.MaxTimeout), time.Millisecond).String()}}
-	for name, values := range query {
-		if name != "timeout" {
-			asked[name] = values
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+endpoint+path+"?"+asked.Encode(), bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("%w request: %w", ErrInvalid, err)
-	}
-	return r, nil
-}
-
-// Status asks the node at the endpoint, whatever group it is in, for its status. ctx needs
-// a deadline.
-func (s *Sender) Status(ctx context.Context, endpoint string) (status api.Status, err error) {
-	r, err := NewRequest(ctx, http.MethodGet, endpoint, "/status", nil, nil)
-	if err != nil {
-		return status, err
-	}
-	resp, err := s.Send(r)
-	if err != nil {
-		return status, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
-		return status, readError(endpoint, resp)
-	}
-	return status, json.NewDecoder(io.LimitReader(resp.Body, maxStatusBytes)).Decode(&status)
-}
-
-var errGivenUp = errors.New("the request was given up")
-
-// conn counts the writes to a connection, so that after a failure it is certain
-// whether anything of a request left this process.
-type conn struct {
-	net.Conn
-
-	mu     sync.Mutex
-	writes int // that moved bytes, or may
-	closed bool
-}
-
-// Write implements net.Conn. It counts before it writes: a write under way may
-// have moved bytes.
-func (c *conn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return 0, errGivenUp
-	}
-	c.writes++
-	c.mu.Unlock()
-
-	n, err := c.Conn.Write(b)
-	if n == 0 {
-		c.mu.Lock()
-		c.writes--
-		c.mu.Unlock()
-	}
-	return n, err
-}
-
-func (c *conn) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.writes
-}
-
-// giveUp lets nothing more through and returns the final count.
-func (c *conn) giveUp() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	return c.writes
-}
-
-// sending follows one request to the connection it goes out on.
-type sending struct {
-	mu     sync.Mutex
-	conn   *conn // nil: it has none yet
-	before int   // the connection's count when it got it
-}
-
-// trace returns a context whose request is followed. The transport moves a
-// request to another connection only as long as nothing of it was written; the
-// last one counts.
-func (s *sending) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			c := info.Conn.(*conn) // the transport dials no others
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.conn, s.before = c, c.count()
-		},
-	})
-}
-
-// stop ends the sending, of which the transport has reported a failure, and
-// returns whether anything was sent. The connection is of no use afterwards, as
-// it is for the transport.
-func (s *sending) stop() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn != nil && s.conn.giveUp() > s.before
-}
-
-const (
 	backoffMin = 10 * time.Millisecond
 	backoffMax = 200 * time.Millisecond
 	// maxErrorBytes bounds what is read of an answer that is an error.
 	maxErrorBytes = 64 << 10
-	// maxStatusBytes bounds a status.
-	maxStatusBytes = 4 << 20
 )
 
 // call is one request, wherever it is sent.
@@ -217,7 +29,7 @@ type call struct {
 	method string
 	path   string // escaped
 	query  url.Values
-	header map[string]string
+	header http.Header // by canonical names
 	body   []byte
 	write  bool // sent again only if it was not taken for certain
 	leader bool // the leader is asked first
@@ -350,21 +162,15 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	if c.closed.Load() {
 		return answer{}, fmt.Errorf("client: %w", ErrClosed)
 	}
-	deadline, _ := ctx.Deadline() // bound has seen to it
-	left := time.Until(deadline) / time.Duration(share)
-	tryCtx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
-	req, err := NewRequest(tryCtx, k.method, endpoint, k.path, k.query, k.body)
-	if err != nil {
-		return answer{}, err
-	}
-	for name, value := range k.header {
-		req.Header.Set(name, value)
+	r := Request{Method: k.method, Endpoint: endpoint, Path: k.path, Query: k.query, Header: k.header, Body: k.body}
+	if share > 1 {
+		deadline, _ := ctx.Deadline() // bound has seen to it
+		r.Until = time.Now().Add(time.Until(deadline) / time.Duration(share))
 	}
 	if group := c.group.Load(); k.pinned && group != nil {
-		req.Header.Set(api.HeaderGroup, *group)
+		r.Group = *group
 	}
-	resp, err := c.sender.Send(req)
+	resp, err := c.sender.Send(ctx, &r)
 	if err != nil {
 		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
 			c.endpoints.fails(endpoint)
@@ -388,11 +194,22 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
 		return answer{}, readError(endpoint, resp)
 	}
-	body, err := io.ReadAll(resp.Body)
+	body, err := readAll(resp)
 	if err != nil && !k.write { // a write has succeeded whatever follows the status
 		return answer{}, &Unanswered{Endpoint: endpoint, Sent: true, Cause: fmt.Errorf("read the answer: %w", err)}
 	}
 	return answer{endpoint: endpoint, header: resp.Header, body: body}, nil
+}
+
+// readAll reads the body of an answer. Room for what it claims to be is made at once only
+// where that is little.
+func readAll(resp *http.Response) ([]byte, error) {
+	if n := resp.ContentLength; n >= 0 && n <= maxErrorBytes {
+		body := make([]byte, n)
+		_, err := io.ReadFull(resp.Body, body)
+		return body, err
+	}
+	return io.ReadAll(resp.Body)
 }
 
 // isOurs reports whether an answer is of a node of the client's group, or of none. A node

@@ -284,13 +284,9 @@ func (s *Server) ask(ctx context.Context, to peer, method, path string, q *reque
 	header.Set(api.HeaderForwarded, s.id)
 	header.Set(api.HeaderLeaderID, to.id)
 	header.Set(api.HeaderIncarnation, to.incarnation)
-	header.Set(api.HeaderGroup, group)
-	r, err := client.NewRequest(ctx, method, to.address, path, query, body)
-	if err != nil {
-		return answer{}, &client.Unanswered{Endpoint: to.address, Cause: err}
-	}
-	r.Header = header
-	resp, err := s.peers.Send(r)
+	resp, err := s.peers.Send(ctx, &client.Request{
+		Method: method, Endpoint: to.address, Path: path, Query: query, Header: header, Group: group, Body: body,
+	})
 	if err != nil {
 		return answer{}, err
 	}

@@ -18,17 +18,22 @@ import (
 
 func ok(_ *conn, b []byte, _ [][]byte) ([]byte, error) { return append(b, "+OK\r\n"...), nil }
 
-func ping(_ *conn, b []byte, args [][]byte) ([]byte, error) {
+func ping(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	switch len(args) {
 	case 1:
 		return append(b, "+PONG\r\n"...), nil
 	case 2:
-		return appendValue(b, args[1]), nil
+		return c.appendFound(b, args[1], true)
 	}
 	return b, refuse("ERR wrong number of arguments for 'ping' command")
 }
 
-func echo(_ *conn, b []byte, args [][]byte) ([]byte, error) { return appendValue(b, args[1]), nil }
+func echo(c *conn, b []byte, args [][]byte) ([]byte, error) { return c.appendFound(b, args[1], true) }
+
+// auth is AUTH, which there is not.
+func auth(_ *conn, b []byte, _ [][]byte) ([]byte, error) { return b, errAuth }
+
+var errAuth = refuse("ERR AUTH: this server asks for no password: give the client none")
 
 func quit(c *conn, b []byte, _ [][]byte) ([]byte, error) {
 	c.quitting = true
@@ -36,7 +41,8 @@ func quit(c *conn, b []byte, _ [][]byte) ([]byte, error) {
 }
 
 func reset(c *conn, b []byte, _ [][]byte) ([]byte, error) {
-	c.tx, c.resp3, c.name, c.level, c.refuses, c.fresh = nil, false, "", api.Linearizable, false, false
+	c.endTransaction()
+	c.resp3, c.name, c.level, c.refuses, c.fresh = false, "", api.Linearizable, false, false
 	return append(b, "+RESET\r\n"...), nil
 }
 
@@ -64,9 +70,12 @@ func hello(c *conn, b []byte, args [][]byte) ([]byte, error) {
 		switch {
 		case is(args[i], "SETNAME") && i+1 < len(args):
 			i++
+			if err := checkName(args[i]); err != nil {
+				return b, err
+			}
 			name = string(args[i])
 		case is(args[i], "AUTH"):
-			return b, refuse("ERR AUTH: this server asks for no password")
+			return b, errAuth
 		default:
 			return b, refuse("ERR syntax error in HELLO option %.40q", args[i])
 		}
@@ -90,10 +99,26 @@ func hello(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	return redcon.AppendArray(appendText(b, "modules"), 0), nil
 }
 
+// checkName refuses names that would not stand in a line of CLIENT LIST.
+func checkName(name []byte) error {
+	if len(name) > maxNameBytes {
+		return refuse("ERR a client's name of %d bytes: at most %d are allowed", len(name), maxNameBytes)
+	}
+	if slices.ContainsFunc(name, func(c byte) bool { return c <= ' ' || c > '~' }) {
+		return refuse("ERR Client names cannot contain spaces, newlines or special characters.")
+	}
+	return nil
+}
+
+const maxNameBytes = 256
+
 // client is CLIENT.
 func client(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	switch sub := args[1]; {
 	case is(sub, "SETNAME") && len(args) == 3:
+		if err := checkName(args[2]); err != nil {
+			return b, err
+		}
 		c.name = string(args[2])
 	case is(sub, "GETNAME") && len(args) == 2:
 		if c.name == "" {
@@ -145,7 +170,7 @@ func commands(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	for _, name := range names {
 		k := c.s.table[name]
 		if k == nil {
-			b = append(b, "*-1\r\n"...)
+			b = c.appendNoArray(b)
 			continue
 		}
 		b = redcon.AppendInt(appendText(redcon.AppendArray(b, 6), k.name), int64(k.arity))

@@ -34,10 +34,10 @@ func table() map[string]*command {
 		{name: "mset", arity: -3, keys: pairs, flags: "write", write: mset, queue: queueMSet},
 		{name: "del", arity: -2, keys: all, flags: "write", write: del, queue: queueDel},
 		{name: "unlink", arity: -2, keys: all, flags: "write", write: del, queue: queueDel},
-		{name: "incr", arity: 2, keys: one, flags: "write fast", run: incr(1)},
-		{name: "decr", arity: 2, keys: one, flags: "write fast", run: incr(-1)},
-		{name: "incrby", arity: 3, keys: one, flags: "write fast", run: incr(1)},
-		{name: "decrby", arity: 3, keys: one, flags: "write fast", run: incr(-1)},
+		{name: "incr", arity: 2, keys: one, flags: "write fast", write: incr(1)},
+		{name: "decr", arity: 2, keys: one, flags: "write fast", write: incr(-1)},
+		{name: "incrby", arity: 3, keys: one, flags: "write fast", write: incr(1)},
+		{name: "decrby", arity: 3, keys: one, flags: "write fast", write: incr(-1)},
 		{name: "append", arity: 3, keys: one, flags: "write fast", run: appendTo},
 
 		{name: "get", arity: 2, keys: one, flags: "readonly fast", run: get, queue: queueRead},
@@ -57,6 +57,7 @@ func table() map[string]*command {
 
 		{name: "ping", arity: -1, flags: "fast", run: ping},
 		{name: "echo", arity: 2, flags: "fast", run: echo},
+		{name: "auth", arity: -2, flags: "noscript fast", run: auth},
 		{name: "hello", arity: -1, flags: "noscript fast", run: hello},
 		{name: "select", arity: 2, flags: "fast", run: selectDB},
 		{name: "quit", arity: -1, flags: "fast", run: quit},
@@ -89,7 +90,7 @@ const longestName = 32
 func (c *conn) do(args [][]byte) {
 	k, err := c.s.find(args)
 	switch {
-	case err == nil && c.tx != nil && !slices.Contains([]string{"exec", "discard", "multi", "reset", "quit", "watch"}, k.name):
+	case err == nil && c.tx != nil && !slices.Contains([]string{"exec", "discard", "multi", "reset", "quit", "watch", "auth"}, k.name):
 		c.queue(k, args)
 		return
 	case err == nil && k.write != nil:

@@ -32,22 +32,24 @@ type conn struct {
 	refuses  bool   // what another node leads is refused, not forwarded
 	resp3    bool
 	name     string
-	library  string
 	fresh    bool // no bytes have come since the last barrier at level
 	tx       *transaction
+	counting string // the key of the increments that are under way; empty: none
 	quitting bool
 	scratch  []byte // the answer that is being made
 	held     int    // of the node's memory, by that
+	small    int    // bytes of that which are not in held yet
 
 	active  atomic.Int64 // when it last had something to do
-	partial atomic.Int64 // when a command began that has not come as a whole; 0: none
-	got     atomic.Int64 // bytes of that command
+	partial atomic.Int64 // when a command, or a large transaction, began that has not come as a whole; 0: none
+	got     atomic.Int64 // bytes of that
 	waiting atomic.Bool  // for a command
 
 	mu       sync.Mutex
 	changed  *sync.Cond // less is under way or unsent, or broken
 	underWay []*write   // in the order of their commands
 	head     int        // of underWay
+	retrying bool       // the one at the head is tried again
 	out      []byte     // answers to send
 	spare    []byte     // the buffer that is not out
 	sending  bool
@@ -80,17 +82,24 @@ type write struct {
 
 	// Under c.mu.
 	done   bool
-	told   bool // the client was told that the outcome is not known
+	over   bool // for the replica or for the connection
 	result kv.Result
 	err    error
 }
 
 // Complete implements core.Completion.
 func (w *write) Complete(applied core.Applied, err error) {
+	result, _ := applied.Result.(kv.Result)
+	w.complete(result, 0, err)
+}
+
+// complete takes the outcome, also of what is no proposal by itself.
+func (w *write) complete(result kv.Result, sum int64, err error) {
 	c := w.c
-	c.s.cfg.Node.Release(len(w.command))
 	c.mu.Lock()
-	w.settle(applied, err)
+	w.settle(result, err)
+	w.reply.sum = sum
+	w.let()
 	first := c.head < len(c.underWay) && c.underWay[c.head] == w
 	c.mu.Unlock()
 	if first {
@@ -98,14 +107,20 @@ func (w *write) Complete(applied core.Applied, err error) {
 	}
 }
 
-func (w *write) settle(applied core.Applied, err error) {
-	if w.done {
-		return
+func (w *write) settle(result kv.Result, err error) {
+	if !w.done {
+		w.done, w.result, w.err = true, result, err
 	}
-	w.done, w.err = true, err
-	if err == nil {
-		w.result, _ = applied.Result.(kv.Result)
+}
+
+// let gives the memory of the command back when it is called for the second time: by the
+// replica, and by whoever has made the answer, which a client may be slow to take. Under
+// c.mu.
+func (w *write) let() {
+	if w.over {
+		w.c.s.cfg.Node.Release(len(w.command))
 	}
+	w.over = true
 }
 
 func (c *conn) wakeUp() {
@@ -136,7 +151,7 @@ func (c *conn) expire(now time.Duration) {
 		if now-w.begun < c.s.cfg.Timeout {
 			break
 		}
-		w.settle(core.Applied{}, errNoOutcome)
+		w.settle(kv.Result{}, errNoOutcome)
 		c.wakeUp()
 	}
 	slow := c.sending && now-c.sentAt > c.s.pace(c.bytes)
@@ -174,9 +189,8 @@ func (c *conn) serve() {
 	c.wakeUp()
 	<-sent
 	_ = c.net.Close()
-	if held := len(c.in.buf) - smallBuffer; held > 0 {
-		c.s.cfg.Node.Release(held)
-	}
+	c.endTransaction()
+	c.s.cfg.Node.Release(c.in.held)
 	c.s.leave(c)
 }
 
@@ -198,7 +212,7 @@ func (c *conn) read() {
 			c.answer(func(b []byte) []byte { return c.s.appendFailure(b, err) })
 			return
 		}
-		if c.partial.Load() != 0 {
+		if c.partial.Load() != 0 && (c.tx == nil || c.tx.held == 0) {
 			c.partial.Store(0)
 		}
 		c.do(args)
@@ -221,7 +235,10 @@ func (c *conn) more() error {
 	c.active.Store(now)
 	if c.in.buffered() {
 		c.partial.CompareAndSwap(0, now)
-		c.got.Store(int64(c.in.end - c.in.start))
+	}
+	c.got.Store(int64(c.in.end - c.in.start))
+	if c.tx != nil {
+		c.got.Add(int64(c.tx.bytes))
 	}
 	c.waiting.Store(true)
 	err := c.in.fill()
@@ -252,7 +269,7 @@ func (c *conn) transmit() {
 	_, err := c.net.Write(out)
 	c.mu.Lock()
 	c.sending = false
-	if cap(out) <= 4*smallBuffer {
+	if cap(out) <= 2*maxUnsent {
 		c.spare = out[:0]
 	}
 	if err != nil {
@@ -279,6 +296,9 @@ func (c *conn) send() {
 		again := c.head < len(c.underWay) && c.underWay[c.head].done
 		ended := c.broken
 		if ended {
+			for _, w := range c.underWay[c.head:] {
+				w.let()
+			}
 			c.underWay, c.head = nil, 0
 			c.changed.Broadcast()
 		}
@@ -297,12 +317,15 @@ func (c *conn) collect() {
 	for c.head < len(c.underWay) && c.underWay[c.head].done {
 		w := c.underWay[c.head]
 		if c.retries(w) {
+			c.retrying = true // what is begun meanwhile, if this node leads again, could overtake it
 			c.mu.Unlock()
-			w.result, w.err = c.s.proposeAnyhow(w.command, w.begun)
+			result, err := c.s.proposeAnyhow(w.command, w.begun)
 			c.mu.Lock()
+			w.result, w.err, c.retrying = result, err, false
 		}
 		c.out = w.reply.append(c.out, c, w.result, w.err)
 		c.s.stats.observe(w.reply.command, c.s.now()-w.begun, w.err != nil)
+		w.let()
 		c.underWay[c.head] = nil
 		c.head++
 	}
@@ -319,12 +342,13 @@ func (c *conn) collect() {
 // retries reports whether a write that was not taken is tried again: not if it would then
 // come after what came later on its connection.
 func (c *conn) retries(w *write) bool {
-	return w.err != nil && !c.refuses && c.head == len(c.underWay)-1 &&
+	return w.err != nil && w.command != nil && !c.refuses && c.head == len(c.underWay)-1 &&
 		errors.Is(w.err, core.ErrNotLeader) && !errors.Is(w.err, core.ErrOutcomeUnknown)
 }
 
 // drain waits until no write is under way and nothing is being sent.
 func (c *conn) drain() {
+	c.counting = ""
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for (c.head < len(c.underWay) || c.sending) && !c.broken {
@@ -349,6 +373,7 @@ func (c *conn) answer(add func([]byte) []byte) {
 		c.s.cfg.Node.Release(c.held)
 		c.held = 0
 	}
+	c.small = 0
 	if cap(c.scratch) > 4*smallBuffer {
 		c.scratch = nil
 	}
@@ -356,38 +381,47 @@ func (c *conn) answer(add func([]byte) []byte) {
 
 // reserve makes room for a large answer, in which the bytes stand twice until it is sent.
 func (c *conn) reserve(bytes int) error {
-	if bytes <= smallBuffer {
+	if c.small += bytes; c.small <= smallBuffer {
 		return nil
 	}
-	if err := c.s.cfg.Node.Hold(2 * bytes); err != nil {
+	if err := c.s.cfg.Node.Hold(2 * c.small); err != nil {
 		return err
 	}
-	c.held += 2 * bytes
+	c.held, c.small = c.held+2*c.small, 0
 	return nil
 }
 
 // begin has a write proposed. Its answer follows those before it.
 func (c *conn) begin(command []byte, r reply) {
+	if c.counting != "" { // increments are not proposed in the order in which they came
+		c.drain()
+	}
 	if err := c.s.cfg.Node.Hold(len(command)); err != nil {
 		c.drain()
 		c.answer(func(b []byte) []byte { return c.s.appendFailure(b, err) })
 		return
 	}
-	w := &write{c: c, command: command, reply: r, begun: c.s.now()}
+	if w := (&write{c: c, command: command, reply: r, begun: c.s.now()}); c.enqueue(w) {
+		c.s.proposer.Begin(command, w)
+	} else {
+		c.s.cfg.Node.Release(len(command))
+	}
+}
+
+// enqueue has the write's answer follow those before it. False: there is nobody to answer.
+func (c *conn) enqueue(w *write) bool {
 	c.mu.Lock()
-	for (len(c.underWay)-c.head >= maxUnderWay || len(c.out) > maxUnsent) && !c.broken {
+	defer c.mu.Unlock()
+	for (len(c.underWay)-c.head >= maxUnderWay || len(c.out) > maxUnsent || c.retrying) && !c.broken {
 		c.wakeUp()
 		c.changed.Wait()
 	}
-	if c.broken { // there is nobody to answer, and none of it has been taken
+	if c.broken {
 		c.quitting = true
-		c.mu.Unlock()
-		c.s.cfg.Node.Release(len(command))
-		return
+		return false
 	}
 	c.underWay = append(c.underWay, w)
-	c.mu.Unlock()
-	c.s.proposer.Begin(command, w)
+	return true
 }
 
 // context returns one with the deadline of a command.

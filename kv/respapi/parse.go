@@ -20,6 +20,10 @@ const (
 
 	// smallBuffer is what a connection reads into, and writes from, without asking.
 	smallBuffer = 16 << 10
+	// smallArguments is how many arguments a command may have without asking, and
+	// argumentBytes what each takes beside its bytes.
+	smallArguments = 256
+	argumentBytes  = 40
 )
 
 // errProtocol is the kind of what is no command. Nothing can be read after it: where the
@@ -36,7 +40,8 @@ type span struct{ from, to int }
 // with where it ended: each byte is looked at once.
 type reader struct {
 	from io.Reader
-	hold func(bytes int) error // asked before the buffer grows, and told (negative) when it shrinks
+	hold func(bytes int) error // asked before more is kept than is small, and told (negative) when it is given up
+	held int                   // so many bytes
 
 	buf   []byte
 	start int // of the present command
@@ -114,9 +119,42 @@ func (r *reader) argument() (bool, error) {
 	case r.buf[r.next+n] != '\r' || r.buf[r.next+n+1] != '\n':
 		return false, fmt.Errorf("%w: an argument of %d bytes does not end after them", errProtocol, n)
 	}
+	if err := r.countArgument(); err != nil {
+		return false, err
+	}
 	r.spans = append(r.spans, span{r.next - r.start, r.next - r.start + n})
 	r.next += n + 2
 	return true, nil
+}
+
+// countArgument makes room for one more, which can take more than its bytes.
+func (r *reader) countArgument() error {
+	if len(r.spans) < max(cap(r.spans), smallArguments) {
+		return nil
+	}
+	have := cap(r.spans)
+	if err := r.take(have * argumentBytes); err != nil {
+		return err
+	}
+	r.spans = append(make([]span, 0, 2*have), r.spans...)
+	return nil
+}
+
+func (r *reader) take(bytes int) error {
+	err := r.hold(bytes)
+	if err == nil {
+		r.held += bytes
+	}
+	return err
+}
+
+// shrink gives up what a large command has taken.
+func (r *reader) shrink() {
+	if r.held == 0 {
+		return
+	}
+	_ = r.take(-r.held)
+	r.buf, r.spans, r.args = make([]byte, smallBuffer), nil, nil
 }
 
 // length takes in a line of a sign and a number.
@@ -169,17 +207,14 @@ func number(text []byte) (int, bool) {
 func (r *reader) inline() (args [][]byte, whole bool, err error) {
 	line := r.buf[r.next:r.end]
 	end := bytes.IndexByte(line, '\n')
+	if end > maxInlineBytes || end < 0 && len(line) > maxInlineBytes {
+		return nil, false, fmt.Errorf("%w: too big inline request", errProtocol)
+	}
 	if end < 0 {
-		if len(line) > maxInlineBytes {
-			return nil, false, fmt.Errorf("%w: too big inline request", errProtocol)
-		}
 		return nil, false, nil
 	}
 	r.next += end + 1
-	args = append(r.args[:0], bytes.Fields(line[:end])...)
-	if len(args) > maxArguments {
-		return nil, true, fmt.Errorf("%w: %d words", errTooLarge, len(args))
-	}
+	args = bytes.Fields(line[:end])
 	return args, true, nil
 }
 
@@ -187,17 +222,14 @@ func (r *reader) inline() (args [][]byte, whole bool, err error) {
 func (r *reader) fill() error {
 	switch unread := r.end - r.start; {
 	case unread == 0:
-		if len(r.buf) > smallBuffer {
-			_ = r.hold(smallBuffer - len(r.buf))
-			r.buf = make([]byte, smallBuffer)
-		}
+		r.shrink()
 		r.next, r.start, r.end = r.next-r.start, 0, 0
 	case r.end == len(r.buf) && unread > len(r.buf)/2:
 		size := min(2*len(r.buf), maxCommandBytes+smallBuffer)
 		if size <= unread {
 			return fmt.Errorf("%w: a command may have %d bytes", errTooLarge, maxCommandBytes)
 		}
-		if err := r.hold(size - len(r.buf)); err != nil {
+		if err := r.take(size - len(r.buf)); err != nil {
 			return err
 		}
 		grown := make([]byte, size)

@@ -22,6 +22,14 @@ func (c *conn) appendNull(b []byte) []byte {
 	return append(b, "$-1\r\n"...)
 }
 
+// appendNoArray appends null where an array could stand.
+func (c *conn) appendNoArray(b []byte) []byte {
+	if c.resp3 {
+		return append(b, "_\r\n"...)
+	}
+	return append(b, "*-1\r\n"...)
+}
+
 // appendMap begins a map of n pairs.
 func (c *conn) appendMap(b []byte, n int) []byte {
 	if !c.resp3 {
@@ -126,6 +134,7 @@ const (
 	asOKOrNull              // null if the condition did not hold
 	asCount                 // how many keys it has changed
 	asOne                   // 1, or 0 if the condition did not hold
+	asSum                   // the number after
 	asExec                  // one answer for each command of the transaction
 )
 
@@ -134,6 +143,7 @@ type reply struct {
 	command *command
 	shape   shape
 	parts   []part // of asExec
+	sum     int64  // of asSum, once it is known
 }
 
 // part is a command of a transaction, with how many operations of the entry it has.
@@ -158,6 +168,8 @@ func (r reply) append(b []byte, c *conn, result kv.Result, err error) []byte {
 		}
 	case asCount:
 		return redcon.AppendInt(b, int64(result.Changed))
+	case asSum:
+		return redcon.AppendInt(b, r.sum)
 	case asOne:
 		if failed {
 			return redcon.AppendInt(b, 0)

@@ -66,10 +66,10 @@ const (
 	// maxUnderWay is how many writes of one connection may be.
 	maxUnderWay = 4096
 	// maxUnsent is how much of answers waits for the client to take what came before.
-	maxUnsent = 1 << 20
+	maxUnsent = 64 << 10
 	// lookEvery is how often deadlines are looked at, and so how late one may be noticed.
 	lookEvery = 50 * time.Millisecond
-	// incrStripes is how many keys can be incremented at the same time.
+	// incrStripes is how many keys can be read, changed and written at the same time.
 	incrStripes = 64
 )
 
@@ -97,6 +97,7 @@ type Server struct {
 	serving  sync.WaitGroup
 	watching sync.WaitGroup
 	cursors  cursors
+	counters counters
 }
 
 // New returns a server of cfg. An error is a core.ErrInvalid.
@@ -117,6 +118,7 @@ func New(cfg Config) (*Server, error) {
 	s.table, s.seed = table(), maphash.MakeSeed()
 	s.sorted = slices.Sorted(maps.Keys(s.table))
 	s.names = strings.ToUpper(strings.Join(s.sorted, " "))
+	s.counters.waiting = map[string][]increment{}
 	for i := range s.stripes {
 		s.stripes[i] = make(chan struct{}, 1)
 	}

@@ -15,6 +15,8 @@ type transaction struct {
 	parts  []part
 	reads  []queuedRead
 	bytes  int
+	keys   int
+	held   int  // of the node's memory
 	failed bool // a command was refused, so EXEC will be
 }
 
@@ -32,27 +34,57 @@ func (c *conn) queue(k *command, args [][]byte) {
 	if k.queue != nil {
 		err = k.queue(tx, args)
 	}
+	if err == nil && k.write == nil {
+		tx.reads, tx.keys = append(tx.reads, queuedRead{k, clone(args)}), tx.keys+len(args)-1
+	}
 	if err == nil {
-		if k.write == nil {
-			tx.reads = append(tx.reads, queuedRead{k, clone(args)})
-		}
-		for _, arg := range args {
-			tx.bytes += len(arg)
-		}
-		switch {
-		case len(tx.ops) > 0 && len(tx.reads) > 0:
-			err = errMixed
-		case tx.bytes > api.MaxBatchBytes, len(tx.ops)+len(tx.reads) > kv.MaxBatchOps:
-			err = refuse("TOOLARGE a transaction may have %d bytes and %d keys", api.MaxBatchBytes, kv.MaxBatchOps)
-		}
+		err = c.weigh(args)
 	}
 	if err != nil {
-		tx.failed, tx.ops, tx.reads, tx.parts = true, nil, nil, nil
+		c.endTransaction()
+		c.tx = &transaction{failed: true}
 		c.fail(k, err)
 		return
 	}
 	c.drain()
 	c.answer(func(b []byte) []byte { return append(b, "+QUEUED\r\n"...) })
+}
+
+// weigh refuses a transaction that is too much, and holds memory for it. A large one has to
+// come at the pace of a single command, so that nobody keeps that memory by leaving one open.
+func (c *conn) weigh(args [][]byte) error {
+	tx := c.tx
+	for _, arg := range args {
+		tx.bytes += len(arg)
+	}
+	switch {
+	case len(tx.ops) > 0 && len(tx.reads) > 0:
+		return errMixed
+	case tx.bytes > api.MaxBatchBytes, len(tx.ops)+tx.keys > kv.MaxBatchOps:
+		return refuse("TOOLARGE a transaction may have %d bytes and %d keys", api.MaxBatchBytes, kv.MaxBatchOps)
+	}
+	more := tx.bytes + queuedBytes*(len(tx.ops)+len(tx.parts)+tx.keys+len(tx.reads)) - tx.held
+	if tx.held == 0 && more <= smallBuffer {
+		return nil
+	}
+	if err := c.s.cfg.Node.Hold(more); err != nil {
+		return err
+	}
+	tx.held += more
+	c.partial.CompareAndSwap(0, int64(c.s.now()))
+	return nil
+}
+
+// queuedBytes is what a queued command, and each of its keys, takes beside its bytes.
+const queuedBytes = 64
+
+// endTransaction forgets what was queued.
+func (c *conn) endTransaction() {
+	if c.tx != nil && c.tx.held > 0 {
+		c.s.cfg.Node.Release(c.tx.held)
+		c.partial.Store(0)
+	}
+	c.tx = nil
 }
 
 func clone(args [][]byte) [][]byte {
@@ -105,7 +137,8 @@ func multi(c *conn, b []byte, _ [][]byte) ([]byte, error) {
 // exec is EXEC.
 func exec(c *conn, k *command, _ [][]byte) {
 	tx := c.tx
-	c.tx = nil
+	c.partial.Store(0)
+	defer c.endTransaction()
 	switch {
 	case tx == nil:
 		c.fail(k, refuse("ERR EXEC without MULTI"))
@@ -147,7 +180,7 @@ func discard(c *conn, b []byte, _ [][]byte) ([]byte, error) {
 	if c.tx == nil {
 		return b, refuse("ERR DISCARD without MULTI")
 	}
-	c.tx = nil
+	c.endTransaction()
 	return append(b, "+OK\r\n"...), nil
 }
 

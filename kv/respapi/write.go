@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
-	"math"
 	"slices"
-	"strconv"
 
 	"github.com/tidwall/redcon"
 
@@ -153,16 +151,25 @@ func (c *conn) setAndTell(b []byte, args [][]byte, o setOptions) ([]byte, error)
 	return c.appendNull(b), nil
 }
 
-// update changes a key by what it holds: decide is asked until nothing has come between.
-// It uses only commands that every version of kvnode applies alike.
-func (c *conn) update(key string, decide func(old []byte, present bool) (value []byte, write bool, err error)) (old []byte, present, wrote bool, err error) {
+// decision is what becomes of a key, by what it holds. It may be asked several times.
+type decision func(old []byte, present bool) (value []byte, write bool, err error)
+
+// update changes a key, at the command of a client.
+func (c *conn) update(key string, decide decision) (old []byte, present, wrote bool, err error) {
+	c.fresh = false
 	if err := c.refuse(); err != nil {
 		return nil, false, false, err
 	}
 	ctx, cancel := c.context()
 	defer cancel()
+	return c.s.update(ctx, key, decide)
+}
+
+// update changes a key by what it holds: decide is asked until nothing has come between.
+// It uses only commands that every version of kvnode applies alike.
+func (s *Server) update(ctx context.Context, key string, decide decision) (old []byte, present, wrote bool, err error) {
 	// Those of one key take turns: otherwise all but one would come in vain.
-	turn := c.s.stripes[maphash.String(c.s.seed, key)%incrStripes]
+	turn := s.stripes[maphash.String(s.seed, key)%incrStripes]
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
@@ -170,10 +177,10 @@ func (c *conn) update(key string, decide func(old []byte, present bool) (value [
 		return nil, false, false, ctx.Err()
 	}
 	for upToDate := false; ; {
-		old, index, present := c.s.cfg.Map.Get(key)
+		old, index, present := s.cfg.Map.Get(key)
 		value, write, err := decide(old, present)
 		if write && err == nil {
-			failed, err := c.replace(ctx, key, value, index, present)
+			failed, err := s.replace(ctx, key, value, index, present)
 			if err != nil || !failed {
 				return old, present, true, err
 			}
@@ -181,7 +188,7 @@ func (c *conn) update(key string, decide func(old []byte, present bool) (value [
 		} else if upToDate {
 			return old, present, false, err
 		}
-		if err := c.s.cfg.Node.Barrier(ctx, api.Linearizable); err != nil {
+		if err := s.cfg.Node.Barrier(ctx, api.Linearizable); err != nil {
 			return nil, false, false, err
 		}
 		upToDate = true
@@ -189,16 +196,20 @@ func (c *conn) update(key string, decide func(old []byte, present bool) (value [
 }
 
 // replace sets the key if its last change was at index, or if it is still not there.
-func (c *conn) replace(ctx context.Context, key string, value []byte, index uint64, present bool) (failed bool, err error) {
+func (s *Server) replace(ctx context.Context, key string, value []byte, index uint64, present bool) (failed bool, err error) {
 	cond := kv.Condition{Kind: kv.IfAbsent}
 	if present {
 		cond = kv.Condition{Kind: kv.IfIndex, Index: index}
 	}
+	if err := s.cfg.Node.Hold(2 * len(value)); err != nil {
+		return false, err
+	}
+	defer s.cfg.Node.Release(2 * len(value))
 	encoded, err := kv.EncodeIf(cond, kv.Op{Kind: kv.OpSet, Key: key, Value: value})
 	if err != nil {
 		return false, err
 	}
-	_, result, err := c.s.cfg.Node.Propose(ctx, encoded)
+	_, result, err := s.cfg.Node.Propose(ctx, encoded)
 	if err != nil {
 		return false, err
 	}
@@ -280,56 +291,6 @@ func (c *conn) submitOps(k *command, ops []kv.Op, err error, r reply) {
 		return
 	}
 	c.submit(encoded, r)
-}
-
-// incr is INCR, DECR, INCRBY and DECRBY.
-func incr(sign int64) func(*conn, []byte, [][]byte) ([]byte, error) {
-	return func(c *conn, b []byte, args [][]byte) ([]byte, error) {
-		by := int64(1)
-		if err := checkKeys(args[1:2], 1); err != nil {
-			return b, err
-		}
-		if len(args) == 3 {
-			var err error
-			if by, err = integer(args[2]); err != nil {
-				return b, err
-			}
-		}
-		if by == math.MinInt64 && sign < 0 {
-			return b, errNotInteger
-		}
-		by *= sign
-		var sum int64
-		_, _, _, err := c.update(string(args[1]), func(old []byte, present bool) ([]byte, bool, error) {
-			n := int64(0)
-			if present {
-				var err error
-				if n, err = integer(old); err != nil {
-					return nil, false, err
-				}
-			}
-			if by > 0 && n > math.MaxInt64-by || by < 0 && n < math.MinInt64-by {
-				return nil, false, refuse("ERR increment or decrement would overflow")
-			}
-			sum = n + by
-			return strconv.AppendInt(nil, sum, 10), true, nil
-		})
-		if err != nil {
-			return b, err
-		}
-		return redcon.AppendInt(b, sum), nil
-	}
-}
-
-var errNotInteger = refuse("ERR value is not an integer or out of range")
-
-// integer reads a number as Redis does: in its shortest form.
-func integer(value []byte) (int64, error) {
-	n, err := strconv.ParseInt(text(value), 10, 64)
-	if err != nil || strconv.FormatInt(n, 10) != text(value) {
-		return 0, errNotInteger
-	}
-	return n, nil
 }
 
 // appendTo is APPEND key value.

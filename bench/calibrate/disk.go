@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/record"
@@ -67,7 +68,7 @@ func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err
 	}
 	p = record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}
 	if len(writers) > 0 {
-		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err != nil {
+		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return p, fmt.Errorf("probe flushes: %w", err)
 		}
 	}

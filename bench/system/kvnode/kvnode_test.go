@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -57,11 +56,7 @@ go_goroutines 31
 }
 
 func memberAt(address string, gossips bool) *member {
-	file := &clusterfile.File{Nodes: []clusterfile.Node{{Alias: "node1", HTTPAddress: address}}}
-	if gossips {
-		file.Nodes[0].GossipAddress = "127.0.0.1:1"
-	}
-	return &member{group: &group{file: file}, id: "node1"}
+	return &member{id: "node1", address: address, gossips: gossips}
 }
 
 func TestCountVoters(t *testing.T) {

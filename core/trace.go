@@ -30,7 +30,7 @@ type SpanKind uint8
 
 // The kinds of spans.
 const (
-	// SpanPropose: a caller of Propose handed a command over, until it had the result.
+	// SpanPropose: a caller of Propose or Begin handed a command over, until it had the result.
 	// Proposals that failed have none.
 	SpanPropose SpanKind = 1 + iota
 	// SpanAppend: the engine's own goroutine put entries into the log, and did nothing

@@ -24,6 +24,9 @@ func ServerID(m core.Member) raft.ServerID { return serverID(m.ID, m.Incarnation
 // ToleratedFailures is how many calls to a member fail before they are held.
 const ToleratedFailures = toleratedFailures
 
+// MaxPerMember is how many connections of one member are kept.
+const MaxPerMember = maxPerMember
+
 // FrameAs frames a wire as the node who would.
 func FrameAs(wire core.Wire, who core.Identity) core.Transport {
 	self := &persona{id: who.ID, server: serverID(who.ID, who.Incarnation), met: map[raft.ServerID]core.Identity{}}

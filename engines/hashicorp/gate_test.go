@@ -243,11 +243,11 @@ func TestJunkOnTheRaftPort(t *testing.T) {
 	for range 100 {
 		many = append(many, introduced(n2))
 	}
-	for i, c := range many[:50] {
-		if !closed(c, 20*time.Second) {
-			t.Fatalf("a member's idle connection %d stays", i)
-		}
-	}
+	// Which ones stay is up to when their handlers, who note it, last ran.
+	eventually(t, "few of a member's idle connections stay", func() bool {
+		many = slices.DeleteFunc(many, func(c net.Conn) bool { return closed(c, time.Millisecond) })
+		return len(many) <= hashicorp.MaxPerMember
+	})
 	put(t, all[0], "k", "2")
 	for _, m := range all {
 		eventually(t, m.cfg.ID+" has the write", func() bool { return m.has("k", "2") })

@@ -35,8 +35,13 @@ type room struct {
 // newRoom starts a group under n1. broken may change the engine of n1.
 func newRoom(t *testing.T, broken func(hashicorp.Engine) hashicorp.Engine) *room {
 	t.Helper()
+	return newTunedRoom(t, overlapped(), broken)
+}
+
+func newTunedRoom(t *testing.T, tuning core.Tuning, broken func(hashicorp.Engine) hashicorp.Engine) *room {
+	t.Helper()
 	r := &room{homes: newHomes(t, tcp.New(tcp.Options{}), false)}
-	r.tuning, r.engine = overlapped(), hashicorp.VotesAtOnce()
+	r.tuning, r.engine = tuning, hashicorp.VotesAtOnce()
 	if broken != nil {
 		r.engine = broken(r.engine)
 	}

@@ -19,9 +19,19 @@ import (
 )
 
 // TestNothingIsCommittedBeforeTheLeaderHasIt: both followers have the entry, and the
-// leader says nowhere that it is committed.
+// leader says nowhere that it is committed. So it is with pipelines and without.
 func TestNothingIsCommittedBeforeTheLeaderHasIt(t *testing.T) {
-	r := newRoom(t, nil)
+	for _, inFlight := range []int{1, 2, 16} {
+		t.Run(fmt.Sprint("max_in_flight ", inFlight), func(t *testing.T) {
+			tuning := overlapped()
+			tuning.MaxInFlight = inFlight
+			nothingIsCommittedBefore(t, newTunedRoom(t, tuning, nil))
+		})
+	}
+}
+
+func nothingIsCommittedBefore(t *testing.T, r *room) {
+	t.Helper()
 	leader, disk := r.running[0], r.disks[0]
 	put(t, leader, "k", "before")
 	before := leader.Status()
@@ -62,6 +72,45 @@ func TestNothingIsCommittedBeforeTheLeaderHasIt(t *testing.T) {
 	}
 	for _, m := range r.running {
 		eventually(t, m.cfg.ID+" has the write", func() bool { return m.has("k", "after") })
+	}
+}
+
+// TestTransferWaitsForTheDisk: leadership is not handed over before the old leader has on
+// its disk what the new one begins with, and then no acknowledged write is missing.
+func TestTransferWaitsForTheDisk(t *testing.T) {
+	r := newRoom(t, nil)
+	old, disk := r.running[0], r.disks[0]
+	put(t, old, "k", "v")
+	disk.ops = []faulty.Op{faulty.StoreLogs}
+	disk.before.Shut()
+	w := write(t, old, 4)
+	eventually(t, "writes are pending", func() bool { return disk.before.Waiting() > 0 })
+	before := old.Status()
+	transferred := make(chan error, 1)
+	go func() { transferred <- old.TransferLeadership(deadline(t), "n2") }()
+	select {
+	case err := <-transferred:
+		t.Fatalf("handed over while entries are pending: %v", err)
+	case <-time.After(20 * time.Millisecond): // if it is too early, it is mostly seen
+	}
+	for _, m := range r.running {
+		if s := m.Status(); s.Term != before.Term || s.CommitIndex > before.LastIndex {
+			t.Errorf("%s: %+v, and the leader has %d of term %d", m.cfg.ID, s, before.LastIndex, before.Term)
+		}
+	}
+	disk.before.Open()
+	if err := <-transferred; err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	next := waitLeader(t, r.running[:])
+	if err := next.ReadBarrier(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range w.acknowledged() {
+		if !next.has(key, "v") {
+			t.Errorf("%s is lost", key)
+		}
 	}
 }
 

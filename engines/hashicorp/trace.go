@@ -66,6 +66,27 @@ func (r tracedReplica) Propose(ctx context.Context, command []byte) (core.Applie
 	return applied, err
 }
 
+// Begin implements core.Proposer.
+func (r tracedReplica) Begin(command []byte, c core.Completion) {
+	r.replica.Begin(command, tracedCompletion{c, r.trace, r.trace.now(), command})
+}
+
+// tracedCompletion records a proposal when it is complete.
+type tracedCompletion struct {
+	core.Completion
+	trace   *tracer
+	begun   time.Time
+	command []byte
+}
+
+// Complete implements core.Completion.
+func (c tracedCompletion) Complete(applied core.Applied, err error) {
+	if err == nil {
+		c.trace.Record(core.Span{Kind: core.SpanPropose, First: applied.Index, Last: applied.Index, Begin: c.begun, End: c.trace.now(), Command: c.command})
+	}
+	c.Completion.Complete(applied, err)
+}
+
 // tracedLog is the log as the library sees it: while it stores, the library's main
 // goroutine waits.
 type tracedLog struct {

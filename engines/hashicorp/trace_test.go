@@ -86,6 +86,29 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// TestTraceOfBegin: what was begun is recorded once, before its completion is told of it;
+// what failed is not.
+func TestTraceOfBegin(t *testing.T) {
+	w := &witness{}
+	m := group(t, options{nodes: 1, tuning: fast, trace: func(string) core.Trace { return w }})[0]
+	o := newOutcomes()
+	command := kv.EncodeSet("a", []byte("1"))
+	m.Replica.(core.Proposer).Begin(command, numbered{0, o})
+	eventually(t, "it is told", func() bool { return o.told() == 1 })
+	spans := w.of(core.SpanPropose, o.index[0])
+	if len(spans) != 1 || string(spans[0].Command) != string(command) || !spans[0].End.After(spans[0].Begin) {
+		t.Fatalf("%v: %+v", o.of[0], spans)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Replica.(core.Proposer).Begin(command, numbered{1, o})
+	eventually(t, "it is told", func() bool { return o.told() == 2 })
+	if n := len(w.of(core.SpanPropose, 0)); n != 0 {
+		t.Errorf("%d failures recorded", n)
+	}
+}
+
 // TestTraceKeepsAbilities: a traced replica and store can do what others can.
 func TestTraceKeepsAbilities(t *testing.T) {
 	m := group(t, options{nodes: 1, tuning: fast, trace: func(string) core.Trace { return &witness{} }})[0]

@@ -96,15 +96,12 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
-	r.logs = &guard{LogStore: cfg.Logs, onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
+	r.logs = &guard{LogStore: cfg.Logs, gapless: core.IsMonotonic(cfg.Logs), onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
 	r.self.logs = r.logs
 	holdsData, err := r.self.settle(cfg, snapshots)
 	if err != nil {
 		err = cmp.Or(r.logs.failed(), err) // the library turns the store's error into text
-		return nil, err
-	}
-	if err := r.dropReplaced(snapshots); err != nil {
 		return nil, err
 	}
 	conf.LocalID = r.self.server
@@ -211,28 +208,6 @@ func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) 
 		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
 	}
 	return s, nil
-}
-
-// dropReplaced removes a log that ends before the newest snapshot, where the store takes no
-// gaps: a crash came between a snapshot of the leader's and the end of what it replaces, or
-// the log is from a store that takes them. The next entry could not be stored.
-func (r *replica) dropReplaced(snapshots raft.SnapshotStore) error {
-	if !r.logs.IsMonotonic() {
-		return nil
-	}
-	list, err := snapshots.List()
-	if err != nil {
-		return fmt.Errorf("list the snapshots: %w", err)
-	}
-	first, errFirst := r.logs.FirstIndex()
-	last, errLast := r.logs.LastIndex()
-	if err := errors.Join(errFirst, errLast); err != nil {
-		return err
-	}
-	if len(list) == 0 || last == 0 || last >= list[0].Index {
-		return nil
-	}
-	return r.logs.DeleteRange(first, last)
 }
 
 // found writes the first configuration into an empty log.

@@ -32,6 +32,7 @@ var errElection = errors.New("a newer term has begun")
 // is one of the library's own: seen from the group, the member has crashed.
 type guard struct {
 	core.LogStore
+	gapless   bool // the store takes no gaps
 	onFailure func(error)
 	failure   atomic.Pointer[error]
 	phase     atomic.Int32
@@ -73,13 +74,39 @@ func (g *guard) fail(err error) error {
 }
 
 // StoreLog implements raft.LogStore.
-func (g *guard) StoreLog(entry *raft.Log) error {
-	return g.write(func() error { return g.LogStore.StoreLog(entry) })
-}
+func (g *guard) StoreLog(entry *raft.Log) error { return g.StoreLogs([]*raft.Log{entry}) }
 
 // StoreLogs implements raft.LogStore.
+//
+// A gap before the entries is where a snapshot of the leader's lies: the log ends before it,
+// and all that is in it is covered. The library leaves such a log as it is, which a
+// store without gaps cannot, so here it is removed then. To a store that says itself that it
+// takes no gaps the library would do that when it installs the snapshot, whatever
+// follows it in the log: entries that this replica has acknowledged, and that may be
+// committed by its answer (Raft dissertation, figure 5.3, step 6, keeps them). So
+// guard hides what the store says (raft.MonotonicLogStore).
 func (g *guard) StoreLogs(entries []*raft.Log) error {
-	return g.write(func() error { return g.LogStore.StoreLogs(entries) })
+	return g.write(func() error {
+		if g.gapless && len(entries) > 0 {
+			if err := g.closeGap(entries[0].Index); err != nil {
+				return err
+			}
+		}
+		return g.LogStore.StoreLogs(entries)
+	})
+}
+
+// closeGap empties the log if it ends before the entry ahead of next.
+func (g *guard) closeGap(next uint64) error {
+	last, err := g.LogStore.LastIndex()
+	if err != nil || last == 0 || next <= last+1 {
+		return err
+	}
+	first, err := g.LogStore.FirstIndex()
+	if err != nil {
+		return err
+	}
+	return g.LogStore.DeleteRange(first, last)
 }
 
 // DeleteRange implements raft.LogStore.
@@ -176,9 +203,6 @@ func (g *guard) GetUint64(key []byte) (uint64, error) {
 
 // Close implements core.LogStore.
 func (g *guard) Close() error { return g.watch.during(g.LogStore.Close) }
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (g *guard) IsMonotonic() bool { return core.IsMonotonic(g.LogStore) }
 
 // read passes on the error of a read: that a key is not there is none.
 func (g *guard) read(err error) error {
@@ -293,12 +317,6 @@ func (t *tail) DeleteRange(low, high uint64) error {
 		t.visible.Store(low - 1) // or earlier
 	}
 	return nil
-}
-
-// IsMonotonic forwards raft.MonotonicLogStore, which embedding would hide.
-func (t *tail) IsMonotonic() bool {
-	m, ok := t.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
 }
 
 // appliedIndex returns how far the state machine has come, with the entries that it

@@ -186,7 +186,8 @@ func Kind() *measure.Kind {
 		return func(c *record.CellInfo) string { return write(settingsOf(c)) }
 	}
 	return &measure.Kind{
-		Name: Name, Needs: []system.Ability{system.Kills}, Settings: defaults(), Accept: accept, Run: run, Read: read, Check: check,
+		Name: Name, Needs: []system.Ability{system.Kills}, Settings: defaults(), Quick: map[string]int64{"kills": 1, "pause": int64(time.Second), "duration": int64(time.Second)}, Planned: planned,
+		Accept: accept, Run: run, Read: read, Check: check,
 		Gates:      []string{"load", "acknowledged", "convergence", "clock"},
 		Quantities: quantities(), Answer: []string{"needless", "failover.p50"},
 		Columns: []measure.Setting{
@@ -203,6 +204,16 @@ func settingsOf(c *record.CellInfo) settings {
 	s := defaults()
 	_ = c.ReadSettings(&s)
 	return s
+}
+
+// planned is the time under load, but for the failovers themselves.
+func planned(c experiment.Cell) time.Duration {
+	s := defaults()
+	_ = c.ReadSettings(&s) // accept has
+	if s.Kills == 0 {
+		return s.Duration
+	}
+	return time.Duration(s.Kills+1) * s.Pause
 }
 
 func accept(c experiment.Cell) error {

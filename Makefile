@@ -48,7 +48,7 @@ peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments
 	cd $(PEERS)
 	go build -o ../bin/ ./raftlab-peers
 	cd ..
-	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml $(if $(OUT),--out $(OUT))
+	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml experiments/peers-failover.toml $(if $(OUT),--out $(OUT))
 
 # -count=1: some tests build and start the programs, and go's test cache does not
 # notice when those have changed. A failure does not keep the other lines from running;

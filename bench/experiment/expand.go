@@ -136,8 +136,15 @@ func capDurations(levels []string, limit time.Duration) []string {
 // Cap cuts a whole-numbered setting of what is measured down to most, for a trial run as
 // Quick makes it. Levels that become equal are merged.
 func (e *Experiment) Cap(option string, most int64) {
-	if v, ok := e.Settings[option].(int64); ok && v > most {
-		e.Settings = with(e.Settings, option, most)
+	switch v := e.Settings[option].(type) {
+	case int64:
+		if v > most {
+			e.Settings = with(e.Settings, option, most)
+		}
+	case string: // a duration, or there is nothing to cap
+		if d, err := time.ParseDuration(v); err == nil && int64(d) > most {
+			e.Settings = with(e.Settings, option, time.Duration(most).String())
+		}
 	}
 	e.Matrix = slices.Clone(e.Matrix)
 	for i, f := range e.Matrix {

@@ -139,6 +139,10 @@ func TestCap(t *testing.T) {
 	if e.Settings["keys"] != int64(100) || e.Settings["other"] != int64(500) || before["keys"] != int64(500) {
 		t.Errorf("%v, before %v", e.Settings, before)
 	}
+	e.Settings = map[string]any{"pause": "10m"}
+	if e.Cap("pause", int64(time.Second)); e.Settings["pause"] != "1s" {
+		t.Errorf("%v", e.Settings)
+	}
 	if diff := cmp.Diff([][]string{{"10", "100"}, {"1000"}}, [][]string{e.Matrix[0].Levels, e.Matrix[1].Levels}); diff != "" {
 		t.Error(diff)
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -120,8 +121,13 @@ type Kind struct {
 	Settings any
 	Load     bool // the load of the [load] table is put to the group
 
-	// Quick is at most what whole-numbered settings are in a trial run (run --quick).
+	// Quick is at most what settings are in a trial run (run --quick): whole numbers, or
+	// durations in nanoseconds.
 	Quick map[string]int64
+
+	// Planned says how long the kind's own settings make a trial of the cell last at least,
+	// beside what the cell itself says; nil: no longer.
+	Planned func(cell experiment.Cell) time.Duration
 
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
@@ -284,6 +290,15 @@ func (k *Kind) validate() error {
 		return fmt.Errorf("the kind of measurement %q has no Answer", k.Name)
 	}
 	return nil
+}
+
+// Lasts returns how long a trial of the cell lasts at least.
+func (k *Kind) Lasts(cell experiment.Cell) time.Duration {
+	planned := cell.Planned()
+	if k.Planned != nil {
+		planned += k.Planned(cell)
+	}
+	return planned
 }
 
 // Headline is the quantity that cells are compared by in the answer.

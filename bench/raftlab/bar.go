@@ -45,7 +45,7 @@ func (p *bar) TrialBegin(c experiment.Cell, _ record.TrialID) {
 }
 
 func (p *bar) TrialEnd(c experiment.Cell, t record.Trial) {
-	p.trialEnd(c.Planned())
+	p.trialEnd(c)
 	if text, bad := verdict(t); bad {
 		fmt.Fprintf(p.progress, "%s trial %d, %s: %s\n", t.Cell, t.Trial, label(c), text)
 	}

@@ -18,7 +18,10 @@ import (
 
 // newProgress returns a bar on a terminal and plain lines elsewhere.
 func newProgress(w io.Writer, plain bool, cfg runner.Config) runner.Progress {
-	t := tracker{now: time.Now}
+	t := tracker{now: time.Now, lasts: func(c experiment.Cell) time.Duration { return c.Planned() }}
+	if kind, err := cfg.Kinds.Lookup(cfg.Experiment.Measure); err == nil { // otherwise nothing runs
+		t.lasts = kind.Lasts
+	}
 	if f, ok := w.(*os.File); ok && !plain && term.IsTerminal(int(f.Fd())) {
 		return &bar{w: w, tracker: t, name: cfg.Experiment.Name}
 	}
@@ -29,6 +32,7 @@ func newProgress(w io.Writer, plain bool, cfg runner.Config) runner.Progress {
 // taken on top of that.
 type tracker struct {
 	now         func() time.Time
+	lasts       func(experiment.Cell) time.Duration // a trial, at least
 	total, done int
 	ran         int
 	planned     time.Duration // of the trials to come
@@ -42,7 +46,8 @@ func (t *tracker) begin(total, done int, planned time.Duration) {
 
 func (t *tracker) trialBegin() { t.begun = t.now() }
 
-func (t *tracker) trialEnd(planned time.Duration) {
+func (t *tracker) trialEnd(c experiment.Cell) {
+	planned := t.lasts(c)
 	t.done++
 	t.ran++
 	t.planned -= planned
@@ -93,7 +98,7 @@ func (p *lines) Calibrating() { fmt.Fprintln(p.w, "measuring the machine: flushe
 func (p *lines) TrialBegin(experiment.Cell, record.TrialID) { p.trialBegin() }
 
 func (p *lines) TrialEnd(c experiment.Cell, t record.Trial) {
-	p.trialEnd(c.Planned())
+	p.trialEnd(c)
 	width := len(fmt.Sprint(p.total))
 	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), p.summary(c, t), p.left())
 }

@@ -355,7 +355,7 @@ func (r *run) all(ctx context.Context) error {
 	total := len(r.folder.Manifest().Order)
 	planned := time.Duration(0)
 	for _, id := range missing {
-		planned += r.cells[id.Cell].info.Planned()
+		planned += r.kind.Lasts(r.cells[id.Cell].info.Cell)
 	}
 	r.cfg.Progress.Begin(total, total-len(missing), planned)
 	defer r.cfg.Progress.End()

@@ -92,7 +92,8 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		quit:      make(chan struct{}),
 		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
-		lease:     conf.LeaderLeaseTimeout,
+		missed:    &missed{heartbeat: conf.HeartbeatTimeout, election: conf.ElectionTimeout},
+		lease:     min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout*4/5), // clocks do not run alike
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
@@ -181,7 +182,7 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible}
+	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible, r.missed, r.quit}
 	if r.trace != nil {
 		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, tracedTransport{guarded, r.trace})
 		return err

@@ -25,6 +25,7 @@ const maxTermJump = 1 << 32
 //   - No vote is given for one heartbeat timeout after a start with data. Before it
 //     the replica may have promised that time to a leader, whose lease rests on that
 //     (Raft dissertation, §6.4.1).
+//   - A pre-vote that somebody asks for makes a follower look for its leader: see missed.
 //   - A snapshot of what is applied here already is not installed: the state machine
 //     would go back to it.
 //   - Entries that a snapshot covers are not looked for in the log.
@@ -121,6 +122,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 		if time.Now().Before(g.votes) {
 			return respond(rpc, &raft.RequestPreVoteResponse{RPCHeader: g.replica.header(), Term: g.replica.raft.CurrentTerm()}, nil)
 		}
+		g.replica.missed.look(g.replica)
 	}
 	return false
 }

@@ -47,6 +47,7 @@ type replica struct {
 	rounds      *rounds
 	routes      *routes
 	outages     *outages
+	missed      *missed
 	reads       reads
 
 	proposals    proposals

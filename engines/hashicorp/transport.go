@@ -30,6 +30,8 @@ type guardedTransport struct {
 	outages  *outages
 	overlap  *overlap
 	credible func(term uint64) error
+	missed   *missed
+	quit     <-chan struct{}
 }
 
 // Consumer implements raft.Transport.
@@ -127,6 +129,7 @@ func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddres
 
 // RequestPreVote implements raft.WithPreVote.
 func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, all *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	t.missed.await(t.quit)
 	one := *all
 	one.RPCHeader = addressed(one.RPCHeader, id)
 	_, err := t.ask(id, target, resp, &resp.Term, func(at raft.ServerAddress) error {

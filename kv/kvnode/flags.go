@@ -160,7 +160,7 @@ func profilesDoc() string {
 	for _, p := range node.Profiles() {
 		texts = append(texts, fmt.Sprintf("%s, %s: %v and %v", p.Name, about[p.Name], p.Raft.HeartbeatTimeout, p.Raft.LeaderLeaseTimeout))
 	}
-	return "Timings of Raft and of gossip, by where the nodes are: after a leader's death the others elect another within two or three " +
+	return "Timings of Raft and of gossip, by where the nodes are: after a leader's death the others elect another within one to two " +
 		"heartbeat_timeouts, and a longer silence of one that lives costs an election. heartbeat_timeout and leader_lease_timeout: " +
 		strings.Join(texts, "; ") + ". --raft-option wins over it"
 }

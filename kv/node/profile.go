@@ -25,20 +25,21 @@ const (
 
 // Profiles returns the profiles, the shortest timings first.
 //
-// Shorter means that clients wait less for the next leader after one has died (about
-// two to three heartbeat timeouts), and that a shorter standstill of a leader's process,
-// or of the way to it, is taken for its end. A leader sends a heartbeat every tenth to
+// Shorter means that clients wait less for the next leader after one has died (about one
+// and a half heartbeat timeouts), and that a shorter standstill of a leader's process, or
+// of the way to it, is taken for its end. A leader sends a heartbeat every tenth to
 // fifth of the timeout, past its own log writes, and followers answer past theirs, so a
 // slow disk delays none. What delays them is processes that do not get to run, which is
-// the same on one machine and on several, so Raft has one timing for both. The lease is shorter than the heartbeat timeout, for clocks
-// that do not run alike.
+// the same on one machine and on several, so Raft has one timing for both. A leader that
+// stood still itself finds that it has heard from nobody, and steps down before it has
+// asked: so its lease is as long as the heartbeat timeout, and not shorter.
 func Profiles() []Profile {
 	raft := func(heartbeat time.Duration) core.Tuning {
-		return core.Tuning{HeartbeatTimeout: heartbeat, LeaderLeaseTimeout: heartbeat * 4 / 5}
+		return core.Tuning{HeartbeatTimeout: heartbeat, LeaderLeaseTimeout: heartbeat}
 	}
 	return []Profile{
-		{Local, raft(200 * time.Millisecond), gossip.Local()},
-		{LAN, raft(200 * time.Millisecond), gossip.LAN()},
+		{Local, raft(300 * time.Millisecond), gossip.Local()},
+		{LAN, raft(300 * time.Millisecond), gossip.LAN()},
 		{WAN, raft(2 * time.Second), gossip.WAN()},
 	}
 }

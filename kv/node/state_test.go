@@ -115,7 +115,7 @@ func TestProfiles(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 		if tuned := p.Tuned(core.Tuning{MaxInFlight: 3}); tuned.HeartbeatTimeout != p.Raft.HeartbeatTimeout || tuned.MaxInFlight != 3 ||
-			tuned.LeaderLeaseTimeout <= 0 || tuned.LeaderLeaseTimeout >= tuned.HeartbeatTimeout {
+			tuned.LeaderLeaseTimeout != p.Raft.LeaderLeaseTimeout || tuned.LeaderLeaseTimeout > tuned.HeartbeatTimeout {
 			t.Errorf("%s: %+v", name, tuned)
 		}
 		if own := (core.Tuning{HeartbeatTimeout: 100 * time.Millisecond}); p.Tuned(own) != own {

@@ -24,6 +24,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/core/errkind"
 	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -281,7 +282,20 @@ func (t *target) Do(ctx context.Context, op *workload.Op) error {
 		}
 		t.group.client.SetEndpoints(urls...)
 	}
+	if op.Kind != workload.Read && unsure(err) {
+		return fmt.Errorf("%w: %w", errkind.ErrOutcomeUnknown, err)
+	}
 	return err
+}
+
+// unsure tells that a write may have taken effect: there is no answer, or one of a server
+// that does not know either. What etcd refuses otherwise it has not proposed.
+func unsure(err error) bool {
+	var known rpctypes.EtcdError
+	if errors.As(err, &known) {
+		return known.Code() == codes.Unavailable || known.Code() == codes.DeadlineExceeded
+	}
+	return err != nil && !errors.As(err, new(*client.ConditionError))
 }
 
 // unanswered tells that nobody was there, or that no answer came in time.

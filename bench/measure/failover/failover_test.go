@@ -236,3 +236,15 @@ func TestAccept(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanned: the length of a trial is that of its own settings.
+func TestPlanned(t *testing.T) {
+	for want, s := range map[time.Duration]map[string]any{
+		8 * time.Second:  {"kills": int64(3), "pause": "2s"},
+		10 * time.Minute: {"kills": int64(0), "duration": "10m"},
+	} {
+		if got := Kind().Lasts(experiment.Cell{Settings: s}); got != want {
+			t.Errorf("%v: %v, want %v", s, got, want)
+		}
+	}
+}

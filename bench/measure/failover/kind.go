@@ -35,6 +35,9 @@ type Data struct {
 	Lost    int64 `json:"lost"`    // of which were not there
 
 	Kills []Kill `json:"kills"`
+	// Misses is how often another member led by the time the leader's process had ended: what
+	// was killed led no more, and is no kill; the election was a needless one.
+	Misses int64 `json:"misses,omitempty"`
 }
 
 // Kill is the end of one leader and what followed. Times count from just before the
@@ -62,8 +65,8 @@ type Kill struct {
 const maxCount = math.MaxInt64 / 10_000
 
 func (d *Data) validate() error {
-	if lowest := min(d.PollNS, d.LoadNS, d.Acknowledged, d.Unknown, d.Refused, d.Terms, d.Needless, d.Checked, d.Lost); lowest < 0 ||
-		max(d.Acknowledged, d.Unknown, d.Refused, d.Terms, d.Needless, d.Checked, d.Lost) > maxCount {
+	if lowest := min(d.PollNS, d.LoadNS, d.Acknowledged, d.Unknown, d.Refused, d.Terms, d.Needless, d.Checked, d.Lost, d.Misses); lowest < 0 ||
+		max(d.Acknowledged, d.Unknown, d.Refused, d.Terms, d.Needless, d.Checked, d.Lost, d.Misses) > maxCount {
 		return fmt.Errorf("failover: a length or count is below zero or out of range")
 	}
 	if d.Lost > d.Checked || d.Needless > d.Terms && d.Terms > 0 {
@@ -183,7 +186,8 @@ func Kind() *measure.Kind {
 		return func(c *record.CellInfo) string { return write(settingsOf(c)) }
 	}
 	return &measure.Kind{
-		Name: Name, Needs: []system.Ability{system.Processes, system.Kills}, Settings: defaults(), Accept: accept, Run: run, Read: read, Check: check,
+		Name: Name, Needs: []system.Ability{system.Kills}, Settings: defaults(), Quick: map[string]int64{"kills": 1, "pause": int64(time.Second), "duration": int64(time.Second)}, Planned: planned,
+		Accept: accept, Run: run, Read: read, Check: check,
 		Gates:      []string{"load", "acknowledged", "convergence", "clock"},
 		Quantities: quantities(), Answer: []string{"needless", "failover.p50"},
 		Columns: []measure.Setting{
@@ -200,6 +204,16 @@ func settingsOf(c *record.CellInfo) settings {
 	s := defaults()
 	_ = c.ReadSettings(&s)
 	return s
+}
+
+// planned is the time under load, but for the failovers themselves.
+func planned(c experiment.Cell) time.Duration {
+	s := defaults()
+	_ = c.ReadSettings(&s) // accept has
+	if s.Kills == 0 {
+		return s.Duration
+	}
+	return time.Duration(s.Kills+1) * s.Pause
 }
 
 func accept(c experiment.Cell) error {

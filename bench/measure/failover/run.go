@@ -127,7 +127,10 @@ func (x *trial) underLoad(ctx context.Context) (err error) {
 	if err := x.rest(ctx, wait); err != nil {
 		return err
 	}
-	for range x.Kills {
+	for len(x.data.Kills) < x.Kills {
+		if x.data.Misses > maxMisses {
+			return fmt.Errorf("%d times the leader changed while it was being killed: such a group has no leader to kill; raise heartbeat_timeout, or the load is too heavy", x.data.Misses)
+		}
 		if err := x.failover(ctx); err != nil {
 			return err
 		}
@@ -140,6 +143,9 @@ func (x *trial) underLoad(ctx context.Context) (err error) {
 	x.data.Terms, x.led = int64(last.Term)-int64(first.Term), last
 	return err
 }
+
+// maxMisses is after how many kills of a member that led no more a trial is given up.
+const maxMisses = 10
 
 // rest lets the clients write for d, while no member may stop.
 func (x *trial) rest(ctx context.Context, d time.Duration) error {
@@ -184,6 +190,7 @@ func (x *trial) failover(ctx context.Context) error {
 	if err := victim.Kill(ctx); err != nil {
 		return fmt.Errorf("kill %s: %w", before.ID, err)
 	}
+	missed := w.led()
 	select {
 	case at := <-x.tally.await():
 		k.FirstNS = int64(at.Sub(began))
@@ -204,7 +211,12 @@ func (x *trial) failover(ctx context.Context) error {
 		return err
 	}
 	k.BackNS = int64(time.Since(began))
-	x.data.Kills = append(x.data.Kills, k)
+	if missed {
+		x.data.Misses++
+		x.data.Needless += int64(k.NextTerm) - int64(k.Term)
+	} else {
+		x.data.Kills = append(x.data.Kills, k)
+	}
 	return x.audit(ctx, func(c *client) (checked, lost int64, err error) {
 		gone, err := c.release(ctx, x.target)
 		return 1, count(gone), err
@@ -392,6 +404,14 @@ func (w *watch) see(s *sight, earliest time.Time) {
 	if s.at.IsZero() {
 		*s = sight{time.Now(), earliest}
 	}
+}
+
+// led says whether another member has been seen to lead: no group elects one within the
+// moments that a kill takes.
+func (w *watch) led() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.leader.at.IsZero()
 }
 
 // phases parts the time until the first acknowledgement. What was seen after it had

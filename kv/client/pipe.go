@@ -33,6 +33,7 @@ type pipe struct {
 	last    uint64      // the last that was queued
 	reader  *exchange   // whose caller reads; nil: nobody does
 	hurried bool        // the read deadline has been set to end its reading
+	until   time.Time   // a write to the connection ends by then, done or not
 	err     error       // the pipe is of no use any more
 
 	in       []byte // of the reader
@@ -50,7 +51,18 @@ type exchange struct {
 	wake  chan struct{} // done, or the caller is to read
 }
 
-var errPipeClosed = errors.New("the connection was closed")
+var (
+	errPipeClosed = errors.New("the connection was closed")
+	errFull       = errors.New("the node takes no more requests")
+)
+
+const (
+	// writePatience is how long a caller writes to a node that takes nothing, at most twice
+	// that: then the rest is written for it, and it waits as its context allows.
+	writePatience = 250 * time.Millisecond
+	// maxQueuedBytes is how much waits behind what a node does not take.
+	maxQueuedBytes = 64 << 20
+)
 
 func newPipe(c net.Conn) *pipe { return &pipe{net: c, in: make([]byte, 16<<10)} }
 
@@ -62,6 +74,10 @@ func (p *pipe) do(ctx context.Context, args ...[]byte) (r reply, sent bool, err 
 	if p.err != nil {
 		defer p.mu.Unlock()
 		return reply{}, false, p.err
+	}
+	if len(p.out) > maxQueuedBytes {
+		defer p.mu.Unlock()
+		return reply{}, false, errFull
 	}
 	p.out = appendCommand(p.out, args)
 	p.last++
@@ -90,27 +106,54 @@ func (p *pipe) write(x *exchange) {
 	}
 	for len(p.out) > 0 && p.err == nil {
 		if x != nil && x.done {
-			go func() {
-				p.mu.Lock()
-				p.write(nil)
-			}()
+			go p.writeRest(nil, 0)
 			p.mu.Unlock()
 			return
 		}
 		out := p.out
 		p.out, p.spare, p.sent = p.spare[:0], nil, p.last
+		if now := time.Now(); x != nil && p.until.Sub(now) < writePatience { // not for each write: it costs
+			p.until = now.Add(2 * writePatience)
+			_ = p.net.SetWriteDeadline(p.until)
+		}
 		p.mu.Unlock()
-		_, err := p.net.Write(out)
+		n, err := p.net.Write(out)
 		p.mu.Lock()
-		if cap(out) <= 1<<20 {
-			p.spare = out[:0]
+		if x != nil && errors.Is(err, os.ErrDeadlineExceeded) && p.err == nil {
+			go p.writeRest(out, n)
+			p.mu.Unlock()
+			return
 		}
-		if err != nil {
-			p.fail(fmt.Errorf("write: %w", err))
-		}
+		p.wrote(out, err)
 	}
 	p.writing = false
 	p.mu.Unlock()
+}
+
+// wrote takes back a buffer; under p.mu.
+func (p *pipe) wrote(out []byte, err error) {
+	if cap(out) <= 1<<20 {
+		p.spare = out[:0]
+	}
+	if err != nil {
+		p.fail(fmt.Errorf("write: %w", err))
+	}
+}
+
+// writeRest goes on for a caller that writes no more. It ends with the connection, at the
+// latest when the node has not taken what it is sent for as long as any request may take.
+func (p *pipe) writeRest(out []byte, written int) {
+	_ = p.net.SetWriteDeadline(time.Now().Add(api.MaxTimeout))
+	var err error
+	if written < len(out) {
+		_, err = p.net.Write(out[written:])
+	}
+	p.mu.Lock()
+	p.until = time.Time{}
+	if out != nil {
+		p.wrote(out, err)
+	}
+	p.write(nil)
 }
 
 // await waits for the answer, and meanwhile reads for all if nobody does.
@@ -213,7 +256,9 @@ func (p *pipe) read(ctx context.Context, x *exchange) {
 		p.answered(r)
 	}
 	if p.from == p.to {
-		p.from, p.to = 0, 0
+		if p.from, p.to = 0, 0; len(p.in) > 1<<20 { // of one large value
+			p.in = make([]byte, 16<<10)
+		}
 	}
 	if err != nil && !(p.hurried && errors.Is(err, os.ErrDeadlineExceeded)) {
 		p.fail(fmt.Errorf("read: %w", err))

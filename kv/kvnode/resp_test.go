@@ -30,7 +30,7 @@ func respGroup(t *testing.T) []respNode {
 	first := ""
 	for i := range 3 {
 		id := fmt.Sprintf("node%d", i+1)
-		args := []string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--backend-option", "no_sync=true"}
+		args := []string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--backend", "bolt", "--backend-option", "no_sync=true"}
 		if first != "" {
 			args = append(args, "--join", first)
 		}

@@ -142,8 +142,8 @@ func FuzzCursor(f *testing.F) {
 		if known != (cursor == 0 || cursor == mine) || after != "" && cursor != mine {
 			t.Fatalf("cursor %d: %q, %t", cursor, after, known)
 		}
-		if prefix, exact, err := pattern([]byte(match)); err == nil && exact != (prefix == match) {
-			t.Fatalf("pattern %q: %q, %t", match, prefix, exact)
+		if p := newPattern([]byte(match)); p.exact() != (p.prefix == match) {
+			t.Fatalf("pattern %q: %q", match, p.prefix)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package respapi
 import (
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/tidwall/redcon"
@@ -157,29 +156,27 @@ const (
 	maxKeysBytes = 32 << 20
 )
 
-// scan is SCAN cursor [MATCH prefix*] [COUNT n]: the keys in order. What is there for the
+// scan is SCAN cursor [MATCH pattern] [COUNT n]: the keys in order. What is there for the
 // whole of an iteration is told exactly once.
 func scan(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	cursor, err := strconv.ParseUint(text(args[1]), 10, 64)
 	if err != nil {
 		return b, refuse("ERR invalid cursor")
 	}
-	prefix, exact, count := "", false, defaultCount
+	match, count := newPattern([]byte("*")), defaultCount
 	for i := 2; i < len(args); i += 2 {
 		switch {
 		case i+1 == len(args):
-			return b, refuse("ERR syntax error: SCAN cursor [MATCH prefix*] [COUNT n]")
+			return b, refuse("ERR syntax error: SCAN cursor [MATCH pattern] [COUNT n]")
 		case is(args[i], "MATCH"):
-			if prefix, exact, err = pattern(args[i+1]); err != nil {
-				return b, err
-			}
+			match = newPattern(args[i+1])
 		case is(args[i], "COUNT"):
 			if count, err = strconv.Atoi(text(args[i+1])); err != nil || count < 1 {
 				return b, refuse("ERR COUNT: want a whole number from 1 to %d", maxCount)
 			}
 			count = min(count, maxCount)
 		default:
-			return b, refuse("ERR syntax error: SCAN cursor [MATCH prefix*] [COUNT n], not %.40q", args[i])
+			return b, refuse("ERR syntax error: SCAN cursor [MATCH pattern] [COUNT n], not %.40q", args[i])
 		}
 	}
 	after, known := c.s.cursors.find(cursor)
@@ -189,33 +186,36 @@ func scan(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	if err := c.look(); err != nil {
 		return b, err
 	}
-	found, more := c.page(prefix, after, exact, count)
+	found, last := c.page(match, after, count)
 	next := uint64(0)
-	if more {
-		next = c.s.cursors.add(found[len(found)-1])
+	if last != "" {
+		next = c.s.cursors.add(last)
 	}
 	b = appendText(redcon.AppendArray(b, 2), strconv.FormatUint(next, 10))
 	return c.appendKeys(b, found)
 }
 
-// page returns some keys, and whether there are more.
-func (c *conn) page(prefix, after string, exact bool, count int) (found []string, more bool) {
-	pairs := c.s.cfg.Map.Scan(prefix, after, count+1)
-	bytes := 0
-	for i, p := range pairs {
-		if exact {
-			if p.Key == prefix {
-				return []string{prefix}, false
-			}
-			return nil, false
+// page looks at so many keys after that one, and returns those that match. If there may be
+// more, last is the last it has looked at.
+func (c *conn) page(match pattern, after string, count int) (found []string, last string) {
+	if match.exact() {
+		if _, _, ok := c.s.cfg.Map.Get(match.prefix); ok && after < match.prefix {
+			found = []string{match.prefix}
 		}
-		if i == count || bytes > maxScanBytes {
-			return found, true
-		}
-		found = append(found, p.Key)
-		bytes += len(p.Key)
+		return found, ""
 	}
-	return found, false
+	bytes := 0
+	for i, p := range c.s.cfg.Map.Scan(match.prefix, after, count+1) {
+		if i == count || bytes > maxScanBytes {
+			return found, last
+		}
+		if match.matches(p.Key) {
+			found = append(found, p.Key)
+			bytes += len(p.Key)
+		}
+		last = p.Key
+	}
+	return found, ""
 }
 
 func (c *conn) appendKeys(b []byte, found []string) ([]byte, error) {
@@ -233,12 +233,9 @@ func (c *conn) appendKeys(b []byte, found []string) ([]byte, error) {
 	return b, nil
 }
 
-// keys is KEYS prefix*.
+// keys is KEYS pattern.
 func keys(c *conn, b []byte, args [][]byte) ([]byte, error) {
-	prefix, exact, err := pattern(args[1])
-	if err != nil {
-		return b, err
-	}
+	match := newPattern(args[1])
 	if err := c.look(); err != nil {
 		return b, err
 	}
@@ -246,9 +243,8 @@ func keys(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	bytes := 0
 	for after, more := "", true; more; {
 		var page []string
-		if page, more = c.page(prefix, after, exact, maxCount); len(page) > 0 {
-			after = page[len(page)-1]
-		}
+		page, after = c.page(match, after, maxCount)
+		more = after != ""
 		found = append(found, page...)
 		for _, key := range page {
 			bytes += len(key)
@@ -258,15 +254,6 @@ func keys(c *conn, b []byte, args [][]byte) ([]byte, error) {
 		}
 	}
 	return c.appendKeys(b, found)
-}
-
-// pattern reads a pattern that is a prefix, or one key.
-func pattern(arg []byte) (prefix string, exact bool, err error) {
-	prefix, more := strings.CutSuffix(string(arg), "*")
-	if strings.ContainsAny(prefix, `*?[\`) {
-		return "", false, refuse(`ERR pattern %.40q: only a prefix can be matched, as in user:*, and no other of *?[\`, arg)
-	}
-	return prefix, !more, nil
 }
 
 // cursors are where iterations of SCAN have come to: clients take numbers only. The oldest

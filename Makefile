@@ -117,9 +117,17 @@ vuln: ## look for known vulnerabilities in what the programs call
 		echo "$$found"; exit 1
 	fi
 
+# The hot paths, from the disk up: log stores, network, engine with its framing and
+# persistence, trace, map, protocols with their clients, load generator. And what to run of
+# them, how long each, and how often.
+HOT       := ./backends ./transports ./engines/... ./core/trace ./kv ./kv/respapi ./kv/httpapi ./bench/workload
+BENCH     ?= .
+BENCHTIME ?= 300ms
+COUNT     ?= 1
+
 .PHONY: bench
-bench: ## benchmarks of stores, transports and the framework; benchstat reads the output
-	go test -run=NONE -bench=. -benchmem ./backends ./transports ./engines/... ./kv ./bench/workload
+bench: ## benchmarks of each hot path with allocations, in about two minutes; benchstat reads the output (BENCH=Propose BENCHTIME=2s COUNT=6)
+	go test -run=NONE -bench='$(BENCH)' -benchtime=$(BENCHTIME) -count=$(COUNT) -benchmem -p=1 $(HOT)
 
 .PHONY: clean
 clean: ## remove what make built; runs stay

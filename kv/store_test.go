@@ -508,3 +508,61 @@ func BenchmarkGet(b *testing.B) {
 		s.Get("key-000000005000")
 	}
 }
+
+// BenchmarkState measures what is done to the state as a whole, of 100 000 keys with
+// values of 100 B: bytes are those of the snapshot.
+func BenchmarkState(b *testing.B) {
+	s := kv.New()
+	for i := range 100_000 {
+		s.Apply(uint64(i+1), kv.EncodeSet(fmt.Sprintf("key-%012d", i), make([]byte, 100)))
+	}
+	write := func(b *testing.B, to *bytes.Buffer) {
+		to.Reset()
+		snapshot, err := s.Snapshot()
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer snapshot.Release()
+		if _, err := snapshot.WriteTo(to); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var written bytes.Buffer
+	write(b, &written)
+	for _, x := range []struct {
+		name string
+		do   func(*testing.B)
+	}{
+		{"snapshot", func(b *testing.B) { write(b, &written) }},
+		{"restore", func(b *testing.B) {
+			if err := kv.New().Restore(bytes.NewReader(written.Bytes())); err != nil {
+				b.Fatal(err)
+			}
+		}},
+		{"digest", func(*testing.B) { s.Digest() }},
+	} {
+		b.Run(x.name, func(b *testing.B) {
+			b.SetBytes(int64(written.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				x.do(b)
+			}
+		})
+	}
+}
+
+// BenchmarkApplyBatch applies 64 commands at a time; time is that of all.
+func BenchmarkApplyBatch(b *testing.B) {
+	s, batch := kv.New(), make([]core.BatchEntry, 64)
+	for i := range batch {
+		batch[i].Command = kv.EncodeSet(fmt.Sprintf("key-%012d", i), make([]byte, 256))
+	}
+	b.ReportAllocs()
+	for index := uint64(1); b.Loop(); {
+		for i := range batch {
+			batch[i].Index = index
+			index++
+		}
+		s.ApplyBatch(batch)
+	}
+}

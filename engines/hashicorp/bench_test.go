@@ -16,6 +16,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/kv"
@@ -96,7 +97,7 @@ func bareGroup(b *testing.B, stores func(node int) core.LogStore) proposer {
 }
 
 // replicaGroup is the same by raftlab: core.Replica.Propose under a deadline.
-func replicaGroup(b *testing.B, stores func(node int) core.LogStore) proposer {
+func replicaGroup(b *testing.B, tuning core.Tuning, stores func(node int) core.LogStore) proposer {
 	network := tcp.New(tcp.Options{})
 	var configs []core.ReplicaConfig
 	var members []core.Member
@@ -107,7 +108,7 @@ func replicaGroup(b *testing.B, stores func(node int) core.LogStore) proposer {
 		}
 		id := fmt.Sprintf("n%d", i+1)
 		members = append(members, core.Member{ID: id, Address: link.Address(), Voter: true})
-		configs = append(configs, core.ReplicaConfig{ID: id, FSM: kv.New(), Logs: stores(i), Link: link})
+		configs = append(configs, core.ReplicaConfig{ID: id, FSM: kv.New(), Logs: stores(i), Link: link, Tuning: tuning})
 	}
 	var replicas []core.Replica
 	for _, cfg := range configs {
@@ -163,7 +164,7 @@ func compareFramework(b *testing.B, store string, clients int) {
 			return s
 		}
 	}
-	groups := []proposer{bareGroup(b, open("bare")), replicaGroup(b, open("replica")), bareGroup(b, open("control"))}
+	groups := []proposer{bareGroup(b, open("bare")), replicaGroup(b, core.Tuning{}, open("replica")), bareGroup(b, open("control"))}
 	const opsPerClient = 20
 	times := make([][]float64, len(groups)) // µs per operation, a sample per block
 	for _, p := range groups {
@@ -184,6 +185,33 @@ func compareFramework(b *testing.B, store string, clients int) {
 	b.ReportMetric(100*(replica/bare-1), "overhead-%")
 	b.ReportMetric(100*(control/bare-1), "control-%")
 	b.ReportMetric(float64(len(times[0])), "blocks")
+}
+
+// BenchmarkPropose measures a write to a group of three, on disk one after the other and
+// overlapped, and in memory: all that the engine does, without a client's protocol.
+func BenchmarkPropose(b *testing.B) {
+	for _, x := range []struct{ store, persistence string }{
+		{"inmem", core.Serial}, {"wal", core.Serial}, {"wal", core.Overlapped},
+	} {
+		for _, clients := range []int{1, 16} {
+			b.Run(fmt.Sprintf("store=%s/persistence=%s/clients=%d", x.store, x.persistence, clients), func(b *testing.B) {
+				dir := b.TempDir()
+				propose := replicaGroup(b, core.Tuning{Persistence: x.persistence}, func(node int) core.LogStore {
+					if x.store == "inmem" {
+						return inmem.New()
+					}
+					s, err := wal.Open(filepath.Join(dir, fmt.Sprint(node)), wal.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					return s
+				})
+				b.ReportAllocs()
+				b.ResetTimer()
+				runBlock(b, propose, clients, (b.N+clients-1)/clients)
+			})
+		}
+	}
 }
 
 func runBlock(b *testing.B, propose proposer, clients, ops int) time.Duration {

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 var (
@@ -47,7 +48,7 @@ type replica struct {
 	rounds      *rounds
 	routes      *routes
 	outages     *outages
-	reads       reads
+	reads       sharing.Rounds
 
 	proposals    proposals
 	deposed      event          // leadership was lost

@@ -42,11 +42,11 @@ var rules = []rule{
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
-	{"engines/hashicorp", []string{"core"}},
+	{"engines/hashicorp", []string{"core", "internal/sharing"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft
-	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport"}},
+	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport", "internal/sharing"}},
 	{"kv/respapi", []string{"core", "kv"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
 	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf", "internal/hostport"}}, // the program
@@ -87,6 +87,7 @@ var rules = []rule{
 	{"internal/hostport", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
+	{"internal/sharing", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

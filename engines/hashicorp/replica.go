@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 var (
@@ -48,7 +49,7 @@ type replica struct {
 	routes      *routes
 	outages     *outages
 	missed      *missed
-	reads       reads
+	reads       sharing.Rounds
 
 	proposals    proposals
 	deposed      event          // leadership was lost

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -224,10 +225,28 @@ func halfTheTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
-// askReadIndex gets a read index from the leader.
+// questions are those for the read index of one leader.
+type questions struct {
+	to     peer
+	rounds sharing.Rounds
+}
+
+// askReadIndex gets a read index from the leader. Reads that wait at the same time share
+// one question, which is asked after all of them have come. Each waits half of its own
+// time; another leader is asked at once, though the last one may still owe an answer.
 func (s *Server) askReadIndex(ctx context.Context, to peer) (uint64, error) {
 	ctx, cancel := halfTheTime(ctx)
 	defer cancel()
+	q := s.questions.Load()
+	if q == nil || q.to != to {
+		q = &questions{to: to}
+		s.questions.Store(q)
+	}
+	return q.rounds.Share(ctx, func(ctx context.Context) (uint64, error) { return s.readIndexOf(ctx, to) })
+}
+
+// readIndexOf asks the leader for a read index.
+func (s *Server) readIndexOf(ctx context.Context, to peer) (uint64, error) {
 	a, err := s.exchange(ctx, to, http.MethodGet, readIndexPath, nil)
 	if err != nil {
 		return 0, err

@@ -139,7 +139,7 @@ func (q *request) readBody(limit int64, copies int, what string) ([]byte, error)
 		// From now on net/http reads, for the client's going. If a deadline ended that,
 		// the client would be gone, for this request and all later ones.
 		readUntil(q.w, time.Time{})
-		q.body = body
+		q.body, q.Body = body, http.NoBody // so that nothing is left to drain
 		return body, nil
 	case errors.As(err, &refused):
 		return nil, err
@@ -237,9 +237,9 @@ func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *
 	leave(w, r)
 	h := w.Header()
 	maps.Copy(h, a.header)
-	h.Set(api.HeaderNode, id)
+	h[api.HeaderNode] = []string{id}
 	if a.status != http.StatusNotModified {
-		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
 	if surplus(r.Context()) {
 		h.Set("Connection", "close")

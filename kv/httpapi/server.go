@@ -78,9 +78,11 @@ type Server struct {
 	view    atomic.Pointer[view]
 	resp    sync.Map // HTTP address of another node -> where it serves the Redis protocol
 	caught  readiness
-	budget  budget
-	metrics *metrics
-	journal *journal
+	// questions are for the leader as it was last known; nil: none was asked.
+	questions atomic.Pointer[questions]
+	budget    budget
+	metrics   *metrics
+	journal   *journal
 	// changing is held while the configuration is changed step by step: one change at a time.
 	changing chan struct{}
 }
@@ -191,7 +193,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	v := s.look()
 	h := w.Header()
 	if v.leader != "" {
-		h.Set(api.HeaderLeaderID, v.leader)
+		setUnlessEmpty(h, api.HeaderLeaderID, v.leader)
 		address, _ := s.address(v.leader)
 		setUnlessEmpty(h, api.HeaderLeader, address)
 	}
@@ -200,9 +202,10 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	write(w, r, s.id, a, &s.cfg.Limits)
 }
 
+// setUnlessEmpty sets a header whose name is a constant of package api, in its canonical form.
 func setUnlessEmpty(h http.Header, name, value string) {
 	if value != "" {
-		h.Set(name, value)
+		h[name] = []string{value}
 	}
 }
 

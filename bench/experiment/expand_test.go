@@ -236,7 +236,7 @@ func TestShippedExperiments(t *testing.T) {
 	shipped := append(catalogue(), underLoad("anatomy", traceSettings{true}),
 		Plugin{Kind: KindMeasure, Name: "failover", Options: []string{"kills", "clients", "rate", "value_size", "pause", "duration"}, Defaults: map[string]any{}},
 		Plugin{Kind: KindMeasure, Name: "recovery", Options: []string{"keys", "value_size", "passes"}, Defaults: map[string]any{}})
-	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 12, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 8, "peers-reads": 8, "anatomy": 12, "trace-overhead": 16}
+	want := map[string]int{"failover": 3, "elections": 10, "scale": 6, "backends": 16, "transports": 8, "cluster-size": 8, "payload": 6, "load": 10, "open-loop": 5, "discovery": 8, "peers": 12, "peers-reads": 12, "anatomy": 12, "trace-overhead": 16}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {

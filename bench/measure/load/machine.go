@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -83,18 +84,14 @@ func machines(trials []measure.Measured) map[*record.Session]model.Machine {
 func caseOf(c *record.CellInfo) model.Case {
 	return model.Case{
 		Nodes: c.Cluster.Nodes, Clients: c.Load.Clients, Wire: c.Wire, Processes: c.Cluster.Mode == experiment.ModeProcess,
-		Overlapped: overlapped(c.Raft), Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
+		Overlapped: overlapped(c), Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
 	}
 }
 
-// overlapped reports whether the leader writes its log while it replicates; engines do
-// the one after the other unless they are told so.
-func overlapped(r experiment.Raft) bool {
-	var settings struct {
-		Persistence string `json:"persistence"`
-	}
-	text, err := json.Marshal(r)
-	return err == nil && json.Unmarshal(text, &settings) == nil && settings.Persistence == "overlapped"
+// overlapped reports whether the leader writes its log while it replicates. Runs before
+// members said so had the engine's default, which is not to.
+func overlapped(c *record.CellInfo) bool {
+	return cmp.Or(c.Runs["raft.persistence"], c.Raft.Persistence) == "overlapped"
 }
 
 // known is what cells of one client tell of those beside them, by like.

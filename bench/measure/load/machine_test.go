@@ -78,9 +78,21 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// TestOverlapped reads a setting that not every engine has.
+// TestOverlapped: what members said that they run with goes before what a cell sets.
 func TestOverlapped(t *testing.T) {
-	if overlapped(experiment.Raft{}) {
-		t.Error("engines write first, unless they are told otherwise")
+	set := func(in, runs string) *record.CellInfo {
+		c := &record.CellInfo{Cell: experiment.Cell{Raft: experiment.Raft{Persistence: in}}}
+		if runs != "" {
+			c.Runs = map[string]string{"raft.persistence": runs}
+		}
+		return c
+	}
+	for _, x := range []struct {
+		in, runs string
+		want     bool
+	}{{"", "", false}, {"overlapped", "", true}, {"", "overlapped", true}, {"", "serial", false}} {
+		if got := overlapped(set(x.in, x.runs)); got != x.want {
+			t.Errorf("set %q, runs %q: %t", x.in, x.runs, got)
+		}
 	}
 }

@@ -60,7 +60,8 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	if p.engine, err = engine.New(cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())); err != nil {
+	options := cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())
+	if p.engine, err = engine.New(options); err != nil {
 		return p, err
 	}
 	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
@@ -93,6 +94,7 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		Acknowledgement: Acknowledgement,
 		Wire:            network.Wire,
 		ReadLevel:       system.ReadLevel(cell),
+		Runs:            engine.Settings(cell.Cluster.Engine, core.Tuning(cell.Raft), options),
 	}
 	return p, nil
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -277,7 +278,8 @@ type Tuning struct {
 	LeaderLeaseTimeout time.Duration `key:"leader_lease_timeout" doc:"how long a leader goes on without a quorum answering before it steps down; at most heartbeat_timeout, also if not set"`
 	// CommitTimeout bounds how stale an idle follower is, not the latency of a write.
 	CommitTimeout time.Duration `key:"commit_timeout" doc:"how long an idle leader waits before it tells followers of a new commit index"`
-	// MaxAppendEntries: larger means fewer disk writes under load, and longer ones.
+	// MaxAppendEntries: larger means fewer disk writes under load, and longer ones. An
+	// engine also bounds the bytes of a message.
 	MaxAppendEntries int `key:"max_append_entries" doc:"how many entries one AppendEntries message holds at most"`
 	MaxInFlight      int `key:"max_in_flight" doc:"how many AppendEntries messages may be under way to one follower; 1 turns pipelining off"`
 
@@ -301,4 +303,25 @@ type Tuning struct {
 	// at least 10 s and twice StallTimeout. Before that a member whose disk comes back
 	// goes on. It also bounds how long Close waits for the log store.
 	StallLimit time.Duration `key:"stall_limit" zero:"10 × heartbeat_timeout, at least 10s and twice stall_timeout" doc:"how long a write to the log store may take before the replica stops"`
+}
+
+// Over returns t with the fields that it leaves out as defaults has them. What follows
+// HeartbeatTimeout stays out where t has one of its own: the engine derives it.
+func (t Tuning) Over(defaults Tuning) Tuning {
+	if t.HeartbeatTimeout > 0 {
+		defaults.ElectionTimeout, defaults.LeaderLeaseTimeout, defaults.StallTimeout, defaults.StallLimit = 0, 0, 0, 0
+	}
+	return Tuning{
+		HeartbeatTimeout:   cmp.Or(t.HeartbeatTimeout, defaults.HeartbeatTimeout),
+		ElectionTimeout:    cmp.Or(t.ElectionTimeout, defaults.ElectionTimeout),
+		LeaderLeaseTimeout: cmp.Or(t.LeaderLeaseTimeout, defaults.LeaderLeaseTimeout),
+		CommitTimeout:      cmp.Or(t.CommitTimeout, defaults.CommitTimeout),
+		MaxAppendEntries:   cmp.Or(t.MaxAppendEntries, defaults.MaxAppendEntries),
+		MaxInFlight:        cmp.Or(t.MaxInFlight, defaults.MaxInFlight),
+		Persistence:        cmp.Or(t.Persistence, defaults.Persistence),
+		SnapshotInterval:   cmp.Or(t.SnapshotInterval, defaults.SnapshotInterval),
+		SnapshotThreshold:  cmp.Or(t.SnapshotThreshold, defaults.SnapshotThreshold),
+		StallTimeout:       cmp.Or(t.StallTimeout, defaults.StallTimeout),
+		StallLimit:         cmp.Or(t.StallLimit, defaults.StallLimit),
+	}
 }

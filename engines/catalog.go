@@ -27,6 +27,22 @@ type Entry struct {
 // Schema describes the options.
 func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
 
+// Settings says what a replica of the engine, called name, runs with, its defaults
+// included: as text, "raft.persistence" and "NAME.OPTION". What is off is left out, and so
+// are timeouts that follow another one.
+func (e Entry) Settings(name string, t core.Tuning, o core.Options) map[string]string {
+	out := map[string]string{}
+	add := func(table string, settings map[string]any) {
+		for key, value := range settings {
+			out[conf.Qualify(table, key)] = fmt.Sprint(value)
+		}
+	}
+	add("raft", conf.Map(t.Over(e.Tuning)))
+	add(name, conf.Map(e.Options))
+	add(name, o)
+	return out
+}
+
 // Catalog maps names to engines.
 type Catalog = core.Catalog[Entry]
 

@@ -44,12 +44,12 @@ func TestCoupledLevels(t *testing.T) {
 		got = append(got, fmt.Sprintf("%v %s %s %s %v %s %d", c.Levels, c.Cluster.Mode, c.Cluster.Backend, c.Raft.CommitTimeout, c.Options["mdb"], c.Load.Duration, c.Load.Clients))
 	}
 	want := []string{
-		"[{system kvnode, slow} {clients 1}] process bolt 1s map[] 5s 1",
-		"[{system kvnode, slow} {clients 16}] process bolt 1s map[] 5s 16",
+		"[{system kvnode, slow} {clients 1}] process wal 1s map[] 5s 1",
+		"[{system kvnode, slow} {clients 16}] process wal 1s map[] 5s 16",
 		"[{system fast} {clients 1}] inprocess mdb 0s map[map_size:1GiB] 5s 1",
 		"[{system fast} {clients 16}] inprocess mdb 0s map[map_size:1GiB] 5s 16",
-		"[{system etcd} {clients 1}] etcd bolt 0s map[] 2s 1",
-		"[{system etcd} {clients 16}] etcd bolt 0s map[] 2s 16",
+		"[{system etcd} {clients 1}] etcd wal 0s map[] 2s 1",
+		"[{system etcd} {clients 16}] etcd wal 0s map[] 2s 16",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -44,9 +44,9 @@ const (
 type Cluster struct {
 	Nodes     int    `json:"nodes" default:"3" min:"1" max:"99" doc:"voters"`
 	Engine    string `json:"engine" default:"hashicorp" doc:"implementation of Raft"`
-	Backend   string `json:"backend" default:"bolt" doc:"log store"`
+	Backend   string `json:"backend" default:"wal" doc:"log store"`
 	Transport string `json:"transport" default:"tcp" doc:"network of Raft"`
-	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a kvnode process asked over HTTP (process); etcd is one that raftlab-peers has"`
+	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a kvnode process, which takes its own defaults for what is left out (process); etcd is one that raftlab-peers has"`
 	Discovery string `json:"discovery" default:"static" oneof:"static gossip" doc:"one founds the group and the others are told its address, or they find each other; gossip needs mode = \"process\""`
 	Profile   string `json:"profile,omitempty" oneof:"local lan wan" zero:"what kvnode takes for its own: lan" doc:"timings of Raft and of gossip, as of kvnode --profile; needs mode = \"process\""`
 }
@@ -55,7 +55,8 @@ type Cluster struct {
 const (
 	// ModeInProcess: inside the runner, called as functions.
 	ModeInProcess = "inprocess"
-	// ModeProcess: each in a kvnode process of its own, asked over HTTP.
+	// ModeProcess: each in a kvnode process of its own. Settings that are left out
+	// are kvnode's own, not the engine's.
 	ModeProcess = "process"
 )
 

@@ -67,6 +67,7 @@ func twins() Known {
 	return Known{
 		{Kind: KindEngine, Name: "hashicorp"},
 		{Kind: KindBackend, Name: "bolt"},
+		{Kind: KindBackend, Name: "wal"},
 		{Kind: KindBackend, Name: "twin", Options: []string{"size", "both"}},
 		{Kind: KindTransport, Name: "tcp"},
 		{Kind: KindTransport, Name: "twin", Options: []string{"depth", "both"}},
@@ -153,7 +154,7 @@ options.transport.twin.both = [4, 5]
 		"name='x'\n[matrix]\noptions.twin.both = [1]": `x.toml:3: unknown key "options.twin.both" in [matrix]; the backend and the transport "twin" both take it: ` +
 			`write [options.backend.twin] or [options.transport.twin]`,
 		"name='x'\n[options.backend.twin]\ndepth = 1":                                `x.toml:3: unknown key "depth" in [options.backend.twin]; known are size, both`,
-		"name='x'\n[options.backend.tcp]\ndepth = 1":                                 `x.toml:2: [options.backend.tcp]: there is no backend "tcp"; known are bolt, twin`,
+		"name='x'\n[options.backend.tcp]\ndepth = 1":                                 `x.toml:2: [options.backend.tcp]: there is no backend "tcp"; known are bolt, wal, twin`,
 		"name='x'\n[options.twin]\nsize = 1\n[options.backend.twin]\nsize = 2\n\n\n": `x.toml:5: options.twin.size is given twice, first on line 3: remove one`,
 	} {
 		if _, err := Parse("x.toml", []byte(file), twins(), nil); err == nil || err.Error() != want {

@@ -98,7 +98,7 @@ func TestOverrideErrors(t *testing.T) {
 		{"clients=[1, 2]", `override clients=[1, 2]: load.clients takes one value; to compare several, override matrix.clients`},
 		{"matrix.clients=4", `override matrix.clients=4: matrix.clients = 4: want a list, such as matrix.clients=[4]`},
 		{"matrix.clinets=[4]", `override matrix.clinets=[4]: unknown key "clinets" in [matrix]; did you mean "clients"?`},
-		{"matrix.backend=[\"blot\"]", `override matrix.backend=["blot"]: level "blot" of matrix.backend: want one of "inmem", "bolt", "mdb"; did you mean "bolt"?`},
+		{"matrix.backend=[\"blot\"]", `override matrix.backend=["blot"]: level "blot" of matrix.backend: want one of "inmem", "bolt", "mdb", "wal"; did you mean "bolt"?`},
 		{"options.mdb.mapsize=4", `override options.mdb.mapsize=4: unknown key "options.mdb.mapsize"; did you mean "options.mdb.map_size"?`},
 	}
 	for _, tt := range tests {

@@ -20,6 +20,7 @@ func catalogue() Known {
 		{Kind: KindBackend, Name: "inmem"},
 		{Kind: KindBackend, Name: "bolt", Options: []string{"no_freelist_sync"}},
 		{Kind: KindBackend, Name: "mdb", Options: []string{"map_size", "no_sync", "label"}},
+		{Kind: KindBackend, Name: "wal"},
 		{Kind: KindTransport, Name: "inmem"},
 		{Kind: KindTransport, Name: "tcp"},
 		{Kind: KindSystem, Name: "inprocess"},
@@ -124,7 +125,7 @@ func TestParseDefaults(t *testing.T) {
 	}
 	want := &Experiment{
 		Name: "d", Title: "d", Seed: 1, Trials: 5, Measure: "load",
-		Cluster: Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: "inprocess", Discovery: "static"},
+		Cluster: Cluster{Nodes: 3, Engine: "hashicorp", Backend: "wal", Transport: "tcp", Mode: "inprocess", Discovery: "static"},
 		Load: Load{
 			Clients: 16, Arrival: "constant", Duration: Duration(5 * time.Second), Warmup: Duration(time.Second),
 			ValueSize: 256, Keys: 10_000, KeyDistribution: "uniform", ReadLevel: "linearizable",
@@ -178,7 +179,7 @@ func TestParseErrors(t *testing.T) {
 		{"inside a multi-line array", head + "[matrix]\nnodes = [\n1,\n3,\n]\nclinets = [1]", []string{
 			`x.toml:7: unknown key "clinets" in [matrix]; did you mean "clients"?`}},
 		{"unknown backend", head + "[cluster]\nbackend = \"blot\"", []string{
-			`x.toml:3: cluster.backend = "blot": want one of "inmem", "bolt", "mdb"; did you mean "bolt"?`}},
+			`x.toml:3: cluster.backend = "blot": want one of "inmem", "bolt", "mdb", "wal"; did you mean "bolt"?`}},
 		{"unknown engine", head + "[cluster]\nengine = \"etcd\"", []string{
 			`x.toml:3: cluster.engine = "etcd": want "hashicorp"`}},
 		{"unknown level", head + "[matrix]\ntransport = [\"tcp\", \"tpc\"]", []string{

@@ -96,13 +96,17 @@ type CellInfo struct {
 	Backend   Part `json:"backend_info"`
 	Transport Part `json:"transport_info"`
 
-	Durability string `json:"durability"` // what a store write guarantees: "nothing", "os-buffer", "disk"
-	// Persistence is what a leader does first with an entry, "serial" or "overlapped", by
-	// the cell or by default; empty: not known.
-	Persistence     string `json:"persistence,omitempty"`
+	Durability      string `json:"durability"`      // what a store write guarantees: "nothing", "os-buffer", "disk"
 	Acknowledgement string `json:"acknowledgement"` // when a client's write returns
 	ReadLevel       string `json:"read_level"`      // what a client's read may see; empty: no reads
-	Wire            bool   `json:"wire"`            // the transport moves bytes
+	// Protocol is that between clients and members: "http", "resp", "grpc"; empty where
+	// members are called as functions.
+	Protocol string `json:"protocol,omitempty"`
+	Wire     bool   `json:"wire"` // the transport moves bytes
+
+	// Runs is what members run with, their own defaults included, where the system says
+	// so: settings of Raft ("raft.persistence") and of the engine, as text.
+	Runs map[string]string `json:"runs,omitempty"`
 }
 
 // UnmarshalJSON reads what encoding/json wrote, also of an older raftlab.

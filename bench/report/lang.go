@@ -229,16 +229,17 @@ func (l *language) Term(word string) string {
 		"uniform":  {En: "uniformly at random", Ru: "равномерно"}, "zipf": {En: "by Zipf’s law", Ru: "по закону Ципфа"},
 		"sequential": {En: "one after the other", Ru: "последовательно"},
 		"inprocess":  {En: "all in the process of the load generator", Ru: "все в одном процессе с генератором нагрузки"},
-		"process":    {En: "each in a process of its own, asked over HTTP", Ru: "каждый в отдельном процессе, запросы по HTTP"},
+		"process":    {En: "each in a process of its own", Ru: "каждый в отдельном процессе"},
 		"etcd":       {En: "each a process of the official etcd server, asked with its Go client", Ru: "каждый в отдельном процессе официального сервера etcd, запросы через его клиент на Go"},
 		"committed by a majority, applied on the leader": {
 			En: "committed by a majority, applied on the leader", Ru: "после фиксации кворумом и применения на лидере"},
-		"committed by a majority, applied on the leader, answered over HTTP": {
+		"committed by a majority, applied on the leader, answered to the client": {
+			En: "committed by a majority, applied on the leader, answered to the client",
+			Ru: "после фиксации кворумом, применения на лидере и ответа клиенту"},
+		"committed by a majority, applied on the leader, answered over HTTP": { // of older runs
 			En: "committed by a majority, applied on the leader, answered over HTTP",
 			Ru: "после фиксации кворумом, применения на лидере и ответа по HTTP"},
-		"committed by a majority, applied on the leader, answered over gRPC": {
-			En: "committed by a majority, applied on the leader, answered over gRPC",
-			Ru: "после фиксации кворумом, применения на лидере и ответа по gRPC"},
+		"http": {En: "HTTP", Ru: "HTTP"}, "resp": {En: "Redis", Ru: "Redis"}, "grpc": {En: "gRPC", Ru: "gRPC"},
 	}
 	if t, ok := terms[word]; ok {
 		return l.Say(t)

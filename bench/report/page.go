@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -87,6 +88,9 @@ func (l *language) method(m *model) doc.Terms {
 		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",
 		l.trials(m.manifest.Experiment.Trials), m.manifest.Experiment.Seed))
 	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
+	if runs := runsText(m); runs != "" {
+		add(l.say("Settings of the members", "Настройки узлов"), runs)
+	}
 	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
 	if n := m.comparisons(); n > 0 {
 		var names []string
@@ -127,6 +131,21 @@ func (l *language) durabilityText(m *model) string {
 		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
 	}
 	return strings.Join(texts, "; ") + "."
+}
+
+// runsText lists what the members ran with; settings that differ have all their values.
+func runsText(m *model) string {
+	values := map[string][]string{}
+	for _, c := range m.infos() {
+		for key, value := range c.Runs {
+			values[key] = appendNew(values[key], value)
+		}
+	}
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		texts = append(texts, key+" = "+strings.Join(values[key], ", "))
+	}
+	return strings.Join(texts, "; ")
 }
 
 // intervalText tells how coarse the intervals are for the numbers of trials

@@ -200,6 +200,10 @@ func (s *System) Missing(needs []Ability) []Ability {
 	return slices.DeleteFunc(slices.Clone(needs), func(a Ability) bool { return slices.Contains(s.Abilities, a) })
 }
 
+// Answered is when a write returns to a client of processes. Over which protocol is no
+// part of the promise: record.CellInfo.Protocol has that.
+const Answered = "committed by a majority, applied on the leader, answered to the client"
+
 // ReadLevel is what a read may see where the cell's clients read; empty: they do not.
 func ReadLevel(c experiment.Cell) string {
 	if c.Load.ReadRatio == 0 {

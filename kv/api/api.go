@@ -142,6 +142,10 @@ type Node struct {
 type Store struct {
 	Name       string `json:"name"`
 	Durability string `json:"durability"`
+	// Persistence is "serial" or "overlapped": whether a leader writes to it before
+	// it sends an entry to the followers, or at the same time. Empty: as its engine does
+	// where nothing is said.
+	Persistence string `json:"persistence,omitempty"`
 	// Syncs counts its flushes since the start; null where it does not count.
 	Syncs *uint64 `json:"syncs"`
 }
@@ -153,6 +157,9 @@ type Parts struct {
 	Transport  Part   `json:"transport"`
 	Durability string `json:"durability"` // of a write to the log store that has returned
 	Wire       bool   `json:"wire"`       // the engine frames what the transport moves
+	// Settings of Raft ("raft.persistence") and of the engine ("hashicorp.batch_apply"),
+	// defaults included, as text. Timeouts that follow another one are left out.
+	Settings map[string]string `json:"settings"`
 }
 
 // Part is a plug-in and the library behind it, as linked into the program.

@@ -44,6 +44,7 @@ type Config struct {
 	// RESPAddress is where others reach the node's Redis protocol; empty: nowhere.
 	RESPAddress string
 	Store       core.StoreInfo
+	Persistence string        // core.Tuning.Persistence of the replica
 	Syncs       func() uint64 // flushes of the store since the start; nil: it does not count
 	Transport   string        // name in the catalogue
 	// Timeout is the deadline of a request that gives none; 0: api.DefaultTimeout.

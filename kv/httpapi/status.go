@@ -44,7 +44,7 @@ func (s *Server) me(status core.Status) api.Node {
 		Version:       s.cfg.Version,
 		Keys:          s.cfg.Map.Len(),
 		Commands:      s.cfg.Map.Applied(),
-		Store:         api.Store{Name: s.cfg.Store.Name, Durability: string(s.cfg.Store.Durability)},
+		Store:         api.Store{Name: s.cfg.Store.Name, Durability: string(s.cfg.Store.Durability), Persistence: s.cfg.Persistence},
 		Transport:     s.cfg.Transport,
 	}
 	switch {

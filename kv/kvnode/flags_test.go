@@ -51,8 +51,25 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	lan, _ := node.ProfileOf(node.LAN)
-	if want := lan.Tuned(core.Tuning{SnapshotThreshold: 8192}); s.Tuning != want || ownOptions(s).TrailingLogs != 1024 {
+	want := lan.Tuned(core.Tuning{SnapshotThreshold: 8192, MaxAppendEntries: 256, Persistence: core.Overlapped})
+	if s.Tuning != want || ownOptions(s).TrailingLogs != 1024 || !ownOptions(s).BatchApply {
 		t.Errorf("tuning %+v, %+v", s.Tuning, s.Engine)
+	}
+	settings := s.parts().Settings
+	for key, value := range map[string]string{
+		"raft.persistence": "overlapped", "raft.max_append_entries": "256", "raft.max_in_flight": "2", "raft.heartbeat_timeout": "200ms",
+		"raft.election_timeout": "", // follows
+		"hashicorp.batch_apply": "true", "hashicorp.trailing_logs": "1024",
+	} {
+		if settings[key] != value {
+			t.Errorf("it says %s = %q, want %q", key, settings[key], value)
+		}
+	}
+	if inmem := mustParse(t, "", "--inmem", "data"); inmem.Tuning.Persistence != core.Serial {
+		t.Errorf("without a disk: %s", inmem.Tuning.Persistence)
+	}
+	if serial := mustParse(t, "", "--raft-option", "persistence=serial", "data"); serial.Tuning.Persistence != core.Serial || serial.parts().Settings["raft.persistence"] != core.Serial {
+		t.Errorf("as told: %s", serial.Tuning.Persistence)
 	}
 }
 

@@ -21,17 +21,32 @@ import (
 // small and lets a member that comes late begin with a snapshot.
 const (
 	defaultSnapshotThreshold = 8192
-	trailingLogs             = "trailing_logs"
-	defaultTrailingLogs      = 1024
+	// As many as that many clients that wait have under way. More would cost memory: the
+	// library reads so many entries for a follower that lags before it is known that they
+	// do not fit into one message.
+	defaultMaxAppendEntries = 256
+	trailingLogs            = "trailing_logs"
+	defaultTrailingLogs     = 1024
 	// What one connection has under way goes into one write of the log, not one by one.
 	batchApply = "batch_apply"
 )
+
+// tuning is what kvnode takes where nothing is said. Memory is not worth being written to
+// while the followers are.
+func tuning(durability core.Durability) core.Tuning {
+	t := core.Tuning{SnapshotThreshold: defaultSnapshotThreshold, MaxAppendEntries: defaultMaxAppendEntries, Persistence: core.Serial}
+	if durability == core.DurableDisk {
+		t.Persistence = core.Overlapped
+	}
+	return t
+}
 
 // settings is what a node is made by, and how it logs, checked.
 type settings struct {
 	node.Config
 	store     core.StoreInfo
 	network   core.NetworkInfo
+	described map[string]string // the settings of Raft and of the engine, defaults included
 	logLevel  slog.Level
 	logFormat string
 }
@@ -161,9 +176,9 @@ func (c *commandLine) chooseEngine(s *settings) error {
 	c.EngineOptions.take(c.RaftOptions, "--raft-option", own)
 	err = errors.Join(
 		c.RaftOptions.check("--raft-option", func(o core.Options) error {
-			s.Tuning = core.Tuning{SnapshotThreshold: defaultSnapshotThreshold}
-			err := conf.FromMap(&s.Tuning, o, "raft", own...)
-			s.Tuning = s.Profile.Tuned(s.Tuning)
+			var given core.Tuning
+			err := conf.FromMap(&given, o, "raft", own...)
+			s.Tuning = s.Profile.Tuned(given.Over(tuning(s.store.Durability)))
 			return err
 		}),
 		c.EngineOptions.check("--engine-option", func(o core.Options) error {
@@ -180,6 +195,7 @@ func (c *commandLine) chooseEngine(s *settings) error {
 	if _, set := options[batchApply]; !set && slices.Contains(own, batchApply) {
 		options[batchApply] = true
 	}
+	s.described = entry.Settings(c.Engine, s.Tuning, options)
 	s.Engine, err = entry.New(options)
 	return err
 }
@@ -232,5 +248,6 @@ func (s *settings) parts() api.Parts {
 		Transport:  api.Part{Name: s.network.Name, Library: s.network.Library, Version: s.network.Version},
 		Durability: string(s.store.Durability),
 		Wire:       s.network.Wire,
+		Settings:   s.described,
 	}
 }

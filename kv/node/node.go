@@ -289,7 +289,7 @@ func (n *Node) openStore(context.Context) (err error) {
 		return fmt.Errorf("log store: %w", err)
 	}
 	store := n.logs.Describe()
-	n.cfg.Logger.Info("log store open", "backend", store.Name, "durability", store.Durability)
+	n.cfg.Logger.Info("log store open", "backend", store.Name, "durability", store.Durability, "persistence", n.cfg.Tuning.Persistence)
 	if n.cfg.InMemory {
 		n.cfg.Logger.Warn("all is in memory: what this node holds, and its vote, are lost when it ends")
 	}

@@ -25,7 +25,7 @@ const (
 func (n *Node) serve(context.Context) (err error) {
 	cfg := httpapi.Config{
 		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http, RESPAddress: n.respAddress,
-		Store: n.logs.Describe(), Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
+		Store: n.logs.Describe(), Persistence: n.cfg.Tuning.Persistence, Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
 	}
 	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
 		cfg.Syncs = counter.SyncCount
@@ -47,7 +47,7 @@ func (n *Node) serveRESP() (err error) {
 	}
 	n.resp, err = respapi.New(respapi.Config{
 		Replica: n.replica, Map: n.store, Node: n.api, Logger: n.cfg.Logger, Version: Version(),
-		Store: n.logs.Describe(), Timeout: n.cfg.RequestTimeout,
+		Store: n.logs.Describe(), Persistence: n.cfg.Tuning.Persistence, Timeout: n.cfg.RequestTimeout,
 	})
 	if err != nil {
 		return err

@@ -265,7 +265,7 @@ func (s *Server) sections(status core.Status) []section {
 			{"process_id", os.Getpid()}, {"uptime_in_seconds", uptime}}},
 		{"Clients", []line{{"connected_clients", len(s.all())}, {"maxclients", s.cfg.Connections}}},
 		{"Memory", []line{{"used_memory", memory.HeapAlloc}, {"used_memory_rss", memory.Sys}}},
-		{"Persistence", []line{{"store", s.cfg.Store.Name}, {"durability", s.cfg.Store.Durability}}},
+		{"Persistence", []line{{"store", s.cfg.Store.Name}, {"durability", s.cfg.Store.Durability}, {"persistence", s.cfg.Persistence}}},
 		{"Replication", []line{{"role", role}, {"connected_slaves", len(status.Followers)}}},
 		{"Stats", []line{{"total_connections_received", s.stats.connections.Load()}, {"total_commands_processed", s.stats.total()},
 			{"rejected_connections", s.stats.rejected.Load()}, {"slow_connections", s.stats.slow.Load()}}},

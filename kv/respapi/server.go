@@ -51,6 +51,8 @@ type Config struct {
 	Logger  *slog.Logger // nil: none
 	Version string       // of the program
 	Store   core.StoreInfo
+	// Persistence is core.Tuning.Persistence of the replica, for INFO.
+	Persistence string
 	// Timeout bounds each command; 0: api.DefaultTimeout.
 	Timeout time.Duration
 	// Connections is how many there may be; 0: api.MaxConnections. Beyond it the one that

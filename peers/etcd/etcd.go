@@ -29,9 +29,6 @@ import (
 // Name is the word of cluster.mode.
 const Name = "etcd"
 
-// Acknowledgement is when a write returns.
-const Acknowledgement = "committed by a majority, applied on the leader, answered over gRPC"
-
 // The modules that members and clients are made of.
 const (
 	serverModule = "go.etcd.io/etcd/server/v3"
@@ -64,7 +61,8 @@ func describe(cell experiment.Cell) (record.CellInfo, error) {
 		Backend:         record.Part{Name: "bbolt and WAL, etcd's own", Library: serverModule, Version: server},
 		Transport:       record.Part{Name: "HTTP among members, gRPC to clients", Library: clientModule, Version: client},
 		Durability:      string(core.DurableDisk),
-		Acknowledgement: Acknowledgement,
+		Acknowledgement: system.Answered,
+		Protocol:        "grpc",
 		Wire:            true,
 		ReadLevel:       system.ReadLevel(cell),
 	}

@@ -84,11 +84,12 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 func keySize(c *record.CellInfo) int { return len(spec(c.Load, 0).Key(0)) }
 
 // clientOf is the protocol of the clients; empty where members are called as functions.
+// Runs before it was kept had HTTP only, where nothing else was said.
 func clientOf(c *record.CellInfo) string {
-	if c.Cluster.Mode != experiment.ModeProcess {
-		return ""
+	if c.Protocol == "" && c.Cluster.Mode == experiment.ModeProcess {
+		return cmp.Or(c.Load.Client, experiment.ClientHTTP)
 	}
-	return cmp.Or(c.Load.Client, experiment.ClientHTTP)
+	return c.Protocol
 }
 
 func columns() []measure.Setting {
@@ -183,6 +184,9 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		}, of(func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }), of(func(c *record.CellInfo) string { return w.Duration(c.Load.Duration) }))},
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
+	}
+	if protocols := of(func(c *record.CellInfo) string { return w.Term(clientOf(c)) }); protocols != "" {
+		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Protocol of the clients", Ru: "Протокол клиентов"}), Text: protocols + "."})
 	}
 	if reads != "" {
 		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Reads", Ru: "Чтение"}), Text: reads + "."})

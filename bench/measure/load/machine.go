@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -9,7 +10,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/model"
 	"github.com/themilchenko/raftlab/bench/record"
-	"github.com/themilchenko/raftlab/core"
 )
 
 // frameBytes is about what a log entry has beside its key and value: term, index, type,
@@ -81,8 +81,14 @@ func machines(trials []measure.Measured) map[*record.Session]model.Machine {
 func caseOf(c *record.CellInfo) model.Case {
 	return model.Case{
 		Nodes: c.Cluster.Nodes, Clients: c.Load.Clients, Wire: c.Wire, Processes: c.Cluster.Mode != experiment.ModeInProcess,
-		Overlapped: c.Persistence == core.Overlapped, Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
+		Overlapped: overlapped(c), Bytes: float64(keySize(c) + c.Load.ValueSize + frameBytes),
 	}
+}
+
+// overlapped reports whether the leader writes its log while it replicates. Runs before
+// members said so had the engine's default, which is not to.
+func overlapped(c *record.CellInfo) bool {
+	return cmp.Or(c.Runs["raft.persistence"], c.Raft.Persistence) == "overlapped"
 }
 
 // known is what cells of one client tell of those beside them, by like.

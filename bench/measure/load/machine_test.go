@@ -10,7 +10,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
-	"github.com/themilchenko/raftlab/core"
 )
 
 // constant is a histogram of one value.
@@ -82,16 +81,21 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// TestCaseOf: a leader writes while it replicates where the system says so, by whatever
-// default.
-func TestCaseOf(t *testing.T) {
-	c := &record.CellInfo{Persistence: core.Overlapped}
-	c.Cluster.Mode = experiment.ModeInProcess
-	if x := caseOf(c); !x.Overlapped || x.Processes {
-		t.Errorf("%+v", x)
+// TestOverlapped: what members said that they run with goes before what a cell sets.
+func TestOverlapped(t *testing.T) {
+	set := func(in, runs string) *record.CellInfo {
+		c := &record.CellInfo{Cell: experiment.Cell{Raft: experiment.Raft{Persistence: in}}}
+		if runs != "" {
+			c.Runs = map[string]string{"raft.persistence": runs}
+		}
+		return c
 	}
-	c.Persistence, c.Cluster.Mode = core.Serial, "etcd"
-	if x := caseOf(c); x.Overlapped || !x.Processes {
-		t.Errorf("%+v", x)
+	for _, x := range []struct {
+		in, runs string
+		want     bool
+	}{{"", "", false}, {"overlapped", "", true}, {"", "overlapped", true}, {"", "serial", false}} {
+		if got := overlapped(set(x.in, x.runs)); got != x.want {
+			t.Errorf("set %q, runs %q: %t", x.in, x.runs, got)
+		}
 	}
 }

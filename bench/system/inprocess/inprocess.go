@@ -3,7 +3,6 @@
 package inprocess
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -61,7 +60,8 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	if p.engine, err = engine.New(cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())); err != nil {
+	options := cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())
+	if p.engine, err = engine.New(options); err != nil {
 		return p, err
 	}
 	if p.backend, err = c.Backends.Lookup(cell.Cluster.Backend); err != nil {
@@ -91,10 +91,10 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		Backend:         record.Part{Name: store.Name, Library: store.Library, Version: store.Version},
 		Transport:       record.Part{Name: network.Name, Library: network.Library, Version: network.Version},
 		Durability:      string(store.Durability),
-		Persistence:     cmp.Or(cell.Raft.Persistence, engine.Tuning.Persistence),
 		Acknowledgement: Acknowledgement,
 		Wire:            network.Wire,
 		ReadLevel:       system.ReadLevel(cell),
+		Runs:            engine.Settings(cell.Cluster.Engine, core.Tuning(cell.Raft), options),
 	}
 	return p, nil
 }

@@ -1,5 +1,5 @@
 // Package kvnode is the system whose members are kvnode processes on this machine, each
-// asked over HTTP. What it claims of them, the program itself said.
+// asked over HTTP or the Redis protocol. What it claims of them, the program itself said.
 package kvnode
 
 import (
@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,23 +41,7 @@ import (
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
-// Acknowledgement is when a write returns: that of core.Replica.Propose, and the way to
-// the client.
-const Acknowledgement = "committed by a majority, applied on the leader, answered over HTTP"
-
-// acknowledgement is that of a cell. Where its client is chosen, the protocol is what is
-// compared, and no other promise.
-func acknowledgement(cell experiment.Cell) string {
-	if cell.Load.Client == "" {
-		return Acknowledgement
-	}
-	return "committed by a majority, applied on the leader, answered to the client"
-}
-
 func protocol(cell experiment.Cell) string { return cmp.Or(cell.Load.Client, experiment.ClientHTTP) }
-
-// batchApply is an option of engines that kvnode turns on by itself.
-const batchApply = "batch_apply"
 
 // answerTimeout bounds how long the program takes to say what it would run.
 const answerTimeout = 10 * time.Second
@@ -78,7 +61,7 @@ func New(path string, known cluster.Catalogs) *system.System {
 
 // describe asks the program what it would run with the settings of a cell.
 func describe(ctx context.Context, path string, cell experiment.Cell, known cluster.Catalogs) (record.CellInfo, error) {
-	info := record.CellInfo{Cell: cell, Acknowledgement: acknowledgement(cell), ReadLevel: system.ReadLevel(cell)}
+	info := record.CellInfo{Cell: cell, Acknowledgement: system.Answered, Protocol: protocol(cell), ReadLevel: system.ReadLevel(cell)}
 	if _, err := exec.LookPath(path); err != nil {
 		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
 	}
@@ -96,11 +79,7 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 		}
 	}
 	info.Engine, info.Backend, info.Transport = record.Part(parts.Engine), record.Part(parts.Backend), record.Part(parts.Transport)
-	info.Durability, info.Wire = parts.Durability, parts.Wire
-	info.Persistence = cell.Raft.Persistence
-	if e, err := known.Engines.Lookup(cell.Cluster.Engine); err == nil {
-		info.Persistence = cmp.Or(info.Persistence, e.Tuning.Persistence)
-	}
+	info.Durability, info.Wire, info.Runs = parts.Durability, parts.Wire, parts.Settings
 	return info, nil
 }
 
@@ -137,35 +116,26 @@ func ask(ctx context.Context, path string, settings map[string]any) (parts api.P
 	return parts, nil
 }
 
-// settings is the configuration of every kvnode of a cell. The defaults of kvnode differ
-// from the engine's; what decides how fast a group writes is the same in both modes, and
-// timings are those of a network, also where all are on one machine, unless the cell says.
+// settings is the configuration of every kvnode of a cell. What the cell leaves out,
+// kvnode takes for its own.
 func settings(parts cluster.Catalogs, cell experiment.Cell) map[string]any {
 	c := cell.Cluster
-	tuning := core.Tuning(cell.Raft)
-	own := map[string]any{}
-	if e, err := parts.Engines.Lookup(c.Engine); err == nil {
-		tuning.SnapshotThreshold = cmp.Or(tuning.SnapshotThreshold, e.Tuning.SnapshotThreshold)
-		own = conf.Map(e.Options)
-		if slices.Contains(e.Schema().Keys(), batchApply) {
-			own[batchApply] = cmp.Or(own[batchApply], any(false))
-		}
-		maps.Copy(own, cell.Options.Of(experiment.KindEngine, c.Engine, e.Schema().Keys()))
-	}
 	s := map[string]any{
 		"engine":    c.Engine,
 		"backend":   c.Backend,
 		"transport": c.Transport,
 		"log-level": "warn",
 		"profile":   cmp.Or(c.Profile, node.LAN),
-		"raft":      conf.Map(tuning),
+		"raft":      conf.Map(cell.Raft),
 	}
 	add := func(table string, options map[string]any) {
 		if len(options) > 0 {
 			s[table] = options
 		}
 	}
-	add("engine-options", own)
+	if e, err := parts.Engines.Lookup(c.Engine); err == nil {
+		add("engine-options", cell.Options.Of(experiment.KindEngine, c.Engine, e.Schema().Keys()))
+	}
 	if b, err := parts.Backends.Lookup(c.Backend); err == nil {
 		add("backend-options", cell.Options.Of(experiment.KindBackend, c.Backend, b.Options))
 	}

@@ -83,7 +83,7 @@ func describe(t *testing.T, s *system.System, cell experiment.Cell) record.CellI
 		t.Fatal(err)
 	}
 	if info.Engine.Name == "" || info.Backend.Name == "" || info.Transport.Name == "" || info.Durability == "" ||
-		info.Acknowledgement == "" || info.Persistence == "" || info.ReadLevel != experiment.ReadLinearizable || info.ID != cell.ID {
+		info.Acknowledgement == "" || info.ReadLevel != experiment.ReadLinearizable || info.ID != cell.ID {
 		t.Errorf("it does not say all of what it would run: %+v", info)
 	}
 	cell.Cluster.Backend = "no-such-store"

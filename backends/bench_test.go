@@ -67,7 +67,7 @@ func BenchmarkWriters(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, writers := range []int{1, 3} {
-			for _, batch := range []int{1, 64} {
+			for _, batch := range []int{1, 16, 64} {
 				b.Run(fmt.Sprintf("backend=%s/writers=%d/batch=%d", name, writers, batch), func(b *testing.B) {
 					var stores []core.LogStore
 					for range writers {

@@ -50,6 +50,7 @@ type Store struct {
 	core.LogStore
 	path  string
 	index atomic.Uint64 // entries from here on are sealed
+	heads sync.Pool     // *[headBytes]byte, for entrySum
 
 	mu   sync.RWMutex
 	keys []string // stable values that are sealed
@@ -140,7 +141,7 @@ func (s *Store) GetLog(index uint64, out *raft.Log) error {
 		return s.damagedEntry(index, "it has no checksum")
 	case out.Index != index:
 		return s.damagedEntry(index, fmt.Sprintf("it says that it is entry %d", out.Index))
-	case sealed && entrySum(out, ext) != sum:
+	case sealed && s.entrySum(out, ext) != sum:
 		return s.damagedEntry(index, "its checksum does not match")
 	}
 	if len(ext) == 0 {
@@ -163,7 +164,7 @@ func (s *Store) StoreLogs(entries []*raft.Log) error {
 	for i, e := range entries {
 		begin := len(room)
 		room = append(room, e.Extensions...)
-		room = appendSeal(room, entrySum(e, e.Extensions))
+		room = appendSeal(room, s.entrySum(e, e.Extensions))
 		copies[i] = *e
 		copies[i].Extensions = room[begin:len(room):len(room)]
 		refs[i] = &copies[i]
@@ -305,10 +306,17 @@ func cutSeal(b []byte) (body []byte, sum uint32, ok bool) {
 	return b[:end:end], binary.BigEndian.Uint32(b[end:]), true
 }
 
+// headBytes is the length of what entrySum covers beside the data and the extensions.
+const headBytes = 8 + 8 + 1 + 8 + 4 + 8
+
 // entrySum is the checksum of an entry whose extensions are ext.
-func entrySum(e *raft.Log, ext []byte) uint32 {
+func (s *Store) entrySum(e *raft.Log, ext []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	var head [45]byte
+	head, ok := s.heads.Get().(*[headBytes]byte)
+	if !ok {
+		head = new([headBytes]byte)
+	}
+	defer s.heads.Put(head)
 	b := binary.BigEndian.AppendUint64(head[:0], e.Index)
 	b = binary.BigEndian.AppendUint64(b, e.Term)
 	b = append(b, byte(e.Type))

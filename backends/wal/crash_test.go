@@ -148,6 +148,11 @@ func crashRepeatedly(random *rand.Rand, run int) error {
 // machine crashes. It returns which states are possible then. By chance it only reads,
 // without an error.
 func use(random *rand.Rand, d *testDisk, s *Store, possible []state, mark int) ([]state, error) {
+	defer func() {
+		if s != nil {
+			_ = s.folder.closeAll() // what would have ended with the process
+		}
+	}()
 	found, err := observe(s)
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)
@@ -261,6 +266,7 @@ func TestFailedFlush(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.refuse = nil
+		kill(t, s)
 		seen := reopened(t, d)
 		d.lose(true)
 		if after := reopened(t, d); !after.equal(seen) || seen.last != 12 {
@@ -280,7 +286,16 @@ func reopened(t *testing.T, d *testDisk) state {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kill(t, s)
 	return o
+}
+
+// kill ends what would end with the process.
+func kill(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.folder.closeAll(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTornTail: nothing is left of an append that is not whole, and the segment keeps
@@ -293,6 +308,7 @@ func TestTornTail(t *testing.T) {
 	if err := s.StoreLogs([]*raft.Log{entryAt(11), entryAt(12)}); err != nil {
 		t.Fatal(err)
 	}
+	kill(t, s)
 	for _, torn := range []int{end, end + frameBytes, len(bytes.TrimRight(f.now, "\x00")) - 1} {
 		whole := bytes.Clone(f.now)
 		f.now[torn] ^= 0xff

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -103,6 +104,7 @@ type handle struct {
 	file
 	folder  *folder
 	id      uint64
+	serves  bool         // entries are read from it: it is recovered
 	written int64        // where the last write ended; the one writer's
 	flushed atomic.Int64 // up to here it is on the disk
 }
@@ -125,14 +127,15 @@ func (d *folder) failure() error {
 
 func (d *folder) path(name string) string { return filepath.Join(d.dir, name) }
 
-func (d *folder) sync(f file) error {
+func (d *folder) sync(f file) error { return d.flush(f.Sync) }
+
+func (d *folder) flush(sync func() error) error {
 	d.syncs.Add(1)
-	return d.fail(f.Sync())
+	return d.fail(sync())
 }
 
 func (d *folder) syncDir() error {
-	d.syncs.Add(1)
-	return d.fail(d.disk.SyncDir(d.dir))
+	return d.flush(func() error { return d.disk.SyncDir(d.dir) })
 }
 
 // prepare makes the file of a segment durable with its name, so that a segment that is
@@ -172,7 +175,14 @@ func (d *folder) OpenWriter(_, name string) (types.WritableFile, error) {
 }
 
 // OpenReader implements types.VFS.
-func (d *folder) OpenReader(_, name string) (types.ReadableFile, error) { return d.handle(name) }
+func (d *folder) OpenReader(_, name string) (types.ReadableFile, error) {
+	h, err := d.handle(name)
+	if err != nil {
+		return nil, err
+	}
+	h.serves = true
+	return h, nil
+}
 
 func (d *folder) handle(name string) (*handle, error) {
 	_, id, err := segmentName(name)
@@ -200,10 +210,27 @@ func (d *folder) closeAll() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for h := range d.open {
-		errs = append(errs, h.file.Close())
+		errs = append(errs, h.end())
 	}
 	clear(d.open)
 	return errors.Join(errs...)
+}
+
+// An entry is read with readBytes, and where it is longer, again with its own length. Of a
+// read of readBytes less will do, then, if the frame that it begins with is whole. What is
+// read again cannot pass for one: it begins with an index, big endian.
+const readBytes, shortBytes = 64 << 10, 4 << 10
+
+// ReadAt implements types.ReadableFile.
+func (h *handle) ReadAt(b []byte, at int64) (int, error) {
+	if !h.serves || len(b) != readBytes {
+		return h.file.ReadAt(b, at)
+	}
+	n, err := h.file.ReadAt(b[:shortBytes], at)
+	if err == nil && binary.LittleEndian.Uint32(b) == frameEntry && uint64(binary.LittleEndian.Uint32(b[4:]))+frameBytes <= uint64(n) {
+		return n, io.EOF
+	}
+	return h.file.ReadAt(b, at)
 }
 
 // WriteAt implements types.WritableFile.
@@ -236,12 +263,17 @@ func (h *handle) Close() error {
 		return nil
 	}
 	delete(h.folder.open, h)
+	return h.end()
+}
+
+func (h *handle) end() error {
 	return h.file.Close()
 }
 
 // filer is the library's, and knows while a new segment is being made.
 type filer struct {
 	*segment.Filer
+	folder  *folder
 	mu      sync.Mutex
 	waiting chan struct{} // closed, and nil again, once it is made
 }
@@ -249,20 +281,27 @@ type filer struct {
 // Create implements types.SegmentFiler.
 func (f *filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
 	defer f.rotated()
-	w, err := f.Filer.Create(info)
-	if err != nil {
-		return nil, err
-	}
-	return &appender{SegmentWriter: w, filer: f}, nil
+	w, err := f.Filer.Create(coded(info))
+	return f.appender(w, err)
 }
 
 // RecoverTail implements types.SegmentFiler.
 func (f *filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
-	w, err := f.Filer.RecoverTail(info)
+	w, err := f.Filer.RecoverTail(coded(info))
+	return f.appender(w, err)
+}
+
+func (f *filer) appender(w types.SegmentWriter, err error) (types.SegmentWriter, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.folder.tail.Load().serves = true
 	return &appender{SegmentWriter: w, filer: f}, nil
+}
+
+// Open implements types.SegmentFiler.
+func (f *filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
+	return f.Filer.Open(coded(info))
 }
 
 // rotated says that the new segment is there, or has failed.

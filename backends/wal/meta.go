@@ -83,7 +83,9 @@ func (m *meta) CommitState(state types.PersistentState) (err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, info := range state.Segments {
+	state.Segments = slices.Clone(state.Segments)
+	for i, info := range state.Segments {
+		state.Segments[i] = coded(info)
 		known := func(old types.SegmentInfo) bool { return old.ID == info.ID }
 		if !slices.ContainsFunc(m.note.Log.Segments, known) {
 			if err := m.folder.prepare(info); err != nil {

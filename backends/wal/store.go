@@ -126,10 +126,10 @@ func open(disk files, dir string, opts Options, lock io.Closer) (*Store, error) 
 	}
 	s := &Store{dir: dir, folder: &folder{disk: disk, dir: dir, open: map[*handle]bool{}}}
 	s.meta = &meta{folder: s.folder, segmentBytes: uint32(size)}
-	s.filer = &filer{Filer: segment.NewFiler(dir, s.folder)}
+	s.filer = &filer{Filer: segment.NewFiler(dir, s.folder), folder: s.folder}
 	s.meta.rotated = s.filer.rotated
 	err, _ := storedir.Safely(func() (err error) {
-		s.wal, err = raftwal.Open(dir, raftwal.WithSegmentFiler(s.filer), raftwal.WithMetaStore(s.meta),
+		s.wal, err = raftwal.Open(dir, raftwal.WithSegmentFiler(s.filer), raftwal.WithMetaStore(s.meta), raftwal.WithCodec(&codec{}),
 			raftwal.WithSegmentSize(int(size)), raftwal.WithLogger(hclog.NewNullLogger()))
 		return err
 	})

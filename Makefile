@@ -83,6 +83,12 @@ soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
 		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
+ROUNDS ?= 5
+
+.PHONY: redis-benchmark
+redis-benchmark: ## set the load generator beside redis-benchmark, in turn, ROUNDS times at 1 to 256 clients
+	go test -count=1 -timeout 0 -run '^TestRedisBenchmark$$' ./bench/system/kvnode -v -args -redis-rounds $(ROUNDS)
+
 .PHONY: reference
 reference: ## write docs/experiment.md from the program
 	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update

@@ -58,7 +58,7 @@ func TestOwnBackend(t *testing.T) {
 		t.Errorf("%s %v", text, err)
 	}
 	var out bytes.Buffer
-	if code := runHere(t.Context(), args, &out); code != exitFailed || !strings.Contains(out.String(), "--backend mystore") {
+	if code := runHere(t.Context(), args, &out); code != exitUsage || !strings.Contains(out.String(), "--backend mystore") {
 		t.Errorf("without it: exit code %d\n%s", code, out.String())
 	}
 	out.Reset()

@@ -126,11 +126,16 @@ func (c *commandLine) chooseBackend(s *settings) error {
 			name = inmem.Name
 		}
 	}
+	var kept string
 	if c.rank("backend") == 0 && name != inmem.Name {
-		name = cmp.Or(node.KeptIn(c.Data), name)
+		kept = node.KeptIn(c.Data)
+		name = cmp.Or(kept, name)
 	}
 	backend, err := c.catalogs.Backends.Lookup(name)
-	if err != nil {
+	switch {
+	case err != nil && kept != "":
+		return fmt.Errorf("%s holds the data of a node that was run with --backend %s, which this program does not have: start it with the program that has it, or give an empty folder: %w", c.Data, kept, err)
+	case err != nil:
 		return fmt.Errorf("--backend: %w", err)
 	}
 	if backend.Available != nil {

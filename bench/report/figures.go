@@ -57,13 +57,13 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 const logFrom = 8
 
 // axis is the axis of some values of a unit, with room for so many labels:
-// logarithmic where it must be or where the values span much. Times have their unit
-// at each label.
+// logarithmic where it must be or where the values span much. Times and bytes
+// have their unit at each label.
 func (l *language) axis(label string, u measure.Unit, values []float64, most int, mustLog bool) doc.Axis {
 	low, high := slices.Min(values), slices.Max(values)
 	logarithmic := mustLog || low > 0 && high/low >= logFrom
 	write := l.General
-	if u == measure.Seconds {
+	if multiples(u) {
 		whole := l.scaleOf(u, high)
 		write = func(v float64) string {
 			s := whole
@@ -79,9 +79,9 @@ func (l *language) axis(label string, u measure.Unit, values []float64, most int
 	return doc.LinearAxis(label, values, most, write)
 }
 
-// axisLabel names a quantity beside an axis; times have their unit at the ticks.
+// axisLabel names a quantity beside an axis; times and bytes have their unit at the ticks.
 func (l *language) axisLabel(q measure.Quantity) string {
-	if unit := l.unit(q.Unit); q.Unit != measure.Seconds && unit != "" {
+	if unit := l.unit(q.Unit); !multiples(q.Unit) && unit != "" {
 		return l.Say(q.Name) + ", " + unit
 	}
 	return l.Say(q.Name)
@@ -295,7 +295,7 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 			continue
 		}
 		label := l.Say(of.Axis)
-		if label == "" && q.Unit != measure.Seconds { // which the ticks have
+		if label == "" && !multiples(q.Unit) { // which the ticks have
 			label = l.unit(q.Unit)
 		}
 		y := l.axis(label, q.Unit, values[q.Unit], doc.LabelsBeside, false)

@@ -48,7 +48,7 @@ func newLanguage(lang Lang) *language {
 	if l.ru {
 		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; "}
 	}
-	l.Units = append(l.byteUnits(), "%")
+	l.Units = append(l.byteUnits(), "%", l.say("MB", "МБ"), l.say("GB", "ГБ"))
 	for _, u := range []string{"ns", "µs", "ms", "s", "op/s", "B/s", "cores"} {
 		l.Units = append(l.Units, l.Term(u))
 	}
@@ -124,6 +124,9 @@ func (l *language) trials(n int) string {
 
 func (l *language) unit(u measure.Unit) string { return l.Term(string(u)) }
 
+// multiples reports whether values of the unit are given in multiples of it.
+func multiples(u measure.Unit) bool { return u == measure.Seconds || u == measure.Bytes }
+
 // scale is a multiple of a unit, in which values are given.
 type scale struct {
 	one  float64 // in the unit
@@ -131,9 +134,9 @@ type scale struct {
 }
 
 // scale picks the largest multiple in which the smallest of the values is still at
-// least a tenth. Zeros do not count. Only times have multiples.
+// least a tenth. Zeros do not count. Only times and bytes have multiples.
 func (l *language) scale(u measure.Unit, values ...float64) scale {
-	if u != measure.Seconds {
+	if !multiples(u) {
 		return scale{1, l.unit(u)}
 	}
 	smallest := math.Inf(1)
@@ -143,6 +146,12 @@ func (l *language) scale(u measure.Unit, values ...float64) scale {
 		}
 	}
 	switch {
+	case u == measure.Bytes && (math.IsInf(smallest, 1) || smallest < 0.1e6):
+		return scale{1, l.unit(u)}
+	case u == measure.Bytes && smallest < 0.1e9:
+		return scale{1e6, l.say("MB", "МБ")}
+	case u == measure.Bytes:
+		return scale{1e9, l.say("GB", "ГБ")}
 	case math.IsInf(smallest, 1) || smallest < 0.1e-3:
 		return scale{1e-6, l.Term("µs")}
 	case smallest < 0.1:

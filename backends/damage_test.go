@@ -64,14 +64,16 @@ func kept(index uint64) *raft.Log {
 }
 
 // fill writes what the tests damage: entries, some of them gone again, so that there
-// are free pages, and stable values.
+// are free pages, and at last behind those, and stable values.
 func fill(s core.LogStore) error {
-	for index := uint64(1); index <= lastKept+5; index++ {
-		if err := s.StoreLog(kept(index)); err != nil {
-			return err
+	const cut = lastKept - 5
+	store := func(low, high uint64) (err error) {
+		for index := low; index <= high && err == nil; index++ {
+			err = s.StoreLog(kept(index))
 		}
+		return err
 	}
-	return errors.Join(s.DeleteRange(1, firstKept-1), s.DeleteRange(lastKept+1, lastKept+5),
+	return errors.Join(store(1, lastKept+5), s.DeleteRange(1, firstKept-1), s.DeleteRange(cut+1, lastKept+5), store(cut+1, lastKept),
 		s.SetUint64([]byte("CurrentTerm"), 7), s.SetUint64([]byte("LastVoteTerm"), 7), s.Set([]byte("LastVoteCand"), []byte("n1")))
 }
 

@@ -24,12 +24,29 @@ import (
 // of a store: "backend folder seed". A C library may die of what it reads.
 const spoiling = "BACKENDS_TEST_SPOIL"
 
-// storeFile is where a backend keeps its file, below the store's folder.
-func storeFile(backend string) string {
-	if backend == "mdb" {
-		return filepath.Join("mdb", "data.mdb")
+// storeFiles are the files below a store's folder that its backend keeps its data in.
+func storeFiles(backend, dir string) ([]string, error) {
+	pattern := map[string]string{"bolt": "raft.db", "mdb": "mdb/data.mdb", "wal": "wal-meta.json|*.wal", "pebble": "*.sst|*.log|MANIFEST-*"}[backend]
+	var found []string
+	for one := range strings.SplitSeq(pattern, "|") {
+		files, err := filepath.Glob(filepath.Join(dir, one))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, files...)
 	}
-	return "raft.db"
+	return found, nil
+}
+
+// smallFiles are the options that the tests open a backend with: there are many tries.
+func smallFiles(backend string) core.Options {
+	switch backend {
+	case "bolt":
+		return core.Options{"no_sync": true}
+	case "wal":
+		return core.Options{"segment_size": "64KiB"}
+	}
+	return nil
 }
 
 const (
@@ -47,14 +64,16 @@ func kept(index uint64) *raft.Log {
 }
 
 // fill writes what the tests damage: entries, some of them gone again, so that there
-// are free pages, and stable values.
+// are free pages, and at last behind those, and stable values.
 func fill(s core.LogStore) error {
-	for index := uint64(1); index <= lastKept+5; index++ {
-		if err := s.StoreLog(kept(index)); err != nil {
-			return err
+	const cut = lastKept - 5
+	store := func(low, high uint64) (err error) {
+		for index := low; index <= high && err == nil; index++ {
+			err = s.StoreLog(kept(index))
 		}
+		return err
 	}
-	return errors.Join(s.DeleteRange(1, firstKept-1), s.DeleteRange(lastKept+1, lastKept+5),
+	return errors.Join(store(1, lastKept+5), s.DeleteRange(1, firstKept-1), s.DeleteRange(cut+1, lastKept+5), store(cut+1, lastKept),
 		s.SetUint64([]byte("CurrentTerm"), 7), s.SetUint64([]byte("LastVoteTerm"), 7), s.Set([]byte("LastVoteCand"), []byte("n1")))
 }
 
@@ -102,11 +121,7 @@ func readBack(s core.LogStore) error {
 
 // try opens the store in dir and reads it, writes to it, and reads it again.
 func try(name string, backend backends.Backend, dir string) (err error) {
-	opts := core.Options{}
-	if name == "bolt" {
-		opts["no_sync"] = true // there are many tries
-	}
-	s, err := backend.Open(dir, opts)
+	s, err := backend.Open(dir, smallFiles(name))
 	if err != nil {
 		return err
 	}
@@ -127,38 +142,36 @@ func try(name string, backend backends.Backend, dir string) (err error) {
 	return readBack(s)
 }
 
-// filled returns the bytes of a store's file after fill.
-func filled(t *testing.T, name string, backend backends.Backend) []byte {
+// filled returns the folder of a store after fill.
+func filled(t *testing.T, name string, backend backends.Backend) string {
 	t.Helper()
-	dir := t.TempDir()
-	s, err := backend.Open(dir, nil)
+	dir := filepath.Join(t.TempDir(), "whole")
+	s, err := backend.Open(dir, smallFiles(name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(fill(s), readBack(s), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, storeFile(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return dir
 }
 
-// TestFlippedBits: whatever bit of its file has turned over, a store gives what was
+// TestFlippedBits: whatever bit of its files has turned over, a store gives what was
 // written or an error, and lives.
 func TestFlippedBits(t *testing.T) {
-	for name, backend := range onDisk(t) {
+	for name, backend := range onDisk(t, "bolt", "mdb", "wal", "pebble") {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			spoil(t, name, filled(t, name, backend), "flip")
 		})
 	}
 }
 
-// TestTruncated: so does one whose file has been cut short.
+// TestTruncated: so does one of whose files one has been cut short.
 func TestTruncated(t *testing.T) {
-	for name, backend := range onDisk(t) {
+	for name, backend := range onDisk(t, "bolt", "mdb", "wal") {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			spoil(t, name, filled(t, name, backend), "cut")
 		})
 	}
@@ -166,9 +179,9 @@ func TestTruncated(t *testing.T) {
 
 // TestEmptied: a file without a byte is that of a new store, and no crash.
 func TestEmptied(t *testing.T) {
-	for name, backend := range onDisk(t) {
+	for name, backend := range onDisk(t, "bolt", "mdb") {
 		dir := t.TempDir()
-		path := filepath.Join(dir, storeFile(name))
+		path := filepath.Join(dir, map[string]string{"bolt": "raft.db", "mdb": "mdb/data.mdb"}[name])
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -183,9 +196,9 @@ func TestEmptied(t *testing.T) {
 	}
 }
 
-func onDisk(t *testing.T) map[string]backends.Backend {
+func onDisk(t *testing.T, names ...string) map[string]backends.Backend {
 	found := map[string]backends.Backend{}
-	for _, name := range []string{"bolt", "mdb"} {
+	for _, name := range names {
 		b, err := backends.Builtin().Lookup(name)
 		if err != nil {
 			t.Fatal(err)
@@ -197,14 +210,10 @@ func onDisk(t *testing.T) map[string]backends.Backend {
 	return found
 }
 
-// spoil runs a child on damaged copies of a store with that file.
-func spoil(t *testing.T, name string, file []byte, how string) {
+// spoil runs a child on damaged copies of the store in dir.
+func spoil(t *testing.T, name, dir, how string) {
 	t.Helper()
-	dir, seed := t.TempDir(), rand.Uint64()
-	whole := filepath.Join(dir, "whole")
-	if err := os.WriteFile(whole, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	seed := rand.Uint64()
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %d", spoiling, name, how, dir, seed))
 	out, err := child.CombinedOutput()
@@ -227,34 +236,43 @@ func spoilChild(task string) error {
 	if err != nil {
 		return err
 	}
-	whole, err := os.ReadFile(filepath.Join(dir, "whole"))
+	backend, err := backends.Builtin().Lookup(name)
 	if err != nil {
 		return err
 	}
-	backend, err := backends.Builtin().Lookup(name)
+	files, err := storeFiles(name, dir)
 	if err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(seed, 1))
 	found, right := 0, 0
-	for i, d := range damages(random, whole, how) {
-		fmt.Println(d.what)
-		copied := filepath.Join(dir, fmt.Sprint(i))
-		path := filepath.Join(copied, storeFile(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, d.file, 0o600)); err != nil {
+	for _, file := range files {
+		whole, err := os.ReadFile(file)
+		if err != nil {
 			return err
 		}
-		err := try(name, backend, copied)
-		switch {
-		case err == nil:
-			right++
-		case errors.Is(err, core.ErrDamaged) && strings.Contains(err.Error(), path):
-			found++
-		default:
-			return fmt.Errorf("%s: the error does not say that %s is damaged: %w", d.what, path, err)
-		}
-		if err := os.RemoveAll(copied); err != nil {
+		within, err := filepath.Rel(dir, file)
+		if err != nil {
 			return err
+		}
+		for i, d := range damages(random, whole, how, len(files)) {
+			fmt.Println(within, d.what)
+			copied := filepath.Join(filepath.Dir(dir), fmt.Sprint(i))
+			if err := errors.Join(os.CopyFS(copied, os.DirFS(dir)), os.WriteFile(filepath.Join(copied, within), d.file, 0o600)); err != nil {
+				return err
+			}
+			err := try(name, backend, copied)
+			switch {
+			case err == nil:
+				right++
+			case errors.Is(err, core.ErrDamaged) && strings.Contains(err.Error(), copied):
+				found++
+			default:
+				return fmt.Errorf("%s, %s: the error does not say that something in %s is damaged: %w", within, d.what, copied, err)
+			}
+			if err := os.RemoveAll(copied); err != nil {
+				return err
+			}
 		}
 	}
 	fmt.Printf("%d found, %d without effect\n", found, right)
@@ -266,9 +284,13 @@ type damage struct {
 	file []byte
 }
 
-func damages(random *rand.Rand, whole []byte, how string) (all []damage) {
+// damages are those of one file of so many.
+func damages(random *rand.Rand, whole []byte, how string, files int) (all []damage) {
+	if len(whole) < 2 {
+		return nil
+	}
 	if how == "cut" {
-		for range 80 {
+		for range 80 / files {
 			size := 1 + random.IntN(len(whole)-1) // an empty file is a new one
 			all = append(all, damage{fmt.Sprintf("cut at %d of %d", size, len(whole)), whole[:size]})
 		}
@@ -280,11 +302,11 @@ func damages(random *rand.Rand, whole []byte, how string) (all []damage) {
 		file[at] ^= 1 << bit
 		all = append(all, damage{fmt.Sprintf("bit %d of byte %d of %d", bit, at, len(whole)), file})
 	}
-	for range 60 { // meta pages
-		flip(random.IntN(200))
-		flip(4096 + random.IntN(200))
+	for range 60 / files { // meta pages
+		flip(random.IntN(min(200, len(whole))))
+		flip(min(4096+random.IntN(200), len(whole)-1))
 	}
-	for range 200 {
+	for range 200 / files {
 		at := random.IntN(len(whole))
 		for whole[at] == 0 && random.IntN(10) > 0 { // mostly where something is
 			at = random.IntN(len(whole))

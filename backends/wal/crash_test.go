@@ -322,6 +322,37 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
+// TestZeroAhead: room is zeroed in front of the writer, whatever it has written meanwhile
+// stays, and that it cannot be is nobody's error.
+func TestZeroAhead(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		d := newTestDisk(rand.New(rand.NewPCG(1, 1)))
+		d.noZeros = refused
+		s, err := open(d, "", Options{SegmentBytes: 3 << 20}, io.NopCloser(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const last = 300
+		for i := uint64(1); i <= last; i++ {
+			if err := s.StoreLog(&raft.Log{Index: i, Term: 1, Data: bytes.Repeat([]byte{byte(i)}, int(100+i*7919%8000))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := uint64(1); i <= last; i++ {
+			var e raft.Log
+			if err := s.GetLog(i, &e); err != nil || !bytes.Equal(e.Data, bytes.Repeat([]byte{byte(i)}, int(100+i*7919%8000))) {
+				t.Fatalf("entry %d: %v", i, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := d.zeroed > 0; got == refused {
+			t.Errorf("zeros are refused: %v, and %d bytes were zeroed", refused, d.zeroed)
+		}
+	}
+}
+
 // TestNoRoomForSegment: the write that fills a segment is kept; that there is no room for
 // the next one is the error of the write after, and opened with room again all is there.
 func TestNoRoomForSegment(t *testing.T) {

@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // errDead is what every call returns once the machine has crashed.
@@ -27,6 +29,9 @@ type testDisk struct {
 	dead         bool
 	refuse       func(op, name string) error // nil: nothing is refused
 	syncs        int
+	noZeros      bool
+	zeroed       int64 // bytes
+	lives        int   // how often it has crashed
 }
 
 // inode is a file. The system takes sectors that a flush has failed to write for written:
@@ -115,6 +120,7 @@ func (d *testDisk) lose(all bool) {
 		names[name].lose(all, d.random)
 	}
 	d.now, d.durable, d.dead, d.crashAt = names, maps.Clone(names), false, 0
+	d.lives++
 }
 
 func union(a, b map[string]*inode) map[string]*inode {
@@ -143,6 +149,7 @@ func (d *testDisk) killed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.dead, d.crashAt = false, 0
+	d.lives++
 }
 
 func (d *testDisk) List(string) ([]string, error) {
@@ -253,3 +260,48 @@ func (f *testFile) Close() error {
 	f.closed = true
 	return nil
 }
+
+func (f *testFile) SyncData() error {
+	f.disk.mu.Lock()
+	longer := len(f.now) > len(f.durable)
+	f.disk.mu.Unlock()
+	if longer {
+		return errors.New("data is flushed of a file that has become longer")
+	}
+	return f.Sync()
+}
+
+// OpenZeroer implements files. Zeros change nothing that a crash or a reader could see.
+func (d *testDisk) OpenZeroer(path string) (zeroer, error) {
+	f, err := d.Open(path, false)
+	if err != nil {
+		return nil, err
+	}
+	return testZeroer{f.(*testFile), d.lives}, nil
+}
+
+type testZeroer struct {
+	*testFile
+	life int
+}
+
+// Zero implements zeroer. Where something else is, it damages it as a disk would.
+func (z testZeroer) Zero(at, bytes int64) error {
+	z.disk.mu.Lock()
+	defer z.disk.mu.Unlock()
+	if z.disk.noZeros {
+		return syscall.ENOSPC
+	}
+	if z.disk.dead || z.life != z.disk.lives {
+		return errDead
+	}
+	if end := at + bytes; end > int64(len(z.now)) {
+		return fmt.Errorf("zeros up to byte %d of %d", end, len(z.now))
+	}
+	clear(z.now[at : at+bytes])
+	z.disk.zeroed += bytes
+	return nil
+}
+
+// WriteOut implements zeroer.
+func (z testZeroer) WriteOut(at, bytes int64) error { return nil }

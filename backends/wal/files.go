@@ -25,6 +25,8 @@ type files interface {
 	Rename(from, to string) error
 	Remove(path string) error
 	SyncDir(dir string) error
+	// OpenZeroer opens a file once more to zero it; nil where that does not pay.
+	OpenZeroer(path string) (zeroer, error)
 }
 
 // file is an open file.
@@ -36,6 +38,8 @@ type file interface {
 	// Resize cuts the file, or makes it longer by zeros for which there is room.
 	Resize(bytes int64) error
 	Sync() error
+	// SyncData is Sync where nothing was written behind the length that was flushed.
+	SyncData() error
 }
 
 // diskFiles are the files of the operating system.
@@ -66,7 +70,11 @@ func (diskFiles) Rename(from, to string) error { return os.Rename(from, to) }
 func (diskFiles) Remove(path string) error     { return os.Remove(path) }
 func (diskFiles) SyncDir(dir string) error     { return atomicfile.SyncDir(dir) }
 
+func (diskFiles) OpenZeroer(path string) (zeroer, error) { return openZeroer(path) }
+
 type diskFile struct{ *os.File }
+
+func (f diskFile) SyncData() error { return syncData(f.File) }
 
 func (f diskFile) Size() (int64, error) {
 	info, err := f.Stat()
@@ -104,6 +112,8 @@ type handle struct {
 	file
 	folder  *folder
 	id      uint64
+	size    int64        // that the file was made with; of the one that is written to
+	ahead   *ahead       // nil: nothing is zeroed
 	serves  bool         // entries are read from it: it is recovered
 	written int64        // where the last write ended; the one writer's
 	flushed atomic.Int64 // up to here it is on the disk
@@ -169,6 +179,12 @@ func (d *folder) OpenWriter(_, name string) (types.WritableFile, error) {
 	h, err := d.handle(name)
 	if err != nil {
 		return nil, d.fail(err)
+	}
+	if h.size, err = h.file.Size(); err != nil {
+		return nil, d.fail(err)
+	}
+	if zeroer, err := d.disk.OpenZeroer(d.path(name)); err == nil && zeroer != nil {
+		h.ahead = zeroAhead(zeroer, h.size)
 	}
 	d.tail.Store(h)
 	return h, nil
@@ -238,6 +254,9 @@ func (h *handle) WriteAt(b []byte, at int64) (int, error) {
 	if err := h.folder.failure(); err != nil {
 		return 0, err
 	}
+	if h.ahead != nil {
+		h.ahead.pass(at + int64(len(b)))
+	}
 	n, err := h.file.WriteAt(b, at)
 	h.written = at + int64(n)
 	return n, h.folder.fail(err)
@@ -248,7 +267,11 @@ func (h *handle) Sync() error {
 	if err := h.folder.failure(); err != nil {
 		return err
 	}
-	if err := h.folder.sync(h.file); err != nil {
+	sync := h.file.SyncData
+	if h.written > h.size {
+		sync = h.file.Sync
+	}
+	if err := h.folder.flush(sync); err != nil {
 		return err
 	}
 	h.flushed.Store(h.written)
@@ -267,6 +290,9 @@ func (h *handle) Close() error {
 }
 
 func (h *handle) end() error {
+	if h.ahead != nil {
+		h.ahead.close()
+	}
 	return h.file.Close()
 }
 

@@ -57,7 +57,7 @@ func TestDefaults(t *testing.T) {
 	}
 	settings := s.parts().Settings
 	for key, value := range map[string]string{
-		"raft.persistence": "overlapped", "raft.max_append_entries": "256", "raft.max_in_flight": "2", "raft.heartbeat_timeout": "200ms",
+		"raft.persistence": "overlapped", "raft.max_append_entries": "256", "raft.max_in_flight": "2", "raft.heartbeat_timeout": "300ms",
 		"raft.election_timeout": "", // follows
 		"hashicorp.batch_apply": "true", "hashicorp.trailing_logs": "1024",
 	} {

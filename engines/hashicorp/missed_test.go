@@ -40,7 +40,11 @@ func TestPreVoteOfOneMissesTheLeader(t *testing.T) {
 		s := asked.Status()
 		return s.Role != core.Follower || time.Since(s.LastContact) >= heartbeat
 	})
-	if !ask() && !ask() { // a busy machine may not get to look in time
+	agrees := ask()
+	if !agrees { // a busy machine may not get to look in time
+		agrees = ask()
+	}
+	if !agrees {
 		t.Errorf("it does not agree although it has not heard from a leader for a heartbeat timeout: it is %+v, and who asks is %+v", asked.Status(), asker.Status())
 	}
 }

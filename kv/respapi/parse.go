@@ -28,6 +28,8 @@ const (
 
 // errProtocol is the kind of what is no command. Nothing can be read after it: where the
 // next command begins is not known.
+//
+//lint:ignore ST1005 clients are told this text, as Redis words it
 var errProtocol = errors.New("Protocol error")
 
 // errTooLarge is the kind of a command beyond the limits.

@@ -146,9 +146,6 @@ func stall(t *checker, a, b core.Transport, p raft.AppendPipeline) *stalled {
 func (h transportHarness) wantCancelled(t *checker, s *stalled) {
 	t.Helper()
 	t.failed("the sender that was blocked", s.blocked)
-	if h.looseFutures {
-		return
-	}
 	for i, f := range append([]raft.AppendFuture{s.first}, s.further...) {
 		t.fails(fmt.Sprintf("request %d that was under way", i), f.Error)
 	}

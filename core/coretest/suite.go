@@ -46,10 +46,9 @@ const defaultDeadline = time.Minute
 type Option func(*config)
 
 type config struct {
-	deadline     time.Duration
-	rebind       func(t *testing.T, closed core.Transport) core.Transport
-	looseFutures bool
-	only         string // the one property to run; empty: all
+	deadline time.Duration
+	rebind   func(t *testing.T, closed core.Transport) core.Transport
+	only     string // the one property to run; empty: all
 }
 
 func configOf(opts []Option) config {
@@ -70,14 +69,6 @@ func WithDeadline(limit time.Duration) Option {
 // the same address of the same network.
 func WithRebind(rebind func(t *testing.T, closed core.Transport) core.Transport) Option {
 	return func(cfg *config) { cfg.rebind = rebind }
-}
-
-// WithLooseFutures makes TestTransport not ask that requests which are under way
-// when their pipeline closes end with an error. The network pipeline of
-// hashicorp/raft v1.7.3 forgets those that its buffer holds, so it promises this
-// only with two requests in flight; the engine itself never waits for them.
-func WithLooseFutures() Option {
-	return func(cfg *config) { cfg.looseFutures = true }
 }
 
 // property is one promise of a contract and the code that checks it against a

@@ -22,7 +22,7 @@ import (
 func TestTransport(t *testing.T, make func(t *testing.T) (a, b core.Transport), opts ...Option) {
 	t.Helper()
 	cfg := configOf(opts)
-	h := transportHarness{make: make, rebind: cfg.rebind, looseFutures: cfg.looseFutures}
+	h := transportHarness{make: make, rebind: cfg.rebind}
 	properties := []property[transportHarness]{
 		{"Addresses", checkAddresses},
 		{"EncodePeer", checkEncodePeer},
@@ -55,10 +55,9 @@ func TestTransport(t *testing.T, make func(t *testing.T) (a, b core.Transport), 
 }
 
 type transportHarness struct {
-	make         func(t *testing.T) (a, b core.Transport)
-	rebind       func(t *testing.T, closed core.Transport) core.Transport
-	looseFutures bool
-	pipelines    bool
+	make      func(t *testing.T) (a, b core.Transport)
+	rebind    func(t *testing.T, closed core.Transport) core.Transport
+	pipelines bool
 }
 
 // probe learns whether the transport has pipelines.

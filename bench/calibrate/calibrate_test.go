@@ -219,7 +219,7 @@ func TestCancelled(t *testing.T) {
 	if _, err := Loopback(cancelled(), smallMessage); !errors.Is(err, context.Canceled) {
 		t.Errorf("Loopback: %v", err)
 	}
-	if _, err := All(cancelled(), dir); !errors.Is(err, context.Canceled) {
+	if _, err := All(cancelled(), dir, Writers()); !errors.Is(err, context.Canceled) {
 		t.Errorf("All: %v", err)
 	}
 	if q := Timer(cancelled()); q.N != 0 {
@@ -340,7 +340,7 @@ func TestClockResolution(t *testing.T) {
 
 func TestAll(t *testing.T) {
 	dir := t.TempDir()
-	c, err := All(t.Context(), dir)
+	c, err := All(t.Context(), dir, Writers())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestAll(t *testing.T) {
 	checkOrder(t, "bandwidth", c.WriteBytesPerS, math.MaxInt)
 	checkOrder(t, "wake", c.WakeUS, wakeRounds)
 	checkOrder(t, "timer", c.TimerUS, timerRounds)
-	if len(c.Flushes) != 2*len(flushWriters()) {
+	if len(c.Flushes) != 2*len(Writers()) {
 		t.Errorf("flushes: %+v", c.Flushes)
 	}
 	if c.ClockResolution <= 0 {

@@ -18,13 +18,13 @@ const (
 	chunkBytes = 4 << 20  // of the bandwidth
 
 	flushTurns = 4                     // for each number of writers, one after the other
-	flushTurn  = 20 * time.Millisecond // the length of a half turn
+	flushTurn  = 10 * time.Millisecond // the length of a half turn
 	writeLimit = 200 * time.Millisecond
 )
 
-// flushWriters are the numbers of writers that are measured: the members of the usual
+// Writers are the numbers of writers that tell a machine: the members of the usual
 // groups, and the followers of the smallest.
-func flushWriters() []int { return []int{1, 2, 3, 5, 7, 9} }
+func Writers() []int { return []int{1, 2, 3, 5, 7, 9} }
 
 // Flushes measures what log stores on one disk cost each other: so many writers, each
 // with a file of its own in dir that has its room from the beginning, append so many bytes
@@ -34,7 +34,7 @@ func flushWriters() []int { return []int{1, 2, 3, 5, 7, 9} }
 // same moment, as the followers of a group do that are sent one entry; that is EachUS.
 // In the second, each goes on as soon as it can, as under load; that is PerSecond. The
 // numbers of writers take turns, so that a drift of the disk falls on all alike. It takes
-// 160 ms for each number, or, of a disk whose flush takes longer than a half turn, two flushes a turn.
+// 80 ms for each number, or, of a disk whose flush takes longer than a half turn, two flushes a turn.
 //
 // The files are removed in the end, also after an error. A flush cannot be interrupted: a
 // cancelled ctx is seen after the ones under way.

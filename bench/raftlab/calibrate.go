@@ -22,8 +22,8 @@ and of 4 KiB in files that have their room, by one to nine writers at a time,
 as the log stores of a group on one disk; how fast large pieces are written;
 round trips of 64 B and 64 KiB over loopback TCP; how late a goroutine and a
 timer wake and how fine the clock is. Every run does the same before its first
-trial and keeps the figures in its manifest; the report sets what was measured
-against them.`,
+trial, with the writers of its cells, and keeps the figures in its manifest; the
+report sets what was measured against them.`,
 		Args: cli.Wants(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
@@ -34,7 +34,7 @@ against them.`,
 			if err != nil {
 				return err
 			}
-			figures, err := calibrate.All(c.Context(), dir)
+			figures, err := calibrate.All(c.Context(), dir, calibrate.Writers())
 			if err != nil {
 				return err
 			}

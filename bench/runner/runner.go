@@ -465,7 +465,12 @@ func (r *run) beginSession(ctx context.Context) error {
 			}
 		}
 	}
-	calibration, err := calibrate.All(ctx, r.cfg.dataDir())
+	var all []int
+	for _, c := range r.cells {
+		all = append(all, writers(c.info)...)
+	}
+	slices.Sort(all)
+	calibration, err := calibrate.All(ctx, r.cfg.dataDir(), slices.Compact(all))
 	if err != nil {
 		return fmt.Errorf("calibrate: %w", err)
 	}

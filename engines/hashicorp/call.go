@@ -320,15 +320,7 @@ func (p *pipeline) read() {
 	for {
 		select {
 		case f := <-p.sent:
-			err := p.conn.SetReadDeadline(time.Now().Add(p.owner.opts.Timeout))
-			var refusal error
-			if err == nil {
-				refusal, err = p.conn.receive(f.resp)
-			}
-			if err != nil {
-				p.conn.Close() // so that who sends learns of it
-			}
-			f.resolve(cmp.Or(err, refusal))
+			p.receive(f)
 			select {
 			case p.answered <- f:
 			case <-p.closed:
@@ -338,6 +330,22 @@ func (p *pipeline) read() {
 			return
 		}
 	}
+}
+
+// receive takes one, and waits until it may pass.
+func (p *pipeline) receive(f *future) {
+	err := p.conn.SetReadDeadline(time.Now().Add(p.owner.opts.Timeout))
+	var refusal error
+	if err == nil {
+		refusal, err = p.conn.receive(f.resp)
+	}
+	if pass := p.owner.opts.pass; err == nil && pass != nil {
+		err = pass(p.conn.to.id, f, p.closed)
+	}
+	if err != nil {
+		p.conn.Close() // so that who sends learns of it
+	}
+	f.resolve(cmp.Or(err, refusal))
 }
 
 // Consumer implements raft.AppendPipeline.

@@ -118,7 +118,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.routes = newRoutes(r.address, r.self, cfg.Locate)
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
-	r.transport = transport(cfg, r.gate)
+	r.transport = r.connect(cfg)
 	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), snapshots, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
@@ -182,22 +182,27 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible, r.missed, r.quit}
+	guarded := guardedTransport{r.transport, r}
 	if r.trace != nil {
-		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, tracedTransport{guarded, r.trace})
+		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, guarded)
 		return err
 	}
 	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.log, snapshots, guarded)
 	return err
 }
 
-// transport returns the transport of which g sees each request.
-func transport(cfg core.ReplicaConfig, g *gate) core.Transport {
-	if cfg.Link.Transport != nil {
-		g.attach(cfg.Link.Transport)
-		return cfg.Link.Transport
+// connect returns the transport, whose requests pass the gate, and the answers on whose
+// pipelines, pass.
+func (r *replica) connect(cfg core.ReplicaConfig) core.Transport {
+	t := cfg.Link.Transport
+	if t == nil {
+		return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: r.logger, self: r.self, intercept: r.gate.handle, pass: r.pass})
 	}
-	return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: g.logger, self: g.self, intercept: g.handle})
+	r.gate.attach(t)
+	if r.overlap == nil && r.trace == nil {
+		return t
+	}
+	return relaying{t, r.pass}
 }
 
 func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {

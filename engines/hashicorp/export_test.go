@@ -60,10 +60,16 @@ func (o *overlap) Drain() error { o.drain(); return o.failed() }
 func (o *overlap) Durable(last uint64) uint64 { return o.until(last) }
 
 // Await waits as an answer for index does.
-func (o *overlap) Await(index uint64) error { return o.await(index) }
+func (o *overlap) Await(index uint64) error { return o.await(index, nil) }
 
-// Hold returns the pipeline whose answers wait.
-func (o *overlap) Hold(p raft.AppendPipeline) raft.AppendPipeline { return o.hold(p) }
+// Holding returns the transport on link whose answers wait for o.
+func Holding(link core.Link, o *Overlap) core.Transport {
+	r := &replica{overlap: o}
+	if link.Wire != nil {
+		return Frame(link.Wire, FrameOptions{MaxInFlight: 16, pass: r.pass})
+	}
+	return relaying{link.Transport, r.pass}
+}
 
 // Breaking returns e with rules of overlapped persistence broken: no-ops become pending
 // too, and answers for what is pending are not held back.

@@ -18,7 +18,7 @@ import (
 // V is the log as the library sees it, D the largest index with no entry up to it that
 // is not durable here: D <= V, and what is between is pending. The library takes V for
 // durable and counts this replica in for it. So no follower's answer for an entry
-// beyond D reaches the library (await, hold). A majority of two or more needs one of them,
+// beyond D reaches the library (pass). A majority of two or more needs one of them,
 // so the library's commit index never passes D: what it commits, applies, tells
 // followers, puts into a snapshot and acknowledges is durable on a majority that
 // includes the leader, as without overlap. The rules for the log:
@@ -333,19 +333,30 @@ func (o *overlap) Close() error {
 	return o.guard.Close()
 }
 
-// acknowledged returns the last entry that an answer to req promises to have; 0: none.
-func acknowledged(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) uint64 {
-	if n := len(req.Entries); n > 0 && resp.Success {
-		return req.Entries[n-1].Index
+// acknowledged returns the last entry that an answer promises to have; 0: none.
+func acknowledged(answer raft.AppendFuture) uint64 {
+	entries := answer.Request().Entries
+	if len(entries) == 0 || !answer.Response().Success {
+		return 0
 	}
-	return 0
+	return entries[len(entries)-1].Index
 }
 
-// await returns once index is not pending; an error: it will not be written.
-func (o *overlap) await(index uint64) error {
-	if o == nil {
-		return nil
+// pass returns once the library may see an answer of a follower: what it acknowledges is not
+// pending. After an error (that will not be written, or quit was closed) the answer is
+// a refusal.
+func (r *replica) pass(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) error {
+	r.trace.answered(from, answer)
+	err := r.overlap.await(acknowledged(answer), quit)
+	if err != nil {
+		*answer.Response() = raft.AppendEntriesResponse{} // of a pipeline, the library looks at this alone
 	}
+	return err
+}
+
+// await returns once index is not pending; an error: quit was closed, or it will not be
+// written.
+func (o *overlap) await(index uint64, quit <-chan struct{}) error {
 	for o.pendingUpTo(index) {
 		moved := o.moved.channel() // before it is looked at again
 		if !o.pendingUpTo(index) {
@@ -354,7 +365,11 @@ func (o *overlap) await(index uint64) error {
 		if err := o.failed(); err != nil {
 			return err
 		}
-		<-moved
+		select {
+		case <-moved:
+		case <-quit:
+			return errStopping
+		}
 	}
 	return nil
 }
@@ -362,72 +377,4 @@ func (o *overlap) await(index uint64) error {
 // pendingUpTo says whether an answer for index has to wait.
 func (o *overlap) pendingUpTo(index uint64) bool {
 	return o.until(index) < index && !o.unheld
-}
-
-// maxHeld is how many answers of a pipeline are held back before no more are taken from it.
-const maxHeld = 128
-
-// hold returns a pipeline whose answers come once what they acknowledge is not pending.
-func (o *overlap) hold(p raft.AppendPipeline) raft.AppendPipeline {
-	if o == nil {
-		return p
-	}
-	h := &heldPipeline{AppendPipeline: p, overlap: o,
-		out: make(chan raft.AppendFuture, maxHeld), quit: make(chan struct{}), done: make(chan struct{})}
-	go h.run()
-	return h
-}
-
-// heldPipeline hands on the answers of a pipeline, in their order.
-type heldPipeline struct {
-	raft.AppendPipeline
-	overlap *overlap
-	out     chan raft.AppendFuture
-	quit    chan struct{}
-	done    chan struct{}
-	once    sync.Once
-}
-
-// Consumer implements raft.AppendPipeline.
-func (h *heldPipeline) Consumer() <-chan raft.AppendFuture { return h.out }
-
-// Close implements raft.AppendPipeline.
-func (h *heldPipeline) Close() error {
-	h.once.Do(func() { close(h.quit) })
-	err := h.AppendPipeline.Close()
-	<-h.done
-	return err
-}
-
-func (h *heldPipeline) run() {
-	defer close(h.done)
-	var held []raft.AppendFuture
-	for {
-		in := h.AppendPipeline.Consumer()
-		if len(held) >= maxHeld {
-			in = nil
-		}
-		var next raft.AppendFuture
-		var out chan<- raft.AppendFuture
-		var moved <-chan struct{}
-		if len(held) > 0 {
-			next = held[0]
-			index := acknowledged(next.Request(), next.Response())
-			if h.overlap.pendingUpTo(index) {
-				moved = h.overlap.moved.channel() // before it is looked at again
-			}
-			if !h.overlap.pendingUpTo(index) {
-				out = h.out
-			}
-		}
-		select {
-		case f := <-in:
-			held = append(held, f)
-		case out <- next:
-			held = held[1:]
-		case <-moved:
-		case <-h.quit:
-			return
-		}
-	}
 }

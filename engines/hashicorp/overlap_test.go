@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
+	memory "github.com/themilchenko/raftlab/transports/inmem"
+	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // owned gives the store entries of its own, as the library does.
@@ -274,56 +277,112 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// pipeline gives answers that a test makes.
-type pipeline struct {
-	raft.AppendPipeline
-	answers chan raft.AppendFuture
-}
-
-func (p pipeline) Consumer() <-chan raft.AppendFuture { return p.answers }
-func (p pipeline) Close() error                       { return nil }
-
-type answer struct {
-	raft.AppendFuture
-	req  raft.AppendEntriesRequest
-	resp raft.AppendEntriesResponse
-}
-
-func (a *answer) Request() *raft.AppendEntriesRequest   { return &a.req }
-func (a *answer) Response() *raft.AppendEntriesResponse { return &a.resp }
-
-// TestAnswersOfAPipeline: each comes once what it acknowledges is durable, in order.
-func TestAnswersOfAPipeline(t *testing.T) {
-	p, o := onPlatter(t)
-	mustStore(t, o, command(1, 1))
-	if err := o.Drain(); err != nil {
+// openPipeline returns a pipeline from one end of a network to the other, whose answers
+// wait for o. The other end agrees to requests with a commit index, and refuses the rest.
+func openPipeline(t *testing.T, network core.Network, o *hashicorp.Overlap) raft.AppendPipeline {
+	t.Helper()
+	var ends [2]core.Transport
+	for i := range ends {
+		link, err := network.Listen("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = hashicorp.Holding(link, o)
+		t.Cleanup(func() { _ = ends[i].Close() })
+	}
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	go func() {
+		for {
+			select {
+			case rpc := <-ends[1].Consumer():
+				rpc.Respond(&raft.AppendEntriesResponse{Success: rpc.Command.(*raft.AppendEntriesRequest).LeaderCommitIndex > 0}, nil)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	p, err := ends[0].AppendEntriesPipeline("", ends[1].LocalAddr())
+	if err != nil {
 		t.Fatal(err)
 	}
-	inner := pipeline{answers: make(chan raft.AppendFuture)}
-	held := o.Hold(inner)
-	defer held.Close()
-	p.before.Shut()
-	mustStore(t, o, command(2, 1))
-	eventually(t, "it is being written", func() bool { return p.before.Waiting() == 1 })
-	of := func(ok bool, entries ...*raft.Log) *answer {
-		return &answer{req: raft.AppendEntriesRequest{Entries: entries}, resp: raft.AppendEntriesResponse{Success: ok}}
+	return p
+}
+
+// TestAnswersOfAPipeline: each comes once what it acknowledges is durable, in order; one
+// that acknowledges what never will be comes as a refusal; and one that waits keeps nobody
+// from closing the pipeline. So it is whether the framing holds the answers or a relay.
+func TestAnswersOfAPipeline(t *testing.T) {
+	of := func(ok uint64, entries ...*raft.Log) *raft.AppendEntriesRequest {
+		return &raft.AppendEntriesRequest{LeaderCommitIndex: ok, Entries: entries}
 	}
-	sent := []*answer{of(true, command(1, 1)), of(true), of(false, command(2, 1)), of(true, command(1, 1), command(2, 1)), of(true)}
-	for _, a := range sent {
-		inner.answers <- a
-	}
-	for i, a := range sent {
-		if i == 3 {
+	for name, network := range map[string]core.Network{
+		"framed":  tcp.New(tcp.Options{}),
+		"relayed": memory.New(memory.Options{MaxInFlight: 16}),
+	} {
+		// held begins with entry 1 durable and 2 pending, and an answer for the latter.
+		held := func(t *testing.T) (*platter, *hashicorp.Overlap, raft.AppendPipeline) {
+			p, o := onPlatter(t)
+			mustStore(t, o, command(1, 1))
+			if err := o.Drain(); err != nil {
+				t.Fatal(err)
+			}
+			pipeline := openPipeline(t, network, o)
+			p.before.Shut()
+			mustStore(t, o, command(2, 1))
+			eventually(t, "it is being written", func() bool { return p.before.Waiting() == 1 })
+			sent := []*raft.AppendEntriesRequest{of(1, command(1, 1)), of(1), of(0, command(2, 1)), of(1, command(1, 1), command(2, 1)), of(1)}
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				for _, req := range sent {
+					if _, err := pipeline.AppendEntries(req, new(raft.AppendEntriesResponse)); err != nil {
+						return // it was closed
+					}
+				}
+			})
+			t.Cleanup(func() { _ = pipeline.Close(); sending.Wait() })
+			for i, req := range sent[:3] {
+				if a := <-pipeline.Consumer(); a.Request() != req || a.Response().Success != (req.LeaderCommitIndex > 0) {
+					t.Fatalf("answer %d: %+v to %+v", i, a.Response(), a.Request())
+				}
+			}
 			select {
-			case <-held.Consumer():
-				t.Fatal("an answer for what is pending has come")
+			case a := <-pipeline.Consumer():
+				t.Fatalf("%+v has come, for what is pending", a.Response())
 			case <-time.After(5 * time.Millisecond): // if it is not held, it is mostly seen
 			}
+			return p, o, pipeline
+		}
+		t.Run(name+"/until it is durable", func(t *testing.T) {
+			p, _, pipeline := held(t)
 			p.before.Open()
-		}
-		if got := <-held.Consumer(); got != a {
-			t.Fatalf("answer %d is another one", i)
-		}
+			for _, entries := range []int{2, 0} {
+				if a := <-pipeline.Consumer(); len(a.Request().Entries) != entries || !a.Response().Success {
+					t.Errorf("%+v to %+v", a.Response(), a.Request())
+				}
+			}
+		})
+		t.Run(name+"/a write that fails", func(t *testing.T) {
+			p, _, pipeline := held(t)
+			p.cut()
+			p.before.Open()
+			if a := <-pipeline.Consumer(); a.Response().Success {
+				t.Errorf("%+v to %+v", a.Response(), a.Request())
+			}
+		})
+		t.Run(name+"/closed", func(t *testing.T) {
+			_, _, pipeline := held(t)
+			if err := pipeline.Close(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case a := <-pipeline.Consumer():
+				if a.Response().Success {
+					t.Errorf("%+v has come, for what is pending", a.Response())
+				}
+			default:
+			}
+		})
 	}
 }
 

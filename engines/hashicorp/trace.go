@@ -2,7 +2,6 @@ package hashicorp
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,8 +9,8 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// A replica with a core.Trace has decorators around its log, state machine and transport,
-// and around itself; one without has none of them, so they cost nothing then. The library
+// A replica with a core.Trace has decorators around its log and state machine, and around
+// itself; one without has none of them, so they cost nothing then. The library
 // tells nobody when it notices that an entry is committed: its main goroutine does, the
 // one that also writes the log. So tracedLog records what was committed each time that
 // goroutine begins to write.
@@ -163,79 +162,17 @@ func (r *replica) received(rpc *raft.RPC) {
 	}
 }
 
-// tracedTransport records what is sent to other members and answered.
-type tracedTransport struct {
-	guardedTransport
-	trace *tracer
-}
-
-// AppendEntries implements raft.Transport.
-func (t tracedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	begun := t.trace.now()
-	err := t.guardedTransport.AppendEntries(id, target, req, resp)
-	if err == nil {
-		t.trace.answered(id, begun, req, resp)
-	}
-	return err
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t tracedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := t.guardedTransport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	p := &tracedPipeline{AppendPipeline: inner, to: id, trace: t.trace,
-		answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
-	p.passing.Go(p.pass)
-	return p, nil
-}
-
-// tracedPipeline records what is answered on a pipeline. The library takes answers from
-// a channel, so each passes through a goroutine of its own.
-type tracedPipeline struct {
-	raft.AppendPipeline
-	to      raft.ServerID
-	trace   *tracer
-	answers chan raft.AppendFuture
-	passing sync.WaitGroup
-	once    sync.Once
-	closed  chan struct{}
-}
-
-// Consumer implements raft.AppendPipeline.
-func (p *tracedPipeline) Consumer() <-chan raft.AppendFuture { return p.answers }
-
-func (p *tracedPipeline) pass() {
-	for {
-		select {
-		case answer := <-p.AppendPipeline.Consumer():
-			p.trace.answered(p.to, answer.Start(), answer.Request(), answer.Response())
-			select {
-			case p.answers <- answer:
-			case <-p.closed:
-				return
-			}
-		case <-p.closed:
-			return
-		}
-	}
-}
-
-// Close implements raft.AppendPipeline.
-func (p *tracedPipeline) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	p.passing.Wait()
-	return p.AppendPipeline.Close()
-}
-
 // answered records entries that a member has taken in.
-func (t *tracer) answered(from raft.ServerID, sent time.Time, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) {
+func (t *tracer) answered(from raft.ServerID, answer raft.AppendFuture) {
+	if t == nil {
+		return
+	}
+	req, resp := answer.Request(), answer.Response()
 	if len(req.Entries) == 0 || !resp.Success || resp.Term != req.Term {
 		return
 	}
 	span := t.span(core.SpanSend, req.Entries)
-	span.Begin, span.End = sent, span.Begin
+	span.Begin, span.End = answer.Start(), span.Begin
 	span.Peer, _ = memberID(from)
 	t.Record(span)
 }

@@ -23,21 +23,13 @@ import (
 // it wraps.
 type guardedTransport struct {
 	core.Transport
-	watch    *watch
-	gate     *gate
-	rounds   *rounds
-	routes   *routes
-	outages  *outages
-	overlap  *overlap
-	credible func(term uint64) error
-	missed   *missed
-	quit     <-chan struct{}
+	replica *replica
 }
 
 // Consumer implements raft.Transport.
 func (t guardedTransport) Consumer() <-chan raft.RPC {
-	if t.gate.requests != nil {
-		return t.gate.requests
+	if t.replica.gate.requests != nil {
+		return t.replica.gate.requests
 	}
 	return t.Transport.Consumer()
 }
@@ -45,10 +37,10 @@ func (t guardedTransport) Consumer() <-chan raft.RPC {
 // SetHeartbeatHandler implements raft.Transport.
 func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	if handle != nil {
-		handle = t.gate.replica.logs.isolated(handle)
-		if t.gate.requests != nil { // otherwise the transport has asked the gate
+		handle = t.replica.logs.isolated(handle)
+		if t.replica.gate.requests != nil { // otherwise the transport has asked the gate
 			quick := handle
-			handle = func(rpc raft.RPC) { t.gate.beat(rpc, quick) }
+			handle = func(rpc raft.RPC) { t.replica.gate.beat(rpc, quick) }
 		}
 	}
 	t.Transport.SetHeartbeatHandler(handle)
@@ -58,7 +50,7 @@ func (t guardedTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 // library knows by this alone for whom it has voted, and another member may have the
 // address later; and it is in every message.
 func (t guardedTransport) EncodePeer(id raft.ServerID, address raft.ServerAddress) []byte {
-	return t.gate.self.header(t.Transport, id, address)
+	return t.replica.self.header(t.Transport, id, address)
 }
 
 // DecodePeer implements raft.Transport.
@@ -69,50 +61,53 @@ func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
 
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if t.watch.stalled() > 0 {
+	if t.replica.logs.watch.stalled() > 0 {
 		return errMuted
 	}
 	trim(req)
 	req.RPCHeader = addressed(req.RPCHeader, id)
 	if !isHeartbeat(req) {
-		if err := t.outages.await(id, req.Term); err != nil {
+		if err := t.replica.outages.await(id, req.Term); err != nil {
 			return err
 		}
+	} else if !t.replica.sendsTo(id, req.Term) {
+		// The library ends heartbeats after replication, which may be waiting for a disk.
+		return fmt.Errorf("heartbeat to %s: term %d is over here", id, req.Term)
 	}
-	sent, begun := t.rounds.next(), time.Now()
+	sent, begun := t.replica.rounds.next(), time.Now()
 	at, err := t.ask(id, target, resp, &resp.Term, func(at raft.ServerAddress) error {
 		return t.Transport.AppendEntries(id, at, req, resp)
 	})
-	t.outages.ended(id, err)
+	t.replica.outages.ended(id, err)
 	if err == nil && resp.Success && resp.Term == req.Term {
-		t.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, begun: begun, at: time.Now(), address: at})
+		t.replica.rounds.agreed(id, agreement{term: req.Term, sent: sent, lastIndex: resp.LastLog, begun: begun, at: time.Now(), address: at})
 	}
 	if err != nil {
 		return err
 	}
-	return t.overlap.await(acknowledged(req, resp))
+	return t.replica.pass(id, &future{begun: begun, req: req, resp: resp}, nil)
 }
 
 // AppendEntriesPipeline implements raft.Transport. Who answers is not looked at: the
 // library opens a pipeline right after an answer of the member to AppendEntries.
 func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
 	var p raft.AppendPipeline
-	_, err := t.routes.call(id, target, nil, func(at raft.ServerAddress) (err error) {
+	_, err := t.replica.routes.call(id, target, nil, func(at raft.ServerAddress) (err error) {
 		p, err = t.Transport.AppendEntriesPipeline(id, at)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{t.overlap.hold(p), id, t.watch}, nil
+	return guardedPipeline{p, t.replica.logs.watch, addressed(t.replica.header(), id)}, nil
 }
 
 // ask calls a member as routes.call does, and refuses an answer of a term that no group
 // can have come to.
 func (t guardedTransport) ask(id raft.ServerID, target raft.ServerAddress, answer raft.WithRPCHeader, term *uint64, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
-	at, err := t.routes.call(id, target, answer, call)
+	at, err := t.replica.routes.call(id, target, answer, call)
 	if err == nil {
-		err = t.credible(*term)
+		err = t.replica.credible(*term)
 	}
 	return at, err
 }
@@ -129,7 +124,7 @@ func (t guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddres
 
 // RequestPreVote implements raft.WithPreVote.
 func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, all *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	t.missed.await(t.quit)
+	t.replica.missed.await(t.replica.quit)
 	one := *all
 	one.RPCHeader = addressed(one.RPCHeader, id)
 	_, err := t.ask(id, target, resp, &resp.Term, func(at raft.ServerAddress) error {
@@ -141,24 +136,24 @@ func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAdd
 // InstallSnapshot implements raft.Transport. A snapshot is read once, so it is the
 // library that tries again.
 func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if t.watch.stalled() > 0 {
+	if t.replica.logs.watch.stalled() > 0 {
 		return errMuted
 	}
 	req.RPCHeader = addressed(req.RPCHeader, id)
-	if err := t.outages.await(id, req.Term); err != nil {
+	if err := t.replica.outages.await(id, req.Term); err != nil {
 		return err
 	}
 	_, err := t.ask(id, target, nil, &resp.Term, func(at raft.ServerAddress) error {
 		return t.Transport.InstallSnapshot(id, at, req, resp, data)
 	})
-	t.outages.ended(id, err)
+	t.replica.outages.ended(id, err)
 	return err
 }
 
 // TimeoutNow implements raft.Transport.
 func (t guardedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	req.RPCHeader = addressed(req.RPCHeader, id)
-	_, err := t.routes.call(id, target, nil, func(at raft.ServerAddress) error {
+	_, err := t.replica.routes.call(id, target, nil, func(at raft.ServerAddress) error {
 		return t.Transport.TimeoutNow(id, at, req, resp)
 	})
 	return err
@@ -193,8 +188,8 @@ func trim(req *raft.AppendEntriesRequest) {
 // guardedTransport.
 type guardedPipeline struct {
 	raft.AppendPipeline
-	to    raft.ServerID
-	watch *watch
+	watch  *watch
+	header raft.RPCHeader // of each request
 }
 
 // AppendEntries implements raft.AppendPipeline.
@@ -203,8 +198,64 @@ func (p guardedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raf
 		return nil, errMuted
 	}
 	trim(req)
-	req.RPCHeader = addressed(req.RPCHeader, p.to)
+	req.RPCHeader = p.header
 	return p.AppendPipeline.AppendEntries(req, resp)
+}
+
+// pass is a replica's look at an answer before the library's: see replica.pass.
+type pass = func(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) error
+
+// relaying is a transport whose own pipelines know nothing of pass.
+type relaying struct {
+	core.Transport
+	pass pass
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t relaying) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	inner, err := t.Transport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	p := &relay{AppendPipeline: inner, answers: make(chan raft.AppendFuture), quit: make(chan struct{})}
+	p.running.Go(func() { p.run(id, t.pass) })
+	return p, nil
+}
+
+// relay hands on the answers of a pipeline once they may pass. That takes a goroutine.
+type relay struct {
+	raft.AppendPipeline
+	answers chan raft.AppendFuture
+	running sync.WaitGroup
+	closing sync.Once
+	quit    chan struct{}
+}
+
+// Consumer implements raft.AppendPipeline.
+func (p *relay) Consumer() <-chan raft.AppendFuture { return p.answers }
+
+// Close implements raft.AppendPipeline.
+func (p *relay) Close() error {
+	p.closing.Do(func() { close(p.quit) })
+	err := p.AppendPipeline.Close()
+	p.running.Wait()
+	return err
+}
+
+func (p *relay) run(from raft.ServerID, pass pass) {
+	for {
+		select {
+		case answer := <-p.AppendPipeline.Consumer():
+			_ = pass(from, answer, p.quit) // one that may not is a refusal now
+			select {
+			case p.answers <- answer:
+			case <-p.quit:
+				return
+			}
+		case <-p.quit:
+			return
+		}
+	}
 }
 
 // routes knows which members are reached elsewhere than at the address that the

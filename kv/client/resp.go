@@ -161,13 +161,14 @@ func (e *RESPError) Error() string {
 	return fmt.Sprintf("%s answered %s %s", e.Endpoint, e.Prefix, e.Message)
 }
 
-// Is says which of the package's error kinds the answer is.
+// Is says which of the package's error kinds the answer is. A first word that this client
+// does not know rules nothing out.
 func (e *RESPError) Is(target error) bool {
 	kind := map[string]error{
 		"ERR": ErrInvalid, "TOOLARGE": ErrInvalid, "EXECABORT": ErrInvalid, "NOTLEADER": ErrNotLeader, "CLUSTERDOWN": ErrNotLeader,
-		"TRYAGAIN": ErrNotReady, "TIMEOUT": context.DeadlineExceeded, "UNKNOWN": ErrOutcomeUnknown,
+		"TRYAGAIN": ErrNotReady, "TIMEOUT": context.DeadlineExceeded,
 	}[e.Prefix]
-	return kind != nil && target == kind
+	return target == cmp.Or(kind, ErrOutcomeUnknown)
 }
 
 // refused reports whether the answer says that nothing was done and that another node, or

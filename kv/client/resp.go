@@ -136,6 +136,18 @@ func (c *RESP) SetIfAbsent(ctx context.Context, key string, value []byte) (uint6
 	return 0, nil
 }
 
+// SetIfEqual sets the key if it holds old. Otherwise the error is an [ErrCondition].
+func (c *RESP) SetIfEqual(ctx context.Context, key string, value, old []byte) error {
+	r, err := c.do(ctx, "", setWord, []byte(key), value, []byte("IFEQ"), old)
+	if err == nil && r.null {
+		err = ErrCondition
+	}
+	if err != nil {
+		return fmt.Errorf("set if equal %.40q: %w", key, err)
+	}
+	return nil
+}
+
 // SetAll sets all keys in one log entry, all or none.
 func (c *RESP) SetAll(ctx context.Context, pairs map[string][]byte) (uint64, error) {
 	args := [][]byte{[]byte("MSET")}

@@ -74,7 +74,7 @@ test: ## run all tests, with the race detector where there is concurrency
 
 # What to hunt with: how long in all and a round, the first round's seed (0: by the
 # clock), cells, kinds of faults (empty: all), and another kvnode than this one (with
-# PERSISTENCE= if it does not know that setting).
+# PERSISTENCE= and CLIENT=http if it does not know those settings).
 DURATION  ?= 20m
 ROUND     ?= 45s
 SEED      ?= 0
@@ -82,13 +82,14 @@ NODES     ?= 3,5
 BACKEND   ?= bolt,mdb
 DISCOVERY ?= static,gossip
 PERSISTENCE ?= serial,overlapped
+CLIENT    ?= http,resp
 FAULTS    ?=
 KVNODE    ?=
 
 .PHONY: soak
 soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
-		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
+		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -client "$(CLIENT)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
 ROUNDS ?= 5
 

@@ -62,6 +62,16 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 )
 
+// OfProposal gives the error of a proposal its kind: one that does not rule out that the
+// command was appended is an ErrOutcomeUnknown, whatever else it says.
+func OfProposal(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrNotLeader), errors.Is(err, ErrClosed):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+}
+
 // NotLeaderError is ErrNotLeader with what is known of the leader. Both fields
 // are empty while the group has none.
 type NotLeaderError struct {

@@ -222,6 +222,7 @@ func swapped(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	a.raft, b.raft = b.raft, a.raft
 	a.http, b.http = b.http, a.http
 	a.gossip, b.gossip = b.gossip, a.gossip
+	a.resp, b.resp = b.resp, a.resp
 	g.publish()
 	g.heal(ctx, s.reset)
 	return a.id + " and " + b.id

@@ -53,7 +53,7 @@ type group struct {
 	history *check.History
 	load    *load
 	quiet   atomic.Bool // the load only reads
-	// endpoints are the nodes' HTTP addresses, in their order.
+	// endpoints are where the nodes serve the load, in their order.
 	endpoints atomic.Pointer[[]string]
 }
 
@@ -95,6 +95,11 @@ func (g *group) newProxies(n *node) (err error) {
 	if n.gossip, err = g.network.Open(true); err != nil {
 		return err
 	}
+	if g.cfg.overRESP() {
+		if n.resp, err = g.network.Open(false); err != nil {
+			return err
+		}
+	}
 	g.publish()
 	return nil
 }
@@ -103,7 +108,11 @@ func (g *group) newProxies(n *node) (err error) {
 func (g *group) publish() {
 	var all []string
 	for _, n := range g.nodes {
-		all = append(all, n.http.Address())
+		at := n.http
+		if g.cfg.overRESP() {
+			at = n.resp
+		}
+		all = append(all, at.Address())
 	}
 	g.endpoints.Store(&all)
 }
@@ -120,6 +129,9 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 		"--raft-option", "leader_lease_timeout=" + heartbeat}
 	if g.tuning.small {
 		flags = append(flags, "--raft-option", "snapshot_threshold=32", "--engine-option", "trailing_logs=8", "--raft-option", "snapshot_interval=300ms")
+	}
+	if g.cfg.overRESP() {
+		flags = append(flags, "--resp", bindRESP+":0", "--resp-advertise", n.resp.Address())
 	}
 	if g.cfg.Persistence != "" {
 		flags = append(flags, "--raft-option", "persistence="+g.cfg.Persistence)
@@ -164,15 +176,18 @@ func (g *group) startWith(ctx context.Context, n *node, flags []string) (err err
 		return err
 	}
 	n.paused = false
-	http, raft, gossip, err := n.process.listeners(ctx, g.cfg.gossips())
+	l, err := n.process.listeners(ctx, g.cfg.gossips(), g.cfg.overRESP())
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.id, err)
 	}
-	g.network.Process(n.name, n.process.pid(), gossip)
-	if gossip.IsValid() {
-		err = n.gossip.Forward(n.name, gossip)
+	g.network.Process(n.name, n.process.pid(), l.gossip)
+	if l.gossip.IsValid() {
+		err = n.gossip.Forward(n.name, l.gossip)
 	}
-	return errors.Join(err, n.raft.Forward(n.name, raft), n.http.Forward(n.name, http))
+	if l.resp.IsValid() {
+		err = errors.Join(err, n.resp.Forward(n.name, l.resp))
+	}
+	return errors.Join(err, n.raft.Forward(n.name, l.raft), n.http.Forward(n.name, l.http))
 }
 
 // stop ends a node without a word.

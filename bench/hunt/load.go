@@ -3,28 +3,17 @@
 package hunt
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/workload"
-	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/kv/api"
-	"github.com/themilchenko/raftlab/kv/client"
 )
 
 const (
 	requestTime = 2 * time.Second
-	clients     = 4 // through kv/client; and one of plain HTTP for each node
+	clients     = 4 // through kv/client; and one for each node that asks only that
 	think       = 8 * time.Millisecond
 	// keysAtOnce are used for an epoch; later they are only read. So no key has more
 	// operations than can be checked.
@@ -96,15 +85,12 @@ type worker struct {
 	writes  int
 	compare bool      // what the last operation has read is to be replaced by the next one
 	at      *[]string // the endpoints that its connections are to
-	target  interface {
-		workload.Target
-		Close() error
-	}
+	target  target
 }
 
 // Next implements workload.Source.
 func (w *worker) Next(op *workload.Op, last error) (wait time.Duration, ok bool) {
-	if w.compare && last == nil && op.Index > 0 {
+	if w.compare && last == nil && len(op.Value) > 0 {
 		w.compare = false
 		*op = workload.Op{Kind: workload.CompareAndSet, Key: op.Key, Value: w.value(), Expect: op.Value, IfIndex: op.Index}
 		return 0, true
@@ -166,16 +152,11 @@ func (w *worker) key(reading bool) string {
 func (w *worker) Do(ctx context.Context, op *workload.Op) error {
 	if endpoints := w.load.group.endpoints.Load(); endpoints != w.at {
 		w.disconnect()
-		if w.node >= 0 {
-			w.target = &plain{endpoint: (*endpoints)[w.node], client: http.Client{Transport: &http.Transport{}}}
-		} else {
-			c, err := client.New(*endpoints, client.Options{})
-			if err != nil {
-				return err
-			}
-			w.target = library{c}
+		t, err := w.open(*endpoints)
+		if err != nil {
+			return err
 		}
-		w.at = endpoints
+		w.target, w.at = t, endpoints
 	}
 	return w.target.Do(ctx, op)
 }
@@ -185,107 +166,4 @@ func (w *worker) disconnect() {
 		_ = w.target.Close() // it always succeeds
 	}
 	w.target, w.at = nil, nil
-}
-
-// library asks through kv/client.
-type library struct{ *client.Client }
-
-// Do implements workload.Target.
-func (l library) Do(ctx context.Context, op *workload.Op) (err error) {
-	switch {
-	case op.Kind == workload.Read:
-		consistency := client.Linearizable
-		if op.Lease {
-			consistency = client.Leader
-		}
-		var v client.Value
-		v, err = l.Get(ctx, op.Key, consistency)
-		op.Value, op.Index = v.Data, v.Index
-		if errors.Is(err, core.ErrNotFound) {
-			return nil
-		}
-	case op.Kind == workload.Delete:
-		op.Index, err = l.Delete(ctx, op.Key)
-	case op.Kind == workload.Write:
-		op.Index, err = l.Set(ctx, op.Key, op.Value)
-	case op.IfIndex == 0:
-		op.Index, err = l.SetIfAbsent(ctx, op.Key, op.Value)
-	default:
-		op.Index, err = l.CompareAndSet(ctx, op.Key, op.Value, op.IfIndex)
-	}
-	return err
-}
-
-// plain asks one node over HTTP, as docs/http-api.md says.
-type plain struct {
-	endpoint string
-	client   http.Client
-}
-
-// Close ends the connections.
-func (p *plain) Close() error {
-	p.client.CloseIdleConnections()
-	return nil
-}
-
-// Do implements workload.Target.
-func (p *plain) Do(ctx context.Context, op *workload.Op) error {
-	r, err := p.request(ctx, op)
-	if err != nil {
-		return err
-	}
-	response, err := p.client.Do(r)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	var refusal api.Error
-	switch read := op.Kind == workload.Read; {
-	case response.StatusCode == http.StatusOK && read && err == nil:
-		op.Value = body
-		op.Index, _ = strconv.ParseUint(strings.Trim(response.Header.Get("ETag"), `"`), 10, 64)
-		return nil
-	case response.StatusCode == http.StatusOK && !read:
-		op.Index, _ = strconv.ParseUint(response.Header.Get(api.HeaderIndex), 10, 64)
-		return nil
-	case response.StatusCode == http.StatusNotFound && read && err == nil && !bytes.Contains(body, []byte(`"code"`)):
-		return nil
-	case err != nil || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" || refusal.Code == api.CodeOutcomeUnknown:
-		err = core.ErrOutcomeUnknown
-	case refusal.Code == api.CodeConditionFailed:
-		err = client.ErrCondition
-	default:
-		err = errors.New("refused")
-	}
-	return fmt.Errorf("%w: %s: %s", err, response.Status, body)
-}
-
-func (p *plain) request(ctx context.Context, op *workload.Op) (*http.Request, error) {
-	method := map[workload.Kind]string{workload.Read: http.MethodGet, workload.Delete: http.MethodDelete}[op.Kind]
-	var body io.Reader
-	if method == "" {
-		method, body = http.MethodPut, bytes.NewReader(op.Value)
-	}
-	url := fmt.Sprintf("http://%s/key/%s?timeout=%s", p.endpoint, op.Key, requestTime-100*time.Millisecond)
-	if op.Lease {
-		url += "&consistency=leader"
-	}
-	r, err := http.NewRequestWithContext(ctx, method, url, body)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Accept", "application/octet-stream")
-	r.Header.Set("Content-Type", "application/octet-stream")
-	switch {
-	case op.Kind != workload.CompareAndSet:
-	case op.IfIndex == 0:
-		r.Header.Set("If-None-Match", "*")
-	default:
-		r.Header.Set("If-Match", fmt.Sprintf(`"%d"`, op.IfIndex))
-	}
-	return r, nil
 }

@@ -31,7 +31,8 @@ type node struct {
 	name               string // of its processes in the network
 	dir                string
 	raft, http, gossip *fault.Proxy
-	process            *process // nil: it has never run
+	resp               *fault.Proxy // nil: it does not serve the Redis protocol
+	process            *process     // nil: it has never run
 	runs               int
 	paused             bool
 	suspect            string // how its data was damaged; empty: it was not
@@ -39,7 +40,7 @@ type node struct {
 
 // proxies are those that have been opened for the node.
 func (n *node) proxies() []*fault.Proxy {
-	return slices.DeleteFunc([]*fault.Proxy{n.raft, n.http, n.gossip}, func(p *fault.Proxy) bool { return p == nil })
+	return slices.DeleteFunc([]*fault.Proxy{n.raft, n.http, n.gossip, n.resp}, func(p *fault.Proxy) bool { return p == nil })
 }
 
 func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
@@ -76,6 +77,7 @@ const (
 	bindHTTP   = "127.0.0.2"
 	bindRaft   = "127.0.0.3"
 	bindGossip = "127.0.0.4"
+	bindRESP   = "127.0.0.5"
 )
 
 const (
@@ -142,22 +144,24 @@ func (p *process) hasEnded() bool {
 	}
 }
 
+// listeners are where a process listens; what it does not serve is not valid.
+type listeners struct{ http, raft, resp, gossip netip.AddrPort }
+
 // listeners waits until the process listens everywhere.
-func (p *process) listeners(ctx context.Context, gossip bool) (http, raft, gossips netip.AddrPort, err error) {
+func (p *process) listeners(ctx context.Context, gossip, resp bool) (l listeners, err error) {
 	for deadline := time.Now().Add(crowded(listenTime)); ; pause(ctx, pollPause) {
 		tcp, udp, err := fault.Listening(p.pid())
 		if err != nil {
-			return http, raft, gossips, err
+			return l, err
 		}
-		http, raft = at(tcp, bindHTTP), at(tcp, bindRaft)
-		gossips = at(udp, bindGossip)
+		l = listeners{http: at(tcp, bindHTTP), raft: at(tcp, bindRaft), resp: at(tcp, bindRESP), gossip: at(udp, bindGossip)}
 		switch {
-		case http.IsValid() && raft.IsValid() && (gossips.IsValid() || !gossip):
-			return http, raft, gossips, nil
+		case l.http.IsValid() && l.raft.IsValid() && l.gossip.IsValid() == gossip && l.resp.IsValid() == resp:
+			return l, nil
 		case p.hasEnded():
-			return http, raft, gossips, errEnded
+			return l, errEnded
 		case time.Now().After(deadline) || ctx.Err() != nil:
-			return http, raft, gossips, fmt.Errorf("it does not listen after %v: see %s", listenTime, p.log)
+			return l, fmt.Errorf("it does not listen after %v: see %s", listenTime, p.log)
 		}
 	}
 }

@@ -3,7 +3,8 @@
 // Package hunt looks for writes that a group of kvnode processes loses, reads that
 // are stale, refusals that leave an operator alone, and groups that stand still.
 //
-// A [Round] is one group of 3 or 5 nodes, a load of its clients, and a schedule of
+// A [Round] is one group of 3 or 5 nodes, a load of its clients over HTTP or the Redis
+// protocol, and a schedule of
 // faults that follows from a seed: which, in what order, for how long, and the roles
 // of whom they hit. What happens then depends on the machine as well, so the same
 // schedule is no promise of the same end, but a good bet.
@@ -43,6 +44,7 @@ type Config struct {
 	Nodes     int    // 3 or 5
 	Backend   string // bolt, mdb, wal or pebble
 	Discovery string // static or gossip
+	Client    string // protocol of the load: http or resp; empty: http
 	// Persistence is the nodes' raft.persistence; empty: their default.
 	Persistence string
 	Duration    time.Duration
@@ -54,11 +56,16 @@ type Config struct {
 
 func (c Config) gossips() bool { return c.Discovery == "gossip" }
 
+func (c Config) overRESP() bool { return c.Client == "resp" }
+
 // String says the cell.
 func (c Config) String() string {
 	cell := fmt.Sprintf("%d nodes, %s, %s", c.Nodes, c.Backend, c.Discovery)
 	if c.Persistence != "" {
 		cell += ", " + c.Persistence
+	}
+	if c.overRESP() {
+		cell += ", over the Redis protocol"
 	}
 	return cell
 }
@@ -69,6 +76,9 @@ func (c Config) Again() string {
 		c.Seed, c.Nodes, c.Backend, c.Discovery, c.Duration, c.Duration)
 	if c.Persistence != "" {
 		command += " PERSISTENCE=" + c.Persistence
+	}
+	if c.Client != "" {
+		command += " CLIENT=" + c.Client
 	}
 	if len(c.Faults) > 0 {
 		command += " FAULTS=" + strings.Join(c.Faults, ",")

@@ -27,6 +27,7 @@ var (
 	persists  = flag.String("persistence", "", "values of raft.persistence; empty: the nodes' default")
 	backends  = flag.String("backend", "bolt,mdb", "log stores")
 	discovery = flag.String("discovery", "static,gossip", "how nodes find each other")
+	protocols = flag.String("client", "http", "protocols of the load: http, resp")
 	faults    = flag.String("faults", "", "only these kinds; empty: all")
 	kvnode    = flag.String("kvnode", "", "path of the program; empty: it is built")
 	keep      = flag.String("keep", "", "folder for the rounds' files; empty: a temporary one, kept where something was found")
@@ -65,18 +66,23 @@ func knowsPeers(t *testing.T, program string) bool {
 func cells(t *testing.T) []Config {
 	t.Helper()
 	var all []Config
-	for _, d := range strings.Split(*discovery, ",") {
-		for _, b := range strings.Split(*backends, ",") {
-			for _, p := range strings.Split(*persists, ",") {
-				for _, n := range strings.Split(*nodes, ",") {
-					c := Config{Backend: b, Discovery: d, Persistence: p, Duration: *round, Out: os.Stdout}
-					if _, err := fmt.Sscan(n, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
-						t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
+	for _, proto := range strings.Split(*protocols, ",") {
+		if proto != "http" && proto != "resp" {
+			t.Fatalf("CLIENT=%s: want http, resp or http,resp", *protocols)
+		}
+		for _, d := range strings.Split(*discovery, ",") {
+			for _, b := range strings.Split(*backends, ",") {
+				for _, p := range strings.Split(*persists, ",") {
+					for _, n := range strings.Split(*nodes, ",") {
+						c := Config{Backend: b, Discovery: d, Persistence: p, Client: proto, Duration: *round, Out: os.Stdout}
+						if _, err := fmt.Sscan(n, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
+							t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
+						}
+						if *faults != "" {
+							c.Faults = strings.Split(*faults, ",")
+						}
+						all = append(all, c)
 					}
-					if *faults != "" {
-						c.Faults = strings.Split(*faults, ",")
-					}
-					all = append(all, c)
 				}
 			}
 		}
@@ -147,16 +153,22 @@ func kindsOf(r *Report) string {
 	return strings.Join(list, ", ")
 }
 
-// TestSmoke is a short round of faults that any group has to survive.
+// TestSmoke is a short round, over each protocol, of faults that any group has to survive.
 func TestSmoke(t *testing.T) {
-	r, err := Round(t.Context(), Config{
-		Kvnode: program(t), Dir: filepath.Join(t.TempDir(), "round"), Seed: 1, Nodes: 3, Backend: "bolt", Discovery: "static",
-		Duration: 5 * time.Second, Faults: []string{"kill", "partition", "transfer"}, Out: t.Output(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Verdict() != check.IsLinearizable || r.Acknowledged == 0 || len(r.Faults) == 0 {
-		t.Errorf("%s after %d acknowledged writes and %v: %v", r.Verdict(), r.Acknowledged, r.Faults, r.Violations)
+	bin := program(t)
+	for _, proto := range []string{"http", "resp"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			r, err := Round(t.Context(), Config{
+				Kvnode: bin, Dir: filepath.Join(t.TempDir(), "round"), Seed: 1, Nodes: 3, Backend: "bolt", Discovery: "static", Client: proto,
+				Duration: 5 * time.Second, Faults: []string{"kill", "partition", "transfer"}, Out: t.Output(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != check.IsLinearizable || r.Acknowledged == 0 || len(r.Faults) == 0 {
+				t.Errorf("%s after %d acknowledged writes and %v: %v", r.Verdict(), r.Acknowledged, r.Faults, r.Violations)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -58,6 +59,16 @@ const (
 	CodeOutcomeUnknown   Code = "outcome_unknown" // the write may have taken effect, or may yet
 	CodeInternal         Code = "internal"
 )
+
+// Codes returns all codes.
+func Codes() []Code {
+	return []Code{CodeBadRequest, CodeNotFound, CodeForbidden, CodeMethodNotAllowed, CodeConditionFailed, CodeTooLarge, CodeNoLeader,
+		CodeNotLeader, CodeOtherGroup, CodeStopped, CodeNotReady, CodeOverloaded, CodeTimeout, CodeOutcomeUnknown, CodeInternal}
+}
+
+// NotDone reports whether the code rules out that a write took effect. One that is not
+// among [Codes], of a later version maybe, rules out nothing.
+func (c Code) NotDone() bool { return c != CodeOutcomeUnknown && slices.Contains(Codes(), c) }
 
 // Status returns the HTTP status of an answer with the code.
 func (c Code) Status() int {

@@ -84,45 +84,35 @@ func (e *Error) Error() string {
 
 // Is says which of the package's error kinds the answer is.
 func (e *Error) Is(target error) bool {
-	kind, _ := kindOf(e.Code)
+	kind := kindOf(e.Code)
 	return kind != nil && target == kind
 }
 
-// kindOf returns the error kind of a code, nil where it has none, and whether this client
-// knows the code.
-func kindOf(code api.Code) (kind error, known bool) {
+// kindOf returns the error kind of a code, nil where it has none.
+func kindOf(code api.Code) error {
 	switch code {
 	case api.CodeBadRequest, api.CodeTooLarge, api.CodeMethodNotAllowed, api.CodeForbidden:
-		return ErrInvalid, true
+		return ErrInvalid
 	case api.CodeNotFound:
-		return ErrNotFound, true
+		return ErrNotFound
 	case api.CodeConditionFailed:
-		return ErrCondition, true
+		return ErrCondition
 	case api.CodeNoLeader, api.CodeNotLeader:
-		return ErrNotLeader, true
+		return ErrNotLeader
 	case api.CodeStopped:
-		return ErrStopped, true
+		return ErrStopped
 	case api.CodeNotReady, api.CodeOverloaded:
-		return ErrNotReady, true
+		return ErrNotReady
 	case api.CodeTimeout:
-		return context.DeadlineExceeded, true
+		return context.DeadlineExceeded
 	case api.CodeOutcomeUnknown:
-		return ErrOutcomeUnknown, true
-	case api.CodeOtherGroup, api.CodeInternal:
-		return nil, true
+		return ErrOutcomeUnknown
 	}
-	return nil, false
+	return nil
 }
 
 // stranger reports whether the answer is another server's. That of a failing proxy says
 // nothing of the server behind it.
 func (e *Error) stranger() bool {
 	return e.Node == "" && e.Code == "" && e.Status < http.StatusInternalServerError
-}
-
-// notTaken reports whether the answer rules out that a write took effect. A code
-// that this client does not know rules out nothing.
-func (e *Error) notTaken() bool {
-	_, known := kindOf(e.Code)
-	return known && e.Code != api.CodeOutcomeUnknown
 }

@@ -67,7 +67,7 @@ const (
 func newPipe(c net.Conn) *pipe { return &pipe{net: c, in: make([]byte, 16<<10)} }
 
 // do sends one command and returns the answer. With an error, sent tells whether
-// something of it may have left this process.
+// something of it may have left this process, or may yet.
 func (p *pipe) do(ctx context.Context, args ...[]byte) (r reply, sent bool, err error) {
 	x := exchanges.Get().(*exchange)
 	p.mu.Lock()
@@ -176,12 +176,11 @@ func (p *pipe) await(ctx context.Context, x *exchange) (reply, bool, error) {
 			return r, sent, err
 		case ctx.Err() != nil:
 			x.left = true
-			sent := x.seq <= p.sent
 			if p.reader == x {
 				p.handOver()
 			}
 			p.mu.Unlock()
-			return reply{}, sent, ctx.Err()
+			return reply{}, true, ctx.Err() // also what is queued will be sent
 		case p.reader == nil || p.reader == x:
 			p.reader = x
 			p.mu.Unlock()

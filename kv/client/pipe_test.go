@@ -51,6 +51,62 @@ func TestDeafNode(t *testing.T) {
 	p.mu.Unlock()
 }
 
+// TestQueuedMayBeSent: what a caller has queued behind a node that takes nothing is sent once
+// the node takes it, also when the caller has gone: it was not told that nothing was.
+func TestQueuedMayBeSent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	p := newPipe(raw)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	large := make(chan error)
+	go func() {
+		_, _, err := p.do(t.Context(), []byte("SET"), []byte("large"), make([]byte, 64<<20))
+		large <- err
+	}()
+	for writing := false; !writing; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		writing = p.writing
+		p.mu.Unlock()
+	}
+	if _, sent, err := p.do(ctx, []byte("SET"), []byte("queued"), nil); !sent || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("sent: %t, %v", sent, err)
+	}
+	came, end := make([]byte, 1<<20), []byte(nil)
+	for !bytes.Contains(end, []byte("queued")) {
+		n, err := node.Read(came)
+		if err != nil {
+			t.Fatalf("it was not sent: %v", err)
+		}
+		end = append(end[max(0, len(end)-100):], came[:n]...)
+	}
+	p.close()
+	if err := <-large; !errors.Is(err, errPipeClosed) {
+		t.Error(err)
+	}
+}
+
+// TestUnknownFirstWord: of a write, an error that this client does not know rules nothing out.
+func TestUnknownFirstWord(t *testing.T) {
+	for prefix, unknown := range map[string]bool{"UNKNOWN": true, "NEW": true, "": true, "ERR": false, "TIMEOUT": false, "NOTLEADER": false} {
+		if err := error(&RESPError{Prefix: prefix}); errors.Is(err, ErrOutcomeUnknown) != unknown {
+			t.Errorf("%q: unknown outcome %t", prefix, !unknown)
+		}
+	}
+}
+
 // FuzzReply: a reply is taken from the beginning of what has come, alike however much that is,
 // and nothing is taken that has not come.
 func FuzzReply(f *testing.F) {

@@ -136,6 +136,18 @@ func (c *RESP) SetIfAbsent(ctx context.Context, key string, value []byte) (uint6
 	return 0, nil
 }
 
+// SetIfEqual sets the key if it holds old. Otherwise the error is an [ErrCondition].
+func (c *RESP) SetIfEqual(ctx context.Context, key string, value, old []byte) error {
+	r, err := c.do(ctx, "", setWord, []byte(key), value, []byte("IFEQ"), old)
+	if err == nil && r.null {
+		err = ErrCondition
+	}
+	if err != nil {
+		return fmt.Errorf("set if equal %.40q: %w", key, err)
+	}
+	return nil
+}
+
 // SetAll sets all keys in one log entry, all or none.
 func (c *RESP) SetAll(ctx context.Context, pairs map[string][]byte) (uint64, error) {
 	args := [][]byte{[]byte("MSET")}
@@ -161,13 +173,14 @@ func (e *RESPError) Error() string {
 	return fmt.Sprintf("%s answered %s %s", e.Endpoint, e.Prefix, e.Message)
 }
 
-// Is says which of the package's error kinds the answer is.
+// Is says which of the package's error kinds the answer is. A first word that this client
+// does not know rules nothing out.
 func (e *RESPError) Is(target error) bool {
 	kind := map[string]error{
 		"ERR": ErrInvalid, "TOOLARGE": ErrInvalid, "EXECABORT": ErrInvalid, "NOTLEADER": ErrNotLeader, "CLUSTERDOWN": ErrNotLeader,
-		"TRYAGAIN": ErrNotReady, "TIMEOUT": context.DeadlineExceeded, "UNKNOWN": ErrOutcomeUnknown,
+		"TRYAGAIN": ErrNotReady, "TIMEOUT": context.DeadlineExceeded,
 	}[e.Prefix]
-	return kind != nil && target == kind
+	return target == cmp.Or(kind, ErrOutcomeUnknown)
 }
 
 // refused reports whether the answer says that nothing was done and that another node, or

@@ -119,7 +119,7 @@ func (k call) mayRepeat(err error) bool {
 		if !k.write {
 			return e.Status >= http.StatusInternalServerError || e.stranger()
 		}
-		return e.Status == http.StatusServiceUnavailable && e.notTaken() || e.Code == api.CodeTimeout
+		return e.Status == http.StatusServiceUnavailable && e.Code.NotDone() || e.Code == api.CodeTimeout
 	}
 	return false
 }
@@ -134,7 +134,7 @@ func (k call) settle(err error) error {
 			kind = ErrOutcomeUnknown
 		}
 	case *Error:
-		if k.write && !e.notTaken() && e.Code != api.CodeOutcomeUnknown { // of that it is one already
+		if k.write && !e.Code.NotDone() && e.Code != api.CodeOutcomeUnknown { // of that it is one already
 			kind = ErrOutcomeUnknown
 		}
 	}

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,37 @@ func TestOutcomeUnknown(t *testing.T) {
 	}
 }
 
+// TestOutcomesOfTheLeader: whatever the leader answers to a write that was forwarded, the
+// client learns of it, over both protocols, whether the write may have been carried out.
+func TestOutcomesOfTheLeader(t *testing.T) {
+	g, directory := misled(t)
+	proof := proofOf(g.nodes[0])
+	command := kv.EncodeSet("k", []byte("v"))
+	for _, code := range append(api.Codes(), "of a later version") {
+		body := fmt.Sprintf(`{"error":"told by a test","code":%q}`, code)
+		leader := listen(t, func(c net.Conn) {
+			defer c.Close()
+			r, err := http.ReadRequest(bufio.NewReader(c))
+			if err == nil {
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = fmt.Fprintf(c, "HTTP/1.1 %d Told\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", code.Status(), proof, len(body), body)
+			}
+		})
+		directory.leader.Store(&leader)
+		var told api.Error
+		r := g.do(g.nodes[1], "PUT", "/key/k?timeout=200ms", "v")
+		if err := json.Unmarshal([]byte(r.body), &told); err != nil || told.Code.NotDone() != code.NotDone() {
+			t.Errorf("%s, over HTTP: %d %s", code, r.StatusCode, r.body)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, _, err := g.nodes[1].server.Propose(ctx, command)
+		cancel()
+		if got, message := g.nodes[1].server.Problem(err); err == nil || got.NotDone() != code.NotDone() {
+			t.Errorf("%s, over the Redis protocol: %s: %s", code, got, message)
+		}
+	}
+}
+
 // proofOf returns the headers by which n is known.
 func proofOf(n *node) string {
 	status := n.replica.Status()
@@ -163,15 +195,16 @@ func TestErrorsOfTheReplica(t *testing.T) {
 		status  int
 		code    api.Code
 	}{
-		"unknown":                 {core.Applied{}, core.ErrOutcomeUnknown, 504, api.CodeOutcomeUnknown},
-		"unknown, for it closed":  {core.Applied{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, closed), 504, api.CodeOutcomeUnknown},
-		"unknown, for it is late": {core.Applied{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, context.DeadlineExceeded), 504, api.CodeOutcomeUnknown},
-		"of no kind":              {core.Applied{}, errors.New("disk on fire"), 504, api.CodeOutcomeUnknown},
-		"late":                    {core.Applied{}, context.DeadlineExceeded, 504, api.CodeOutcomeUnknown},
-		"closed":                  {core.Applied{}, closed, 503, api.CodeStopped},
-		"not the leader":          {core.Applied{}, &core.NotLeaderError{}, 503, api.CodeNoLeader},
-		"refused by the map":      {core.Applied{Index: 7, Result: kv.Result{Err: &kv.RefusedError{Index: 7, Reason: "?"}}}, nil, 500, api.CodeInternal},
-		"of another machine":      {core.Applied{Index: 7, Result: "?"}, nil, 500, api.CodeInternal},
+		"unknown":                      {core.Applied{}, core.ErrOutcomeUnknown, 504, api.CodeOutcomeUnknown},
+		"unknown, for it closed":       {core.Applied{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, closed), 504, api.CodeOutcomeUnknown},
+		"unknown, for it is late":      {core.Applied{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, context.DeadlineExceeded), 504, api.CodeOutcomeUnknown},
+		"of no kind":                   {core.Applied{}, errors.New("disk on fire"), 504, api.CodeOutcomeUnknown},
+		"late":                         {core.Applied{}, context.DeadlineExceeded, 504, api.CodeOutcomeUnknown},
+		"unknown, by who stepped down": {core.Applied{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, core.ErrNotLeader), 504, api.CodeOutcomeUnknown},
+		"closed":                       {core.Applied{}, closed, 503, api.CodeStopped},
+		"not the leader":               {core.Applied{}, &core.NotLeaderError{}, 503, api.CodeNoLeader},
+		"refused by the map":           {core.Applied{Index: 7, Result: kv.Result{Err: &kv.RefusedError{Index: 7, Reason: "?"}}}, nil, 500, api.CodeInternal},
+		"of another machine":           {core.Applied{Index: 7, Result: "?"}, nil, 504, api.CodeOutcomeUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			replica.applied, replica.err = c.applied, c.err

@@ -169,7 +169,7 @@ func (s *Server) onLeader(ctx context.Context, q *request, serve func() (answer,
 // deposed makes of a core.ErrNotLeader what is to follow from it; other errors
 // stay.
 func (s *Server) deposed(q *request, err error) error {
-	if !errors.Is(err, core.ErrNotLeader) {
+	if !errors.Is(err, core.ErrNotLeader) || errors.Is(err, core.ErrOutcomeUnknown) {
 		return err
 	}
 	s.refresh()

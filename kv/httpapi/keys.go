@@ -279,23 +279,18 @@ func (s *Server) propose(ctx context.Context, command []byte) (uint64, error) {
 	return index, cmp.Or(err, result.Err)
 }
 
-// proposeHere proposes once, on this node, and an error of the proposal that does not
-// tell is one of unknown outcome.
+// proposeHere proposes once, on this node.
 func (s *Server) proposeHere(ctx context.Context, command []byte) (uint64, kv.Result, error) {
 	if err := ctx.Err(); err != nil { // certainly not proposed
 		return 0, kv.Result{}, fmt.Errorf("nothing was written: %w", err)
 	}
 	applied, err := s.cfg.Replica.Propose(ctx, command)
-	switch {
-	case err == nil:
-	case errors.Is(err, core.ErrOutcomeUnknown), errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrClosed):
-		return 0, kv.Result{}, err
-	default:
-		return 0, kv.Result{}, fmt.Errorf("%w: %w", core.ErrOutcomeUnknown, err)
+	if err != nil {
+		return 0, kv.Result{}, core.OfProposal(err)
 	}
 	result, ok := applied.Result.(kv.Result)
 	if !ok {
-		return applied.Index, result, fmt.Errorf("the state machine is no kv.Store: it returned a %T", applied.Result)
+		return applied.Index, result, fmt.Errorf("%w: the state machine is no kv.Store: it returned a %T", core.ErrOutcomeUnknown, applied.Result)
 	}
 	return applied.Index, result, nil
 }

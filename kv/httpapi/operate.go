@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,11 +178,12 @@ func readProposed(from peer, a answer) (uint64, kv.Result, error) {
 	return p.Index, result, nil
 }
 
-// told is the error that another node answered with.
+// told is the error that another node answered with. What does not rule out that the
+// request took effect leaves that open.
 func told(a answer) error {
 	var e api.Error
-	if err := json.Unmarshal(a.body, &e); err != nil || e.Code == "" {
-		return fmt.Errorf("%w: status %d: %.200s", core.ErrOutcomeUnknown, a.status, a.body)
+	if err := json.Unmarshal(a.body, &e); err != nil || !e.Code.NotDone() {
+		return fmt.Errorf("%w: status %d: %.200s", core.ErrOutcomeUnknown, a.status, cmp.Or(e.Error, string(a.body)))
 	}
 	return refuse(e.Code, "%s", e.Error)
 }

@@ -326,10 +326,10 @@ func (s *Server) problemOf(err error) *problem {
 	code := api.CodeInternal
 	var p *problem
 	switch {
-	case errors.As(err, &p):
-		return p
 	case errors.Is(err, core.ErrOutcomeUnknown): // before the others: they may be its cause
 		code = api.CodeOutcomeUnknown
+	case errors.As(err, &p):
+		return p
 	case errors.Is(err, core.ErrClosed):
 		return s.stoppedProblem()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

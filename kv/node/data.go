@@ -214,16 +214,23 @@ func (d *dataDir) logPath() string {
 	return filepath.Join(d.path, d.identity.log())
 }
 
-// discard removes what a migration has left, if anything.
-func (d *dataDir) discard() error {
+// discard removes what a migration has left, if anything. That is forgotten last: whatever
+// ends the removal, the next opening goes on with it.
+func (d *dataDir) discard(step steps) error {
 	if d.identity == nil || d.identity.Discard == "" {
 		return nil
+	}
+	if err := step.at("remove " + d.identity.Discard); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(filepath.Join(d.path, d.identity.Discard)); err != nil {
 		return fmt.Errorf("remove what a migration of the log has left: %w", err)
 	}
 	if err := atomicfile.SyncDir(d.path); err != nil {
 		return fmt.Errorf("remove what a migration of the log has left: %w", err)
+	}
+	if err := step.at("forget " + d.identity.Discard); err != nil {
+		return err
 	}
 	rest := *d.identity
 	rest.Discard = ""

@@ -32,7 +32,17 @@ type Migration struct {
 	// compared, after each batch; nil: nobody is told.
 	Progress func(what string, done, all uint64)
 
-	step func(name string) error // of tests: called before each step, which an error ends
+	step steps
+}
+
+// steps is for tests: it is called before each step, which an error ends. Nil: nobody is.
+type steps func(name string) error
+
+func (s steps) at(name string) error {
+	if s == nil {
+		return nil
+	}
+	return s(name)
 }
 
 // Migrated says what was moved.
@@ -74,7 +84,7 @@ func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
 		return done, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := d.discard(); err != nil {
+	if err := d.discard(m.step); err != nil {
 		return done, err
 	}
 	done.ID, done.From = d.identity.ID, d.identity.Backend
@@ -92,7 +102,7 @@ func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
 	}
 	if err := m.copy(ctx, d, filepath.Join(d.path, target), &done); err != nil {
 		err = fmt.Errorf("migrate the log of %s from %s to %s: nothing was changed: %w", done.ID, done.From, m.To, err)
-		return done, errors.Join(err, d.discard())
+		return done, errors.Join(err, d.discard(m.step))
 	}
 	old := d.identity.log()
 	next.Backend, next.Log, next.Discard = m.To, target, old
@@ -102,24 +112,14 @@ func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
 	if err := m.claim("switch over", d, next); err != nil {
 		return done, err
 	}
-	if err := m.at("remove the old log"); err != nil {
-		return done, err
-	}
-	return done, d.discard()
+	return done, d.discard(m.step)
 }
 
 func (m *Migration) claim(step string, d *dataDir, next identity) error {
-	if err := m.at(step); err != nil {
+	if err := m.step.at(step); err != nil {
 		return err
 	}
 	return d.claim(next)
-}
-
-func (m *Migration) at(step string) error {
-	if m.step == nil {
-		return nil
-	}
-	return m.step(step)
 }
 
 func (m *Migration) progress(what string, done, all uint64) {
@@ -135,7 +135,7 @@ func (m *Migration) copy(ctx context.Context, d *dataDir, target string, done *M
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	if err := m.at("make the copy"); err != nil {
+	if err := m.step.at("make the copy"); err != nil {
 		return err
 	}
 	to, err := m.Open(m.To, target)
@@ -148,7 +148,7 @@ func (m *Migration) copy(ctx context.Context, d *dataDir, target string, done *M
 	if err = errors.Join(err, to.Close()); err != nil {
 		return err
 	}
-	if err := m.at("compare"); err != nil {
+	if err := m.step.at("compare"); err != nil {
 		return err
 	}
 	if to, err = m.Open(m.To, target); err != nil {
@@ -202,7 +202,7 @@ func (m *Migration) copyEntries(ctx context.Context, from, to core.LogStore, don
 		if len(batch) < batchEntries && size < batchBytes && index < done.Last {
 			continue
 		}
-		if err := errors.Join(context.Cause(ctx), m.at("copy a batch")); err != nil {
+		if err := errors.Join(context.Cause(ctx), m.step.at("copy a batch")); err != nil {
 			return err
 		}
 		if err := to.StoreLogs(batch); err != nil {

@@ -67,7 +67,7 @@ func checkLog(t *testing.T, dir string) (backend string) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if err := d.discard(); err != nil {
+	if err := d.discard(nil); err != nil {
 		t.Fatal(err)
 	}
 	s, err := openBuiltin(d.identity.Backend, d.logPath())
@@ -131,7 +131,8 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// TestMigrateKilled ends a migration at each of its steps, as a crash does: the folder
+// TestMigrateKilled ends a migration at each of its steps, and in the middle of the removal
+// of what is left, as a crash does: the folder
 // holds the log as before or as after, whole, and what was left goes with the next opening.
 func TestMigrateKilled(t *testing.T) {
 	whole := logFolder(t, "bolt")
@@ -154,6 +155,11 @@ func TestMigrateKilled(t *testing.T) {
 		m.step = func(name string) error {
 			if step++; step == kill {
 				at = name
+				if old, removing := strings.CutPrefix(at, "remove "); removing { // killed in the middle of it
+					if files, err := filepath.Glob(filepath.Join(dir, old, "*")); err != nil || len(files) == 0 || os.RemoveAll(files[0]) != nil {
+						t.Errorf("%s has %q, %v", old, files, err)
+					}
+				}
 				panic("killed")
 			}
 			return nil
@@ -173,6 +179,9 @@ func TestMigrateKilled(t *testing.T) {
 		if got := folders(t, dir); len(got) != 1 {
 			t.Errorf("killed before it was to %s: folders %q", at, got)
 		}
+		if text, err := os.ReadFile(filepath.Join(dir, identityName)); err != nil || bytes.Contains(text, []byte("discard")) {
+			t.Errorf("killed before it was to %s: %s, %v", at, text, err)
+		}
 		if backend == "wal" || kill%3 > 0 {
 			continue
 		}
@@ -181,7 +190,7 @@ func TestMigrateKilled(t *testing.T) {
 			t.Errorf("again after it was killed before it was to %s: %v", at, err)
 		}
 	}
-	if seen < 7 || !switched {
+	if seen < 8 || !switched {
 		t.Errorf("killed at %d steps, once switched over: %t", seen, switched)
 	}
 }

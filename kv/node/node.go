@@ -193,7 +193,7 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.dir.identity != nil {
 		n.id = n.dir.identity.ID
 	}
-	return n.dir.discard()
+	return n.dir.discard(nil)
 }
 
 func (n *Node) listen(context.Context) (err error) {

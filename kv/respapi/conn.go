@@ -90,7 +90,7 @@ type write struct {
 // Complete implements core.Completion.
 func (w *write) Complete(applied core.Applied, err error) {
 	result, _ := applied.Result.(kv.Result)
-	w.complete(result, 0, err)
+	w.complete(result, 0, core.OfProposal(err))
 }
 
 // complete takes the outcome, also of what is no proposal by itself.

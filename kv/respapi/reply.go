@@ -42,41 +42,49 @@ func appendValue(b, value []byte) []byte { return redcon.AppendBulk(b, value) }
 
 func appendText(b []byte, text string) []byte { return redcon.AppendBulkString(b, text) }
 
-// prefixes are the first words of errors, by which programs know them.
+// prefixes are the first words of errors, by which programs know them. All other codes are
+// UNKNOWN.
 var prefixes = map[api.Code]string{
-	api.CodeBadRequest:     "ERR",
-	api.CodeNotFound:       "ERR",
-	api.CodeTooLarge:       "TOOLARGE",
-	api.CodeNoLeader:       "CLUSTERDOWN",
-	api.CodeStopped:        "CLUSTERDOWN",
-	api.CodeNotReady:       "TRYAGAIN",
-	api.CodeOverloaded:     "TRYAGAIN",
-	api.CodeTimeout:        "TIMEOUT",
-	api.CodeOutcomeUnknown: "UNKNOWN",
+	api.CodeBadRequest:       "ERR",
+	api.CodeNotFound:         "ERR",
+	api.CodeForbidden:        "ERR",
+	api.CodeMethodNotAllowed: "ERR",
+	api.CodeConditionFailed:  "ERR",
+	api.CodeInternal:         "ERR",
+	api.CodeTooLarge:         "TOOLARGE",
+	api.CodeNotLeader:        "NOTLEADER",
+	api.CodeNoLeader:         "CLUSTERDOWN",
+	api.CodeOtherGroup:       "CLUSTERDOWN",
+	api.CodeStopped:          "CLUSTERDOWN",
+	api.CodeNotReady:         "TRYAGAIN",
+	api.CodeOverloaded:       "TRYAGAIN",
+	api.CodeTimeout:          "TIMEOUT",
 }
 
 // appendFailure appends an error. With any prefix but UNKNOWN, nothing was written.
 func (s *Server) appendFailure(b []byte, err error) []byte {
 	var told *refusal
+	var other *core.NotLeaderError
 	switch {
+	case errors.Is(err, core.ErrOutcomeUnknown): // whatever else it is
 	case errors.As(err, &told):
 		return appendError(b, told.text)
 	case errors.Is(err, errTooLarge):
 		return appendError(b, "TOOLARGE "+err.Error())
 	case errors.Is(err, errProtocol):
 		return appendError(b, "ERR "+err.Error())
-	}
-	var other *core.NotLeaderError
-	if errors.As(err, &other) && !errors.Is(err, core.ErrOutcomeUnknown) {
+	case errors.As(err, &other):
 		return appendError(b, s.notLeader(other.LeaderID))
+	case errors.Is(err, core.ErrNotLeader):
+		return appendError(b, s.notLeader(""))
 	}
 	code, message := s.cfg.Node.Problem(err)
-	prefix, ok := prefixes[code]
+	prefix, notDone := prefixes[code]
 	switch {
-	case code == api.CodeOutcomeUnknown:
-		message = "outcome: the write may have taken effect, or may yet: " + message
-	case !ok:
-		prefix = "ERR"
+	case !notDone:
+		prefix, message = "UNKNOWN", "outcome: the write may have taken effect, or may yet: "+message
+	case code == api.CodeNotLeader:
+		return appendError(b, s.notLeader(""))
 	}
 	return appendError(b, prefix+" "+message)
 }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -14,11 +14,8 @@ import (
 // seconds, and the tests of ten packages start kvnode.
 func Program(t testing.TB, name string) (path string) {
 	t.Helper()
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		t.Fatalf("go env GOMOD: %v", err)
-	}
-	module := filepath.Dir(strings.TrimSpace(string(out)))
+	_, file, _, _ := runtime.Caller(0) // a test may have changed its folder
+	module := filepath.Dir(filepath.Dir(filepath.Dir(file)))
 	dir := filepath.Join(module, "bin", "test")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)

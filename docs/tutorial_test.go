@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 // TestMain lets this program stand in for curl, which a fresh machine may lack.
@@ -216,17 +217,19 @@ func workplace(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "bin")
-	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/kvnode", "./cmd/clusterctl")
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(bin, "curl")); err != nil {
-		t.Fatal(err)
+	for name, path := range map[string]string{
+		"curl": self, "kvnode": clustertest.Program(t, "kvnode"), "clusterctl": clustertest.Program(t, "clusterctl"),
+	} {
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }

@@ -134,7 +134,8 @@ func plain(n storedir.Node) error {
 	return nil
 }
 
-// freed checks the list of free pages.
+// freed checks the list of free pages, where one is kept. Every page that no tree leads to
+// is in it.
 func (c *checker) freed(number uint64) error {
 	if number == noPage {
 		return nil
@@ -151,7 +152,10 @@ func (c *checker) freed(number uint64) error {
 	if count == 0xFFFF { // too many for the header
 		count, b = order.Uint64(b), b[8:]
 	}
-	return c.TakeList(count, b)
+	if err := c.TakeList(count, b); err != nil {
+		return err
+	}
+	return c.Complete() // or a tree's root could be another page of that tree, and hide the rest of it
 }
 
 // read returns a page with those that continue it.

@@ -89,6 +89,16 @@ func (p *Pages) TakeList(count uint64, numbers []byte) error {
 	return nil
 }
 
+// Complete finds a page that nobody has taken: what leads to it is spoilt.
+func (p *Pages) Complete() error {
+	for i := 2; i < len(p.used); i++ {
+		if !p.used[i] {
+			return Damaged("page %d is neither used nor free", i)
+		}
+	}
+	return nil
+}
+
 // Node is a record of a leaf, or leads to a page below.
 type Node struct {
 	Key   []byte

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/bench/check"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 // What make soak gives. Without a duration only the smoke test runs.
@@ -44,12 +45,7 @@ func program(t *testing.T) string {
 		}
 		return path
 	}
-	path := filepath.Join(t.TempDir(), "kvnode")
-	build := exec.Command("go", "build", "-o", path, "github.com/themilchenko/raftlab/cmd/kvnode")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, out)
-	}
-	return path
+	return clustertest.Program(t, "kvnode")
 }
 
 // knowsPeers says whether the program has the flag --peers, which older ones lack.

@@ -187,12 +187,35 @@ func (m *model) anySame() bool {
 
 // inequalities explains the dagger, once for every kind of inequality.
 func (l *language) inequalities(m *model) []string {
-	var out []string
+	type degree struct {
+		name   string
+		levels []string
+	}
+	var kinds []measure.Text
+	degrees := map[measure.Text][]degree{}
 	for _, c := range m.cells {
 		for _, u := range c.unequal {
-			out = appendNew(out, l.fill("Unequal %s (%s: %s; %s: %s).", "Условия не равны: %s (%s — %s; %s — %s).", l.Say(u.what),
-				l.label(m.first(), c.base.info), l.Term(u.base), l.label(m.first(), c.info), l.Term(u.this)))
+			kinds = appendNew(kinds, u.what)
+			for _, x := range []struct {
+				name string
+				of   *cell
+			}{{u.base, c.base}, {u.this, c}} {
+				i := slices.IndexFunc(degrees[u.what], func(d degree) bool { return d.name == x.name })
+				if i < 0 {
+					i, degrees[u.what] = len(degrees[u.what]), append(degrees[u.what], degree{name: x.name})
+				}
+				d := &degrees[u.what][i]
+				d.levels = appendNew(d.levels, l.label(m.first(), x.of.info))
+			}
 		}
+	}
+	var out []string
+	for _, what := range kinds {
+		var texts []string
+		for _, d := range degrees[what] {
+			texts = append(texts, l.fill("%s: %s", "%s — %s", strings.Join(d.levels, ", "), l.Term(d.name)))
+		}
+		out = append(out, l.fill("Unequal %s (%s).", "Условия не равны: %s (%s).", l.Say(what), strings.Join(texts, "; ")))
 	}
 	return out
 }

@@ -20,12 +20,16 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	e := m.manifest.Experiment
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
 	headline, others := l.answer(m)
+	above, results := l.resultsTable(m)
 	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: cmp.Or(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
 		doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
 		doc.Paragraph{Text: headline, Class: doc.Headline},
 		doc.List{Title: l.say("In the other combinations", "В остальных сочетаниях"), Items: others},
 		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m), Class: doc.Cautions},
-		doc.Heading{Text: l.say("Results", "Результаты")}, l.mainTable(m, true))
+		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
+	if title, t, there := l.ratiosTable(m); there {
+		d.Add(doc.Heading{Text: title}, t)
+	}
 	details := func(results bool) {
 		for _, x := range m.kind.Tables {
 			if t, there := l.detailTable(m, x); there && x.Result == results {

@@ -69,7 +69,7 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 		}
 		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
 	}
-	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes(m)...)
+	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes()...)
 	return t, len(cells) > 0
 }
 

@@ -63,7 +63,7 @@ func Terminal(w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang,
 
 // form is the version of the layout of the files. A file says of which form it is;
 // the text of one of an earlier form is not what this program would write.
-const form = 3
+const form = 4
 
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 
@@ -120,7 +120,7 @@ func (l *language) brief(m *model) doc.Document {
 	answer, _ := l.answer(m)
 	d.Add(doc.Paragraph{Text: answer})
 	if len(m.trials) > 0 {
-		d.Add(l.mainTable(m, false))
+		d.Add(l.mainTable(m))
 	}
 	const most = 4 // warnings of cells: more would bury the table
 	cautions, concerns := l.cautions(m), l.concerns(m)

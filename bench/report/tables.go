@@ -59,17 +59,59 @@ func (l *language) nameColumns(m *model, id bool) []column {
 	return out
 }
 
-// mainTable shows what every cell came to and how it compares. In its full form it
-// has the ids of the cells, too.
-func (l *language) mainTable(m *model, full bool) doc.Table {
-	columns := l.nameColumns(m, full)
+// resultsTable shows what every cell came to. Of durability and valid trials, what is
+// alike in all rows is said above instead.
+func (l *language) resultsTable(m *model) (above doc.Paragraph, t doc.Table) {
+	columns := l.nameColumns(m, true)
+	var alike []string
+	add := func(c column) {
+		first := c.of(m.cells[0]).Text
+		if len(m.cells) > 1 && !slices.ContainsFunc(m.cells, func(x *cell) bool { return c.of(x).Text != first }) {
+			alike = append(alike, l.fill("%s %s", "%s — %s", c.Head, first))
+			return
+		}
+		columns = append(columns, c)
+	}
+	add(l.durableColumn())
+	for _, q := range m.with(measure.Shown) {
+		columns = append(columns, l.quantityColumn(m, q))
+	}
+	add(l.validColumn())
+	if len(alike) > 0 {
+		above.Text = l.say("All cells: ", "Все ячейки: ") + strings.Join(alike, ", ") + "."
+	}
+	t = m.table(columns)
+	t.Notes = l.notes()
+	return above, t
+}
+
+// ratiosTable shows how the cells compare with their bases; there is none without a
+// factor.
+func (l *language) ratiosTable(m *model) (title string, t doc.Table, there bool) {
+	if len(m.factors) == 0 {
+		return "", t, false
+	}
+	columns := l.nameColumns(m, true)
+	for _, q := range m.with(measure.Compared) {
+		columns = append(columns, column{doc.Column{Head: l.Say(q.Name), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
+		if m.comparisons() > 0 {
+			columns = append(columns, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
+		}
+	}
+	t = m.table(columns)
+	t.Notes = l.notes()
+	return l.say("Ratios ", "Отношения ") + l.ratioHead(m), t, true
+}
+
+// mainTable shows what every cell came to and how it compares, as far as there is room.
+func (l *language) mainTable(m *model) doc.Table {
+	columns := l.nameColumns(m, false)
 	add := func(to *[]int, c column) {
 		*to = append(*to, len(columns))
 		columns = append(columns, c)
 	}
 	var durable, compared, others, shown, ratio, otherRatios, ps, valid []int
-	add(&durable, column{doc.Column{Head: l.say("durable", "сохранность")},
-		func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }})
+	add(&durable, l.durableColumn())
 	for _, q := range m.with(measure.Compared) {
 		add(&compared, l.quantityColumn(m, q))
 		to := &otherRatios
@@ -92,10 +134,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 	}
 	add(&valid, l.validColumn())
 	t := m.table(columns)
-	t.Notes = l.notes(m)
-	if !full {
-		t.Notes = slices.DeleteFunc(t.Notes, func(n doc.Item) bool { return n.Term == markUnequal }) // among the cautions
-	}
+	t.Notes = l.notes()
 	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
 		for _, i := range slices.Backward(columns) { // the first stay longest
 			out = append(out, doc.Yield{Columns: []int{i}, To: to})
@@ -142,6 +181,10 @@ func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 	}}
 }
 
+func (l *language) durableColumn() column {
+	return column{doc.Column{Head: l.say("durable", "сохранность")}, func(c *cell) doc.Cell { return doc.Cell{Text: l.Term(c.info.Durability)} }}
+}
+
 func (l *language) validColumn() column {
 	return column{doc.Column{Head: l.say("valid", "годные"), Number: true},
 		func(c *cell) doc.Cell { return doc.Cell{Text: strconv.Itoa(c.valid) + "/" + strconv.Itoa(len(c.run))} }}
@@ -182,9 +225,10 @@ func (l *language) pCell(c *cell, q measure.Quantity) doc.Cell {
 	}
 }
 
-// notes explains the marks that a table may use.
-func (l *language) notes(m *model) []doc.Item {
-	out := []doc.Item{
+// notes explains the marks that a table may use, but for that of unequal cells: it is
+// among what limits the answer.
+func (l *language) notes() []doc.Item {
+	return []doc.Item{
 		{Term: doc.MarkEnds, Text: l.say("95 % interval of the median over the trials", "95-процентный доверительный интервал медианы по испытаниям")},
 		{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the median over the trials",
 			"дальняя граница 95-процентного доверительного интервала медианы по испытаниям")},
@@ -197,10 +241,6 @@ func (l *language) notes(m *model) []doc.Item {
 		{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
 			"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")},
 	}
-	for _, text := range l.inequalities(m) {
-		out = append(out, doc.Item{Term: markUnequal, Text: text})
-	}
-	return out
 }
 
 // detailTable is a table of the kind's own; there is none without values.
@@ -226,7 +266,7 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
 	t = m.table(columns)
-	t.Notes = l.notes(m)
+	t.Notes = l.notes()
 	if note := l.Say(of.Note); note != "" {
 		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
 	}

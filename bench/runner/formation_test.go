@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 const forming = `
@@ -39,7 +40,7 @@ rest   = "1500ms"
 // TestFormation watches real groups come into being.
 func TestFormation(t *testing.T) {
 	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", cluster.Builtin())
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)
@@ -100,7 +101,7 @@ func formationOf(t *testing.T, trial record.Trial) formation.Data {
 // one it was, and has no traffic.
 func TestFormationProcessDies(t *testing.T) {
 	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), cluster.Builtin())
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, _ := runAndKill(t, cfg, 2, func(pids []int) error { return atRest(pids[2]) })
 	trial := trials(t, outcome)[0]
 	if reason := trial.InvalidReason(); !strings.Contains(reason, "alive: node3 stopped") {
@@ -162,7 +163,7 @@ func statusRequests(address string) (string, error) {
 func TestFormationNeverWhole(t *testing.T) {
 	cfg := configure(t, forming+"timeout = \"1s\"\n", cluster.Builtin())
 	silent := filepath.Join(t.TempDir(), "silent") // says what it is, and then nothing more
-	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\nexec sleep 60\n", kvnode(t))
+	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\nexec sleep 60\n", clustertest.Program(t, "kvnode"))
 	if err := os.WriteFile(silent, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestGossipUnderLoad(t *testing.T) {
 	toml := strings.Replace(inProcesses(head), "[cluster]\n", "[cluster]\ndiscovery = \"gossip\"\n", 1) + "read_ratio = 0.3\n"
 	cfg := configure(t, toml, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)

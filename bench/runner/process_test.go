@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -27,17 +27,6 @@ const processes = `
 nodes = 3
 mode  = "process"
 `
-
-// kvnode builds the program.
-func kvnode(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kvnode")
-	build := exec.Command("go", "build", "-o", path, "../../cmd/kvnode")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, out)
-	}
-	return path
-}
 
 func inProcesses(toml string) string {
 	return strings.Replace(toml, "\n[cluster]\nnodes = 3\n", processes, 1)
@@ -54,7 +43,7 @@ backend = ["inmem", "bolt"]
 no_freelist_sync = true
 `, cluster.Builtin())
 	cfg.Experiment.Trials = 1
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +75,7 @@ func TestProcessDies(t *testing.T) {
 	cfg := configure(t, inProcesses(head), cluster.Builtin())
 	cfg.Experiment.Trials = 1
 	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, pids := runAndKill(t, cfg, 1, func(pids []int) error { return underLoad(pids[0]) })
 	if len(outcome.Failures) != 1 || !strings.Contains(outcome.Failures[0], "node2 stopped") {
 		t.Errorf("failures: %q", outcome.Failures)
@@ -181,7 +170,7 @@ func members(dir string, n int) ([]int, error) {
 func TestProcessesThatDieAtStart(t *testing.T) {
 	const lastWords = "the moon is down"
 	program := filepath.Join(t.TempDir(), "dying")
-	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\necho %s >&2\nexit 1\n", kvnode(t), lastWords)
+	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\necho %s >&2\nexit 1\n", clustertest.Program(t, "kvnode"), lastWords)
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +188,7 @@ func TestProcessesThatDieAtStart(t *testing.T) {
 func TestProcessesThatCannotRun(t *testing.T) {
 	for name, c := range map[string]struct{ toml, kvnode, want string }{
 		"no program":   {head, filepath.Join(t.TempDir(), "kvnode"), "--kvnode"},
-		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), kvnode(t), "inmem"},
+		"no wire":      {strings.Replace(head, "nodes = 3", "nodes = 3\ntransport = \"inmem\"", 1), clustertest.Program(t, "kvnode"), "inmem"},
 		"not a kvnode": {head, "/dev/null", "--kvnode"},
 	} {
 		cfg := configure(t, strings.Replace(c.toml, "nodes = 3", "nodes = 3\nmode = \"process\"", 1), cluster.Builtin())
@@ -216,7 +205,7 @@ func TestPluginThatKvnodeLacks(t *testing.T) {
 	toml := strings.Replace(inProcesses(head), "nodes = 3", "nodes = 3\nbackend = \"small-entries\"", 1)
 	catalogs := smallEntries(t)
 	cfg := configure(t, toml, catalogs)
-	program := kvnode(t)
+	program := clustertest.Program(t, "kvnode")
 	cfg.Systems = runner.Systems(catalogs, program)
 	_, err := run(t, t.Context(), cfg)
 	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "small-entries") || !strings.Contains(err.Error(), "--kvnode") {

@@ -11,6 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 const recovering = `
@@ -32,7 +33,7 @@ passes = 2
 // TestRecovery takes real groups through a snapshot, a restart and a new member.
 func TestRecovery(t *testing.T) {
 	cfg := configure(t, recovering+"[matrix]\nnodes = [1, 3]\n", cluster.Builtin())
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)
 	if err != nil || len(outcome.Failures) > 0 {
 		t.Fatalf("%v; failures: %q", err, outcome.Failures)
@@ -64,7 +65,7 @@ func TestRecovery(t *testing.T) {
 // TestTooLarge: what cannot fit is refused before anything runs, and it is said what does.
 func TestTooLarge(t *testing.T) {
 	cfg := configure(t, strings.Replace(recovering, "1200", "1000000000", 1), cluster.Builtin())
-	cfg.Systems = runner.Systems(cluster.Builtin(), kvnode(t))
+	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	_, err := run(t, t.Context(), cfg)
 	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "cell c01 needs about 1800.0 GB of memory") || !strings.Contains(err.Error(), "--data-dir") {
 		t.Error(err)

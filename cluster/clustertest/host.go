@@ -1,5 +1,6 @@
 // Package clustertest gives tests an address of their own, on which nobody takes the
-// ports that they found free. It is for tests only, and starts nothing.
+// ports that they found free, and the programs to start there. It is for tests only, and
+// starts no node.
 package clustertest
 
 import (

@@ -2,12 +2,12 @@ package process
 
 import (
 	"context"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/audit"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -19,11 +19,7 @@ const failovers = 20
 // under load, and starts it again; then reads every acknowledged write back from
 // every node. All five are restarted at once at the end: same data, same members.
 func TestKillLeaderUnderLoad(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "../../cmd/kvnode")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := filepath.Dir(clustertest.Program(t, "kvnode"))
 	w := realCluster(t, bin, 5)
 	w.start()
 	nodes, err := client.New(addresses(w.file.Nodes), client.Options{Timeout: 20 * time.Second})

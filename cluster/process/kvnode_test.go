@@ -3,22 +3,18 @@ package process
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
 func TestKvnode(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "../../cmd/kvnode")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := filepath.Dir(clustertest.Program(t, "kvnode"))
 	t.Run("life", func(t *testing.T) { kvnodeLife(t, bin) })
 	t.Run("refused", func(t *testing.T) { kvnodeRefused(t, bin) })
 	t.Run("gossip", func(t *testing.T) { kvnodeGossip(t, bin) })

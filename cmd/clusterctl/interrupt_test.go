@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 // TestInterrupt presses Ctrl-C once a command is at work. For those that have no
@@ -90,7 +92,7 @@ func (a *asked) Read(p []byte) (int, error) {
 func generate(t *testing.T) {
 	t.Helper()
 	var out strings.Builder
-	if code := run(t.Context(), []string{"init", "--bin-path", os.Getenv("KVNODE_DIR")}, nil, &out, &out); code != exitOK {
+	if code := run(t.Context(), []string{"init", "--bin-path", filepath.Dir(clustertest.Program(t, "kvnode"))}, nil, &out, &out); code != exitOK {
 		t.Fatal(out.String())
 	}
 	if err := os.MkdirAll(filepath.Join("var", "node1"), 0o755); err != nil {

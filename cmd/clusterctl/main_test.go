@@ -24,30 +24,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(&programs{m}, map[string]func(){"clusterctl": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"clusterctl": main})
 }
 
-// programs builds kvnode before the tests, and only then: the scripts run this
-// binary, too.
-type programs struct{ *testing.M }
+// leakChecked is the tests, without the programs of the scripts, which are this binary, too.
+type leakChecked struct{ *testing.M }
 
-func (p *programs) Run() int {
-	dir, err := os.MkdirTemp("", "clusterctl-test-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = os.Setenv("KVNODE_DIR", dir)
-	}
-	if err == nil {
-		var out []byte
-		if out, err = exec.Command("go", "build", "-o", dir, "../kvnode").CombinedOutput(); err != nil {
-			err = fmt.Errorf("build kvnode: %w\n%s", err, out)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := p.M.Run()
+func (l leakChecked) Run() int {
+	code := l.M.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -58,6 +42,7 @@ func (p *programs) Run() int {
 // TestScripts runs the program as its users do, with real nodes: see
 // testdata/script.
 func TestScripts(t *testing.T) {
+	bin := filepath.Dir(clustertest.Program(t, "kvnode"))
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -81,7 +66,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(release)
 			e.Setenv("HOST", host)
-			e.Setenv("BIN", os.Getenv("KVNODE_DIR"))
+			e.Setenv("BIN", bin)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second more under -race
 			e.Defer(func() {                        // what a script that failed has left
 				for _, p := range nodesIn(e.WorkDir) {
@@ -268,7 +253,7 @@ func prints(ts *testscript.TestScript, _ bool, args []string) {
 // TestNodesIn sees that the search for leftovers finds something.
 func TestNodesIn(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(os.Getenv("KVNODE_DIR"), "kvnode")
+	path := clustertest.Program(t, "kvnode")
 	cmd := exec.Command(path, "--id", "node", "--inmem", "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "data")
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {

@@ -67,7 +67,8 @@ func startChild(t *checker, task ...string) *child {
 		names = append(names, "^"+regexp.QuoteMeta(name)+"$")
 	}
 	c := &child{cmd: exec.Command(program, "-test.run="+strings.Join(names, "/")), lines: make(chan [2]string)}
-	c.cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(append([]string{t.Name()}, task...), "\n"))
+	c.cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(append([]string{t.Name()}, task...), "\n"),
+		"TMPDIR="+t.TempDir()) // which it cannot remove itself once it is killed
 	var errIn error
 	c.in, errIn = c.cmd.StdinPipe()
 	out, errOut := c.cmd.StdoutPipe()

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -23,11 +24,7 @@ func (unixSockets) Describe() core.NetworkInfo {
 
 func (unixSockets) Listen(bind string) (core.Link, error) {
 	if bind == "" {
-		dir, err := os.MkdirTemp("", "raft")
-		if err != nil {
-			return core.Link{}, fmt.Errorf("unix: %w", err)
-		}
-		bind = filepath.Join(dir, "socket")
+		bind = filepath.Join(os.TempDir(), "raft-"+rand.Text()) // Close removes it
 	}
 	listener, err := net.Listen("unix", bind)
 	if err != nil {

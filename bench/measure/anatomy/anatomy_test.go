@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/raftlab"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/trace"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 func TestMain(m *testing.M) {
@@ -53,10 +53,7 @@ mode          = ["inprocess", "process"]
 // reported in both languages and verified, and of every traced write the path is known.
 func TestAnatomy(t *testing.T) {
 	dir := t.TempDir()
-	file, out, kvnode := filepath.Join(dir, "short.toml"), filepath.Join(dir, "out"), filepath.Join(dir, "kvnode")
-	if text, err := exec.Command("go", "build", "-o", kvnode, "../../../cmd/kvnode").CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, text)
-	}
+	file, out, kvnode := filepath.Join(dir, "short.toml"), filepath.Join(dir, "out"), clustertest.Program(t, "kvnode")
 	if err := os.WriteFile(file, []byte(question), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/failover"
 	"github.com/themilchenko/raftlab/bench/raftlab"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 func TestMain(m *testing.M) {
@@ -49,10 +49,7 @@ failover.kills = [1, 0]
 // both languages, and verified.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	kvnode := filepath.Join(dir, "kvnode")
-	if out, err := exec.Command("go", "build", "-o", kvnode, "../../../cmd/kvnode").CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, out)
-	}
+	kvnode := clustertest.Program(t, "kvnode")
 	file, out := filepath.Join(dir, "killing.toml"), filepath.Join(dir, "out")
 	if err := os.WriteFile(file, []byte(question), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package kvnode_test
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -10,13 +8,10 @@ import (
 	"github.com/themilchenko/raftlab/bench/system/kvnode"
 	"github.com/themilchenko/raftlab/bench/system/systemtest"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 func TestContract(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	path := filepath.Join(t.TempDir(), "kvnode")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../../cmd/kvnode").CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, out)
-	}
-	systemtest.Contract(t, kvnode.New(path, cluster.Builtin()))
+	systemtest.Contract(t, kvnode.New(clustertest.Program(t, "kvnode"), cluster.Builtin()))
 }

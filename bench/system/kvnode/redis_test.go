@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 )
 
 // How often TestRedisBenchmark measures with each, and for how long.
@@ -59,10 +59,7 @@ func middle(of []float64) float64 {
 
 func redisGroup(t *testing.T) *group {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "kvnode")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../../cmd/kvnode").CombinedOutput(); err != nil {
-		t.Fatalf("build kvnode: %v\n%s", err, out)
-	}
+	path := clustertest.Program(t, "kvnode")
 	var e experiment.Experiment
 	if err := experiment.Schema(nil).Defaults(&e); err != nil {
 		t.Fatal(err)

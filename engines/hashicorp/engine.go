@@ -182,9 +182,9 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	if r.tail, err = newTail(logs); err != nil {
 		return err
 	}
-	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.credible, r.missed, r.quit}
+	guarded := guardedTransport{r.transport, r.logs.watch, r.gate, r.rounds, r.routes, r.outages, r.overlap, r.trace, r.credible, r.missed, r.quit}
 	if r.trace != nil {
-		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, tracedTransport{guarded, r.trace})
+		r.raft, err = raft.NewRaft(conf, fsm, tracedLog{r.tail, r}, r.log, snapshots, guarded)
 		return err
 	}
 	r.raft, err = raft.NewRaft(conf, fsm, r.tail, r.log, snapshots, guarded)

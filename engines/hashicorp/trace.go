@@ -10,7 +10,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// A replica with a core.Trace has decorators around its log, state machine and transport,
+// A replica with a core.Trace has decorators around its log, state machine and pipelines,
 // and around itself; one without has none of them, so they cost nothing then. The library
 // tells nobody when it notices that an entry is committed: its main goroutine does, the
 // one that also writes the log. So tracedLog records what was committed each time that
@@ -99,18 +99,13 @@ func (l tracedLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.
 
 // StoreLogs implements raft.LogStore.
 func (l tracedLog) StoreLogs(entries []*raft.Log) error {
-	span := l.replica.trace.span(core.SpanAppend, entries)
+	var commit uint64
 	select {
 	case <-l.replica.gate.ready: // from here on there is a replica to ask
-		span.Commit = l.replica.raft.CommitIndex()
+		commit = l.replica.raft.CommitIndex()
 	default:
 	}
-	if err := l.tail.StoreLogs(entries); err != nil {
-		return err
-	}
-	span.End = l.replica.trace.now()
-	l.replica.trace.Record(span)
-	return nil
+	return l.replica.trace.stored(core.SpanAppend, commit, entries, l.tail.StoreLogs)
 }
 
 // span begins a span of entries, of which there may be none.
@@ -120,6 +115,21 @@ func (t *tracer) span(kind core.SpanKind, entries []*raft.Log) core.Span {
 		s.First, s.Last, s.Term = entries[0].Index, entries[n-1].Index, entries[n-1].Term
 	}
 	return s
+}
+
+// stored has entries stored, and records it.
+func (t *tracer) stored(kind core.SpanKind, commit uint64, entries []*raft.Log, store func([]*raft.Log) error) error {
+	if t == nil {
+		return store(entries)
+	}
+	span := t.span(kind, entries)
+	span.Commit = commit
+	if err := store(entries); err != nil {
+		return err
+	}
+	span.End = t.now()
+	t.Record(span)
+	return nil
 }
 
 // tracedMachine records what the state machine takes in.
@@ -163,32 +173,15 @@ func (r *replica) received(rpc *raft.RPC) {
 	}
 }
 
-// tracedTransport records what is sent to other members and answered.
-type tracedTransport struct {
-	guardedTransport
-	trace *tracer
-}
-
-// AppendEntries implements raft.Transport.
-func (t tracedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	begun := t.trace.now()
-	err := t.guardedTransport.AppendEntries(id, target, req, resp)
-	if err == nil {
-		t.trace.answered(id, begun, req, resp)
+// pipeline returns p with its answers recorded as they come.
+func (t *tracer) pipeline(p raft.AppendPipeline, to raft.ServerID) raft.AppendPipeline {
+	if t == nil {
+		return p
 	}
-	return err
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t tracedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := t.guardedTransport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	p := &tracedPipeline{AppendPipeline: inner, to: id, trace: t.trace,
+	traced := &tracedPipeline{AppendPipeline: p, to: to, trace: t,
 		answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
-	p.passing.Go(p.pass)
-	return p, nil
+	traced.passing.Go(traced.pass)
+	return traced
 }
 
 // tracedPipeline records what is answered on a pipeline. The library takes answers from
@@ -231,7 +224,7 @@ func (p *tracedPipeline) Close() error {
 
 // answered records entries that a member has taken in.
 func (t *tracer) answered(from raft.ServerID, sent time.Time, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) {
-	if len(req.Entries) == 0 || !resp.Success || resp.Term != req.Term {
+	if t == nil || len(req.Entries) == 0 || !resp.Success || resp.Term != req.Term {
 		return
 	}
 	span := t.span(core.SpanSend, req.Entries)

@@ -29,6 +29,7 @@ type guardedTransport struct {
 	routes   *routes
 	outages  *outages
 	overlap  *overlap
+	trace    *tracer // nil: off
 	credible func(term uint64) error
 	missed   *missed
 	quit     <-chan struct{}
@@ -90,6 +91,7 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 	if err != nil {
 		return err
 	}
+	t.trace.answered(id, begun, req, resp)
 	return t.overlap.await(acknowledged(req, resp))
 }
 
@@ -104,7 +106,7 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{t.overlap.hold(p), id, t.watch}, nil
+	return guardedPipeline{t.overlap.hold(t.trace.pipeline(p, id)), id, t.watch}, nil
 }
 
 // ask calls a member as routes.call does, and refuses an answer of a term that no group

@@ -13,13 +13,29 @@ import (
 // Name is what experiments and records call the kind, and version the form of its data.
 const (
 	Name    = "anatomy"
-	version = 1
+	version = 2 // 1 did not have trace.Held
 )
 
 // Data is what one trial recorded.
 type Data struct {
 	Load   record.Data `json:"load"`             // as package load records it
 	Writes *Writes     `json:"writes,omitempty"` // nil: they were not traced
+}
+
+// dataOf reads what a trial recorded, in this form or the one before: there no call waited
+// for the leader's disk apart from its write.
+func dataOf(t *record.Trial) (d Data, there bool, err error) {
+	there, err = t.Get(Name, version, &d)
+	if err != nil || t.Data[Name].Version != 1 || d.Writes == nil || d.Writes.Stages == nil || d.Writes.Joined < 0 {
+		return d, there, err
+	}
+	h := record.NewHistogram()
+	if err := h.RecordValues(0, d.Writes.Joined); err != nil {
+		return d, there, fmt.Errorf("anatomy: %w", err)
+	}
+	none, err := record.EncodeHistogram(h)
+	d.Writes.Stages[stages()[trace.Held].key] = Stage{Hist: none}
+	return d, there, err
 }
 
 // ofLoad is the trial as package load knows it.
@@ -110,8 +126,8 @@ func (d *Writes) validate() error {
 
 // read puts what the stages came to beside what the load gave.
 func (k kind) read(cell *record.CellInfo, t *record.Trial) (measure.Values, error) {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil {
+	d, there, err := dataOf(t)
+	if !there || err != nil {
 		return measure.Values{}, err
 	}
 	v, err := k.load.Read(cell, d.ofLoad(t))
@@ -181,8 +197,8 @@ func gates(v measure.Values) []record.Gate {
 
 // check looks for contradictions between a trial and its cell, and within the trial.
 func (k kind) check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil || t.Failure != "" {
+	d, there, err := dataOf(t)
+	if !there || err != nil || t.Failure != "" {
 		return nil
 	}
 	out := k.load.Check(cell, d.ofLoad(t), v)

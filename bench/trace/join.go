@@ -89,6 +89,21 @@ func (b *Breakdown) SumNS() (sum int64) {
 	return sum
 }
 
+// Middle returns the joined calls whose latency lies in the middle fifth, by their place in
+// Durations. What their stages take on average adds up to nearly the median of the latency,
+// as the medians of the stages do not.
+func (b *Breakdown) Middle() []int {
+	latency, order := make([]int64, b.Joined), make([]int, b.Joined)
+	for i := range order {
+		order[i] = i
+		for _, stage := range b.Durations {
+			latency[i] += stage[i]
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(latency[i], latency[j]) })
+	return order[b.Joined*2/5 : b.Joined-b.Joined*2/5]
+}
+
 // Join parts the latency of the calls, which the member leader of a group of so many
 // voters has answered.
 func Join(calls []Call, logs []trace.Log, leader string, voters int) *Breakdown {

@@ -58,12 +58,15 @@ type Writes struct {
 
 	WriteEntries   float64 `json:"write_entries"`   // of a write of the leader's log, on average over the calls
 	MessageEntries float64 `json:"message_entries"` // of a message to the follower that decided
+
+	Middle int64 `json:"middle,omitempty"` // joined calls whose latency lies in the middle fifth
 }
 
 // Stage is one stage of all joined calls.
 type Stage struct {
-	SumNS int64  `json:"sum_ns"`
-	Hist  string `json:"hist"` // as record.EncodeHistogram; nanoseconds
+	SumNS    int64  `json:"sum_ns"`
+	MiddleNS int64  `json:"middle_ns,omitempty"` // of Writes.Middle
+	Hist     string `json:"hist"`                // as record.EncodeHistogram; nanoseconds
 }
 
 func newWrites(b *trace.Breakdown) (*Writes, error) {
@@ -74,9 +77,14 @@ func newWrites(b *trace.Breakdown) (*Writes, error) {
 	for member, n := range b.Decided {
 		d.Decided[member] = int64(n)
 	}
+	middle := b.Middle()
+	d.Middle = int64(len(middle))
 	for i, durations := range b.Durations {
 		h := record.NewHistogram()
-		var sum int64
+		var sum, ofMiddle int64
+		for _, call := range middle {
+			ofMiddle += durations[call]
+		}
 		for _, ns := range durations {
 			sum += ns
 			if err := h.RecordValue(min(ns, h.HighestTrackableValue())); err != nil {
@@ -87,14 +95,14 @@ func newWrites(b *trace.Breakdown) (*Writes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("anatomy: %s: %w", stages()[i].key, err)
 		}
-		d.Stages[stages()[i].key] = Stage{sum, text}
+		d.Stages[stages()[i].key] = Stage{sum, ofMiddle, text}
 	}
 	return d, nil
 }
 
 // validate checks that the data agree with each other.
 func (d *Writes) validate() error {
-	if min(d.Calls, d.TotalNS, d.Joined, d.RestNS) < 0 || d.Joined > d.Calls {
+	if min(d.Calls, d.TotalNS, d.Joined, d.RestNS) < 0 || d.Joined > d.Calls || d.Middle < 0 || d.Middle > d.Joined {
 		return fmt.Errorf("anatomy: %d of %d calls joined, %d ns in all and %d unexplained", d.Joined, d.Calls, d.TotalNS, d.RestNS)
 	}
 	if !(d.WriteEntries >= 0 && d.MessageEntries >= 0) || math.IsInf(d.WriteEntries+d.MessageEntries, 0) {
@@ -103,8 +111,8 @@ func (d *Writes) validate() error {
 	sum := d.RestNS
 	for _, s := range stages() {
 		ns := d.Stages[s.key].SumNS
-		if ns < 0 || ns > math.MaxInt64-sum {
-			return fmt.Errorf("anatomy: stage %s of %d ns", s.key, ns)
+		if middle := d.Stages[s.key].MiddleNS; ns < 0 || ns > math.MaxInt64-sum || middle < 0 || middle > ns {
+			return fmt.Errorf("anatomy: stage %s of %d ns, %d in the middle", s.key, ns, middle)
 		}
 		sum += ns
 	}
@@ -157,6 +165,9 @@ func (d *Writes) into(v measure.Values, leader string) error {
 		}
 		v.Distribution(s.of(), h)
 		put(s.of()+".mean", mean(d.Stages[s.key].SumNS)) // exact, and over all calls
+		if d.Middle > 0 {
+			put(s.middle(), float64(d.Stages[s.key].MiddleNS)/float64(d.Middle)/1e9)
+		}
 	}
 	put("rest.mean", mean(d.RestNS))
 	put("traced.mean", mean(d.TotalNS))

@@ -18,11 +18,11 @@ func Kind() *measure.Kind {
 	k := kind{load.Kind()}
 	out := *k.load
 	out.Name, out.Needs, out.Settings, out.Load = Name, []system.Ability{system.Traces}, Settings{Trace: true}, true
-	out.Accept, out.Run, out.Read, out.Check = accept, k.run, k.read, k.check
+	out.Accept, out.Run, out.Read, out.Check, out.Derive = accept, k.run, k.read, k.check, k.derive
 	out.Gates = append(slices.Clone(out.Gates), "stages", "rest")
 	out.Quantities = append(slices.Clone(out.Quantities), quantities()...)
 	out.Parts = parts()
-	out.Tables = append([]measure.Table{paths()}, out.Tables...)
+	out.Tables = append([]measure.Table{paths(), differences()}, out.Tables...)
 	out.Figures = slices.Concat(figures(), out.Figures)
 	out.Method = func(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		return append(k.load.Method(cells, w), method(w)...)
@@ -38,6 +38,9 @@ type stage struct {
 
 // of is the name of its distribution.
 func (s stage) of() string { return "stage." + s.key }
+
+// middle is its mean over the calls of the middle fifth.
+func (s stage) middle() string { return s.of() + ".middle" }
 
 // stages are those of package trace, in their order.
 func stages() [trace.Stages]stage {
@@ -68,7 +71,7 @@ func quantities() []measure.Quantity {
 		p50.Of, p50.PerMille, p99.Of, p99.PerMille = s.of(), 500, s.of(), 990
 		out = append(out, micros(s.of()+".mean", s.key+"_us", s.name), p50, p99)
 	}
-	return append(out,
+	return append(append(out, differing()...),
 		micros("rest.mean", "rest_us", measure.Text{En: "the rest", Ru: "остаток"}),
 		micros("traced.mean", "traced_us", measure.Text{En: "in all", Ru: "всего"}),
 		measure.Quantity{Key: "calls", Column: "calls"}, measure.Quantity{Key: "joined", Column: "joined"}, measure.Quantity{Key: "dropped", Column: "spans_dropped"},

@@ -40,8 +40,8 @@ const (
 	// SpanWrite: the log store wrote entries for which SpanAppend had not waited, until
 	// they were as durable as it declares.
 	SpanWrite
-	// SpanSend: on a leader, from when entries are sent to a member until it has answered
-	// that it has them.
+	// SpanSend: on a leader, from when entries are sent to a member until its answer that
+	// it has them has come. How long the leader then lets it wait is not in it.
 	SpanSend
 	// SpanReceive: entries of the leader have come; it has no length.
 	SpanReceive

@@ -20,6 +20,13 @@
 // are distributions; what is told is the median of the sum, which is not the sum of
 // medians. What the program itself costs is taken from the in-memory cell beside it.
 //
+// Who is sent something after a flush has slept through it, and the processor may have
+// too; and all members want one at the same moment. An in-memory group knows neither. So on
+// the way RTT is that of a group that does nothing but flush, send and answer, and a
+// hand-over to a goroutine that has slept costs more: one after each write that the commit
+// waits for, two where messages are hand-overs, and two for the client's messages. The floor
+// has none of it: who waits may spin.
+//
 // # More clients
 //
 // N clients, each with one operation at a time, are a closed network. A log store is a
@@ -62,8 +69,15 @@ type Machine struct {
 	Entries       []Flushes // of small appends, by the number of writers, ascending
 	Pages         []Flushes // of pages
 	RTT           float64   // seconds that a small message takes there and back
+	Waking        Waking
 	DiskBytesPerS float64
 	WireBytesPerS float64
+}
+
+// Waking is what sleeping through flushes costs, in seconds. All 0: not known.
+type Waking struct {
+	RTT      float64 // messages to a majority of a group and back, without the flushes between
+	HandOver float64 // to a goroutine that has slept, more than to one that has not
 }
 
 // Flushes is what flushes of so many writers at a time cost.
@@ -83,6 +97,7 @@ func MachineOf(s record.Session, probes []record.Probe) (m Machine, ok bool) {
 		return m, false
 	}
 	m = Machine{Cores: s.Environment.Cores, RTT: c.LoopbackUS.P50 * 1e-6, DiskBytesPerS: c.WriteBytesPerS.P50}
+	m.Waking = Waking{c.LoopbackAfterUS.P50 * 1e-6, max(0, c.WakeAfterUS.P50-c.WakeUS.P50) * 1e-6}
 	m.Entries = flushesOf(func(bytes int) bool { return bytes < pageBytes }, c.Flushes, probes)
 	m.Pages = flushesOf(func(bytes int) bool { return bytes >= pageBytes }, c.Flushes, probes)
 	if c.Loopback64KUS.P50 > 0 {
@@ -180,12 +195,12 @@ type Case struct {
 func (c Case) majority() int { return c.Nodes/2 + 1 }
 
 // messages are the round trips between members, and of the client.
-func (m Machine) messages(c Case) (members, client Dist) {
+func (m Machine) messages(c Case) (members, client float64) {
 	if c.Wire && c.Nodes > 1 {
-		members = constant(m.RTT)
+		members = m.RTT
 	}
 	if c.Processes {
-		client = constant(m.RTT)
+		client = m.RTT
 	}
 	return members, client
 }
@@ -193,7 +208,27 @@ func (m Machine) messages(c Case) (members, client Dist) {
 // Messages is how long the messages of one write take, without disks.
 func (m Machine) Messages(c Case) float64 {
 	members, client := m.messages(c)
-	return members.Plus(client).Median()
+	return members + client
+}
+
+// asleep is how long the messages between members take that sleep through flushes, and what
+// else a write of one client takes beside the logs.
+func (m Machine) asleep(c Case) (members, others float64) {
+	members, others = m.messages(c)
+	handOvers := 1
+	if c.Nodes > 1 && !c.Overlapped {
+		handOvers++
+	}
+	switch {
+	case members > 0:
+		members = max(members, m.Waking.RTT)
+	case c.Nodes > 1:
+		members = 2 * m.Waking.HandOver
+	}
+	if c.Processes {
+		handOvers += 2
+	}
+	return members, others + float64(handOvers)*m.Waking.HandOver + c.Rest
 }
 
 // demand is what an operation takes of the greatest of the resources that are shared: the
@@ -216,14 +251,15 @@ func (m Machine) followers(c Case) Dist {
 
 // way is that of a write of one client.
 func (m Machine) way(c Case) Dist {
-	members, client := m.messages(c)
+	between, others := m.asleep(c)
+	members, rest := constant(between), constant(others)
 	switch {
 	case c.Nodes == 1:
-		return client.Plus(m.Write(1, c.Flushes))
+		return rest.Plus(m.Write(1, c.Flushes))
 	case c.Overlapped:
-		return client.Plus(Kth(2, m.Write(c.Nodes, c.Flushes), members.Plus(m.followers(c))))
+		return rest.Plus(Kth(2, m.Write(c.Nodes, c.Flushes), members.Plus(m.followers(c))))
 	}
-	return client.Plus(m.Write(1, c.Flushes)).Plus(members).Plus(m.followers(c))
+	return rest.Plus(m.Write(1, c.Flushes)).Plus(members).Plus(m.followers(c))
 }
 
 // Floor is the median that a durable write takes at least on this machine, in seconds,
@@ -232,9 +268,9 @@ func (m Machine) way(c Case) Dist {
 func (m Machine) Floor(c Case) float64 {
 	members, client := m.messages(c)
 	write := m.Write(c.Nodes, 1)
-	voters := slices.Repeat([]Dist{members.Plus(write)}, c.Nodes)
+	voters := slices.Repeat([]Dist{constant(members).Plus(write)}, c.Nodes)
 	voters[0] = write
-	return max(client.Plus(Kth(c.majority(), voters...)).Median(), float64(c.Clients)*m.demand(c, 0))
+	return max(client+Kth(c.majority(), voters...).Median(), float64(c.Clients)*m.demand(c, 0))
 }
 
 // Latency is what a write should take, in seconds: between low and high, which are the
@@ -249,12 +285,25 @@ func (m Machine) Latency(c Case) (low, high float64) {
 	case c.Overlapped:
 		stations = 1
 	}
-	one := m.way(c).Median() + c.Rest
+	one := m.way(c).Median()
 	if c.Clients <= 1 {
 		return one, one
 	}
 	queue := float64(c.Clients) * m.demand(c, c.CPU)
-	return max(one, queue), one + stations*service + queue
+	awake := m // under load nobody need sleep
+	awake.Waking = Waking{}
+	return max(awake.way(c).Median(), queue), one + stations*service + queue
+}
+
+// Parts are those of what a write of one client should take: writes of logs, messages
+// between members, and all else, with the client's own messages. They add up to it.
+type Parts struct{ Logs, Messages, Others float64 }
+
+// Parts parts Latency.
+func (m Machine) Parts(c Case) (p Parts) {
+	p.Messages, p.Others = m.asleep(c)
+	p.Logs = m.way(c).Median() - p.Messages - p.Others
+	return p
 }
 
 // Use is how much of what the machine can give was used, 1 being all of it.

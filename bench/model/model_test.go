@@ -104,6 +104,40 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
+// TestWaking: what sleeping costs is on the way of one client and nowhere else, and the
+// parts add up to it.
+func TestWaking(t *testing.T) {
+	const flush, rtt, rest, asleep, handOver = 1e-3, 1e-4, 5e-5, 3e-4, 2e-5
+	m := machine(constant(flush), rtt)
+	m.Waking = Waking{RTT: asleep, HandOver: handOver}
+	for name, x := range map[string]struct {
+		Case
+		want Parts
+	}{
+		"serial":            {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest}, Parts{2 * flush, asleep, 2*handOver + rest}},
+		"overlapped":        {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest, Overlapped: true}, Parts{flush, asleep, handOver + rest}},
+		"in memory between": {Case{Nodes: 3, Clients: 1, Flushes: 2, Rest: rest}, Parts{4 * flush, 2 * handOver, 2*handOver + rest}},
+		"processes":         {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Processes: true}, Parts{2 * flush, asleep, 4*handOver + rtt}},
+		"one node":          {Case{Nodes: 1, Clients: 1, Flushes: 1, Wire: true}, Parts{flush, 0, handOver}},
+	} {
+		got := m.Parts(x.Case)
+		low, high := m.Latency(x.Case)
+		sum := x.want.Logs + x.want.Messages + x.want.Others
+		if !near(got.Logs, x.want.Logs, 1e-9) || !near(got.Messages, x.want.Messages, 1e-9) || !near(got.Others, x.want.Others, 1e-9) || !near(low, sum, 1e-9) || low != high {
+			t.Errorf("%s: %+v of %g to %g, want %+v", name, got, low, high, x.want)
+		}
+		asleep, awake := x.Case, machine(constant(flush), rtt)
+		if m.Floor(asleep) != awake.Floor(asleep) {
+			t.Errorf("%s: the floor sleeps", name)
+		}
+		asleep.Clients = 10
+		low, high = m.Latency(asleep)
+		if l, h := awake.Latency(asleep); low != l || high < h {
+			t.Errorf("%s: with more clients from %g to %g, awake from %g to %g", name, low, high, l, h)
+		}
+	}
+}
+
 // TestRoofs: with ever more clients throughput comes to the roof and not over it, and that
 // roof is then all used.
 func TestRoofs(t *testing.T) {

@@ -173,6 +173,11 @@ type Calibration struct {
 	WriteBytesPerS Quantiles `json:"write_bytes_per_s,omitzero"`
 	Loopback64KUS  Quantiles `json:"loopback_64k_us,omitzero"` // 64 KiB there and back over TCP
 	WakeUS         Quantiles `json:"wake_us,omitzero"`         // a goroutine that waits on a channel goes on
+
+	// As LoopbackUS and WakeUS, where those that wait have slept through a flush; the first
+	// to the majority of a group.
+	LoopbackAfterUS Quantiles `json:"loopback_after_flush_us,omitzero"`
+	WakeAfterUS     Quantiles `json:"wake_after_flush_us,omitzero"`
 }
 
 // Flushes is what flushes of so many writers at a time cost: an append of so many bytes to

@@ -34,7 +34,7 @@ func (s slow) StoreLogs(entries []*raft.Log) error {
 }
 
 // anatomy has a group of three, some of them slowed down, serve writes.
-func anatomy(t *testing.T, network string, slowed ...string) *trace.Breakdown {
+func anatomy(t *testing.T, network, persistence string, slowed ...string) *trace.Breakdown {
 	t.Helper()
 	inmem, err := backends.Builtin().Lookup("inmem")
 	if err != nil {
@@ -53,6 +53,7 @@ func anatomy(t *testing.T, network string, slowed ...string) *trace.Breakdown {
 	defer cancel()
 	group, err := cluster.StartInProcess(ctx, cluster.Spec{
 		Nodes: 3, Engine: hashicorp.Engine{}, Network: net, Dir: t.TempDir(), SnapshotsInMemory: true,
+		Tuning: core.Tuning{Persistence: persistence},
 		OpenStore: func(dir string) (core.LogStore, error) {
 			s, err := inmem.Open(dir, nil)
 			if slices.Contains(slowed, filepath.Base(filepath.Dir(dir))) {
@@ -98,7 +99,7 @@ func anatomy(t *testing.T, network string, slowed ...string) *trace.Breakdown {
 }
 
 // TestSlowedStore: a store that is slower moves the stage that it is part of, and no other
-// write of a log.
+// write of a log. An overlapped leader waits for one of two that are slow.
 func TestSlowedStore(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for _, x := range []struct {
@@ -113,21 +114,48 @@ func TestSlowedStore(t *testing.T) {
 		{"leader and one follower", "inmem", []string{"node1", "node3"}, true, false},
 		{"all", "inmem", []string{"node1", "node2", "node3"}, true, true},
 	} {
-		t.Run(x.name, func(t *testing.T) {
-			b := anatomy(t, x.network, x.slowed...)
-			if b.Joined != b.Calls || b.Dropped != 0 || b.SumNS() != b.TotalNS {
-				t.Fatalf("%d of %d calls joined, %d spans dropped, %d of %d ns", b.Joined, b.Calls, b.Dropped, b.SumNS(), b.TotalNS)
-			}
-			for stage, want := range map[trace.Stage]bool{trace.LeaderWrite: x.leader, trace.FollowerWrite: x.follower} {
-				if median := time.Duration(median(b.Durations[stage])); (median >= delay) != want {
-					t.Errorf("stage %d: median %s, slowed: %t", stage, median, want)
+		for _, persistence := range []string{core.Serial, core.Overlapped} {
+			t.Run(x.name+", "+persistence, func(t *testing.T) {
+				b := anatomy(t, x.network, persistence, x.slowed...)
+				if b.Joined != b.Calls || b.Dropped != 0 || b.SumNS() != b.TotalNS {
+					t.Fatalf("%d of %d calls joined, %d spans dropped, %d of %d ns", b.Joined, b.Calls, b.Dropped, b.SumNS(), b.TotalNS)
 				}
-			}
-			if len(x.slowed) == 1 && x.slowed[0] != "node1" && b.Decided[x.slowed[0]] > b.Joined/2 {
-				t.Errorf("%s is slow and decided %v", x.slowed[0], b.Decided)
-			}
-		})
+				leader, follower := 0, 0
+				both, one := 0, 0
+				for i := range b.Joined {
+					l, f := time.Duration(b.Durations[trace.LeaderWrite][i]) >= delay, time.Duration(b.Durations[trace.FollowerWrite][i]) >= delay
+					leader, follower = leader+count(l), follower+count(f)
+					both, one = both+count(l && f), one+count(l != f)
+				}
+				most := func(n int) bool { return n > b.Joined/2 }
+				if overlapped := persistence == core.Overlapped; overlapped && x.leader && x.follower {
+					if !most(one) {
+						t.Errorf("of %d calls %d waited for one slow store and %d for two", b.Joined, one, both)
+					}
+				} else if most(leader) != x.leader || most(follower) != x.follower {
+					t.Errorf("of %d calls %d waited for the leader's slow store and %d for a follower's", b.Joined, leader, follower)
+				}
+				if len(x.slowed) == 1 && x.slowed[0] != "node1" && most(b.Decided[x.slowed[0]]) {
+					t.Errorf("%s is slow and decided %v", x.slowed[0], b.Decided)
+				}
+				if persistence == core.Overlapped && x.leader && !x.follower && !most(b.Decided["node1"]) {
+					t.Errorf("the leader is slow, and decided %v", b.Decided)
+				}
+				for _, stage := range []trace.Stage{trace.Replicator, trace.WireThere, trace.WireBack, trace.Commit} {
+					if m := time.Duration(median(b.Durations[stage])); m >= delay {
+						t.Errorf("stage %d: median %s", stage, m)
+					}
+				}
+			})
+		}
 	}
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func median(of []int64) int64 {

@@ -3,10 +3,17 @@
 // path, and parts its latency into stages that add up to it. It measures nothing itself
 // and knows no file.
 //
-// The critical path of a write is that of the entry which holds it: through the leader's
-// log to the follower whose answer made the majority, and back. Where the leader's own
-// write of the log goes on beside replication and ends later than that answer, the path
-// stays with that write.
+// The critical path of a write is that of the entry which holds it, from the client's call
+// through what the commit waited for last, and back:
+//
+//	serial      leader's write, then a follower's: call … LeaderWrite, Replicator … WireBack, Commit … answer
+//	overlapped  the same if the answer came after the leader's own write had ended;
+//	            else that write: call … Queue, LeaderWrite, Commit … answer
+//
+// The follower is the one that made the majority. An overlapped leader lets an answer wait
+// until all entries of that message are in its own log; where the path is not there yet
+// then, Held comes before Commit. An answer counts when it is let through, so the follower
+// that made the majority need not be the one that answered first.
 //
 // How an entry is found. A client knows its call by the checksum of the command, and the
 // proposal with that checksum that began and ended within the call gives the index. The
@@ -17,6 +24,7 @@ package trace
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sort"
 
@@ -27,16 +35,17 @@ import (
 // Stage is a part of a write's latency.
 type Stage int
 
-// The stages, in the order of the path.
+// The stages, in the order of the path. Each begins where the one before ends.
 const (
 	Request       Stage  = iota // from the client's call until the replica has the command
-	Queue                       // until the leader begins to write the entry's batch
-	LeaderWrite                 // until that is in the leader's log
+	Queue                       // until the leader's loop begins with the entry's batch, and until its write begins where that is what was waited for
+	LeaderWrite                 // until the batch is in the leader's log, or until the loop goes on beside that write
 	Replicator                  // until it is sent to the follower
 	FollowerWait                // while that one was still writing the message before, and until it began with this one
 	WireThere                   // on the way to it
 	FollowerWrite               // until it is in that one's log
 	WireBack                    // until its answer is there
+	Held                        // until all that the answer, and those before it, are for is in the leader's log too
 	Commit                      // while the leader's loop, which is to notice it, writes its log
 	ApplyWait                   // until the state machine takes it
 	Apply                       // until its batch is applied
@@ -61,7 +70,7 @@ type Breakdown struct {
 	Joined int
 	// Durations holds, for each stage, that of each joined call.
 	Durations [Stages][]int64
-	// Decided counts the joined calls by the member whose write of the log was the last
+	// Decided counts the joined calls by the member whose write of its log was the last
 	// that the commit waited for.
 	Decided map[string]int
 	Dropped uint64 // spans that the members had no room for
@@ -78,6 +87,21 @@ func (b *Breakdown) SumNS() (sum int64) {
 		}
 	}
 	return sum
+}
+
+// Middle returns the joined calls whose latency lies in the middle fifth, by their place in
+// Durations. What their stages take on average adds up to nearly the median of the latency,
+// as the medians of the stages do not.
+func (b *Breakdown) Middle() []int {
+	latency, order := make([]int64, b.Joined), make([]int, b.Joined)
+	for i := range order {
+		order[i] = i
+		for _, stage := range b.Durations {
+			latency[i] += stage[i]
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(latency[i], latency[j]) })
+	return order[b.Joined*2/5 : b.Joined-b.Joined*2/5]
 }
 
 // Join parts the latency of the calls, which the member leader of a group of so many
@@ -143,6 +167,15 @@ func (s spans) covering(index uint64, from, to int64) (found trace.Event, ok boo
 		}
 	}
 	return found, ok
+}
+
+// before returns the span before e in the list.
+func (s spans) before(e trace.Event) (trace.Event, bool) {
+	i := sort.Search(len(s.list), func(i int) bool { return s.list[i].First >= e.First })
+	if i == 0 {
+		return trace.Event{}, false
+	}
+	return s.list[i-1], true
 }
 
 // follower is what one other member recorded, and what was sent to it.
@@ -228,15 +261,11 @@ func (j *joiner) path(c Call) (p path, ok bool) {
 	if !ok {
 		return p, false
 	}
-	p.at, p.written = c.Begin, entries(appended)
+	p.at = c.Begin
 	p.until(Request, proposal.Begin)
 	p.until(Queue, appended.Begin)
 	p.until(LeaderWrite, appended.End)
-	own, beside := j.writes.covering(index, appended.Begin, applied.Begin)
-	if !beside {
-		own = appended
-	}
-	if !j.replicate(&p, index, appended, own.End, applied.Begin) {
+	if !j.replicate(&p, index, appended, applied.Begin) {
 		return p, false
 	}
 	p.until(Commit, j.free(index, p.at, applied.Begin))
@@ -260,44 +289,102 @@ func (j *joiner) take(c Call) (trace.Event, bool) {
 	return trace.Event{}, false
 }
 
-// replicate follows an entry from the leader's log until a majority has it, which must
-// be by to. own is when the leader's own write had ended.
-func (j *joiner) replicate(p *path, index uint64, appended trace.Event, own, to int64) bool {
-	type answer struct {
-		follower
-		send trace.Event
+// durable returns the leader's write of an entry that was put into its log at from or later.
+func (j *joiner) durable(index uint64, from int64) (trace.Event, bool) {
+	if write, beside := j.writes.covering(index, from, math.MaxInt64); beside {
+		return write, true
 	}
-	var answers []answer
+	return j.appends.covering(index, from, math.MaxInt64)
+}
+
+// answer is that of a follower to the message with an entry.
+type answer struct {
+	follower
+	send    trace.Event
+	came    int64
+	through int64 // when the leader let it count
+}
+
+// answers returns those that the leader let count until to, in that order.
+func (j *joiner) answers(index uint64, from, to int64) (out []answer) {
 	for _, f := range j.followers {
-		if s, ok := f.sends.covering(index, appended.Begin, to); ok {
-			answers = append(answers, answer{f, s})
+		send, ok := f.sends.covering(index, from, to)
+		if !ok {
+			continue
+		}
+		last, ok := j.durable(send.Last, from)
+		if through := max(send.End, last.End); ok && through <= to {
+			out = append(out, answer{f, send, j.came(f, send), through})
 		}
 	}
+	slices.SortStableFunc(out, func(a, b answer) int {
+		return cmp.Or(cmp.Compare(a.through, b.through), cmp.Compare(a.send.End, b.send.End))
+	})
+	return out
+}
+
+// came returns when an answer came. While the leader lets one wait it may read none that
+// comes behind: such a one counts as come as soon as it was given.
+func (j *joiner) came(f follower, send trace.Event) int64 {
+	before, ok := f.sends.before(send)
+	if !ok {
+		return send.End
+	}
+	held, ok := j.durable(before.Last, 0)
+	write, written := f.writes.covering(send.Last, send.Begin, send.End)
+	if ok && written && before.End < held.End && write.End < held.End && held.End <= send.End {
+		return write.End
+	}
+	return send.End
+}
+
+// replicate follows an entry from the leader's log until it is committed, which must
+// be by to.
+func (j *joiner) replicate(p *path, index uint64, appended trace.Event, to int64) bool {
+	own, ok := j.durable(index, appended.Begin)
+	if !ok || own.End > to {
+		return false
+	}
+	p.written = entries(own)
+	answers := j.answers(index, appended.Begin, to)
 	if len(answers) < j.acks {
 		return false
 	}
-	slices.SortFunc(answers, func(a, b answer) int { return cmp.Compare(a.send.End, b.send.End) })
-	if j.acks == 0 || own > answers[j.acks-1].send.End {
-		p.until(LeaderWrite, own)
-		p.decided = j.leader
-		return true
+	var last answer
+	if j.acks > 0 {
+		last = answers[j.acks-1]
+		p.sent = entries(last.send)
 	}
-	f, send := answers[j.acks-1].follower, answers[j.acks-1].send
-	write, ok := f.writes.covering(index, send.Begin, send.End)
+	p.decided = j.leader
+	if last.through <= last.came {
+		p.decided = cmp.Or(last.id, j.leader)
+	}
+	if j.acks > 0 && last.came >= own.End {
+		ok = p.follow(index, last)
+	} else {
+		p.until(Queue, own.Begin)
+		p.until(LeaderWrite, own.End)
+	}
+	p.until(Held, last.through)
+	return ok
+}
+
+// follow leads the path through a follower's log.
+func (p *path) follow(index uint64, a answer) bool {
+	write, ok := a.writes.covering(index, a.send.Begin, a.send.End)
 	if !ok {
 		return false
 	}
-	received, ok := f.receives.covering(index, send.Begin, write.Begin)
+	received, ok := a.receives.covering(index, a.send.Begin, write.Begin)
 	if !ok {
 		return false
 	}
-	p.decided, p.sent = f.id, entries(send)
-	p.until(Replicator, send.Begin)
-	p.until(FollowerWait, f.lastEnd(received.Begin))
+	p.until(Replicator, a.send.Begin)
+	p.until(FollowerWait, a.lastEnd(received.Begin))
 	p.until(WireThere, received.Begin)
 	p.until(FollowerWait, write.Begin)
 	p.until(FollowerWrite, write.End)
-	p.until(WireBack, send.End)
+	p.until(WireBack, a.came)
 	return true
 }
 

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"testing"
@@ -50,48 +51,63 @@ func (x *timeline) batch(t *rapid.T, first uint64, count int, begin int64, overl
 	}
 	appending := at + some("queue")
 	appended := appending + some("append")
-	written := appended
-	if overlapped {
-		written += some("own write")
-	}
 	x.put("n1", core.SpanAppend, 0, first, last, appending, appended, first-1)
+	writing, written, more := appending, appended, false // of the log
+	durable := map[uint64]int64{}                        // by the last entry of a message
 	if overlapped {
-		x.put("n1", core.SpanWrite, 0, first, last, appending, written, 0)
+		writing = appended + some("own wait")
+		written = writing + some("own write")
+		x.put("n1", core.SpanWrite, 0, first, last, writing, written, 0)
+		if more = rapid.Bool().Draw(t, "more"); more { // nobody's entry goes to followers with them, and is written next
+			durable[last+1] = written + some("next write")
+			x.put("n1", core.SpanAppend, 0, last+1, last+1, appended, appended, first-1)
+			x.put("n1", core.SpanWrite, 0, last+1, last+1, written, durable[last+1], 0)
+		}
 	}
+	durable[last] = written
 
 	shared := map[Stage]int64{LeaderWrite: appended - appending}
 	type way struct {
-		stages map[Stage]int64
-		acked  int64
+		stages         map[Stage]int64
+		acked, through int64
 	}
 	ways := map[string]way{}
 	for i, f := range x.logs["n1"].Peers {
+		upTo := last
+		if more && rapid.Bool().Draw(t, "together") {
+			upTo++
+		}
 		sent := max(appended, x.free[f]) + some("replicator")
 		received := sent + some("wire there")
-		writing := received + some("follower wait")
-		wrote := writing + some("follower write")
+		begun := received + some("follower wait")
+		wrote := begun + some("follower write")
 		acked := (wrote+some("wire back"))/8*8 + 8 + int64(i) // never two at once
 		x.free[f] = acked
-		x.put("n1", core.SpanSend, i, first, last, sent, acked, 0)
-		x.put(f, core.SpanReceive, 0, first, last, received, received, 0)
-		x.put(f, core.SpanAppend, 0, first, last, writing, wrote, 0)
-		ways[f] = way{map[Stage]int64{Replicator: sent - appended, WireThere: received - sent, FollowerWait: writing - received,
-			FollowerWrite: wrote - writing, WireBack: acked - wrote}, acked}
+		x.put("n1", core.SpanSend, i, first, upTo, sent, acked, 0)
+		x.put(f, core.SpanReceive, 0, first, upTo, received, received, 0)
+		x.put(f, core.SpanAppend, 0, first, upTo, begun, wrote, 0)
+		ways[f] = way{map[Stage]int64{Replicator: sent - appended, WireThere: received - sent, FollowerWait: begun - received,
+			FollowerWrite: wrote - begun, WireBack: acked - wrote}, acked, max(acked, durable[upTo])}
 	}
-	names := slices.SortedFunc(maps.Keys(ways), func(a, b string) int { return int(ways[a].acked - ways[b].acked) })
-	who := "n1"
-	committed := written
+	names := slices.SortedFunc(maps.Keys(ways), func(a, b string) int {
+		return cmp.Or(cmp.Compare(ways[a].through, ways[b].through), cmp.Compare(ways[a].acked, ways[b].acked))
+	})
+	who, answered, committed := "n1", int64(0), written
 	if n := len(names); n > 0 {
-		decider := names[(n+1)/2-1]
-		if ways[decider].acked >= written {
-			who, committed = decider, ways[decider].acked
-			maps.Copy(shared, ways[decider].stages)
-		} else {
-			shared[LeaderWrite] = written - appending
+		decider := ways[names[(n+1)/2-1]]
+		answered, committed = decider.acked, decider.through
+		if answered == committed {
+			who = names[(n+1)/2-1]
 		}
-	} else {
-		shared[LeaderWrite] = written - appending
+		if answered >= written {
+			maps.Copy(shared, decider.stages)
+		}
 	}
+	if answered < written && overlapped {
+		shared[Queue] = writing - appended
+		shared[LeaderWrite] += written - writing
+	}
+	shared[Held] = committed - max(answered, written)
 	busy := int64(0) // the loop writes the next batch meanwhile, and notices the commit after that
 	if rapid.Bool().Draw(t, "busy") {
 		busy = some("busy")
@@ -111,7 +127,8 @@ func (x *timeline) batch(t *rapid.T, first uint64, count int, begin int64, overl
 		x.put("n1", core.SpanPropose, 0, index, index, c.proposed, back, 1000+index)
 		x.calls = append(x.calls, Call{Begin: c.begin, End: answered, Checksum: 1000 + index})
 		own := maps.Clone(shared)
-		own[Request], own[Queue], own[Answer] = c.proposed-c.begin, appending-c.proposed, answered-applied
+		own[Request], own[Answer] = c.proposed-c.begin, answered-applied
+		own[Queue] += appending - c.proposed
 		x.stages, x.who = append(x.stages, own), append(x.who, who)
 		end = max(end, answered)
 	}
@@ -139,7 +156,7 @@ func TestJoin(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "batches") {
 			n := rapid.IntRange(1, 5).Draw(t, "batch")
 			at = x.batch(t, index, n, at, rapid.Bool().Draw(t, "overlapped")) + 1
-			index += uint64(n)
+			index += uint64(n) + 1
 		}
 		b := Join(x.calls, x.list(t), "n1", len(followers)+1)
 		if b.Joined != len(x.calls) || b.SumNS() != b.TotalNS {
@@ -167,7 +184,7 @@ func TestJoinWithout(t *testing.T) {
 		x := newTimeline("n2", "n3")
 		at := int64(1_000_000)
 		for i := range uint64(4) {
-			at = x.batch(t, 1+2*i, 2, at, rapid.Bool().Draw(t, "overlapped")) + 1
+			at = x.batch(t, 1+3*i, 2, at, rapid.Bool().Draw(t, "overlapped")) + 1
 		}
 		logs := x.list(t)
 		for i := range logs {
@@ -208,5 +225,41 @@ func TestJoinWaitsForFollower(t *testing.T) {
 		if b.Joined != 1 || b.Durations[stage][0] != d {
 			t.Errorf("stage %d: %v, want %d", stage, b.Durations[stage], d)
 		}
+	}
+}
+
+// TestJoinBehindHeldAnswer: an answer that the leader reads late, since it let the one
+// before wait for its own disk, has waited for that disk and was not on the wire.
+func TestJoinBehindHeldAnswer(t *testing.T) {
+	for name, x := range map[string]struct {
+		own  int64 // end of the leader's write of the entry
+		want [Stages]int64
+	}{
+		"its own write": {500, [Stages]int64{Request: 10, Queue: 10 + 20, LeaderWrite: 10 + 350, Held: 10, ApplyWait: 90, Apply: 100, Answer: 300}},
+		"that of the entry before": {250, [Stages]int64{Request: 10, Queue: 10, LeaderWrite: 10, Replicator: 10, WireThere: 30,
+			FollowerWait: 10, FollowerWrite: 100, Held: 230, ApplyWait: 90, Apply: 100, Answer: 300}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newTimeline("n2", "n3")
+			l.put("n1", core.SpanAppend, 0, 1, 1, 90, 95, 0)
+			l.put("n1", core.SpanWrite, 0, 1, 1, 96, 500, 0)
+			l.put("n1", core.SpanSend, 0, 1, 1, 97, 200, 0) // its answer waits until 500
+			l.put("n1", core.SpanPropose, 0, 2, 2, 110, 900, 7)
+			l.put("n1", core.SpanAppend, 0, 2, 2, 120, 130, 1)
+			l.put("n1", core.SpanWrite, 0, 2, 2, 150, x.own, 0)
+			l.put("n1", core.SpanSend, 0, 2, 2, 140, 510, 0)
+			l.put("n2", core.SpanReceive, 0, 2, 2, 170, 170, 0)
+			l.put("n2", core.SpanAppend, 0, 2, 2, 180, 280, 0)
+			l.put("n1", core.SpanApply, 0, 2, 2, 600, 700, 0)
+			b := Join([]Call{{Begin: 100, End: 1000, Checksum: 7}}, []trace.Log{*l.logs["n1"], *l.logs["n2"], *l.logs["n3"]}, "n1", 3)
+			for stage, d := range x.want {
+				if b.Joined != 1 || b.Durations[stage][0] != d {
+					t.Errorf("stage %d: %v, want %d", stage, b.Durations[stage], d)
+				}
+			}
+			if b.Decided["n1"] != 1 {
+				t.Errorf("decided by %v", b.Decided)
+			}
+		})
 	}
 }

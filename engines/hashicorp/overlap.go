@@ -45,6 +45,7 @@ type overlap struct {
 	leads  atomic.Pointer[func() bool] // nil until the library runs: see replica.leadsOthers
 	pends  func(*raft.Log) bool        // rule 1: which entries may become pending
 	unheld bool                        // for tests: no answer is held back
+	trace  *tracer                     // nil: off
 	first  atomic.Uint64               // pending[0].Index; 0: nothing is pending
 	next   atomic.Uint64               // what follows the last entry of the log; 0: to be asked
 
@@ -74,6 +75,7 @@ func (r *replica) persistence(how string, broken func(*overlap)) core.LogStore {
 		return r.logs
 	}
 	r.overlap = newOverlap(r.logs)
+	r.overlap.trace = r.trace
 	if broken != nil {
 		broken(r.overlap)
 	}
@@ -184,7 +186,7 @@ func (o *overlap) write() {
 	for len(o.pending) > 0 {
 		batch := o.batch()
 		o.mu.Unlock()
-		err := o.guard.StoreLogs(batch)
+		err := o.trace.stored(core.SpanWrite, 0, batch, o.guard.StoreLogs)
 		o.mu.Lock()
 		if err != nil {
 			break // guard has told everybody

@@ -98,18 +98,13 @@ func (l tracedLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.
 
 // StoreLogs implements raft.LogStore.
 func (l tracedLog) StoreLogs(entries []*raft.Log) error {
-	span := l.replica.trace.span(core.SpanAppend, entries)
+	var commit uint64
 	select {
 	case <-l.replica.gate.ready: // from here on there is a replica to ask
-		span.Commit = l.replica.raft.CommitIndex()
+		commit = l.replica.raft.CommitIndex()
 	default:
 	}
-	if err := l.tail.StoreLogs(entries); err != nil {
-		return err
-	}
-	span.End = l.replica.trace.now()
-	l.replica.trace.Record(span)
-	return nil
+	return l.replica.trace.stored(core.SpanAppend, commit, entries, l.tail.StoreLogs)
 }
 
 // span begins a span of entries, of which there may be none.
@@ -119,6 +114,21 @@ func (t *tracer) span(kind core.SpanKind, entries []*raft.Log) core.Span {
 		s.First, s.Last, s.Term = entries[0].Index, entries[n-1].Index, entries[n-1].Term
 	}
 	return s
+}
+
+// stored has entries stored, and records it.
+func (t *tracer) stored(kind core.SpanKind, commit uint64, entries []*raft.Log, store func([]*raft.Log) error) error {
+	if t == nil {
+		return store(entries)
+	}
+	span := t.span(kind, entries)
+	span.Commit = commit
+	if err := store(entries); err != nil {
+		return err
+	}
+	span.End = t.now()
+	t.Record(span)
+	return nil
 }
 
 // tracedMachine records what the state machine takes in.

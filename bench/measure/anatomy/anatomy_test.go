@@ -71,7 +71,7 @@ func TestAnatomy(t *testing.T) {
 		"report.md":              {"Where the time of a write goes", "follower’s log write", "the rest"},
 		"report.ru.md":           {"Куда уходит время записи", "запись журнала ведомым"},
 		"report.html":            {"stage by stage"},
-		"plots/stages.svg":       {"request in", ">13<"},
+		"plots/stages.svg":       {"request in", ">14<"},
 		"plots/waterfall.svg":    {"wire there"},
 		"plots/stages.ru.svg":    {"сеть обратно"},
 		"trials/c01-t01.json":    {`"name": "rest"`, "not traced"},
@@ -100,7 +100,7 @@ func TestAnatomy(t *testing.T) {
 	traced := 0
 	for _, trial := range trials {
 		var d anatomy.Data
-		if _, err := trial.Get(anatomy.Name, 1, &d); err != nil {
+		if _, err := trial.Get(anatomy.Name, 2, &d); err != nil {
 			t.Fatal(err)
 		}
 		if w := d.Writes; w != nil {
@@ -147,7 +147,7 @@ func trialOf(t *testing.T, change func(*anatomy.Writes)) (*record.CellInfo, *rec
 		t.Fatal(err)
 	}
 	w := &anatomy.Writes{Calls: 2, TotalNS: 400_000, Joined: 2, Stages: map[string]anatomy.Stage{}, Decided: map[string]int64{"n2": 2}, WriteEntries: 1, MessageEntries: 1}
-	keys := []string{"request", "queue", "leader_write", "replicator", "follower_wait", "wire_there", "follower_write", "wire_back", "commit", "apply_wait", "apply", "answer"}
+	keys := []string{"request", "queue", "leader_write", "replicator", "follower_wait", "wire_there", "follower_write", "wire_back", "held", "commit", "apply_wait", "apply", "answer"}
 	if len(keys) != trace.Stages {
 		t.Fatal("another number of stages")
 	}
@@ -165,7 +165,7 @@ func trialOf(t *testing.T, change func(*anatomy.Writes)) (*record.CellInfo, *rec
 		t.Fatal(err)
 	}
 	trial := &record.Trial{TrialID: record.TrialID{Cell: "c01", Trial: 1}, Leader: "n1"}
-	if err := trial.Put(anatomy.Name, 1, anatomy.Data{Load: inner.Data[load.Name], Writes: w}); err != nil {
+	if err := trial.Put(anatomy.Name, 2, anatomy.Data{Load: inner.Data[load.Name], Writes: w}); err != nil {
 		t.Fatal(err)
 	}
 	cell := &record.CellInfo{Cell: experiment.Cell{Settings: map[string]any{"trace": true}}}
@@ -188,6 +188,17 @@ func TestRead(t *testing.T) {
 	}
 	if c := kind.Check(cell, trial, v); len(c) > 0 {
 		t.Errorf("contradictions where there are none: %+v", c)
+	}
+	var old anatomy.Data // of the form before, which had a stage less
+	if _, err := trial.Get(anatomy.Name, 2, &old); err != nil {
+		t.Fatal(err)
+	}
+	delete(old.Writes.Stages, "held")
+	if err := trial.Put(anatomy.Name, 1, old); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := kind.Read(cell, trial); err != nil || v.Scalars["stage.held.mean"] != 0 || v.Scalars["stage.leader_write.mean"] == 0 {
+		t.Errorf("form 1: %v, %+v", err, v.Scalars)
 	}
 	for name, change := range map[string]func(*anatomy.Writes){
 		"sum":       func(w *anatomy.Writes) { w.RestNS++ },

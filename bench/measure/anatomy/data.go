@@ -13,13 +13,29 @@ import (
 // Name is what experiments and records call the kind, and version the form of its data.
 const (
 	Name    = "anatomy"
-	version = 1
+	version = 2 // 1 did not have trace.Held
 )
 
 // Data is what one trial recorded.
 type Data struct {
 	Load   record.Data `json:"load"`             // as package load records it
 	Writes *Writes     `json:"writes,omitempty"` // nil: they were not traced
+}
+
+// dataOf reads what a trial recorded, in this form or the one before: there no call waited
+// for the leader's disk apart from its write.
+func dataOf(t *record.Trial) (d Data, there bool, err error) {
+	there, err = t.Get(Name, version, &d)
+	if err != nil || t.Data[Name].Version != 1 || d.Writes == nil || d.Writes.Stages == nil || d.Writes.Joined < 0 {
+		return d, there, err
+	}
+	h := record.NewHistogram()
+	if err := h.RecordValues(0, d.Writes.Joined); err != nil {
+		return d, there, fmt.Errorf("anatomy: %w", err)
+	}
+	none, err := record.EncodeHistogram(h)
+	d.Writes.Stages[stages()[trace.Held].key] = Stage{Hist: none}
+	return d, there, err
 }
 
 // ofLoad is the trial as package load knows it.
@@ -42,12 +58,15 @@ type Writes struct {
 
 	WriteEntries   float64 `json:"write_entries"`   // of a write of the leader's log, on average over the calls
 	MessageEntries float64 `json:"message_entries"` // of a message to the follower that decided
+
+	Middle int64 `json:"middle,omitempty"` // joined calls whose latency lies in the middle fifth
 }
 
 // Stage is one stage of all joined calls.
 type Stage struct {
-	SumNS int64  `json:"sum_ns"`
-	Hist  string `json:"hist"` // as record.EncodeHistogram; nanoseconds
+	SumNS    int64  `json:"sum_ns"`
+	MiddleNS int64  `json:"middle_ns,omitempty"` // of Writes.Middle
+	Hist     string `json:"hist"`                // as record.EncodeHistogram; nanoseconds
 }
 
 func newWrites(b *trace.Breakdown) (*Writes, error) {
@@ -58,9 +77,14 @@ func newWrites(b *trace.Breakdown) (*Writes, error) {
 	for member, n := range b.Decided {
 		d.Decided[member] = int64(n)
 	}
+	middle := b.Middle()
+	d.Middle = int64(len(middle))
 	for i, durations := range b.Durations {
 		h := record.NewHistogram()
-		var sum int64
+		var sum, ofMiddle int64
+		for _, call := range middle {
+			ofMiddle += durations[call]
+		}
 		for _, ns := range durations {
 			sum += ns
 			if err := h.RecordValue(min(ns, h.HighestTrackableValue())); err != nil {
@@ -71,14 +95,14 @@ func newWrites(b *trace.Breakdown) (*Writes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("anatomy: %s: %w", stages()[i].key, err)
 		}
-		d.Stages[stages()[i].key] = Stage{sum, text}
+		d.Stages[stages()[i].key] = Stage{sum, ofMiddle, text}
 	}
 	return d, nil
 }
 
 // validate checks that the data agree with each other.
 func (d *Writes) validate() error {
-	if min(d.Calls, d.TotalNS, d.Joined, d.RestNS) < 0 || d.Joined > d.Calls {
+	if min(d.Calls, d.TotalNS, d.Joined, d.RestNS) < 0 || d.Joined > d.Calls || d.Middle < 0 || d.Middle > d.Joined {
 		return fmt.Errorf("anatomy: %d of %d calls joined, %d ns in all and %d unexplained", d.Joined, d.Calls, d.TotalNS, d.RestNS)
 	}
 	if !(d.WriteEntries >= 0 && d.MessageEntries >= 0) || math.IsInf(d.WriteEntries+d.MessageEntries, 0) {
@@ -87,8 +111,8 @@ func (d *Writes) validate() error {
 	sum := d.RestNS
 	for _, s := range stages() {
 		ns := d.Stages[s.key].SumNS
-		if ns < 0 || ns > math.MaxInt64-sum {
-			return fmt.Errorf("anatomy: stage %s of %d ns", s.key, ns)
+		if middle := d.Stages[s.key].MiddleNS; ns < 0 || ns > math.MaxInt64-sum || middle < 0 || middle > ns {
+			return fmt.Errorf("anatomy: stage %s of %d ns, %d in the middle", s.key, ns, middle)
 		}
 		sum += ns
 	}
@@ -110,8 +134,8 @@ func (d *Writes) validate() error {
 
 // read puts what the stages came to beside what the load gave.
 func (k kind) read(cell *record.CellInfo, t *record.Trial) (measure.Values, error) {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil {
+	d, there, err := dataOf(t)
+	if !there || err != nil {
 		return measure.Values{}, err
 	}
 	v, err := k.load.Read(cell, d.ofLoad(t))
@@ -141,6 +165,9 @@ func (d *Writes) into(v measure.Values, leader string) error {
 		}
 		v.Distribution(s.of(), h)
 		put(s.of()+".mean", mean(d.Stages[s.key].SumNS)) // exact, and over all calls
+		if d.Middle > 0 {
+			put(s.middle(), float64(d.Stages[s.key].MiddleNS)/float64(d.Middle)/1e9)
+		}
 	}
 	put("rest.mean", mean(d.RestNS))
 	put("traced.mean", mean(d.TotalNS))
@@ -181,8 +208,8 @@ func gates(v measure.Values) []record.Gate {
 
 // check looks for contradictions between a trial and its cell, and within the trial.
 func (k kind) check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil || t.Failure != "" {
+	d, there, err := dataOf(t)
+	if !there || err != nil || t.Failure != "" {
 		return nil
 	}
 	out := k.load.Check(cell, d.ofLoad(t), v)

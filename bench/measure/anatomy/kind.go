@@ -18,11 +18,11 @@ func Kind() *measure.Kind {
 	k := kind{load.Kind()}
 	out := *k.load
 	out.Name, out.Needs, out.Settings, out.Load = Name, []system.Ability{system.Traces}, Settings{Trace: true}, true
-	out.Accept, out.Run, out.Read, out.Check = accept, k.run, k.read, k.check
+	out.Accept, out.Run, out.Read, out.Check, out.Derive = accept, k.run, k.read, k.check, k.derive
 	out.Gates = append(slices.Clone(out.Gates), "stages", "rest")
 	out.Quantities = append(slices.Clone(out.Quantities), quantities()...)
 	out.Parts = parts()
-	out.Tables = append([]measure.Table{paths()}, out.Tables...)
+	out.Tables = append([]measure.Table{paths(), differences()}, out.Tables...)
 	out.Figures = slices.Concat(figures(), out.Figures)
 	out.Method = func(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		return append(k.load.Method(cells, w), method(w)...)
@@ -39,6 +39,9 @@ type stage struct {
 // of is the name of its distribution.
 func (s stage) of() string { return "stage." + s.key }
 
+// middle is its mean over the calls of the middle fifth.
+func (s stage) middle() string { return s.of() + ".middle" }
+
 // stages are those of package trace, in their order.
 func stages() [trace.Stages]stage {
 	return [trace.Stages]stage{
@@ -50,6 +53,7 @@ func stages() [trace.Stages]stage {
 		trace.WireThere:     {"wire_there", measure.Text{En: "wire there", Ru: "сеть туда"}},
 		trace.FollowerWrite: {"follower_write", measure.Text{En: "follower’s log write", Ru: "запись журнала ведомым"}},
 		trace.WireBack:      {"wire_back", measure.Text{En: "wire back", Ru: "сеть обратно"}},
+		trace.Held:          {"held", measure.Text{En: "wait for the leader’s disk", Ru: "ожидание диска лидера"}},
 		trace.Commit:        {"commit", measure.Text{En: "commit noticed", Ru: "обнаружение фиксации"}},
 		trace.ApplyWait:     {"apply_wait", measure.Text{En: "wait for apply", Ru: "ожидание применения"}},
 		trace.Apply:         {"apply", measure.Text{En: "apply", Ru: "применение"}},
@@ -67,7 +71,7 @@ func quantities() []measure.Quantity {
 		p50.Of, p50.PerMille, p99.Of, p99.PerMille = s.of(), 500, s.of(), 990
 		out = append(out, micros(s.of()+".mean", s.key+"_us", s.name), p50, p99)
 	}
-	return append(out,
+	return append(append(out, differing()...),
 		micros("rest.mean", "rest_us", measure.Text{En: "the rest", Ru: "остаток"}),
 		micros("traced.mean", "traced_us", measure.Text{En: "in all", Ru: "всего"}),
 		measure.Quantity{Key: "calls", Column: "calls"}, measure.Quantity{Key: "joined", Column: "joined"}, measure.Quantity{Key: "dropped", Column: "spans_dropped"},
@@ -98,8 +102,8 @@ func paths() measure.Table {
 		Title:      measure.Text{En: "Batches and quorums", Ru: "Пакеты и кворумы"},
 		Quantities: []string{"entries.write", "entries.message", "decided.leader"},
 		Note: measure.Text{
-			En: "As a write sees them on average: how many entries the leader wrote to its log at once, how many were in the message to the follower that decided; and the share of writes for which the leader’s own write of the log ended after the answer that made the majority.",
-			Ru: "Как их в среднем видит одна запись: сколько записей лидер сбрасывал в журнал за раз, сколько было в сообщении решающему ведомому; и доля записей, для которых сброс журнала лидером закончился позже ответа, составившего кворум.",
+			En: "As a write sees them on average: how many entries the leader wrote to its log at once, how many were in the message to the follower that decided; and the share of writes for which the commit waited for the leader’s disk after the answer that made the majority had come.",
+			Ru: "Как их в среднем видит одна запись: сколько записей лидер сбрасывал в журнал за раз, сколько было в сообщении решающему ведомому; и доля записей, фиксация которых ждала диска лидера уже после ответа, составившего кворум.",
 		},
 	}
 }
@@ -130,8 +134,8 @@ func figures() []measure.Figure {
 func method(w measure.Words) []measure.Item {
 	return []measure.Item{
 		{Term: w.Say(measure.Text{En: "Stages", Ru: "Стадии"}), Text: w.Say(measure.Text{
-			En: "Each member takes down, by log index, when it did what; times are those of one monotonic clock, which all processes of a machine share. A client’s call is known by the checksum of its command. Its path is that of its entry: through the leader’s log to the follower whose answer made the majority, and back. Request in: from the call until the replica has the command. Queue: until the leader begins to write the batch. Leader’s log write: until that is done, and, where it goes on beside replication and ends last, until it has ended. Wait for the replicator: until the entry is sent. Wait for the follower: while that one was still writing the message before, and until it began to write this one. Wire there: the rest of the way to it. Wire back: from the end of its write until the leader has its answer, with what the follower does before it answers. Commit noticed: while the leader’s loop, which has to notice it, writes its log. Wait for apply: until the state machine takes the entry. Apply: until its batch is applied. Answer out: until the client has the answer.",
-			Ru: "Каждый узел отмечает по индексу записи журнала, что и когда он делал; время — по единым монотонным часам, общим для процессов одной машины. Вызов клиента опознаётся по контрольной сумме команды. Его путь — путь его записи: через журнал лидера к ведомому, чей ответ составил кворум, и обратно. Приём запроса: от вызова до получения команды репликой. Очередь: пока лидер не начнёт записывать пакет. Запись журнала лидером: пока она не завершится; если она идёт параллельно с репликацией и завершается последней — до её конца. Ожидание репликатора: до отправки записи. Ожидание ведомого: пока он ещё записывал предыдущее сообщение и пока не начал записывать это. Сеть туда: остальное время в пути. Сеть обратно: от конца записи ведомым до получения его ответа лидером, вместе с тем, что ведомый делает до ответа. Обнаружение фиксации: пока цикл лидера, который должен её заметить, записывает журнал. Ожидание применения: пока машина состояний не возьмёт запись. Применение: пока не применён её пакет. Отправка ответа: пока клиент не получит ответ.",
+			En: "Each member takes down, by log index, when it did what; times are those of one monotonic clock, which all processes of a machine share. A client’s call is known by the checksum of its command. Its path is that of its entry, through what the commit waited for last: the leader’s log, then the follower whose answer made the majority; where the leader writes beside replication (overlapped) and that answer came before the write had ended, the leader’s log alone. Request in: from the call until the replica has the command. Queue: until the leader’s loop begins with the batch and, on a path through the leader’s log alone, until its write begins. Leader’s log write: until that is done, or the loop goes on beside it. Wait for the replicator: until the entry is sent. Wait for the follower: while that one was still writing the message before, and until it began to write this one. Wire there: the rest of the way to it. Follower’s log write: until that is done. Wire back: until the leader has the answer, with what the follower does before it answers. Wait for the leader’s disk: until all entries that the answer is for are in the leader’s log too; before that, an overlapped leader does not count an answer. Commit noticed: while the leader’s loop, which has to notice it, writes its log. Wait for apply: until the state machine takes the entry. Apply: until its batch is applied. Answer out: until the client has the answer.",
+			Ru: "Каждый узел отмечает по индексу записи журнала, что и когда он делал; время — по единым монотонным часам, общим для процессов одной машины. Вызов клиента опознаётся по контрольной сумме команды. Его путь — путь его записи через то, чего фиксация ждала последним: журнал лидера, затем ведомый, чей ответ составил кворум; если лидер пишет журнал одновременно с репликацией (overlapped) и ответ пришёл раньше конца этой записи — только журнал лидера. Приём запроса: от вызова до получения команды репликой. Очередь: пока цикл лидера не возьмётся за пакет, а на пути только через журнал лидера — пока не начнётся его запись. Запись журнала лидером: пока она не завершится или пока цикл не продолжит работу одновременно с ней. Ожидание репликатора: до отправки записи. Ожидание ведомого: пока он ещё записывал предыдущее сообщение и пока не начал записывать это. Сеть туда: остальное время в пути. Запись журнала ведомым: до её завершения. Сеть обратно: до получения ответа лидером, вместе с тем, что ведомый делает до ответа. Ожидание диска лидера: пока все записи, к которым относится ответ, не окажутся и в журнале лидера; до этого лидер, пишущий одновременно с репликацией, ответ не учитывает. Обнаружение фиксации: пока цикл лидера, который должен её заметить, записывает журнал. Ожидание применения: пока машина состояний не возьмёт запись. Применение: пока не применён её пакет. Отправка ответа: пока клиент не получит ответ.",
 		})},
 	}
 }

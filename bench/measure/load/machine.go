@@ -56,11 +56,25 @@ func derive(trials []measure.Measured) {
 		low, high := machine.Latency(c)
 		put("expected.low", low)
 		put("expected.high", high)
+		if low == high {
+			parts := machine.Parts(c)
+			put(ExpectedLogs, parts.Logs)
+			put(ExpectedMessages, parts.Messages)
+			put(ExpectedOthers, parts.Others)
+		}
 		if low == high && len(inMemory) > 0 { // without, what is missing is the program's own share
 			put("expected.error", 100*(p50/low-1))
 		}
 	}
 }
+
+// Values that derive gives each trial of one client, for those who measured the parts: what
+// writes of logs, messages between members and all else should take of its latency.
+const (
+	ExpectedLogs     = "expected.logs"
+	ExpectedMessages = "expected.messages"
+	ExpectedOthers   = "expected.others"
+)
 
 // machines are those of the sessions that were calibrated, with flushes as all probes
 // before the trials found them.
@@ -169,8 +183,8 @@ func machineTable() measure.Table {
 		},
 		Result: true,
 		Method: measure.Text{
-			En: "L is the leader’s flush, F a follower’s, RTT a round trip, as calibrated with as many writers on the disk, of pages where a store flushes more than once for an append and else of 512 B: rates by the calibration, times by all probes before the trials together. Medians are of the sums of distributions, flushes independent of each other. Floor: the majority-th fastest of L and RTT + F of each follower, one flush each. Expected of one client: f·L + RTT + the fastest followers’ f·F that make a majority (Raft dissertation, §3.5), where the leader’s write is overlapped the later of f·L and that of the followers (§10.2.1), f being the flushes of an append; added is what a write takes in the in-memory cell, less its RTT. Of more clients, bounds: log stores serve all that waits at once (Bailey, 1954), so a write waits at most for the service under way (Kleinrock, 1975, §5.2: residual life) at each station, and for clients × CPU per operation / cores (asymptotic bounds: Lazowska et al., 1984, §5.2). Use of a roof: throughput × demand (utilization law: Denning and Buzen, 1978).",
-			Ru: "L — сброс лидера, F — сброс ведомого, RTT — круговая задержка, по калибровке с тем же числом одновременно пишущих: страницами, если хранилище делает несколько сбросов на одно добавление, иначе по 512 Б: частоты — по калибровке, длительности — по всем пробам перед испытаниями вместе. Медианы взяты от сумм распределений, сбросы считаются независимыми. Предел: момент, когда из L и RTT + F каждого ведомого завершилось большинство, по одному сбросу. Ожидание для одного клиента: f·L + RTT + f·F самых быстрых ведомых, составляющих большинство (диссертация Raft, §3.5), а если запись лидера идёт одновременно с репликацией — более позднее из f·L и записи ведомых (§10.2.1); f — число сбросов на одно добавление; к этому прибавлено время записи в ячейке с хранилищем в памяти без её RTT. Для большего числа клиентов — границы: журнал обслуживает сразу всех ожидающих (Bailey, 1954), поэтому запись ждёт на каждой станции не дольше текущего обслуживания (Kleinrock, 1975, §5.2: остаточное время), а также число клиентов × процессорное время операции / ядра (асимптотические границы: Lazowska и др., 1984, §5.2). Использование потолка: пропускная способность × потребность (закон использования: Denning и Buzen, 1978).",
+			En: "L is the leader’s flush, F a follower’s, RTT a round trip, as calibrated with as many writers on the disk, of pages where a store flushes more than once for an append and else of 512 B: rates by the calibration, times by all probes before the trials together. Medians are of the sums of distributions, flushes independent of each other. Floor: the majority-th fastest of L and RTT + F of each follower, one flush each. Expected of one client: f·L + RTT + the fastest followers’ f·F that make a majority (Raft dissertation, §3.5), where the leader’s write is overlapped the later of f·L and that of the followers (§10.2.1), f being the flushes of an append; added is what a write takes in the in-memory cell, less its RTT. RTT is there as calibrated between flushes, to a majority of a group that only flushes, sends and answers; and each write that the commit waits for has a hand-over to a goroutine that has slept through a flush, two more where messages are hand-overs, and two with a client of its own process. Of more clients, bounds: log stores serve all that waits at once (Bailey, 1954), so a write waits at most for the service under way (Kleinrock, 1975, §5.2: residual life) at each station, and for clients × CPU per operation / cores (asymptotic bounds: Lazowska et al., 1984, §5.2). Use of a roof: throughput × demand (utilization law: Denning and Buzen, 1978).",
+			Ru: "L — сброс лидера, F — сброс ведомого, RTT — круговая задержка, по калибровке с тем же числом одновременно пишущих: страницами, если хранилище делает несколько сбросов на одно добавление, иначе по 512 Б: частоты — по калибровке, длительности — по всем пробам перед испытаниями вместе. Медианы взяты от сумм распределений, сбросы считаются независимыми. Предел: момент, когда из L и RTT + F каждого ведомого завершилось большинство, по одному сбросу. Ожидание для одного клиента: f·L + RTT + f·F самых быстрых ведомых, составляющих большинство (диссертация Raft, §3.5), а если запись лидера идёт одновременно с репликацией — более позднее из f·L и записи ведомых (§10.2.1); f — число сбросов на одно добавление; к этому прибавлено время записи в ячейке с хранилищем в памяти без её RTT. RTT здесь взята между сбросами, до большинства группы, которая только сбрасывает, посылает и отвечает; на каждую запись журнала, которой ждёт фиксация, приходится передача горутине, проспавшей сброс, ещё две — если сообщения суть передачи между горутинами, и две — если клиент в отдельном процессе. Для большего числа клиентов — границы: журнал обслуживает сразу всех ожидающих (Bailey, 1954), поэтому запись ждёт на каждой станции не дольше текущего обслуживания (Kleinrock, 1975, §5.2: остаточное время), а также число клиентов × процессорное время операции / ядра (асимптотические границы: Lazowska и др., 1984, §5.2). Использование потолка: пропускная способность × потребность (закон использования: Denning и Buzen, 1978).",
 		},
 		Note: measure.Text{
 			En: "Floor: the median of a durable write that no implementation undercuts on this machine, as it was when the trials began. Expected: by the way that a write goes, the flushes of this store and what an in-memory cell took. The nearest roof is what was used most of all that the machine can give; far below 100 %, the order of the steps holds a write up and no resource. Where p50 is off by more than 15 %, measure = \"anatomy\" with the same cell shows in which stage; without a cell with an in-memory store beside it, the program’s own share is not known, and p50 is set against nothing. Cells without a figure store nothing on disk, count no flushes or have no cell of one client beside them.",

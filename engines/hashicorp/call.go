@@ -239,7 +239,7 @@ func (f *framed) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddre
 	between := f.opts.MaxInFlight - 2
 	p := &pipeline{
 		owner: f, conn: c, closed: make(chan struct{}),
-		sent: make(chan *future, between), answered: make(chan raft.AppendFuture, between),
+		sent: make(chan *future, between), answered: make(chan raft.AppendFuture, maxHeld),
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -253,7 +253,7 @@ func (f *framed) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddre
 
 // pipeline is a connection on which requests are sent before the ones before are
 // answered. Who sends one more than allowed waits, after it is sent, until the first
-// is answered and taken: so the library chooses the entries of the next request as
+// is answered: so the library chooses the entries of the next request as
 // late as can be.
 type pipeline struct {
 	owner    *framed
@@ -320,9 +320,8 @@ func (p *pipeline) read() {
 	for {
 		select {
 		case f := <-p.sent:
-			p.receive(f)
 			select {
-			case p.answered <- f:
+			case p.answered <- p.receive(f):
 			case <-p.closed:
 				return
 			}
@@ -332,20 +331,21 @@ func (p *pipeline) read() {
 	}
 }
 
-// receive takes one, and waits until it may pass.
-func (p *pipeline) receive(f *future) {
+// receive takes one.
+func (p *pipeline) receive(f *future) raft.AppendFuture {
 	err := p.conn.SetReadDeadline(time.Now().Add(p.owner.opts.Timeout))
 	var refusal error
 	if err == nil {
 		refusal, err = p.conn.receive(f.resp)
 	}
-	if pass := p.owner.opts.pass; err == nil && pass != nil {
-		err = pass(p.conn.to.id, f, p.closed)
-	}
 	if err != nil {
 		p.conn.Close() // so that who sends learns of it
 	}
 	f.resolve(cmp.Or(err, refusal))
+	if p.owner.opts.hear == nil {
+		return f
+	}
+	return p.owner.opts.hear(p.conn.to.id, f, p.closed)
 }
 
 // Consumer implements raft.AppendPipeline.

@@ -191,18 +191,18 @@ func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapsh
 	return err
 }
 
-// connect returns the transport, whose requests pass the gate, and the answers on whose
-// pipelines, pass.
+// connect returns the transport, whose requests pass the gate, and of whose pipelines the
+// replica hears the answers.
 func (r *replica) connect(cfg core.ReplicaConfig) core.Transport {
 	t := cfg.Link.Transport
 	if t == nil {
-		return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: r.logger, self: r.self, intercept: r.gate.handle, pass: r.pass})
+		return Frame(cfg.Link.Wire, FrameOptions{MaxInFlight: cfg.Tuning.MaxInFlight, Logger: r.logger, self: r.self, intercept: r.gate.handle, hear: r.hear})
 	}
 	r.gate.attach(t)
 	if r.overlap == nil && r.trace == nil {
 		return t
 	}
-	return relaying{t, r.pass}
+	return relaying{t, r.hear}
 }
 
 func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {

@@ -66,9 +66,9 @@ func (o *overlap) Await(index uint64) error { return o.await(index, nil) }
 func Holding(link core.Link, o *Overlap) core.Transport {
 	r := &replica{overlap: o}
 	if link.Wire != nil {
-		return Frame(link.Wire, FrameOptions{MaxInFlight: 16, pass: r.pass})
+		return Frame(link.Wire, FrameOptions{MaxInFlight: 16, hear: r.hear})
 	}
-	return relaying{link.Transport, r.pass}
+	return relaying{link.Transport, r.hear}
 }
 
 // Breaking returns e with rules of overlapped persistence broken: no-ops become pending

@@ -18,7 +18,7 @@ import (
 // V is the log as the library sees it, D the largest index with no entry up to it that
 // is not durable here: D <= V, and what is between is pending. The library takes V for
 // durable and counts this replica in for it. So no follower's answer for an entry
-// beyond D reaches the library (pass). A majority of two or more needs one of them,
+// beyond D reaches the library (await, held). A majority of two or more needs one of them,
 // so the library's commit index never passes D: what it commits, applies, tells
 // followers, puts into a snapshot and acknowledges is durable on a majority that
 // includes the leader, as without overlap. The rules for the log:
@@ -335,27 +335,6 @@ func (o *overlap) Close() error {
 	return o.guard.Close()
 }
 
-// acknowledged returns the last entry that an answer promises to have; 0: none.
-func acknowledged(answer raft.AppendFuture) uint64 {
-	entries := answer.Request().Entries
-	if len(entries) == 0 || !answer.Response().Success {
-		return 0
-	}
-	return entries[len(entries)-1].Index
-}
-
-// pass returns once the library may see an answer of a follower: what it acknowledges is not
-// pending. After an error (that will not be written, or quit was closed) the answer is
-// a refusal.
-func (r *replica) pass(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) error {
-	r.trace.answered(from, answer)
-	err := r.overlap.await(acknowledged(answer), quit)
-	if err != nil {
-		*answer.Response() = raft.AppendEntriesResponse{} // of a pipeline, the library looks at this alone
-	}
-	return err
-}
-
 // await returns once index is not pending; an error: quit was closed, or it will not be
 // written.
 func (o *overlap) await(index uint64, quit <-chan struct{}) error {
@@ -379,4 +358,41 @@ func (o *overlap) await(index uint64, quit <-chan struct{}) error {
 // pendingUpTo says whether an answer for index has to wait.
 func (o *overlap) pendingUpTo(index uint64) bool {
 	return o.until(index) < index && !o.unheld
+}
+
+// acknowledged returns the last entry that an answer to req promises to have; 0: none.
+func acknowledged(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) uint64 {
+	if n := len(req.Entries); n > 0 && resp.Success {
+		return req.Entries[n-1].Index
+	}
+	return 0
+}
+
+// maxHeld is how many answers of a pipeline wait before no more are taken from it.
+const maxHeld = 128
+
+// held is an answer of a pipeline that shows what it says once what it acknowledges is not
+// pending. So it is the library's own goroutine, the one that takes the answers, that
+// waits, and no further one is between it and the connection.
+type held struct {
+	raft.AppendFuture
+	overlap *overlap
+	quit    <-chan struct{} // ends the wait
+}
+
+// hold returns the answer as the library may see it.
+func (o *overlap) hold(answer raft.AppendFuture, quit <-chan struct{}) raft.AppendFuture {
+	if o == nil {
+		return answer
+	}
+	return held{answer, o, quit}
+}
+
+// Response implements raft.AppendFuture. An answer for what will not be written is a refusal.
+func (h held) Response() *raft.AppendEntriesResponse {
+	resp := h.AppendFuture.Response()
+	if h.overlap.await(acknowledged(h.Request(), resp), h.quit) != nil {
+		*resp = raft.AppendEntriesResponse{}
+	}
+	return resp
 }

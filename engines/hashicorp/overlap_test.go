@@ -309,9 +309,15 @@ func openPipeline(t *testing.T, network core.Network, o *hashicorp.Overlap) raft
 	return p
 }
 
-// TestAnswersOfAPipeline: each comes once what it acknowledges is durable, in order; one
-// that acknowledges what never will be comes as a refusal; and one that waits keeps nobody
-// from closing the pipeline. So it is whether the framing holds the answers or a relay.
+// seen is an answer as the library has it.
+type seen struct {
+	req  *raft.AppendEntriesRequest
+	resp *raft.AppendEntriesResponse
+}
+
+// TestAnswersOfAPipeline: each is seen once what it acknowledges is durable, in order; one
+// that acknowledges what never will be is a refusal, and so is one that waits when the
+// pipeline is closed. So it is with a pipeline of the framing and with one that is relayed.
 func TestAnswersOfAPipeline(t *testing.T) {
 	of := func(ok uint64, entries ...*raft.Log) *raft.AppendEntriesRequest {
 		return &raft.AppendEntriesRequest{LeaderCommitIndex: ok, Entries: entries}
@@ -321,7 +327,7 @@ func TestAnswersOfAPipeline(t *testing.T) {
 		"relayed": memory.New(memory.Options{MaxInFlight: 16}),
 	} {
 		// held begins with entry 1 durable and 2 pending, and an answer for the latter.
-		held := func(t *testing.T) (*platter, *hashicorp.Overlap, raft.AppendPipeline) {
+		held := func(t *testing.T) (*platter, raft.AppendPipeline, <-chan seen) {
 			p, o := onPlatter(t)
 			mustStore(t, o, command(1, 1))
 			if err := o.Drain(); err != nil {
@@ -332,55 +338,57 @@ func TestAnswersOfAPipeline(t *testing.T) {
 			mustStore(t, o, command(2, 1))
 			eventually(t, "it is being written", func() bool { return p.before.Waiting() == 1 })
 			sent := []*raft.AppendEntriesRequest{of(1, command(1, 1)), of(1), of(0, command(2, 1)), of(1, command(1, 1), command(2, 1)), of(1)}
-			var sending sync.WaitGroup
-			sending.Go(func() {
-				for _, req := range sent {
-					if _, err := pipeline.AppendEntries(req, new(raft.AppendEntriesResponse)); err != nil {
-						return // it was closed
-					}
+			for _, req := range sent {
+				if _, err := pipeline.AppendEntries(req, new(raft.AppendEntriesResponse)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			answers := make(chan seen, len(sent))
+			var looking sync.WaitGroup
+			looking.Go(func() {
+				for range sent {
+					a := <-pipeline.Consumer()
+					answers <- seen{a.Request(), a.Response()}
 				}
 			})
-			t.Cleanup(func() { _ = pipeline.Close(); sending.Wait() })
+			t.Cleanup(func() { _ = pipeline.Close(); looking.Wait() })
 			for i, req := range sent[:3] {
-				if a := <-pipeline.Consumer(); a.Request() != req || a.Response().Success != (req.LeaderCommitIndex > 0) {
-					t.Fatalf("answer %d: %+v to %+v", i, a.Response(), a.Request())
+				if a := <-answers; a.req != req || a.resp.Success != (req.LeaderCommitIndex > 0) {
+					t.Fatalf("answer %d: %+v to %+v", i, a.resp, a.req)
 				}
 			}
+			eventually(t, "all have come", func() bool { return len(pipeline.Consumer()) == 1 })
 			select {
-			case a := <-pipeline.Consumer():
-				t.Fatalf("%+v has come, for what is pending", a.Response())
+			case a := <-answers:
+				t.Fatalf("%+v is seen, of what is pending", a.resp)
 			case <-time.After(5 * time.Millisecond): // if it is not held, it is mostly seen
 			}
-			return p, o, pipeline
+			return p, pipeline, answers
 		}
 		t.Run(name+"/until it is durable", func(t *testing.T) {
-			p, _, pipeline := held(t)
+			p, _, answers := held(t)
 			p.before.Open()
 			for _, entries := range []int{2, 0} {
-				if a := <-pipeline.Consumer(); len(a.Request().Entries) != entries || !a.Response().Success {
-					t.Errorf("%+v to %+v", a.Response(), a.Request())
+				if a := <-answers; len(a.req.Entries) != entries || !a.resp.Success {
+					t.Errorf("%+v to %+v", a.resp, a.req)
 				}
 			}
 		})
 		t.Run(name+"/a write that fails", func(t *testing.T) {
-			p, _, pipeline := held(t)
+			p, _, answers := held(t)
 			p.cut()
 			p.before.Open()
-			if a := <-pipeline.Consumer(); a.Response().Success {
-				t.Errorf("%+v to %+v", a.Response(), a.Request())
+			if a := <-answers; a.resp.Success {
+				t.Errorf("%+v to %+v", a.resp, a.req)
 			}
 		})
 		t.Run(name+"/closed", func(t *testing.T) {
-			_, _, pipeline := held(t)
+			_, pipeline, answers := held(t)
 			if err := pipeline.Close(); err != nil {
 				t.Error(err)
 			}
-			select {
-			case a := <-pipeline.Consumer():
-				if a.Response().Success {
-					t.Errorf("%+v has come, for what is pending", a.Response())
-				}
-			default:
+			if a := <-answers; a.resp.Success {
+				t.Errorf("%+v to %+v", a.resp, a.req)
 			}
 		})
 	}

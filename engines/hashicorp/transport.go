@@ -85,7 +85,8 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 	if err != nil {
 		return err
 	}
-	return t.replica.pass(id, &future{begun: begun, req: req, resp: resp}, nil)
+	t.replica.trace.answered(id, &future{begun: begun, req: req, resp: resp})
+	return t.replica.overlap.await(acknowledged(req, resp), nil)
 }
 
 // AppendEntriesPipeline implements raft.Transport. Who answers is not looked at: the
@@ -202,13 +203,20 @@ func (p guardedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raf
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 
-// pass is a replica's look at an answer before the library's: see replica.pass.
-type pass = func(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) error
+// hear is replica.hear.
+type hear = func(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) raft.AppendFuture
 
-// relaying is a transport whose own pipelines know nothing of pass.
+// hear notes that an answer has come on a pipeline, and returns it as the library may see
+// it until quit is closed.
+func (r *replica) hear(from raft.ServerID, answer raft.AppendFuture, quit <-chan struct{}) raft.AppendFuture {
+	r.trace.answered(from, answer)
+	return r.overlap.hold(answer, quit)
+}
+
+// relaying is a transport of structs, whose pipelines nobody hears.
 type relaying struct {
 	core.Transport
-	pass pass
+	hear hear
 }
 
 // AppendEntriesPipeline implements raft.Transport.
@@ -217,12 +225,12 @@ func (t relaying) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddr
 	if err != nil {
 		return nil, err
 	}
-	p := &relay{AppendPipeline: inner, answers: make(chan raft.AppendFuture), quit: make(chan struct{})}
-	p.running.Go(func() { p.run(id, t.pass) })
+	p := &relay{AppendPipeline: inner, answers: make(chan raft.AppendFuture, maxHeld), quit: make(chan struct{})}
+	p.running.Go(func() { p.run(id, t.hear) })
 	return p, nil
 }
 
-// relay hands on the answers of a pipeline once they may pass. That takes a goroutine.
+// relay is a pipeline whose answers are heard. That takes a goroutine.
 type relay struct {
 	raft.AppendPipeline
 	answers chan raft.AppendFuture
@@ -242,13 +250,12 @@ func (p *relay) Close() error {
 	return err
 }
 
-func (p *relay) run(from raft.ServerID, pass pass) {
+func (p *relay) run(from raft.ServerID, hear hear) {
 	for {
 		select {
 		case answer := <-p.AppendPipeline.Consumer():
-			_ = pass(from, answer, p.quit) // one that may not is a refusal now
 			select {
-			case p.answers <- answer:
+			case p.answers <- hear(from, answer, p.quit):
 			case <-p.quit:
 				return
 			}

@@ -43,7 +43,7 @@ type FrameOptions struct {
 
 	self      *persona             // nil: nobody is introduced
 	intercept func(*raft.RPC) bool // as of core.Interceptor, from the first request on; nil: nobody looks at them
-	pass      pass                 // of the answers on pipelines; nil: all pass at once
+	hear      hear                 // called with each answer of a pipeline; nil: it is handed on as it is
 }
 
 // Frame puts requests and answers on a wire, which the transport then owns. It speaks

@@ -94,7 +94,7 @@ soak: ## hunt for lost writes and stale reads with random faults for DURATION
 ROUNDS ?= 5
 
 .PHONY: redis-benchmark
-redis-benchmark: ## set the load generator beside redis-benchmark, in turn, ROUNDS times at 1 to 256 clients
+redis-benchmark: ## set the load generator beside redis-benchmark, a connection for each client, in turn, ROUNDS times
 	go test -count=1 -timeout 0 -run '^TestRedisBenchmark$$' ./bench/system/kvnode -v -args -redis-rounds $(ROUNDS)
 
 .PHONY: reference

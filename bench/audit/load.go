@@ -71,7 +71,7 @@ const (
 
 // Config says what a load does. Client must be set; the rest has defaults.
 type Config struct {
-	Client *client.Client
+	Client client.Map
 
 	// JournalPath is the file that the journal is written to. It must not exist.
 	// Empty: no journal is kept, and the load cannot be checked.
@@ -196,7 +196,7 @@ func Load(ctx context.Context, cfg Config) (Result, error) {
 }
 
 // target writes through a client.
-type target struct{ client *client.Client }
+type target struct{ client client.Map }
 
 // Do implements workload.Target.
 func (t target) Do(ctx context.Context, op *workload.Op) (err error) {

@@ -102,6 +102,7 @@ type Load struct {
 	ReadRatio       float64  `json:"read_ratio" max:"1" doc:"share of reads: 0 writes only, 1 reads only"`
 	ReadLevel       string   `json:"read_level" default:"linearizable" oneof:"linearizable stale" doc:"what a read may see: every write acknowledged before it began, or what the member happens to have applied"`
 	Client          string   `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
+	Connections     int      `json:"connections,omitempty" max:"100000" zero:"two for writes and two for reads" doc:"over the Redis protocol, which the clients share; as many as clients: each has its own"`
 	OpTimeout       Duration `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
 }
 

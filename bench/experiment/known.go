@@ -22,6 +22,8 @@ type Plugin struct {
 	Defaults map[string]any
 	// Load: the measure puts the load of the [load] table to the group.
 	Load bool
+	// Connects: the measure has clients of its own, and they connect as [load] says.
+	Connects bool
 }
 
 // The kinds of plug-ins. All but the last two have their options in [options.NAME] or
@@ -69,9 +71,10 @@ func (k Known) measures(key string) (p Plugin, option string, ok bool) {
 	return Plugin{}, "", false
 }
 
-// loads says whether a measure puts a load to the group.
-func (k Known) loads(measure string) bool {
-	return measure == MeasureLoad || slices.ContainsFunc(k.named(KindMeasure, measure), func(p Plugin) bool { return p.Load })
+// loads says whether a measure takes a key of the [load] table.
+func (k Known) loads(measure, key string) bool {
+	connects := key == "load.client" || key == "load.connections"
+	return measure == MeasureLoad || slices.ContainsFunc(k.named(KindMeasure, measure), func(p Plugin) bool { return p.Load || p.Connects && connects })
 }
 
 // names returns the names of the plug-ins of one kind, or of all for "".

@@ -187,8 +187,8 @@ func (d *draft) text(e *Experiment, key string) string {
 // checkMeasure sees that the file says nothing of what is not measured, and takes
 // the defaults of that out.
 func (d *draft) checkMeasure(e *Experiment) {
-	if !d.known.loads(e.Measure) {
-		e.Load = Load{}
+	if !d.known.loads(e.Measure, "") {
+		e.Load = Load{Client: e.Load.Client, Connections: e.Load.Connections} // refused below where nobody connects
 	}
 	if e.Measure != MeasureFormation {
 		e.Formation = Formation{}
@@ -202,7 +202,7 @@ func (d *draft) checkMeasure(e *Experiment) {
 	}
 	refuse := func(key string, at conf.Origin) {
 		measure, bare := d.measureOf(key)
-		if measure != "" && measure != e.Measure && !(measure == MeasureLoad && d.known.loads(e.Measure)) {
+		if measure != "" && measure != e.Measure && !(measure == MeasureLoad && d.known.loads(e.Measure, key)) {
 			d.AddAt(at, key, "%s is for measure = %q, and this experiment has measure = %q: remove %s, or set measure at the top of the file",
 				key, measure, e.Measure, bare)
 		}

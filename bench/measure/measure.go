@@ -120,6 +120,7 @@ type Kind struct {
 	// ReadSettings reads them. Nil: none, or fields of an experiment (load, formation).
 	Settings any
 	Load     bool // the load of the [load] table is put to the group
+	Connects bool // the kind has clients of its own, and they connect as the [load] table says
 
 	// Quick is at most what settings are in a trial run (run --quick): whole numbers, or
 	// durations in nanoseconds.

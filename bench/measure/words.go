@@ -1,10 +1,12 @@
 package measure
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -21,4 +23,29 @@ func Distinct(cells []*record.CellInfo, separator string, of func(*record.CellIn
 		}
 	}
 	return strings.Join(out, separator)
+}
+
+// Protocol is that between clients and members; empty where members are called as
+// functions. Runs before it was kept had HTTP only, where nothing else was said.
+func Protocol(c *record.CellInfo) string {
+	if c.Protocol == "" && c.Cluster.Mode == experiment.ModeProcess {
+		return cmp.Or(c.Load.Client, experiment.ClientHTTP)
+	}
+	return c.Protocol
+}
+
+// Protocols says over which protocols the clients of the cells ask, if any, and on how many
+// connections where that was set.
+func Protocols(cells []*record.CellInfo, w Words) []Item {
+	text := Distinct(cells, ", ", func(c *record.CellInfo) string {
+		said := w.Term(Protocol(c))
+		if n := c.Load.Connections; n > 0 {
+			said += Fill(w, Text{En: " (connections: %d)", Ru: " (соединений: %d)"}, n)
+		}
+		return said
+	})
+	if text == "" {
+		return nil
+	}
+	return []Item{{Term: w.Say(Text{En: "Protocol of the clients", Ru: "Протокол клиентов"}), Text: text + "."}}
 }

@@ -77,7 +77,7 @@ func Known(c cluster.Catalogs, systems system.Catalog, kinds measure.Catalog) ex
 	for _, k := range kinds {
 		if k.Name != experiment.MeasureLoad && k.Name != experiment.MeasureFormation {
 			p := experiment.PluginOf(experiment.KindMeasure, k.Name, k.Settings)
-			p.Load = k.Load
+			p.Load, p.Connects = k.Load, k.Connects
 			known = append(known, p)
 		}
 	}

@@ -153,7 +153,8 @@ func (p *Prepared) closed(ctx context.Context, target Target, begin time.Time) [
 	recorders := make([]*latencies, spec.Clients)
 	for i := range recorders {
 		recorders[i] = newLatencies(opens, spec)
-		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), target, withTarget(recorders[i], target)})
+		part := PartOf(target, i)
+		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), part, withTarget(recorders[i], part)})
 	}
 	_ = loop.Run(ctx) // these recorders do not fail
 	return recorders
@@ -267,11 +268,12 @@ func (w *workers) hand(ctx context.Context, d due) bool {
 }
 
 func (w *workers) add(ctx context.Context) {
-	c := &w.loop.Clients[w.count%shards]
+	c := w.loop.Clients[w.count%shards]
+	c.Target = PartOf(c.Target, w.count)
 	w.count++
 	w.running.Go(func() {
 		for d := range w.line {
-			_, _ = w.loop.do(ctx, c, &d.op, d.at) // these recorders do not fail
+			_, _ = w.loop.do(ctx, &c, &d.op, d.at) // these recorders do not fail
 		}
 	})
 }

@@ -123,3 +123,39 @@ func TestUntil(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// lanes is a target with so many parts, which count what is asked of them.
+type lanes []atomic.Int64
+
+func (lanes) Do(context.Context, *Op) error { return errors.New("the whole was asked") }
+
+func (l lanes) Part(client int) Target {
+	return targetFunc(func(context.Context, *Op) error {
+		l[client%len(l)].Add(1)
+		return nil
+	})
+}
+
+// TestParted: each client of a closed loop, and each worker of an open one, asks its own part.
+func TestParted(t *testing.T) {
+	for name, spec := range map[string]Spec{
+		"closed": {Clients: 6},
+		"open":   {Clients: 6, Rate: 3000},
+	} {
+		spec.Duration, spec.OpTimeout, spec.Keys, spec.KeyDistribution = 50*time.Millisecond, time.Second, 10, Uniform
+		prepared, err := Prepare(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := make(lanes, 3)
+		result, err := prepared.Run(t.Context(), target)
+		if err != nil || len(result.Errors) > 0 {
+			t.Errorf("%s: %v, %v", name, err, result.Errors)
+		}
+		for i := range target {
+			if target[i].Load() == 0 && name == "closed" {
+				t.Errorf("%s: nobody asked part %d", name, i)
+			}
+		}
+	}
+}

@@ -61,6 +61,20 @@ type Target interface {
 	Do(ctx context.Context, op *Op) error
 }
 
+// Parted is a Target of which each client has a part, such as a connection.
+type Parted interface {
+	Target
+	Part(client int) Target
+}
+
+// PartOf returns what a client drives of a target.
+func PartOf(t Target, client int) Target {
+	if p, ok := t.(Parted); ok {
+		return p.Part(client)
+	}
+	return t
+}
+
 // Source makes the operations of one client. It is used by one goroutine.
 type Source interface {
 	// Next overwrites the last operation of the client, which holds the answer of

@@ -20,6 +20,7 @@ import (
 
 func newLoad(m *manager) *cobra.Command {
 	var f audit.Config
+	protocol := overHTTP
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Write under load and remember what was acknowledged",
@@ -36,6 +37,7 @@ nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good t
 		Args: cli.Wants(0, 0, "no argument"),
 	}
 	flags := c.Flags()
+	flags.StringVar(&protocol, "client", protocol, "protocol to write over: http, or resp, the Redis protocol")
 	flags.IntVar(&f.Workers, "clients", 8, "writes under way at once")
 	flags.DurationVar(&f.Duration, "duration", 10*time.Second, "end after this time; without effect on --count if not given")
 	flags.Uint64Var(&f.Writes, "count", 0, "end after this many writes")
@@ -49,12 +51,41 @@ nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good t
 		} else if err := above0("--duration", f.Duration); err != nil {
 			return err
 		}
-		return s.load(ctx, f, flags.Changed("count"))
+		return s.load(ctx, f, protocol, flags.Changed("count"))
 	})
+	_ = c.RegisterFlagCompletionFunc("client", cobra.FixedCompletions([]string{overHTTP, overRESP}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return c
 }
 
-func (s *session) load(ctx context.Context, f audit.Config, counted bool) error {
+// Protocols of a load.
+const (
+	overHTTP = "http"
+	overRESP = "resp"
+)
+
+// writer returns a client over that protocol. The caller closes it.
+func (s *session) writer(ctx context.Context, protocol string, timeout time.Duration) (client.Map, error) {
+	switch protocol {
+	case overHTTP:
+		return s.client(ctx, "", timeout)
+	case overRESP:
+	default:
+		return nil, cli.Usagef("--client %q: must be %s or %s", protocol, overHTTP, overRESP)
+	}
+	var endpoints []string
+	for _, n := range s.awake() {
+		if n.RESPAddress != "" {
+			endpoints = append(endpoints, n.RESPAddress)
+		}
+	}
+	if len(endpoints) == 0 {
+		return nil, cli.Usagef("--client %s: no node in %s has a resp_address, where it would serve the Redis protocol: give each one, and then %s; clusterctl init --resp gives them to a new cluster",
+			overRESP, s.path, s.command("restart"))
+	}
+	return client.NewRESP(endpoints, client.Options{Timeout: timeout})
+}
+
+func (s *session) load(ctx context.Context, f audit.Config, protocol string, counted bool) error {
 	atLeast1 := func(flag string, n int) error {
 		if n > 0 {
 			return nil
@@ -73,7 +104,7 @@ func (s *session) load(ctx context.Context, f audit.Config, counted bool) error 
 			return cli.Usagef("--journal: there is a file %s already", f.JournalPath)
 		}
 	}
-	nodes, err := s.client(ctx, "", f.WriteTimeout)
+	nodes, err := s.writer(ctx, protocol, f.WriteTimeout)
 	if err != nil {
 		return err
 	}

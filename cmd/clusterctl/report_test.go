@@ -126,6 +126,41 @@ node5  unreachable  -            -       -        -    -       -  68216
 	}
 }
 
+// TestWideRESP shows where the Redis protocol is served, as much as fits.
+func TestWideRESP(t *testing.T) {
+	serving := func(nodes []process.NodeStatus) []process.NodeStatus {
+		for i := range nodes[1:] {
+			nodes[1+i].Node.RESPAddress = "127.0.0.1:638" + strconv.Itoa(i)
+		}
+		return nodes
+	}
+	for name, c := range map[string]struct {
+		nodes []process.NodeStatus
+		want  string
+	}{
+		"all of it": {serving(five()[:3]), `
+NODE  STATE   ROLE     TERM COMMIT APPLIED LAG UPTIME   PID           RESP
+node1 stopped -           -      -       -  12      -     -              -
+node2 running nonvoter    4    128     127   0  1h02m 68204 127.0.0.1:6380
+node3 running leader      4    128     127   0  1h02m 68204 127.0.0.1:6381
+`},
+		"the port": {serving(gossiping3()), `
+NODE  STATE   GOSSIP ROLE     TERM COMMIT APPLIED LAG UPTIME   PID  RESP
+node1 stopped failed -           -      -       -  12      -     -     -
+node2 running alive  nonvoter    4    128     127   0  1h02m 68204 :6380
+node3 running alive  leader      4    128     127   0  1h02m 68204 :6381
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			newReport(c.nodes).writeWide(&out)
+			if diff := cmp.Diff(c.want, "\n"+out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // gossiping3 is a cluster of which one node has crashed.
 func gossiping3() []process.NodeStatus {
 	nodes := five()[:3]

@@ -191,7 +191,10 @@ func (s *session) nodes(ctx context.Context, names []string) ([]clusterfile.Node
 // client returns a client of the nodes, or, unless node is empty, one that knows
 // only that node. The caller closes it.
 func (s *session) client(ctx context.Context, node string, timeout time.Duration) (*client.Client, error) {
-	endpoints := s.endpoints()
+	var endpoints []string
+	for _, n := range s.awake() {
+		endpoints = append(endpoints, n.HTTPAddress)
+	}
 	if node != "" {
 		n, err := s.node(ctx, node)
 		if err != nil {
@@ -202,18 +205,15 @@ func (s *session) client(ctx context.Context, node string, timeout time.Duration
 	return client.New(endpoints, client.Options{Timeout: timeout})
 }
 
-// endpoints returns the HTTP addresses of all nodes but the paused ones: those take
-// a request in and then say nothing, which leaves a write's outcome unknown.
-func (s *session) endpoints() []string {
-	var all, awake []string
-	for _, n := range s.file.Nodes {
-		all = append(all, n.HTTPAddress)
-		if state, err := s.cluster.Inspect(n.Alias); err != nil || !state.Paused {
-			awake = append(awake, n.HTTPAddress)
-		}
-	}
+// awake returns all nodes but the paused ones: those take a request in and then say
+// nothing, which leaves a write's outcome unknown. It returns all if all are paused.
+func (s *session) awake() []clusterfile.Node {
+	awake := slices.DeleteFunc(slices.Clone(s.file.Nodes), func(n clusterfile.Node) bool {
+		state, err := s.cluster.Inspect(n.Alias)
+		return err == nil && state.Paused
+	})
 	if len(awake) == 0 {
-		return all
+		return s.file.Nodes
 	}
 	return awake
 }

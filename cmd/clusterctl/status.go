@@ -357,7 +357,8 @@ func (r report) writePlain(w io.Writer) {
 }
 
 // writeWide prints a row for every node, at most 80 columns wide. What gossip
-// tells is there where the nodes gossip.
+// tells is there where the nodes gossip, and where they serve the Redis protocol, or at
+// which port, where that fits.
 func (r report) writeWide(w io.Writer) {
 	rows := [][]string{{"NODE", "STATE", "GOSSIP", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "UPTIME", "PID"}}
 	gossips := false
@@ -373,23 +374,57 @@ func (r report) writeWide(w io.Writer) {
 		}
 		leftAligned--
 	}
+	for _, place := range []func(address string) string{func(at string) string { return at }, portOf} {
+		wider := r.withRESP(rows, place)
+		if wider != nil && sum(widthsOf(wider))+len(wider[0])-1 <= tableWidth {
+			rows = wider
+			break
+		}
+	}
 	writeTable(w, rows, leftAligned)
 }
 
-// writeTable aligns the rows, the columns from right on to the right. What would
-// make it wider than 80 columns goes first from the gaps, then from the first
-// column.
-func writeTable(w io.Writer, rows [][]string, right int) {
+// withRESP adds a column with the place of the nodes' Redis protocol; nil: none serves it.
+func (r report) withRESP(rows [][]string, place func(address string) string) [][]string {
+	wider, serves := [][]string{append(slices.Clone(rows[0]), "RESP")}, false
+	for i, n := range r.Nodes {
+		at := place(n.RESPAddress)
+		serves = serves || at != ""
+		wider = append(wider, append(slices.Clone(rows[i+1]), text(&at)))
+	}
+	if !serves {
+		return nil
+	}
+	return wider
+}
+
+// portOf is the port of an address, with its colon.
+func portOf(address string) string { return address[max(0, strings.LastIndexByte(address, ':')):] }
+
+// widthsOf is how wide the columns have to be.
+func widthsOf(rows [][]string) []int {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	total := 0
+	return widths
+}
+
+func sum(widths []int) (total int) {
 	for _, width := range widths {
 		total += width
 	}
+	return total
+}
+
+// writeTable aligns the rows, the columns from right on to the right. What would
+// make it wider than 80 columns goes first from the gaps, then from the first
+// column.
+func writeTable(w io.Writer, rows [][]string, right int) {
+	widths := widthsOf(rows)
+	total := sum(widths)
 	gap := 2
 	if total+gap*(len(widths)-1) > tableWidth {
 		gap = 1

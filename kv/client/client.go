@@ -55,6 +55,9 @@ type Options struct {
 	// requests, so that a node that is there by mistake takes no write. What is asked
 	// of one [Node] is asked of it whatever its group.
 	Group string
+	// Connections is how many a [RESP] keeps to a node for writes, and as many for reads
+	// of each level; 0: 2. A [Client] has one for each request under way.
+	Connections int
 }
 
 // Client talks to a group of kvnodes. All methods are safe for concurrent use

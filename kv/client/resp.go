@@ -34,11 +34,12 @@ var (
 )
 
 // RESP is a client of the Redis protocol of a group of kvnodes (docs/resp.md). However many
-// callers it has, it keeps a few connections to the leader, on which their requests go out
-// together. It finds the leader, and sends no write twice, as [Client] does. The protocol
+// callers it has, it keeps a few connections to the leader ([Options].Connections), on which
+// their requests go out together. It finds the leader, and sends no write twice, as [Client] does. The protocol
 // tells no log indexes: those that it returns are 0. All methods are safe for concurrent use.
 type RESP struct {
 	timeout   time.Duration
+	perNode   uint32 // lanes
 	endpoints *endpoints
 	group     atomic.Pointer[string] // nil: not known yet
 	closed    atomic.Bool
@@ -55,9 +56,9 @@ type lane struct {
 	number   uint32
 }
 
-// lanesPerNode is how many connections callers that write share, and as many those that
+// defaultLanes is how many connections callers that write share, and as many those that
 // read. One is least work; more lets a node's processors share it.
-const lanesPerNode = 2
+const defaultLanes = 2
 
 // NewRESP returns a client of the group whose nodes serve the Redis protocol at the
 // endpoints, host:port each. It connects to none of them yet.
@@ -70,7 +71,10 @@ func NewRESP(nodes []string, o Options) (*RESP, error) {
 	if o.Timeout < 0 || o.Timeout > api.MaxTimeout {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
-	c := &RESP{timeout: o.Timeout, endpoints: e, lanes: map[lane]*pipe{}}
+	if o.Connections < 0 {
+		return nil, fmt.Errorf("client: %w connections %d: at least 1, or 0 for %d", ErrInvalid, o.Connections, defaultLanes)
+	}
+	c := &RESP{timeout: o.Timeout, perNode: uint32(cmp.Or(o.Connections, defaultLanes)), endpoints: e, lanes: map[lane]*pipe{}}
 	if o.Group != "" {
 		c.group.Store(&o.Group)
 	}
@@ -236,7 +240,7 @@ func (c *RESP) do(ctx context.Context, level Consistency, args ...[]byte) (reply
 
 // try sends the command to one node. The error is a *RESPError or an *Unanswered.
 func (c *RESP) try(ctx context.Context, endpoint string, level Consistency, args [][]byte) (reply, error) {
-	p, err := c.pipe(ctx, lane{endpoint, level, c.next.Add(1) % lanesPerNode})
+	p, err := c.pipe(ctx, lane{endpoint, level, c.next.Add(1) % c.perNode})
 	if err != nil {
 		c.endpoints.fails(endpoint)
 		return reply{}, err

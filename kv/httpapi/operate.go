@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
@@ -94,11 +95,20 @@ func (s *Server) Hold(bytes int) error { return (&share{of: &s.budget}).take(byt
 func (s *Server) Release(bytes int) { s.budget.held.Add(-int64(bytes)) }
 
 // Leader returns the id of the leader, and where it serves the Redis protocol; empty where
-// that is not known. Another node's address is asked of it, once for each that leads.
+// that is not known.
 func (s *Server) Leader(ctx context.Context) (id, resp string) {
 	v := s.look()
 	return v.leader, s.RESPAddress(ctx, v.leader)
 }
+
+// toldAddress is one as a member has said it.
+type toldAddress struct {
+	text string
+	at   time.Time
+}
+
+// toldAge is how long an address is used: a member that is started again may have another.
+const toldAge = time.Second
 
 // RESPAddress returns where the member serves the Redis protocol, as it says itself;
 // empty: it does not, or cannot be asked.
@@ -110,8 +120,9 @@ func (s *Server) RESPAddress(ctx context.Context, id string) string {
 	if !ok {
 		return ""
 	}
-	if known, ok := s.resp.Load(at); ok {
-		return known.(string)
+	known, ok := s.resp.Load(at)
+	if ok && time.Since(known.(toldAddress).at) < toldAge {
+		return known.(toldAddress).text
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
@@ -119,9 +130,7 @@ func (s *Server) RESPAddress(ctx context.Context, id string) string {
 	if err != nil || status.Me.ID != id {
 		return ""
 	}
-	if status.Me.RESPAddress != "" { // it may get one when it is started again
-		s.resp.Store(at, status.Me.RESPAddress)
-	}
+	s.resp.Store(at, toldAddress{status.Me.RESPAddress, time.Now()})
 	return status.Me.RESPAddress
 }
 

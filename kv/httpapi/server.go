@@ -77,7 +77,7 @@ type Server struct {
 	routes  []*route
 	peers   *client.Sender
 	view    atomic.Pointer[view]
-	resp    sync.Map // HTTP address of another node -> where it serves the Redis protocol
+	resp    sync.Map // HTTP address of another node -> toldAddress of its Redis protocol
 	caught  readiness
 	// questions are for the leader as it was last known; nil: none was asked.
 	questions atomic.Pointer[questions]

@@ -95,7 +95,7 @@ func (s *Server) peer(m core.Member) api.Peer {
 	if m.ID == s.id {
 		p.RESPAddress = s.cfg.RESPAddress
 	} else if known, ok := s.resp.Load(address); ok {
-		p.RESPAddress = known.(string)
+		p.RESPAddress = known.(toldAddress).text
 	}
 	return p
 }

@@ -3,7 +3,9 @@ package respapi_test
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,7 @@ type node struct {
 	resp    *respapi.Server
 	address string // of the Redis protocol
 	served  chan error
+	answers atomic.Pointer[httpapi.Server] // HTTP requests; api, but for a test that says otherwise
 }
 
 // start starts a group; the first node leads. edit may change what a node serves.
@@ -91,7 +94,8 @@ func serve(t testing.TB, id string, replica core.Replica, store *kv.Store, edit 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.http.Config.Handler = n.api
+	n.answers.Store(n.api)
+	n.http.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.answers.Load().ServeHTTP(w, r) })
 	n.http.Start()
 	cfg := respapi.Config{Replica: replica, Map: store, Node: n.api, Version: "test", Timeout: 20 * time.Second}
 	if edit != nil {

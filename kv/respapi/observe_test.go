@@ -1,10 +1,15 @@
 package respapi_test
 
 import (
+	"bufio"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // TestMetrics: what was answered is counted, for Prometheus as for INFO.
@@ -38,4 +43,46 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestConnectionsOfAClient: a client of kv/client has as many as it was told, however many call it.
+func TestConnectionsOfAClient(t *testing.T) {
+	n := start(t, 1, nil)[0]
+	for _, want := range []int{1, 3} {
+		c, err := client.NewRESP([]string{n.address}, client.Options{Connections: want})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var callers sync.WaitGroup
+		for i := range 16 {
+			callers.Go(func() {
+				for range 10 {
+					if _, err := c.Set(t.Context(), strconv.Itoa(i), nil); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		others := dial(t, n.address)
+		answers := bufio.NewReader(others)
+		eventually(t, "so many connections", func() bool { // some may be on their way out
+			others.say(encode([]string{"INFO", "clients"}))
+			for {
+				line, err := answers.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				if count, found := strings.CutPrefix(line, "connected_clients:"); found {
+					_, _ = answers.ReadString('\n')
+					_, _ = answers.ReadString('\n')
+					return strings.TrimSpace(count) == strconv.Itoa(want+1)
+				}
+			}
+		})
+		_ = others.Close()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

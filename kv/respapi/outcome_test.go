@@ -353,3 +353,22 @@ func (w *witness) judge(t *testing.T, n *node) {
 		t.Errorf("the counter is %s, %v; %d increments were done, and %d may be", value, err, w.counted, w.doubtful)
 	}
 }
+
+// TestAddressOfTheLeader: a leader that serves the protocol elsewhere, since it was started
+// again, is found there.
+func TestAddressOfTheLeader(t *testing.T) {
+	nodes := start(t, 3, nil)
+	c := dial(t, nodes[1].address)
+	c.say(encode([]string{"RAFT.FORWARD", "no"}))
+	c.want("+OK\r\n")
+	before := nodes[0]
+	c.say(encode([]string{"SET", "k", "v"}))
+	c.want("-NOTLEADER " + before.id + " " + before.address + "\r\n")
+	again := serve(t, before.id, before.replica, before.store, nil)
+	t.Cleanup(func() { again.close(t) }) // before those that share its replica
+	before.answers.Store(again.api)
+	eventually(t, "the new address is told", func() bool {
+		_, at := nodes[1].api.Leader(t.Context())
+		return at == again.address
+	})
+}

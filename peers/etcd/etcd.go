@@ -89,6 +89,9 @@ func refuseLoad(l experiment.Load) error {
 	if l.ReadRatio > 0 && l.ReadLevel != experiment.ReadLinearizable && l.ReadLevel != experiment.ReadStale {
 		return fmt.Errorf("load.read_level = %q: etcd has none by that name; it has %q and %q", l.ReadLevel, experiment.ReadLinearizable, experiment.ReadStale)
 	}
+	if l.Connections != 0 {
+		return fmt.Errorf("load.connections = %d: etcd's client has one for all, over which its calls go side by side; set it in the levels of raftlab's systems only", l.Connections)
+	}
 	if l.KeySize+l.ValueSize > maxRequestBytes {
 		return fmt.Errorf("load.value_size = %d: etcd takes requests of up to 1.5 MiB", l.ValueSize)
 	}

@@ -128,7 +128,15 @@ type target struct {
 	calls *spans.Buffer
 }
 
-var _ workload.Recorder = (*target)(nil)
+var (
+	_ workload.Recorder = (*target)(nil)
+	_ workload.Parted   = (*target)(nil)
+)
+
+// Part implements workload.Parted.
+func (t *target) Part(client int) workload.Target {
+	return &target{workload.PartOf(t.Target, client), t.calls}
+}
 
 // Begin implements workload.Recorder.
 func (t *target) Begin(*workload.Op) error { return nil }

@@ -41,8 +41,15 @@ rate     = 400
 pause    = "500ms"
 duration = "500ms"
 
-[matrix]
-failover.kills = [1, 0]
+[[matrix.cell]]
+name             = "a kill"
+failover.kills   = 1
+load.client      = "resp"
+load.connections = 3
+
+[[matrix.cell]]
+name           = "none"
+failover.kills = 0
 `
 
 // TestKill kills the leader of kvnode processes, and nobody: it is recorded, reported in
@@ -92,7 +99,7 @@ func TestKill(t *testing.T) {
 	}
 	for name, wants := range map[string][]string{
 		"results.csv":        {"failover_p50_ms", "needless_elections"},
-		"report.md":          {"Where the time goes", "rediscovery", "needless elections"},
+		"report.md":          {"Where the time goes", "rediscovery", "needless elections", "Redis", "(connections: 3)"},
 		"report.ru.md":       {"Из чего складывается время", "лишние выборы"},
 		"report.html":        {"Time without service"},
 		"plots/failover.svg": {"<svg"},

@@ -186,7 +186,7 @@ func Kind() *measure.Kind {
 		return func(c *record.CellInfo) string { return write(settingsOf(c)) }
 	}
 	return &measure.Kind{
-		Name: Name, Needs: []system.Ability{system.Kills}, Settings: defaults(), Quick: map[string]int64{"kills": 1, "pause": int64(time.Second), "duration": int64(time.Second)}, Planned: planned,
+		Name: Name, Needs: []system.Ability{system.Kills}, Connects: true, Settings: defaults(), Quick: map[string]int64{"kills": 1, "pause": int64(time.Second), "duration": int64(time.Second)}, Planned: planned,
 		Accept: accept, Run: run, Read: read, Check: check,
 		Gates:      []string{"load", "acknowledged", "convergence", "clock"},
 		Quantities: quantities(), Answer: []string{"needless", "failover.p50"},

@@ -105,7 +105,7 @@ func (x *trial) underLoad(ctx context.Context) (err error) {
 	for i := range x.Clients {
 		c := newClient(i, x.settings, &x.tally, &stopped)
 		x.clients = append(x.clients, c)
-		loop.Clients = append(loop.Clients, workload.Client{Source: c, Target: x.target, Recorders: []workload.Recorder{c}})
+		loop.Clients = append(loop.Clients, workload.Client{Source: c, Target: workload.PartOf(x.target, i), Recorders: []workload.Recorder{c}})
 	}
 	x.began = time.Now()
 	loading, cut := context.WithCancel(ctx)

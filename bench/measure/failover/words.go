@@ -102,7 +102,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	}); rate != "" {
 		load += " " + measure.Fill(w, measure.Text{En: "Together they write at most %s times a second.", Ru: "Вместе они пишут не чаще %s раз в секунду."}, rate)
 	}
-	items := []measure.Item{{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: load}}
+	items := append([]measure.Item{{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: load}}, measure.Protocols(cells, w)...)
 	kills := of(func(s settings) string {
 		if s.Kills == 0 {
 			return ""

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,15 +82,6 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 
 func keySize(c *record.CellInfo) int { return len(spec(c.Load, 0).Key(0)) }
 
-// clientOf is the protocol of the clients; empty where members are called as functions.
-// Runs before it was kept had HTTP only, where nothing else was said.
-func clientOf(c *record.CellInfo) string {
-	if c.Protocol == "" && c.Cluster.Mode == experiment.ModeProcess {
-		return cmp.Or(c.Load.Client, experiment.ClientHTTP)
-	}
-	return c.Protocol
-}
-
 func columns() []measure.Setting {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	return []measure.Setting{
@@ -99,7 +89,7 @@ func columns() []measure.Setting {
 		{Column: "rate", Of: func(c *record.CellInfo) string { return number(c.Load.Rate) }},
 		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(keySize(c)) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
-		{Column: "client", Of: clientOf},
+		{Column: "client", Of: measure.Protocol},
 		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
 	}
 }
@@ -185,9 +175,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
 	}
-	if protocols := of(func(c *record.CellInfo) string { return w.Term(clientOf(c)) }); protocols != "" {
-		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Protocol of the clients", Ru: "Протокол клиентов"}), Text: protocols + "."})
-	}
+	items = append(items, measure.Protocols(cells, w)...)
 	if reads != "" {
 		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Reads", Ru: "Чтение"}), Text: reads + "."})
 	}

@@ -53,8 +53,9 @@ type parts struct {
 
 // resolve looks up the parts of a cell and checks their options.
 func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
-	if cell.Load.Client != "" {
-		return p, fmt.Errorf("load.client = %q: there is no protocol between clients and members in one process: leave it out, or give mode = %q", cell.Load.Client, experiment.ModeProcess)
+	if cell.Load.Client != "" || cell.Load.Connections != 0 {
+		return p, fmt.Errorf("load.client = %q, load.connections = %d: there is no protocol between clients and members in one process: leave them out, or give mode = %q",
+			cell.Load.Client, cell.Load.Connections, experiment.ModeProcess)
 	}
 	engine, err := c.Engines.Lookup(cell.Cluster.Engine)
 	if err != nil {

@@ -65,6 +65,9 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	if _, err := exec.LookPath(path); err != nil {
 		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
 	}
+	if cell.Load.Connections != 0 && protocol(cell) != experiment.ClientRESP {
+		return info, fmt.Errorf("load.connections = %d: over HTTP each request under way has a connection: leave it out, or give client = %q", cell.Load.Connections, experiment.ClientRESP)
+	}
 	parts, err := ask(ctx, path, settings(known, cell))
 	if err != nil {
 		return info, fmt.Errorf("%s --describe: %w; name a kvnode that has these parts with --kvnode", path, err)
@@ -151,8 +154,7 @@ type group struct {
 	file    *clusterfile.File
 	cluster *process.Cluster
 	client  *client.Client
-	load    client.Map // over the protocol that is measured; client, if that is HTTP
-	reads   reads      // of the first node, the leader
+	loads   []load // over the protocol that is measured; the clients share them
 	nodes   []*client.Node
 
 	mu      sync.Mutex
@@ -189,12 +191,9 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
-	load, reads := client.Map(asks), reads(asks.Nodes()[0])
+	loads := []load{{asks, asks.Nodes()[0]}}
 	if protocol(s.Cell.Cell) == experiment.ClientRESP {
-		if load, err = respClient(file.Nodes); err != nil {
-			return nil, err
-		}
-		if reads, err = respClient(file.Nodes[:1]); err != nil {
+		if loads, err = overRESP(file.Nodes, s.Cell.Load.Connections); err != nil {
 			return nil, err
 		}
 	}
@@ -204,7 +203,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 			first.Do(s.Starting)
 		}
 	}}
-	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, load: load, reads: reads, nodes: asks.Nodes(),
+	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, loads: loads, nodes: asks.Nodes(),
 		members: make([]*psutil.Process, c.Nodes)}, nil
 }
 
@@ -270,7 +269,7 @@ func (g *group) Lead(ctx context.Context) error {
 }
 
 func (g *group) Target(level string) workload.Target {
-	t := &target{client: g.load, reads: g.reads, level: client.Linearizable}
+	t := &target{loads: g.loads, level: client.Linearizable}
 	if level == experiment.ReadStale {
 		t.level = client.Stale
 	}
@@ -282,7 +281,7 @@ func (g *group) Set(ctx context.Context, ops []kv.Op) error {
 	for _, op := range ops {
 		pairs[op.Key] = op.Value
 	}
-	_, err := g.load.SetAll(ctx, pairs)
+	_, err := g.loads[0].SetAll(ctx, pairs)
 	return err
 }
 
@@ -371,11 +370,7 @@ func (g *group) Explain(err error) error {
 func (g *group) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	errs := []error{g.cluster.Stop(ctx), g.load.Close(), g.client.Close(), g.cluster.Close()}
-	if r, ok := g.reads.(*client.RESP); ok {
-		errs = append(errs, r.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(g.cluster.Stop(ctx), closeLoads(g.loads), g.client.Close(), g.cluster.Close())
 }
 
 // Traces implements system.Traced: the members leave theirs in their folders.
@@ -539,35 +534,66 @@ func sent(family *dto.MetricFamily) (sum int64) {
 	return sum
 }
 
-// respClient is one of the Redis protocol of some nodes.
-func respClient(nodes []clusterfile.Node) (*client.RESP, error) {
+// load is what clients ask: the group for writes, and the first node, the leader, for reads.
+type load struct {
+	client.Map
+	reads interface {
+		Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
+	}
+}
+
+// overRESP returns loads over the Redis protocol with so many connections in all, one each;
+// 0: a load with as many as kv/client has by itself.
+func overRESP(nodes []clusterfile.Node, connections int) (loads []load, err error) {
 	var endpoints []string
 	for _, n := range nodes {
 		endpoints = append(endpoints, n.RESPAddress)
 	}
-	return client.NewRESP(endpoints, client.Options{})
+	for range max(1, connections) {
+		options := client.Options{Connections: min(1, connections)}
+		writes, errWrites := client.NewRESP(endpoints, options)
+		reads, errReads := client.NewRESP(endpoints[:1], options)
+		if err := errors.Join(errWrites, errReads); err != nil {
+			return nil, err
+		}
+		loads = append(loads, load{writes, reads})
+	}
+	return loads, nil
 }
 
-// reads is what serves reads.
-type reads interface {
-	Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
+func closeLoads(loads []load) (err error) {
+	for _, l := range loads {
+		err = errors.Join(err, l.Close())
+		if r, ok := l.reads.(*client.RESP); ok {
+			err = errors.Join(err, r.Close())
+		}
+	}
+	return err
 }
 
 // target drives the leader, as a client that knows it. What is sure
 // not to have been taken is sent again, and its latency goes on counting.
 type target struct {
-	client client.Map
-	reads  reads
-	level  client.Consistency // of reads
+	loads []load
+	level client.Consistency // of reads
+}
+
+var _ workload.Parted = (*target)(nil)
+
+// Part implements workload.Parted.
+func (t *target) Part(client int) workload.Target {
+	at := client % len(t.loads)
+	return &target{t.loads[at : at+1], t.level}
 }
 
 // Do implements workload.Target.
 func (t *target) Do(ctx context.Context, op *workload.Op) error {
+	l := &t.loads[0]
 	if op.Kind == workload.Write {
-		_, err := t.client.Set(ctx, op.Key, op.Value)
+		_, err := l.Set(ctx, op.Key, op.Value)
 		return err
 	}
-	v, err := t.reads.Get(ctx, op.Key, t.level)
+	v, err := l.reads.Get(ctx, op.Key, t.level)
 	op.Value, op.Index = v.Data, v.Index
 	if errors.Is(err, core.ErrNotFound) {
 		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)

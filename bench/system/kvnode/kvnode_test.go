@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // TestSent reads the counters of a node.
@@ -69,6 +71,24 @@ func TestCountVoters(t *testing.T) {
 	} {
 		if got := statusOf(s).Voters; got != want {
 			t.Errorf("%d voters in %+v, want %d", got, s, want)
+		}
+	}
+}
+
+// TestParts: so many connections are shared by the clients in turn.
+func TestParts(t *testing.T) {
+	nodes := []clusterfile.Node{{RESPAddress: "127.0.0.1:1"}, {RESPAddress: "127.0.0.1:2"}}
+	for connections, want := range map[int]int{0: 1, 1: 1, 3: 3} {
+		loads, err := overRESP(nodes, connections)
+		if err != nil || len(loads) != want {
+			t.Fatalf("%d connections: %d loads, %v", connections, len(loads), err)
+		}
+		seen := map[client.Map]int{}
+		for i := range 6 {
+			seen[(&target{loads: loads}).Part(i).(*target).loads[0].Map]++
+		}
+		if len(seen) != want {
+			t.Errorf("%d connections: 6 clients share %d", connections, len(seen))
 		}
 	}
 }

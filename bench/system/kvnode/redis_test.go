@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/cluster/clustertest"
+	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // How often TestRedisBenchmark measures with each, and for how long.
@@ -25,10 +26,10 @@ var (
 	redisDuration = flag.Duration("redis-duration", 2*time.Second, "of each of these measurements")
 )
 
-// TestRedisBenchmark sets the generator beside redis-benchmark, with as many writes under
-// way and in turn, on one group with kvnode's defaults: make redis-benchmark. The clients of
-// the generator share two connections, those of redis-benchmark have one each, or are
-// pipelined on two. It prints what it finds and judges nothing.
+// TestRedisBenchmark sets the generator beside redis-benchmark on one group with kvnode's
+// defaults, with as many writes under way, on as many connections: one for each client. Which
+// goes first changes with the round. Beside that, the generator with the two connections
+// that its clients share by default. make redis-benchmark; it judges nothing.
 func TestRedisBenchmark(t *testing.T) {
 	if *redisRounds == 0 {
 		t.Skip("make redis-benchmark")
@@ -37,23 +38,38 @@ func TestRedisBenchmark(t *testing.T) {
 		t.Skip("it needs redis-benchmark, of Debian's package redis-tools")
 	}
 	g := redisGroup(t)
-	t.Log("SET of 256 B, three members, writes/s: medians of the rounds")
-	t.Log("clients  generator  redis-benchmark (ratio to it)  redis-benchmark, 2 connections (ratio to it)")
-	for _, clients := range []int{1, 16, 64, 256} {
-		var own, each, shared, toEach, toShared []float64
-		lanes := min(clients, 2)
-		for range *redisRounds {
-			x := generated(t, g, clients)
-			y := benchmarked(t, g.file.Nodes[0].RESPAddress, clients, 1, x)
-			z := benchmarked(t, g.file.Nodes[0].RESPAddress, lanes, clients/lanes, x)
-			own, each, shared, toEach, toShared = append(own, x), append(each, y), append(shared, z), append(toEach, x/y), append(toShared, x/z)
+	address := g.file.Nodes[0].RESPAddress
+	t.Logf("SET of 256 B, %d members, writes/s: medians of %d rounds; the ratio is that of each round, with the lowest and the highest", len(g.nodes), *redisRounds)
+	t.Log("clients = connections  generator  redis-benchmark  ratio                generator on 2 connections")
+	for _, clients := range []int{1, 16, 64} {
+		own, err := overRESP(g.file.Nodes, clients)
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Logf("%7d  %9.0f  %15.0f (%.2f)             %15.0f (%.2f)", clients, middle(own), middle(each), middle(toEach), middle(shared), middle(toShared))
+		each := &target{loads: own, level: client.Linearizable}
+		var ours, theirs, ratios, shared []float64
+		for round := range *redisRounds {
+			var x, y float64
+			for _, first := range []bool{round%2 == 0, round%2 == 1} {
+				if first {
+					x = generated(t, each, clients)
+				} else {
+					y = benchmarked(t, address, clients)
+				}
+			}
+			ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, x/y)
+			shared = append(shared, generated(t, g.Target(experiment.ReadLinearizable), clients))
+		}
+		if err := closeLoads(own); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%21d  %9.0f  %15.0f  %.2f (%.2f to %.2f)  %26.0f", clients,
+			middle(ours), middle(theirs), middle(ratios), slices.Min(ratios), slices.Max(ratios), middle(shared))
 	}
 }
 
 func middle(of []float64) float64 {
-	slices.Sort(of)
+	of = slices.Sorted(slices.Values(of))
 	return (of[(len(of)-1)/2] + of[len(of)/2]) / 2
 }
 
@@ -92,7 +108,7 @@ func redisGroup(t *testing.T) *group {
 }
 
 // generated is the throughput that the generator sees.
-func generated(t *testing.T, g *group, clients int) float64 {
+func generated(t *testing.T, target workload.Target, clients int) float64 {
 	t.Helper()
 	prepared, err := workload.Prepare(workload.Spec{
 		Clients: clients, Arrival: "constant", Warmup: *redisDuration / 4, Duration: *redisDuration, OpTimeout: 10 * time.Second,
@@ -101,16 +117,16 @@ func generated(t *testing.T, g *group, clients int) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := prepared.Run(t.Context(), g.Target(experiment.ReadLinearizable))
+	result, err := prepared.Run(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return float64(result.Writes.Completed) / redisDuration.Seconds()
 }
 
-// benchmarked is what redis-benchmark sees with so many connections, each with so many
-// commands under way, over about as many writes as the rate says.
-func benchmarked(t *testing.T, address string, connections, pipeline int, rate float64) float64 {
+// benchmarked is what redis-benchmark sees with so many connections, each with one write
+// under way, in as much time as the generator has: a few writes tell how many those are.
+func benchmarked(t *testing.T, address string, connections int) float64 {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -118,20 +134,29 @@ func benchmarked(t *testing.T, address string, connections, pipeline int, rate f
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	n := max(connections*pipeline, int(rate*redisDuration.Seconds()))
-	out, err := exec.CommandContext(ctx, "redis-benchmark", "-h", host, "-p", port, "-t", "set", "-d", "256", "-r", "10000",
-		"-c", strconv.Itoa(connections), "-P", strconv.Itoa(pipeline), "-n", strconv.Itoa(n), "--csv").Output()
-	if err != nil {
-		t.Fatalf("redis-benchmark: %v", err)
+	rate, writes := 0.0, 50*connections
+	for range 2 {
+		out, err := exec.CommandContext(ctx, "redis-benchmark", "-h", host, "-p", port, "-t", "set", "-d", "256", "-r", "10000",
+			"-c", strconv.Itoa(connections), "-n", strconv.Itoa(writes), "--csv").Output()
+		if err != nil {
+			t.Fatalf("redis-benchmark: %v", err)
+		}
+		if rate = rateOf(string(out)); rate <= 0 {
+			t.Fatalf("redis-benchmark said no rate:\n%s", out)
+		}
+		writes = max(writes, int(rate*redisDuration.Seconds()))
 	}
-	for line := range strings.Lines(string(out)) {
+	return rate
+}
+
+// rateOf is the rate of SET in what redis-benchmark prints; 0: it is not there.
+func rateOf(csv string) float64 {
+	for line := range strings.Lines(csv) {
 		fields := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `"`, ""), ",")
 		if len(fields) > 1 && fields[0] == "SET" {
-			if rate, err := strconv.ParseFloat(fields[1], 64); err == nil && rate > 0 {
-				return rate
-			}
+			rate, _ := strconv.ParseFloat(fields[1], 64)
+			return rate
 		}
 	}
-	t.Fatalf("redis-benchmark said no rate:\n%s", out)
 	return 0
 }

@@ -58,17 +58,23 @@ peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments
 	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml experiments/peers-failover.toml $(if $(OUT),--out $(OUT))
 
 # -count=1: some tests build and start the programs, and go's test cache does not
-# notice when those have changed. A failure does not keep the other lines from running;
-# the whole output is in bin/test.log.
+# notice when those have changed. Tests wait more than they compute, so twice as many
+# packages as cores are tested beside each other; a program under the race detector
+# sleeps for a second at its end unless told not to. A failure does not keep the other
+# lines from running; the whole output is in bin/test.log.
 .PHONY: test
 test: ## run all tests, with the race detector where there is concurrency
 	mkdir -p bin
+	export TMPDIR=$$(mktemp -d) GORACE=atexit_sleep_ms=0
+	trap 'rm -rf "$$TMPDIR"' EXIT
 	{
 		failed=0
-		go test -count=1 $(RACE) -timeout 8m -skip '$(MOVES)' $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
+		go test -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -count=1 $(RACE) -timeout 8m -skip '$(MOVES)' $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
 		go test -count=1 -timeout 8m -run '$(MOVES)' ./discovery/steward || failed=1
 		go test -timeout 8m $(PLAIN) || failed=1
 		(cd $(PLUGINS) && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1
+		left=$$(ls -A "$$TMPDIR")
+		if [ -n "$$left" ]; then echo "tests have left in the temporary directory:" $$left; failed=1; fi
 		exit $$failed
 	} 2>&1 | tee bin/test.log | awk -v whole=bin/test.log -f .ci/failures.awk
 

@@ -170,7 +170,7 @@ func (c *crowd) agreed(voters string) (leader string) {
 func until(t *testing.T, f func() error) {
 	t.Helper()
 	var last error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(25 * time.Millisecond) {
 		if last = f(); last == nil {
 			return
 		}

@@ -51,8 +51,12 @@ func (l leakChecked) Run() int {
 // TestScripts runs the program as its users do: see testdata/script.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
-		Setup: func(e *testscript.Env) error { e.Values[nodesKey{}] = map[string]*process{}; return nil },
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Values[nodesKey{}] = map[string]*process{}
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second more under -race
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "node": startNode, "signal": signalNode, "ended": awaitEnd,
 			"logged": awaitLog, "http": request, "await": awaitAnswer, "upload": hangingUpload, "spoil": spoil, "flip": flipBit, "cut": cutShort, "appears": appears,

@@ -92,7 +92,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 		for _, g := range trial.Gates {
-			if g.Verdict != record.Pass && g.Name != "clock" { // which is the machine's
+			if g.Verdict != record.Pass && g.Name != "clock" && g.Name != "load" { // which depend on the machine
 				t.Errorf("%s: %+v", trial.Cell, g)
 			}
 		}

@@ -129,12 +129,12 @@ func neighbours(trials []measure.Measured) known {
 }
 
 // like names all that a cell has in common with those that differ from it in the number
-// of clients, and in the log store too if that is not to be the same.
+// of clients, and in how the log is stored too if that is not to be the same.
 func like(c *record.CellInfo, sameStore bool) string {
 	x := c.Cell
 	x.ID, x.Levels, x.Load.Clients = "", nil, 0
 	if !sameStore {
-		x.Cluster.Backend, x.Options = "", nil
+		x.Cluster.Backend, x.Options, x.Raft.Persistence = "", nil, ""
 	}
 	text, err := json.Marshal(x)
 	if err != nil {

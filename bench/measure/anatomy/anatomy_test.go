@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -343,6 +344,37 @@ func TestCheck(t *testing.T) {
 		found := kind.Check(cell, trial, v)
 		if len(found) != 1 || found[0].Field != field {
 			t.Errorf("%s: %+v", field, found)
+		}
+	}
+}
+
+// TestDerive: where a write differs from what is expected of it is told part by part, and the
+// differences add up.
+func TestDerive(t *testing.T) {
+	kind := anatomy.Kind()
+	cell, trial := trialOf(t, func(w *anatomy.Writes) {
+		w.Middle = 1
+		for key, us := range map[string]int64{"leader_write": 120, "held": 10, "wire_there": 40, "apply": 30} {
+			s := w.Stages[key]
+			s.SumNS, s.MiddleNS = max(s.SumNS, us*1000), us*1000
+			w.Stages[key] = s
+		}
+		w.Stages["leader_write"] = anatomy.Stage{SumNS: 310_000, MiddleNS: 120_000, Hist: w.Stages["leader_write"].Hist}
+	})
+	v, err := kind.Read(cell, trial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, us := range map[string]float64{load.ExpectedLogs: 100, load.ExpectedMessages: 50, load.ExpectedOthers: 10} {
+		v.Scalars[key] = us * 1e-6
+	}
+	kind.Derive([]measure.Measured{{Cell: cell, Session: &record.Session{}, Values: &v}})
+	for key, want := range map[string]float64{
+		"took.logs": 130e-6, "took.messages": 40e-6, "took.others": 30e-6, "off.logs": 30e-6, "off.messages": -10e-6, "off.others": 20e-6,
+		"part.logs": 75, "part.messages": -25, "part.others": 50,
+	} {
+		if got := v.Scalars[key]; math.Abs(got-want) > 1e-9*math.Abs(want) {
+			t.Errorf("%s: %v, want %v", key, got, want)
 		}
 	}
 }

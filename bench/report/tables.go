@@ -21,18 +21,22 @@ type column struct {
 }
 
 // table has a row for each cell.
-func (m *model) table(columns []column) doc.Table {
+func (m *model) table(columns []column, of []*cell) doc.Table {
 	var t doc.Table
 	for _, x := range columns {
 		t.Columns = append(t.Columns, x.Column)
 	}
 	for _, g := range m.groups {
-		for i, c := range g {
-			r := doc.Row{First: i == 0}
+		first := true
+		for _, c := range g {
+			if !slices.Contains(of, c) {
+				continue
+			}
+			r := doc.Row{First: first}
 			for _, x := range columns {
 				r.Cells = append(r.Cells, x.of(c))
 			}
-			t.Rows = append(t.Rows, r)
+			t.Rows, first = append(t.Rows, r), false
 		}
 	}
 	return t
@@ -91,7 +95,7 @@ func (l *language) mainTable(m *model, full bool) doc.Table {
 		}
 	}
 	add(&valid, l.validColumn())
-	t := m.table(columns)
+	t := m.table(columns, m.cells)
 	t.Notes = l.notes(m)
 	if !full {
 		t.Notes = slices.DeleteFunc(t.Notes, func(n doc.Item) bool { return n.Term == markUnequal }) // among the cautions
@@ -225,7 +229,13 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 	if of.OverTime {
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
-	t = m.table(columns)
+	cells := m.cells
+	if of.Sparse {
+		cells = slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool {
+			return !slices.ContainsFunc(slices.Concat(of.Quantities, of.Greatest.Quantities), func(key string) bool { return c.sums[key].N > 0 })
+		})
+	}
+	t = m.table(columns, cells)
 	t.Notes = l.notes(m)
 	if note := l.Say(of.Note); note != "" {
 		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
@@ -289,7 +299,7 @@ func (l *language) gatesTable(m *model) doc.Table {
 		columns = append(columns, column{doc.Column{Head: l.Term(n), Unit: strings.Join(limits[n], " / "), Number: true},
 			func(c *cell) doc.Cell { return l.gateCell(c, n) }})
 	}
-	return m.table(append(columns, l.validColumn()))
+	return m.table(append(columns, l.validColumn()), m.cells)
 }
 
 func (l *language) gateCell(c *cell, name string) doc.Cell {

@@ -58,11 +58,7 @@ func All(ctx context.Context, dir string, writers []int) (record.Calibration, er
 	}
 	c.WakeUS = Wake(ctx)
 	if len(writers) > 0 {
-		members := slices.Max(writers)
-		if slices.Contains(writers, usualMembers) {
-			members = usualMembers
-		}
-		c.LoopbackAfterUS, c.WakeAfterUS, err = AfterFlush(ctx, dir, members)
+		c.WakeAfterUS, err = WakeAfterFlush(ctx, dir)
 		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return record.Calibration{}, err
 		}
@@ -74,9 +70,6 @@ func All(ctx context.Context, dir string, writers []int) (record.Calibration, er
 	}
 	return c, nil
 }
-
-// usualMembers are those of the smallest group that survives the loss of one.
-const usualMembers = 3
 
 // quantiles sums up samples in microseconds. A quantile is one of the samples,
 // by the nearest-rank definition: P90 of n sorted samples is number ⌈0.9·n⌉,

@@ -164,7 +164,7 @@ func TestFailedFlushLeavesNothing(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
-	if probe, err := Probe(t.Context(), dir); err != nil || probe.Flushes != nil {
+	if probe, err := Probe(t.Context(), dir); err != nil || probe.Flushes != nil || probe.Commits != nil {
 		t.Errorf("of no writers: %+v, %v", probe, err)
 	}
 	probe, err := Probe(t.Context(), dir, 1, 3)
@@ -180,6 +180,20 @@ func TestProbe(t *testing.T) {
 		checkOrder(t, "flush", f.EachUS, math.MaxInt)
 		if f.Bytes != want.Bytes || f.Writers != want.Writers || f.EachHist == "" {
 			t.Errorf("%+v, want %+v", f, want)
+		}
+	}
+	for i, want := range []record.Commits{{Bytes: 512}, {Bytes: 512, Overlapped: true}, {Bytes: 4096}, {Bytes: 4096, Overlapped: true}} {
+		if len(probe.Commits) != 4 {
+			t.Fatalf("%+v", probe.Commits)
+		}
+		c := probe.Commits[i]
+		if c.Bytes != want.Bytes || c.Overlapped != want.Overlapped || c.Members != 3 {
+			t.Errorf("%+v, want %+v of 3", c, want)
+		}
+		for _, text := range []string{c.LeaderHist, c.FollowerHist, c.MessagesHist} {
+			if h, err := record.DecodeHistogram(text); err != nil || h.TotalCount() == 0 || h.Min() == 0 {
+				t.Errorf("%+v: %v", c, err)
+			}
 		}
 	}
 	checkEmpty(t, dir)

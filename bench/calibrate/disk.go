@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -57,8 +58,8 @@ func Disk(ctx context.Context, dir string, opts DiskOptions) (fsync, fdatasync r
 
 // Probe measures fdatasync as [Disk] does, but 30 times and in 100 ms at most
 // (or one flush, if that takes longer), and the processors as [Work] does; and of so many
-// writers at a time, what flushes take that begin together, as [Flushes] does, 40 ms for
-// each number. It is meant for the moment before each trial, to see whether the machine is
+// writers at a time, what flushes take that begin together, as [Flushes] does, 20 ms for
+// each number, and the rounds of a group of the most of them, 80 ms (record.Commits). It is meant for the moment before each trial, to see whether the machine is
 // still what it was.
 func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err error) {
 	opts := DiskOptions{Rounds: probeRounds, Limit: probeLimit}
@@ -68,7 +69,10 @@ func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err
 	}
 	p = record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}
 	if len(writers) > 0 {
-		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err == nil {
+			p.Commits, err = probeCommits(ctx, dir, slices.Max(writers))
+		}
+		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return p, fmt.Errorf("probe flushes: %w", err)
 		}
 	}

@@ -182,6 +182,7 @@ type Table struct {
 	Note       Text
 	Method     Text // how its figures came about, told where the report tells that of all
 	Whole      bool // left out unless every column has values
+	Sparse     bool // without the rows of cells that have no value
 	OverTime   bool // with a small picture of the series
 	Interval   bool // with the intervals of the medians
 	Result     bool // stands with the results, before the plots

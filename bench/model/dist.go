@@ -81,6 +81,15 @@ func (d Dist) Plus(e Dist) Dist {
 	return out
 }
 
+// Minus is what is left of it after so many seconds.
+func (d Dist) Minus(seconds float64) Dist {
+	out := slices.Clone(d)
+	for i := range out {
+		out[i] = max(0, out[i]-seconds)
+	}
+	return out
+}
+
 // Times is the time of n in a row, independent of each other.
 func (d Dist) Times(n int) (out Dist) {
 	for range n {

@@ -20,12 +20,13 @@
 // are distributions; what is told is the median of the sum, which is not the sum of
 // medians. What the program itself costs is taken from the in-memory cell beside it.
 //
-// Who is sent something after a flush has slept through it, and the processor may have
-// too; and all members want one at the same moment. An in-memory group knows neither. So on
-// the way RTT is that of a group that does nothing but flush, send and answer, and a
-// hand-over to a goroutine that has slept costs more: one after each write that the commit
-// waits for, two where messages are hand-overs, and two for the client's messages. The floor
-// has none of it: who waits may spin.
+// L, F and RTT of the way are those of rounds of a group that does nothing but flush, send
+// and answer (record.Commits). Flushes there begin after a pause, and beside the last one of
+// the member that was not waited for; who is sent something has slept through a flush, and
+// all members want a processor at the same moment. Each costs more than the same alone.
+// A hand-over to a goroutine that has slept costs more too: one after each write that the
+// commit waits for, two where messages are hand-overs, and two for a client's own
+// messages. The floor has none of that.
 //
 // # More clients
 //
@@ -69,15 +70,19 @@ type Machine struct {
 	Entries       []Flushes // of small appends, by the number of writers, ascending
 	Pages         []Flushes // of pages
 	RTT           float64   // seconds that a small message takes there and back
-	Waking        Waking
+	HandOver      float64   // seconds to a goroutine that has slept through a flush, more than to one that has not
+	EntryRounds   []Round   // of small appends
+	PageRounds    []Round
 	DiskBytesPerS float64
 	WireBytesPerS float64
 }
 
-// Waking is what sleeping through flushes costs, in seconds. All 0: not known.
-type Waking struct {
-	RTT      float64 // messages to a majority of a group and back, without the flushes between
-	HandOver float64 // to a goroutine that has slept, more than to one that has not
+// Round is what the steps of a commit take in a group that does nothing else.
+type Round struct {
+	Members          int
+	Overlapped       bool
+	Leader, Follower Dist // flushes
+	RTT              float64
 }
 
 // Flushes is what flushes of so many writers at a time cost.
@@ -97,9 +102,10 @@ func MachineOf(s record.Session, probes []record.Probe) (m Machine, ok bool) {
 		return m, false
 	}
 	m = Machine{Cores: s.Environment.Cores, RTT: c.LoopbackUS.P50 * 1e-6, DiskBytesPerS: c.WriteBytesPerS.P50}
-	m.Waking = Waking{c.LoopbackAfterUS.P50 * 1e-6, max(0, c.WakeAfterUS.P50-c.WakeUS.P50) * 1e-6}
-	m.Entries = flushesOf(func(bytes int) bool { return bytes < pageBytes }, c.Flushes, probes)
-	m.Pages = flushesOf(func(bytes int) bool { return bytes >= pageBytes }, c.Flushes, probes)
+	m.HandOver = max(0, c.WakeAfterUS.P50-c.WakeUS.P50) * 1e-6
+	small, pages := func(bytes int) bool { return bytes < pageBytes }, func(bytes int) bool { return bytes >= pageBytes }
+	m.Entries, m.Pages = flushesOf(small, c.Flushes, probes), flushesOf(pages, c.Flushes, probes)
+	m.EntryRounds, m.PageRounds = roundsOf(small, probes), roundsOf(pages, probes)
 	if c.Loopback64KUS.P50 > 0 {
 		m.WireBytesPerS = 2 * (64 << 10) / (c.Loopback64KUS.P50 * 1e-6)
 	}
@@ -133,6 +139,60 @@ func flushesOf(size func(bytes int) bool, calibrated []record.Flushes, probes []
 		}
 	}
 	return out
+}
+
+// roundsOf joins what all probes found of each kind of rounds.
+func roundsOf(size func(bytes int) bool, probes []record.Probe) (out []Round) {
+	type kind struct {
+		members    int
+		overlapped bool
+	}
+	found := map[kind]*[3]*hdrhistogram.Histogram{}
+	for _, p := range probes {
+		for _, c := range p.Commits {
+			if !size(c.Bytes) {
+				continue
+			}
+			k := kind{c.Members, c.Overlapped}
+			if found[k] == nil {
+				found[k] = &[3]*hdrhistogram.Histogram{}
+			}
+			for i, text := range []string{c.LeaderHist, c.FollowerHist, c.MessagesHist} {
+				if h, err := record.DecodeHistogram(text); err == nil {
+					if sum, err := record.MergeHistograms(found[k][i], h); err == nil {
+						found[k][i] = sum
+					}
+				}
+			}
+		}
+	}
+	for k, of := range found {
+		if r := (Round{k.members, k.overlapped, Of(of[0]), Of(of[1]), Of(of[2]).Median()}); len(r.Leader) > 0 && len(r.Follower) > 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// round returns what the steps take in a group as that of c, after all flushes of an
+// append. Where its rounds were not measured, it has flushes that begin at once, and
+// messages of those who do not sleep.
+func (m Machine) round(c Case) (r Round) {
+	of := m.EntryRounds
+	if c.Flushes > 1 {
+		of = m.PageRounds
+	}
+	i := slices.IndexFunc(of, func(r Round) bool { return r.Members == c.Nodes && r.Overlapped == c.Overlapped })
+	if i >= 0 {
+		r = of[i]
+		r.Leader, r.Follower = r.Leader.Times(c.Flushes), r.Follower.Times(c.Flushes)
+		return r
+	}
+	writers := 1
+	if c.Overlapped {
+		writers = c.Nodes
+	}
+	return Round{Leader: m.Write(writers, c.Flushes), Follower: m.followers(c), RTT: m.RTT}
 }
 
 // flushes are those of a store. One that flushes twice for an append writes pages and then
@@ -211,26 +271,6 @@ func (m Machine) Messages(c Case) float64 {
 	return members + client
 }
 
-// asleep is how long the messages between members take that sleep through flushes, and what
-// else a write of one client takes beside the logs.
-func (m Machine) asleep(c Case) (members, others float64) {
-	members, others = m.messages(c)
-	handOvers := 1
-	if c.Nodes > 1 && !c.Overlapped {
-		handOvers++
-	}
-	switch {
-	case members > 0:
-		members = max(members, m.Waking.RTT)
-	case c.Nodes > 1:
-		members = 2 * m.Waking.HandOver
-	}
-	if c.Processes {
-		handOvers += 2
-	}
-	return members, others + float64(handOvers)*m.Waking.HandOver + c.Rest
-}
-
 // demand is what an operation takes of the greatest of the resources that are shared: the
 // time between two operations at most.
 func (m Machine) demand(c Case, cpu float64) float64 {
@@ -249,17 +289,40 @@ func (m Machine) followers(c Case) Dist {
 	return Kth(c.majority()-1, slices.Repeat([]Dist{m.Write(c.Nodes-1, c.Flushes)}, c.Nodes-1)...)
 }
 
-// way is that of a write of one client.
-func (m Machine) way(c Case) Dist {
-	between, others := m.asleep(c)
-	members, rest := constant(between), constant(others)
+// Parts are those of the way of a write of one client: writes of logs, messages between
+// members, and all else, with the client's own messages.
+type Parts struct {
+	Logs             Dist
+	Messages, Others float64
+}
+
+// Median is that of the way.
+func (p Parts) Median() float64 { return p.Logs.Median() + p.Messages + p.Others }
+
+// Way is that of a write of one client.
+func (m Machine) Way(c Case) (p Parts) {
+	r, handOvers := m.round(c), 1
+	p.Messages, p.Others = m.messages(c)
+	switch {
+	case p.Messages > 0:
+		p.Messages = r.RTT
+	case c.Nodes > 1:
+		p.Messages = 2 * m.HandOver
+	}
 	switch {
 	case c.Nodes == 1:
-		return rest.Plus(m.Write(1, c.Flushes))
-	case c.Overlapped:
-		return rest.Plus(Kth(2, m.Write(c.Nodes, c.Flushes), members.Plus(m.followers(c))))
+		p.Logs = m.Write(1, c.Flushes)
+	case c.Overlapped: // what the leader's own takes longer than the messages is no more of them
+		p.Logs = Kth(2, r.Leader.Minus(p.Messages), r.Follower)
+	default:
+		p.Logs = r.Leader.Plus(r.Follower)
+		handOvers++
 	}
-	return rest.Plus(m.Write(1, c.Flushes)).Plus(members).Plus(m.followers(c))
+	if c.Processes {
+		handOvers += 2
+	}
+	p.Others += float64(handOvers)*m.HandOver + c.Rest
+	return p
 }
 
 // Floor is the median that a durable write takes at least on this machine, in seconds,
@@ -285,25 +348,14 @@ func (m Machine) Latency(c Case) (low, high float64) {
 	case c.Overlapped:
 		stations = 1
 	}
-	one := m.way(c).Median()
+	one := m.Way(c).Median()
 	if c.Clients <= 1 {
 		return one, one
 	}
 	queue := float64(c.Clients) * m.demand(c, c.CPU)
 	awake := m // under load nobody need sleep
-	awake.Waking = Waking{}
-	return max(awake.way(c).Median(), queue), one + stations*service + queue
-}
-
-// Parts are those of what a write of one client should take: writes of logs, messages
-// between members, and all else, with the client's own messages. They add up to it.
-type Parts struct{ Logs, Messages, Others float64 }
-
-// Parts parts Latency.
-func (m Machine) Parts(c Case) (p Parts) {
-	p.Messages, p.Others = m.asleep(c)
-	p.Logs = m.way(c).Median() - p.Messages - p.Others
-	return p
+	awake.HandOver, awake.EntryRounds, awake.PageRounds = 0, nil, nil
+	return max(awake.Way(c).Median(), queue), one + stations*service + queue
 }
 
 // Use is how much of what the machine can give was used, 1 being all of it.

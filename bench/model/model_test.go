@@ -104,37 +104,48 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
-// TestWaking: what sleeping costs is on the way of one client and nowhere else, and the
-// parts add up to it.
-func TestWaking(t *testing.T) {
-	const flush, rtt, rest, asleep, handOver = 1e-3, 1e-4, 5e-5, 3e-4, 2e-5
-	m := machine(constant(flush), rtt)
-	m.Waking = Waking{RTT: asleep, HandOver: handOver}
+// TestRounds: what a group that does nothing else takes is on the way of one client, with
+// hand-overs to those that sleep, and neither in the floor nor in what more clients take at
+// least.
+func TestRounds(t *testing.T) {
+	const flush, rtt, rest, leader, follower, messages, handOver = 1e-3, 1e-4, 5e-5, 1.2e-3, 1.5e-3, 3e-4, 2e-5
+	awake := machine(constant(flush), rtt)
+	m := awake
+	m.HandOver = handOver
+	for _, overlapped := range []bool{false, true} {
+		r := Round{3, overlapped, constant(leader), constant(follower), messages}
+		m.EntryRounds, m.PageRounds = append(m.EntryRounds, r), append(m.PageRounds, r)
+	}
 	for name, x := range map[string]struct {
 		Case
-		want Parts
+		logs, messages, others float64
 	}{
-		"serial":            {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest}, Parts{2 * flush, asleep, 2*handOver + rest}},
-		"overlapped":        {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest, Overlapped: true}, Parts{flush, asleep, handOver + rest}},
-		"in memory between": {Case{Nodes: 3, Clients: 1, Flushes: 2, Rest: rest}, Parts{4 * flush, 2 * handOver, 2*handOver + rest}},
-		"processes":         {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Processes: true}, Parts{2 * flush, asleep, 4*handOver + rtt}},
-		"one node":          {Case{Nodes: 1, Clients: 1, Flushes: 1, Wire: true}, Parts{flush, 0, handOver}},
+		"serial":            {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest}, leader + follower, messages, 2*handOver + rest},
+		"overlapped":        {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Rest: rest, Overlapped: true}, follower, messages, handOver + rest},
+		"in memory between": {Case{Nodes: 3, Clients: 1, Flushes: 2, Rest: rest}, 2 * (leader + follower), 2 * handOver, 2*handOver + rest},
+		"processes":         {Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Processes: true}, leader + follower, messages, 4*handOver + rtt},
+		"another group":     {Case{Nodes: 5, Clients: 1, Flushes: 1, Wire: true}, 2 * flush, rtt, 2 * handOver},
+		"one node":          {Case{Nodes: 1, Clients: 1, Flushes: 1, Wire: true}, flush, 0, handOver},
 	} {
-		got := m.Parts(x.Case)
+		got := m.Way(x.Case)
 		low, high := m.Latency(x.Case)
-		sum := x.want.Logs + x.want.Messages + x.want.Others
-		if !near(got.Logs, x.want.Logs, 1e-9) || !near(got.Messages, x.want.Messages, 1e-9) || !near(got.Others, x.want.Others, 1e-9) || !near(low, sum, 1e-9) || low != high {
-			t.Errorf("%s: %+v of %g to %g, want %+v", name, got, low, high, x.want)
+		if !near(got.Logs.Median(), x.logs, 1e-9) || !near(got.Messages, x.messages, 1e-9) || !near(got.Others, x.others, 1e-9) ||
+			!near(low, x.logs+x.messages+x.others, 1e-9) || low != high {
+			t.Errorf("%s: %g, %g, %g of %g to %g, want %g, %g, %g", name, got.Logs.Median(), got.Messages, got.Others, low, high, x.logs, x.messages, x.others)
 		}
-		asleep, awake := x.Case, machine(constant(flush), rtt)
-		if m.Floor(asleep) != awake.Floor(asleep) {
+		if m.Floor(x.Case) != awake.Floor(x.Case) {
 			t.Errorf("%s: the floor sleeps", name)
 		}
-		asleep.Clients = 10
-		low, high = m.Latency(asleep)
-		if l, h := awake.Latency(asleep); low != l || high < h {
+		x.Clients = 10
+		low, high = m.Latency(x.Case)
+		if l, h := awake.Latency(x.Case); low != l || high < h {
 			t.Errorf("%s: with more clients from %g to %g, awake from %g to %g", name, low, high, l, h)
 		}
+	}
+	slow := Round{3, true, constant(5e-3), constant(follower), messages}
+	m.EntryRounds = []Round{slow}
+	if got := m.Way(Case{Nodes: 3, Clients: 1, Flushes: 1, Wire: true, Overlapped: true}).Median(); !near(got, 5e-3+handOver, 1e-9) {
+		t.Errorf("a slow leader, overlapped: %g", got)
 	}
 }
 

@@ -20,8 +20,8 @@ func newCalibrate() *cobra.Command {
 of a 4 KiB append in DIR (default: the current folder); the fdatasync of 512 B
 and of 4 KiB in files that have their room, by one to nine writers at a time,
 as the log stores of a group on one disk; how fast large pieces are written;
-round trips of 64 B and 64 KiB over loopback TCP, also between flushes; how late
-a goroutine (also after a flush) and a timer wake and how fine the clock is. Every run does the same before its first
+round trips of 64 B and 64 KiB over loopback TCP; how late a goroutine (also one
+that slept through a flush) and a timer wake and how fine the clock is. Every run does the same before its first
 trial, with the writers of its cells, and keeps the figures in its manifest; the
 report sets what was measured against them.`,
 		Args: cli.Wants(0, 1, "at most one folder"),
@@ -60,9 +60,8 @@ func printCalibration(w io.Writer, dir string, env record.Environment, c record.
 	for _, f := range c.Flushes {
 		rows = append(rows, row{fmt.Sprintf("fdatasync, %d B in place, writers: %d", f.Bytes, f.Writers), f.EachUS})
 	}
-	rows = append(rows, row{"loopback round trip, 64 KiB", c.Loopback64KUS}, row{"loopback round trip, 64 B", c.LoopbackUS},
-		row{"between flushes, to a majority", c.LoopbackAfterUS}, row{"goroutine wakes", c.WakeUS},
-		row{"the same, after a flush", c.WakeAfterUS}, row{"timer overrun", c.TimerUS})
+	rows = append(rows, row{"loopback round trip, 64 B", c.LoopbackUS}, row{"loopback round trip, 64 KiB", c.Loopback64KUS},
+		row{"goroutine wakes", c.WakeUS}, row{"goroutine wakes after a flush", c.WakeAfterUS}, row{"timer overrun", c.TimerUS})
 	for _, row := range rows {
 		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t\n",
 			row.name, row.q.N, row.q.Min, row.q.P50, row.q.P90, row.q.P99, row.q.Max)

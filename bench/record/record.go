@@ -171,13 +171,9 @@ type Calibration struct {
 	// For bench/model; not there in folders of an earlier raftlab.
 	Flushes        []Flushes `json:"flushes,omitempty"` // by their bytes, then by the number of writers, ascending
 	WriteBytesPerS Quantiles `json:"write_bytes_per_s,omitzero"`
-	Loopback64KUS  Quantiles `json:"loopback_64k_us,omitzero"` // 64 KiB there and back over TCP
-	WakeUS         Quantiles `json:"wake_us,omitzero"`         // a goroutine that waits on a channel goes on
-
-	// As LoopbackUS and WakeUS, where those that wait have slept through a flush; the first
-	// to the majority of a group.
-	LoopbackAfterUS Quantiles `json:"loopback_after_flush_us,omitzero"`
-	WakeAfterUS     Quantiles `json:"wake_after_flush_us,omitzero"`
+	Loopback64KUS  Quantiles `json:"loopback_64k_us,omitzero"`     // 64 KiB there and back over TCP
+	WakeUS         Quantiles `json:"wake_us,omitzero"`             // a goroutine that waits on a channel goes on
+	WakeAfterUS    Quantiles `json:"wake_after_flush_us,omitzero"` // the same, if it has slept through a flush
 }
 
 // Flushes is what flushes of so many writers at a time cost: an append of so many bytes to
@@ -261,6 +257,20 @@ type Probe struct {
 	// Flushes are those that begin together, as in Calibration but without PerSecond;
 	// empty: the cell writes nothing to a disk.
 	Flushes []Flushes `json:"flushes,omitempty"`
+	Commits []Commits `json:"commits,omitempty"` // as Flushes; not there in folders of an earlier raftlab
+}
+
+// Commits are rounds of a group that does nothing else: its leader flushes an append of so
+// many bytes, before it sends a small message to the others or beside it; they flush and
+// answer; and it goes on once a majority has. Histograms are as EncodeHistogram, in
+// nanoseconds.
+type Commits struct {
+	Bytes        int    `json:"bytes"`
+	Members      int    `json:"members"`
+	Overlapped   bool   `json:"overlapped,omitempty"`
+	LeaderHist   string `json:"leader_hist"`   // the leader's flush
+	FollowerHist string `json:"follower_hist"` // that of the answer which made the majority
+	MessagesHist string `json:"messages_hist"` // from when the message was sent until that answer had come, less that flush
 }
 
 // Verdict is the outcome of a validity gate.

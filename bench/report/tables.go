@@ -21,18 +21,22 @@ type column struct {
 }
 
 // table has a row for each cell.
-func (m *model) table(columns []column) doc.Table {
+func (m *model) table(columns []column, of []*cell) doc.Table {
 	var t doc.Table
 	for _, x := range columns {
 		t.Columns = append(t.Columns, x.Column)
 	}
 	for _, g := range m.groups {
-		for i, c := range g {
-			r := doc.Row{First: i == 0}
+		first := true
+		for _, c := range g {
+			if !slices.Contains(of, c) {
+				continue
+			}
+			r := doc.Row{First: first}
 			for _, x := range columns {
 				r.Cells = append(r.Cells, x.of(c))
 			}
-			t.Rows = append(t.Rows, r)
+			t.Rows, first = append(t.Rows, r), false
 		}
 	}
 	return t
@@ -80,7 +84,7 @@ func (l *language) resultsTable(m *model) (above doc.Paragraph, t doc.Table) {
 	if len(alike) > 0 {
 		above.Text = l.say("All cells: ", "Все ячейки: ") + strings.Join(alike, ", ") + "."
 	}
-	t = m.table(columns)
+	t = m.table(columns, m.cells)
 	t.Notes = l.notes()
 	return above, t
 }
@@ -98,7 +102,7 @@ func (l *language) ratiosTable(m *model) (title string, t doc.Table, there bool)
 			columns = append(columns, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
 		}
 	}
-	t = m.table(columns)
+	t = m.table(columns, m.cells)
 	t.Notes = l.notes()
 	return l.say("Ratios ", "Отношения ") + l.ratioHead(m), t, true
 }
@@ -133,7 +137,7 @@ func (l *language) mainTable(m *model) doc.Table {
 		}
 	}
 	add(&valid, l.validColumn())
-	t := m.table(columns)
+	t := m.table(columns, m.cells)
 	t.Notes = l.notes()
 	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
 		for _, i := range slices.Backward(columns) { // the first stay longest
@@ -265,7 +269,13 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 	if of.OverTime {
 		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
 	}
-	t = m.table(columns)
+	cells := m.cells
+	if of.Sparse {
+		cells = slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool {
+			return !slices.ContainsFunc(slices.Concat(of.Quantities, of.Greatest.Quantities), func(key string) bool { return c.sums[key].N > 0 })
+		})
+	}
+	t = m.table(columns, cells)
 	t.Notes = l.notes()
 	if note := l.Say(of.Note); note != "" {
 		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
@@ -329,7 +339,7 @@ func (l *language) gatesTable(m *model) doc.Table {
 		columns = append(columns, column{doc.Column{Head: l.Term(n), Unit: strings.Join(limits[n], " / "), Number: true},
 			func(c *cell) doc.Cell { return l.gateCell(c, n) }})
 	}
-	return m.table(append(columns, l.validColumn()))
+	return m.table(append(columns, l.validColumn()), m.cells)
 }
 
 func (l *language) gateCell(c *cell, name string) doc.Cell {

@@ -263,3 +263,20 @@ func TestJoinBehindHeldAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestMiddle: the calls about the median are those that the middle fifth is made of.
+func TestMiddle(t *testing.T) {
+	b := &Breakdown{Joined: 10}
+	for stage := range b.Durations {
+		b.Durations[stage] = make([]int64, b.Joined)
+	}
+	for i := range int64(10) { // latencies 7, 4, 1, 8, 5, 2, 9, 6, 3, 0
+		b.Durations[Queue][i], b.Durations[Apply][i] = (7+7*i)%10/2, (7+7*i)%10-(7+7*i)%10/2
+	}
+	if got := b.Middle(); !slices.Equal(got, []int{1, 4}) {
+		t.Errorf("%v", got)
+	}
+	if got := new(Breakdown).Middle(); len(got) != 0 {
+		t.Errorf("of none: %v", got)
+	}
+}

@@ -2,12 +2,20 @@ package anatomy_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends"
+	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/mdb"
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -16,15 +24,67 @@ import (
 	"github.com/themilchenko/raftlab/bench/raftlab"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/trace"
-	"github.com/themilchenko/raftlab/cluster/clustertest"
+	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/kvnode"
 )
+
+// asKvnode has this program be a kvnode, with stores that are slow.
+const asKvnode = "ANATOMY_TEST_KVNODE"
 
 func TestMain(m *testing.M) {
 	if err := mdb.EnsureRuntime(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if os.Getenv(asKvnode) != "" {
+		known := cluster.Builtin()
+		if err := withSlowStores(known); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(kvnode.Main(context.Background(), known, os.Args[1:], os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
+}
+
+// delay is by how much a store is slowed down.
+const delay = 2 * time.Millisecond
+
+// slow is a store in memory whose every write of entries takes delay longer, on some members.
+type slow struct {
+	core.LogStore
+	info core.StoreInfo
+	here bool
+}
+
+func (s slow) Unwrap() core.LogStore { return s.LogStore }
+
+func (s slow) Describe() core.StoreInfo { return s.info }
+
+func (s slow) StoreLogs(entries []*raft.Log) error {
+	if s.here {
+		time.Sleep(delay)
+	}
+	return s.LogStore.StoreLogs(entries)
+}
+
+func withSlowStores(known cluster.Catalogs) error {
+	for name, members := range map[string][]string{"slow-leader": {"node1"}, "slow-follower": {"node3"}, "slow-followers": {"node2", "node3"}} {
+		info := inmem.Info()
+		info.Name = name
+		if err := known.Backends.Register(name, backends.Backend{
+			Summary: "in memory, and slow on " + strings.Join(members, " and "),
+			Info:    func(core.Options) (core.StoreInfo, error) { return info, nil },
+			OpenBare: func(dir string, _ core.Options) (core.LogStore, error) {
+				path := strings.Split(filepath.ToSlash(dir), "/")
+				return slow{inmem.New(), info, slices.ContainsFunc(members, func(m string) bool { return slices.Contains(path, m) })}, nil
+			},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const question = `# Where does the time go?
@@ -36,38 +96,74 @@ measure  = "anatomy"
 trials   = 1
 
 [load]
-duration   = "500ms"
-warmup     = "100ms"
-clients    = 8
+duration   = "250ms"
+warmup     = "50ms"
+clients    = 1
 read_ratio = 0.2
 
 [cluster]
 backend = "inmem"
+mode    = "process"
 
-[matrix]
-anatomy.trace = [false, true]
-mode          = ["inprocess", "process"]
+[[matrix.case]]
+name          = "untraced"
+anatomy.trace = false
+mode          = "inprocess"
+clients       = 8
+
+[[matrix.case]]
+name    = "in process"
+mode    = "inprocess"
+clients = 8
+
+[[matrix.case]]
+name    = "kvnode"
+clients = 8
+
+[[matrix.case]]
+name    = "slow leader"
+backend = "slow-leader"
+
+[[matrix.case]]
+name        = "slow leader, overlapped"
+backend     = "slow-leader"
+persistence = "overlapped"
+
+[[matrix.case]]
+name        = "slow followers, overlapped"
+backend     = "slow-followers"
+persistence = "overlapped"
+
+[[matrix.case]]
+name    = "one slow follower"
+backend = "slow-follower"
 `
 
 // TestAnatomy: groups in this process and of kvnode processes, traced and not, are run,
-// reported in both languages and verified, and of every traced write the path is known.
+// reported in both languages and verified; of every traced write the path is known, and
+// a slow store moves the stage that it is part of.
 func TestAnatomy(t *testing.T) {
 	dir := t.TempDir()
-	file, out, kvnode := filepath.Join(dir, "short.toml"), filepath.Join(dir, "out"), clustertest.Program(t, "kvnode")
+	file, out := filepath.Join(dir, "short.toml"), filepath.Join(dir, "out")
 	if err := os.WriteFile(file, []byte(question), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(asKvnode, "1")
+	lab := raftlab.Builtin()
+	if err := withSlowStores(lab.Parts); err != nil {
 		t.Fatal(err)
 	}
 	program := func(args ...string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		if code := raftlab.Main(t.Context(), raftlab.Builtin(), args, &stdout, &stderr); code != 0 {
+		if code := raftlab.Main(t.Context(), lab, args, &stdout, &stderr); code != 0 {
 			t.Fatalf("raftlab %s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout.String(), stderr.String())
 		}
 	}
-	program("run", file, "--kvnode", kvnode, "--out", out)
+	program("run", file, "--kvnode", os.Args[0], "--out", out)
 	program("verify", out)
 	for name, wants := range map[string][]string{
-		"results.csv":            {"leader_write_us", "rest_us", "anatomy.trace=true"},
+		"results.csv":            {"leader_write_us", "rest_us", "slow leader, overlapped"},
 		"report.md":              {"Where the time of a write goes", "follower’s log write", "the rest"},
 		"report.ru.md":           {"Куда уходит время записи", "запись журнала ведомым"},
 		"report.html":            {"stage by stage"},
@@ -97,6 +193,11 @@ func TestAnatomy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cases := map[string]string{}
+	for _, c := range folder.Manifest().Cells {
+		cases[c.ID] = c.Levels[0].Value
+	}
+	slowed := map[string]string{"slow leader": "leader_write", "slow leader, overlapped": "leader_write", "slow followers, overlapped": "follower_write"}
 	traced := 0
 	for _, trial := range trials {
 		var d anatomy.Data
@@ -108,6 +209,12 @@ func TestAnatomy(t *testing.T) {
 			if w.Calls == 0 || w.Joined != w.Calls || w.Dropped != 0 || w.RestNS != 0 {
 				t.Errorf("%s: %d of %d joined, %d dropped, %d ns unexplained", trial.Cell, w.Joined, w.Calls, w.Dropped, w.RestNS)
 			}
+			for _, key := range []string{"leader_write", "follower_write"} {
+				took := time.Duration(w.Stages[key].MiddleNS / max(1, w.Middle))
+				if name := cases[trial.Cell]; (took >= delay) != (slowed[name] == key) {
+					t.Errorf("%s: %s took %s about the median", name, key, took)
+				}
+			}
 		}
 		for _, g := range trial.Gates {
 			if g.Name == "stages" && g.Figure > 50 { // a machine that is held up may be off by more than the gate allows
@@ -115,8 +222,8 @@ func TestAnatomy(t *testing.T) {
 			}
 		}
 	}
-	if traced != 2 {
-		t.Errorf("%d trials are traced, want 2", traced)
+	if traced != len(cases)-1 {
+		t.Errorf("%d trials are traced, want all but one of %d", traced, len(cases))
 	}
 }
 
@@ -237,6 +344,37 @@ func TestCheck(t *testing.T) {
 		found := kind.Check(cell, trial, v)
 		if len(found) != 1 || found[0].Field != field {
 			t.Errorf("%s: %+v", field, found)
+		}
+	}
+}
+
+// TestDerive: where a write differs from what is expected of it is told part by part, and the
+// differences add up.
+func TestDerive(t *testing.T) {
+	kind := anatomy.Kind()
+	cell, trial := trialOf(t, func(w *anatomy.Writes) {
+		w.Middle = 1
+		for key, us := range map[string]int64{"leader_write": 120, "held": 10, "wire_there": 40, "apply": 30} {
+			s := w.Stages[key]
+			s.SumNS, s.MiddleNS = max(s.SumNS, us*1000), us*1000
+			w.Stages[key] = s
+		}
+		w.Stages["leader_write"] = anatomy.Stage{SumNS: 310_000, MiddleNS: 120_000, Hist: w.Stages["leader_write"].Hist}
+	})
+	v, err := kind.Read(cell, trial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, us := range map[string]float64{load.ExpectedLogs: 100, load.ExpectedMessages: 50, load.ExpectedOthers: 10} {
+		v.Scalars[key] = us * 1e-6
+	}
+	kind.Derive([]measure.Measured{{Cell: cell, Session: &record.Session{}, Values: &v}})
+	for key, want := range map[string]float64{
+		"took.logs": 130e-6, "took.messages": 40e-6, "took.others": 30e-6, "off.logs": 30e-6, "off.messages": -10e-6, "off.others": 20e-6,
+		"part.logs": 75, "part.messages": -25, "part.others": 50,
+	} {
+		if got := v.Scalars[key]; math.Abs(got-want) > 1e-9*math.Abs(want) {
+			t.Errorf("%s: %v, want %v", key, got, want)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 			return err
 		}
 	} else if !t.replica.sendsTo(id, req.Term) {
-		// The library ends heartbeats after replication, which may be waiting for a disk.
+		// The library ends its heartbeats with the replication, which may wait for a disk.
 		return fmt.Errorf("heartbeat to %s: term %d is over here", id, req.Term)
 	}
 	sent, begun := t.replica.rounds.next(), time.Now()
@@ -213,7 +213,7 @@ func (r *replica) hear(from raft.ServerID, answer raft.AppendFuture, quit <-chan
 	return r.overlap.hold(answer, quit)
 }
 
-// relaying is a transport of structs, whose pipelines nobody hears.
+// relaying is around a transport of structs, whose pipelines know nothing of hear.
 type relaying struct {
 	core.Transport
 	hear hear
@@ -230,7 +230,7 @@ func (t relaying) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddr
 	return p, nil
 }
 
-// relay is a pipeline whose answers are heard. That takes a goroutine.
+// relay is around a pipeline of such a transport. It takes a goroutine.
 type relay struct {
 	raft.AppendPipeline
 	answers chan raft.AppendFuture

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/bench/check"
@@ -34,7 +35,15 @@ var (
 	keep      = flag.String("keep", "", "folder for the rounds' files; empty: a temporary one, kept where something was found")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(silence{}) // nodes that do not run are no news here
+	goleak.VerifyTestMain(m)
+}
+
+type silence struct{}
+
+// Printf implements the logger of go-redis.
+func (silence) Printf(context.Context, string, ...any) {}
 
 func program(t *testing.T) string {
 	t.Helper()

@@ -34,7 +34,7 @@ type target interface {
 func (w *worker) open(endpoints []string) (target, error) {
 	switch resp := w.load.group.cfg.overRESP(); {
 	case w.node >= 0 && resp:
-		return plainRESP{redis.NewClient(&redis.Options{Addr: endpoints[w.node], MaxRetries: -1, PoolSize: 1, ContextTimeoutEnabled: true})}, nil
+		return plainRESP{redis.NewClient(&redis.Options{Addr: endpoints[w.node], MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ContextTimeoutEnabled: true})}, nil
 	case w.node >= 0:
 		return &plain{endpoint: endpoints[w.node], client: http.Client{Transport: &http.Transport{}}}, nil
 	case resp:

@@ -89,16 +89,19 @@ func newResult(s Spec) Result {
 	return r
 }
 
-// latencies records how long operations take. Each client has one of its own, and what
-// they saw is added up at the end, so that recording needs no lock.
+// latencies records how long operations take. Several clients share one, and what all saw is
+// added up at the end. Safe for concurrent use.
 type latencies struct {
 	opens, closes time.Time // the window
-	seen          Result
+
+	mu   sync.Mutex
+	seen Result
 }
 
-func newLatencies(opens time.Time, s Spec) *latencies {
-	return &latencies{opens: opens, closes: opens.Add(s.Duration), seen: newResult(s)}
-}
+func newLatencies(s Spec) *latencies { return &latencies{seen: newResult(s)} }
+
+// opensAt settles when the window opens, before anything is recorded.
+func (l *latencies) opensAt(t time.Time) { l.opens, l.closes = t, t.Add(l.seen.Window) }
 
 // inWindow: the window is closed at its start and open at its end.
 func (l *latencies) inWindow(t time.Time) bool { return !t.Before(l.opens) && t.Before(l.closes) }
@@ -108,6 +111,8 @@ func (l *latencies) Begin(*Op) error { return nil }
 
 // End implements Recorder.
 func (l *latencies) End(op *Op, at Times, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	r, measured := &l.seen, l.inWindow(at.Due)
 	r.Operations++
 	if r.Lag != nil && measured {
@@ -169,17 +174,4 @@ func (r *Result) add(o *Result) {
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled
-}
-
-// sharedLatencies is one that several workers use.
-type sharedLatencies struct {
-	mu sync.Mutex
-	*latencies
-}
-
-// End implements Recorder.
-func (s *sharedLatencies) End(op *Op, at Times, err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.latencies.End(op, at, err)
 }

@@ -124,13 +124,22 @@ func Prepare(spec Spec) (*Prepared, error) {
 // called again: the operations are the same.
 func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	spec := p.shared.spec
+	clients, ready := spec.Clients, p.closed
+	if spec.Rate > 0 {
+		clients, ready = spec.maxInFlight(), p.open
+	}
+	// Histograms are large, and clients may be many: the load begins when they are there.
+	recorders := make([]*latencies, min(clients, shards))
+	for i := range recorders {
+		recorders[i] = newLatencies(spec)
+	}
+	run := ready(ctx, target, recorders)
 	begin := time.Now()
 	opens := begin.Add(spec.Warmup)
-	run := p.closed
-	if spec.Rate > 0 {
-		run = p.open
+	for _, r := range recorders {
+		r.opensAt(opens)
 	}
-	recorders := run(ctx, target, begin)
+	run(begin)
 	end := time.Now()
 	result := newResult(spec)
 	for _, r := range recorders {
@@ -146,18 +155,18 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	return &result, ctx.Err()
 }
 
-func (p *Prepared) closed(ctx context.Context, target Target, begin time.Time) []*latencies {
+// closed makes a closed loop, and returns what runs it.
+func (p *Prepared) closed(ctx context.Context, target Target, recorders []*latencies) (run func(begin time.Time)) {
 	spec := p.shared.spec
-	opens := begin.Add(spec.Warmup)
-	loop := Loop{OpTimeout: spec.OpTimeout, Until: opens.Add(spec.Duration)}
-	recorders := make([]*latencies, spec.Clients)
-	for i := range recorders {
-		recorders[i] = newLatencies(opens, spec)
+	loop := Loop{OpTimeout: spec.OpTimeout}
+	for i := range spec.Clients {
 		part := PartOf(target, i)
-		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), part, withTarget(recorders[i], part)})
+		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), part, withTarget(recorders[i%len(recorders)], part)})
 	}
-	_ = loop.Run(ctx) // these recorders do not fail
-	return recorders
+	return func(begin time.Time) {
+		loop.Until = begin.Add(spec.Warmup + spec.Duration)
+		_ = loop.Run(ctx) // these recorders do not fail
+	}
 }
 
 // withTarget adds the target to the recorders of a client, if it is one.
@@ -174,38 +183,37 @@ type due struct {
 	at time.Time
 }
 
-// shards is how many recorders the workers of an open loop share. One each would
-// be a histogram per operation in flight; one for all, a lock that all want.
-const shards = 16
+// shards is how many recorders the clients share at most. One each would be large
+// histograms for every operation in flight; one for all, a lock that all want.
+const shards = 64
 
 // workers carry out the operations of an open loop.
 type workers struct {
 	spec    Spec
-	loop    Loop // of shards clients without a source
+	loop    Loop // of a client without a source for each recorder
 	line    chan due
 	count   int // added so far, by the schedule only
 	running sync.WaitGroup
 }
 
-// open hands out operations when the schedule says so. One goroutine keeps the
-// schedule; workers carry the operations out. Where none is free, a worker is
-// added rather than the schedule slowed, up to MaxInFlight; then operations wait
-// in line, and their latency counts from when they were due.
-func (p *Prepared) open(ctx context.Context, target Target, begin time.Time) []*latencies {
+// open makes an open loop, and returns what runs it: it hands out operations when the
+// schedule says so. One goroutine keeps the schedule; workers carry the operations out.
+// Where none is free, a worker is added rather than the schedule slowed, up to MaxInFlight;
+// then operations wait in line, and their latency counts from when they were due.
+func (p *Prepared) open(ctx context.Context, target Target, recorders []*latencies) (run func(begin time.Time)) {
 	spec := p.shared.spec
 	w := &workers{spec: spec, loop: Loop{OpTimeout: spec.OpTimeout}, line: make(chan due)}
-	recorders := make([]*latencies, shards)
-	for i := range recorders {
-		recorders[i] = newLatencies(begin.Add(spec.Warmup), spec)
-		w.loop.Clients = append(w.loop.Clients, Client{nil, target, withTarget(&sharedLatencies{latencies: recorders[i]}, target)})
+	for _, r := range recorders {
+		w.loop.Clients = append(w.loop.Clients, Client{nil, target, withTarget(r, target)})
 	}
-	for range min(spec.Clients, spec.maxInFlight()) {
-		w.add(ctx)
+	return func(begin time.Time) {
+		for range min(spec.Clients, spec.maxInFlight()) {
+			w.add(ctx)
+		}
+		w.schedule(ctx, p.shared.generator(0, 1), begin)
+		close(w.line)
+		w.running.Wait()
 	}
-	w.schedule(ctx, p.shared.generator(0, 1), begin)
-	close(w.line)
-	w.running.Wait()
-	return recorders
 }
 
 var errNeverStarted = errors.New("never started: the backlog was still there long after the load")
@@ -268,7 +276,7 @@ func (w *workers) hand(ctx context.Context, d due) bool {
 }
 
 func (w *workers) add(ctx context.Context) {
-	c := w.loop.Clients[w.count%shards]
+	c := w.loop.Clients[w.count%len(w.loop.Clients)]
 	c.Target = PartOf(c.Target, w.count)
 	w.count++
 	w.running.Go(func() {
@@ -290,7 +298,9 @@ func (idle) Do(context.Context, *Op) error { return nil }
 func ownCost(sh *shared) time.Duration {
 	const batches, rounds = 11, 200
 	source := sh.generator(0, 1)
-	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{newLatencies(time.Now(), sh.spec)}}}}
+	recorder := newLatencies(sh.spec)
+	recorder.opensAt(time.Now())
+	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{recorder}}}}
 	var op Op
 	costs := make([]time.Duration, batches)
 	for i := range costs {

@@ -159,3 +159,18 @@ func TestParted(t *testing.T) {
 		}
 	}
 }
+
+// TestManyClients: however many clients there are, the window does not close before they
+// begin.
+func TestManyClients(t *testing.T) {
+	prepared, err := Prepare(Spec{
+		Clients: 4000, Duration: 100 * time.Millisecond, OpTimeout: time.Second, Keys: 10, KeyDistribution: Uniform, ReadRatio: 0.5,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := prepared.Run(t.Context(), targetFunc(func(ctx context.Context, _ *Op) error { return poll.Sleep(ctx, time.Millisecond) }))
+	if err != nil || result.Writes.Completed+result.Reads.Completed == 0 {
+		t.Errorf("%d operations in %s, %v", result.Operations, result.Elapsed, err)
+	}
+}

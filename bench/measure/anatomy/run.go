@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -100,14 +101,12 @@ func (k kind) traced(ctx context.Context, t *measure.Trial) (_ *Writes, err erro
 type witness struct {
 	system.Traced
 	calls *spans.Buffer
+	first sync.Once
 	began time.Time // the load
 }
 
-// Target implements system.Group. The load begins when it has one.
-func (w *witness) Target(level string) workload.Target {
-	w.began = time.Now()
-	return &target{w.Traced.Target(level), w.calls}
-}
+// Target implements system.Group.
+func (w *witness) Target(level string) workload.Target { return &target{w.Traced.Target(level), w} }
 
 // window returns the writes that began in it and were acknowledged.
 func (w *witness) window(warmup, duration time.Duration) []trace.Call {
@@ -125,7 +124,7 @@ func (w *witness) window(warmup, duration time.Duration) []trace.Call {
 // target takes down writes that succeed, as the clients of the load time them.
 type target struct {
 	workload.Target
-	calls *spans.Buffer
+	of *witness
 }
 
 var (
@@ -135,16 +134,19 @@ var (
 
 // Part implements workload.Parted.
 func (t *target) Part(client int) workload.Target {
-	return &target{workload.PartOf(t.Target, client), t.calls}
+	return &target{workload.PartOf(t.Target, client), t.of}
 }
 
-// Begin implements workload.Recorder.
-func (t *target) Begin(*workload.Op) error { return nil }
+// Begin implements workload.Recorder. The load begins with the first operation.
+func (t *target) Begin(*workload.Op) error {
+	t.of.first.Do(func() { t.of.began = time.Now() })
+	return nil
+}
 
 // End implements workload.Recorder.
 func (t *target) End(op *workload.Op, at workload.Times, err error) error {
 	if op.Kind == workload.Write && err == nil {
-		t.calls.Record(core.Span{Kind: core.SpanPropose, Begin: at.Start, End: at.End, Command: kv.EncodeSet(op.Key, op.Value)})
+		t.of.calls.Record(core.Span{Kind: core.SpanPropose, Begin: at.Start, End: at.End, Command: kv.EncodeSet(op.Key, op.Value)})
 	}
 	return nil
 }

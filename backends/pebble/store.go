@@ -19,7 +19,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -276,7 +275,7 @@ func (l *entryLog) GetLog(index uint64, out *raft.Log) (err error) {
 		return raft.ErrLogNotFound
 	}
 	out.Index = index
-	return decode(value, out)
+	return storedir.DecodeEntry(value, out)
 }
 
 // StoreLog implements raft.LogStore.
@@ -297,10 +296,10 @@ func (l *entryLog) StoreLogs(entries []*raft.Log) error {
 	defer b.Close()
 	ends := *l.ends.Load()
 	for _, e := range entries {
-		op := b.SetDeferred(len(entryKey(0)), encodedSize(e))
+		op := b.SetDeferred(len(entryKey(0)), storedir.EntryBytes(e))
 		op.Key[0] = entryPrefix
 		binary.BigEndian.PutUint64(op.Key[1:], e.Index)
-		encode(op.Value, e)
+		_ = storedir.AppendEntry(op.Value[:0], e) // it has just that room
 		if err := op.Finish(); err != nil {
 			return err
 		}
@@ -371,32 +370,4 @@ func (s stable) GetUint64(key []byte) (uint64, error) {
 		return 0, fmt.Errorf("%w: the %d bytes of %q are no number", core.ErrInvalid, len(value), key)
 	}
 	return binary.BigEndian.Uint64(value), nil
-}
-
-// An entry is stored as term, type, time (seconds and nanoseconds), the length of the
-// extensions, the extensions, the data; big endian. Its index is the key's.
-const fixedBytes = 8 + 1 + 8 + 4 + 4
-
-func encodedSize(e *raft.Log) int { return fixedBytes + len(e.Extensions) + len(e.Data) }
-
-func encode(b []byte, e *raft.Log) {
-	b = binary.BigEndian.AppendUint64(b[:0], e.Term)
-	b = append(b, byte(e.Type))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.AppendedAt.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.AppendedAt.Nanosecond()))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Extensions)))
-	b = append(b, e.Extensions...)
-	_ = append(b, e.Data...)
-}
-
-// decode fills out from b, which it keeps.
-func decode(b []byte, out *raft.Log) error {
-	if len(b) < fixedBytes || uint64(binary.BigEndian.Uint32(b[fixedBytes-4:])) > uint64(len(b)-fixedBytes) {
-		return storedir.Damaged("an entry of %d bytes is none", len(b))
-	}
-	out.Term, out.Type = binary.BigEndian.Uint64(b), raft.LogType(b[8])
-	out.AppendedAt = time.Unix(int64(binary.BigEndian.Uint64(b[9:])), int64(binary.BigEndian.Uint32(b[17:]))).UTC()
-	end := fixedBytes + binary.BigEndian.Uint32(b[fixedBytes-4:])
-	out.Extensions, out.Data = b[fixedBytes:end:end], b[end:]
-	return nil
 }

@@ -1,6 +1,7 @@
 // Package storedir makes the folder of a log store, and makes it last: a file that
 // was flushed is still gone after a power loss if the folder that names it was not. It
-// also helps to read a file that may be damaged; it never changes a store's data.
+// also helps to read a file that may be damaged, and knows how the stores that choose so
+// themselves write an entry; it never changes a store's data.
 package storedir
 
 import (

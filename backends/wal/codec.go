@@ -1,9 +1,9 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
-	"time"
 
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
@@ -15,9 +15,8 @@ import (
 // codecID names the codec in segments. A change of what it writes is a new one.
 const codecID = raftwal.FirstExternalCodecID + 0x726c_0001
 
-// codec encodes an entry as index, term, type, time (seconds and nanoseconds), the length
-// of the extensions, the extensions, the data; big endian. The library's own makes five
-// allocations more of each entry.
+// codec encodes an entry as its index, big endian, and what storedir.AppendEntry makes of
+// the rest. The library's own makes five allocations more of each entry.
 type codec struct {
 	buffer []byte // of Encode, which the library calls with its lock of writes held
 }
@@ -25,7 +24,7 @@ type codec struct {
 var _ raftwal.Codec = (*codec)(nil)
 
 const (
-	fixedBytes     = 8 + 8 + 1 + 8 + 4 + 4
+	indexBytes     = 8
 	maxBufferBytes = 1 << 20 // that is kept
 )
 
@@ -34,14 +33,7 @@ func (*codec) ID() uint64 { return codecID }
 
 // Encode implements raftwal.Codec.
 func (c *codec) Encode(e *raft.Log, w io.Writer) error {
-	b := binary.BigEndian.AppendUint64(c.buffer[:0], e.Index)
-	b = binary.BigEndian.AppendUint64(b, e.Term)
-	b = append(b, byte(e.Type))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.AppendedAt.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.AppendedAt.Nanosecond()))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Extensions)))
-	b = append(b, e.Extensions...)
-	b = append(b, e.Data...)
+	b := storedir.AppendEntry(binary.BigEndian.AppendUint64(c.buffer[:0], e.Index), e)
 	if c.buffer = b; cap(b) > maxBufferBytes {
 		c.buffer = nil
 	}
@@ -51,21 +43,11 @@ func (c *codec) Encode(e *raft.Log, w io.Writer) error {
 
 // Decode implements raftwal.Codec. It copies what it keeps of b.
 func (*codec) Decode(b []byte, out *raft.Log) error {
-	if len(b) < fixedBytes || uint64(binary.BigEndian.Uint32(b[fixedBytes-4:])) > uint64(len(b)-fixedBytes) {
+	if len(b) < indexBytes {
 		return storedir.Damaged("an entry of %d bytes is none", len(b))
 	}
-	out.Index, out.Term, out.Type = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), raft.LogType(b[16])
-	out.AppendedAt = time.Unix(int64(binary.BigEndian.Uint64(b[17:])), int64(binary.BigEndian.Uint32(b[25:]))).UTC()
-	out.Extensions, out.Data = nil, nil
-	extensions := binary.BigEndian.Uint32(b[fixedBytes-4:])
-	body := append([]byte(nil), b[fixedBytes:]...)
-	if extensions > 0 {
-		out.Extensions = body[:extensions:extensions]
-	}
-	if int(extensions) < len(body) {
-		out.Data = body[extensions:]
-	}
-	return nil
+	out.Index = binary.BigEndian.Uint64(b)
+	return storedir.DecodeEntry(bytes.Clone(b[indexBytes:]), out)
 }
 
 // coded is info with the codec's ID: the library gives new segments that of its own, and

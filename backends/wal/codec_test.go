@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends/storedir"
 )
 
 func FuzzCodec(f *testing.F) {
@@ -47,6 +49,7 @@ func FuzzCodec(f *testing.F) {
 // that reads go by.
 func TestEntrySizes(t *testing.T) {
 	d, s := stored(t)
+	fixedBytes := indexBytes + storedir.EntryBytes(&raft.Log{})
 	last := uint64(10)
 	for _, whole := range []int{shortBytes, readBytes, readBytes + frameBytes} {
 		for less := range 2*frameBytes + fixedBytes + 2 {

@@ -269,7 +269,9 @@ func TestSixtyBigValues(t *testing.T) {
 			defer resp.Body.Close()
 			body, _ := io.ReadAll(resp.Body)
 			if resp.StatusCode != 200 {
-				if _, err := (response{resp, string(body)}).isRefused(503, api.CodeOverloaded, ""); err != nil {
+				answer := response{resp, string(body)}
+				_, err := answer.isRefused(503, api.CodeOverloaded, "")
+				if _, stalled := answer.isRefused(503, api.CodeNoLeader, "stalled"); err != nil && stalled != nil { // a disk may be too slow for a gigabyte
 					t.Error(err)
 				}
 			}

@@ -18,32 +18,6 @@ const (
 	wakeAfter   = 100 * time.Millisecond
 )
 
-// probeCommits measures record.Commits of a group of so many, of small appends and of
-// pages, serial and overlapped. A single member commits nothing with others.
-func probeCommits(ctx context.Context, dir string, members int) (out []record.Commits, err error) {
-	if members < 2 {
-		return nil, nil
-	}
-	for _, bytes := range []int{entryBytes, appendBytes} {
-		logs, remove, err := logsIn(dir, bytes, members)
-		if err != nil {
-			return nil, err
-		}
-		for _, overlapped := range []bool{false, true} {
-			c, err := commits(ctx, logs, overlapped)
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("commits of %d: %w", members, err), remove())
-			}
-			c.Bytes = bytes
-			out = append(out, c)
-		}
-		if err := remove(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // acknowledgement is an answer to a round's message.
 type acknowledgement struct {
 	round   uint64

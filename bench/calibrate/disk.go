@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -69,10 +68,7 @@ func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err
 	}
 	p = record.Probe{FdatasyncUS: quantiles(samples[0]), WorkUS: Work(ctx)}
 	if len(writers) > 0 {
-		if p.Flushes, err = probeFlushes(ctx, dir, writers...); err == nil {
-			p.Commits, err = probeCommits(ctx, dir, slices.Max(writers))
-		}
-		if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		if err := probeFlushes(ctx, dir, &p, writers...); err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return p, fmt.Errorf("probe flushes: %w", err)
 		}
 	}

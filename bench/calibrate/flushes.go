@@ -77,29 +77,45 @@ func Flushes(ctx context.Context, dir string, bytes int, writers ...int) (out []
 }
 
 // probeFlushes measures, of what Flushes does, how long those take that begin together, in
-// one half turn each: what a trial that follows finds.
-func probeFlushes(ctx context.Context, dir string, writers ...int) (out []record.Flushes, err error) {
+// one half turn each; and commits of a group of the most writers: what a trial that
+// follows finds.
+func probeFlushes(ctx context.Context, dir string, p *record.Probe, writers ...int) error {
 	for _, bytes := range []int{entryBytes, appendBytes} {
 		logs, remove, err := logsIn(dir, bytes, slices.Max(writers))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, n := range writers {
-			samples, err := together(ctx, logs[:n], nil)
-			if err != nil {
-				return nil, errors.Join(err, remove())
-			}
-			f, err := flushesOf(bytes, n, samples)
-			if err != nil {
-				return nil, errors.Join(err, remove())
-			}
-			out = append(out, f)
-		}
-		if err := remove(); err != nil {
-			return nil, err
+		if err := errors.Join(probeLogs(ctx, logs, bytes, p, writers...), remove()); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
+}
+
+func probeLogs(ctx context.Context, logs []*preallocated, bytes int, p *record.Probe, writers ...int) error {
+	for _, n := range writers {
+		samples, err := together(ctx, logs[:n], nil)
+		if err != nil {
+			return err
+		}
+		f, err := flushesOf(bytes, n, samples)
+		if err != nil {
+			return err
+		}
+		p.Flushes = append(p.Flushes, f)
+	}
+	if len(logs) < 2 { // nobody to agree with
+		return nil
+	}
+	for _, overlapped := range []bool{false, true} {
+		c, err := commits(ctx, logs, overlapped)
+		if err != nil {
+			return fmt.Errorf("commits of %d: %w", len(logs), err)
+		}
+		c.Bytes = bytes
+		p.Commits = append(p.Commits, c)
+	}
+	return nil
 }
 
 // logsIn makes so many files, each with its room.

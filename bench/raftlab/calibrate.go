@@ -20,10 +20,11 @@ func newCalibrate() *cobra.Command {
 of a 4 KiB append in DIR (default: the current folder); the fdatasync of 512 B
 and of 4 KiB in files that have their room, by one to nine writers at a time,
 as the log stores of a group on one disk; how fast large pieces are written;
-round trips of 64 B and 64 KiB over loopback TCP; how late a goroutine (also one
-that slept through a flush) and a timer wake and how fine the clock is. Every run does the same before its first
-trial, with the writers of its cells, and keeps the figures in its manifest; the
-report sets what was measured against them.`,
+round trips of 64 B and 64 KiB over loopback TCP; how late a goroutine (also
+one that slept through a flush) and a timer wake and how fine the clock is.
+Every run does the same before its first trial, with the writers of its cells,
+and keeps the figures in its manifest; the report sets what was measured
+against them.`,
 		Args: cli.Wants(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."

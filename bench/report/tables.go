@@ -260,6 +260,7 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 			if !of.Interval {
 				x.Spread = doc.Alone
 			}
+			x.of = withoutNoInterval(x.of)
 			columns, there = append(columns, x), true
 		}
 	}
@@ -281,6 +282,17 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
 	}
 	return t, there
+}
+
+// withoutNoInterval leaves out the interval of what all trials share.
+func withoutNoInterval(of func(*cell) doc.Cell) func(*cell) doc.Cell {
+	return func(c *cell) doc.Cell {
+		x := of(c)
+		if v := x.Value; v != nil && v.Low == v.High {
+			v.Ranged = false
+		}
+		return x
+	}
 }
 
 // greatestColumn says the greatest median of some quantities, and which it is.

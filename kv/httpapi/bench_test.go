@@ -19,6 +19,9 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 	b.Cleanup(func() { _ = c.Close() })
 	value := make([]byte, 256)
+	if _, err := c.Set(b.Context(), "key:000000000001", value); err != nil {
+		b.Fatal(err)
+	}
 	for _, x := range []struct {
 		name string
 		do   func() error

@@ -58,8 +58,8 @@ func Disk(ctx context.Context, dir string, opts DiskOptions) (fsync, fdatasync r
 // Probe measures fdatasync as [Disk] does, but 30 times and in 100 ms at most
 // (or one flush, if that takes longer), and the processors as [Work] does; and of so many
 // writers at a time, what flushes take that begin together, as [Flushes] does, 20 ms for
-// each number, and the rounds of a group of the most of them, 80 ms (record.Commits). It is meant for the moment before each trial, to see whether the machine is
-// still what it was.
+// each number, and the rounds of a group of the most of them, 80 ms (record.Commits). It is
+// meant for the moment before each trial, to see whether the machine is still what it was.
 func Probe(ctx context.Context, dir string, writers ...int) (p record.Probe, err error) {
 	opts := DiskOptions{Rounds: probeRounds, Limit: probeLimit}
 	samples, err := timeAppends(ctx, dir, opts, datasync)

@@ -168,7 +168,7 @@ func (p *plain) Do(ctx context.Context, op *workload.Op) error {
 		return nil
 	case response.StatusCode == http.StatusNotFound && read && err == nil && !bytes.Contains(body, []byte(`"code"`)):
 		return nil
-	case err != nil || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" || refusal.Code == api.CodeOutcomeUnknown:
+	case err != nil || json.Unmarshal(body, &refusal) != nil || !refusal.Code.NotDone():
 		err = core.ErrOutcomeUnknown
 	case refusal.Code == api.CodeConditionFailed:
 		err = client.ErrCondition

@@ -151,13 +151,17 @@ node2 running alive  nonvoter    4    128     127   0  1h02m 68204 :6380
 node3 running alive  leader      4    128     127   0  1h02m 68204 :6381
 `},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var out strings.Builder
-			newReport(c.nodes).writeWide(&out)
-			if diff := cmp.Diff(c.want, "\n"+out.String()); diff != "" {
-				t.Error(diff)
-			}
-		})
+		t.Run(name, func(t *testing.T) { isWide(t, c.nodes, c.want) })
+	}
+}
+
+// isWide compares the wide table of the nodes, after a line break, with want.
+func isWide(t *testing.T, nodes []process.NodeStatus, want string) {
+	t.Helper()
+	var out strings.Builder
+	newReport(nodes).writeWide(&out)
+	if diff := cmp.Diff(want, "\n"+out.String()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -192,13 +196,7 @@ node1  stopped  alive   -            -       -        -    -       -      -
 node2  running  -       nonvoter     4     128      127    -   1h02m  68204
 `},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var out strings.Builder
-			newReport(c.nodes).writeWide(&out)
-			if diff := cmp.Diff(c.want, "\n"+out.String()); diff != "" {
-				t.Error(diff)
-			}
-		})
+		t.Run(name, func(t *testing.T) { isWide(t, c.nodes, c.want) })
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestDeafNode: a node that takes no bytes keeps no caller for longer than its deadline, nor
-// more than a bounded part of what they want to send.
-func TestDeafNode(t *testing.T) {
+// pipeTo returns a pipe and the node's end of it, which nobody reads.
+func pipeTo(t *testing.T) (*pipe, net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +21,18 @@ func TestDeafNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPipe(raw)
+	node, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Close() })
+	return newPipe(raw), node
+}
+
+// TestDeafNode: a node that takes no bytes keeps no caller for longer than its deadline, nor
+// more than a bounded part of what they want to send.
+func TestDeafNode(t *testing.T) {
+	p, _ := pipeTo(t)
 	defer p.close()
 	value := make([]byte, 16<<20)
 	full := false
@@ -54,21 +65,7 @@ func TestDeafNode(t *testing.T) {
 // TestQueuedMayBeSent: what a caller has queued behind a node that takes nothing is sent once
 // the node takes it, also when the caller has gone: it was not told that nothing was.
 func TestQueuedMayBeSent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	raw, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer node.Close()
-	p := newPipe(raw)
+	p, node := pipeTo(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	large := make(chan error)

@@ -554,7 +554,7 @@ func overRESP(nodes []clusterfile.Node, connections int) (loads []load, err erro
 		writes, errWrites := client.NewRESP(endpoints, options)
 		reads, errReads := client.NewRESP(endpoints[:1], options)
 		if err := errors.Join(errWrites, errReads); err != nil {
-			return nil, err
+			return nil, errors.Join(err, closeLoads(loads))
 		}
 		loads = append(loads, load{writes, reads})
 	}

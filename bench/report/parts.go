@@ -1,6 +1,11 @@
 package report
 
 import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 )
@@ -33,6 +38,87 @@ func (m *model) parted() (cells []*cell, means map[*cell][]float64) {
 		}
 	}
 	return cells, means
+}
+
+// parts says which of its parts make up most of a quantity: at each level of the compared
+// factor, and how that changes with another.
+func (a *answer) parts() {
+	cells, means := a.m.parted()
+	if len(cells) == 0 || len(cells) < len(a.m.cells) {
+		return
+	}
+	whole := a.m.kind.Quantity(a.m.kind.Parts.Whole)
+	if len(a.m.factors) == 0 {
+		a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), a.l.greatest(a.m, shareOf(means, cells))))
+		return
+	}
+	at := func(f factor, level string) []*cell {
+		return slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool { return f.value(c.info) != level })
+	}
+	say := func(f factor, levels ...int) string {
+		var items []string
+		for _, i := range levels {
+			items = append(items, a.l.fill("%s %s", "%s — %s", a.placed(f, i), a.l.greatest(a.m, shareOf(means, at(f, f.Levels[i])))))
+		}
+		return strings.Join(items, "; ")
+	}
+	first := a.m.factors[0]
+	var levels []int
+	for i := range min(len(first.Levels), mostLevels+1) {
+		levels = append(levels, i)
+	}
+	a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), say(first, levels...)))
+	var most factor
+	from, to, farthest := 0, 0, 0.1 // less is not worth a sentence
+	for _, f := range a.m.others() {
+		for i := range f.Levels {
+			for j := range i {
+				if d := apart(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
+					most, from, to, farthest = f, j, i, d
+				}
+			}
+		}
+	}
+	if most.Levels != nil {
+		a.add(a.l.fill("%s changes that most: %s.", "Сильнее всего это зависит от %s: %s.",
+			capitalIf(!a.l.ru, a.l.words(most, a.m.cells[0].info).what), say(most, from, to)))
+	}
+}
+
+// shareOf is the share of each part, averaged over cells.
+func shareOf(means map[*cell][]float64, cells []*cell) []float64 {
+	var out []float64
+	for _, c := range cells {
+		for i, d := range means[c] {
+			if len(out) <= i {
+				out = append(out, 0)
+			}
+			out[i] += d / total(means[c]) / float64(len(cells))
+		}
+	}
+	return out
+}
+
+// apart is how much of one partition lies elsewhere in another.
+func apart(x, y []float64) (sum float64) {
+	for i := range x {
+		sum += math.Abs(x[i]-y[i]) / 2
+	}
+	return sum
+}
+
+// greatest names the two greatest parts with their shares.
+func (l *language) greatest(m *model, shares []float64) string {
+	order := make([]int, len(shares))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(shares[y], shares[x]) })
+	var items []string
+	for _, i := range order[:min(2, len(order))] {
+		items = append(items, l.fill("%s (%s %%)", "%s (%s %%)", l.Say(m.kind.Parts.List[i].Name), l.Locale.Number(100*shares[i], 0)))
+	}
+	return l.list(items)
 }
 
 // partsTable has a group of rows for each cell: its parts, and all of them together.
@@ -69,7 +155,8 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 		}
 		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
 	}
-	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes()...)
+	t.Caption = l.Say(m.kind.Parts.Title)
+	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}
 	return t, len(cells) > 0
 }
 

@@ -15,7 +15,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Quantities: quantities(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }

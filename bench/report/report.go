@@ -63,7 +63,7 @@ func Terminal(w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang,
 
 // form is the version of the layout of the files. A file says of which form it is;
 // the text of one of an earlier form is not what this program would write.
-const form = 4
+const form = 5
 
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 

@@ -15,15 +15,36 @@ type Document struct {
 	Title  string
 	Stamp  string // ends the file, as a comment; empty: none
 	Blocks []Block
+
+	tables, figures int // numbered so far
 }
 
-// Add appends blocks. Lists without items and paragraphs without text are left out.
+// Add appends blocks and numbers figures, and tables that have a caption. Lists without
+// items and paragraphs without text are left out.
 func (d *Document) Add(blocks ...Block) {
-	d.Blocks = append(d.Blocks, slices.DeleteFunc(blocks, func(b Block) bool {
-		list, isList := b.(List)
-		text, isText := b.(Paragraph)
-		return isList && len(list.Items) == 0 || isText && text.Text == ""
-	})...)
+	for _, b := range blocks {
+		switch x := b.(type) {
+		case List:
+			if len(x.Items) == 0 {
+				continue
+			}
+		case Paragraph:
+			if x.Text == "" {
+				continue
+			}
+		case Table:
+			if x.Caption != "" {
+				d.tables++
+				x.Number = d.tables
+			}
+			b = x
+		case Figure:
+			d.figures++
+			x.Number = d.figures
+			b = x
+		}
+		d.Blocks = append(d.Blocks, b)
+	}
 }
 
 // Block is a part of a document: one of the types below, or [Figure].
@@ -76,6 +97,8 @@ type Code []string
 
 // Table is a table of typed cells. Every row has a cell for every column.
 type Table struct {
+	Caption string // a title without a full stop; empty: none, and no number
+	Number  int    // among the document's tables, from 1; see [Document.Add]
 	Columns []Column
 	Rows    []Row
 	Notes   []Item  // what marks mean; those that the table does not use are left out
@@ -149,7 +172,7 @@ func (Figure) block()    {}
 // shown is the table without the columns that are gone and the notes that nothing
 // needs.
 func (t Table) shown() Table {
-	out := Table{}
+	out := Table{Caption: t.Caption, Number: t.Number}
 	gone := func(i int) bool { return t.Columns[i].Spread == Gone }
 	for i, c := range t.Columns {
 		if !gone(i) {

@@ -9,9 +9,9 @@ import (
 // page that arranges them to its width.
 type Figure struct {
 	File    string // the slash-separated name of the drawing's file
-	Label   string // "Figure 1"
-	Title   string
-	Caption string
+	Number  int    // among the document's figures, from 1; see [Document.Add]
+	Title   string // without a full stop
+	Caption string // sentences that explain it
 	Panels  []Panel
 }
 

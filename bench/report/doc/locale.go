@@ -13,6 +13,17 @@ type Locale struct {
 	Decimal string   // decimal separator
 	Between string   // between the ends of an interval
 	Units   []string // what belongs to the number before it
+	Table   string   // what a table and a figure are called before their number
+	Figure  string
+	Dash    string // between that number and the title
+}
+
+// caption is "Table 1. Title", and the title alone where there is no number.
+func (l Locale) caption(word string, number int, title string) string {
+	if number == 0 {
+		return title
+	}
+	return word + hardSpace + strconv.Itoa(number) + l.Dash + title
 }
 
 // Number writes v with so many decimals.

@@ -48,9 +48,9 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		d.Add(f)
 	}
 	details(false)
-	d.Add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности")},
+	d.Add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности"), Class: doc.Annex},
 		doc.Paragraph{Text: l.say("The worst figure of each gate over the trials of a cell.", "Худшее значение каждой проверки по испытаниям ячейки.")},
-		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам")})
+		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам"), Class: doc.Annex})
 	concerns := l.concerns(m)
 	for _, list := range concerns {
 		d.Add(list)
@@ -64,8 +64,8 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	}
 	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения")}, l.method(m),
 		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, l.machineTable(m),
-		doc.Heading{Text: l.say("Versions", "Версии")}, doc.List{Items: modules(m), Class: doc.Versions},
-		doc.Heading{Text: l.say("How to repeat", "Как повторить")}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
+		doc.Heading{Text: l.say("Versions", "Версии"), Class: doc.Annex}, doc.List{Items: modules(m), Class: doc.Versions},
+		doc.Heading{Text: l.say("How to repeat", "Как повторить"), Class: doc.Annex}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
 		doc.Code(commands(m)), doc.Paragraph{Text: seed}, doc.Paragraph{Text: l.say(
 			"The raw data of every trial are in the run folder. Every figure here can be computed from them again (raftlab report) and checked against them (raftlab verify).",
 			"Исходные данные каждого испытания лежат в папке измерений. По ним можно заново вычислить каждое приведённое здесь число (raftlab report) и проверить его (raftlab verify).")})

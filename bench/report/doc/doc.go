@@ -58,6 +58,7 @@ const (
 	Plain    Class = ""
 	Answer   Class = "answer"   // of a heading: the section that says what was found
 	Machine  Class = "machine"  // of a heading: the section's tables hold long texts
+	Annex    Class = "annex"    // of a heading: the section is for who checks the document, not for who reads it
 	Question Class = "question" // of a paragraph
 	Headline Class = "headline" // of a paragraph: the one to read
 	Cautions Class = "cautions" // of a list
@@ -71,6 +72,7 @@ const (
 type Heading struct {
 	Text  string
 	Class Class
+	Depth int // 0: of a section; 1: of a part of one
 }
 
 // Paragraph is running text; its term, where there is one, says what it is.
@@ -99,6 +101,7 @@ type Code []string
 type Table struct {
 	Caption string // a title without a full stop; empty: none, and no number
 	Number  int    // among the document's tables, from 1; see [Document.Add]
+	File    string // the slash-separated name of its file, where it has one of its own
 	Columns []Column
 	Rows    []Row
 	Notes   []Item  // what marks mean; those that the table does not use are left out
@@ -172,7 +175,7 @@ func (Figure) block()    {}
 // shown is the table without the columns that are gone and the notes that nothing
 // needs.
 func (t Table) shown() Table {
-	out := Table{Caption: t.Caption, Number: t.Number}
+	out := Table{Caption: t.Caption, Number: t.Number, File: t.File}
 	gone := func(i int) bool { return t.Columns[i].Spread == Gone }
 	for i, c := range t.Columns {
 		if !gone(i) {

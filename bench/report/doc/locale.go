@@ -16,6 +16,8 @@ type Locale struct {
 	Table   string   // what a table and a figure are called before their number
 	Figure  string
 	Dash    string // between that number and the title
+	// Continued stands above a table on its further pages; N is its number.
+	Continued string
 }
 
 // caption is "Table 1. Title", and the title alone where there is no number.

@@ -66,7 +66,7 @@ func (t *texWriter) block(block Block) string {
 	switch x := block.(type) {
 	case Heading:
 		command := []string{"section", "subsection"}[min(x.Depth, 1)]
-		return "\\" + command + "{" + t.text(x.Text) + "}\n"
+		return "\\FloatBarrier\n\\" + command + "{" + t.text(x.Text) + "}\n"
 	case Paragraph:
 		if x.Term != "" {
 			b.WriteString("\\textbf{" + t.text(x.Term) + ".} ")

@@ -21,7 +21,7 @@ func (t *texWriter) figure(f Figure) string {
 		columns = 2
 	}
 	rows := (len(f.Panels) + columns - 1) / columns
-	fmt.Fprintf(&b, "\\tikzset{%s}\n\\begin{tikzpicture}\n\\begin{groupplot}[raftlab, group style={group size=%d by %d, horizontal sep=0.13\\linewidth, vertical sep=15mm},\n  width=%s\\linewidth]\n",
+	fmt.Fprintf(&b, "\\tikzset{%s}\n\\begin{tikzpicture}\n\\begin{groupplot}[raftlab, group style={group size=%d by %d, horizontal sep=0.13\\linewidth, vertical sep=20mm},\n  width=%s\\linewidth]\n",
 		styles, columns, rows, map[bool]string{true: "0.6", false: []string{"", "0.7", "0.36"}[columns]}[hasBars(f)])
 	for _, x := range f.Panels {
 		b.WriteString(t.panel(x, rows))
@@ -99,7 +99,7 @@ func texLook(style int) string {
 // panel draws one panel of so many rows of them.
 func (t *texWriter) panel(x Panel, rows int) string {
 	var b strings.Builder
-	height := min(48, 210/float64(rows)-15) // mm
+	height := min(48, 215/float64(rows)-20) // mm
 	if x.Low {
 		height /= 2
 	}

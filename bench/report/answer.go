@@ -149,9 +149,7 @@ func (l *language) cautions(m *model) []string {
 			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
 	for _, w := range m.family {
-		told := w.Code == stats.FewTrials && most == 1         // said above
-		moot := w.Code == stats.LoneDifference && !m.anySame() // all were found
-		if !told && !moot {
+		if told := w.Code == stats.FewTrials && most == 1; !told { // said above
 			out = append(out, l.warning(m.kind, w))
 		}
 	}
@@ -171,18 +169,6 @@ func (l *language) cautions(m *model) []string {
 		out = append(out, markUnequal+" "+text)
 	}
 	return out
-}
-
-// anySame reports whether some comparison found no difference.
-func (m *model) anySame() bool {
-	for _, c := range m.cells {
-		for _, vs := range c.vs {
-			if verdictOf(vs) == same {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // inequalities explains the dagger, once for every kind of inequality.
@@ -229,11 +215,7 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 	case stats.CannotDiffer:
 		return l.fill("%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",
 			"При числе испытаний %s различие обнаружить нельзя: наименьшее возможное значение p равно %s. Нужно не менее %d испытаний на ячейку.",
-			strings.ReplaceAll(w.Subject, " v ", l.say(" v ", " против ")), l.Locale.Number(w.Have, 2), int(w.Want))
-	case stats.LoneDifference:
-		return l.fill("With %s per cell, a single difference among so many comparisons could not be found; it takes %d.",
-			"На ячейку приходится %s: единственное различие среди стольких сравнений обнаружить нельзя, для этого нужно %d.",
-			l.trials(int(w.Have)), int(w.Want))
+			w.Subject, l.Locale.Number(w.Have, 2), int(w.Want))
 	case stats.ZeroBase:
 		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
 	case stats.HighSpread:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -240,7 +241,11 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Series)...)
+		series := make([]float64, len(t.values.Series))
+		for i, n := range t.values.Series {
+			series[i] = float64(n)
+		}
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), series)...)
 	}
 }
 
@@ -253,6 +258,21 @@ func (c *cell) valuesOf(q measure.Quantity) []float64 {
 	for _, t := range c.used {
 		if v, there := t.values.Of(q); there {
 			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// byRound takes a quantity from each round, NaN where no trial gives it: the trials of
+// one number, one of each cell, are a round.
+func (c *cell) byRound(q measure.Quantity) []float64 {
+	var out []float64
+	for _, t := range c.used {
+		if v, there := t.values.Of(q); there {
+			for len(out) < t.Trial {
+				out = append(out, math.NaN())
+			}
+			out[t.Trial-1] = v
 		}
 	}
 	return out
@@ -291,16 +311,14 @@ func (m *model) compare() {
 				continue
 			}
 			for _, q := range m.kind.With(measure.Compared) {
-				x, y := base.valuesOf(q), c.valuesOf(q)
-				if len(x) > 0 && len(y) > 0 {
-					vs := stats.Compare(x, y)
+				if vs := stats.Paired(base.byRound(q), c.byRound(q)); vs.N > 0 {
 					c.vs[q.Key] = &vs
 					family = append(family, &vs)
 				}
 			}
 		}
 	}
-	m.family = stats.Adjust(family)
+	stats.AdjustPaired(family)
 	for _, vs := range family { // what is true of every comparison is said once
 		m.family = appendNew(m.family, vs.Warnings...)
 	}
@@ -322,7 +340,7 @@ func (m *model) comparisons() int {
 	n := 0
 	for _, c := range m.cells {
 		for _, vs := range c.vs {
-			if vs.Tested {
+			if vs.Testable() {
 				n++
 			}
 		}
@@ -365,7 +383,7 @@ const (
 
 func verdictOf(vs *stats.Comparison) verdict {
 	switch {
-	case vs == nil || !vs.Tested || !vs.HasRatio:
+	case vs == nil || !vs.Testable() || !vs.HasRatio:
 		return notCompared
 	case vs.Different():
 		return differs

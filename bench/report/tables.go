@@ -215,14 +215,14 @@ func (l *language) ratioCell(c *cell, q measure.Quantity) doc.Cell {
 }
 
 func ratioValue(vs stats.Comparison) *doc.Value {
-	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI, Unit: "×"}
+	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI(), Unit: "×"}
 }
 
 func (l *language) pCell(c *cell, q measure.Quantity) doc.Cell {
 	switch vs := c.vs[q.Key]; {
 	case c.base == nil:
 		return doc.Cell{}
-	case vs == nil || !vs.Tested:
+	case vs == nil || !vs.Testable():
 		return doc.Cell{Text: markNone}
 	default:
 		return doc.Cell{Text: l.pValue(vs.Adjusted)}
@@ -242,8 +242,8 @@ func (l *language) notes() []doc.Item {
 			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
-		{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
-			"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")},
+		{Term: "p", Text: l.say("paired permutation test by round, two-sided, Westfall–Young over this table",
+			"двусторонний парный перестановочный критерий по раундам с поправкой Уэстфолла — Янга по этой таблице")},
 	}
 }
 

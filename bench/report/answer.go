@@ -392,17 +392,17 @@ func (a *answer) dependence(q measure.Quantity) string {
 		}
 	}
 	if most == nil || spread(*most) < 1+stats.DefaultMargin {
-		if !full {
-			return ""
-		}
-		all := shares.Higher
-		for _, p := range shares.Pairs {
-			if p.A == 0 {
-				all += p.Share
+		text := a.extremes(q)
+		if full && text != "" {
+			all := shares.Higher
+			for _, p := range shares.Pairs {
+				if p.A == 0 {
+					all += p.Share
+				}
 			}
+			text += a.l.fill(" (interactions: %s %% of the variation)", " (взаимодействия: %s %% изменчивости)", a.l.percent(all))
 		}
-		return a.l.fill("The other factors change that little: their interactions with it are %s %% of the variation.",
-			"Остальные факторы меняют это мало: на взаимодействия с ними приходится %s %% изменчивости.", a.l.percent(all))
+		return text + btos(text != "", ".")
 	}
 	low, high := slices.Index(most.Ratios, slices.Min(most.Ratios)), slices.Index(most.Ratios, slices.Max(most.Ratios))
 	var items []string
@@ -416,6 +416,47 @@ func (a *answer) dependence(q measure.Quantity) string {
 	}
 	return text + a.l.fill(": %s against %s is %s.", ": %s относительно %s — %s.",
 		quoted(a.wordsAt(most.this).named), quoted(a.wordsAt(most.base).named), a.l.list(items))
+}
+
+// extremes says in which combinations a contrast with the baseline is least and greatest: of
+// the one that changes most.
+func (a *answer) extremes(q measure.Quantity) string {
+	var most *contrast
+	var from, to int // groups
+	widest := 0.0
+	for _, c := range a.told(q) {
+		over := c.over[q.Key]
+		if !over.HasRatio || over.Verdict(stats.DefaultMargin) != stats.Differs {
+			continue
+		}
+		if wide := over.Range.High / over.Range.Low; wide > widest {
+			most, widest = c, wide
+			for i, vs := range c.of(q.Key) {
+				switch vs.Ratio {
+				case over.Range.Low:
+					from = i
+				case over.Range.High:
+					to = i
+				}
+			}
+		}
+	}
+	if most == nil {
+		return ""
+	}
+	say := func(group int) string {
+		ratio := most.pairs[group].vs[q.Key].Ratio
+		return a.l.changeOf(ratio).say(ratio) + " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
+	}
+	return a.l.fill("the extremes: %s against %s is %s and %s", "крайние значения: %s относительно %s — %s и %s",
+		quoted(a.wordsAt(most.this).named), quoted(a.wordsAt(most.base).named), say(min(from, to)), say(max(from, to)))
+}
+
+func btos(yes bool, text string) string {
+	if yes {
+		return text
+	}
+	return ""
 }
 
 func capitalIf(do bool, s string) string {

@@ -57,7 +57,7 @@ func (l *language) cautions(m *model) []string {
 		out = append(out, text)
 	}
 	for _, w := range m.machine {
-		out = append(out, l.warning(w))
+		out = append(out, l.warning(m.kind, w))
 	}
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
@@ -81,23 +81,38 @@ func (l *language) undecided(m *model) string {
 	if by[stats.Undecided] == 0 {
 		return ""
 	}
-	needed, fewest := 0, m.rounds
+	var needed []int
+	fewest := stats.MinRounds
 	for _, c := range m.contrasts {
 		for _, p := range c.pairs {
 			for _, vs := range p.vs {
 				if vs.Verdict(stats.DefaultMargin) == stats.Undecided {
-					needed, fewest = max(needed, vs.Needed(stats.DefaultMargin)), min(fewest, vs.N)
+					needed, fewest = append(needed, vs.Needed(stats.DefaultMargin)), min(fewest, vs.N)
 				}
 			}
 		}
 	}
+	slices.Sort(needed)
 	text := l.fill("Undecided: %d of %s between cells.", "Не решено: %d из %s между ячейками.",
 		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
 	if fewest < stats.MinRounds {
 		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
 			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(fewest, "round rounds", "раунду раундам раундам"), stats.MinRounds)
 	}
-	return text + " " + l.decided(m, needed)
+	within := slices.IndexFunc(needed, func(n int) bool { return n > mostTrials }) // what more trials can decide
+	if within == 0 {
+		return text + " " + l.decided(m, needed[0])
+	}
+	if within < 0 {
+		within = len(needed)
+	}
+	enough := needed[(within-1)*4/5] // the last few may take as many again
+	decides := 0
+	for _, n := range needed {
+		decides += btoi(n <= enough)
+	}
+	return text + " " + l.fill("About %s of each cell would decide %d of them: %s.", "Около %s на ячейку решили бы %d из них: %s.",
+		l.genitive(enough), decides, more(m, enough))
 }
 
 // inequalities explains the dagger, once for every kind of inequality.
@@ -138,8 +153,17 @@ func (l *language) inequalities(m *model) []string {
 }
 
 // warning says a warning.
-func (l *language) warning(w stats.Warning) string {
+func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 	switch w.Code {
+	case stats.FewTrials:
+		return l.fill("%s per cell: an interval and a comparison need %d.",
+			"На ячейку приходится %s: для интервала и сравнения нужно %d.", l.trials(int(w.Have)), int(w.Want))
+	case stats.CannotDiffer:
+		return l.fill("%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",
+			"При числе испытаний %s различие обнаружить нельзя: наименьшее возможное значение p равно %s. Нужно не менее %d испытаний на ячейку.",
+			w.Subject, l.Locale.Number(w.Have, 2), int(w.Want))
+	case stats.ZeroBase:
+		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
 	case stats.MachineDrift:
 		return l.fill("Conditions on the machine changed: fdatasync, probed before each trial, differs by a factor of %s within the run.",
 			"Условия на машине менялись: дрейф контрольных замеров fdatasync перед испытаниями — в %s раза за время измерений.",
@@ -174,7 +198,7 @@ func (l *language) concerns(m *model) []string {
 					"Нагрузка неравномерна: значения усреднены по окну, в котором пропускная способность менялась"),
 					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
-				note(l.warning(w), c.info.ID)
+				note(l.warning(m.kind, w), c.info.ID)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ func (l *language) ratioCell(p *pair, q measure.Quantity) doc.Cell {
 
 // ratioOf shows a ratio, marked with what it came to.
 func ratioOf(vs stats.Comparison, verdict stats.Verdict) doc.Cell {
-	v := &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI(), Unit: "×"}
+	v := ratioValue(vs)
 	switch verdict {
 	case stats.Equal:
 		v.Mark = markSame
@@ -49,6 +49,10 @@ func ratioOf(vs stats.Comparison, verdict stats.Verdict) doc.Cell {
 		v.Mark = markUndecided
 	}
 	return doc.Cell{Value: v}
+}
+
+func ratioValue(vs stats.Comparison) *doc.Value {
+	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI(), Unit: "×"}
 }
 
 func (l *language) pCell(vs *stats.Comparison) doc.Cell {

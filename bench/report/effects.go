@@ -1,7 +1,6 @@
 package report
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -66,7 +65,7 @@ func (m *model) compare() {
 		}
 	}
 	if len(m.groups) > 1 { // otherwise they are those of the cells, and stand on their test
-		stats.AdjustUnpaired(overall)
+		stats.AdjustHolm(overall)
 		return
 	}
 	for _, c := range m.contrasts {
@@ -106,7 +105,7 @@ func (m *model) contrast(base, this int) *contrast {
 			if p.base.invalid() || p.this.invalid() {
 				continue
 			}
-			if vs := stats.Paired(p.base.byRound(q, m.rounds), p.this.byRound(q, m.rounds)); vs.N > 0 {
+			if vs := stats.Paired(p.base.byRound(q), p.this.byRound(q)); vs.N > 0 {
 				p.vs[q.Key] = &vs
 			}
 		}
@@ -122,17 +121,6 @@ func (m *model) at(g []*cell, level int) *cell {
 		return nil
 	}
 	return g[i]
-}
-
-// byRound has the quantity of each round, NaN where there is no valid trial of it.
-func (c *cell) byRound(q measure.Quantity, rounds int) []float64 {
-	out := slices.Repeat([]float64{math.NaN()}, rounds)
-	for _, t := range c.used {
-		if v, there := t.values.Of(q); there && t.reason == "" && t.Trial <= rounds {
-			out[t.Trial-1] = v
-		}
-	}
-	return out
 }
 
 // of has the comparisons of a quantity, a zero one where there is none.
@@ -252,7 +240,7 @@ func (m *model) allocation(q measure.Quantity) (stats.Allocation, bool) {
 			place = place*levels[i] + slices.Index(f.Levels, f.value(c.info))
 		}
 		if !c.invalid() {
-			byPlace[place] = c.byRound(q, m.rounds)
+			byPlace[place] = c.byRound(q)
 		}
 	}
 	cells := make([][]float64, len(m.cells))

@@ -44,9 +44,9 @@ type language struct {
 var _ measure.Words = (*language)(nil)
 
 func newLanguage(lang Lang) *language {
-	l := &language{doc.Locale{Code: string(English), Decimal: ".", Between: ", "}, lang == Russian}
+	l := &language{doc.Locale{Code: string(English), Decimal: ".", Between: ", ", Table: "Table", Figure: "Figure", Dash: ". ", Continued: "Table N, continued"}, lang == Russian}
 	if l.ru {
-		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; "}
+		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; ", Table: "Таблица", Figure: "Рисунок", Dash: " – ", Continued: "Продолжение таблицы N"}
 	}
 	l.Units = append(l.byteUnits(), "%", l.say("MB", "МБ"), l.say("GB", "ГБ"))
 	for _, u := range []string{"ns", "µs", "ms", "s", "op/s", "B/s", "cores"} {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -22,7 +23,6 @@ type model struct {
 	cells    []*cell   // by combination of the other factors, then by the first
 	groups   [][]*cell // one per combination, in the order of the first factor's levels
 	trials   []*trial
-	rounds   int // a round has one trial of each cell, all of the same number
 
 	base      int         // level of the first factor that the others are set against
 	contrasts []*contrast // of every two levels of the first factor
@@ -113,7 +113,6 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	for _, id := range m.manifest.Order {
 		byID[id.Cell].planned++
-		m.rounds = max(m.rounds, id.Trial)
 	}
 	for i := range trials {
 		t := &trials[i]
@@ -241,7 +240,11 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Series)...)
+		series := make([]float64, len(t.values.Series))
+		for i, n := range t.values.Series {
+			series[i] = float64(n)
+		}
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), series)...)
 	}
 }
 
@@ -254,6 +257,21 @@ func (c *cell) valuesOf(q measure.Quantity) []float64 {
 	for _, t := range c.used {
 		if v, there := t.values.Of(q); there {
 			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// byRound takes a quantity from each round, NaN where no trial gives it: the trials of
+// one number, one of each cell, are a round.
+func (c *cell) byRound(q measure.Quantity) []float64 {
+	var out []float64
+	for _, t := range c.used {
+		if v, there := t.values.Of(q); there {
+			for len(out) < t.Trial {
+				out = append(out, math.NaN())
+			}
+			out[t.Trial-1] = v
 		}
 	}
 	return out

@@ -73,7 +73,7 @@ func (a *answer) parts() {
 	for _, f := range a.m.others() {
 		for i := range f.Levels {
 			for j := range i {
-				if d := apart(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
+				if d := elsewhere(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
 					most, from, to, farthest = f, j, i, d
 				}
 			}
@@ -99,8 +99,8 @@ func shareOf(means map[*cell][]float64, cells []*cell) []float64 {
 	return out
 }
 
-// apart is how much of one partition lies elsewhere in another.
-func apart(x, y []float64) (sum float64) {
+// elsewhere is how much of one partition lies elsewhere in another.
+func elsewhere(x, y []float64) (sum float64) {
 	for i := range x {
 		sum += math.Abs(x[i]-y[i]) / 2
 	}

@@ -203,6 +203,7 @@ type Parts struct {
 	Whole string // key of the quantity
 	List  []Part
 	Note  Text
+	Leads bool // the answer begins with them
 }
 
 // Part is one of them.

@@ -42,14 +42,17 @@ type answer struct {
 	undecided int // trials of each cell that would decide what was said to be undecided
 }
 
-// answer says what the run has found.
-func (l *language) answer(m *model) (headline string, more []string) {
+// answer says what the run has found; told reports whether the headline names the command
+// that would decide what is undecided.
+func (l *language) answer(m *model) (headline string, more []string, told bool) {
 	a := &answer{l: l, m: m}
 	quantities := m.answers()
 	if len(quantities) == 0 {
-		return "", nil
+		return "", nil, false
 	}
-	a.parts()
+	if m.kind.Parts != nil && m.kind.Parts.Leads {
+		a.parts()
+	}
 	switch {
 	case len(m.factors) == 0:
 		a.add(l.single(m, quantities))
@@ -68,13 +71,16 @@ func (l *language) answer(m *model) (headline string, more []string) {
 			a.add(a.levels(q))
 		}
 	}
+	if m.kind.Parts != nil && !m.kind.Parts.Leads {
+		a.parts()
+	}
 	if a.undecided > 0 { // it takes the place of a sentence
 		if last := mostSentences - 1; len(a.said) > last {
 			a.said, a.more = a.said[:last], append(a.said[last:], a.more...)
 		}
 		a.said = append(a.said, l.decided(m, a.undecided))
 	}
-	return strings.Join(a.said, " "), a.more
+	return strings.Join(a.said, " "), a.more, a.undecided > 0
 }
 
 // add says a sentence where there is room for it.
@@ -147,19 +153,18 @@ func (a *answer) wordsAt(level int) factorWords {
 	return factorWords{}
 }
 
-// combinations names those of the other factors: "the 4 combinations of transport and clients".
+// combinations names those of the other factors: "over the 4 combinations of transport and
+// clients".
 func (a *answer) combinations() string {
-	if a.l.ru {
-		return a.l.fill("", "в %d сочетаниях остальных факторов", len(a.m.groups))
+	n := len(a.m.groups)
+	if others := a.m.others(); len(others) == 1 {
+		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", n, a.l.words(others[0], a.m.cells[0].info).head)
 	}
 	var names []string
 	for _, f := range a.m.others() {
 		names = append(names, a.l.words(f, a.m.cells[0].info).head)
 	}
-	if len(names) == 1 {
-		return a.l.fill("over the %d levels of %s", "", len(a.m.groups), names[0])
-	}
-	return a.l.fill("over the %d combinations of %s", "", len(a.m.groups), a.l.list(names))
+	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов «%s»", n, strings.Join(names, a.l.say(", ", "», «")))
 }
 
 // list joins the items of a sentence.
@@ -185,8 +190,8 @@ func (a *answer) levels(q measure.Quantity) string {
 	if len(items) == 0 {
 		return ""
 	}
-	return a.l.fill("against %s, %s is %s.", "по сравнению с %[1]s: %[2]s — %[3]s.",
-		quoted(a.wordsAt(a.m.base).named), a.l.longName(q), a.l.list(items))
+	return a.l.fill("against %[1]s, %[2]s is %[3]s.", "%[2]s по сравнению с %[1]s: %[3]s.",
+		a.l.quoted(a.wordsAt(a.m.base).named), a.l.longName(q), a.l.list(items))
 }
 
 // mostLevels is how many levels one sentence tells.
@@ -223,13 +228,13 @@ func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
 	text := a.verdict(over, say)
 	switch {
 	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
-		return a.l.fill("%s %s", "%[2]s %[1]s", text, w.placed) + a.dagger(c)
+		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
 	case over.Count > 1 && first:
-		return a.l.fill("%s %s (%s %s)", "%[2]s %[1]s (%[3]s %[4]s)", text, w.placed, say.from(over.Range), a.combinations()) + a.dagger(c)
+		return a.l.fill("%s %s (%s %s)", "%[2]s — %[1]s (%[3]s %[4]s)", text, w.placed, say.from(over.Range), a.combinations()) + a.dagger(c)
 	case over.Count > 1:
-		return a.l.fill("%s %s (%s)", "%[2]s %[1]s (%[3]s)", text, w.placed, say.from(over.Range)) + a.dagger(c)
+		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, say.from(over.Range)) + a.dagger(c)
 	}
-	return a.l.fill("%s %s", "%[2]s %[1]s", text, w.placed) + a.dagger(c)
+	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
 }
 
 func (a *answer) dagger(c *contrast) string {
@@ -360,16 +365,16 @@ func (a *answer) shares(q measure.Quantity) string {
 	var items []string
 	for _, c := range a.told(q) {
 		over := c.over[q.Key]
-		span := a.l.fill("%s–%s %%", "от %s до %s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
+		span := a.l.fill("%s–%s %%", "%s–%s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
 		if len(items) == 0 {
 			span += " " + a.combinations()
 		}
-		items = append(items, a.l.fill("%s %% %s (%s)", "%[2]s — %[1]s %% (%[3]s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, span))
+		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, span))
 	}
 	w := a.wordsAt(a.m.base)
 	return a.l.fill("of %[1]s, %[2]s makes up %[3]s: what it takes beyond %[4]s%[5]s.",
-		"%[1]s: доля %[2]s, то есть того, что добавляется к значению %[6]s%[5]s, — %[3]s.",
-		a.l.longName(q), w.what, a.l.list(items), quoted(w.named), a.dagger(a.m.against()[0]), w.placed)
+		"%[1]s: доля %[2]s, то есть сверх %[4]s%[5]s, составляет %[3]s.",
+		a.l.longName(q), w.what, a.l.list(items), a.l.quoted(w.named), a.dagger(a.m.against()[0]))
 }
 
 // dependence says which other factor changes a contrast with the baseline most, and how.
@@ -415,7 +420,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
 	}
 	return text + a.l.fill(": %s against %s is %s.", ": %s относительно %s — %s.",
-		quoted(a.wordsAt(most.this).named), quoted(a.wordsAt(most.base).named), a.l.list(items))
+		a.l.quoted(a.wordsAt(most.this).named), a.l.quoted(a.wordsAt(most.base).named), a.l.list(items))
 }
 
 // extremes says in which combinations a contrast with the baseline is least and greatest: of
@@ -449,7 +454,7 @@ func (a *answer) extremes(q measure.Quantity) string {
 		return a.l.changeOf(ratio).say(ratio) + " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
 	}
 	return a.l.fill("the extremes: %s against %s is %s and %s", "крайние значения: %s относительно %s — %s и %s",
-		quoted(a.wordsAt(most.this).named), quoted(a.wordsAt(most.base).named), say(min(from, to)), say(max(from, to)))
+		a.l.quoted(a.wordsAt(most.this).named), a.l.quoted(a.wordsAt(most.base).named), say(min(from, to)), say(max(from, to)))
 }
 
 func btos(yes bool, text string) string {
@@ -498,16 +503,21 @@ func (a *answer) ahead(q measure.Quantity) string {
 		over = inverted(over)
 	}
 	say := a.l.changeOf(over.Ratio)
-	text := a.verdict(&over, say)
-	if over.Count > 1 && over.Verdict(stats.DefaultMargin) == stats.Differs {
-		text += a.l.fill(" (%s)", " (%s)", say.from(over.Range))
-	}
-	among := a.l.say("best is", "лучше всего —")
+	among := ""
 	if durable != "" {
-		among = a.l.fill("of those that keep writes (%s), best is", "из сохраняющих записи (%s) лучше всего —", a.l.Term(durable))
+		among = a.l.fill("of equal durability (%s), ", "при равной сохранности (%s) ", a.l.Term(durable))
 	}
-	return a.l.fill("%s %s: %s against %s, the next, is %s.", "%[1]s %[2]s: %[3]s по сравнению с %[4]s, следующим, — %[5]s.",
-		among, a.wordsAt(best).named, a.l.longName(q), quoted(a.wordsAt(next).named), text)
+	first, second := a.wordsAt(best), a.wordsAt(next)
+	text := a.verdict(&over, say)
+	if over.Verdict(stats.DefaultMargin) != stats.Differs {
+		return among + a.l.fill("best are %s and %s: %s is %s.", "лучшие результаты — %s и %s: %s — %s.",
+			a.l.quoted(first.named), a.l.quoted(second.named), a.l.longName(q), text)
+	}
+	if over.Count > 1 {
+		text += " (" + say.from(over.Range) + ")"
+	}
+	return among + a.l.fill("best is %[1]s: %[2]s is %[3]s than %[4]s, the next.", "лучший результат — %[1]s: %[2]s %[3]s, чем %[4]s на втором месте.",
+		a.l.quoted(first.named), a.l.longName(q), text, second.placed)
 }
 
 // ranking sorts the levels of the greatest durability by a quantity, the best first. The

@@ -21,8 +21,9 @@ const (
 	markWarn      = "(!)" // in plots: invalid
 )
 
-// cautions say what limits the answer.
-func (l *language) cautions(m *model) []string {
+// cautions say what limits the answer; told: the headline names the command that would decide
+// what is undecided.
+func (l *language) cautions(m *model, told bool) []string {
 	var out []string
 	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Order), 0, 0, 0
 	for _, c := range m.cells {
@@ -53,7 +54,7 @@ func (l *language) cautions(m *model) []string {
 		out = append(out, l.say("One trial: no interval, nothing is compared.",
 			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
-	if text := l.undecided(m); text != "" && most > 1 {
+	if text := l.undecided(m, told); text != "" && most > 1 {
 		out = append(out, text)
 	}
 	for _, w := range m.machine {
@@ -76,7 +77,7 @@ func (l *language) cautions(m *model) []string {
 
 // undecided says how many comparisons between cells could not be decided, and what would
 // decide them.
-func (l *language) undecided(m *model) string {
+func (l *language) undecided(m *model, told bool) string {
 	all, by := m.comparisons()
 	if by[stats.Undecided] == 0 {
 		return ""
@@ -98,6 +99,9 @@ func (l *language) undecided(m *model) string {
 	if fewest < stats.MinRounds {
 		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
 			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(fewest, "round rounds", "раунду раундам раундам"), stats.MinRounds)
+	}
+	if told {
+		return text
 	}
 	within := slices.IndexFunc(needed, func(n int) bool { return n > mostTrials }) // what more trials can decide
 	if within == 0 {

@@ -56,7 +56,7 @@ func ratioValue(vs stats.Comparison) *doc.Value {
 }
 
 func (l *language) pCell(vs *stats.Comparison) doc.Cell {
-	if vs == nil || vs.N == 0 {
+	if vs == nil || !vs.Testable() {
 		return doc.Cell{Text: markNone}
 	}
 	return doc.Cell{Text: l.pValue(vs.Adjusted)}
@@ -253,7 +253,7 @@ func (l *language) gates(m *model) []doc.Block {
 	if len(skipped) > 0 {
 		text += l.fill(" Not applied: %s.", " Не применялись: %s.", strings.Join(skipped, ", "))
 	}
-	if len(m.trials) == 0 {
+	if len(m.trials) == 0 || len(names) == 0 {
 		return nil
 	}
 	blocks := []doc.Block{doc.Paragraph{Text: text}}

@@ -239,11 +239,7 @@ func (c change) say(ratio float64) string {
 	case !c.l.ru:
 		return c.number(v) + "× " + more
 	}
-	noun := "раза" // a fraction governs the genitive singular
-	if doc.Digits(v) == 0 {
-		noun = strings.Fields(c.l.count(int(math.Round(v)), "", "раз раза раз"))[1]
-	}
-	return "в " + c.number(v) + " " + noun + " " + more
+	return "в " + c.number(v) + " " + c.l.timesNoun(v) + " " + more
 }
 
 // within writes the ends of an interval of ratios: "[32.0, 38.2]".
@@ -255,14 +251,28 @@ func (c change) within(x stats.Interval) string {
 // from writes a range of ratios: "14.2–52.0×", "6–12 %".
 func (c change) from(x stats.Interval) string {
 	low, high := c.ends(x)
-	unit := c.l.say("×", " раз")
-	if !c.factor {
-		unit = " %"
+	from, to := c.number(low), c.number(high)
+	switch {
+	case c.factor:
+		return c.l.fill("%s–%s×", "в %s–%s "+c.l.timesNoun(high), from, to)
+	case low < 0:
+		return c.l.fill("from %s to %s %%", "от %s до %s %%", from, to)
+	default:
+		return c.l.fill("%s–%s %%", "на %s–%s %%", from, to)
 	}
-	if low < 0 || c.l.ru {
-		return c.l.fill("from %s to %s%s", "от %s до %s%s", c.number(low), c.number(high), unit)
+}
+
+// timesNoun is the Russian for "times" behind a number: a fraction governs the genitive
+// singular.
+func (l *language) timesNoun(v float64) string {
+	if doc.Digits(v) > 0 {
+		return "раза"
 	}
-	return c.number(low) + "–" + c.number(high) + unit
+	n := int(math.Round(v))
+	if n%10 >= 2 && n%10 <= 4 && (n%100 < 12 || n%100 > 14) {
+		return "раза"
+	}
+	return "раз"
 }
 
 func (c change) ends(x stats.Interval) (low, high float64) {
@@ -387,7 +397,7 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 		return words(head, short, named, l.say("with ", "при ")+named, l.fill("“%s”", "фактора «%s»", head))
 	}
 	if f.Sets != nil {
-		return words(f.Name, v, v, l.fill("with %s", "с %s", quoted(v)), l.fill("the %s", "фактора «%s»", f.Name))
+		return words(f.Name, v, v, l.fill("with %s", "с %s", l.quoted(v)), l.fill("the %s", "фактора «%s»", f.Name))
 	}
 	switch f.Key {
 	case keyEngine:
@@ -451,9 +461,9 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 }
 
 // quoted sets a name of several words apart from the sentence it stands in.
-func quoted(name string) string {
+func (l *language) quoted(name string) string {
 	if strings.ContainsAny(name, " ,") {
-		return "“" + name + "”"
+		return l.fill("“%s”", "«%s»", name)
 	}
 	return name
 }

@@ -53,7 +53,7 @@ func TestNumbers(t *testing.T) {
 		{ru.changeOf(0.5).say(0.5), "в 2,00 раза меньше"},
 		{ru.changeOf(121).say(121), "в 121 раз больше"},
 		{ru.changeOf(0.91).say(0.91), "на 9 % меньше"},
-		{ru.changeOf(0.5).from(stats.Interval{Low: 0.4, High: 0.625}), "от 1,60 до 2,50 раз"},
+		{ru.changeOf(0.5).from(stats.Interval{Low: 0.4, High: 0.625}), "в 1,60–2,50 раза"},
 		{en.Tight("p50 4.62 ms at 3 clients, ≥ 95 %"), "p50 4.62\u00a0ms at 3 clients, ≥\u00a095\u00a0%"},
 		{capital("über 1"), "Über 1"},
 		{quote("a b"), "'a b'"},

@@ -21,12 +21,12 @@ import (
 func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
 	l.asked(m, &d)
-	headline, more := l.answer(m)
+	headline, more, told := l.answer(m)
 	above, results := l.resultsTable(m)
 	d.Add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
 		doc.Paragraph{Text: headline, Class: doc.Headline},
 		doc.List{Items: more},
-		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m), Class: doc.Cautions},
+		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
 		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
 	add := func(title string, t doc.Table, there bool) {
 		if there && title != "" {

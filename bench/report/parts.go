@@ -134,8 +134,12 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 		wholes = append(wholes, v/100) // its parts are to have digits, too
 	}
 	s := l.scale(whole.Unit, wholes...)
+	percentiles := slices.ContainsFunc(m.kind.Parts.List, func(p measure.Part) bool { return p.P50 != "" })
 	t.Columns = []doc.Column{{Head: l.say("stage", "стадия")}, {Head: l.say("mean", "среднее"), Unit: s.name, Number: true},
-		{Head: l.say("share", "доля"), Unit: "%", Number: true}, {Head: "p50", Unit: s.name, Number: true}, {Head: "p99", Unit: s.name, Number: true}}
+		{Head: l.say("share", "доля"), Unit: "%", Number: true}}
+	if percentiles {
+		t.Columns = append(t.Columns, doc.Column{Head: "p50", Unit: s.name, Number: true}, doc.Column{Head: "p99", Unit: s.name, Number: true})
+	}
 	for _, c := range cells {
 		all, _ := c.mean(whole)
 		number := func(v float64) doc.Cell { return doc.Cell{Value: &doc.Value{X: v}, Invalid: c.invalid()} }
@@ -147,13 +151,20 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 			return number(sum.Median / s.one)
 		}
 		for i, p := range m.kind.Parts.List {
-			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all), percentile(p.P50), percentile(p.P99)}}
+			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all)}}
+			if percentiles {
+				r.Cells = append(r.Cells, percentile(p.P50), percentile(p.P99))
+			}
 			if i == 0 {
 				r.Title = l.fullLabel(m.factors, c.info)
 			}
 			t.Rows = append(t.Rows, r)
 		}
-		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
+		sum := doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100)}}
+		for len(sum.Cells) < len(t.Columns) {
+			sum.Cells = append(sum.Cells, doc.Cell{})
+		}
+		t.Rows = append(t.Rows, sum)
 	}
 	t.Caption = l.Say(m.kind.Parts.Title)
 	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}

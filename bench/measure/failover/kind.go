@@ -195,7 +195,7 @@ func Kind() *measure.Kind {
 			{Column: "rate", Of: of(func(s settings) string { return strconv.FormatFloat(s.Rate, 'f', -1, 64) })},
 			{Column: "value_size", Of: of(func(s settings) string { return strconv.Itoa(s.ValueSize) })},
 		},
-		Tables: tables(), Figures: figures(), Method: method,
+		Parts: parts(), Tables: tables(), Figures: figures(), Method: method,
 	}
 }
 

@@ -22,7 +22,7 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 	for _, of := range m.kind.Figures {
 		f := doc.Figure{
 			File:  record.PlotsDir + "/" + of.Name + suffix + ".svg",
-			Label: l.say("Figure ", "Рисунок ") + strconv.Itoa(len(out)+1), Title: l.Say(of.Title), Caption: l.Say(of.Caption),
+			Title: l.Say(of.Title), Caption: l.Say(of.Caption),
 		}
 		var err error
 		switch of.Form {

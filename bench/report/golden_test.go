@@ -149,11 +149,6 @@ func TestWriteMakesAllFiles(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(data), err)
 		}
 	}
-	for name := range scenario(t, "one").files { // has no Russian title
-		if strings.Contains(name, ".ru.") {
-			t.Errorf("%s without a Russian title", name)
-		}
-	}
 }
 
 // TestHTMLAndSVG checks that tags nest, that nothing comes from outside and

@@ -17,7 +17,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -35,8 +34,7 @@ type file struct {
 
 // Write makes results.csv, the plots and the reports in Markdown and HTML from
 // the trials in the folder and writes them into it, replacing what is there.
-// The reports in Russian are made where the experiment has a Russian title. A
-// run may be incomplete or still under way; the reports say so.
+// A run may be incomplete or still under way; the reports say so.
 func Write(f *record.Folder, catalog measure.Catalog) error {
 	files, err := render(f, catalog)
 	if err != nil {
@@ -63,7 +61,7 @@ func Terminal(w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang,
 
 // form is the version of the layout of the files. A file says of which form it is;
 // the text of one of an earlier form is not what this program would write.
-const form = 4
+const form = 5
 
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 
@@ -78,11 +76,7 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 		return nil, err
 	}
 	files := []file{{csvFile, data}}
-	languages := []Lang{English}
-	if m.manifest.Experiment.TitleRu != "" {
-		languages = append(languages, Russian)
-	}
-	for _, code := range languages {
+	for _, code := range []Lang{English, Russian} {
 		suffix := ""
 		if code != English {
 			suffix = "." + string(code)
@@ -109,32 +103,20 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 	return files, nil
 }
 
-func (l *language) title(m *model) string {
-	e := m.manifest.Experiment
-	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
-}
-
 // brief is the report for the terminal.
 func (l *language) brief(m *model) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m)}
-	answer, _ := l.answer(m)
-	d.Add(doc.Paragraph{Text: answer})
+	headline, _, told := l.answer(m)
+	d.Add(doc.Paragraph{Text: headline})
 	if len(m.trials) > 0 {
 		d.Add(l.mainTable(m))
 	}
-	const most = 4 // warnings of cells: more would bury the table
-	cautions, concerns := l.cautions(m), l.concerns(m)
-	var warnings []string
-	for _, x := range concerns {
-		for _, text := range x.Items {
-			warnings = append(warnings, x.Title+": "+text)
-		}
+	const most = 4 // warnings: more would bury the table
+	cautions, concerns := l.cautions(m, told), l.concerns(m)
+	if len(concerns) > most {
+		cautions = append(cautions, l.fill("Further warnings: %d; the report lists them.", "Ещё предупреждений: %d; они перечислены в отчёте.", len(concerns)))
+		concerns = nil
 	}
-	if len(warnings) > most {
-		cautions = append(cautions, l.fill("Cells with warnings of their own: %d; the report lists them.",
-			"Ячеек с собственными предупреждениями: %d; они перечислены в отчёте.", len(concerns)))
-		warnings = nil
-	}
-	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: warnings})
+	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: concerns})
 	return d
 }

@@ -9,10 +9,11 @@ import (
 // page that arranges them to its width.
 type Figure struct {
 	File    string // the slash-separated name of the drawing's file
-	Label   string // "Figure 1"
-	Title   string
-	Caption string
+	Number  int    // among the document's figures, from 1; see [Document.Add]
+	Title   string // without a full stop
+	Caption string // sentences that explain it
 	Panels  []Panel
+	Folded  bool // of use to few: a page shows it when asked to
 }
 
 // Panel is one small plot. All panels of a figure are drawn to the same size.
@@ -23,14 +24,28 @@ type Panel struct {
 	// Numbered: the series have numbers, by which a key below names them, rather than
 	// names beside them.
 	Numbered bool
+	Low      bool // half as high: one of many that are read together
 }
 
 // Axis is the range of a panel in one direction.
 type Axis struct {
-	Label     string
+	Label     string // with the one unit of all ticks
 	Low, High float64
 	Scale     Scale
 	Ticks     []Tick
+}
+
+// at is the place of a value along the axis, from 0 to 1.
+func (a Axis) at(v float64) float64 {
+	switch a.Scale {
+	case Log:
+		return math.Log(v/a.Low) / math.Log(a.High/a.Low)
+	case Nines:
+		nines := func(fraction float64) float64 { return -math.Log10(1 - fraction) }
+		return (nines(v) - nines(a.Low)) / (nines(a.High) - nines(a.Low))
+	default:
+		return (v - a.Low) / (a.High - a.Low)
+	}
 }
 
 // Scale is how values are laid out along an axis.
@@ -52,14 +67,18 @@ type Tick struct {
 // Series is one line of a panel, in the units of its axes.
 type Series struct {
 	Label string
-	Style int // colour, dashes and shape: the same for the same thing in all panels
-	Line  []Point
+	Style int     // colour, dashes and shape: the same for the same thing in all figures; below [Styles]
+	Line  []Point // broken where Y is not a number
+	Band  []Span  // an area about the line
 	Marks []Mark
 	Bars  []Bar
 }
 
 // Point is a place in a panel.
 type Point struct{ X, Y float64 }
+
+// Span is a stretch of the Y axis at X.
+type Span struct{ X, Low, High float64 }
 
 // Mark is a measured point with its intervals; those of no length are not drawn.
 type Mark struct {
@@ -152,4 +171,44 @@ func niceAbove(v float64) float64 {
 		}
 	}
 	return decimal(1, e+1)
+}
+
+// look is how a style is drawn: each of its three traits alone tells two styles of a
+// figure apart, as long as they are no more than [colours].
+type look struct {
+	colour string // red, green and blue in hexadecimal digits
+	shape  shape
+	dashes []float64 // in turn drawn and left out; none: a solid line
+}
+
+// shape is that of a mark.
+type shape string
+
+// The shapes.
+const (
+	circle   shape = "circle"
+	square   shape = "square"
+	triangle shape = "triangle"
+	diamond  shape = "diamond"
+	cross    shape = "cross"
+	down     shape = "down" // a triangle on its tip
+	plus     shape = "plus"
+)
+
+const colours = 7
+
+// Styles is how many styles there are; a higher one looks like one of them.
+const Styles = colours * colours
+
+// lookOf is the look of a style. The first five colours are from the palette of Okabe
+// and Ito (2008), without those too faint for a line; all stay apart for people of any
+// colour vision, and stand out from white.
+func lookOf(style int) look {
+	style = max(0, style) % Styles
+	trait := (style + style/colours) % colours
+	return look{
+		colour: [colours]string{"0072b2", "d55e00", "009e73", "cc79a7", "000000", "7300e6", "731300"}[style%colours],
+		shape:  [colours]shape{circle, square, triangle, diamond, cross, down, plus}[trait],
+		dashes: [colours][]float64{nil, {6, 3}, {2, 2}, {8, 2, 2, 2}, {10, 4}, {4, 2, 1, 2}, {1, 3}}[trait],
+	}
 }

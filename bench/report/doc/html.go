@@ -18,6 +18,8 @@ var styleSource string
 func HTML(d Document) ([]byte, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"tight":    d.Locale.Tight,
+		"table":    func(t Table) string { return d.Locale.caption(d.Locale.Table, t.Number, t.Caption) },
+		"figure":   func(f Figure) string { return d.Locale.caption(d.Locale.Figure, f.Number, f.Title) },
 		"value":    func(c Cell) string { number, _ := d.Locale.Value(*c.Value, Ends); return number },
 		"interval": func(c Cell) string { _, interval := d.Locale.Value(*c.Value, Ends); return interval },
 		"spark":    sparkSVG,

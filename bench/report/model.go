@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -240,8 +241,17 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Series)...)
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), completions(t.values.Timeline))...)
 	}
+}
+
+// completions counts the operations of each step of the window.
+func completions(t *measure.Timeline) []int64 {
+	var out []int64
+	for _, perSecond := range t.Window("throughput") {
+		out = append(out, int64(math.Round(perSecond*t.Step.Seconds())))
+	}
+	return out
 }
 
 // isTail reports whether a quantity is a percentile that few operations decide.

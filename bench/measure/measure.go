@@ -252,11 +252,12 @@ type Form int
 // The forms.
 const (
 	Percentiles Form = iota // the distribution that Quantities[0] names, by percentile
-	Against                 // Quantities[1] against Quantities[0]
-	ByLevel                 // a panel for each of the Quantities, over the levels of a factor
+	Against                 // the other Quantities, of one unit, against Quantities[0]
+	ByLevel                 // each of the Quantities over the levels of a factor
 	Stacked                 // the Kind's Parts of each cell, end to end
 	Waterfall               // a panel for each cell: its Parts, each in a row of its own
 	OverTime                // the Lines that Quantities names, along the load
+	Cumulative              // as Percentiles, by value; for the few who ask for it
 )
 
 // Figure is a figure of the report.
@@ -314,7 +315,7 @@ func (k *Kind) validate() error {
 	}
 	for _, f := range k.Figures {
 		switch f.Form {
-		case Percentiles: // which names a distribution
+		case Percentiles, Cumulative: // which name a distribution
 		case OverTime:
 			lines = append(lines, f.Quantities...)
 		default:

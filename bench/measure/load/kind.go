@@ -129,30 +129,55 @@ func tables() []measure.Table {
 }
 
 func figures() []measure.Figure {
+	latency := measure.Text{En: "latency", Ru: "задержка"}
 	return []measure.Figure{
 		{
-			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"},
+			Name: "levels", Form: measure.ByLevel, Quantities: []string{"latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Latency", Ru: "Задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency against throughput: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки в зависимости от пропускной способности: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"}, Axis: latency,
 			Title: measure.Text{En: "Latency distribution", Ru: "Распределение задержки"},
-			Axis:  measure.Text{En: "latency", Ru: "задержка"},
 			Caption: measure.Text{
 				En: "Latency by percentile, all valid trials of a cell together. The percentile axis stretches the tail: each step divides what lies beyond by ten. A curve ends where fewer than 10 samples lie beyond it.",
 				Ru: "Задержка по перцентилям, все достоверные испытания ячейки вместе. Ось перцентилей растягивает хвост распределения: каждое деление уменьшает оставшуюся за ним долю в десять раз. Кривая обрывается там, где за ней лежит меньше 10 измерений.",
 			},
 		},
 		{
-			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50"},
-			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
+			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Caption: measure.Text{
-				En: "Throughput against p50: medians over the trials with 95 % intervals.",
-				Ru: "Пропускная способность и медиана задержки (p50): медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. The lower end of a logarithmic axis stands for zero too.",
+				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Нижний край логарифмической оси обозначает и ноль.",
 			},
 		},
 		{
 			Name: "cpu", Form: measure.ByLevel, Quantities: []string{"cpu.op"},
 			Title: measure.Text{En: "CPU time per operation", Ru: "Процессорное время на операцию"},
+			Axis:  measure.Text{En: "CPU time", Ru: "процессорное время"},
 			Caption: measure.Text{
-				En: "CPU time of all members per operation, warm-up included: medians over the trials with 95 % intervals.",
-				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "CPU time of all members per operation, warm-up included: medians over the trials with their intervals.",
+				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "ecdf", Form: measure.Cumulative, Quantities: []string{"latency"}, Axis: latency,
+			Title: measure.Text{En: "Empirical distribution function of latency", Ru: "Эмпирическая функция распределения задержки"},
+			Caption: measure.Text{
+				En: "The share of operations that took no longer, all valid trials of a cell together.",
+				Ru: "Доля операций, занявших не больше времени; все достоверные испытания ячейки вместе.",
 			},
 		},
 	}

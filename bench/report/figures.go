@@ -80,8 +80,8 @@ func spans(values []float64) bool {
 func (l *language) axis(name string, u measure.Unit, values []float64, most int, logarithmic bool) doc.Axis {
 	low, high := slices.Min(values), slices.Max(values)
 	about := high
-	if logarithmic {
-		about = math.Sqrt(low * high)
+	if logarithmic { // a little above the middle: long numbers read worse than small ones
+		about = math.Sqrt(math.Sqrt(low*high) * high)
 	}
 	s := l.axisScale(u, about)
 	label := strings.TrimPrefix(strings.TrimSuffix(name+", "+s.name, ", "), ", ")
@@ -486,7 +486,7 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 		for _, c := range group {
 			moments[c] = c.along(key)
 			for _, at := range moments[c] {
-				first, last = min(first, at.seconds), max(last, at.seconds)
+				first, last = min(first, at.seconds-at.half), max(last, at.seconds+at.half)
 				values, middles = append(values, at.low, at.high), append(middles, at.middle)
 			}
 		}
@@ -537,9 +537,9 @@ func (m *model) mostLoaded() []*cell {
 	return most
 }
 
-// moment is a stretch of time within the trials of a cell: the median of its steps in all
-// of them, the lowest and the highest.
-type moment struct{ seconds, middle, low, high float64 }
+// moment is a stretch of time within the trials of a cell, about its middle: the median of
+// its steps in all of them, the lowest and the highest.
+type moment struct{ seconds, half, middle, low, high float64 }
 
 // along returns a line of the cell's trials, in no more moments than can be seen.
 func (c *cell) along(key string) []moment {
@@ -569,7 +569,8 @@ func (c *cell) along(key string) []moment {
 		for i := range wide {
 			values = append(values, steps[from+i]...)
 		}
-		x := moment{(float64(from) + float64(wide)/2) * step.Seconds(), math.NaN(), math.NaN(), math.NaN()}
+		half := float64(wide) / 2 * step.Seconds()
+		x := moment{float64(from)*step.Seconds() + half, half, math.NaN(), math.NaN(), math.NaN()}
 		if n := len(values); n > 0 {
 			slices.Sort(values)
 			x.middle, x.low, x.high = (values[(n-1)/2]+values[n/2])/2, values[0], values[n-1]

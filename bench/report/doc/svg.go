@@ -2,8 +2,8 @@ package doc
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
-	"html"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +18,7 @@ func SVG(f Figure, stamp string) []byte {
 	var out bytes.Buffer
 	out.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" %[3]s>`+"\n<title>%[4]s</title>\n",
-		digits(width), digits(height), svgTraits, html.EscapeString(f.Title))
+		digits(width), digits(height), svgTraits, escaped(f.Title))
 	fmt.Fprintf(&out, `<rect width="%s" height="%s" fill="#ffffff"/>`+"\n", digits(width), digits(height))
 	for i, p := range f.Panels {
 		fmt.Fprintf(&out, `<g transform="translate(%s %s)">`+"\n%s</g>\n", digits(float64(i%columns)*panelWidth), digits(float64(i/columns)*fr.height), fr.draw(p).out.Bytes())
@@ -40,7 +40,7 @@ func panelsSVG(f Figure) []string {
 			title += ": " + p.Title
 		}
 		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" %s>`+"\n<title>%s</title>\n%s</svg>",
-			digits(panelWidth), digits(fr.height), svgTraits, html.EscapeString(title), fr.draw(p).out.String()))
+			digits(panelWidth), digits(fr.height), svgTraits, escaped(title), fr.draw(p).out.String()))
 	}
 	return out
 }
@@ -140,7 +140,7 @@ func (c *canvas) text(f face, x, y float64, text string) {
 	if f.anchor != fromLeft {
 		fmt.Fprintf(&c.out, ` text-anchor="%s"`, f.anchor)
 	}
-	fmt.Fprintf(&c.out, ">%s</text>\n", html.EscapeString(text))
+	fmt.Fprintf(&c.out, ">%s</text>\n", escaped(text))
 }
 
 // rect fills a box.
@@ -205,6 +205,14 @@ func (c *canvas) mark(l look, x, y float64) {
 	default:
 		fmt.Fprintf(&c.out, `<circle cx="%s" cy="%s" r="%s" fill="#%s"/>`+"\n", digits(x), digits(y), digits(r), l.colour)
 	}
+}
+
+// escaped is a text within XML; what may not stand there, such as a control character, is
+// replaced.
+func escaped(text string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes all
+	return b.String()
 }
 
 // digits writes a length with no more than it needs.

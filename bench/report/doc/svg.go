@@ -17,8 +17,8 @@ func SVG(f Figure, stamp string) []byte {
 	width, height := panelWidth*float64(min(columns, len(f.Panels))), fr.height*float64(rows)
 	var out bytes.Buffer
 	out.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" %[3]s>`+"\n<title>%[4]s</title>\n",
-		digits(width), digits(height), svgTraits, escaped(f.Title))
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" role="img" font-family="%[3]s">`+"\n<title>%[4]s</title>\n",
+		digits(width), digits(height), svgFonts, escaped(f.Title))
 	fmt.Fprintf(&out, `<rect width="%s" height="%s" fill="#ffffff"/>`+"\n", digits(width), digits(height))
 	for i, p := range f.Panels {
 		fmt.Fprintf(&out, `<g transform="translate(%s %s)">`+"\n%s</g>\n", digits(float64(i%columns)*panelWidth), digits(float64(i/columns)*fr.height), fr.draw(p).out.Bytes())
@@ -39,15 +39,15 @@ func panelsSVG(f Figure) []string {
 		if p.Title != "" {
 			title += ": " + p.Title
 		}
-		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" %s>`+"\n<title>%s</title>\n%s</svg>",
-			digits(panelWidth), digits(fr.height), svgTraits, escaped(title), fr.draw(p).out.String()))
+		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" role="img">`+"\n<title>%s</title>\n%s</svg>",
+			digits(panelWidth), digits(fr.height), escaped(title), fr.draw(p).out.String()))
 	}
 	return out
 }
 
-// svgTraits are those of every drawing. Arial and Helvetica have the widths of
-// Liberation Sans, which texts are measured with.
-const svgTraits = `role="img" font-family="'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif"`
+// svgFonts are those of a drawing, as those of the page are. Arial and Helvetica have the
+// widths of Liberation Sans, which texts are measured with.
+const svgFonts = "'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif"
 
 // Colours of what is not data, as hexadecimal digits.
 const (

@@ -241,12 +241,17 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		series := make([]float64, len(t.values.Series))
-		for i, n := range t.values.Series {
-			series[i] = float64(n)
-		}
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), series)...)
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Timeline.Window("throughput"))...)
 	}
+}
+
+// completions counts the operations of each step of the window.
+func completions(t *measure.Timeline) []int64 {
+	var out []int64
+	for _, perSecond := range t.Window("throughput") {
+		out = append(out, int64(math.Round(perSecond*t.Step.Seconds())))
+	}
+	return out
 }
 
 // isTail reports whether a quantity is a percentile that few operations decide.

@@ -15,7 +15,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Quantities: quantities(), Lines: lines(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
@@ -48,6 +48,18 @@ func quantities() []measure.Quantity {
 		{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
 		{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3},
 	}, machineQuantities())
+}
+
+// lines are what a trial's timeline has.
+func lines() []measure.Line {
+	return []measure.Line{
+		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond},
+		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds},
+		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
+		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
+		{Key: "written", Name: measure.Text{En: "written to disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
+		{Key: "syncs", Name: measure.Text{En: "flushes of the log stores", Ru: "сбросы хранилищ журнала"}, Unit: measure.PerSecond},
+	}
 }
 
 // percentiles are the quantities of a latency distribution. The middle is compared,
@@ -107,7 +119,7 @@ func tables() []measure.Table {
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
 			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99"},
-			OverTime:   true,
+			OverTime:   "throughput",
 			Note: measure.Text{
 				En: "Each figure is the median over the trials. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
 				Ru: "Каждое значение — медиана по испытаниям. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"path"
 	"strings"
 	"text/template"
 )
@@ -113,4 +112,4 @@ func (t *texWriter) part(file, text string) string {
 }
 
 // texLabel is by what a part is referred to.
-func texLabel(file string) string { return strings.TrimSuffix(path.Base(file), ".tex") }
+func texLabel(file string) string { return strings.TrimSuffix(file[strings.LastIndex(file, "/")+1:], ".tex") }

@@ -17,14 +17,15 @@ import (
 // model is a run in numbers: all that the reports of every format and language
 // say is here.
 type model struct {
-	manifest record.Manifest
-	kind     *measure.Kind
-	factors  []factor  // those with several levels; the first is the one compared
-	cells    []*cell   // by combination of the other factors, then by the first
-	groups   [][]*cell // one per combination, in the order of the first factor's levels; the first cell is the base
-	trials   []*trial
-	family   []stats.Warning // on the comparisons as a whole
-	machine  []stats.Warning
+	manifest   record.Manifest
+	provenance string // hash of the raw data
+	kind       *measure.Kind
+	factors    []factor  // those with several levels; the first is the one compared
+	cells      []*cell   // by combination of the other factors, then by the first
+	groups     [][]*cell // one per combination, in the order of the first factor's levels; the first cell is the base
+	trials     []*trial
+	family     []stats.Warning // on the comparisons as a whole
+	machine    []stats.Warning
 }
 
 // factor is a factor of the matrix.
@@ -97,6 +98,9 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	trials, err := f.Trials()
 	if err != nil {
+		return nil, err
+	}
+	if m.provenance, err = f.Provenance(); err != nil {
 		return nil, err
 	}
 	for i, x := range m.manifest.Experiment.Matrix {

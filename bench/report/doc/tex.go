@@ -81,11 +81,9 @@ func (t *texWriter) block(block Block) string {
 		}
 		b.WriteString("\\end{itemize}\n")
 	case Terms:
-		b.WriteString("\\begin{description}\n")
 		for _, i := range x {
-			b.WriteString("\\item[{" + t.text(i.Term) + ".}] " + t.text(i.Text) + "\n")
+			b.WriteString("\\textbf{" + t.text(i.Term) + ".} " + t.text(i.Text) + "\\par\n")
 		}
-		b.WriteString("\\end{description}\n")
 	case Code:
 		b.WriteString("\\begin{quote}\\ttfamily\\small\\raggedright\n")
 		for _, line := range x {
@@ -112,4 +110,6 @@ func (t *texWriter) part(file, text string) string {
 }
 
 // texLabel is by what a part is referred to.
-func texLabel(file string) string { return strings.TrimSuffix(file[strings.LastIndex(file, "/")+1:], ".tex") }
+func texLabel(file string) string {
+	return strings.TrimSuffix(file[strings.LastIndex(file, "/")+1:], ".tex")
+}

@@ -65,7 +65,7 @@ func (t *texWriter) block(block Block) string {
 	switch x := block.(type) {
 	case Heading:
 		command := []string{"section", "subsection"}[min(x.Depth, 1)]
-		return "\\FloatBarrier\n\\" + command + "{" + t.text(x.Text) + "}\n"
+		return "\\" + command + "{" + t.text(x.Text) + "}\n"
 	case Paragraph:
 		if x.Term != "" {
 			b.WriteString("\\textbf{" + t.text(x.Term) + ".} ")
@@ -94,7 +94,7 @@ func (t *texWriter) block(block Block) string {
 		return t.part(x.File, t.table(x))
 	case Figure:
 		t.parts = append(t.parts, TeXFile{x.File, []byte(t.figure(x))})
-		return "\\begin{figure}[htbp]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
+		return "\\begin{figure}[H]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
 			"\\RaftlabCaption{" + t.text(x.Title) + "}{" + t.text(x.Caption) + "}\\label{fig:" + texLabel(x.File) + "}\n\\end{figure}\n"
 	}
 	return b.String()

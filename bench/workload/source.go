@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -119,6 +120,15 @@ func (g *generator) key(i int) string {
 func (g *generator) value() []byte {
 	size, offset := g.sizes.draw(g.rng), g.rng.IntN(spareBytes)
 	return g.values[offset : offset+size : offset+size]
+}
+
+// Filler returns what makes the values that keys have before the load: text, of the sizes
+// of the load's own.
+func (s Spec) Filler() func() []byte {
+	const stream = 0x66696c6c // "fill"
+	rng, sizes := rand.New(rand.NewPCG(s.Seed, stream)), s.sizes()
+	text := bytes.Repeat([]byte{'.'}, sizes.Max())
+	return func() []byte { n := sizes.draw(rng); return text[:n:n] }
 }
 
 // batch writes a key and those that follow it, the first coming after the last.

@@ -3,6 +3,7 @@ package kvnode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
@@ -113,6 +115,43 @@ func TestParts(t *testing.T) {
 		}
 		if err := closeLoads(loads); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestTargets: each client has a member of its own, which takes its writes too, and reads
+// there what others have written elsewhere; over both protocols.
+func TestTargets(t *testing.T) {
+	g := redisGroup(t)
+	for _, protocol := range []string{experiment.ClientHTTP, experiment.ClientRESP} {
+		for _, whom := range []string{experiment.TargetFollowers, experiment.TargetAll} {
+			cell := loadOf(0, whom)
+			cell.Load.Client = protocol
+			loads, err := openLoads(g.file.Nodes, cell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := &target{loads: loads, level: client.Linearizable}
+			for round := range 4 {
+				key, value := protocol+whom, fmt.Sprint(round)
+				if err := whole.Part(round).Do(t.Context(), &workload.Op{Kind: workload.Write, Key: key, Value: []byte(value)}); err != nil {
+					t.Fatalf("%s, %s: a write: %v", protocol, whom, err)
+				}
+				for other := range loads {
+					read := workload.Op{Kind: workload.Read, Key: key}
+					if err := whole.Part(other).Do(t.Context(), &read); err != nil || string(read.Value) != value {
+						t.Errorf("%s, %s: %q, %v, want %s", protocol, whom, read.Value, err, value)
+					}
+				}
+			}
+			for i, l := range loads {
+				if leader := l.Leader(); leader != "" {
+					t.Errorf("%s, %s: client %d goes to %s", protocol, whom, i, leader)
+				}
+			}
+			if err := closeLoads(loads); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

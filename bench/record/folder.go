@@ -32,7 +32,8 @@ const (
 type Folder struct {
 	dir      string
 	manifest Manifest
-	release  func() error // nil: read-only
+	order    map[TrialID]bool // those of manifest.Order
+	release  func() error     // nil: read-only
 }
 
 // Create makes dir, with its parents, a run folder that holds manifest and the
@@ -50,7 +51,8 @@ func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, er
 	if err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
-	f := &Folder{dir: dir, manifest: manifest, release: release}
+	f := &Folder{dir: dir, release: release}
+	f.take(manifest)
 	if err := f.fill(experimentSource); err != nil {
 		return nil, errors.Join(fmt.Errorf("create run folder %s: %w", dir, err), release())
 	}
@@ -107,13 +109,22 @@ func (f *Folder) load() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is %w: it has no %s", f.dir, ErrNotRun, ManifestFile)
 	}
+	var m Manifest
 	if err == nil {
-		f.manifest, err = decodeManifest(data)
+		m, err = decodeManifest(data)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path(ManifestFile), err)
 	}
+	f.take(m)
 	return nil
+}
+
+func (f *Folder) take(m Manifest) {
+	f.manifest, f.order = m, make(map[TrialID]bool, len(m.Order))
+	for _, id := range m.Order {
+		f.order[id] = true
+	}
 }
 
 func decodeManifest(data []byte) (Manifest, error) {
@@ -141,6 +152,7 @@ func (m *Manifest) upgrade() {
 	first := m.Format == 1
 	if m.Format > 0 && m.Format < FormatVersion {
 		m.Format = FormatVersion
+		m.takeFlags()
 	}
 	if !first {
 		return
@@ -149,6 +161,20 @@ func (m *Manifest) upgrade() {
 	m.Experiment.Cluster.Discovery = experiment.DiscoveryStatic
 	for i := range m.Cells {
 		m.Cells[i].Cluster.Discovery = experiment.DiscoveryStatic
+	}
+}
+
+// takeFlags takes what was laid over the experiment file beside the overrides from the
+// command that began the run.
+func (m *Manifest) takeFlags() {
+	if len(m.Sessions) == 0 {
+		return
+	}
+	for _, word := range m.Sessions[0].Command {
+		if n, ok := strings.CutPrefix(word, "--trials="); ok {
+			m.Overrides = append(m.Overrides, "trials="+n)
+		}
+		m.Quick = m.Quick || word == "--quick"
 	}
 }
 
@@ -165,12 +191,57 @@ func (f *Folder) AppendSession(s Session) error {
 	if f.release == nil {
 		return fmt.Errorf("append session: %s was %w", f.dir, ErrReadOnly)
 	}
-	before := f.manifest.Sessions
-	f.manifest.Sessions = append(slices.Clip(before), s)
-	if err := f.writeManifest(); err != nil {
-		f.manifest.Sessions = before
+	m := f.manifest
+	m.Sessions = append(slices.Clip(m.Sessions), s)
+	if err := f.replaceManifest(m); err != nil {
 		return fmt.Errorf("append session: %w", err)
 	}
+	return nil
+}
+
+// Extend plans more trials of each cell, on disk once it returns nil: the order goes on as
+// that of a run which had so many from the beginning.
+func (f *Folder) Extend(x Extension) error {
+	if f.release == nil {
+		return fmt.Errorf("extend: %s was %w", f.dir, ErrReadOnly)
+	}
+	m := f.manifest
+	if x.Trials > MaxTrials/len(m.Cells) {
+		return fmt.Errorf("extend: %w: %d trials of %d cells, a run has at most %d in all", ErrInvalid, x.Trials, len(m.Cells), MaxTrials)
+	}
+	m.Extended = append(slices.Clip(m.Extended), x)
+	m.Order = Order(m.Cells, x.Trials, m.Experiment.Seed)
+	if err := f.replaceManifest(m); err != nil {
+		return fmt.Errorf("extend to %d trials: %w", x.Trials, err)
+	}
+	return nil
+}
+
+// LeaveOut takes cells out of later rounds, on disk once it returns nil.
+func (f *Folder) LeaveOut(cells []LeftOut) error {
+	if f.release == nil {
+		return fmt.Errorf("leave out cells: %s was %w", f.dir, ErrReadOnly)
+	}
+	m := f.manifest
+	m.LeftOut = append(slices.Clip(m.LeftOut), cells...)
+	if err := f.replaceManifest(m); err != nil {
+		return fmt.Errorf("leave out cells: %w", err)
+	}
+	return nil
+}
+
+// replaceManifest puts another manifest in the place of the present one, or changes nothing.
+func (f *Folder) replaceManifest(m Manifest) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	before := f.manifest
+	f.manifest = m
+	if err := f.writeManifest(); err != nil {
+		f.manifest = before
+		return err
+	}
+	f.take(m)
 	return nil
 }
 
@@ -213,7 +284,7 @@ func (f *Folder) checkTrial(t Trial) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	if !slices.Contains(f.manifest.Order, t.TrialID) {
+	if !f.order[t.TrialID] {
 		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
 	}
 	if _, there := t.Data[f.manifest.Experiment.Measure]; !there && t.Failure == "" {
@@ -340,7 +411,7 @@ func (f *Folder) Missing() ([]TrialID, error) {
 		done[t.TrialID] = true
 	}
 	var missing []TrialID
-	for _, id := range f.manifest.Order {
+	for _, id := range f.manifest.Planned() {
 		if !done[id] {
 			missing = append(missing, id)
 		}

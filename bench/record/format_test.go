@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestFirstFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := strings.Replace(string(text), `"format": 4`, `"format": 1`, 1)
+	old := strings.Replace(string(text), fmt.Sprintf(`"format": %d`, FormatVersion), `"format": 1`, 1)
 	old = strings.Replace(old, "\"measure\": \"load\",", "", 1)
 	old = strings.ReplaceAll(old, ",\n      \"discovery\": \"static\"", "")
 	old = strings.ReplaceAll(old, ",\n        \"discovery\": \"static\"", "")

@@ -79,7 +79,7 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/runner", []string{"cluster",
-		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system", "internal/poll"}},
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},

@@ -13,7 +13,7 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Derive: derive, Check: check,
+		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Room: room, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,

@@ -28,7 +28,7 @@ func dryRun(ctx context.Context, w io.Writer, cfg runner.Config) error {
 		printNeeds(w, plan)
 	}
 	if refused != nil {
-		return cli.Usage(fmt.Errorf("%s: refused: %w", cfg.Experiment.Name, refused))
+		return cli.Usage(fmt.Errorf("%s would be refused: %w", cfg.Experiment.Name, refused))
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (l *language) item(m *model, q measure.Quantity, c *cell) string {
 // cautions lists what would make the answer untrustworthy.
 func (l *language) cautions(m *model) []string {
 	var out []string
-	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Order), 0, 0, 0
+	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Planned()), 0, 0, 0
 	for _, c := range m.cells {
 		most = max(most, len(c.run))
 		if c.invalid() {

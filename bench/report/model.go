@@ -112,7 +112,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		byID[c.info.ID] = c
 		m.cells = append(m.cells, c)
 	}
-	for _, id := range m.manifest.Order {
+	for _, id := range m.manifest.Planned() {
 		byID[id.Cell].planned++
 	}
 	for i := range trials {

@@ -90,7 +90,7 @@ func (l *language) method(m *model) doc.Terms {
 	add(l.say("Trials", "Испытания"), l.fill(
 		"%s per cell; the trials of all cells are interleaved in a shuffle with seed %d. Each trial starts a new group in an empty folder.",
 		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",
-		l.trials(m.manifest.Experiment.Trials), m.manifest.Experiment.Seed))
+		l.trials(m.manifest.Rounds()), m.manifest.Experiment.Seed))
 	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
 	if runs := runsText(m); runs != "" {
 		add(l.say("Settings of the members", "Настройки узлов"), runs)

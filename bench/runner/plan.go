@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -207,7 +206,7 @@ func (p *Plan) checkRoom(cfg Config) (err error) {
 	check := func(who string, needs []measure.Need, of measure.Resource, free uint64, where string) (sum float64) {
 		sum, most := measure.Needs(needs, of)
 		if sum > float64(free) {
-			errs = append(errs, fmt.Errorf("%s needs about %s of %s, and %s are free: most of it are %s; lower %s",
+			errs = append(errs, fmt.Errorf("%s needs about %s of %s, and %s are free: most of it for %s; lower %s",
 				who, Bytes(sum), where, Bytes(float64(free)), most.Why, most.Mend))
 		}
 		return sum
@@ -223,8 +222,8 @@ func (p *Plan) checkRoom(cfg Config) (err error) {
 		}
 	}
 	trials := fmt.Sprintf("%d trials", p.Trials)
-	folder := measure.Need{Of: measure.Disk, Bytes: float64(p.Trials) * fileBytes, Why: trials, Mend: "trials, or take levels away from [matrix]"}
-	report := measure.Need{Of: measure.Memory, Bytes: float64(p.Trials * p.histograms() * histogramBytes), Why: trials, Mend: folder.Mend}
+	folder := measure.Need{Of: measure.Disk, Bytes: float64(p.Trials) * fileBytes, Why: "the files of " + trials, Mend: "trials, or take levels away from [matrix]"}
+	report := measure.Need{Of: measure.Memory, Bytes: float64(p.Trials * p.histograms() * histogramBytes), Why: "the histograms of " + trials, Mend: folder.Mend}
 	check("the run folder", []measure.Need{folder}, measure.Disk, outDisk, "the disk of "+out)
 	check("the report", []measure.Need{report}, measure.Memory, p.Memory, "memory")
 	p.Needs = append(append(heaviest, largest...), folder, report)
@@ -258,7 +257,7 @@ func (p *Plan) histograms() int {
 // existing is the folder that dir is in or would be made in.
 func existing(dir string) string {
 	for {
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || filepath.Dir(dir) == dir {
+		if _, err := os.Stat(dir); err == nil || filepath.Dir(dir) == dir {
 			return dir
 		}
 		dir = filepath.Dir(dir)
@@ -270,7 +269,7 @@ func Bytes(n float64) string {
 	for _, x := range []struct {
 		size float64
 		unit string
-	}{{1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
+	}{{1e18, "EB"}, {1e15, "PB"}, {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
 		if n >= x.size {
 			return fmt.Sprintf("%.3g %s", n/x.size, x.unit)
 		}

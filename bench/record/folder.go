@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,7 @@ const (
 type Folder struct {
 	dir      string
 	manifest Manifest
+	format   int              // in which the manifest was written
 	order    map[TrialID]bool // those of manifest.Order
 	release  func() error     // nil: read-only
 }
@@ -51,7 +53,7 @@ func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, er
 	if err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
-	f := &Folder{dir: dir, release: release}
+	f := &Folder{dir: dir, release: release, format: FormatVersion}
 	f.take(manifest)
 	if err := f.fill(experimentSource); err != nil {
 		return nil, errors.Join(fmt.Errorf("create run folder %s: %w", dir, err), release())
@@ -111,7 +113,7 @@ func (f *Folder) load() error {
 	}
 	var m Manifest
 	if err == nil {
-		m, err = decodeManifest(data)
+		m, f.format, err = decodeManifest(data)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path(ManifestFile), err)
@@ -127,23 +129,22 @@ func (f *Folder) take(m Manifest) {
 	}
 }
 
-func decodeManifest(data []byte) (Manifest, error) {
+func decodeManifest(data []byte) (m Manifest, format int, err error) {
 	var head struct {
 		Format int `json:"format"`
 	}
 	// The version first, leniently: a newer one may have members unknown here.
 	if json.Unmarshal(data, &head) == nil && head.Format > FormatVersion {
-		return Manifest{}, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, head.Format, FormatVersion)
+		return m, 0, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, head.Format, FormatVersion)
 	}
-	var m Manifest
 	if err := decodeJSON(data, &m); err != nil {
-		return Manifest{}, err
+		return m, 0, err
 	}
 	m.upgrade()
 	if err := m.Validate(); err != nil {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return m, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return m, nil
+	return m, head.Format, nil
 }
 
 // upgrade puts into a manifest of an older format what that one left unsaid, so
@@ -184,6 +185,27 @@ func (f *Folder) Dir() string { return f.dir }
 // Manifest returns the manifest. What its slices and maps point to must not be
 // changed.
 func (f *Folder) Manifest() Manifest { return f.manifest }
+
+// Format is the version in which the manifest was written last.
+func (f *Folder) Format() int { return f.format }
+
+// Names lists the files of the folder and of the directories of trials and plots, by their
+// slash-separated names; of other directories the name alone, with a slash behind it.
+func (f *Folder) Names() ([]string, error) {
+	var names []string
+	err := fs.WalkDir(os.DirFS(f.dir), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil || name == "." || name == TrialsDir || name == PlotsDir:
+			return err
+		case e.IsDir():
+			names = append(names, name+"/")
+			return fs.SkipDir
+		}
+		names = append(names, name)
+		return nil
+	})
+	return names, err
+}
 
 // AppendSession adds a session to the manifest, on disk once it returns nil.
 // Trials saved from then on belong to it by its index.
@@ -260,7 +282,7 @@ func (f *Folder) SaveTrial(t Trial) error {
 	if f.release == nil {
 		return fmt.Errorf("save trial: %s was %w", f.dir, ErrReadOnly)
 	}
-	path := f.path(trialFile(t.TrialID))
+	path := f.path(t.File())
 	err := f.checkTrial(t)
 	if err == nil {
 		if _, statErr := os.Lstat(path); statErr == nil {
@@ -345,7 +367,7 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	if err := f.checkTrial(t); err != nil {
 		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if filepath.Base(trialFile(t.TrialID)) != name {
+	if filepath.Base(t.File()) != name {
 		return Trial{}, fmt.Errorf("%w: it holds trial %d of cell %s", ErrDamaged, t.Trial, t.Cell)
 	}
 	return t, nil
@@ -453,8 +475,8 @@ func (f *Folder) Close() error {
 
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath.FromSlash(name)) }
 
-// trialFile returns the name of a trial's file, below the folder.
-func trialFile(id TrialID) string {
+// File is the slash-separated name of a trial's file in its run folder.
+func (id TrialID) File() string {
 	return fmt.Sprintf("%s/%s-t%02d.json", TrialsDir, id.Cell, id.Trial)
 }
 

@@ -76,7 +76,7 @@ func TestFirstFormat(t *testing.T) {
 	if strings.Contains(old, "discovery") || strings.Contains(old, "measure\"") {
 		t.Fatalf("not of format 1:\n%s", old)
 	}
-	got, err := decodeManifest([]byte(old))
+	got, _, err := decodeManifest([]byte(old))
 	if err != nil {
 		t.Fatal(err)
 	}

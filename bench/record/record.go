@@ -78,7 +78,8 @@ var (
 //     was not there.
 //  5. Manifests say all that was laid over the experiment file, what was added to a run
 //     and which cells were left out of later rounds; trials say their seed. What 4 laid
-//     over the file stands in its first command.
+//     over the file stands in its first command. From here on a raftlab whose defaults
+//     for experiments are others has another format, too: verify takes them for given.
 const FormatVersion = 5
 
 // Manifest says what a run was: written once before the first trial, and never

@@ -108,7 +108,7 @@ const (
 // figures only show that the experiment works. Levels of a factor that become
 // equal are merged.
 func (e *Experiment) Quick() {
-	e.Trials = 1
+	e.Trials, e.Until = 1, ""
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
 	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))

@@ -130,6 +130,7 @@ func (d *draft) resolveAll() *Experiment {
 		}
 	}
 	d.checkBaseline(e)
+	d.checkUntil(e)
 	d.checkMeasure(e)
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/internal/cli"
@@ -25,6 +26,9 @@ func dryRun(ctx context.Context, w io.Writer, cfg runner.Config) error {
 			return err
 		}
 		fmt.Fprintf(w, "\n%s\n", totals(plan))
+		if u := cfg.Experiment.Until; u != "" {
+			fmt.Fprintf(w, "at most: a cell is left out of rounds after the %dth once %s\n", experiment.MinRoundsUntil, u)
+		}
 		printNeeds(w, plan)
 	}
 	if refused != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/until"
 )
 
 // Bounds of what is a plan; beyond them an experiment is a slip. The number of trials is
@@ -38,6 +39,7 @@ type Plan struct {
 	Disk         uint64         // that is free where the members' data goes
 
 	kind     *measure.Kind
+	rule     *until.Rule      // nil: no cell is left out
 	cells    map[string]*cell // by id
 	manifest record.Manifest
 }
@@ -58,6 +60,9 @@ func NewPlan(ctx context.Context, cfg Config) (*Plan, error) {
 	p := &Plan{cells: map[string]*cell{}}
 	var err error
 	if p.kind, err = cfg.Kinds.Lookup(cfg.Experiment.Measure); err != nil {
+		return p, err
+	}
+	if p.rule, err = until.NewRule(cfg.Experiment, p.kind); err != nil {
 		return p, err
 	}
 	have, missing, err := cfg.unfinished()

@@ -7,9 +7,13 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/measure/load"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/cluster"
 )
@@ -62,5 +66,52 @@ func TestPlanIsInterrupted(t *testing.T) {
 	}
 	if outcome, err := runner.Run(ctx, cfg); err != nil || !outcome.Interrupted || outcome.Folder != nil {
 		t.Errorf("%+v, %v", outcome, err)
+	}
+}
+
+// steady is a measurement that takes no time: the cell with two clients scatters, and the
+// others never do.
+func steady() *measure.Kind {
+	return &measure.Kind{
+		Name: load.Name, Answer: []string{"p50"}, Quantities: []measure.Quantity{{Key: "p50", Role: measure.Compared}},
+		Run: func(_ context.Context, t *measure.Trial) error {
+			p50 := 100.0
+			if t.Cell.Load.Clients == 2 && t.Record.Trial%2 == 0 {
+				p50 = 200
+			}
+			return t.Record.Put(load.Name, 1, p50)
+		},
+		Read: func(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
+			var p50 float64
+			_, err := t.Get(load.Name, 1, &p50)
+			return measure.Values{Scalars: map[string]float64{"p50": p50}}, err
+		},
+	}
+}
+
+// TestUntil: a cell that is known closely enough is left out from then on, the baseline
+// stays with the one that is not, and rounds that are added leave out the same.
+func TestUntil(t *testing.T) {
+	cfg := configure(t, strings.Replace(head, "trials = 2", "trials = 7\nuntil = \"p50 within 3%\"", 1)+"[matrix]\nclients = [1, 2, 3]\nbackend = [\"inmem\"]\n", cluster.Builtin())
+	cfg.Kinds = measure.Catalog{steady()}
+	want := []record.LeftOut{{Cell: "c03", After: 6}}
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil || outcome.Ran != 7+7+6 || !slices.Equal(outcome.Folder.Manifest().LeftOut, want) {
+		t.Fatalf("%v, %d trials run, left out %v", err, outcome.Ran, outcome.Folder.Manifest().LeftOut)
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Resume, cfg.Trials = true, 8
+	plan, err := runner.NewPlan(t.Context(), cfg)
+	if err != nil || plan.Trials != 22 || plan.Done != 20 {
+		t.Errorf("%v, %d of %d planned trials done", err, plan.Done, plan.Trials)
+	}
+	outcome, err = plan.Start(t.Context(), cfg)
+	if err != nil || outcome.Ran != 2 || !slices.Equal(outcome.Folder.Manifest().LeftOut, want) {
+		t.Errorf("extended: %v, %+v", err, outcome)
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -113,6 +113,10 @@ type Progress interface {
 	TrialBegin(cell experiment.Cell, trial record.TrialID)
 	// TrialEnd: it is over and recorded.
 	TrialEnd(cell experiment.Cell, trial record.Trial)
+	// LeftOut: a cell is known closely enough, and has no trials any more.
+	LeftOut(cell experiment.Cell, out record.LeftOut)
+	// Fewer: so many trials fewer are to run than Begin said, and so much less time is planned.
+	Fewer(trials int, planned time.Duration)
 	// End: no more calls come.
 	End()
 }
@@ -273,17 +277,16 @@ func removeLeftovers(dir string) error {
 }
 
 func (r *run) all(ctx context.Context) error {
+	if err := r.seeBefore(); err != nil {
+		return err
+	}
 	missing, err := r.folder.Missing()
 	if err != nil {
 		return err
 	}
 	m := r.folder.Manifest()
 	total := len(m.Planned())
-	planned := time.Duration(0)
-	for _, id := range missing {
-		planned += r.kind.Lasts(r.cells[id.Cell].info.Cell)
-	}
-	r.cfg.Progress.Begin(total, total-len(missing), planned)
+	r.cfg.Progress.Begin(total, total-len(missing), r.lasts(missing))
 	defer r.cfg.Progress.End()
 	if len(missing) == 0 {
 		return nil
@@ -299,8 +302,13 @@ func (r *run) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range missing {
+	for len(missing) > 0 {
+		id := missing[0]
+		missing = missing[1:]
 		stop, err := r.one(ctx, id, logger)
+		if err == nil && !stop && r.plan.rule != nil {
+			missing, err = r.leaveOut(missing)
+		}
 		if err != nil {
 			return errors.Join(err, closeLog())
 		}
@@ -309,6 +317,55 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	return closeLog()
+}
+
+// lasts is how long trials take at least.
+func (r *run) lasts(trials []record.TrialID) (planned time.Duration) {
+	for _, id := range trials {
+		planned += r.kind.Lasts(r.cells[id.Cell].info.Cell)
+	}
+	return planned
+}
+
+// seeBefore shows the trials of earlier sessions to the rule, which may not have been asked
+// after the last of them.
+func (r *run) seeBefore() error {
+	if r.plan.rule == nil {
+		return nil
+	}
+	trials, err := r.folder.Trials()
+	if err != nil {
+		return err
+	}
+	for i := range trials {
+		if err := r.plan.rule.See(&r.cells[trials[i].Cell].info, &trials[i]); err != nil {
+			return err
+		}
+	}
+	_, err = r.leaveOut(nil)
+	return err
+}
+
+// leaveOut takes those cells out of the missing trials that are known closely enough, if
+// there are new ones.
+func (r *run) leaveOut(missing []record.TrialID) ([]record.TrialID, error) {
+	m := r.folder.Manifest()
+	out := r.plan.rule.LeftOut(&m)
+	if len(out) <= len(m.LeftOut) {
+		return missing, nil
+	}
+	added := slices.DeleteFunc(out, func(l record.LeftOut) bool { return slices.Contains(m.LeftOut, l) })
+	if err := r.folder.LeaveOut(added); err != nil {
+		return nil, err
+	}
+	left := slices.DeleteFunc(slices.Clone(missing), func(id record.TrialID) bool {
+		return slices.ContainsFunc(added, func(l record.LeftOut) bool { return l.Cell == id.Cell && id.Trial > l.After })
+	})
+	for _, l := range added {
+		r.cfg.Progress.LeftOut(r.cells[l.Cell].info.Cell, l)
+	}
+	r.cfg.Progress.Fewer(len(missing)-len(left), r.lasts(missing)-r.lasts(left))
+	return left, nil
 }
 
 // one runs and records one trial; stop says that no other should follow.
@@ -337,6 +394,11 @@ func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (
 	}
 	if err := r.folder.SaveTrial(result); err != nil {
 		return true, fmt.Errorf("record %s trial %d: %w", id.Cell, id.Trial, err)
+	}
+	if r.plan.rule != nil {
+		if err := r.plan.rule.See(&c.info, &result); err != nil {
+			return true, err
+		}
 	}
 	r.outcome.Ran++
 	r.cfg.Progress.TrialEnd(c.info.Cell, result)
@@ -427,4 +489,6 @@ func (noProgress) Begin(int, int, time.Duration)              {}
 func (noProgress) Calibrating()                               {}
 func (noProgress) TrialBegin(experiment.Cell, record.TrialID) {}
 func (noProgress) TrialEnd(experiment.Cell, record.Trial)     {}
+func (noProgress) LeftOut(experiment.Cell, record.LeftOut)    {}
+func (noProgress) Fewer(int, time.Duration)                   {}
 func (noProgress) End()                                       {}

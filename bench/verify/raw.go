@@ -13,6 +13,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
+	"github.com/themilchenko/raftlab/bench/until"
 )
 
 // checkExperiment reads the experiment file of the run again, with what was laid over it,
@@ -180,6 +181,28 @@ func (v *Verification) checkTimes(m *record.Manifest, trials []record.Trial) {
 		}
 		last = t
 	}
+}
+
+// checkLeftOut decides again which cells were known closely enough.
+func (v *Verification) checkLeftOut(kind *measure.Kind, m *record.Manifest, trials []record.Trial) error {
+	rule, err := until.NewRule(&m.Experiment, kind)
+	if err != nil {
+		return err
+	}
+	var want []record.LeftOut
+	if rule != nil {
+		for i := range trials {
+			c := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == trials[i].Cell })
+			if err := rule.See(&m.Cells[c], &trials[i]); err != nil {
+				return err
+			}
+		}
+		want = rule.LeftOut(m)
+	}
+	if !slices.Equal(want, m.LeftOut) {
+		v.differ(record.ManifestFile, "left_out", m.LeftOut, want)
+	}
+	return nil
 }
 
 // checkTrial looks for contradictions that a single trial shows.

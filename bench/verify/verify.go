@@ -56,6 +56,9 @@ func Run(f *record.Folder, kinds measure.Catalog, known experiment.Known) (Verif
 		v.checkTrial(kind, &m, &trials[i])
 	}
 	v.checkTimes(&m, trials)
+	if err := v.checkLeftOut(kind, &m, trials); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
 	printed, err := report.Verify(f, kinds)
 	if err != nil {
 		return v, err

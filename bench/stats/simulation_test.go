@@ -282,3 +282,25 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 }
+
+// TestNeededDecides: with as many trials as [Comparison.Needed] asks for, most comparisons
+// are decided; with a third of them, few are.
+func TestNeededDecides(t *testing.T) {
+	for _, effect := range []float64{1, 1.1} {
+		w := world{drift: 0.2, noise: 0.035}
+		planted := func(_, level int) float64 { return math.Pow(effect, float64(level)) }
+		decided := func(rounds int) float64 {
+			return share(9, func(r *rand.Rand) bool {
+				x := w.run(r, rounds, planted)
+				a, b := Paired(x[0][0][0], x[0][1][0]), differences(x[0][0][0], x[0][2][0])
+				AdjustPaired([]*Comparison{&a, &b})
+				return a.Verdict(DefaultMargin) > Undecided
+			})
+		}
+		exact := Comparison{N: 2, HasRatio: true, effect: math.Log(effect), scatter: w.noise * math.Sqrt2, family: 2, d: []float64{}}
+		needed := exact.Needed(DefaultMargin)
+		if few, enough := decided(needed/3), decided(needed); few > 0.2 || enough < 0.7 {
+			t.Errorf("effect %g: %d trials needed: decided %s of the time, with a third %s", effect, needed, percent(enough), percent(few))
+		}
+	}
+}

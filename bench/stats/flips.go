@@ -50,14 +50,15 @@ func flips(n int) iter.Seq[[]float64] {
 	}
 }
 
-// reaches reports x >= y, whatever rounding did to values that are equal.
-func reaches(x, y float64) bool { return x >= y*(1-1e-9) }
+// reaches reports x >= y, whatever rounding did to values that are equal; they are made of
+// values of the order of size.
+func reaches(x, y, size float64) bool { return x >= y-1e-9*size }
 
 // stepDown returns p-values, adjusted for their number, of so many hypotheses by the
 // step-down maxT procedure of Westfall & Young (Resampling-Based Multiple Testing, 1993,
 // algorithm 4.1; also Ge, Dudoit & Speed, Test 12, 2003, box 3). Arrangements are what
 // the data might have looked like if nothing differed, the one observed first; in each,
-// a statistic says how far hypothesis i is from holding. As all hypotheses see the same
+// a statistic of the order of 1 says how far hypothesis i is from holding. As all hypotheses see the same
 // arrangement, what makes them depend on each other, a common base above all, is kept,
 // and what depends closely costs next to nothing.
 func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i int, a A) float64) []float64 {
@@ -75,7 +76,7 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 		most := 0.0
 		for _, i := range slices.Backward(order) {
 			most = max(most, statistic(i, a))
-			if reaches(most, observed[i]) {
+			if reaches(most, observed[i], 1) {
 				as[i]++
 			}
 		}
@@ -140,11 +141,15 @@ func compareDown(a, b float64) int {
 // random sample, which keeps both exact (ibid.).
 func signFlip(d []float64) (p float64, ci Interval, coverage float64) {
 	sums, sizes := subsetSums(d)
-	all, as := mean(d)*float64(len(d)), 1
+	all, size, as := 0.0, 0.0, 1
+	for _, v := range d {
+		all += v
+		size += math.Abs(v)
+	}
 	means := make([]float64, len(sums))
 	for i, sum := range sums {
 		means[i] = sum / float64(sizes[i])
-		if reaches(math.Abs(all-2*sum), math.Abs(all)) { // the subset's signs are flipped
+		if reaches(math.Abs(all-2*sum), math.Abs(all), size) { // the subset's signs are flipped
 			as++
 		}
 	}

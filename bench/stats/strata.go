@@ -125,7 +125,7 @@ func Depend(levels [][]Comparison) (Dependence, bool) {
 	if total > 0 {
 		out.Share = between / float64(len(blocks)) / total
 	}
-	out.P = exchangeP(blocks, between)
+	out.P = exchangeP(blocks, between, total)
 	return out, true
 }
 
@@ -161,8 +161,8 @@ func sumsOf(blocks [][]float64) (sums []float64, between float64) {
 }
 
 // exchangeP is the share of random exchanges within blocks, the one observed among them,
-// that vary between the levels as much as observed.
-func exchangeP(blocks [][]float64, observed float64) float64 {
+// that vary between the levels as much as observed; total is the variation of all values.
+func exchangeP(blocks [][]float64, observed, total float64) float64 {
 	random := rand.New(rand.NewPCG(uint64(len(blocks)), sampled))
 	mixed := make([][]float64, len(blocks))
 	for i, b := range blocks {
@@ -173,7 +173,7 @@ func exchangeP(blocks [][]float64, observed float64) float64 {
 		for _, b := range mixed {
 			random.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
 		}
-		if _, between := sumsOf(mixed); reaches(between, observed) {
+		if _, between := sumsOf(mixed); reaches(between, observed, total) {
 			as++
 		}
 	}

@@ -18,6 +18,9 @@ const DefaultMargin = 0.05
 // and Biopharmaceutics 15, 1987).
 const minCoverage = 0.90
 
+// minForEqual is the number of rounds that gives it.
+const minForEqual = 5
+
 // MaxNeeded is the largest number of trials that [Comparison.Needed] works out.
 const MaxNeeded = 1000
 
@@ -108,10 +111,14 @@ func (c Comparison) within(x Interval, margin float64) bool {
 // is never less than the test needs for its smallest p, and always more than N.
 // MaxNeeded stands for that many or more.
 func (c Comparison) Needed(margin float64) int {
-	least := MinRounds
 	if c.d == nil {
-		least = TrialsNeeded(Significance)
+		return c.needed(margin, TrialsNeeded(Significance))
 	}
+	return c.needed(margin, MinRounds)
+}
+
+// needed is Needed where the test's smallest p takes so many trials.
+func (c Comparison) needed(margin float64, least int) int {
 	if c.N < 2 {
 		return least
 	}
@@ -130,7 +137,7 @@ func (c Comparison) Needed(margin float64) int {
 	}
 	n := trials(level, 0.8, math.Abs(c.effect)) // infinite where there is no effect
 	if far := most - math.Abs(c.effect); far > 0 {
-		n = min(n, trials(Significance, 0.9, far)) // of either end of the interval
+		n = min(n, max(minForEqual, trials(Significance, 0.9, far))) // of either end of the interval
 	}
 	return max(least, c.N+1, int(min(n, MaxNeeded)))
 }
@@ -184,8 +191,7 @@ func (c *Comparison) judge() {
 		return
 	}
 	c.Difference = mean(present(c.plain))
-	p, ci, coverage := signFlip(d)
-	c.P = p
+	c.P = signFlip(d)
 	c.effect, c.scatter, c.least = mean(d), deviation(d), math.Pow(2, float64(1-c.N))
 	if c.HasRatio {
 		c.Ratio = math.Exp(c.effect)
@@ -196,7 +202,7 @@ func (c *Comparison) judge() {
 		c.Warnings = append(c.Warnings, Warning{Code: FewTrials, Have: float64(c.N), Want: MinForInterval})
 		return
 	}
-	c.CI, c.Coverage = ci, coverage
+	c.CI, c.Coverage = typicalValues(d)
 	if c.HasRatio {
 		c.CI = Interval{math.Exp(c.CI.Low), math.Exp(c.CI.High)}
 	}

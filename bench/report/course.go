@@ -121,7 +121,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 // roundsOf counts the rounds that a comparison stands on, as a subject, or in Russian in the
 // dative.
 func (l *language) roundsOf(over stats.Strata) string {
-	return l.count(over.N/max(1, over.Count), "round rounds", "раунду раундам раундам")
+	return l.count(over.N, "round rounds", "раунду раундам раундам")
 }
 
 // bends says where a course differs from its beginning first, where it goes fastest, and

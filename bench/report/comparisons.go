@@ -1,6 +1,7 @@
 package report
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -201,12 +202,16 @@ func (l *language) testText(m *model) string {
 // coverage says how likely the intervals hold what they are of, for the numbers of trials
 // that there are.
 func (l *language) coverage(m *model) string {
-	var said []string
+	least := map[int]float64{} // by the number of trials: equal values make it differ
 	for _, c := range m.cells {
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
-			said = appendNew(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*sum.Coverage, 0),
-				l.count(sum.N, "trial trials", "испытании испытаниях испытаниях")))
+		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() && (least[sum.N] == 0 || sum.Coverage < least[sum.N]) {
+			least[sum.N] = sum.Coverage
 		}
+	}
+	var said []string
+	for _, n := range slices.Sorted(maps.Keys(least)) {
+		said = append(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*least[n], 0),
+			l.count(n, "trial trials", "испытании испытаниях испытаниях")))
 	}
 	if len(said) == 0 {
 		return l.say("nominally 95 %", "номинально 95 %")

@@ -105,7 +105,7 @@ func TestVerifyOnDisk(t *testing.T) {
 		}
 	}
 	edit(csvFile, "3405.823", "1405.823")
-	edit("report.ru.md", "1,49", "2,49")
+	edit("report.ru.md", "1,47", "2,47")
 	edit("plots/latency.svg", "<path", "<!-- hm --><path")
 	if err := os.Remove(path("report.html")); err != nil {
 		t.Fatal(err)

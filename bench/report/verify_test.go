@@ -117,7 +117,7 @@ func TestVerifyOnDisk(t *testing.T) {
 	if d := got[csvFile]; d.Row != 2 || d.Column != "p50_us" || d.Printed != "1405.823" || d.Computed != "3405.823" {
 		t.Errorf("csv: %+v", d)
 	}
-	if d := got["report.ru.md"]; !strings.Contains(d.Printed, "2,49") || !strings.Contains(d.Computed, "1,49") {
+	if d := got["report.ru.md"]; !strings.Contains(d.Printed, "2,47") || !strings.Contains(d.Computed, "1,47") {
 		t.Errorf("markdown: %+v", d)
 	}
 	if d := got["report.html"]; d.Row != 0 || !strings.Contains(d.String(), "report.html") {

@@ -191,18 +191,21 @@ func (a *answer) named(level int) string {
 	return name
 }
 
-// combinations names those of the other factors: "over the 4 combinations of transport and
-// clients".
-func (a *answer) combinations() string {
-	n := len(a.m.groups)
+// combinations names those of the other factors in which there was something to compare:
+// "over the 4 combinations of transport, clients".
+func (a *answer) combinations(over *stats.Strata) string {
+	n := strconv.Itoa(over.Count)
+	if all := len(a.m.groups); over.Count < all {
+		n = a.l.fill("%d of %d", "%d из %d", over.Count, all)
+	}
 	if others := a.m.others(); len(others) == 1 {
-		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", n, a.l.words(others[0], a.m.cells[0].info).head)
+		return a.l.fill("over the %s levels of %s", "на %s уровнях фактора «%s»", n, a.l.words(others[0], a.m.cells[0].info).head)
 	}
 	var names []string
 	for _, f := range a.m.others() {
 		names = append(names, a.l.words(f, a.m.cells[0].info).head)
 	}
-	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов «%s»", n, strings.Join(names, a.l.say(", ", "», «")))
+	return a.l.fill("over the %s combinations of %s", "в %s сочетаниях факторов «%s»", n, strings.Join(names, a.l.say(", ", "», «")))
 }
 
 // list joins the items of a sentence.
@@ -267,12 +270,19 @@ func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
 	switch {
 	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
 		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
-	case over.Count > 1 && first:
-		return a.l.fill("%s %s (%s %s)", "%[2]s — %[1]s (%[3]s %[4]s)", text, w.placed, say.from(over.Range), a.combinations()) + a.dagger(c)
 	case over.Count > 1:
-		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, say.from(over.Range)) + a.dagger(c)
+		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range), over, first)) + a.dagger(c)
 	}
 	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
+}
+
+// span is a range over the combinations of the other factors, named where it is the first of
+// a sentence.
+func (a *answer) span(text string, over *stats.Strata, first bool) string {
+	if !first && over.Count == len(a.m.groups) {
+		return text
+	}
+	return text + " " + a.combinations(over)
 }
 
 func (a *answer) dagger(c *contrast) string {
@@ -404,10 +414,10 @@ func (a *answer) shares(q measure.Quantity) string {
 	for _, c := range a.told(q) {
 		over := c.over[q.Key]
 		span := a.l.fill("%s–%s %%", "%s–%s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
-		if len(items) == 0 {
-			span += " " + a.combinations()
+		if number(share(over.Range.Low)) == number(share(over.Range.High)) {
+			span = number(share(over.Ratio)) + " %"
 		}
-		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, span))
+		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, a.span(span, over, len(items) == 0)))
 	}
 	return a.l.fill("of %[1]s, %[2]s makes up %[3]s: what it takes beyond %[4]s%[5]s.",
 		"%[1]s: доля %[2]s, то есть сверх %[4]s%[5]s, составляет %[3]s.",

@@ -81,7 +81,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	if len(a.m.groups) > mostCourses {
 		how := a.verdict(&over, say)
 		return a.l.fill("%s %s from %s to %s: %s (%s %s)", "%[1]s %[2]s (от «%[3]s» до «%[4]s»): %[5]s (%[6]s %[7]s)", a.l.longName(q), verb,
-			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations()) + a.dagger(c), verdict == stats.Differs
+			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations(&over)) + a.dagger(c), verdict == stats.Differs
 	}
 	var items []string
 	for i, g := range a.m.groups {

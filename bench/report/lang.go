@@ -253,6 +253,10 @@ func (c change) from(x stats.Interval) string {
 	low, high := c.ends(x)
 	from, to := c.number(low), c.number(high)
 	switch {
+	case from == to && c.factor:
+		return c.l.fill("%s×", "в %s "+c.l.timesNoun(high), to)
+	case from == to:
+		return c.l.fill("%s %%", "на %s %%", to)
 	case c.factor:
 		return c.l.fill("%s–%s×", "в %s–%s "+c.l.timesNoun(high), from, to)
 	case low < 0:

@@ -240,11 +240,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		series := make([]float64, len(t.values.Series))
-		for i, n := range t.values.Series {
-			series[i] = float64(n)
-		}
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), series)...)
+		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Timeline.Window("throughput"))...)
 	}
 }
 

@@ -87,11 +87,7 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 			return nil, err
 		}
 		for _, x := range figures {
-			svg, err := doc.SVG(x, stamp())
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, file{x.File, svg})
+			files = append(files, file{x.File, doc.SVG(x, stamp())})
 		}
 		page := l.page(m, figures)
 		html, err := doc.HTML(page)

@@ -204,8 +204,8 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 	if len(of.Greatest.Quantities) > 0 && there {
 		columns = append(columns, l.greatestColumn(m, of.Greatest))
 	}
-	if of.OverTime {
-		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c)} }})
+	if of.OverTime != "" {
+		columns = append(columns, column{doc.Column{Head: l.say("over time", "во времени")}, func(c *cell) doc.Cell { return doc.Cell{Series: overTime(c, of.OverTime)} }})
 	}
 	cells := m.cells
 	if of.Sparse {
@@ -238,12 +238,12 @@ func (l *language) greatestColumn(m *model, of measure.Greatest) column {
 // seriesPoints is how many points a small series has at most.
 const seriesPoints = 20
 
-// overTime adds up the series of all trials used, in at most seriesPoints steps of
-// equal length.
-func overTime(c *cell) []int64 {
+// overTime adds up a line of all trials used over the window, in at most seriesPoints steps
+// of equal length.
+func overTime(c *cell, line string) []int64 {
 	length := 0
 	for i, t := range c.used {
-		if n := len(t.values.Series); i == 0 || n < length {
+		if n := len(t.values.Timeline.Window(line)); i == 0 || n < length {
 			length = n
 		}
 	}
@@ -251,11 +251,15 @@ func overTime(c *cell) []int64 {
 		return nil
 	}
 	step := (length + seriesPoints - 1) / seriesPoints
-	out := make([]int64, length/step) // what is left over at the end is dropped
+	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
-		for i, n := range t.values.Series[:len(out)*step] {
-			out[i/step] += n
+		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
+			sums[i/step] += v
 		}
+	}
+	out := make([]int64, len(sums))
+	for i, v := range sums {
+		out[i] = int64(math.Round(v))
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package doc
 import (
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Figure is a drawing of data: a file of its own, or its panels one by one on a
@@ -35,17 +36,23 @@ type Axis struct {
 	Ticks     []Tick
 }
 
-// at is the place of a value along the axis, from 0 to 1.
+// at is the place of a value along the axis, from 0 to 1; what is beyond an end is at it.
 func (a Axis) at(v float64) float64 {
-	switch a.Scale {
-	case Log:
-		return math.Log(v/a.Low) / math.Log(a.High/a.Low)
-	case Nines:
-		nines := func(fraction float64) float64 { return -math.Log10(1 - fraction) }
-		return (nines(v) - nines(a.Low)) / (nines(a.High) - nines(a.Low))
-	default:
-		return (v - a.Low) / (a.High - a.Low)
+	scaled := func(v float64) float64 {
+		switch a.Scale {
+		case Log:
+			return math.Log(v)
+		case Nines:
+			return -math.Log(1 - v)
+		default:
+			return v
+		}
 	}
+	low, high := scaled(a.Low), scaled(a.High)
+	if !(high > low) {
+		return 0.5
+	}
+	return min(1, max(0, (scaled(v)-low)/(high-low)))
 }
 
 // Scale is how values are laid out along an axis.
@@ -86,6 +93,12 @@ type Mark struct {
 	XLow, XHigh float64
 	YLow, YHigh float64
 	Label       string
+}
+
+// Bar is a stretch of a row: of the place Y, from X to X.
+type Bar struct {
+	Y, From, To float64
+	Label       string // behind it
 }
 
 // Most labels that fit below an axis and beside one.
@@ -129,13 +142,16 @@ func LogAxis(label string, values []float64, most int, write func(float64) strin
 	return a
 }
 
-// LinearAxis covers the values, of which one is positive, from zero to a nice number.
+// LinearAxis covers zero and the values, one of them not zero, to nice numbers.
 func LinearAxis(label string, values []float64, most int, write func(float64) string) Axis {
-	high := slices.Max(values)
-	step := niceAbove(high / float64(most-1))
+	low, high := min(0, slices.Min(values)), max(0, slices.Max(values))
+	step := niceAbove((high - low) / float64(most-1))
 	a := Axis{Label: label}
-	for i := 0; ; i++ {
-		v := float64(i) * step
+	for i := math.Floor(low / step); ; i++ {
+		v := i * step
+		if len(a.Ticks) == 0 {
+			a.Low = v
+		}
 		a.Ticks = append(a.Ticks, Tick{v, write(v)})
 		a.High = v
 		if v >= high {
@@ -211,4 +227,49 @@ func lookOf(style int) look {
 		shape:  [colours]shape{circle, square, triangle, diamond, cross, down, plus}[trait],
 		dashes: [colours][]float64{nil, {6, 3}, {2, 2}, {8, 2, 2, 2}, {10, 4}, {4, 2, 1, 2}, {1, 3}}[trait],
 	}
+}
+
+// areaColours are those of an area and of its edge. Areas need more colours than lines:
+// the second round is lighter.
+func areaColours(style int) (fill, outline string) {
+	outline = lookOf(style % colours).colour
+	if style < colours {
+		return outline, outline
+	}
+	lighter := ""
+	for i := 0; i < 6; i += 2 {
+		v, _ := strconv.ParseUint(outline[i:i+2], 16, 8)
+		lighter += strconv.FormatUint(0x100+255-(255-v)/3, 16)[1:]
+	}
+	return lighter, outline
+}
+
+// onColour is the colour of a text on another: whichever of black and white stands out.
+func onColour(colour string) string {
+	if contrast(white, colour) >= contrast("000000", colour) {
+		return white
+	}
+	return "000000"
+}
+
+// contrast is that of two colours, from 1 to 21 (WCAG 2.2, "contrast ratio").
+func contrast(a, b string) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+// luminance is the relative luminance of a colour (WCAG 2.2).
+func luminance(colour string) float64 {
+	sum := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		n, _ := strconv.ParseUint(colour[2*i:2*i+2], 16, 8)
+		v := float64(n) / 255
+		if v <= 0.04045 {
+			v /= 12.92
+		} else {
+			v = math.Pow((v+0.055)/1.055, 2.4)
+		}
+		sum += weight * v
+	}
+	return sum
 }

@@ -64,13 +64,12 @@ func sections(blocks []Block) []section {
 	return out
 }
 
-func panelsHTML(f Figure) ([]template.HTML, error) {
-	panels, err := panelsSVG(f)
-	out := make([]template.HTML, len(panels))
-	for i, p := range panels {
-		out[i] = template.HTML(p) //nolint:gosec // our own drawing, its texts escaped
+func panelsHTML(f Figure) []template.HTML {
+	var out []template.HTML
+	for _, p := range panelsSVG(f) {
+		out = append(out, template.HTML(p)) //nolint:gosec // our own drawing, its texts escaped
 	}
-	return out, err
+	return out
 }
 
 // sparkSVG draws a series as a small line from zero.

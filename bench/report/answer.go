@@ -194,18 +194,17 @@ func (a *answer) named(level int) string {
 // combinations names those of the other factors in which there was something to compare:
 // "over the 4 combinations of transport, clients".
 func (a *answer) combinations(over *stats.Strata) string {
-	n := strconv.Itoa(over.Count)
 	if all := len(a.m.groups); over.Count < all {
-		n = a.l.fill("%d of %d", "%d из %d", over.Count, all)
+		return a.l.fill("over %d of the %d combinations", "в %d из %d сочетаний", over.Count, all)
 	}
 	if others := a.m.others(); len(others) == 1 {
-		return a.l.fill("over the %s levels of %s", "на %s уровнях фактора «%s»", n, a.l.words(others[0], a.m.cells[0].info).head)
+		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", over.Count, a.l.words(others[0], a.m.cells[0].info).head)
 	}
 	var names []string
 	for _, f := range a.m.others() {
-		names = append(names, a.l.words(f, a.m.cells[0].info).head)
+		names = append(names, a.l.fill("%s", "«%s»", a.l.words(f, a.m.cells[0].info).head))
 	}
-	return a.l.fill("over the %s combinations of %s", "в %s сочетаниях факторов «%s»", n, strings.Join(names, a.l.say(", ", "», «")))
+	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов %s", over.Count, a.l.list(names))
 }
 
 // list joins the items of a sentence.

@@ -65,9 +65,9 @@ func (l *language) pCell(vs *stats.Comparison) doc.Cell {
 
 // ratiosTable shows how the cells compare with those of the baseline; there is none without
 // a factor.
-func (l *language) ratiosTable(m *model) (t doc.Table, there bool) {
+func (l *language) ratiosTable(m *model) (t doc.Table) {
 	if len(m.contrasts) == 0 {
-		return t, false
+		return t
 	}
 	columns := l.nameColumns(m, true)
 	for _, q := range m.compared() {
@@ -77,16 +77,16 @@ func (l *language) ratiosTable(m *model) (t doc.Table, there bool) {
 	}
 	t = m.table(columns, slices.DeleteFunc(slices.Clone(m.cells), func(c *cell) bool { return m.pairOf(c) == nil }))
 	t.Caption = l.fill("Ratios of cells (%s)", "Отношения ячеек (%s)", l.ratioHead(m))
-	return t, true
+	return t
 }
 
 // levelsTable shows every two levels of the compared factor against each other, over all
 // combinations of the other factors; there is none where the ratios of the cells say all.
-func (l *language) levelsTable(m *model) (t doc.Table, there bool) {
+func (l *language) levelsTable(m *model) (t doc.Table) {
 	if len(m.contrasts) == 0 || len(m.groups) == 1 && len(m.levels()) == 2 {
-		return t, false
+		return t
 	}
-	t.Columns = []doc.Column{{Head: l.say("of", "что")}, {Head: l.say("against", "относительно чего")}}
+	t.Columns = []doc.Column{{Head: l.say("level", "уровень")}, {Head: l.say("against", "относительно")}}
 	over := len(m.groups) > 1
 	for _, q := range m.compared() {
 		t.Columns = append(t.Columns, doc.Column{Head: l.Say(q.Name), Number: true})
@@ -121,14 +121,14 @@ func (l *language) levelsTable(m *model) (t doc.Table, there bool) {
 		t.Caption = l.say("Levels against each other, over all combinations of the other factors",
 			"Уровни фактора относительно друг друга по всем сочетаниям остальных факторов")
 	}
-	return t, true
+	return t
 }
 
 // factorialTable shows what share of the variation of each quantity each factor explains;
 // there is none with fewer than two factors, or where cells or values are missing.
-func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
+func (l *language) factorialTable(m *model) (t doc.Table) {
 	if len(m.factors) < 2 {
-		return t, false
+		return t
 	}
 	t.Columns = []doc.Column{{Head: l.say("source of variation", "источник изменчивости")}}
 	var all []stats.Allocation
@@ -139,7 +139,7 @@ func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
 		}
 	}
 	if len(all) == 0 {
-		return t, false
+		return t
 	}
 	row := func(name string, of func(stats.Allocation) float64) {
 		r := doc.Row{First: true, Cells: []doc.Cell{{Text: name}}}
@@ -164,7 +164,7 @@ func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
 	t.Notes = []doc.Item{{Text: l.say(
 		"Shares of the variation of the quantity’s logarithm: what each factor explains by itself, what two change together (an interaction), what is common to a round, and the rest (Jain, The Art of Computer Systems Performance Analysis, 1991, ch. 17–23).",
 		"Доли изменчивости логарифма величины: что объясняет сам фактор, что меняют два фактора вместе (взаимодействие), что общего у испытаний одного раунда и остаток (Jain, The Art of Computer Systems Performance Analysis, 1991, гл. 17–23).")}}
-	return t, true
+	return t
 }
 
 // notes explain the marks that tables use, but for that of unequal cells: it is among what

@@ -142,7 +142,7 @@ func TestWriteMakesAllFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"results.csv", "report.md", "report.html", "report.ru.md", "report.ru.html",
+		"results.csv", "summary.csv", "report.json", "report.md", "report.html", "report.ru.md", "report.ru.html",
 		"plots/latency.svg", "plots/throughput.svg", "plots/latency.ru.svg", "plots/throughput.ru.svg",
 	} {
 		if data, err := f.ReadFile(name); err != nil || len(data) == 0 {

@@ -17,12 +17,13 @@ import (
 // model is a run in numbers: all that the reports of every format and language
 // say is here.
 type model struct {
-	manifest record.Manifest
-	kind     *measure.Kind
-	factors  []factor  // those with several levels; the first is the one compared
-	cells    []*cell   // by combination of the other factors, then by the first
-	groups   [][]*cell // one per combination, in the order of the first factor's levels
-	trials   []*trial
+	manifest   record.Manifest
+	provenance string // hash of the raw data
+	kind       *measure.Kind
+	factors    []factor  // those with several levels; the first is the one compared
+	cells      []*cell   // by combination of the other factors, then by the first
+	groups     [][]*cell // one per combination, in the order of the first factor's levels
+	trials     []*trial
 
 	base      int         // level of the first factor that the others are set against
 	contrasts []*contrast // of every two levels of the first factor
@@ -96,6 +97,9 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	trials, err := f.Trials()
 	if err != nil {
+		return nil, err
+	}
+	if m.provenance, err = f.Provenance(); err != nil {
 		return nil, err
 	}
 	for i, x := range m.manifest.Experiment.Matrix {

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -11,10 +10,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
-	"github.com/themilchenko/raftlab/bench/stats"
 )
 
 // page is the full report.
@@ -133,130 +130,14 @@ func (l *language) origin(m *model, d *doc.Document) {
 	}
 	machine := l.machineTable(m)
 	machine.Caption = l.say("The machine, and what it costs by itself", "Машина и её базовые издержки")
-	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения")}, l.method(m),
+	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения"), Class: doc.Method}, l.methods(m),
+		doc.Heading{Text: l.say("Threats to validity", "Угрозы валидности"), Class: doc.Method}, l.threats(m),
 		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, machine,
 		doc.Heading{Text: l.say("Versions", "Версии"), Class: doc.Annex}, doc.List{Items: modules(m), Class: doc.Versions},
 		doc.Heading{Text: l.say("How to repeat", "Как повторить"), Class: doc.Annex}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
 		doc.Code(commands(m)), doc.Paragraph{Text: seed}, doc.Paragraph{Text: l.say(
 			"The raw data of every trial are in the run folder. Every figure here can be computed from them again (raftlab report) and checked against them (raftlab verify).",
 			"Исходные данные каждого испытания лежат в папке измерений. По ним можно заново вычислить каждое приведённое здесь число (raftlab report) и проверить его (raftlab verify).")})
-}
-
-// method says how the figures came about: first what the kind says of it, then what
-// holds for all kinds.
-func (l *language) method(m *model) doc.Terms {
-	var out doc.Terms
-	if m.kind.Method != nil {
-		for _, x := range m.kind.Method(m.infos(), l) {
-			out = append(out, doc.Item{Term: x.Term, Text: capital(x.Text)})
-		}
-	}
-	add := func(term, text string) { out = append(out, doc.Item{Term: term, Text: text}) }
-	for _, x := range m.kind.Tables {
-		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
-			add(l.Say(x.Title), l.Say(x.Method))
-		}
-	}
-	add(l.say("Trials", "Испытания"), l.fill(
-		"%s per cell; the trials of all cells are interleaved in a shuffle with seed %d. Each trial starts a new group in an empty folder.",
-		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",
-		l.trials(m.manifest.Experiment.Trials), m.manifest.Experiment.Seed))
-	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
-	if runs := runsText(m); runs != "" {
-		add(l.say("Settings of the members", "Настройки узлов"), runs)
-	}
-	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
-	if n, _ := m.comparisons(); n > 0 {
-		var names []string
-		for _, q := range m.compared() {
-			names = append(names, l.longName(q))
-		}
-		add(l.say("Comparisons", "Сравнения"), l.fill(
-			"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; its interval is made of the typical values of the rounds (Hartigan, 1969). %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%d %%; else it is undecided.",
-			"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал построен по типичным значениям раундов (Хартиган, 1969). %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%d %%; иначе не решено.",
-			strings.Join(names, ", "), l.testText(m), l.roundsText(m), l.comparisons(n), l.General(stats.Significance), int(100*stats.DefaultMargin)))
-	}
-	add(l.say("Validity", "Достоверность"), l.say(
-		"A trial that fails a gate is invalid and left out. A cell of which no more than half of the trials are valid is shown as invalid and compared with nothing.",
-		"Испытание, не прошедшее хотя бы одну проверку, недостоверно и исключается. Ячейка, у которой достоверна не более чем половина испытаний, показана как недостоверная и ни с чем не сравнивается."))
-	return out
-}
-
-// roundsText says how sure the intervals of ratios are for the numbers of rounds that there
-// are.
-func (l *language) roundsText(m *model) string {
-	var said []string
-	for _, c := range m.contrasts {
-		for _, p := range c.pairs {
-			for _, q := range m.compared() {
-				if vs := p.vs[q.Key]; vs != nil && vs.HasCI() {
-					said = appendNew(said, l.fill("with %d rounds it covers the true ratio with %s %%", "при числе раундов %d вероятность накрытия — %s %%",
-						vs.N, l.Locale.Number(100*vs.Coverage, 1)))
-				}
-			}
-		}
-	}
-	if len(said) == 0 {
-		return l.say("With so few rounds there is none", "При таком числе раундов его нет")
-	}
-	return capital(strings.Join(said, ", "))
-}
-
-func (l *language) comparisons(n int) string {
-	return l.count(n, "comparison comparisons", "сравнение сравнения сравнений")
-}
-
-// durabilityText says for each degree of durability which stores have it.
-func (l *language) durabilityText(m *model) string {
-	degrees := map[string]measure.Text{
-		"nothing": {En: "nothing survives the end of the process", Ru: "после завершения процесса не остаётся ничего"},
-		"os-buffer": {En: "a write that returned survives a crash of the process, not of the machine (OS buffer)",
-			Ru: "завершённая запись переживает сбой процесса, но не машины (буфер ОС)"},
-		"disk": {En: "a write that returned was flushed to the disk", Ru: "завершённая запись сброшена на диск"},
-	}
-	var texts []string
-	for _, c := range m.cells {
-		stores := measure.Distinct(m.infos(), ", ", func(x *record.CellInfo) string {
-			if x.Durability != c.info.Durability {
-				return ""
-			}
-			return x.Backend.Name
-		})
-		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
-	}
-	return strings.Join(texts, "; ") + "."
-}
-
-// runsText lists what the members ran with; settings that differ have all their values.
-func runsText(m *model) string {
-	values := map[string][]string{}
-	for _, c := range m.infos() {
-		for key, value := range c.Runs {
-			values[key] = appendNew(values[key], value)
-		}
-	}
-	var texts []string
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		texts = append(texts, key+" = "+strings.Join(values[key], ", "))
-	}
-	return strings.Join(texts, "; ")
-}
-
-// intervalText tells how coarse the intervals are for the numbers of trials
-// that there are.
-func (l *language) intervalText(m *model) string {
-	texts := []string{l.say("Percentile bootstrap of the median over the trials, nominally 95 % (Efron and Tibshirani, 1993), computed exactly rather than resampled.",
-		"Бутстреп-интервал медианы по испытаниям методом перцентилей, номинально 95 % (Эфрон и Тибширани, 1993); вычислен точно, без случайных выборок.")}
-	var said []int
-	for _, c := range m.cells {
-		sum := c.sums[m.kind.Headline().Key]
-		if sum.HasCI() && !slices.Contains(said, sum.N) {
-			said = append(said, sum.N)
-			texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
-				"При числе испытаний %d он содержит истинную медиану с вероятностью %s %%.", sum.N, l.Locale.Number(100*sum.Coverage, 1)))
-		}
-	}
-	return strings.Join(texts, " ")
 }
 
 // facts describe where a session took place.

@@ -58,6 +58,7 @@ const (
 	Plain    Class = ""
 	Answer   Class = "answer"   // of a heading: the section that says what was found
 	Machine  Class = "machine"  // of a heading: the section's tables hold long texts
+	Method   Class = "method"   // of a heading: how the figures came about and what they are worth
 	Annex    Class = "annex"    // of a heading: the section is for who checks the document, not for who reads it
 	Question Class = "question" // of a paragraph
 	Headline Class = "headline" // of a paragraph: the one to read

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"path"
 	"strings"
 	"text/template"
 )
@@ -66,7 +65,7 @@ func (t *texWriter) block(block Block) string {
 	switch x := block.(type) {
 	case Heading:
 		command := []string{"section", "subsection"}[min(x.Depth, 1)]
-		return "\\FloatBarrier\n\\" + command + "{" + t.text(x.Text) + "}\n"
+		return "\\" + command + "{" + t.text(x.Text) + "}\n"
 	case Paragraph:
 		if x.Term != "" {
 			b.WriteString("\\textbf{" + t.text(x.Term) + ".} ")
@@ -82,11 +81,9 @@ func (t *texWriter) block(block Block) string {
 		}
 		b.WriteString("\\end{itemize}\n")
 	case Terms:
-		b.WriteString("\\begin{description}\n")
 		for _, i := range x {
-			b.WriteString("\\item[{" + t.text(i.Term) + ".}] " + t.text(i.Text) + "\n")
+			b.WriteString("\\textbf{" + t.text(i.Term) + ".} " + t.text(i.Text) + "\\par\n")
 		}
-		b.WriteString("\\end{description}\n")
 	case Code:
 		b.WriteString("\\begin{quote}\\ttfamily\\small\\raggedright\n")
 		for _, line := range x {
@@ -97,7 +94,7 @@ func (t *texWriter) block(block Block) string {
 		return t.part(x.File, t.table(x))
 	case Figure:
 		t.parts = append(t.parts, TeXFile{x.File, []byte(t.figure(x))})
-		return "\\begin{figure}[htbp]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
+		return "\\begin{figure}[H]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
 			"\\RaftlabCaption{" + t.text(x.Title) + "}{" + t.text(x.Caption) + "}\\label{fig:" + texLabel(x.File) + "}\n\\end{figure}\n"
 	}
 	return b.String()
@@ -113,4 +110,6 @@ func (t *texWriter) part(file, text string) string {
 }
 
 // texLabel is by what a part is referred to.
-func texLabel(file string) string { return strings.TrimSuffix(path.Base(file), ".tex") }
+func texLabel(file string) string {
+	return strings.TrimSuffix(file[strings.LastIndex(file, "/")+1:], ".tex")
+}

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// longWord is from how many characters a word of a path or a version may be broken at
-// its signs in TeX, which breaks words of letters only.
-const longWord = 24
+// A word of at least so many characters, such as a path or a hash, may be broken at its
+// signs, and anywhere after so many letters: TeX knows only words of a language.
+const longWord, longPart = 24, 16
 
 // TeXText writes text so that LaTeX prints it as it is, on one line: no character of it
 // is a command, ends a group or begins a comment. Both pdfTeX with the encoding T2A and
@@ -34,6 +34,7 @@ func TeXText(text string) string {
 func texWord(b *strings.Builder, word string) {
 	long := utf8.RuneCountInString(word) >= longWord
 	var before rune
+	part := 0
 	for _, r := range word {
 		if r == before && strings.ContainsRune("-,'", r) {
 			b.WriteString("{}") // two of them would be one other character
@@ -48,8 +49,9 @@ func texWord(b *strings.Builder, word string) {
 		default:
 			fmt.Fprintf(b, "U+%04X", r)
 		}
-		if long && strings.ContainsRune("/-_=.,@", r) {
+		if part++; long && (part == longPart || strings.ContainsRune("/-_=.,@", r)) {
 			b.WriteString(`\allowbreak{}`)
+			part = 0
 		}
 	}
 }

@@ -42,11 +42,7 @@ func (t *texWriter) figure(f Figure) string {
 	return b.String()
 }
 
-func hasBars(f Figure) bool {
-	return slices.ContainsFunc(f.Panels, func(p Panel) bool {
-		return slices.ContainsFunc(p.Series, func(s Series) bool { return len(s.Bars) > 0 })
-	})
-}
+func hasBars(f Figure) bool { return slices.ContainsFunc(f.Panels, Panel.barred) }
 
 // texStyles are the looks of a figure's series, and those of them that have names.
 func texStyles(f Figure) (options string, key []Series) {
@@ -104,11 +100,8 @@ func (t *texWriter) panel(x Panel, rows int) string {
 		height /= 2
 	}
 	style := ""
-	for _, s := range x.Series {
-		if len(s.Bars) > 0 {
-			style, height = "raftlab rows, ", max(20, 7*float64(len(x.Y.Ticks)))
-			break
-		}
+	if x.barred() {
+		style, height = "raftlab rows, ", max(20, 7*float64(len(x.Y.Ticks)))
 	}
 	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, title={%s},\n  %s,\n  %s]\n", style, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
 	for _, s := range x.Series {

@@ -78,7 +78,7 @@ func (t *texWriter) table(x Table) string {
 		if caption != "" {
 			caption += "\n"
 		}
-		return "\\begin{table}[htbp]\n\\centering\n" + caption + set + "\n\\begin{tabular}" + spec + "\n" + head + rows +
+		return "\\begin{table}[H]\n\\centering\n" + caption + set + "\n\\begin{tabular}" + spec + "\n" + head + rows +
 			"\\bottomrule\n\\end{tabular}\n" + notes + "\\end{table}\n"
 	}
 	again := ""

@@ -199,7 +199,7 @@ func (l *language) concerns(m *model) []string {
 					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
 			case stats.WindowDrift:
 				note(l.say("Not steady: the figures are of a mean over a window in which throughput changed",
-					"Нагрузка неравномерна: значения усреднены по окну, в котором пропускная способность менялась"),
+					"Пропускная способность менялась в течение окна, по которому усреднены значения"),
 					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
 				note(l.warning(m.kind, w), c.info.ID)

@@ -177,7 +177,7 @@ func (l *language) notes(m *model) []doc.Item {
 			"доверительный интервал медианы по испытаниям, отношения — по раундам: ") + interval},
 		{Term: doc.MarkShare, Text: l.say("the farther end of the interval of the median over the trials: ",
 			"дальняя граница доверительного интервала медианы по испытаниям: ") + interval},
-		{Term: markSame, Text: l.fill("equal within ±%s %%: the whole interval lies there", "равны в пределах ±%s %%: весь интервал лежит в них", margin)},
+		{Term: markSame, Text: l.fill("equal within ±%s %%: the whole interval lies there", "равны в пределах ±%s %%: весь интервал лежит в этих пределах", margin)},
 		{Term: markUndecided, Text: l.fill("undecided: neither a difference nor equality within ±%s %% is shown", "не решено: не показано ни различие, ни равенство в пределах ±%s %%", margin)},
 		{Term: markNone, Text: l.say("nothing valid to compare, or not measured", "нет достоверных данных для сравнения или нет измерений")},
 		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
@@ -191,7 +191,7 @@ func (l *language) notes(m *model) []doc.Item {
 // testText names the test that p is of.
 func (l *language) testText(m *model) string {
 	text := l.say("paired permutation test over the rounds, adjusted for all comparisons of cells (Westfall and Young, 1993)",
-		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Вестфолл и Янг, 1993)")
+		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Уэстфолл и Янг, 1993)")
 	if len(m.groups) > 1 {
 		text += l.say("; of levels over all combinations, stratified, adjusted after Holm (1979)",
 			"; для уровней по всем сочетаниям — стратифицированный, с поправкой по Холму (1979)")

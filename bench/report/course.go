@@ -147,20 +147,21 @@ func (a *answer) bends(q measure.Quantity, levels []int) string {
 		onset--
 	}
 	if equal > 0 {
-		clauses = append(clauses, a.l.fill("up to %s it is the same within ±%s %%", "до «%s» — то же в пределах ±%s %%", a.wordsAt(levels[equal]).named, margin))
+		clauses = append(clauses, a.l.fill("up to %s it is the same within ±%s %%", "%s — ещё в пределах ±%s %%", a.l.say(a.wordsAt(levels[equal]).named, named(equal)), margin))
 	}
 	if onset > 1 {
 		clauses = append(clauses, a.l.fill("%s it differs first", "отличие впервые видно %s", named(onset)))
 	}
 	if i := a.fastest(q, levels); i > 0 && end > 1 && i != onset {
-		clauses = append(clauses, a.l.fill("fastest between %s and %s", "быстрее всего между «%s» и «%s»", a.wordsAt(levels[i-1]).named, a.wordsAt(levels[i]).named))
+		clauses = append(clauses, a.l.fill("fastest between %s and %s", "быстрее всего — от %s до %s", a.l.say(a.wordsAt(levels[i-1]).named, a.wordsAt(levels[i-1]).short),
+			a.l.say(a.wordsAt(levels[i]).named, a.wordsAt(levels[i]).short)))
 	}
 	flat := end
 	for flat > 0 && verdict(levels[flat-1], levels[flat]) == stats.Equal {
 		flat--
 	}
 	if flat < end && flat > 0 {
-		clauses = append(clauses, a.l.fill("beyond that %s it stays within ±%s %%", "далее, чем %s, — в пределах ±%s %%", named(flat), margin))
+		clauses = append(clauses, a.l.fill("beyond that %s it stays within ±%s %%", "%s и далее — в пределах ±%s %%", named(flat), margin))
 	}
 	if len(clauses) == 0 {
 		return ""

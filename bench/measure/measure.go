@@ -76,6 +76,18 @@ type Values struct {
 	Scalars       map[string]float64                 // by the key of the quantity, in its unit
 	Distributions map[string]*hdrhistogram.Histogram // by Quantity.Of, in nanoseconds; empty ones are not there
 	Timeline      *Timeline                          // what happened when; nil: it was not recorded
+
+	// Failed is how many samples of a distribution, by Quantity.Of, are operations that failed:
+	// they are there as the slowest of all.
+	Failed   map[string]int64
+	Failures []Failure // of operations, the most frequent first
+}
+
+// Failure is a way in which operations failed.
+type Failure struct {
+	Text  string
+	Times int64
+	First time.Duration // after the window had opened, if it was the first of all; below zero: it was not
 }
 
 // Timeline is how something went on, in equal steps of the load: the warm-up, if there was
@@ -124,6 +136,17 @@ func (v Values) Of(q Quantity) (value float64, there bool) {
 		return 0, false
 	}
 	return float64(h.ValueAtPercentile(float64(q.PerMille)/10)) / 1e9, true
+}
+
+// AmongFailed reports whether a percentile falls among operations that failed. Its value says
+// at least how long they took then.
+func (v Values) AmongFailed(q Quantity) bool {
+	h, failed := v.Distributions[q.Of], v.Failed[q.Of]
+	if h == nil || failed == 0 {
+		return false
+	}
+	rank := int64(float64(q.PerMille)/1000*float64(h.TotalCount()) + 0.5) // as the histogram has it
+	return min(rank, h.TotalCount()) > h.TotalCount()-failed
 }
 
 // Distribution keeps a distribution, with its mean and the number of its samples as the

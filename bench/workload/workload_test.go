@@ -143,8 +143,8 @@ func TestClosedLoopCounts(t *testing.T) {
 	}
 	completed := r.Writes.Completed + r.Reads.Completed
 	total := int64(0)
-	for _, n := range r.Intervals {
-		total += n
+	for _, step := range r.Steps.All[r.Steps.Warmup:] {
+		total += step.Completed
 	}
 	if completed == 0 || total != completed {
 		t.Errorf("%d completed, %d in the intervals", completed, total)

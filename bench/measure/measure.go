@@ -120,9 +120,10 @@ func (t *Timeline) part(key string, warmup bool) []float64 {
 
 // Line is something that a trial has a value of in each step of its Timeline.
 type Line struct {
-	Key  string // "throughput": unique within its kind
-	Name Text   // at an axis
-	Unit Unit
+	Key   string // "throughput": unique within its kind
+	Name  Text   // at an axis
+	Unit  Unit
+	Level bool // it should be level all the time: a warning tells where it is not
 }
 
 // Of returns the value of a quantity, if the trial has one.
@@ -147,6 +148,19 @@ func (v Values) AmongFailed(q Quantity) bool {
 	}
 	rank := int64(float64(q.PerMille)/1000*float64(h.TotalCount()) + 0.5) // as the histogram has it
 	return min(rank, h.TotalCount()) > h.TotalCount()-failed
+}
+
+// Independent returns how many samples of a distribution, by Quantity.Of, count as
+// independent where its tail is concerned: the scalar NAME.effective, where the kind gives it,
+// or all of them.
+func (v Values) Independent(of string) int64 {
+	if n, there := v.Scalars[of+".effective"]; there {
+		return int64(n)
+	}
+	if h := v.Distributions[of]; h != nil {
+		return h.TotalCount()
+	}
+	return 0
 }
 
 // Distribution keeps a distribution, with its mean and the number of its samples as the

@@ -31,7 +31,7 @@ type Step struct {
 	// Latencies of those that were due, a failed one as slower than all others; [Never] where
 	// the percentile falls among the failed, 0 where none was due.
 	P50, P99 time.Duration
-	Slow     int64 // of those due, slower than the p99 of the window
+	Slow     int64 // of those due, clearly slower than the p99 of the window
 }
 
 // Never is the latency of an operation that failed: no answer would have been longer.
@@ -39,8 +39,8 @@ const Never = time.Duration(math.MaxInt64)
 
 // grid says which step a moment lies in.
 type grid struct {
-	length        time.Duration
-	warmup, count int
+	length, window time.Duration
+	warmup, count  int
 }
 
 func newGrid(warmup, window time.Duration) grid {
@@ -49,24 +49,22 @@ func newGrid(warmup, window time.Duration) grid {
 		length = (least + shortestStep - 1) / shortestStep * shortestStep
 	}
 	before := int(warmup / length)
-	return grid{length, before, before + int((window+length-1)/length)}
+	return grid{length, window, before, before + int((window+length-1)/length)}
 }
 
 // at returns the step of a moment, told by how long after the window's opening it is; -1:
 // of none.
 func (g grid) at(since time.Duration) int {
-	if since += time.Duration(g.warmup) * g.length; since < 0 {
+	before := time.Duration(g.warmup) * g.length
+	if since < -before || since >= g.window {
 		return -1
 	}
-	if i := int(since / g.length); i < g.count {
-		return i
-	}
-	return -1
+	return int((since + before) / g.length)
 }
 
-// sketch counts latencies by their size, in buckets that are a sixteenth of their lower end
-// wide, so that a percentile is off by about 3 % at most; failed operations are in the last. A small
-// histogram in place of those of a run folder, since there is one for each step.
+// sketch counts latencies by their size, in buckets that are at most a sixteenth of their
+// lower end wide; failed operations are in the last. A small histogram in place of those of a
+// run folder, since there is one for each step.
 type sketch [sketchBuckets + 1]uint32
 
 const (
@@ -84,14 +82,11 @@ func bucketOf(d time.Duration) int {
 	return min(exponent<<sketchBits+int(ns>>exponent), sketchBuckets-1)
 }
 
-// middleOf returns the latency that a bucket stands for.
-func middleOf(bucket int) time.Duration {
-	if bucket == sketchBuckets {
-		return Never
-	}
+// endsOf returns the least latency of a bucket and the least that is beyond it.
+func endsOf(bucket int) (low, beyond time.Duration) {
 	exponent := max(bucket>>sketchBits-1, 0)
-	low := uint64(bucket-exponent<<sketchBits) << exponent
-	return time.Duration(low + (uint64(1)<<exponent)/2)
+	from := int64(bucket - exponent<<sketchBits)
+	return time.Duration(from << exponent), time.Duration((from + 1) << exponent)
 }
 
 func (s *sketch) merge(o *sketch) {
@@ -100,18 +95,28 @@ func (s *sketch) merge(o *sketch) {
 	}
 }
 
-// bucketAt returns the bucket of a percentile, and how many are counted; -1 where none is.
-func (s *sketch) bucketAt(share float64) (bucket int, all int64) {
+// count returns how many are counted.
+func (s *sketch) count() (all int64) {
 	for _, n := range s {
 		all += int64(n)
 	}
-	rank, seen := max(1, int64(math.Ceil(share*float64(all)))), int64(0)
-	for i, n := range s {
-		if seen += int64(n); n > 0 && seen >= rank {
-			return i, all
-		}
+	return all
+}
+
+// percentile returns a percentile, given as a share, and its bucket. Within a bucket the
+// latencies are taken to lie evenly. There has to be one.
+func (s *sketch) percentile(share float64) (value time.Duration, bucket int) {
+	rank, seen := max(1, int64(math.Ceil(share*float64(s.count())))), int64(0)
+	for bucket < sketchBuckets && seen+int64(s[bucket]) < rank {
+		seen += int64(s[bucket])
+		bucket++
 	}
-	return -1, all
+	if bucket == sketchBuckets {
+		return Never, bucket
+	}
+	low, beyond := endsOf(bucket)
+	within := (float64(rank-seen) - 0.5) / float64(s[bucket])
+	return low + time.Duration(within*float64(beyond-low)), bucket
 }
 
 // beyond counts what is in later buckets than that.
@@ -182,20 +187,19 @@ func (p *part) flush() {
 func stepsOf(g grid, c *course, parts []*part) Steps {
 	out := Steps{Length: g.length, Warmup: g.warmup, All: make([]Step, g.count)}
 	var window sketch
-	for i := range c.steps[g.warmup:] {
-		window.merge(&c.steps[g.warmup+i])
+	for i := g.warmup; i < g.count; i++ {
+		window.merge(&c.steps[i])
 	}
-	tail, _ := window.bucketAt(0.99)
+	_, tail := window.percentile(0.99)
 	for i := range out.All {
 		step, counts := &out.All[i], &c.steps[i]
 		for _, p := range parts {
 			step.Completed += p.completed[i]
 		}
-		var middle, high int
-		if middle, step.Due = counts.bucketAt(0.5); step.Due > 0 {
-			high, _ = counts.bucketAt(0.99)
-			step.Failed, step.P50, step.P99 = int64(counts[sketchBuckets]), middleOf(middle), middleOf(high)
-			step.Slow = counts.beyond(max(tail, 0))
+		if step.Due = counts.count(); step.Due > 0 {
+			step.P50, _ = counts.percentile(0.5)
+			step.P99, _ = counts.percentile(0.99)
+			step.Failed, step.Slow = int64(counts[sketchBuckets]), counts.beyond(tail)
 		}
 	}
 	return out

@@ -53,8 +53,8 @@ func quantities() []measure.Quantity {
 // lines are what a trial's timeline has.
 func lines() []measure.Line {
 	return []measure.Line{
-		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond},
-		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds},
+		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond, Level: true},
+		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds, Level: true},
 		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
 		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
 		{Key: "written", Name: measure.Text{En: "written to disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},

@@ -325,9 +325,11 @@ func (m *model) with(role measure.Role) []measure.Quantity {
 	measured := func(q measure.Quantity) bool {
 		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
 	}
-	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
-		return !measured(q) && measured(m.kind.Headline())
-	})
+	all := m.kind.With(role)
+	if !slices.ContainsFunc(all, measured) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(q measure.Quantity) bool { return !measured(q) })
 }
 
 // comparisons counts the comparisons that were tested.

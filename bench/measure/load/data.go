@@ -182,11 +182,12 @@ func (d *Data) values(cell *record.CellInfo) (measure.Values, error) {
 	if d.Operations > 0 && d.MembersCPUNS > 0 {
 		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
 	}
-	if err := d.distributions(&v, time.Duration(cell.Load.OpTimeout)); err != nil {
+	failed, err := d.distributions(&v, time.Duration(cell.Load.OpTimeout))
+	if err != nil {
 		return v, err
 	}
 	if d.Timeline != nil {
-		v.Timeline = d.Timeline.lines(d.WindowNS, failedAfter(v.Distributions["latency"], time.Duration(cell.Load.OpTimeout)).Seconds())
+		v.Timeline = d.Timeline.lines(d.WindowNS, failed.Seconds())
 	}
 	d.effective(&v)
 	return v, nil
@@ -242,16 +243,13 @@ func (d *Data) failures() []measure.Failure {
 // client would have waited, and no less than the slowest that was answered, so that it is
 // slower than all of those.
 func failedAfter(answered *hdrhistogram.Histogram, timeout time.Duration) time.Duration {
-	if answered == nil {
-		return timeout
-	}
 	return max(timeout, time.Duration(answered.Max()))
 }
 
 // distributions decodes the histograms and puts what is computed of them beside the
 // percentiles. Means and numbers of samples are of the operations that were answered;
-// percentiles have the failed ones as the slowest.
-func (d *Data) distributions(v *measure.Values, timeout time.Duration) error {
+// percentiles have the failed ones as the slowest: as having taken so long.
+func (d *Data) distributions(v *measure.Values, timeout time.Duration) (failed time.Duration, err error) {
 	var latencies []*hdrhistogram.Histogram
 	for _, x := range []struct {
 		name, text string
@@ -259,20 +257,20 @@ func (d *Data) distributions(v *measure.Values, timeout time.Duration) error {
 	}{{"write.latency", d.Writes.Hist, d.Writes.Failed}, {"read.latency", d.Reads.Hist, d.Reads.Failed}, {"lag", d.LagHist, 0}} {
 		h, err := record.DecodeHistogram(x.text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", x.name, err)
+			return 0, fmt.Errorf("%s: %w", x.name, err)
 		}
 		if x.name != "lag" {
 			latencies = append(latencies, h)
 		}
 		if err := putDistribution(v, x.name, h, x.failed, timeout); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	all, err := record.MergeHistograms(latencies...)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return putDistribution(v, "latency", all, d.Writes.Failed+d.Reads.Failed, timeout)
+	return failedAfter(all, timeout), putDistribution(v, "latency", all, d.Writes.Failed+d.Reads.Failed, timeout)
 }
 
 func putDistribution(v *measure.Values, name string, answered *hdrhistogram.Histogram, failed int64, timeout time.Duration) error {

@@ -132,7 +132,7 @@ func valid(t testing.TB) Data {
 	return Data{
 		WindowNS: 1e9, LoadNS: 1e9, Errors: map[string]int64{"timeout": 1}, First: &Failure{"timeout", 3e8},
 		Timeline: &Timeline{StepNS: 5e8, Warmup: 1, Completed: []int64{3, 4, 6}, P50US: []float64{2, 3, 4}, P99US: []float64{4, never, 9}, Slow: []int64{0, 1, 1}},
-		Writes: Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
+		Writes:   Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
 	}
 }
 
@@ -141,20 +141,20 @@ func TestReadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*Data){
-		"steps":             func(d *Data) { d.Timeline.Completed[1]++ },
-		"a step less":       func(d *Data) { d.Timeline.Completed, d.Writes.Completed = []int64{3, 10}, 10 },
-		"length of a step":  func(d *Data) { d.Timeline.StepNS = 0 },
-		"long warm-up":      func(d *Data) { d.Timeline.Warmup = 4 },
-		"short list":        func(d *Data) { d.Timeline.P99US = d.Timeline.P99US[1:] },
-		"negative CPU":      func(d *Data) { d.Timeline.CPUMS = []float64{1, -1, 1} },
-		"errors":            func(d *Data) { d.Writes.Failed++ },
-		"histogram":         func(d *Data) { d.Writes.Hist = d.Writes.Hist[4:] },
-		"no window":         func(d *Data) { d.WindowNS = 0 },
-		"negative step":     func(d *Data) { d.Timeline.Completed = []int64{3, -1, 11} },
-		"negative count":    func(d *Data) { d.Reads.Completed = -1 },
-		"negative error":    func(d *Data) { d.Errors["x"] = -1 },
-		"too many":          func(d *Data) { d.Timeline.Completed[1] = math.MaxInt64 },
-		"time":              func(d *Data) { d.CPUNS = -1 },
+		"steps":            func(d *Data) { d.Timeline.Completed[1]++ },
+		"a step less":      func(d *Data) { d.Timeline.Completed, d.Writes.Completed = []int64{3, 10}, 10 },
+		"length of a step": func(d *Data) { d.Timeline.StepNS = 0 },
+		"long warm-up":     func(d *Data) { d.Timeline.Warmup = 4 },
+		"short list":       func(d *Data) { d.Timeline.P99US = d.Timeline.P99US[1:] },
+		"negative CPU":     func(d *Data) { d.Timeline.CPUMS = []float64{1, -1, 1} },
+		"errors":           func(d *Data) { d.Writes.Failed++ },
+		"histogram":        func(d *Data) { d.Writes.Hist = d.Writes.Hist[4:] },
+		"no window":        func(d *Data) { d.WindowNS = 0 },
+		"negative step":    func(d *Data) { d.Timeline.Completed = []int64{3, -1, 11} },
+		"negative count":   func(d *Data) { d.Reads.Completed = -1 },
+		"negative error":   func(d *Data) { d.Errors["x"] = -1 },
+		"too many":         func(d *Data) { d.Timeline.Completed[1] = math.MaxInt64 },
+		"time":             func(d *Data) { d.CPUNS = -1 },
 	} {
 		d := valid(t)
 		spoil(&d)

@@ -28,6 +28,15 @@ type load struct {
 	compareAndSet func(context.Context, *workload.Op) error
 }
 
+// opened counts the connections that were opened for it.
+func (l load) opened() int64 {
+	n := l.Opened()
+	if r, apart := l.reads.(*client.RESP); apart {
+		n += r.Opened()
+	}
+	return n
+}
+
 // openLoads returns what the clients of a cell share: for each member that they ask, as
 // many as they have connections.
 func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, err error) {

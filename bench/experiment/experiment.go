@@ -23,7 +23,7 @@ type Experiment struct {
 	QuestionRu string `json:"question_ru,omitempty" doc:"the question in Russian"`
 	Seed       uint64 `json:"seed" default:"1" doc:"of keys, values and the order of trials"`
 	Trials     int    `json:"trials" default:"5" min:"1" max:"10000" doc:"repetitions of each cell"`
-	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, or where the time of its writes goes"`
+	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, where the time of its writes goes, or which rate it sustains"`
 
 	Cluster   Cluster   `json:"cluster"`
 	Raft      Raft      `json:"raft"`

@@ -230,6 +230,7 @@ func (l *language) Term(word string) string {
 		"acknowledged": {En: "lost writes", Ru: "потерянные записи"},
 		"alive":        {En: "stopped processes", Ru: "остановившиеся процессы"},
 		"stages":       {En: "stages against the clients’ mean", Ru: "стадии и среднее клиентов"}, "rest": {En: "unexplained", Ru: "не объяснено"},
+		"search": {En: "gap of the search", Ru: "разрыв поиска"}, "samples": {En: "operations", Ru: "операций"},
 		"clock": {En: "clock", Ru: "ход часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
 		"steady": {En: "change within the window", Ru: "изменение за окно"}, "connections": {En: "new connections", Ru: "новые соединения"},
 		"lateness": {En: "late starts", Ru: "опоздание запусков"}, "queue": {En: "held in line", Ru: "ожидание в очереди"},

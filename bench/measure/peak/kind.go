@@ -38,15 +38,25 @@ func (d Data) bounds(p99 time.Duration) (best *Try, s search) {
 	return best, s
 }
 
-// gate: did the search come to an end?
-func (d Data) gate(s settings) record.Gate {
+// minOperations is how many a window must have had for its p99 to say anything.
+const minOperations = 100
+
+// gates: did the search come to an end, and does what it found rest on enough operations?
+func (d Data) gates(s settings) []record.Gate {
 	best, bounds := d.bounds(s.P99)
 	last := d.Tries[len(d.Tries)-1]
 	reason := fmt.Sprintf("after %d rates the one that holds and the one that does not are still %.0f %% apart: raise peak.tries", len(d.Tries)-1, 100*bounds.gap())
 	if best == nil {
 		reason = fmt.Sprintf("no rate held a p99 of %s, the last one tried being %.1f op/s with %s: raise peak.p99", s.P99, last.Rate, time.Duration(last.P99NS))
 	}
-	return measure.AtMost("search", "%", 100*bounds.gap(), 100*s.Tolerance, reason)
+	seen := int64(0)
+	if best != nil {
+		seen = best.Operations
+	}
+	return []record.Gate{
+		measure.AtMost("search", "%", 100*bounds.gap(), 100*s.Tolerance, reason),
+		measure.AtLeast("samples", "ops", float64(seen), minOperations, fmt.Sprintf("only %d operations at the sustained rate: give a longer load.duration", seen)),
+	}
 }
 
 func read(cell *record.CellInfo, t *record.Trial) (measure.Values, error) {
@@ -80,7 +90,7 @@ func (d Data) validate() error {
 			t.P50NS < 0 || t.P99NS < t.P50NS || t.Failed < 0 || t.Operations < t.Failed
 	}
 	open := func(t Try) bool { return t.Rate > 0 }
-	if len(d.Tries) == 0 || open(d.Tries[0]) || !slices.Equal(d.Tries[1:], slices.DeleteFunc(slices.Clone(d.Tries[1:]), func(t Try) bool { return !open(t) })) {
+	if len(d.Tries) == 0 || open(d.Tries[0]) || slices.ContainsFunc(d.Tries[1:], func(t Try) bool { return !open(t) }) {
 		return fmt.Errorf("peak: want a closed loop, and then rates")
 	}
 	if i := slices.IndexFunc(d.Tries, bad); i >= 0 {
@@ -111,9 +121,10 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 		bounds.takes(x.holds(s.P99))
 	}
 	refuse(len(d.Tries)-1 > s.Tries, "tries", len(d.Tries)-1, s.Tries)
-	want := d.gate(s)
-	for _, g := range t.Gates {
-		refuse(g.Name == want.Name && g.Figure != want.Figure, "gates."+g.Name, g.Figure, want.Figure)
+	for _, want := range d.gates(s) {
+		for _, g := range t.Gates {
+			refuse(g.Name == want.Name && g.Figure != want.Figure, "gates."+g.Name, g.Figure, want.Figure)
+		}
 	}
 	return out
 }
@@ -124,7 +135,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Settings: defaults(), Load: true, Quick: map[string]int64{"tries": 4},
 		Accept: accept, Planned: planned, Run: run, Read: read, Check: check,
-		Gates: []string{"search", "leader", "clock"}, Quantities: quantities(), Answer: []string{"sustained"},
+		Gates: []string{"search", "samples", "leader", "clock"}, Quantities: quantities(), Answer: []string{"sustained"},
 		Columns: beside.Columns, Figures: figures(), Method: method,
 	}
 }

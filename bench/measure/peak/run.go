@@ -14,7 +14,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/measure/load"
-	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 )
@@ -170,9 +169,8 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 	if err != nil {
 		return tries, err
 	}
-	t.Record.Gates = []record.Gate{
-		Data{tries}.gate(s), measure.LeaderGate(before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)),
-	}
+	t.Record.Gates = append(Data{tries}.gates(s),
+		measure.LeaderGate(before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)))
 	return tries, nil
 }
 

@@ -216,6 +216,16 @@ func underWay(l experiment.Load) int {
 	return l.Clients
 }
 
+// usuallyUnderWay is how many there are of a load that goes well: of an open loop, those that
+// come in the time that an operation takes (Little, 1961), with room for times that are bad.
+func usuallyUnderWay(l experiment.Load) int {
+	const takes, room = 0.05, 16 // seconds; requests
+	if l.Rate > 0 {
+		return min(int(l.Rate*takes)+room, underWay(l))
+	}
+	return l.Clients
+}
+
 // Start starts the processes as clusterctl does. Its own questions, every 25 ms, are
 // part of how long that takes: a static join goes on once the founder is seen to lead.
 func (g *group) Start(ctx context.Context) error {
@@ -260,13 +270,17 @@ func (g *group) process(i int) *psutil.Process {
 	return g.members[i]
 }
 
-// Lead makes the first member the leader, should another have been elected.
+// Lead makes the first member the leader, should another have been elected, and has the
+// clients of a load over HTTP connect to it: what that takes is no part of an operation.
 func (g *group) Lead(ctx context.Context) error {
 	first := g.file.Nodes[0].Alias
 	for {
 		s, err := g.nodes[0].Status(ctx)
 		if err != nil {
 			return err
+		}
+		if s.Leader != nil && s.Leader.ID == first && protocol(g.spec.Cell.Cell) == experiment.ClientHTTP {
+			return g.client.Connect(ctx, g.file.Nodes[0].HTTPAddress, usuallyUnderWay(g.spec.Cell.Load))
 		}
 		if s.Leader != nil && s.Leader.ID == first {
 			return nil

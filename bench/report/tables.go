@@ -332,7 +332,9 @@ func overTime(c *cell, line string) []int64 {
 	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
 		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
-			sums[i/step] += v
+			if !math.IsNaN(v) {
+				sums[i/step] += v
+			}
 		}
 	}
 	out := make([]int64, len(sums))

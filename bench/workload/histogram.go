@@ -104,29 +104,27 @@ func newResult(s Spec) Result {
 // latencies records how long operations take. Several clients share one, and what all saw is
 // added up at the end. Safe for concurrent use.
 type latencies struct {
-	opens  time.Time     // the window
-	length time.Duration // of it
-	counts bool          // it has a number of operations, and the last of them closes it
+	opens, closes time.Time // the window
+	counts        bool      // it has a number of operations, rather than a length
 
-	mu   sync.Mutex
-	seen Result
-	part *part
+	mu     sync.Mutex
+	seen   Result
+	strand *strand
 }
 
-func newLatencies(s Spec, p *part) *latencies {
-	l := &latencies{length: s.Duration, counts: s.Operations > 0, seen: newResult(s), part: p}
-	if l.counts {
-		l.length = math.MaxInt64
-	}
-	return l
+func newLatencies(s Spec, own *strand) *latencies {
+	return &latencies{counts: s.Operations > 0, seen: newResult(s), strand: own}
 }
 
 // opensAt settles when the window opens, before anything is recorded.
-func (l *latencies) opensAt(t time.Time) { l.opens = t }
+func (l *latencies) opensAt(t time.Time) {
+	if l.opens, l.closes = t, t.Add(l.seen.Window); l.counts {
+		l.closes = t.Add(math.MaxInt64) // the last of the operations closes it
+	}
+}
 
-// inWindow says it of a moment, told by how long after the opening it is: the window is
-// closed at its start and open at its end.
-func (l *latencies) inWindow(since time.Duration) bool { return since >= 0 && since < l.length }
+// inWindow: the window is closed at its start and open at its end.
+func (l *latencies) inWindow(t time.Time) bool { return !t.Before(l.opens) && t.Before(l.closes) }
 
 // Begin implements Recorder.
 func (l *latencies) Begin(*Op) error { return nil }
@@ -135,14 +133,10 @@ func (l *latencies) Begin(*Op) error { return nil }
 func (l *latencies) End(op *Op, at Times, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	due, end := at.Due.Sub(l.opens), at.End.Sub(l.opens)
-	if l.counts && op.warmUp {
-		due, end = min(due, -1), min(end, -1) // where operations count, not the clock decides
-	}
-	r, measured := &l.seen, l.inWindow(due)
+	r, measured := &l.seen, l.inWindow(at.Due) && !(l.counts && op.warmUp)
 	r.Operations++
 	if l.counts && measured {
-		r.Window = max(r.Window, end+1) // open at its end
+		r.Window = max(r.Window, at.End.Sub(l.opens)+1) // open at its end
 	}
 	if r.Lag != nil && measured {
 		r.Scheduled++
@@ -155,27 +149,38 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		k = &r.Reads
 	}
 	if err != nil {
-		l.part.saw(due, Never)
+		l.see(at.Due, Never, measured)
 		if measured {
 			k.Failed++
 			text := textOf(err, op.Key)
 			r.failed(text, 1)
-			r.first(Failure{text, max(due, end)})
+			r.first(Failure{text, max(at.Due.Sub(l.opens), at.End.Sub(l.opens))})
 		}
 		return nil
 	}
 	if !op.Kind.Reads() {
 		r.Acknowledged++
 	}
-	l.part.ended(end)
-	l.part.saw(due, at.End.Sub(at.Due))
-	if l.inWindow(end) {
+	l.see(at.Due, at.End.Sub(at.Due), measured)
+	completed := l.inWindow(at.End) && (measured || !l.counts)
+	if completed {
 		k.Completed++
+	}
+	if completed || at.End.Before(l.opens) {
+		l.strand.ended(at.End.Sub(l.opens))
 	}
 	if measured {
 		Record(k.Latency, at.End.Sub(at.Due))
 	}
 	return nil
+}
+
+// see counts an operation in the step that it was due in: one of the warm-up, or one that is
+// measured.
+func (l *latencies) see(due time.Time, latency time.Duration, measured bool) {
+	if measured || due.Before(l.opens) {
+		l.strand.saw(due.Sub(l.opens), latency)
+	}
 }
 
 // textOf is the text of an error, fit to be kept and alike for all operations that fail of

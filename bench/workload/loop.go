@@ -129,15 +129,11 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		clients, ready = spec.maxInFlight(), p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders, parts := make([]*latencies, min(clients, shards)), make([]*part, min(clients, shards))
-	grid := newGrid(spec.Warmup, spec.Duration)
-	if spec.Operations > 0 {
-		grid = openGrid(spec.Warmup)
-	}
-	course := &course{steps: make([]sketch, grid.count)}
+	recorders, strands := make([]*latencies, min(clients, shards)), make([]*strand, min(clients, shards))
+	course := newCourse(spec)
 	for i := range recorders {
-		parts[i] = course.part(grid)
-		recorders[i] = newLatencies(spec, parts[i])
+		strands[i] = course.strand()
+		recorders[i] = newLatencies(spec, strands[i])
 	}
 	run := ready(ctx, spec.Mix.withSteps(target), recorders)
 	begin := time.Now()
@@ -151,14 +147,13 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	result := newResult(spec)
 	for _, r := range recorders {
 		result.add(&r.seen)
-		r.part.flush()
 	}
-	result.Opened, result.Steps = opens, stepsOf(grid.closed(result.Window), course, parts)
-	result.Elapsed = end.Sub(begin)
+	result.Opened, result.Elapsed = opens, end.Sub(begin)
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
 		result.Window = min(max(end.Sub(opens), 0), result.Window)
 	}
+	result.Steps = course.sumUp(strands, result.Window)
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
 	return &result, ctx.Err()
@@ -250,8 +245,8 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	gap := w.spec.gaps()
 	timer := newPacer(ctx)
 	defer timer.close()
-	w.opens = begin.Add(w.spec.Warmup)
 	length, counted := w.spec.length(), int64(0)
+	w.opens = begin.Add(w.spec.Warmup)
 	closes := w.opens.Add(length)
 	giveUp := closes.Add(min(w.spec.OpTimeout, length))
 	for next := (due{at: begin}); w.spec.Operations > 0 || next.at.Before(closes); next.at = next.at.Add(gap()) {
@@ -334,8 +329,7 @@ func (idle) Do(context.Context, *Op) error { return nil }
 func ownCost(sh *shared) time.Duration {
 	const batches, rounds = 11, 200
 	source := sh.generator(0, 1)
-	grid := newGrid(sh.spec.Warmup, sh.spec.Duration)
-	recorder := newLatencies(sh.spec, (&course{steps: make([]sketch, grid.count)}).part(grid))
+	recorder := newLatencies(sh.spec, newCourse(sh.spec).strand())
 	recorder.opensAt(time.Now())
 	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{recorder}}}}
 	var op Op

@@ -167,15 +167,15 @@ func TestOperationsInsteadOfDuration(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := int64(0)
-		for _, step := range r.Steps.All[r.Steps.Warmup:] {
-			done += step.Completed
+		for _, x := range r.Steps.All[r.Steps.Warmup:] {
+			done += x.Completed
 		}
 		samples := r.Reads.Latency.TotalCount() + r.Writes.Latency.TotalCount()
 		if got := r.Reads.Completed + r.Writes.Completed; got != 1000 || samples != 1000 || done != 1000 {
-			t.Errorf("rate %g: %d operations, %d samples, %d in intervals", rate, got, samples, done)
+			t.Errorf("rate %g: %d operations, %d samples, %d in steps", rate, got, samples, done)
 		}
-		if r.Operations != n.Load() || n.Load() <= 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Steps.All)-r.Steps.Warmup != int((r.Window+shortestStep-1)/shortestStep) {
-			t.Errorf("rate %g: %d of %d operations, a window of %v in %v, %d intervals", rate, r.Operations, n.Load(), r.Window, r.Elapsed, len(r.Steps.All))
+		if r.Operations != n.Load() || n.Load() <= 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Steps.All)-r.Steps.Warmup != stepsIn(r.Window, r.Steps.Length) {
+			t.Errorf("rate %g: %d of %d operations, a window of %v in %v, %d steps", rate, r.Operations, n.Load(), r.Window, r.Elapsed, len(r.Steps.All))
 		}
 		if rate > 0 && r.Scheduled != 1000 {
 			t.Errorf("%d scheduled", r.Scheduled)

@@ -133,6 +133,10 @@ const DefaultMaxInFlight = 4096
 // the schedule.
 const maxRate = 1e7
 
+// maxOpen is after how long a window ends that has not seen the number of operations that
+// it is to have: it is recorded in steps, and each takes 3 kB.
+const maxOpen = time.Hour
+
 // maxExponent is beyond what leaves a second key anything.
 const maxExponent = 10
 

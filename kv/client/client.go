@@ -111,6 +111,18 @@ func (c *Client) Close() error {
 // Opened returns how many connections the client has opened so far.
 func (c *Client) Opened() int64 { return c.sender.opened.Load() }
 
+// Connect opens connections to a node until so many of them are idle, as far as the client
+// keeps them: requests that come later need not.
+func (c *Client) Connect(ctx context.Context, node string, idle int) error {
+	endpoint, err := parseEndpoint(node)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	return failed("connect", c.sender.connect(ctx, endpoint, min(idle, c.sender.keep)))
+}
+
 // Leader returns the HTTP address of the leader as a node last named it; empty
 // while none is known. It asks nobody.
 func (c *Client) Leader() string { return c.endpoints.knownLeader() }

@@ -51,11 +51,11 @@ type Data struct {
 	Processors   int      `json:"processors,omitempty"`     // that both had
 	Operations   int64    `json:"operations,omitempty"`     // that ended
 
-	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
-
 	// Forms 1 and 2: operations completed in each interval of the window.
 	IntervalNS int64   `json:"interval_ns,omitempty"`
 	Intervals  []int64 `json:"intervals,omitempty"`
+
+	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
 }
 
 // Failure is an operation that failed.
@@ -368,7 +368,7 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 	refuse(shares.Reads() == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
 	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
-	refuse(l.Operations > 0 && ops+failed > l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
+	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
 	if l.Rate > 0 {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {

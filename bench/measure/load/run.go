@@ -98,11 +98,10 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("look at the group before the load: %w", err)
 	}
 	t.Record.Leader = before.Leadership.ID
-	told := snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
-	stop := sample(ctx, g, t.Cell.Planned())
+	stop, told := sample(ctx, g, t.Cell.Planned()), snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
 	measured, err := prepared.Run(ctx, g.Target(settings.ReadLevel))
-	samples := stop()
 	taken, failed := told()
+	samples := stop()
 	if measured == nil {
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}

@@ -190,7 +190,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
 	}
-	asks, err := client.New(endpoints, client.Options{Connections: underWay(s.Cell.Load)})
+	asks, err := client.New(endpoints, client.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -206,15 +206,6 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}}
 	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, loads: loads, nodes: asks.Nodes(),
 		members: make([]*psutil.Process, c.Nodes)}, nil
-}
-
-// underWay is how many requests of a load there may be at a time. So many connections are
-// kept, or each request beyond would have to open one, and that would be measured.
-func underWay(l experiment.Load) int {
-	if l.Rate > 0 {
-		return max(l.Clients, workload.DefaultMaxInFlight)
-	}
-	return l.Clients
 }
 
 // Start starts the processes as clusterctl does. Its own questions, every 25 ms, are
@@ -261,7 +252,8 @@ func (g *group) process(i int) *psutil.Process {
 	return g.members[i]
 }
 
-// Lead makes the first member the leader, should another have been elected.
+// Lead makes the first member the leader, should another have been elected, and has the
+// clients over HTTP connect: what that takes is no part of an operation.
 func (g *group) Lead(ctx context.Context) error {
 	first := g.file.Nodes[0].Alias
 	for {
@@ -270,7 +262,7 @@ func (g *group) Lead(ctx context.Context) error {
 			return err
 		}
 		if s.Leader != nil && s.Leader.ID == first {
-			return nil
+			return connect(ctx, g.loads, g.spec.Cell.Load)
 		}
 		if err := g.client.Transfer(ctx, first); err != nil {
 			return fmt.Errorf("make %s the leader: %w", first, err)

@@ -60,6 +60,7 @@ func (l *language) cautions(m *model, told bool) []string {
 	for _, w := range m.machine {
 		out = append(out, l.warning(m.kind, w))
 	}
+	out = append(out, l.failuresCaution(m)...)
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
 			out = append(out, l.Say(t))
@@ -191,16 +192,15 @@ func (l *language) concerns(m *model) []string {
 	}
 	for _, c := range m.cells {
 		l.invalidTrials(c, note)
+		l.failures(c, note)
 		for _, w := range c.warnings {
 			switch w.Code {
 			case stats.HighSpread:
 				note(l.fill("%s: the trials lie apart by more than %s %% of their median", "%s: разброс испытаний больше %s %% медианы",
 					capital(l.longName(m.kind.Quantity(w.Subject))), l.Locale.Number(100*w.Want, 0)),
 					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
-			case stats.WindowDrift:
-				note(l.say("Not steady: the figures are of a mean over a window in which throughput changed",
-					"Пропускная способность менялась в течение окна, по которому усреднены значения"),
-					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+			case stats.WindowDrift, stats.WarmupShort:
+				note(l.courseText(w.Code), l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
 				note(l.warning(m.kind, w), c.info.ID)
 			}

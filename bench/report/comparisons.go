@@ -182,6 +182,7 @@ func (l *language) notes(m *model) []doc.Item {
 		{Term: markNone, Text: l.say("nothing valid to compare, or not measured", "нет достоверных данных для сравнения или нет измерений")},
 		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
 			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
+		l.leastNote(),
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
 		{Term: "p", Text: l.testText(m)},

@@ -125,7 +125,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 }
 
 // preload writes every key once, in batches that stay far below what a store or
-// a transport takes as one entry, so that reads find them.
+// a transport takes as one entry, so that reads find them, on whichever member.
 func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
 	values := spec.Filler()
@@ -142,5 +142,9 @@ func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
 		}
 		batch, bytes = batch[:0], 0
 	}
-	return nil
+	behind, err := settle(ctx, g)
+	if err == nil && behind > 0 {
+		err = fmt.Errorf("%d members have not got them all within %s", behind, convergenceTimeout)
+	}
+	return err
 }

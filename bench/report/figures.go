@@ -145,6 +145,7 @@ func styleOf(f factor, level string) int {
 		"tcp": 0, "kvnode": 0, "etcd": 1, "hashicorp": 0, "process": 0, "inprocess": 4, // engines, systems
 		"http": 0, "resp": 1, "grpc": 2, "static": 0, "gossip": 1, "serial": 0, "overlapped": 1, "false": 0, "true": 1,
 		"linearizable": 0, "stale": 1, "lease": 2, "leader": 3,
+		"kvnode, Redis protocol": 0, "kvnode, HTTP": 2, "kvnode, store without flushes": 3, "in process": 4, // of experiments/
 	}
 	taken := map[int]bool{}
 	for _, other := range f.Levels {
@@ -161,9 +162,10 @@ func styleOf(f factor, level string) int {
 		}
 		h := fnv.New32a()
 		h.Write([]byte(other))
-		style := int(h.Sum32() % doc.Styles)
-		for i := 0; taken[style] && i < doc.Styles; i++ {
-			style = (style + 1) % doc.Styles
+		first := int(h.Sum32() % doc.Colours)
+		style := first
+		for i := 1; taken[style] && i < doc.Styles; i++ { // colours first
+			style = i/doc.Colours*doc.Colours + (first+i)%doc.Colours
 		}
 		if other == level {
 			return style

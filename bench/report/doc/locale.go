@@ -101,8 +101,11 @@ func spaced(a, b string) string {
 	return a + " " + b
 }
 
-// hardSpace does not break at the end of a line.
-const hardSpace = "\u00a0"
+// No line ends at a hardSpace, or a joiner, which takes no room.
+const (
+	hardSpace = "\u00a0"
+	joiner    = "\u2060"
+)
 
 // Tight ties a number to the unit behind it, and a sign to the number behind it,
 // so that no line ends between them.
@@ -117,6 +120,7 @@ func (l Locale) Tight(text string) string {
 			sign := strings.HasSuffix(before, "≥") || strings.HasSuffix(before, "≤")
 			if sign || number && slices.Contains(l.Units, unit) {
 				b.WriteString(hardSpace)
+				w = strings.ReplaceAll(w, "/", "/"+joiner)
 			} else {
 				b.WriteString(" ")
 			}

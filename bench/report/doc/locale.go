@@ -101,11 +101,8 @@ func spaced(a, b string) string {
 	return a + " " + b
 }
 
-// No line ends at a hardSpace, or a joiner, which takes no room.
-const (
-	hardSpace = "\u00a0"
-	joiner    = "\u2060"
-)
+// hardSpace does not break at the end of a line.
+const hardSpace = "\u00a0"
 
 // Tight ties a number to the unit behind it, and a sign to the number behind it,
 // so that no line ends between them.
@@ -120,7 +117,6 @@ func (l Locale) Tight(text string) string {
 			sign := strings.HasSuffix(before, "≥") || strings.HasSuffix(before, "≤")
 			if sign || number && slices.Contains(l.Units, unit) {
 				b.WriteString(hardSpace)
-				w = strings.ReplaceAll(w, "/", "/"+joiner)
 			} else {
 				b.WriteString(" ")
 			}

@@ -121,14 +121,18 @@ func (p *panels) panel(title string, x, y doc.Axis) *doc.Panel {
 // series returns the line of a panel that a cell belongs on: each level of the factor
 // has one; without a factor there is a single one, which needs no name.
 func (p *panels) series(panel *doc.Panel, c *cell, of []factor) *doc.Series {
-	var s doc.Series
+	label, style := "", 0
 	for _, f := range of {
-		s.Label, s.Style = p.l.label(of, c.info), styleOf(f, f.value(c.info))
+		label, style = p.l.label(of, c.info), styleOf(f, f.value(c.info))
 	}
-	i := slices.IndexFunc(panel.Series, func(x doc.Series) bool { return x.Label == s.Label && x.Style == s.Style })
+	return seriesOf(panel, label, style)
+}
+
+func seriesOf(panel *doc.Panel, label string, style int) *doc.Series {
+	i := slices.IndexFunc(panel.Series, func(s doc.Series) bool { return s.Label == label && s.Style == style })
 	if i < 0 {
 		i = len(panel.Series)
-		panel.Series = append(panel.Series, s)
+		panel.Series = append(panel.Series, doc.Series{Label: label, Style: style})
 	}
 	return &panel.Series[i]
 }
@@ -324,7 +328,7 @@ func (l *language) againstPanels(m *model, of measure.Figure) []doc.Panel {
 		for _, key := range of.Quantities[1:] {
 			if y := c.sums[key]; y.N > 0 {
 				shown = appendNew(shown, c)
-				xs, ys = append(xs, x.Min, x.Max), append(ys, y.Min, y.Max)
+				xs, ys = append(xs, reach(x)...), append(ys, reach(y)...)
 			}
 		}
 	}
@@ -359,6 +363,14 @@ func (l *language) againstPanels(m *model, of measure.Figure) []doc.Panel {
 	return p.list
 }
 
+// reach is what is drawn of a summary.
+func reach(sum stats.Summary) []float64 {
+	if sum.HasCI() {
+		return []float64{sum.Median, sum.CI.Low, sum.CI.High}
+	}
+	return []float64{sum.Median}
+}
+
 // markOf is a summary at a place, marked where the cell is invalid.
 func markOf(c *cell, x float64, sum stats.Summary) doc.Mark {
 	mark := doc.Mark{Point: doc.Point{X: x, Y: sum.Median}}
@@ -387,7 +399,7 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 		for _, c := range m.cells {
 			if sum := c.sums[key]; sum.N > 0 {
 				u := m.kind.Quantity(key).Unit
-				values[u] = append(values[u], sum.Min, sum.Max)
+				values[u] = append(values[u], reach(sum)...)
 			}
 		}
 	}
@@ -403,13 +415,16 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 			if sum.N == 0 {
 				continue
 			}
-			s := p.series(p.panel(l.panelTitle(m, of, q, rest, c), x, y), c, lines)
-			mark := markOf(c, place(f, c, lines), sum)
+			panel, mark := p.panel(l.panelTitle(m, of, q, rest, c), x, y), markOf(c, place(f, c, lines), sum)
+			if len(lines) == 0 && !isNumeric(f) { // the axis names the levels
+				s := seriesOf(panel, "", styleOf(f, f.value(c.info)))
+				s.Marks = append(s.Marks, mark)
+				continue
+			}
+			s := p.series(panel, c, lines)
 			s.Marks = append(s.Marks, mark)
 			if isNumeric(f) {
 				s.Line = append(s.Line, mark.Point)
-			} else if len(lines) == 0 {
-				s.Style = styleOf(f, f.value(c.info))
 			}
 		}
 	}

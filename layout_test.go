@@ -73,7 +73,7 @@ var rules = []rule{
 	{"bench/system/systemtest", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/workload", "internal/poll"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/model", []string{"bench/record"}},
-	{"bench/measure/load", []string{"core", "kv", "bench/model", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
+	{"bench/measure/load", []string{"core", "kv", "bench/model", "bench/stats", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/anatomy", []string{"core", "kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/trace", "bench/workload"}},
 	{"bench/measure/recovery", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},

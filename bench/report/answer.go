@@ -149,15 +149,14 @@ func (l *language) cautions(m *model) []string {
 			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
 	for _, w := range m.family {
-		told := w.Code == stats.FewTrials && most == 1         // said above
-		moot := w.Code == stats.LoneDifference && !m.anySame() // all were found
-		if !told && !moot {
+		if told := w.Code == stats.FewTrials && most == 1; !told { // said above
 			out = append(out, l.warning(m.kind, w))
 		}
 	}
 	for _, w := range m.machine {
 		out = append(out, l.warning(m.kind, w))
 	}
+	out = append(out, l.failuresCaution(m)...)
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
 			out = append(out, l.Say(t))
@@ -171,18 +170,6 @@ func (l *language) cautions(m *model) []string {
 		out = append(out, markUnequal+" "+text)
 	}
 	return out
-}
-
-// anySame reports whether some comparison found no difference.
-func (m *model) anySame() bool {
-	for _, c := range m.cells {
-		for _, vs := range c.vs {
-			if verdictOf(vs) == same {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // inequalities explains the dagger, once for every kind of inequality.
@@ -229,11 +216,7 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 	case stats.CannotDiffer:
 		return l.fill("%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",
 			"При числе испытаний %s различие обнаружить нельзя: наименьшее возможное значение p равно %s. Нужно не менее %d испытаний на ячейку.",
-			strings.ReplaceAll(w.Subject, " v ", l.say(" v ", " против ")), l.Locale.Number(w.Have, 2), int(w.Want))
-	case stats.LoneDifference:
-		return l.fill("With %s per cell, a single difference among so many comparisons could not be found; it takes %d.",
-			"На ячейку приходится %s: единственное различие среди стольких сравнений обнаружить нельзя, для этого нужно %d.",
-			l.trials(int(w.Have)), int(w.Want))
+			w.Subject, l.Locale.Number(w.Have, 2), int(w.Want))
 	case stats.ZeroBase:
 		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
 	case stats.HighSpread:
@@ -244,9 +227,6 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 		return l.fill("The machine drifted: fdatasync, probed before each trial, differs by a factor of %s within the run.",
 			"Машина вела себя неодинаково: время fdatasync, измеряемое перед каждым испытанием, различается в %s раза.",
 			l.Locale.Number(w.Have, 1))
-	case stats.WindowDrift:
-		return l.fill("Not steady: throughput in the second half of the window against the first was %s.",
-			"Нагрузка шла неравномерно; отношение пропускной способности во второй половине окна к первой: %s.", w.Subject)
 	default:
 		return string(w.Code)
 	}
@@ -256,18 +236,13 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 func (l *language) concerns(m *model) []doc.List {
 	var out []doc.List
 	for _, c := range m.cells {
-		texts := l.invalidTrials(c)
-		var unsteady []string
+		texts := append(l.invalidTrials(c), l.failureTexts(c)...)
 		for _, w := range c.warnings {
-			if w.Code == stats.WindowDrift { // said of all trials at once
-				unsteady = append(unsteady, l.fill("%[2]s in trial %[1]s", "%[2]s в испытании %[1]s", w.Subject, l.ratio(w.Have)))
-				continue
+			if w.Code != stats.WindowDrift && w.Code != stats.WarmupShort { // said of all trials at once
+				texts = append(texts, l.warning(m.kind, w))
 			}
-			texts = append(texts, l.warning(m.kind, w))
 		}
-		if len(unsteady) > 0 {
-			texts = append(texts, l.warning(m.kind, stats.Warning{Code: stats.WindowDrift, Subject: strings.Join(unsteady, ", ")}))
-		}
+		texts = append(texts, l.courseTexts(c)...)
 		name := l.fullLabel(m.factors, c.info)
 		if len(m.factors) > 0 {
 			name = c.info.ID + ", " + name

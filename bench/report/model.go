@@ -241,17 +241,8 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), completions(t.values.Timeline))...)
+		c.warnings = append(c.warnings, courseWarnings(kind, t)...)
 	}
-}
-
-// completions counts the operations of each step of the window.
-func completions(t *measure.Timeline) []int64 {
-	var out []int64
-	for _, perSecond := range t.Window("throughput") {
-		out = append(out, int64(math.Round(perSecond*t.Step.Seconds())))
-	}
-	return out
 }
 
 // isTail reports whether a quantity is a percentile that few operations decide.
@@ -268,11 +259,25 @@ func (c *cell) valuesOf(q measure.Quantity) []float64 {
 	return out
 }
 
+// byRound takes a quantity from each round, NaN where no trial gives it: the trials of
+// one number, one of each cell, are a round.
+func (c *cell) byRound(q measure.Quantity) []float64 {
+	var out []float64
+	for _, t := range c.used {
+		if v, there := t.values.Of(q); there {
+			for len(out) < t.Trial {
+				out = append(out, math.NaN())
+			}
+			out[t.Trial-1] = v
+		}
+	}
+	return out
+}
+
 // unsure reports that some trial has too few samples beyond a percentile.
 func (c *cell) unsure(q measure.Quantity) bool {
 	return q.Of != "" && q.PerMille < 1000 && slices.ContainsFunc(c.used, func(t *trial) bool {
-		h := t.values.Distributions[q.Of]
-		return h != nil && !stats.Reliable(q.PerMille, h.TotalCount())
+		return t.values.Distributions[q.Of] != nil && !stats.Reliable(q.PerMille, t.values.Independent(q.Of))
 	})
 }
 
@@ -301,16 +306,14 @@ func (m *model) compare() {
 				continue
 			}
 			for _, q := range m.kind.With(measure.Compared) {
-				x, y := base.valuesOf(q), c.valuesOf(q)
-				if len(x) > 0 && len(y) > 0 {
-					vs := stats.Compare(x, y)
+				if vs := stats.Paired(base.byRound(q), c.byRound(q)); vs.N > 0 {
 					c.vs[q.Key] = &vs
 					family = append(family, &vs)
 				}
 			}
 		}
 	}
-	m.family = stats.Adjust(family)
+	stats.AdjustPaired(family)
 	for _, vs := range family { // what is true of every comparison is said once
 		m.family = appendNew(m.family, vs.Warnings...)
 	}
@@ -322,9 +325,11 @@ func (m *model) with(role measure.Role) []measure.Quantity {
 	measured := func(q measure.Quantity) bool {
 		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
 	}
-	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
-		return !measured(q) && measured(m.kind.Headline())
-	})
+	all := m.kind.With(role)
+	if !slices.ContainsFunc(all, measured) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(q measure.Quantity) bool { return !measured(q) })
 }
 
 // comparisons counts the comparisons that were tested.
@@ -332,7 +337,7 @@ func (m *model) comparisons() int {
 	n := 0
 	for _, c := range m.cells {
 		for _, vs := range c.vs {
-			if vs.Tested {
+			if vs.Testable() {
 				n++
 			}
 		}
@@ -375,7 +380,7 @@ const (
 
 func verdictOf(vs *stats.Comparison) verdict {
 	switch {
-	case vs == nil || !vs.Tested || !vs.HasRatio:
+	case vs == nil || !vs.Testable() || !vs.HasRatio:
 		return notCompared
 	case vs.Different():
 		return differs

@@ -178,7 +178,10 @@ func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 			return doc.Cell{Text: markNone}
 		}
 		v := s.value(sum)
-		if c.unsure(q) {
+		switch {
+		case c.atLeast(q):
+			v.Mark = markLeast
+		case c.unsure(q):
 			v.Mark = markUnsure
 		}
 		return doc.Cell{Value: v, Invalid: c.invalid()}
@@ -215,14 +218,14 @@ func (l *language) ratioCell(c *cell, q measure.Quantity) doc.Cell {
 }
 
 func ratioValue(vs stats.Comparison) *doc.Value {
-	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI, Unit: "×"}
+	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI(), Unit: "×"}
 }
 
 func (l *language) pCell(c *cell, q measure.Quantity) doc.Cell {
 	switch vs := c.vs[q.Key]; {
 	case c.base == nil:
 		return doc.Cell{}
-	case vs == nil || !vs.Tested:
+	case vs == nil || !vs.Testable():
 		return doc.Cell{Text: markNone}
 	default:
 		return doc.Cell{Text: l.pValue(vs.Adjusted)}
@@ -240,10 +243,11 @@ func (l *language) notes() []doc.Item {
 		{Term: markNone, Text: l.say("too few valid trials to compare, or nothing measured", "слишком мало достоверных испытаний для сравнения или нет измерений")},
 		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
 			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
+		l.leastNote(),
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
-		{Term: "p", Text: l.say("Mann–Whitney U test, two-sided, Benjamini–Hochberg over this table",
-			"двусторонний критерий Манна — Уитни с поправкой Бенджамини — Хохберга по этой таблице")},
+		{Term: "p", Text: l.say("paired permutation test by round, two-sided, Westfall–Young over this table",
+			"двусторонний парный перестановочный критерий по раундам с поправкой Уэстфолла — Янга по этой таблице")},
 	}
 }
 
@@ -497,9 +501,9 @@ func levels(t *trial) string {
 // reliableTo is the highest of the usual percentiles that has enough samples beyond
 // it.
 func reliableTo(t *trial, distribution string) string {
-	h := t.values.Distributions[distribution]
+	samples := t.values.Independent(distribution)
 	for _, perMille := range []int{999, 990, 900, 500} {
-		if h != nil && stats.Reliable(perMille, h.TotalCount()) {
+		if stats.Reliable(perMille, samples) {
 			return "p" + strconv.FormatFloat(float64(perMille)/10, 'f', -1, 64)
 		}
 	}

@@ -3,8 +3,10 @@ package workload
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -18,22 +20,23 @@ const (
 	significantDigits = 3
 )
 
-// interval is the length of the steps that completions are counted in, to see
-// whether the load ran steadily.
-const interval = 100 * time.Millisecond
-
-// maxErrorTexts bounds how many different error texts are kept.
-const maxErrorTexts = 20
+// maxErrorTexts bounds how many different error texts are kept, and maxErrorRunes how long
+// each may be.
+const (
+	maxErrorTexts = 20
+	maxErrorRunes = 300
+)
 
 // Result is what a load saw.
 type Result struct {
-	Window    time.Duration // length of the measured window
-	Elapsed   time.Duration // of the whole load: warm-up, window and the wait for what was out
-	Writes    KindResult
-	Reads     KindResult
-	Errors    map[string]int64 // error text → how often, in the window
-	Interval  time.Duration
-	Intervals []int64 // operations completed in each interval of the window
+	Opened  time.Time     // when the window did
+	Window  time.Duration // length of the measured window
+	Elapsed time.Duration // of the whole load: warm-up, window and the wait for what was out
+	Writes  KindResult
+	Reads   KindResult
+	Errors  map[string]int64 // error text, without the operation's key → how often, in the window
+	First   *Failure         // of those that were to start in the window, the first to fail; nil: none has
+	Steps   Steps
 
 	// Over the whole load, warm-up included:
 	Acknowledged uint64 // writes
@@ -48,6 +51,13 @@ type Result struct {
 	// Open loop only:
 	Scheduled int64                   // operations that were to start in the window
 	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
+	Queued    int64                   // of those, that found MaxInFlight others under way
+}
+
+// Failure is an operation that failed.
+type Failure struct {
+	Text  string        // as in Result.Errors
+	After time.Duration // the window had opened
 }
 
 // KindResult is what the load saw of one kind of operation.
@@ -72,10 +82,8 @@ func Record(h *hdrhistogram.Histogram, d time.Duration) {
 // newResult returns the result of a load that has seen nothing yet.
 func newResult(s Spec) Result {
 	r := Result{
-		Window:    s.Duration,
-		Errors:    map[string]int64{},
-		Interval:  interval,
-		Intervals: make([]int64, (s.Duration+interval-1)/interval),
+		Window: s.Duration,
+		Errors: map[string]int64{},
 	}
 	if s.ReadRatio < 1 {
 		r.Writes.Latency = NewHistogram()
@@ -96,9 +104,10 @@ type latencies struct {
 
 	mu   sync.Mutex
 	seen Result
+	part *part
 }
 
-func newLatencies(s Spec) *latencies { return &latencies{seen: newResult(s)} }
+func newLatencies(s Spec, p *part) *latencies { return &latencies{seen: newResult(s), part: p} }
 
 // opensAt settles when the window opens, before anything is recorded.
 func (l *latencies) opensAt(t time.Time) { l.opens, l.closes = t, t.Add(l.seen.Window) }
@@ -126,23 +135,57 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		k = &r.Reads
 	}
 	if err != nil {
+		l.part.saw(at.Due.Sub(l.opens), Never)
 		if measured {
 			k.Failed++
-			r.failed(err.Error(), 1)
+			text := textOf(err, op.Key)
+			r.failed(text, 1)
+			r.first(Failure{text, max(at.Due.Sub(l.opens), at.End.Sub(l.opens))})
 		}
 		return nil
 	}
 	if op.Kind != Read {
 		r.Acknowledged++
 	}
+	l.part.ended(at.End.Sub(l.opens))
+	l.part.saw(at.Due.Sub(l.opens), at.End.Sub(at.Due))
 	if l.inWindow(at.End) {
 		k.Completed++
-		r.Intervals[at.End.Sub(l.opens)/interval]++
 	}
 	if measured {
 		Record(k.Latency, at.End.Sub(at.Due))
 	}
 	return nil
+}
+
+// textOf is the text of an error, fit to be kept and alike for all operations that fail of
+// the same cause: without the key, which an error may name cut short, and without
+// characters that steer a terminal.
+func textOf(err error, key string) string {
+	text := err.Error()
+	const cut = 40 // bytes of a key that the clients' errors name
+	for _, name := range []string{key, key[:min(len(key), cut)]} {
+		if name != "" {
+			text = strings.ReplaceAll(text, name, "…")
+		}
+	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxErrorRunes {
+		text = string(runes[:maxErrorRunes]) + "…"
+	}
+	return text
+}
+
+// first keeps the failure that came first.
+func (r *Result) first(f Failure) {
+	if r.First == nil || f.After < r.First.After {
+		r.First = &f
+	}
 }
 
 func (r *Result) failed(text string, times int64) {
@@ -162,11 +205,11 @@ func (r *Result) add(o *Result) {
 			into.Latency.Merge(from.Latency)
 		}
 	}
-	for i, n := range o.Intervals {
-		r.Intervals[i] += n
-	}
 	for _, text := range slices.Sorted(maps.Keys(o.Errors)) {
 		r.failed(text, o.Errors[text])
+	}
+	if o.First != nil {
+		r.first(*o.First)
 	}
 	if o.Lag != nil {
 		r.Lag.Merge(o.Lag)
@@ -174,4 +217,5 @@ func (r *Result) add(o *Result) {
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled
+	r.Queued += o.Queued
 }

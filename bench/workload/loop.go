@@ -129,9 +129,12 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		clients, ready = spec.maxInFlight(), p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders := make([]*latencies, min(clients, shards))
+	recorders, parts := make([]*latencies, min(clients, shards)), make([]*part, min(clients, shards))
+	grid := newGrid(spec.Warmup, spec.Duration)
+	course := &course{steps: make([]sketch, grid.count)}
 	for i := range recorders {
-		recorders[i] = newLatencies(spec)
+		parts[i] = course.part(grid)
+		recorders[i] = newLatencies(spec, parts[i])
 	}
 	run := ready(ctx, target, recorders)
 	begin := time.Now()
@@ -144,7 +147,9 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	result := newResult(spec)
 	for _, r := range recorders {
 		result.add(&r.seen)
+		r.part.flush()
 	}
+	result.Opened, result.Steps = opens, stepsOf(grid, course, parts)
 	result.Elapsed = end.Sub(begin)
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
@@ -192,8 +197,12 @@ type workers struct {
 	spec    Spec
 	loop    Loop // of a client without a source for each recorder
 	line    chan due
-	count   int // added so far, by the schedule only
 	running sync.WaitGroup
+
+	// Of the schedule only:
+	opens  time.Time // the window
+	count  int       // workers added so far
+	queued int64     // operations of the window that found all workers busy and no other to be had
 }
 
 // open makes an open loop, and returns what runs it: it hands out operations when the
@@ -213,6 +222,7 @@ func (p *Prepared) open(ctx context.Context, target Target, recorders []*latenci
 		w.schedule(ctx, p.shared.generator(0, 1), begin)
 		close(w.line)
 		w.running.Wait()
+		recorders[0].seen.Queued = w.queued
 	}
 }
 
@@ -225,7 +235,8 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	gap := w.spec.gaps()
 	timer := newPacer(ctx)
 	defer timer.close()
-	closes := begin.Add(w.spec.Warmup + w.spec.Duration)
+	w.opens = begin.Add(w.spec.Warmup)
+	closes := w.opens.Add(w.spec.Duration)
 	giveUp := closes.Add(min(w.spec.OpTimeout, w.spec.Duration))
 	for next := (due{at: begin}); next.at.Before(closes); next.at = next.at.Add(gap()) {
 		source.Next(&next.op, nil)
@@ -264,8 +275,11 @@ func (w *workers) hand(ctx context.Context, d due) bool {
 		return true
 	default:
 	}
-	if w.count < w.spec.maxInFlight() {
+	switch {
+	case w.count < w.spec.maxInFlight():
 		w.add(ctx)
+	case !d.at.Before(w.opens):
+		w.queued++
 	}
 	select {
 	case w.line <- d:
@@ -298,7 +312,8 @@ func (idle) Do(context.Context, *Op) error { return nil }
 func ownCost(sh *shared) time.Duration {
 	const batches, rounds = 11, 200
 	source := sh.generator(0, 1)
-	recorder := newLatencies(sh.spec)
+	grid := newGrid(sh.spec.Warmup, sh.spec.Duration)
+	recorder := newLatencies(sh.spec, (&course{steps: make([]sketch, grid.count)}).part(grid))
 	recorder.opensAt(time.Now())
 	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{recorder}}}}
 	var op Op

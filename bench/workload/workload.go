@@ -15,7 +15,9 @@
 //     loop it starts when the schedule says so, whether or not anything was free
 //     to run it: a target that stalls is charged with the operations that had to
 //     wait (G. Tene, "How NOT to Measure Latency", on coordinated omission).
-//   - A failed operation is counted and never recorded as a latency.
+//   - A failed operation is counted and never recorded as a latency. It counts as slower
+//     than all others in the percentiles of [Steps]; those of the window are for whoever
+//     reads the histograms to correct.
 package workload
 
 import (

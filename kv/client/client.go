@@ -56,7 +56,8 @@ type Options struct {
 	// of one [Node] is asked of it whatever its group.
 	Group string
 	// Connections is how many a [RESP] keeps to a node for writes, and as many for reads
-	// of each level; 0: 2. A [Client] has one for each request under way.
+	// of each level; 0: 2. A [Client] has one for each request under way, and keeps at most
+	// so many to a node while they are idle; 0, or fewer than 512: 512.
 	Connections int
 }
 
@@ -84,6 +85,7 @@ func New(nodes []string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
 	c := &Client{timeout: o.Timeout, endpoints: e, sender: NewSender()}
+	c.sender.keep = max(c.sender.keep, o.Connections)
 	c.pin(o.Group)
 	return c, nil
 }
@@ -102,6 +104,9 @@ func (c *Client) Close() error {
 	c.sender.CloseIdle()
 	return nil
 }
+
+// Opened returns how many connections the client has opened so far.
+func (c *Client) Opened() int64 { return c.sender.opened.Load() }
 
 // Leader returns the HTTP address of the leader as a node last named it; empty
 // while none is known. It asks nobody.

@@ -187,7 +187,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	for _, n := range file.Nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
 	}
-	asks, err := client.New(endpoints, client.Options{})
+	asks, err := client.New(endpoints, client.Options{Connections: underWay(s.Cell.Load)})
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +205,15 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	}}
 	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, loads: loads, nodes: asks.Nodes(),
 		members: make([]*psutil.Process, c.Nodes)}, nil
+}
+
+// underWay is how many requests of a load there may be at a time. So many connections are
+// kept, or each request beyond would have to open one, and that would be measured.
+func underWay(l experiment.Load) int {
+	if l.Rate > 0 {
+		return max(l.Clients, workload.DefaultMaxInFlight)
+	}
+	return l.Clients
 }
 
 // Start starts the processes as clusterctl does. Its own questions, every 25 ms, are
@@ -313,6 +322,23 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 		o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
 	}
 	return o, nil
+}
+
+// Usage implements system.Group. The members' flushes are left out: only they know, and
+// would have to be asked.
+func (g *group) Usage() (system.Usage, error) {
+	u := system.Usage{At: time.Now(), Syncs: system.Uncounted}
+	for _, l := range g.loads {
+		u.Opened += l.opened()
+	}
+	for i := range g.file.Nodes {
+		if p := g.process(i); p != nil {
+			if err := u.AddProcess(int(p.Pid)); err != nil {
+				return u, err
+			}
+		}
+	}
+	return u, nil
 }
 
 func (g *group) Disagreeing(ctx context.Context) (behind int, err error) {
@@ -540,6 +566,15 @@ type load struct {
 	reads interface {
 		Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
 	}
+}
+
+// opened counts the connections that were opened for it.
+func (l load) opened() int64 {
+	n := l.Opened()
+	if r, apart := l.reads.(*client.RESP); apart {
+		n += r.Opened()
+	}
+	return n
 }
 
 // overRESP returns loads over the Redis protocol with so many connections in all, one each;

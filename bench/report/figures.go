@@ -495,7 +495,7 @@ func (l *language) inBytes(a *doc.Axis) {
 // those of the most loaded combination, of which the caption tells where there are others.
 func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, caption string) {
 	group := m.mostLoaded()
-	first, last := math.Inf(1), math.Inf(-1)
+	first, last, hidden := math.Inf(1), math.Inf(-1), false
 	for _, key := range of.Quantities {
 		line, p := m.kind.Line(key), panels{l: l}
 		moments := map[*cell][]moment{}
@@ -507,7 +507,8 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 				values, middles = append(values, at.low, at.high), append(middles, at.middle)
 			}
 		}
-		positive := slices.DeleteFunc(values, func(v float64) bool { return !(v > 0) })
+		values = slices.DeleteFunc(values, math.IsNaN)
+		positive := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v <= 0 })
 		if len(positive) == 0 {
 			continue
 		}
@@ -522,13 +523,19 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 			s.Label = l.marked(s.Label, c)
 		}
 		panel.Low = true
+		hidden = hidden || y.Scale == doc.Log && len(positive) < len(values)
 		out = append(out, *panel)
 	}
 	for i := range out {
-		out[i].X = l.spanAxis(l.say("time", "время"), first, last)
+		out[i].X = l.spanAxis(l.Say(of.Axis), first, last)
+	}
+	caption = l.say(" Lines are medians over the trials; an area reaches from the lowest trial to the highest.",
+		" Линии — медианы по испытаниям; область — от наименьшего до наибольшего из испытаний.")
+	if hidden {
+		caption += l.say(" The lower end of a logarithmic axis stands for zero, too.", " Нижний край логарифмической оси обозначает и ноль.")
 	}
 	if len(m.groups) > 1 {
-		caption = l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), group[0].info))
+		caption += l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), group[0].info))
 	}
 	return out, caption
 }

@@ -28,24 +28,23 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 			Title: l.Say(of.Title), Caption: l.Say(of.Caption),
 		}
 		var err error
+		more := "" // than its kind says of it
 		switch of.Form {
 		case measure.Percentiles, measure.Cumulative:
 			f.Panels, err = l.distributionPanels(m, of)
 			f.Folded = of.Form == measure.Cumulative
 		case measure.Against:
-			f.Panels = l.againstPanels(m, of)
-			f.Caption += l.pointsCaption(m)
+			f.Panels, more = l.againstPanels(m, of), l.pointsCaption(m)
 		case measure.ByLevel:
 			f.Panels = l.levelPanels(m, of)
 		case measure.Stacked:
 			f.Panels = l.stackedPanels(m, of)
 		case measure.Waterfall:
-			f.Panels = l.waterfallPanels(m, of)
+			f.Panels, more = l.waterfallPanels(m, of)
 		case measure.OverTime:
-			var caption string
-			f.Panels, caption = l.timePanels(m, of)
-			f.Caption += caption
+			f.Panels, more = l.timePanels(m, of)
 		}
+		f.Caption += more
 		if err != nil {
 			return nil, err
 		}
@@ -535,9 +534,14 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 		caption += l.say(" The lower end of a logarithmic axis stands for zero, too.", " Нижний край логарифмической оси обозначает и ноль.")
 	}
 	if len(m.groups) > 1 {
-		caption += l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), group[0].info))
+		caption += l.mostLoadedCaption(m)
 	}
 	return out, caption
+}
+
+// mostLoadedCaption says which cells a figure has that leaves the others out.
+func (l *language) mostLoadedCaption(m *model) string {
+	return l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), m.mostLoaded()[0].info))
 }
 
 // spanAxis is an axis of time between two moments, in seconds.

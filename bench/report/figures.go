@@ -476,7 +476,9 @@ func (l *language) levelAxis(m *model, f factor) doc.Axis {
 }
 
 // isBytes reports whether the levels of a factor are sizes.
-func isBytes(f factor) bool { return isNumeric(f) && strings.HasSuffix(f.Key, "_size") }
+func isBytes(f factor) bool {
+	return isNumeric(f) && (strings.HasSuffix(f.Key, "value_size") || strings.HasSuffix(f.Key, "key_size"))
+}
 
 // inBytes gives the ticks of sizes one unit: the largest that divides them all.
 func (l *language) inBytes(a *doc.Axis) {

@@ -71,7 +71,7 @@ func TestWhatStandsAlongTheAxis(t *testing.T) {
 	}{
 		"backends": {"clients", doc.Log, []string{"p50 over inmem", "p50 over tcp", "p99 over inmem", "p99 over tcp"}, []string{"mdb", "bolt", "inmem"}, true},
 		"nodes":    {"nodes", doc.Linear, []string{"p50", "p99"}, []string{"1 client", "16 clients"}, true},
-		"payload":  {"value, B", doc.Log, []string{"p50", "p99"}, []string{""}, true},
+		"payload":  {"value size, B", doc.Log, []string{"p50", "p99"}, []string{""}, true},
 		"rate":     {"rate, op/s", doc.Log, []string{"p50", "p99"}, []string{""}, true},
 		"mixed":    {"transport", doc.Linear, []string{"p50", "p99"}, []string{"", ""}, false},
 	} {

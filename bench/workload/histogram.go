@@ -2,6 +2,7 @@ package workload
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -85,10 +86,10 @@ func newResult(s Spec) Result {
 		Window: s.Duration,
 		Errors: map[string]int64{},
 	}
-	if s.ReadRatio < 1 {
+	if s.Mix.Reads() < 1 {
 		r.Writes.Latency = NewHistogram()
 	}
-	if s.ReadRatio > 0 {
+	if s.Mix.Reads() > 0 {
 		r.Reads.Latency = NewHistogram()
 	}
 	if s.Rate > 0 {
@@ -101,16 +102,23 @@ func newResult(s Spec) Result {
 // added up at the end. Safe for concurrent use.
 type latencies struct {
 	opens, closes time.Time // the window
+	counts        bool      // it has a number of operations, rather than a length
 
-	mu   sync.Mutex
-	seen Result
-	part *part
+	mu     sync.Mutex
+	seen   Result
+	strand *strand
 }
 
-func newLatencies(s Spec, p *part) *latencies { return &latencies{seen: newResult(s), part: p} }
+func newLatencies(s Spec, own *strand) *latencies {
+	return &latencies{counts: s.Operations > 0, seen: newResult(s), strand: own}
+}
 
 // opensAt settles when the window opens, before anything is recorded.
-func (l *latencies) opensAt(t time.Time) { l.opens, l.closes = t, t.Add(l.seen.Window) }
+func (l *latencies) opensAt(t time.Time) {
+	if l.opens, l.closes = t, t.Add(l.seen.Window); l.counts {
+		l.closes = t.Add(math.MaxInt64) // the last of the operations closes it
+	}
+}
 
 // inWindow: the window is closed at its start and open at its end.
 func (l *latencies) inWindow(t time.Time) bool { return !t.Before(l.opens) && t.Before(l.closes) }
@@ -122,8 +130,11 @@ func (l *latencies) Begin(*Op) error { return nil }
 func (l *latencies) End(op *Op, at Times, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r, measured := &l.seen, l.inWindow(at.Due)
+	r, measured := &l.seen, l.inWindow(at.Due) && !(l.counts && op.warmUp)
 	r.Operations++
+	if l.counts && measured {
+		r.Window = max(r.Window, at.End.Sub(l.opens)+1) // open at its end
+	}
 	if r.Lag != nil && measured {
 		r.Scheduled++
 		if !at.Start.IsZero() {
@@ -131,11 +142,11 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		}
 	}
 	k := &r.Writes
-	if op.Kind == Read {
+	if op.Kind.Reads() {
 		k = &r.Reads
 	}
 	if err != nil {
-		l.part.saw(at.Due.Sub(l.opens), Never)
+		l.see(at.Due, Never, measured)
 		if measured {
 			k.Failed++
 			text := textOf(err, op.Key)
@@ -144,18 +155,29 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		}
 		return nil
 	}
-	if op.Kind != Read {
+	if !op.Kind.Reads() {
 		r.Acknowledged++
 	}
-	l.part.ended(at.End.Sub(l.opens))
-	l.part.saw(at.Due.Sub(l.opens), at.End.Sub(at.Due))
-	if l.inWindow(at.End) {
+	l.see(at.Due, at.End.Sub(at.Due), measured)
+	completed := l.inWindow(at.End) && (measured || !l.counts)
+	if completed {
 		k.Completed++
+	}
+	if completed || at.End.Before(l.opens) {
+		l.strand.ended(at.End.Sub(l.opens))
 	}
 	if measured {
 		Record(k.Latency, at.End.Sub(at.Due))
 	}
 	return nil
+}
+
+// see counts an operation in the step that it was due in: one of the warm-up, or one that is
+// measured.
+func (l *latencies) see(due time.Time, latency time.Duration, measured bool) {
+	if measured || due.Before(l.opens) {
+		l.strand.saw(due.Sub(l.opens), latency)
+	}
 }
 
 // textOf is the text of an error, fit to be kept and alike for all operations that fail of
@@ -214,6 +236,7 @@ func (r *Result) add(o *Result) {
 	if o.Lag != nil {
 		r.Lag.Merge(o.Lag)
 	}
+	r.Window = max(r.Window, o.Window)
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled

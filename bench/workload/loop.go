@@ -129,15 +129,15 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		clients, ready = spec.maxInFlight(), p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders, parts := make([]*latencies, min(clients, shards)), make([]*part, min(clients, shards))
-	grid := newGrid(spec.Warmup, spec.Duration)
-	course := &course{steps: make([]sketch, grid.count)}
+	recorders, strands := make([]*latencies, min(clients, shards)), make([]*strand, min(clients, shards))
+	course := newCourse(spec)
 	for i := range recorders {
-		parts[i] = course.part(grid)
-		recorders[i] = newLatencies(spec, parts[i])
+		strands[i] = course.strand()
+		recorders[i] = newLatencies(spec, strands[i])
 	}
-	run := ready(ctx, target, recorders)
+	run := ready(ctx, spec.Mix.withSteps(target), recorders)
 	begin := time.Now()
+	p.shared.begin(begin)
 	opens := begin.Add(spec.Warmup)
 	for _, r := range recorders {
 		r.opensAt(opens)
@@ -147,14 +147,13 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	result := newResult(spec)
 	for _, r := range recorders {
 		result.add(&r.seen)
-		r.part.flush()
 	}
-	result.Opened, result.Steps = opens, stepsOf(grid, course, parts)
-	result.Elapsed = end.Sub(begin)
+	result.Opened, result.Elapsed = opens, end.Sub(begin)
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
-		result.Window = min(max(end.Sub(opens), 0), spec.Duration)
+		result.Window = min(max(end.Sub(opens), 0), result.Window)
 	}
+	result.Steps = course.sumUp(strands, result.Window)
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
 	return &result, ctx.Err()
@@ -166,20 +165,31 @@ func (p *Prepared) closed(ctx context.Context, target Target, recorders []*laten
 	loop := Loop{OpTimeout: spec.OpTimeout}
 	for i := range spec.Clients {
 		part := PartOf(target, i)
-		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), part, withTarget(recorders[i%len(recorders)], part)})
+		var source Source = p.shared.generator(i, spec.Clients)
+		if spec.Operations > 0 {
+			source = counted{p.shared.generator(i, spec.Clients)}
+		}
+		loop.Clients = append(loop.Clients, Client{source, part, p.recorders(recorders[i%len(recorders)], part)})
 	}
 	return func(begin time.Time) {
-		loop.Until = begin.Add(spec.Warmup + spec.Duration)
+		if spec.Operations == 0 {
+			loop.Until = begin.Add(spec.Warmup + spec.Duration)
+		}
 		_ = loop.Run(ctx) // these recorders do not fail
 	}
 }
 
-// withTarget adds the target to the recorders of a client, if it is one.
-func withTarget(own Recorder, target Target) []Recorder {
-	if r, ok := target.(Recorder); ok {
-		return []Recorder{own, r}
+// recorders returns those of a client: its own, one that has to know which keys there
+// are, and the target, if it is one.
+func (p *Prepared) recorders(own Recorder, target Target) []Recorder {
+	all := []Recorder{own}
+	if p.shared.spec.grows() {
+		all = append(all, p.shared.growth)
 	}
-	return []Recorder{own}
+	if r, ok := target.(Recorder); ok {
+		all = append(all, r)
+	}
+	return all
 }
 
 // due is an operation and when it is to start.
@@ -213,7 +223,7 @@ func (p *Prepared) open(ctx context.Context, target Target, recorders []*latenci
 	spec := p.shared.spec
 	w := &workers{spec: spec, loop: Loop{OpTimeout: spec.OpTimeout}, line: make(chan due)}
 	for _, r := range recorders {
-		w.loop.Clients = append(w.loop.Clients, Client{nil, target, withTarget(r, target)})
+		w.loop.Clients = append(w.loop.Clients, Client{nil, target, p.recorders(r, target)})
 	}
 	return func(begin time.Time) {
 		for range min(spec.Clients, spec.maxInFlight()) {
@@ -235,11 +245,18 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	gap := w.spec.gaps()
 	timer := newPacer(ctx)
 	defer timer.close()
+	length, counted := w.spec.length(), int64(0)
 	w.opens = begin.Add(w.spec.Warmup)
-	closes := w.opens.Add(w.spec.Duration)
-	giveUp := closes.Add(min(w.spec.OpTimeout, w.spec.Duration))
-	for next := (due{at: begin}); next.at.Before(closes); next.at = next.at.Add(gap()) {
+	closes := w.opens.Add(length)
+	giveUp := closes.Add(min(w.spec.OpTimeout, length))
+	for next := (due{at: begin}); w.spec.Operations > 0 || next.at.Before(closes); next.at = next.at.Add(gap()) {
 		source.Next(&next.op, nil)
+		if w.spec.Operations > 0 && !next.at.Before(w.opens) {
+			if counted++; counted > w.spec.Operations {
+				return
+			}
+		}
+		next.op.warmUp = next.at.Before(w.opens)
 		if time.Now().After(giveUp) {
 			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
 			continue
@@ -312,8 +329,7 @@ func (idle) Do(context.Context, *Op) error { return nil }
 func ownCost(sh *shared) time.Duration {
 	const batches, rounds = 11, 200
 	source := sh.generator(0, 1)
-	grid := newGrid(sh.spec.Warmup, sh.spec.Duration)
-	recorder := newLatencies(sh.spec, (&course{steps: make([]sketch, grid.count)}).part(grid))
+	recorder := newLatencies(sh.spec, newCourse(sh.spec).strand())
 	recorder.opensAt(time.Now())
 	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{recorder}}}}
 	var op Op

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A load is recorded in steps of this length, or of a multiple where it would take more
-// than maxSteps of them.
+// A load is recorded in steps of this length, and told in steps of a multiple where it took
+// more than maxSteps of them.
 const (
 	shortestStep = 100 * time.Millisecond
 	maxSteps     = 600
@@ -36,31 +36,6 @@ type Step struct {
 
 // Never is the latency of an operation that failed: no answer would have been longer.
 const Never = time.Duration(math.MaxInt64)
-
-// grid says which step a moment lies in.
-type grid struct {
-	length, window time.Duration
-	warmup, count  int
-}
-
-func newGrid(warmup, window time.Duration) grid {
-	length := shortestStep
-	if least := (warmup + window + maxSteps - 1) / maxSteps; least > length {
-		length = (least + shortestStep - 1) / shortestStep * shortestStep
-	}
-	before := int(warmup / length)
-	return grid{length, window, before, before + int((window+length-1)/length)}
-}
-
-// at returns the step of a moment, told by how long after the window's opening it is; -1:
-// of none.
-func (g grid) at(since time.Duration) int {
-	before := time.Duration(g.warmup) * g.length
-	if since < -before || since >= g.window {
-		return -1
-	}
-	return int((since + before) / g.length)
-}
 
 // sketch counts latencies by their size, in buckets that are at most a sixteenth of their
 // lower end wide; failed operations are in the last. A small histogram in place of those of a
@@ -131,71 +106,121 @@ func (s *sketch) beyond(bucket int) (sum int64) {
 // step that its clients are in, so that they meet here with each step and not with each
 // operation, and a long load needs no sketches for each of them.
 type course struct {
+	warmup int // whole steps before the window
+
 	mu    sync.Mutex
-	steps []sketch
+	steps []sketch // as many as were needed so far
 }
 
-// part is a recorder's share in a course.
-type part struct {
-	grid      grid
+// newCourse makes room for the steps of a load, if its length is known.
+func newCourse(s Spec) *course {
+	c := &course{warmup: int(s.Warmup / shortestStep)}
+	c.steps = make([]sketch, c.warmup+stepsIn(s.Duration, shortestStep))
+	return c
+}
+
+// stepsIn is how many steps a window has, of which the last may be cut short.
+func stepsIn(window, step time.Duration) int { return int((window + step - 1) / step) }
+
+// add counts what a sketch has in a step, and grows to have it.
+func (c *course) add(step int, of *sketch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if more := step + 1 - len(c.steps); more > 0 {
+		c.steps = append(c.steps, make([]sketch, more)...)
+	}
+	c.steps[step].merge(of)
+}
+
+// at returns the step of a moment, told by how long after the window's opening it is; below
+// zero: of none.
+func (c *course) at(since time.Duration) int {
+	since += time.Duration(c.warmup) * shortestStep
+	if since < 0 {
+		return -1
+	}
+	return int(since / shortestStep)
+}
+
+// strand is a recorder's share in a course.
+type strand struct {
 	of        *course
 	completed []int64 // by step
 	at        int     // the step of now; -1: none yet
 	now       sketch
 }
 
-func (c *course) part(g grid) *part {
-	return &part{grid: g, of: c, completed: make([]int64, g.count), at: -1}
+func (c *course) strand() *strand {
+	return &strand{of: c, completed: make([]int64, len(c.steps)), at: -1}
 }
 
 // saw counts an operation that was due then, after the window's opening.
-func (p *part) saw(due, latency time.Duration) {
-	i := p.grid.at(due)
+func (s *strand) saw(due, latency time.Duration) {
+	i := s.of.at(due)
 	switch {
 	case i < 0:
 		return
-	case i < p.at: // it took so long that others are in a later step
-		p.of.mu.Lock()
-		p.of.steps[i][bucketOf(latency)]++
-		p.of.mu.Unlock()
+	case i < s.at: // it took so long that others are in a later step
+		var alone sketch
+		alone[bucketOf(latency)]++
+		s.of.add(i, &alone)
 		return
-	case i > p.at:
-		p.flush()
-		p.at = i
+	case i > s.at:
+		s.flush()
+		s.at = i
 	}
-	p.now[bucketOf(latency)]++
+	s.now[bucketOf(latency)]++
 }
 
 // ended counts an operation that completed then.
-func (p *part) ended(since time.Duration) {
-	if i := p.grid.at(since); i >= 0 {
-		p.completed[i]++
+func (s *strand) ended(since time.Duration) {
+	i := s.of.at(since)
+	if i < 0 {
+		return
 	}
+	for i >= len(s.completed) { // a window without a length goes on
+		s.completed = append(s.completed, 0)
+	}
+	s.completed[i]++
 }
 
 // flush hands over what was counted.
-func (p *part) flush() {
-	if p.at >= 0 {
-		p.of.mu.Lock()
-		p.of.steps[p.at].merge(&p.now)
-		p.of.mu.Unlock()
-		p.now = sketch{}
+func (s *strand) flush() {
+	if s.at >= 0 {
+		s.of.add(s.at, &s.now)
+		s.now = sketch{}
 	}
 }
 
-// stepsOf sums up what all recorders saw.
-func stepsOf(g grid, c *course, parts []*part) Steps {
-	out := Steps{Length: g.length, Warmup: g.warmup, All: make([]Step, g.count)}
-	var window sketch
-	for i := g.warmup; i < g.count; i++ {
-		window.merge(&c.steps[i])
+// sumUp tells what all recorders saw of a load whose window was so long. They have ended.
+func (c *course) sumUp(strands []*strand, window time.Duration) Steps {
+	for _, s := range strands {
+		s.flush()
 	}
-	_, tail := window.percentile(0.99)
-	for i := range out.All {
-		step, counts := &out.All[i], &c.steps[i]
-		for _, p := range parts {
-			step.Completed += p.completed[i]
+	count := c.warmup + stepsIn(window, shortestStep)
+	together := max(1, (count+maxSteps-1)/maxSteps) // steps that are told as one
+	skipped := c.warmup % together                  // of the warm-up, at its beginning
+	out := Steps{Length: shortestStep * time.Duration(together), Warmup: c.warmup / together}
+	out.All = make([]Step, out.Warmup+stepsIn(window, out.Length))
+	latencies := make([]sketch, len(out.All))
+	var all sketch // of the window
+	for i := skipped; i < count; i++ {
+		at := (i - skipped) / together
+		if i < len(c.steps) {
+			latencies[at].merge(&c.steps[i])
+			if i >= c.warmup {
+				all.merge(&c.steps[i])
+			}
 		}
+		for _, s := range strands {
+			if i < len(s.completed) {
+				out.All[at].Completed += s.completed[i]
+			}
+		}
+	}
+	_, tail := all.percentile(0.99)
+	for i := range out.All {
+		step, counts := &out.All[i], &latencies[i]
 		if step.Due = counts.count(); step.Due > 0 {
 			step.P50, _ = counts.percentile(0.5)
 			step.P99, _ = counts.percentile(0.99)

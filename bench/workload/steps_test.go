@@ -62,26 +62,42 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-// TestGrid: steps begin with the window's opening, backwards too; what is not in a whole step of
-// the warm-up, or not in the window, is in none.
-func TestGrid(t *testing.T) {
+// TestSumUp: steps begin with the window's opening, backwards too; what is not in a whole step of
+// the warm-up is in none, and a long load is told in longer steps. Nothing of the window is lost.
+func TestSumUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		warmup := time.Duration(rapid.Int64Range(0, int64(5*time.Minute)).Draw(t, "warm-up"))
-		window := time.Duration(rapid.Int64Range(1, int64(5*time.Minute)).Draw(t, "window"))
-		g := newGrid(warmup, window)
-		if g.count > maxSteps+1 || g.length%shortestStep != 0 || time.Duration(g.warmup)*g.length > warmup || time.Duration(g.count-g.warmup)*g.length < window {
-			t.Fatalf("%s and %s: %+v", warmup, window, g)
+		warmup := time.Duration(rapid.Int64Range(0, int64(3*time.Minute)).Draw(t, "warm-up"))
+		window := time.Duration(rapid.Int64Range(1, int64(3*time.Minute)).Draw(t, "window"))
+		planned := window
+		if rapid.Bool().Draw(t, "of unknown length") {
+			planned = 0
 		}
-		since := time.Duration(rapid.Int64Range(-int64(warmup), int64(window)-1).Draw(t, "since"))
-		i := g.at(since)
-		if partial := since < -time.Duration(g.warmup)*g.length; (i < 0) != partial {
-			t.Fatalf("%s: step %d", since, i)
+		c := newCourse(Spec{Warmup: warmup, Duration: planned})
+		strands := []*strand{c.strand(), c.strand()}
+		type ops struct{ due, completed int64 }
+		want := map[int]ops{}
+		since := rapid.SliceOfN(rapid.Int64Range(-int64(warmup), int64(window)-1), 1, 30).Draw(t, "since")
+		for i, at := range since {
+			strands[i%2].saw(time.Duration(at), time.Millisecond)
+			strands[i%2].ended(time.Duration(at))
 		}
-		if from := time.Duration(i-g.warmup) * g.length; i >= 0 && (since < from || since >= from+g.length || i >= g.count) {
-			t.Fatalf("%s is in step %d of %+v", since, i, g)
+		steps := c.sumUp(strands, window)
+		if len(steps.All) > maxSteps+1 || steps.Length%shortestStep != 0 || time.Duration(steps.Warmup)*steps.Length > warmup ||
+			time.Duration(len(steps.All)-steps.Warmup)*steps.Length < window || time.Duration(len(steps.All)-steps.Warmup-1)*steps.Length >= window {
+			t.Fatalf("%s and %s: %d steps of %s, %d before", warmup, window, len(steps.All), steps.Length, steps.Warmup)
 		}
-		if g.at(window) != -1 {
-			t.Fatal("the end of the window is in it")
+		for _, at := range since {
+			from := int64(time.Duration(steps.Warmup) * steps.Length)
+			if at+from < 0 {
+				continue // in no whole step
+			}
+			i := int((at + from) / int64(steps.Length))
+			want[i] = ops{want[i].due + 1, want[i].completed + 1}
+		}
+		for i, x := range steps.All {
+			if got := (ops{x.Due, x.Completed}); got != want[i] {
+				t.Fatalf("step %d of %d: %+v, want %+v", i, len(steps.All), got, want[i])
+			}
 		}
 	})
 }

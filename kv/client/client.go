@@ -59,6 +59,9 @@ type Options struct {
 	// of each level; 0: 2. A [Client] has one for each request under way, and keeps at most
 	// so many to a node while they are idle; 0, or fewer than 512: 512.
 	Connections int
+	// Stay has the client ask only the nodes that it is given, in turn, whoever leads, and
+	// leave it to them to forward what only the leader can do.
+	Stay bool
 }
 
 // Client talks to a group of kvnodes. All methods are safe for concurrent use
@@ -76,7 +79,7 @@ type Client struct {
 // http://host:port each, belong to. It connects to none of them yet. One endpoint
 // is enough; with more the client survives the loss of some.
 func New(nodes []string, o Options) (*Client, error) {
-	e, err := newEndpoints(nodes)
+	e, err := newEndpoints(nodes, o.Stay)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -108,6 +111,18 @@ func (c *Client) Close() error {
 // Opened returns how many connections the client has opened so far.
 func (c *Client) Opened() int64 { return c.sender.opened.Load() }
 
+// Connect opens connections to a node until so many of them are idle, as far as the client
+// keeps them: requests that come later need not.
+func (c *Client) Connect(ctx context.Context, node string, idle int) error {
+	endpoint, err := parseEndpoint(node)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	return failed("connect", c.sender.connect(ctx, endpoint, min(idle, c.sender.keep)))
+}
+
 // Leader returns the HTTP address of the leader as a node last named it; empty
 // while none is known. It asks nobody.
 func (c *Client) Leader() string { return c.endpoints.knownLeader() }
@@ -127,6 +142,7 @@ const failureMemory = time.Second
 // leads, which failed of late. Safe for concurrent use.
 type endpoints struct {
 	given []string // by the caller; never changes
+	stay  bool     // who leads is of no interest
 
 	mu      sync.Mutex
 	learned []string // named as leaders by nodes and not given; left once they fail
@@ -135,8 +151,8 @@ type endpoints struct {
 	failed  map[string]time.Time
 }
 
-func newEndpoints(given []string) (*endpoints, error) {
-	e := &endpoints{failed: make(map[string]time.Time)}
+func newEndpoints(given []string, stay bool) (*endpoints, error) {
+	e := &endpoints{stay: stay, failed: make(map[string]time.Time)}
 	for _, s := range given {
 		address, err := parseEndpoint(s)
 		if err != nil {
@@ -218,7 +234,7 @@ func (e *endpoints) fails(address string) {
 // leads takes in which leader a node names, "" if none.
 func (e *endpoints) leads(leader string) {
 	address, err := parseEndpoint(leader)
-	if err != nil {
+	if err != nil || e.stay {
 		return // what a node advertises by mistake is no reason to fail
 	}
 	e.mu.Lock()

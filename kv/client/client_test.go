@@ -368,6 +368,11 @@ func TestConnectionsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx := within(t, time.Minute)
+		if connections > 0 { // these are there already
+			if err := c.Connect(ctx, n.address, callers); err != nil || c.Opened() != callers {
+				t.Errorf("%d connections opened beforehand, %v", c.Opened(), err)
+			}
+		}
 		for range 2 {
 			var wg sync.WaitGroup
 			for range callers {

@@ -190,6 +190,14 @@ func (s *Sender) connection(ctx context.Context, endpoint string, until time.Tim
 		}
 		_ = l.Close()
 	}
+	l, err := s.dial(ctx, endpoint, until)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.SetDeadline(until)
+}
+
+func (s *Sender) dial(ctx context.Context, endpoint string, until time.Time) (*link, error) {
 	dialer := net.Dialer{Timeout: dialTimeout, Deadline: until}
 	c, err := dialer.DialContext(ctx, "tcp", endpoint)
 	if err != nil {
@@ -198,7 +206,24 @@ func (s *Sender) connection(ctx context.Context, endpoint string, until time.Tim
 	s.opened.Add(1)
 	l := &link{Conn: c}
 	l.in = bufio.NewReader(l)
-	return l, l.SetDeadline(until)
+	return l, nil
+}
+
+// connect opens connections until so many to the endpoint are idle.
+func (s *Sender) connect(ctx context.Context, endpoint string, idle int) error {
+	for {
+		s.mu.Lock()
+		there := len(s.idle[endpoint])
+		s.mu.Unlock()
+		if there >= idle {
+			return nil
+		}
+		l, err := s.dial(ctx, endpoint, time.Time{})
+		if err != nil {
+			return &Unanswered{Endpoint: endpoint, Cause: causeOf(ctx, err)}
+		}
+		s.giveBack(endpoint, l)
+	}
 }
 
 func (s *Sender) take(endpoint string) *link {

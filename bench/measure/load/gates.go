@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -39,11 +38,14 @@ const (
 	// maxQueuedPercent is how many operations of an open loop may find as many under way as
 	// there may be: beyond, p99 is of those that had to wait in line, and the loop is closed.
 	maxQueuedPercent = 1
-	// maxUnsteady is the factor between the first third of the window and the last, of
-	// throughput in a closed loop, of p50 in an open one: beyond, no one figure is that of the
-	// trial. It failed one of 163 trials of a second or longer on two shared processors: one
-	// whose throughput fell to a quarter halfway.
+	// maxUnsteady is the factor of a closed loop's throughput between the first third of the
+	// window and the last: beyond, no one figure is that of the trial. It failed one of 163
+	// trials of a second or longer on two shared processors: one whose throughput fell to a
+	// quarter halfway.
 	maxUnsteady = 2
+	// maxRising is that of an open loop's p50. A queue that grows all along makes it 5; below
+	// that, near what a group can take, a little more work makes much latency.
+	maxRising = 4
 	// minSteadySteps is how many steps a window needs to be judged so: of 59 trials with eight
 	// steps, eight would have failed.
 	minSteadySteps = 10
@@ -167,24 +169,18 @@ func (d *Data) queueGate() record.Gate {
 
 // steadyGate: was the one end of the window like the other?
 func steadyGate(open bool, v measure.Values) record.Gate {
-	key, what := "throughput", "throughput"
+	key, what, limit := "throughput", "throughput", float64(maxUnsteady)
 	if open {
-		key, what = "latency.p50", "p50"
+		key, what, limit = "latency.p50", "p50", maxRising
 	}
 	window := v.Timeline.Window(key)
 	if len(window) < minSteadySteps {
-		return record.Gate{Name: "steady", Verdict: record.Skip, Limit: maxUnsteady, Unit: "×", Reason: "the window is too short to tell"}
+		return record.Gate{Name: "steady", Verdict: record.Skip, Limit: limit, Unit: "×", Reason: "the window is too short to tell"}
 	}
 	factor := stats.TrendOf(window).Factor
-	if factor > 0 {
-		factor = max(factor, 1/factor)
-	}
-	return measure.AtMost("steady", "×", round(factor), maxUnsteady, fmt.Sprintf(
-		"%s of the window’s last third was %.1f times that of the first, or the reverse; use a longer warm-up, or see what else the machine did", what, factor))
+	return measure.AtMost("steady", "×", max(factor, 1/factor), limit, fmt.Sprintf(
+		"%s in the last third of the window was %.2f times that in the first; use a longer warm-up, a lower rate, or see what else the machine did", what, factor))
 }
-
-// round keeps what a figure needs to be judged by.
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // acknowledgedGate: is every acknowledged write there? It counts: a lost write
 // goes unseen if one whose outcome the client never learned was applied instead.

@@ -40,9 +40,9 @@ func judged(t *testing.T) (*Data, measure.Values) {
 // TestGates: a trial without a fault passes all gates, and each fault fails the gate that is
 // there for it, and no other.
 func TestGates(t *testing.T) {
-	half := func(line []float64) {
+	rise := func(line []float64, by float64) {
 		for i := range line[:6] {
-			line[i] /= 3
+			line[i] /= by
 		}
 	}
 	for name, x := range map[string]struct {
@@ -71,14 +71,16 @@ func TestGates(t *testing.T) {
 		},
 		"a late start in a closed loop": {fault: func(_ *Data, v *measure.Values) { v.Distributions["lag"] = v.Distributions["latency"] }},
 		"queue":                         {fault: func(d *Data, _ *measure.Values) { d.Queued = 6 }, rate: 100, fails: "queue", figure: 5},
-		"faster at the end":             {fault: func(_ *Data, v *measure.Values) { half(v.Timeline.Lines["throughput"]) }, fails: "steady", figure: 3},
-		"slower at the end":             {fault: func(_ *Data, v *measure.Values) { half(v.Timeline.Lines["latency.p50"]) }, rate: 100, fails: "steady", figure: 3},
+		"faster at the end":             {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["throughput"], 3) }, fails: "steady", figure: 3},
+		"slower at the end":             {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["throughput"], 0.2) }, fails: "steady", figure: 5},
+		"a queue that grows":            {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 5) }, rate: 100, fails: "steady", figure: 5},
+		"more latency of an open loop":  {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 3) }, rate: 100},
 		"rising latency of a closed loop": {
-			fault: func(_ *Data, v *measure.Values) { half(v.Timeline.Lines["latency.p50"]) },
+			fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 5) },
 		},
 		"short window": {
 			fault: func(_ *Data, v *measure.Values) {
-				half(v.Timeline.Lines["throughput"])
+				rise(v.Timeline.Lines["throughput"], 3)
 				v.Timeline.Lines["throughput"] = v.Timeline.Lines["throughput"][3:]
 			}, skipped: "steady",
 		},

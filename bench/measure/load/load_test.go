@@ -215,7 +215,7 @@ func TestCheck(t *testing.T) {
 	if got := fields(0, 1, d); got != "writes" {
 		t.Errorf("writes where all are reads: %q", got)
 	}
-	if got := fields(0, 0, d, d.loadGate(), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.errors gates.errors.limit gates.client gates.steady" {
+	if got := fields(0, 0, d, d.loadGate(), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.client gates.steady gates.errors gates.errors.limit" {
 		t.Errorf("a gate has another figure and limit, and others are not there: %q", got)
 	}
 	for scheduled, want := range map[int64]string{5: "scheduled", 11: "", 12: "scheduled"} {
@@ -236,8 +236,8 @@ func TestKeySize(t *testing.T) {
 	if err := Kind().Accept(cell); err != nil {
 		t.Error(err)
 	}
-	if key := spec(cell.Load, 1).Key(7); len(key) != 64 {
-		t.Errorf("%q has %d bytes", key, len(key))
+	if spec, err := cell.Load.Spec(1); err != nil || len(spec.Key(7)) != 64 {
+		t.Errorf("%q: %v", spec.Key(7), err)
 	}
 	cell.Load.KeySize = 5
 	if err := Kind().Accept(cell); err == nil || !strings.Contains(err.Error(), "at least") {

@@ -187,7 +187,11 @@ func (t *Timeline) lines(window int64, failed float64) *measure.Timeline {
 	steps := t.Warmup + t.stepsIn(window) // a load that was cut short saw no more
 	for i, n := range t.Completed[:steps] {
 		length := min(t.StepNS, window-int64(i-t.Warmup)*t.StepNS) // of the last, what there is of it
-		out.Lines["throughput"] = append(out.Lines["throughput"], float64(n)/time.Duration(length).Seconds())
+		perSecond := float64(n) / time.Duration(length).Seconds()
+		if length < t.StepNS/2 { // too little for a rate
+			perSecond = math.NaN()
+		}
+		out.Lines["throughput"] = append(out.Lines["throughput"], perSecond)
 	}
 	for key, list := range map[string][]float64{"latency.p50": t.P50US, "latency.p99": t.P99US} {
 		for _, v := range list[:min(steps, len(list))] {

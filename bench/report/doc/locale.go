@@ -16,6 +16,8 @@ type Locale struct {
 	Table   string   // what a table and a figure are called before their number
 	Figure  string
 	Dash    string // between that number and the title
+	// Continued stands above a table on its further pages; N is its number.
+	Continued string
 }
 
 // caption is "Table 1. Title", and the title alone where there is no number.
@@ -71,7 +73,7 @@ func (l Locale) Value(v Value, s Spread) (number, interval string) {
 	decimals := Digits(v.X)
 	number = l.Number(v.X, decimals) + v.Unit + v.Mark
 	switch {
-	case !v.Ranged:
+	case !v.Ranged || l.Number(v.Low, decimals) == l.Number(v.High, decimals): // nothing to see
 	case s == Ends:
 		interval = "[" + l.Number(v.Low, decimals) + l.Between + l.Number(v.High, decimals) + "]"
 	case s == Share && v.X > 0:

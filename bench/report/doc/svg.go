@@ -151,7 +151,7 @@ func (c *canvas) rect(b box, colour string) {
 
 // line strokes a path through places.
 func (c *canvas) line(colour string, width float64, dashes []float64, through ...Point) {
-	fmt.Fprintf(&c.out, `<path d="%s" fill="none" stroke="#%s" stroke-width="%s"`, path(through), colour, digits(width))
+	fmt.Fprintf(&c.out, `<path d="%s" fill="none" stroke="#%s" stroke-width="%s"`, pathOf(through), colour, digits(width))
 	for i, d := range dashes {
 		c.out.WriteString([]string{` stroke-dasharray="`, ` `}[min(i, 1)] + digits(d))
 	}
@@ -163,10 +163,10 @@ func (c *canvas) line(colour string, width float64, dashes []float64, through ..
 
 // area fills what lies within a path, faintly.
 func (c *canvas) area(colour string, around ...Point) {
-	fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s" fill-opacity="0.16"/>`+"\n", path(around), colour)
+	fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s" fill-opacity="0.16"/>`+"\n", pathOf(around), colour)
 }
 
-func path(through []Point) string {
+func pathOf(through []Point) string {
 	var b strings.Builder
 	for i, p := range through {
 		b.WriteString([]string{"M", "L"}[min(i, 1)] + digits(p.X) + " " + digits(p.Y))
@@ -185,7 +185,7 @@ func (c *canvas) mark(l look, x, y float64) {
 		for i := range steps {
 			steps[i] = Point{x + r*steps[i].X, y + r*steps[i].Y}
 		}
-		fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s"/>`+"\n", path(steps), l.colour)
+		fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s"/>`+"\n", pathOf(steps), l.colour)
 	}
 	switch l.shape {
 	case square:

@@ -45,6 +45,9 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 			f.Panels, more = l.timePanels(m, of)
 		}
 		f.Caption += more
+		if slices.ContainsFunc(f.Panels, ranged) {
+			f.Caption += l.say(" Intervals: ", " Доверительные интервалы: ") + l.coverage(m) + "."
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +102,13 @@ func (l *language) axisScale(u measure.Unit, v float64) scale {
 	s := l.scaleOf(measure.Bytes, v)
 	s.name += l.say("/s", "/с")
 	return s
+}
+
+// ranged reports whether a panel shows an interval.
+func ranged(p doc.Panel) bool {
+	return slices.ContainsFunc(p.Series, func(s doc.Series) bool {
+		return slices.ContainsFunc(s.Marks, func(m doc.Mark) bool { return m.YHigh > m.YLow })
+	})
 }
 
 // panels collects the panels of a figure; all have the same axes.

@@ -87,16 +87,16 @@ func figures() []measure.Figure {
 			Name: "failover", Form: measure.ByLevel, Quantities: []string{"failover.p50", "failover.max"},
 			Title: measure.Text{En: "Time without service", Ru: "Время без обслуживания"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "From the end of the leader to the first acknowledged write, the median and the longest of a trial: medians over the trials with 95 % intervals.",
-				Ru: "От гибели лидера до первой подтверждённой записи, медиана и наибольшее время испытания: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "From the end of the leader to the first acknowledged write, the median and the longest of a trial: medians over the trials with their intervals.",
+				Ru: "От гибели лидера до первой подтверждённой записи, медиана и наибольшее время испытания: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 		{
 			Name: "needless", Form: measure.ByLevel, Quantities: []string{"needless"},
 			Title: measure.Text{En: "Needless elections", Ru: "Лишние выборы"},
 			Caption: measure.Text{
-				En: "By how much the term went up in a trial while no leader had been killed: medians over the trials with 95 % intervals.",
-				Ru: "На сколько вырос срок за испытание, пока лидера никто не убивал: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "By how much the term went up in a trial while no leader had been killed: medians over the trials with their intervals.",
+				Ru: "На сколько вырос срок за испытание, пока лидера никто не убивал: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}

@@ -174,16 +174,16 @@ func figures() []measure.Figure {
 			Name: "formation", Form: measure.ByLevel, Quantities: []string{"leader", "voters"},
 			Title: measure.Text{En: "Formation", Ru: "Образование группы"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "From the first start to the first leader and to all voters: medians over the trials with 95 % intervals.",
-				Ru: "От первого запуска до первого лидера и до полного состава: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "From the first start to the first leader and to all voters: medians over the trials with their intervals.",
+				Ru: "От первого запуска до первого лидера и до полного состава: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 		{
 			Name: "traffic", Form: measure.ByLevel, Quantities: []string{"messages", "bytes"},
 			Title: measure.Text{En: "Discovery at rest", Ru: "Обнаружение в покое"},
 			Caption: measure.Text{
-				En: "What the discovery layers of all nodes together send per second: medians over the trials with 95 % intervals.",
-				Ru: "Что отправляют за секунду слои обнаружения всех узлов вместе: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "What the discovery layers of all nodes together send per second: medians over the trials with their intervals.",
+				Ru: "Что отправляют за секунду слои обнаружения всех узлов вместе: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}

@@ -291,16 +291,16 @@ func figures() []measure.Figure {
 			Name: "recovery", Form: measure.ByLevel, Quantities: []string{"snapshot", "restart", "join"},
 			Title: measure.Text{En: "Time by size", Ru: "Время в зависимости от размера"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "Snapshot, restart and an empty member’s joining: medians over the trials with 95 % intervals. On logarithmic axes a straight line of slope 1 is proportional.",
-				Ru: "Снимок, перезапуск и вход пустого узла: медианы по испытаниям с 95-процентными доверительными интервалами. На логарифмических осях прямая с наклоном 1 — пропорциональность.",
+				En: "Snapshot, restart and an empty member’s joining: medians over the trials with their intervals. On logarithmic axes a straight line of slope 1 is proportional.",
+				Ru: "Снимок, перезапуск и вход пустого узла: медианы по испытаниям с доверительными интервалами. На логарифмических осях прямая с наклоном 1 — пропорциональность.",
 			},
 		},
 		{
 			Name: "memory", Form: measure.ByLevel, Quantities: []string{"memory"},
 			Title: measure.Text{En: "Memory by size", Ru: "Память в зависимости от размера"},
 			Caption: measure.Text{
-				En: "Memory of the largest member after the fill: medians over the trials with 95 % intervals.",
-				Ru: "Память наибольшего узла после заполнения: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "Memory of the largest member after the fill: medians over the trials with their intervals.",
+				Ru: "Память наибольшего узла после заполнения: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}

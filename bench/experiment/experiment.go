@@ -13,12 +13,14 @@ import (
 type Experiment struct {
 	Name       string `json:"name" doc:"names the run folder: a-z, 0-9 and \"-\"; must be given"`
 	Title      string `json:"title" zero:"the name" doc:"heads the report"`
-	TitleRu    string `json:"title_ru,omitempty" doc:"the title in Russian; with it there is a Russian report too"`
+	TitleRu    string `json:"title_ru,omitempty" doc:"the title in Russian; at the head of the Russian report"`
 	Question   string `json:"question,omitempty" key:"-"` // the file's header comment, as one paragraph
 	QuestionRu string `json:"question_ru,omitempty" doc:"the question in Russian"`
 	Seed       uint64 `json:"seed" default:"1" doc:"of keys, values and the order of trials"`
-	Trials     int    `json:"trials" default:"5" min:"1" max:"10000" doc:"repetitions of each cell"`
+	Trials     int    `json:"trials" default:"7" min:"1" max:"10000" doc:"repetitions of each cell"`
 	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, or where the time of its writes goes"`
+
+	Baseline string `json:"baseline,omitempty" zero:"its first level" doc:"the level of the compared factor, the first of [matrix], that the report sets the others against"`
 
 	Cluster   Cluster   `json:"cluster"`
 	Raft      Raft      `json:"raft"`

@@ -106,8 +106,41 @@ func (d *draft) resolveAll() *Experiment {
 			e.Matrix = append(e.Matrix, factor)
 		}
 	}
+	d.checkBaseline(e)
 	d.checkMeasure(e)
 	return e
+}
+
+// Compared returns the factor whose levels a report compares: the first that has several.
+func (e *Experiment) Compared() (Factor, bool) {
+	i := slices.IndexFunc(e.Matrix, func(f Factor) bool { return len(f.Levels) > 1 })
+	if i < 0 {
+		return Factor{}, false
+	}
+	return e.Matrix[i], true
+}
+
+// checkBaseline sees that the baseline is a level of the compared factor, and gives it that
+// level's normal form.
+func (d *draft) checkBaseline(e *Experiment) {
+	s := d.setting("baseline")
+	if s == nil || e.Baseline == "" || len(e.Matrix) < len(d.factors) { // which is complained of already
+		return
+	}
+	f, ok := e.Compared()
+	if !ok {
+		d.AddAt(s.At, "baseline", "baseline = %s: no factor of the matrix has several levels, so nothing is compared: remove baseline, or add levels", conf.Show(s.Data))
+		return
+	}
+	if f.Sets == nil {
+		scratch := *e
+		if d.apply(&scratch, f.Key, conf.Literal(e.Baseline)) == nil {
+			e.Baseline = d.text(&scratch, f.Key)
+		}
+	}
+	if !slices.Contains(f.Levels, e.Baseline) {
+		d.AddAt(s.At, "baseline", "baseline = %s is no level of matrix.%s, the factor that is compared; %s", conf.Show(s.Data), f.Name, conf.Hint(e.Baseline, f.Levels))
+	}
 }
 
 // apply sets a key, or an option, of e to a value of a document. The error says only

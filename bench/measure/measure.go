@@ -57,6 +57,7 @@ type Quantity struct {
 	Long Text   // in a sentence; empty: as Name
 	Unit Unit
 	Role Role
+	More bool // the more of it, the better, as throughput; of others, such as times, the less
 
 	// Column is its column of results.csv, where values are divided by Scale (0: 1)
 	// and have so many Decimals; empty: it has none.
@@ -188,8 +189,8 @@ type Kind struct {
 	Gates      []string // that each trial has which was carried through
 	Quantities []Quantity
 	Lines      []Line // of the Timeline
-	// Answer lists what the answer of a report states of each cell; cells are compared
-	// by the last.
+	// Answer lists what the answer of a report is about, the most important first: cells are
+	// compared by that.
 	Answer  []string
 	Main    string    // the distribution that the percentiles are mainly of; empty: none
 	Columns []Setting // of results.csv, beside those that all kinds have
@@ -238,6 +239,7 @@ type Parts struct {
 	Whole string // key of the quantity
 	List  []Part
 	Note  Text
+	Leads bool // the answer begins with them
 }
 
 // Part is one of them.
@@ -353,7 +355,7 @@ func (k *Kind) Lasts(cell experiment.Cell) time.Duration {
 }
 
 // Headline is the quantity that cells are compared by in the answer.
-func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[len(k.Answer)-1]) }
+func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[0]) }
 
 // Line returns the line of a key; the kind must have it.
 func (k *Kind) Line(key string) Line {

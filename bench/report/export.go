@@ -20,15 +20,18 @@ const jsonFile = "report.json"
 const jsonVersion = 1
 
 type jsonReport struct {
-	Version     int               `json:"version"`
-	Run         jsonRun           `json:"run"`
-	Factors     []jsonFactor      `json:"factors"`
-	Quantities  []jsonQuantity    `json:"quantities"`
-	Cells       []jsonCell        `json:"cells"`
-	Comparisons []jsonComparison  `json:"comparisons"`
-	Answer      map[Lang]string   `json:"answer"`
-	Cautions    map[Lang][]string `json:"cautions"`
-	Stamp       string            `json:"stamp"`
+	Version     int              `json:"version"`
+	Run         jsonRun          `json:"run"`
+	Factors     []jsonFactor     `json:"factors"`
+	Quantities  []jsonQuantity   `json:"quantities"`
+	Cells       []jsonCell       `json:"cells"`
+	Comparisons []jsonComparison `json:"comparisons"`
+	// LevelComparisons are of levels of the compared factor over all combinations of the
+	// others.
+	LevelComparisons []jsonComparison  `json:"level_comparisons"`
+	Answer           map[Lang]string   `json:"answer"`
+	Cautions         map[Lang][]string `json:"cautions"`
+	Stamp            string            `json:"stamp"`
 }
 
 type jsonRun struct {
@@ -106,7 +109,7 @@ type jsonWarning struct {
 }
 
 type jsonComparison struct {
-	Base     string    `json:"base"` // id of the cell
+	Base     string    `json:"base"` // id of a cell, or a level
 	Other    string    `json:"other"`
 	Quantity string    `json:"quantity"`
 	N        int       `json:"n"` // rounds
@@ -129,7 +132,8 @@ func (m *model) exported() jsonReport {
 	e := m.manifest.Experiment
 	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: jsonRun{
 		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed, Planned: len(m.manifest.Order), Run: len(m.trials),
-	}, Cells: []jsonCell{}, Comparisons: m.exportedComparisons()}
+	}, Cells: []jsonCell{}}
+	out.Comparisons, out.LevelComparisons = m.exportedComparisons()
 	for _, s := range m.manifest.Sessions {
 		out.Run.Started = append(out.Run.Started, s.Started.UTC().Format("2006-01-02T15:04:05Z"))
 		out.Run.Raftlab = append(out.Run.Raftlab, s.Environment.Raftlab)
@@ -147,8 +151,8 @@ func (m *model) exported() jsonReport {
 	for _, c := range m.cells {
 		out.Cells = append(out.Cells, m.exportedCell(c))
 	}
-	out.Answer = inBoth(func(l *language) string { headline, _ := l.answer(m); return headline })
-	out.Cautions = inBoth(func(l *language) []string { return l.cautions(m) })
+	out.Answer = inBoth(func(l *language) string { headline, _, _ := l.answer(m); return headline })
+	out.Cautions = inBoth(func(l *language) []string { return l.cautions(m, false) })
 	return out
 }
 
@@ -181,22 +185,34 @@ func (m *model) exportedCell(c *cell) jsonCell {
 	return x
 }
 
-// exportedComparisons are those of cells with each other, by the order of the cells.
-func (m *model) exportedComparisons() []jsonComparison {
-	out := []jsonComparison{}
-	for _, c := range m.cells {
-		for _, q := range m.kind.With(measure.Compared) {
-			if vs := c.vs[q.Key]; vs != nil {
-				out = append(out, exportedComparison(c.base, c, q, *vs, c.unequal))
+// exportedComparisons are those of cells, and of levels over all combinations of the other
+// factors where there are several.
+func (m *model) exportedComparisons() (cells, levels []jsonComparison) {
+	cells, levels = []jsonComparison{}, []jsonComparison{}
+	for _, x := range m.contrasts {
+		for _, q := range m.compared() {
+			for _, p := range x.pairs {
+				if vs := p.vs[q.Key]; vs != nil {
+					c := exportedComparison(p.base.info.ID, p.this.info.ID, q, *vs)
+					for _, u := range p.unequal {
+						c.Unequal = append(c.Unequal, u.what.En)
+					}
+					cells = append(cells, c)
+				}
+			}
+			if over := x.over[q.Key]; over != nil && over.N > 0 && len(m.groups) > 1 {
+				c := exportedComparison(m.levels()[x.base], m.levels()[x.this], q, over.Comparison)
+				c.Verdict = verdictName(over.Verdict(stats.DefaultMargin))
+				levels = append(levels, c)
 			}
 		}
 	}
-	return out
+	return cells, levels
 }
 
-func exportedComparison(base, other *cell, q measure.Quantity, vs stats.Comparison, unequal []inequality) jsonComparison {
+func exportedComparison(base, other string, q measure.Quantity, vs stats.Comparison) jsonComparison {
 	x := jsonComparison{
-		Base: base.info.ID, Other: other.info.ID, Quantity: q.Key, N: vs.N, P: vs.P, Adjusted: vs.Adjusted,
+		Base: base, Other: other, Quantity: q.Key, N: vs.N, P: vs.P, Adjusted: vs.Adjusted,
 		Verdict: verdictName(vs.Verdict(stats.DefaultMargin)),
 	}
 	if vs.HasRatio {
@@ -204,9 +220,6 @@ func exportedComparison(base, other *cell, q measure.Quantity, vs stats.Comparis
 		if vs.HasCI() {
 			x.Interval, x.Coverage = &interval{vs.CI.Low, vs.CI.High}, vs.Coverage
 		}
-	}
-	for _, u := range unequal {
-		x.Unequal = append(x.Unequal, u.what.En)
 	}
 	return x
 }

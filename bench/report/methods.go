@@ -182,18 +182,38 @@ func (l *language) intervalText(m *model) string {
 
 // comparisonText names the test of cells against each other; empty where none was made.
 func (l *language) comparisonText(m *model) string {
-	n := m.comparisons()
+	n, _ := m.comparisons()
 	if n == 0 {
 		return ""
 	}
 	var names []string
-	for _, q := range m.with(measure.Compared) {
+	for _, q := range m.compared() {
 		names = append(names, l.longName(q))
 	}
 	return l.fill(
-		"Cells are compared within rounds (%s): each valid round gives the logarithm of the ratio of the two cells. A ratio is the geometric mean over the rounds, its interval that of typical values (Hartigan, 1969), and a difference is found by the exact paired permutation test (Fisher, 1935), adjusted for all %s together by the step-down procedure of Westfall and Young (1993): the probability that any difference is found where there is none is at most 5 %%. Two cells are called equal only where the whole interval lies within ±%s %%; all else is undecided.",
-		"Ячейки сравниваются внутри раундов (%s): каждый достоверный раунд даёт логарифм отношения двух ячеек. Отношение — среднее геометрическое по раундам, его доверительный интервал построен по типическим значениям (Хартиган, 1969), а различие устанавливается точным парным перестановочным критерием (Фишер, 1935) с поправкой на множественность (%s) по пошаговой процедуре Вестфолла и Янга (1993): вероятность найти хотя бы одно различие там, где его нет, не превышает 5 %%. Равными ячейки называются, лишь если весь интервал лежит в пределах ±%s %%; во всех прочих случаях вопрос не решён.",
-		strings.Join(names, ", "), l.comparisons(n), l.General(100*stats.DefaultMargin))
+		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; its interval is made of the typical values of the rounds (Hartigan, 1969). %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%d %%; else it is undecided.",
+		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал построен по типичным значениям раундов (Хартиган, 1969). %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%d %%; иначе не решено.",
+		strings.Join(names, ", "), l.testText(m), l.roundsText(m), l.comparisons(n), l.General(stats.Significance), int(100*stats.DefaultMargin))
+}
+
+// roundsText says how sure the intervals of ratios are for the numbers of rounds that there
+// are.
+func (l *language) roundsText(m *model) string {
+	var said []string
+	for _, c := range m.contrasts {
+		for _, p := range c.pairs {
+			for _, q := range m.compared() {
+				if vs := p.vs[q.Key]; vs != nil && vs.HasCI() {
+					said = appendNew(said, l.fill("with %d rounds it covers the true ratio with %s %%", "при числе раундов %d вероятность накрытия — %s %%",
+						vs.N, l.Locale.Number(100*vs.Coverage, 1)))
+				}
+			}
+		}
+	}
+	if len(said) == 0 {
+		return l.say("With so few rounds there is none", "При таком числе раундов его нет")
+	}
+	return capital(strings.Join(said, ", "))
 }
 
 func (l *language) comparisons(n int) string {

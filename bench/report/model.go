@@ -22,10 +22,12 @@ type model struct {
 	kind       *measure.Kind
 	factors    []factor  // those with several levels; the first is the one compared
 	cells      []*cell   // by combination of the other factors, then by the first
-	groups     [][]*cell // one per combination, in the order of the first factor's levels; the first cell is the base
+	groups     [][]*cell // one per combination, in the order of the first factor's levels
 	trials     []*trial
-	family     []stats.Warning // on the comparisons as a whole
-	machine    []stats.Warning
+
+	base      int         // level of the first factor that the others are set against
+	contrasts []*contrast // of every two levels of the first factor
+	machine   []stats.Warning
 }
 
 // factor is a factor of the matrix.
@@ -57,10 +59,6 @@ type cell struct {
 	settings settings
 
 	sums map[string]stats.Summary // by the key of the quantity; without those that no trial gave
-
-	base    *cell                        // what it is compared with; nil for a base
-	vs      map[string]*stats.Comparison // by the key of the quantity; without those not compared
-	unequal []inequality
 
 	gates    []gateSummary
 	warnings []stats.Warning
@@ -110,7 +108,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	byID := map[string]*cell{}
 	for i := range m.manifest.Cells {
-		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, vs: map[string]*stats.Comparison{}}
+		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}}
 		if c.settings, err = settingsOf(c.info); err != nil {
 			return nil, fmt.Errorf("%s: cell %s: %w", f.Dir(), c.info.ID, err)
 		}
@@ -136,6 +134,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	for _, c := range m.cells {
 		c.summarize(m.kind)
 	}
+	m.base = m.baseline()
 	m.compare()
 	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
@@ -304,35 +303,6 @@ func (c *cell) pooled(name string) (*hdrhistogram.Histogram, error) {
 	return record.MergeHistograms(hs...)
 }
 
-// compare sets each cell against the base of its group: the first level of the
-// first factor. An invalid cell is compared with nothing.
-func (m *model) compare() {
-	if len(m.factors) == 0 {
-		return
-	}
-	var family []*stats.Comparison
-	for _, g := range m.groups {
-		base := g[0]
-		for _, c := range g[1:] {
-			c.base = base
-			c.unequal = inequalities(base.info, c.info)
-			if base.invalid() || c.invalid() {
-				continue
-			}
-			for _, q := range m.kind.With(measure.Compared) {
-				if vs := stats.Paired(base.byRound(q), c.byRound(q)); vs.N > 0 {
-					c.vs[q.Key] = &vs
-					family = append(family, &vs)
-				}
-			}
-		}
-	}
-	stats.AdjustPaired(family)
-	for _, vs := range family { // what is true of every comparison is said once
-		m.family = appendNew(m.family, vs.Warnings...)
-	}
-}
-
 // with returns the quantities of at least that role, without those that no trial gave: a
 // run may be older than a quantity.
 func (m *model) with(role measure.Role) []measure.Quantity {
@@ -340,21 +310,33 @@ func (m *model) with(role measure.Role) []measure.Quantity {
 		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
 	}
 	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
-		return !measured(q) && measured(m.kind.Headline())
+		return !measured(q) && slices.ContainsFunc(m.kind.Quantities, measured)
 	})
 }
 
-// comparisons counts the comparisons that were tested.
-func (m *model) comparisons() int {
-	n := 0
-	for _, c := range m.cells {
-		for _, vs := range c.vs {
-			if vs.Testable() {
-				n++
+// answers are the quantities that the answer is about, without those that no trial gave.
+func (m *model) answers() []measure.Quantity {
+	var out []measure.Quantity
+	for _, key := range m.kind.Answer {
+		if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 }) {
+			out = append(out, m.kind.Quantity(key))
+		}
+	}
+	return out
+}
+
+// comparisons counts the comparisons between cells by their verdict.
+func (m *model) comparisons() (all int, by map[stats.Verdict]int) {
+	by = map[stats.Verdict]int{}
+	for _, c := range m.contrasts {
+		for _, p := range c.pairs {
+			for _, vs := range p.vs {
+				all++
+				by[vs.Verdict(stats.DefaultMargin)]++
 			}
 		}
 	}
-	return n
+	return all, by
 }
 
 // appendNew appends what is not there yet.
@@ -379,26 +361,6 @@ func inequalities(base, this *record.CellInfo) []inequality {
 		}
 	}
 	return out
-}
-
-// verdict is what a comparison came to.
-type verdict int
-
-const (
-	notCompared verdict = iota
-	same
-	differs
-)
-
-func verdictOf(vs *stats.Comparison) verdict {
-	switch {
-	case vs == nil || !vs.Testable() || !vs.HasRatio:
-		return notCompared
-	case vs.Different():
-		return differs
-	default:
-		return same
-	}
 }
 
 // gateSummary is one gate over all trials of a cell: the worst of them.

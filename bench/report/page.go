@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -15,28 +16,42 @@ import (
 
 // page is the full report.
 func (l *language) page(m *model, figures []doc.Figure) doc.Document {
-	e := m.manifest.Experiment
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
-	headline, others := l.answer(m)
+	l.asked(m, &d)
+	headline, more, told := l.answer(m)
 	above, results := l.resultsTable(m)
-	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: cmp.Or(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
-		doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
+	d.Add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
 		doc.Paragraph{Text: headline, Class: doc.Headline},
-		doc.List{Title: l.say("In the other combinations", "В остальных сочетаниях"), Items: others},
-		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m), Class: doc.Cautions},
+		doc.List{Items: more},
+		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
 		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
-	if title, t, there := l.ratiosTable(m); there {
-		d.Add(doc.Heading{Text: title}, t)
+	add := func(title string, t doc.Table, there bool) {
+		if there && title != "" {
+			d.Add(doc.Heading{Text: title})
+		}
+		if there {
+			d.Add(t)
+		}
 	}
+	levels, anyLevels := l.levelsTable(m)
+	add(l.say("Comparisons", "Сравнения"), levels, anyLevels)
+	ratios, anyRatios := l.ratiosTable(m)
+	if title := l.say("Comparisons", "Сравнения"); anyLevels {
+		add("", ratios, anyRatios)
+	} else {
+		add(title, ratios, anyRatios)
+	}
+	shares, anyShares := l.factorialTable(m)
+	add(l.say("What explains the differences", "Чем объясняются различия"), shares, anyShares)
 	details := func(results bool) {
 		for _, x := range m.kind.Tables {
-			if t, there := l.detailTable(m, x); there && x.Result == results {
-				d.Add(doc.Heading{Text: l.Say(x.Title)}, t)
+			if t, there := l.detailTable(m, x); x.Result == results {
+				add(l.Say(x.Title), t, there)
 			}
 		}
 	}
 	if t, there := l.partsTable(m); there {
-		d.Add(doc.Heading{Text: l.Say(m.kind.Parts.Title)}, t)
+		add(l.Say(m.kind.Parts.Title), t, there)
 	}
 	details(true)
 	if len(figures) > 0 {
@@ -46,29 +61,85 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		d.Add(f)
 	}
 	details(false)
-	d.Add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности"), Class: doc.Annex},
-		doc.Paragraph{Text: l.say("The worst figure of each gate over the trials of a cell.", "Худшее значение каждой проверки по испытаниям ячейки.")},
-		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам"), Class: doc.Annex})
-	concerns := l.concerns(m)
-	for _, list := range concerns {
-		d.Add(list)
+	l.checks(m, &d)
+	l.origin(m, &d)
+	return d
+}
+
+// title heads a report in its own language: the experiment's name where it has no title in
+// that one.
+func (l *language) title(m *model) string {
+	if title := l.titled(m); l.speaks(title) {
+		return title
 	}
-	if len(concerns) == 0 {
-		d.Add(doc.Paragraph{Text: l.say("None.", "Нет.")})
+	return m.manifest.Experiment.Name
+}
+
+func (l *language) titled(m *model) string {
+	e := m.manifest.Experiment
+	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
+}
+
+// asked says what was asked. What there is in the other language only is marked so.
+func (l *language) asked(m *model, d *doc.Document) {
+	say := func(term, text string) {
+		p := doc.Paragraph{Term: term, Text: text, Class: doc.Question}
+		if !l.speaks(text) {
+			p.Lang = other(l.Locale.Code)
+		}
+		d.Add(p)
 	}
+	if title := l.titled(m); title != d.Title {
+		say(l.say("Title", "Название"), title)
+	}
+	say(l.say("Question", "Вопрос"), cmp.Or(l.say("", m.manifest.Experiment.QuestionRu), m.manifest.Experiment.Question))
+}
+
+// speaks reports whether a text is in the language, by its letters; a name of neither
+// language is in both.
+func (l *language) speaks(text string) bool {
+	cyrillic := strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Cyrillic, r) })
+	words := strings.ContainsFunc(text, func(r rune) bool { return r == ' ' })
+	return cyrillic == l.ru || !cyrillic && !words
+}
+
+func other(code string) string {
+	if Lang(code) == Russian {
+		return string(English)
+	}
+	return string(Russian)
+}
+
+// checks says what came of the validity gates, what else limits the figures and what the
+// marks in the tables mean.
+func (l *language) checks(m *model, d *doc.Document) {
+	d.Add(doc.Heading{Text: l.say("Validity", "Достоверность"), Class: doc.Annex})
+	d.Add(l.gates(m)...)
+	if concerns := l.concerns(m); len(concerns) > 0 {
+		d.Add(doc.Heading{Text: l.say("Warnings", "Предупреждения"), Class: doc.Annex}, doc.List{Items: concerns})
+	}
+	if signs := d.Used(l.notes(m)); len(signs) > 0 {
+		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах"), Class: doc.Annex}, doc.Terms(signs))
+	}
+}
+
+// origin says how the figures were measured, where, and how that is repeated.
+func (l *language) origin(m *model, d *doc.Document) {
+	e := m.manifest.Experiment
 	seed := l.say("Seed: ", "Начальное значение генератора: ") + strconv.FormatUint(e.Seed, 10) + "."
 	if len(m.manifest.Overrides) > 0 {
 		seed += " " + l.say("Changed on the command line: ", "Изменено в командной строке: ") + strings.Join(m.manifest.Overrides, ", ") + "."
 	}
+	machine := l.machineTable(m)
+	machine.Caption = l.say("The machine, and what it costs by itself", "Машина и её базовые издержки")
 	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения"), Class: doc.Method}, l.methods(m),
 		doc.Heading{Text: l.say("Threats to validity", "Угрозы валидности"), Class: doc.Method}, l.threats(m),
-		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, l.machineTable(m),
+		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, machine,
 		doc.Heading{Text: l.say("Versions", "Версии"), Class: doc.Annex}, doc.List{Items: modules(m), Class: doc.Versions},
 		doc.Heading{Text: l.say("How to repeat", "Как повторить"), Class: doc.Annex}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
 		doc.Code(commands(m)), doc.Paragraph{Text: seed}, doc.Paragraph{Text: l.say(
 			"The raw data of every trial are in the run folder. Every figure here can be computed from them again (raftlab report) and checked against them (raftlab verify).",
 			"Исходные данные каждого испытания лежат в папке измерений. По ним можно заново вычислить каждое приведённое здесь число (raftlab report) и проверить его (raftlab verify).")})
-	return d
 }
 
 // facts describe where a session took place.

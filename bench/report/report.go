@@ -17,7 +17,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -138,32 +137,20 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 	return files, nil
 }
 
-func (l *language) title(m *model) string {
-	e := m.manifest.Experiment
-	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
-}
-
 // brief is the report for the terminal.
 func (l *language) brief(m *model) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m)}
-	answer, _ := l.answer(m)
-	d.Add(doc.Paragraph{Text: answer})
+	headline, _, told := l.answer(m)
+	d.Add(doc.Paragraph{Text: headline})
 	if len(m.trials) > 0 {
 		d.Add(l.mainTable(m))
 	}
-	const most = 4 // warnings of cells: more would bury the table
-	cautions, concerns := l.cautions(m), l.concerns(m)
-	var warnings []string
-	for _, x := range concerns {
-		for _, text := range x.Items {
-			warnings = append(warnings, x.Title+": "+text)
-		}
+	const most = 4 // warnings: more would bury the table
+	cautions, concerns := l.cautions(m, told), l.concerns(m)
+	if len(concerns) > most {
+		cautions = append(cautions, l.fill("Further warnings: %d; the report lists them.", "Ещё предупреждений: %d; они перечислены в отчёте.", len(concerns)))
+		concerns = nil
 	}
-	if len(warnings) > most {
-		cautions = append(cautions, l.fill("Cells with warnings of their own: %d; the report lists them.",
-			"Ячеек с собственными предупреждениями: %d; они перечислены в отчёте.", len(concerns)))
-		warnings = nil
-	}
-	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: warnings})
+	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: concerns})
 	return d
 }

@@ -138,11 +138,19 @@ func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) 
 // of their ratio. NaN, or nothing, stands where a round has no valid trial.
 //
 // P is that of the sign-flip test: the share of all ways to change the signs of the
-// rounds' differences in which their mean is at least as far from zero as observed
-// (Fisher, The Design of Experiments, 1935, §21; exact whatever the distribution, if it
-// is symmetric about zero where nothing differs, as it is between two cells that are
-// alike). The interval is Hartigan's, which is the same test turned round.
+// rounds' differences in which their mean is at least as far from zero as observed. It is
+// exact whatever the distribution, if that is symmetric about zero where nothing
+// differs, as it is between two cells that are alike. The interval is Hartigan's, which is
+// the same test turned round. Sources: Fisher, The Design of Experiments, 1935, §21;
+// Hartigan, Using Subsample Values as Typical Values, JASA 64, 1969.
 func Paired(base, other []float64) Comparison {
+	c := differences(base, other)
+	c.judge()
+	return c
+}
+
+// differences is a comparison with its differences only.
+func differences(base, other []float64) Comparison {
 	c := Comparison{P: 1, Adjusted: 1, HasRatio: true}
 	c.plain = make([]float64, min(len(base), len(other)))
 	var x, y []float64
@@ -159,8 +167,8 @@ func Paired(base, other []float64) Comparison {
 			c.d[r] = math.Log(other[r] / base[r])
 		}
 	}
-	c.Base, c.Other = Median(x), Median(y)
-	c.judge()
+	c.N, c.Base, c.Other = len(x), Median(x), Median(y)
+	c.least = math.Pow(2, float64(1-c.N))
 	return c
 }
 
@@ -172,18 +180,19 @@ func (c *Comparison) judge() {
 		return
 	}
 	c.Difference = mean(present(c.plain))
+	p, ci, coverage := signFlip(d)
+	c.P = p
 	c.effect, c.scatter, c.least = mean(d), deviation(d), math.Pow(2, float64(1-c.N))
 	if c.HasRatio {
 		c.Ratio = math.Exp(c.effect)
 	} else {
 		c.Warnings = append(c.Warnings, Warning{Code: ZeroBase})
 	}
-	c.P = signFlips([][]float64{d})[0]
 	if !c.HasCI() {
 		c.Warnings = append(c.Warnings, Warning{Code: FewTrials, Have: float64(c.N), Want: MinForInterval})
 		return
 	}
-	c.CI, c.Coverage = typicalValues(d)
+	c.CI, c.Coverage = ci, coverage
 	if c.HasRatio {
 		c.CI = Interval{math.Exp(c.CI.Low), math.Exp(c.CI.High)}
 	}

@@ -3,6 +3,7 @@ package stats
 import (
 	"iter"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
@@ -27,8 +28,13 @@ func flips(n int) iter.Seq[[]float64] {
 		if n > exactRounds {
 			random := rand.New(rand.NewPCG(uint64(n), sampled))
 			for tried := 0; tried <= sampled && yield(signs); tried++ {
+				var bits uint64
 				for i := range signs {
-					signs[i] = float64(1 - 2*int(random.Uint64()>>63))
+					if i%64 == 0 {
+						bits = random.Uint64()
+					}
+					signs[i] = float64(int(bits&1)*2 - 1)
+					bits >>= 1
 				}
 			}
 			return
@@ -42,22 +48,6 @@ func flips(n int) iter.Seq[[]float64] {
 			}
 		}
 	}
-}
-
-// flipped is the statistic of the sign-flip test, |Σ ±d| / √Σd²: whatever n is, its
-// variance under the flips is 1, and it grows with Student's t. NaNs do not count.
-func flipped(d, signs []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for i, v := range d {
-		if !math.IsNaN(v) {
-			sum += signs[i] * v
-			squares += v * v
-		}
-	}
-	if squares == 0 {
-		return 0
-	}
-	return math.Abs(sum) / math.Sqrt(squares)
 }
 
 // reaches reports x >= y, whatever rounding did to values that are equal.
@@ -100,13 +90,32 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 }
 
 // signFlips is [stepDown] for the hypotheses that differences, one slice each and by round,
-// are symmetric about zero: whole rounds are flipped.
+// are symmetric about zero: whole rounds are flipped. The statistic is |Σ ±d| / √Σd²:
+// whatever the number of rounds is, its variance under the flips is 1, and it grows with
+// Student's t. NaNs do not count.
 func signFlips(family [][]float64) []float64 {
 	rounds := 0
-	for _, d := range family {
+	scaled := make([][]float64, len(family))
+	for i, d := range family {
 		rounds = max(rounds, len(d))
+		squares := 0.0
+		for _, v := range present(d) {
+			squares += v * v
+		}
+		scaled[i] = transformed(d, func(v float64) float64 {
+			if math.IsNaN(v) || squares == 0 {
+				return 0
+			}
+			return v / math.Sqrt(squares)
+		})
 	}
-	return stepDown(len(family), flips(rounds), func(i int, signs []float64) float64 { return flipped(family[i], signs) })
+	return stepDown(len(family), flips(rounds), func(i int, signs []float64) float64 {
+		sum := 0.0
+		for r, v := range scaled[i] {
+			sum += signs[r] * v
+		}
+		return math.Abs(sum)
+	})
 }
 
 func compareDown(a, b float64) int {
@@ -120,43 +129,55 @@ func compareDown(a, b float64) int {
 	}
 }
 
-// typicalValues returns an interval of the value about which the differences d are
-// symmetric, and its exact coverage: the means of all 2^n - 1 subsets of d cut the line
-// into 2^n pieces, each of which holds that value with the same probability (Hartigan,
-// Using Subsample Values as Typical Values, JASA 64, 1969). It is the sign-flip test
-// turned round: the values that the test does not reject. With up to five differences it
-// is the range from the smallest to the largest, of coverage 1 - 2^(1-n). Beyond
-// [exactRounds] subsets are sampled, which keeps the coverage exact (ibid.).
-func typicalValues(d []float64) (Interval, float64) {
-	n := len(d)
-	var means []float64
-	if n > exactRounds {
-		random := rand.New(rand.NewPCG(uint64(n), sampled))
-		for len(means) < sampled {
-			means = appendMean(means, d, func(int) bool { return random.Uint64()>>63 == 1 })
-		}
-	} else {
-		for subset := range 1 << n {
-			means = appendMean(means, d, func(i int) bool { return subset>>i&1 == 1 })
+// signFlip tests whether the differences d are symmetric about zero, and returns an interval
+// of the value about which they are, with its exact coverage. p is the share of all ways to
+// flip signs in which the mean is as far from zero as observed (Fisher, The Design of
+// Experiments, 1935, §21). The interval holds the values that this test does not reject: the
+// means of the 2^n - 1 subsets of d cut the line into 2^n pieces, each of which holds the
+// true value with the same probability (Hartigan, Using Subsample Values as Typical Values,
+// JASA 64, 1969). With up to five differences it is the range from the smallest to the
+// largest, of coverage 1 - 2^(1-n). Beyond [exactRounds], flips and subsets are a fixed
+// random sample, which keeps both exact (ibid.).
+func signFlip(d []float64) (p float64, ci Interval, coverage float64) {
+	sums, sizes := subsetSums(d)
+	all, as := mean(d)*float64(len(d)), 1
+	means := make([]float64, len(sums))
+	for i, sum := range sums {
+		means[i] = sum / float64(sizes[i])
+		if reaches(math.Abs(all-2*sum), math.Abs(all)) { // the subset's signs are flipped
+			as++
 		}
 	}
 	slices.Sort(means)
 	pieces := float64(len(means) + 1)
 	k := max(1, int((1-Confidence)/2*pieces+1e-9))
-	return Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
+	return float64(as) / pieces, Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
 }
 
-// appendMean appends the mean of the differences that are in; of none, there is none.
-func appendMean(to, d []float64, in func(int) bool) []float64 {
-	sum, n := 0.0, 0
-	for i, v := range d {
-		if in(i) {
-			sum += v
-			n++
+// subsetSums returns the sum and the size of all subsets of d but the empty one, or of a
+// sample of them.
+func subsetSums(d []float64) (sums []float64, sizes []int) {
+	if n := len(d); n <= exactRounds {
+		sums, sizes = make([]float64, 1<<n), make([]int, 1<<n)
+		for subset := 1; subset < 1<<n; subset++ {
+			lowest, others := bits.TrailingZeros(uint(subset)), subset&(subset-1)
+			sums[subset], sizes[subset] = sums[others]+d[lowest], sizes[others]+1
 		}
+		return sums[1:], sizes[1:]
 	}
-	if n == 0 {
-		return to
+	random := rand.New(rand.NewPCG(uint64(len(d)), sampled))
+	sums, sizes = make([]float64, sampled), make([]int, sampled)
+	for i := range sums {
+		var in uint64
+		for j, v := range d {
+			if j%64 == 0 {
+				in = random.Uint64()
+			}
+			sums[i] += v * float64(in&1)
+			sizes[i] += int(in & 1)
+			in >>= 1
+		}
+		sizes[i] = max(1, sizes[i]) // of 2^15 and more subsets, the empty one
 	}
-	return append(to, sum/float64(n))
+	return sums, sizes
 }

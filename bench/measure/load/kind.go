@@ -15,7 +15,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Lines: lines(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
@@ -24,10 +24,10 @@ func quantities() []measure.Quantity {
 	count := func(key, column string) measure.Quantity {
 		return measure.Quantity{Key: key, Column: column, Unit: measure.Count}
 	}
-	all := percentiles("latency", "", measure.Text{}, measure.Shown)
+	all := percentiles("latency", "", measure.Text{}, measure.Compared)
 	all = append(all,
 		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
-			Role: measure.Compared, Column: "throughput_ops", Decimals: 2},
+			Role: measure.Compared, More: true, Column: "throughput_ops", Decimals: 2},
 		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
 			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
 			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},

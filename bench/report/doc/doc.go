@@ -80,6 +80,7 @@ type Heading struct {
 type Paragraph struct {
 	Term, Text string
 	Class      Class
+	Lang       string // of the text, where it is not that of the document
 }
 
 // List is a list of sentences, with a title of its own or without.
@@ -172,6 +173,16 @@ func (Terms) block()     {}
 func (Code) block()      {}
 func (Table) block()     {}
 func (Figure) block()    {}
+
+// Used returns those of the notes that some table needs.
+func (d *Document) Used(notes []Item) []Item {
+	return slices.DeleteFunc(notes, func(n Item) bool {
+		return !slices.ContainsFunc(d.Blocks, func(b Block) bool {
+			t, isTable := b.(Table)
+			return isTable && t.uses(n.Term)
+		})
+	})
+}
 
 // shown is the table without the columns that are gone and the notes that nothing
 // needs.

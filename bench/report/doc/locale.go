@@ -73,7 +73,7 @@ func (l Locale) Value(v Value, s Spread) (number, interval string) {
 	decimals := Digits(v.X)
 	number = l.Number(v.X, decimals) + v.Unit + v.Mark
 	switch {
-	case !v.Ranged:
+	case !v.Ranged || l.Number(v.Low, decimals) == l.Number(v.High, decimals): // nothing to see
 	case s == Ends:
 		interval = "[" + l.Number(v.Low, decimals) + l.Between + l.Number(v.High, decimals) + "]"
 	case s == Share && v.X > 0:

@@ -70,7 +70,11 @@ func (t *texWriter) block(block Block) string {
 		if x.Term != "" {
 			b.WriteString("\\textbf{" + t.text(x.Term) + ".} ")
 		}
-		b.WriteString(t.text(x.Text) + "\n")
+		text := t.text(x.Text)
+		if x.Lang != "" {
+			text = "\\foreignlanguage{" + map[bool]string{true: "russian", false: "english"}[x.Lang == "ru"] + "}{" + text + "}"
+		}
+		b.WriteString(text + "\n")
 	case List:
 		if x.Title != "" {
 			b.WriteString("\\textbf{" + t.text(x.Title) + ":}\n")

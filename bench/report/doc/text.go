@@ -27,6 +27,9 @@ func markdown(l Locale, block Block) string {
 		return "## " + escape(x.Text) + "\n"
 	case Paragraph:
 		text := escape(x.Text)
+		if x.Lang != "" {
+			text = `<span lang="` + x.Lang + `">` + text + "</span>"
+		}
 		if x.Class == Headline {
 			text = "**" + text + "**"
 		}

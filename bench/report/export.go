@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
@@ -127,18 +128,25 @@ func inBoth[T any](say func(*language) T) map[Lang]T {
 	return map[Lang]T{English: say(newLanguage(English)), Russian: say(newLanguage(Russian))}
 }
 
+// exportedRun says which run it is.
+func (m *model) exportedRun() jsonRun {
+	e := m.manifest.Experiment
+	out := jsonRun{
+		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed,
+		Planned: len(m.manifest.Order), Run: len(m.trials), Started: []string{}, Raftlab: []string{},
+	}
+	for _, s := range m.manifest.Sessions {
+		out.Started = append(out.Started, s.Started.UTC().Format(time.RFC3339))
+		out.Raftlab = append(out.Raftlab, s.Environment.Raftlab)
+	}
+	return out
+}
+
 // exported is the model for programs.
 func (m *model) exported() jsonReport {
-	e := m.manifest.Experiment
-	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: jsonRun{
-		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed, Planned: len(m.manifest.Order), Run: len(m.trials),
-	}, Cells: []jsonCell{}}
+	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: m.exportedRun(), Cells: []jsonCell{}}
 	out.Comparisons, out.LevelComparisons = m.exportedComparisons()
-	for _, s := range m.manifest.Sessions {
-		out.Run.Started = append(out.Run.Started, s.Started.UTC().Format("2006-01-02T15:04:05Z"))
-		out.Run.Raftlab = append(out.Run.Raftlab, s.Environment.Raftlab)
-	}
-	for _, f := range e.Matrix {
+	for _, f := range m.manifest.Experiment.Matrix {
 		out.Factors = append(out.Factors, jsonFactor{f.Name, f.Key, f.Levels})
 	}
 	for _, q := range m.kind.Quantities {

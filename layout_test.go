@@ -23,9 +23,10 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
-	{"internal/conf", nil},
-	{"core", []string{"core/errkind"}},
+	{"internal/conf", []string{"core/size"}},
+	{"core", []string{"core/errkind", "core/size"}},
 	{"core/errkind", nil},
+	{"core/size", []string{"core/errkind"}},
 	{"core/coretest", []string{"core"}},
 	{"core/handshake", []string{"core"}},
 	{"core/trace", []string{"core"}},
@@ -54,12 +55,12 @@ var rules = []rule{
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
-	{"bench/experiment", []string{"core", "internal/conf"}},
+	{"bench/experiment", []string{"core", "bench/workload", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
 	{"bench/report/doc", nil},
-	{"bench/workload", []string{"internal/poll"}},
+	{"bench/workload", []string{"core/size", "internal/poll"}},
 	{"bench/trace", []string{"core"}},
 	{"bench/calibrate", []string{"bench/record"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
@@ -79,7 +80,9 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/runner", []string{"cluster",
-		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system", "bench/until", "internal/poll"}},
+	{"bench/until", []string{"bench/experiment", "bench/record", "bench/measure", "bench/stats"}},
+	{"bench/verify", []string{"bench/experiment", "bench/record", "bench/measure", "bench/report", "bench/until"}},
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},

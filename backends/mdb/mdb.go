@@ -19,9 +19,12 @@
 package mdb
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // Name is the store's name in the catalogue.
@@ -54,12 +57,18 @@ type Options struct {
 func (o Options) Validate() error {
 	if o.MapSizeBytes != 0 && o.MapSizeBytes < minMapSizeBytes {
 		return fmt.Errorf("%w: options.mdb.map_size = %s: must be at least %s",
-			core.ErrInvalid, core.FormatBytes(o.MapSizeBytes), core.FormatBytes(minMapSizeBytes))
+			core.ErrInvalid, size.Format(o.MapSizeBytes), size.Format(minMapSizeBytes))
 	}
 	return nil
 }
 
-// Info describes the store.
-func Info() core.StoreInfo {
-	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk}
+// Info describes the store that the options open.
+func (o Options) Info() core.StoreInfo {
+	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk, MaxBytes: o.size()}
+}
+
+// size is that of the map, in whole pages.
+func (o Options) size() uint64 {
+	page := uint64(os.Getpagesize())
+	return (cmp.Or(o.MapSizeBytes, DefaultMapSizeBytes) + page - 1) / page * page
 }

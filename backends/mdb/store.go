@@ -3,7 +3,6 @@
 package mdb
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/storedir"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // syncsPerCommit: mdb_txn_commit calls fdatasync for the data pages and writes
@@ -53,9 +53,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	size := cmp.Or(opts.MapSizeBytes, DefaultMapSizeBytes)
-	page := uint64(os.Getpagesize())
-	size = (size + page - 1) / page * page
+	mapSize := opts.size()
 	inner := filepath.Join(dir, subDir)
 	if err := storedir.Make(inner); err != nil {
 		return nil, fmt.Errorf("mdb: open: %w", err)
@@ -64,12 +62,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("mdb: open: %s: %w", path, err)
 	}
-	m, err := raftmdb.NewMDBStoreWithSize(dir, size)
+	m, err := raftmdb.NewMDBStoreWithSize(dir, mapSize)
 	if err != nil {
-		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, core.FormatBytes(size), plain(err))
+		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, size.Format(mapSize), plain(err))
 	}
-	s := &Store{dir: dir, path: path, mapSize: size}
-	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: Info()}.Store()
+	s := &Store{dir: dir, path: path, mapSize: mapSize}
+	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: opts.Info()}.Store()
 	if err := errors.Join(storedir.Flush(inner), storedir.Flush(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("mdb: open: %w", err), s.Close())
 	}
@@ -112,7 +110,7 @@ func (s *Store) around(op string, write bool, call func() error) error {
 	case plain(err) == syscall.EIO && noSpace(s.dir):
 		err = syscall.ENOSPC // LMDB takes a write that a full disk cut short for a broken one
 	case errors.Is(err, gomdb.MapFull):
-		err = fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, core.FormatBytes(s.mapSize))
+		err = fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, size.Format(s.mapSize))
 	}
 	err = fmt.Errorf("mdb: %s: %s: %w", op, s.path, plain(err))
 	if write {

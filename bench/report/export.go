@@ -133,7 +133,7 @@ func (m *model) exportedRun() jsonRun {
 	e := m.manifest.Experiment
 	out := jsonRun{
 		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed,
-		Planned: len(m.manifest.Order), Run: len(m.trials), Started: []string{}, Raftlab: []string{},
+		Planned: len(m.manifest.Planned()), Run: len(m.trials), Started: []string{}, Raftlab: []string{},
 	}
 	for _, s := range m.manifest.Sessions {
 		out.Started = append(out.Started, s.Started.UTC().Format(time.RFC3339))

@@ -245,9 +245,8 @@ func total(parts []float64) (sum float64) {
 }
 
 // timeAxis goes from zero to a time.
-func (l *language) timeAxis(label string, to float64) doc.Axis {
-	s := l.scaleOf(measure.Seconds, to)
-	return doc.LinearAxis(label, []float64{to}, doc.LabelsBelow, func(v float64) string { return l.General(v/s.one) + " " + s.name })
+func (l *language) timeAxis(name string, to float64) doc.Axis {
+	return l.axis(name, measure.Seconds, []float64{to}, doc.LabelsBelow, false)
 }
 
 // rows is an axis with a place for each name, the first at the top.
@@ -262,7 +261,7 @@ func rows(names []string) doc.Axis {
 // marked adds to a name that its cell is invalid.
 func (l *language) marked(name string, c *cell) string {
 	if c.invalid() {
-		return name + " " + markWarn
+		return strings.TrimSpace(name + " " + markWarn)
 	}
 	return name
 }

@@ -164,7 +164,7 @@ func TestParted(t *testing.T) {
 // begin.
 func TestManyClients(t *testing.T) {
 	prepared, err := Prepare(Spec{
-		Clients: 4000, Duration: 100 * time.Millisecond, OpTimeout: time.Second, Keys: 10, KeyDistribution: Uniform, ReadRatio: 0.5,
+		Clients: 4000, Duration: 100 * time.Millisecond, OpTimeout: time.Second, Keys: 10, KeyDistribution: Uniform, Mix: Mix{Read: 0.5, Write: 0.5},
 	})
 	if err != nil {
 		t.Fatal(err)

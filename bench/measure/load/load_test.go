@@ -211,8 +211,8 @@ func TestKeySize(t *testing.T) {
 	if err := Kind().Accept(cell); err != nil {
 		t.Error(err)
 	}
-	if key := spec(cell.Load, 1).Key(7); len(key) != 64 {
-		t.Errorf("%q has %d bytes", key, len(key))
+	if spec, err := cell.Load.Spec(1); err != nil || len(spec.Key(7)) != 64 {
+		t.Errorf("%q: %v", spec.Key(7), err)
 	}
 	cell.Load.KeySize = 5
 	if err := Kind().Accept(cell); err == nil || !strings.Contains(err.Error(), "at least") {

@@ -142,13 +142,16 @@ func LogAxis(label string, values []float64, most int, write func(float64) strin
 	return a
 }
 
-// LinearAxis covers the values, of which one is positive, from zero to a nice number.
+// LinearAxis covers zero and the values, one of them not zero, to nice numbers.
 func LinearAxis(label string, values []float64, most int, write func(float64) string) Axis {
-	high := slices.Max(values)
-	step := niceAbove(high / float64(most-1))
+	low, high := min(0, slices.Min(values)), max(0, slices.Max(values))
+	step := niceAbove((high - low) / float64(most-1))
 	a := Axis{Label: label}
-	for i := 0; ; i++ {
-		v := float64(i) * step
+	for i := math.Floor(low / step); ; i++ {
+		v := i * step
+		if len(a.Ticks) == 0 {
+			a.Low = v
+		}
 		a.Ticks = append(a.Ticks, Tick{v, write(v)})
 		a.High = v
 		if v >= high {

@@ -2,6 +2,7 @@ package doc
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -46,7 +47,7 @@ func frameOf(panels []Panel) frame {
 		label = max(label, float64(len(p.axisLabel(p.Y))))
 		below = max(below, float64(len(p.axisLabel(p.X))))
 		tall = max(tall, p.tall())
-		f.keyed = f.keyed || p.Numbered || float64(len(names))*(lineHeight+1.5) > p.tall()
+		f.keyed = f.keyed || p.barred() && len(names) > 0 || float64(len(names))*(lineHeight+1.5) > p.tall()
 	}
 	f.keyed = f.keyed || right > besideMost
 	f.plot = box{left + edge + 8, edge + (title+label)*lineHeight + 9, panelWidth - 16, 0}
@@ -62,7 +63,7 @@ func frameOf(panels []Panel) frame {
 			key = max(key, p.legend().height())
 		}
 	}
-	f.height = math.Ceil(f.plot.bottom + 6 + (ticks+below)*lineHeight + key + edge)
+	f.height = math.Ceil(f.plot.bottom + 8 + (ticks+below)*lineHeight + key + edge)
 	return f
 }
 
@@ -156,6 +157,8 @@ func (f frame) y(a Axis, v float64) float64 {
 	return f.plot.bottom - a.at(v)*(f.plot.bottom-f.plot.top)
 }
 
+func (f frame) at(p Panel, v Point) Point { return Point{f.x(p.X, v.X), f.y(p.Y, v.Y)} }
+
 // draw draws a panel.
 func (f frame) draw(p Panel) *canvas {
 	c := &canvas{}
@@ -185,6 +188,42 @@ func (f frame) draw(p Panel) *canvas {
 	return c
 }
 
+// Collisions tells which texts of a drawing are on top of another, of a mark, of an axis or
+// of the end of a line, or reach out of it. There are to be none, whatever the figure says.
+func Collisions(f Figure) []string {
+	var out []string
+	fr := frameOf(f.Panels)
+	corner := Point{fr.plot.left, fr.plot.bottom}
+	for _, p := range f.Panels {
+		c := fr.draw(p)
+		tell := func(t placed, what string) {
+			out = append(out, fmt.Sprintf("%s: %s: %q %s", f.Title, p.Title, t.text, what))
+		}
+		for i, t := range c.texts {
+			for _, o := range c.texts[:i] {
+				if t.overlaps(o.box) {
+					tell(t, fmt.Sprintf("is on %q", o.text))
+				}
+			}
+			if !t.within(box{0, 0, panelWidth, fr.height}) {
+				tell(t, "reaches out of its panel")
+			}
+			if slices.ContainsFunc(c.marks, t.overlaps) {
+				tell(t, "is on a mark")
+			}
+			if t.crossed(corner, Point{fr.plot.left, fr.plot.top}) || t.crossed(corner, Point{fr.plot.right, fr.plot.bottom}) {
+				tell(t, "is on an axis")
+			}
+			for _, s := range p.Series {
+				if n := len(s.Line); n > 0 && (t.crossed(fr.at(p, s.Line[0]), fr.at(p, s.Line[0])) || t.crossed(fr.at(p, s.Line[n-1]), fr.at(p, s.Line[n-1]))) {
+					tell(t, "is on the end of a line")
+				}
+			}
+		}
+	}
+	return out
+}
+
 // axes draws the grid, the axes and their labels, and returns where the room below them
 // begins.
 func (f frame) axes(c *canvas, p Panel) float64 {
@@ -198,7 +237,7 @@ func (f frame) axes(c *canvas, p Panel) float64 {
 		c.line(axisColour, 0.8, nil, Point{x, f.plot.bottom}, Point{x, f.plot.bottom + 4})
 	}
 	face := axisFace(fromRight)
-	above := math.Inf(1)
+	last, lastHalf := math.Inf(1), 0.0
 	for _, t := range p.Y.Ticks { // from the bottom up, or from the top down
 		y := f.y(p.Y, t.Value)
 		if t.Label == "" {
@@ -210,10 +249,11 @@ func (f frame) axes(c *canvas, p Panel) float64 {
 		}
 		c.line(axisColour, 0.8, nil, Point{f.plot.left - 4, y}, Point{f.plot.left, y})
 		lines := rowName(t)
-		if math.Abs(above-y) < float64(len(lines))*face.size+1 {
+		half := float64(len(lines)) / 2 * face.size * 1.05
+		if math.Abs(last-y) < lastHalf+half {
 			continue
 		}
-		above = y
+		last, lastHalf = y, half
 		for i, line := range lines {
 			c.text(face, f.plot.left-7, y+(float64(i)-float64(len(lines)-1)/2)*face.size*1.05, line)
 		}
@@ -226,7 +266,7 @@ func (f frame) axes(c *canvas, p Panel) float64 {
 		}
 		rows = max(rows, t.row+len(t.lines))
 	}
-	bottom += float64(rows) * lineHeight
+	bottom += float64(rows)*lineHeight + 2
 	for _, line := range p.axisLabel(p.X) {
 		face := axisFace(centred)
 		half := face.width(line) / 2
@@ -242,17 +282,17 @@ func (f frame) series(c *canvas, p Panel, number int, s Series) {
 	for _, run := range unbroken(s.Band, func(b Span) bool { return b.Low <= b.High }) {
 		var around []Point
 		for _, b := range run {
-			around = append(around, Point{f.x(p.X, b.X), f.y(p.Y, b.High)})
+			around = append(around, f.at(p, Point{b.X, b.High}))
 		}
 		for _, b := range slices.Backward(run) {
-			around = append(around, Point{f.x(p.X, b.X), f.y(p.Y, b.Low)})
+			around = append(around, f.at(p, Point{b.X, b.Low}))
 		}
 		c.area(look.colour, around...)
 	}
 	for _, run := range unbroken(s.Line, func(at Point) bool { return !math.IsNaN(at.Y) }) {
 		var through []Point
 		for _, at := range run {
-			through = append(through, Point{f.x(p.X, at.X), f.y(p.Y, at.Y)})
+			through = append(through, f.at(p, at))
 		}
 		if len(through) == 1 { // a stub shows that it is there
 			through = []Point{{through[0].X - 0.5, through[0].Y}, {through[0].X + 0.5, through[0].Y}}
@@ -337,11 +377,15 @@ func (f frame) notes(c *canvas, p Panel) {
 	var lines [][2]Point
 	for _, s := range p.Series {
 		for i := 1; i < len(s.Line); i++ {
-			a, b := s.Line[i-1], s.Line[i]
-			lines = append(lines, [2]Point{{f.x(p.X, a.X), f.y(p.Y, a.Y)}, {f.x(p.X, b.X), f.y(p.Y, b.Y)}})
+			lines = append(lines, [2]Point{f.at(p, s.Line[i-1]), f.at(p, s.Line[i])})
+		}
+		for _, m := range s.Marks {
+			lines = append(lines, [2]Point{f.at(p, Point{m.X, cmp.Or(m.YLow, m.Y)}), f.at(p, Point{m.X, cmp.Or(m.YHigh, m.Y)})},
+				[2]Point{f.at(p, Point{cmp.Or(m.XLow, m.X), m.Y}), f.at(p, Point{cmp.Or(m.XHigh, m.X), m.Y})})
 		}
 	}
 	face := noteFace()
+	inside := box{f.plot.left + 1, f.plot.top + 1, f.plot.right - 1, f.plot.bottom - 1}
 	for _, s := range p.Series {
 		for _, m := range s.Marks {
 			if m.Label == "" {
@@ -349,7 +393,7 @@ func (f frame) notes(c *canvas, p Panel) {
 			}
 			best, fewest := box{}, math.MaxInt
 			for _, at := range around(f.x(p.X, m.X), f.y(p.Y, m.Y), face.width(m.Label), face.size) {
-				if !at.within(f.plot) || slices.ContainsFunc(c.marks, at.overlaps) ||
+				if !at.within(inside) || slices.ContainsFunc(c.marks, at.overlaps) ||
 					slices.ContainsFunc(c.texts, func(t placed) bool { return t.overlaps(at) }) {
 					continue
 				}

@@ -2,8 +2,8 @@ package doc
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
-	"html"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +17,8 @@ func SVG(f Figure, stamp string) []byte {
 	width, height := panelWidth*float64(min(columns, len(f.Panels))), fr.height*float64(rows)
 	var out bytes.Buffer
 	out.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" %[3]s>`+"\n<title>%[4]s</title>\n",
-		digits(width), digits(height), svgTraits, html.EscapeString(f.Title))
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" role="img" font-family="%[3]s">`+"\n<title>%[4]s</title>\n",
+		digits(width), digits(height), svgFonts, escaped(f.Title))
 	fmt.Fprintf(&out, `<rect width="%s" height="%s" fill="#ffffff"/>`+"\n", digits(width), digits(height))
 	for i, p := range f.Panels {
 		fmt.Fprintf(&out, `<g transform="translate(%s %s)">`+"\n%s</g>\n", digits(float64(i%columns)*panelWidth), digits(float64(i/columns)*fr.height), fr.draw(p).out.Bytes())
@@ -39,15 +39,15 @@ func panelsSVG(f Figure) []string {
 		if p.Title != "" {
 			title += ": " + p.Title
 		}
-		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" %s>`+"\n<title>%s</title>\n%s</svg>",
-			digits(panelWidth), digits(fr.height), svgTraits, html.EscapeString(title), fr.draw(p).out.String()))
+		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" role="img">`+"\n<title>%s</title>\n%s</svg>",
+			digits(panelWidth), digits(fr.height), escaped(title), fr.draw(p).out.String()))
 	}
 	return out
 }
 
-// svgTraits are those of every drawing. Arial and Helvetica have the widths of
-// Liberation Sans, which texts are measured with.
-const svgTraits = `role="img" font-family="'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif"`
+// svgFonts are those of a drawing, as those of the page are. Arial and Helvetica have the
+// widths of Liberation Sans, which texts are measured with.
+const svgFonts = "'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif"
 
 // Colours of what is not data, as hexadecimal digits.
 const (
@@ -140,7 +140,7 @@ func (c *canvas) text(f face, x, y float64, text string) {
 	if f.anchor != fromLeft {
 		fmt.Fprintf(&c.out, ` text-anchor="%s"`, f.anchor)
 	}
-	fmt.Fprintf(&c.out, ">%s</text>\n", html.EscapeString(text))
+	fmt.Fprintf(&c.out, ">%s</text>\n", escaped(text))
 }
 
 // rect fills a box.
@@ -151,7 +151,7 @@ func (c *canvas) rect(b box, colour string) {
 
 // line strokes a path through places.
 func (c *canvas) line(colour string, width float64, dashes []float64, through ...Point) {
-	fmt.Fprintf(&c.out, `<path d="%s" fill="none" stroke="#%s" stroke-width="%s"`, path(through), colour, digits(width))
+	fmt.Fprintf(&c.out, `<path d="%s" fill="none" stroke="#%s" stroke-width="%s"`, pathOf(through), colour, digits(width))
 	for i, d := range dashes {
 		c.out.WriteString([]string{` stroke-dasharray="`, ` `}[min(i, 1)] + digits(d))
 	}
@@ -163,10 +163,10 @@ func (c *canvas) line(colour string, width float64, dashes []float64, through ..
 
 // area fills what lies within a path, faintly.
 func (c *canvas) area(colour string, around ...Point) {
-	fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s" fill-opacity="0.16"/>`+"\n", path(around), colour)
+	fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s" fill-opacity="0.16"/>`+"\n", pathOf(around), colour)
 }
 
-func path(through []Point) string {
+func pathOf(through []Point) string {
 	var b strings.Builder
 	for i, p := range through {
 		b.WriteString([]string{"M", "L"}[min(i, 1)] + digits(p.X) + " " + digits(p.Y))
@@ -185,7 +185,7 @@ func (c *canvas) mark(l look, x, y float64) {
 		for i := range steps {
 			steps[i] = Point{x + r*steps[i].X, y + r*steps[i].Y}
 		}
-		fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s"/>`+"\n", path(steps), l.colour)
+		fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s"/>`+"\n", pathOf(steps), l.colour)
 	}
 	switch l.shape {
 	case square:
@@ -205,6 +205,14 @@ func (c *canvas) mark(l look, x, y float64) {
 	default:
 		fmt.Fprintf(&c.out, `<circle cx="%s" cy="%s" r="%s" fill="#%s"/>`+"\n", digits(x), digits(y), digits(r), l.colour)
 	}
+}
+
+// escaped is a text within XML; what may not stand there, such as a control character, is
+// replaced.
+func escaped(text string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes all
+	return b.String()
 }
 
 // digits writes a length with no more than it needs.

@@ -95,7 +95,7 @@ func (l *language) addShared(d *doc.Document, title string, runs []*model, of fu
 	common := slices.DeleteFunc(slices.Clone(each[0]), func(x doc.Item) bool { return !inAll(x) })
 	d.Add(doc.Heading{Text: title}, common)
 	for i, m := range runs {
-		if own := slices.DeleteFunc(each[i], inAll); len(own) > 0 {
+		if own := slices.DeleteFunc(slices.Clone(each[i]), inAll); len(own) > 0 {
 			if len(runs) > 1 {
 				d.Add(doc.Heading{Text: l.title(m), Depth: 1})
 			}

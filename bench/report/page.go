@@ -122,7 +122,7 @@ func (l *language) checks(m *model, d *doc.Document) {
 		d.Add(doc.Heading{Text: l.say("Warnings", "Предупреждения"), Class: doc.Annex}, doc.List{Items: concerns})
 	}
 	if signs := d.Used(l.notes(m)); len(signs) > 0 {
-		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах")}, doc.Terms(signs))
+		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах"), Class: doc.Annex}, doc.Terms(signs))
 	}
 }
 

@@ -103,6 +103,17 @@ ROUNDS ?= 5
 redis-benchmark: ## set the load generator beside redis-benchmark, a connection for each client, in turn, ROUNDS times
 	go test -count=1 -timeout 0 -run '^TestRedisBenchmark$$' ./bench/system/kvnode -v -args -redis-rounds $(ROUNDS)
 
+# Not in test: it needs a browser, and fetches axe-core from npm.
+.PHONY: check-report
+check-report: build ## look at the report of OUT in a browser (without OUT: of a quick run): tidy, axe, overlapping labels
+	out='$(OUT)'
+	if [ -z "$$out" ]; then
+		out=$$(mktemp -d)/run
+		trap 'rm -rf "$$(dirname "$$out")"' EXIT
+		bin/raftlab run $(EXPERIMENT) --quick --out "$$out"
+	fi
+	.ci/check-report.sh "$$out"
+
 .PHONY: reference
 reference: ## write docs/experiment.md from the program
 	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update

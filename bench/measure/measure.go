@@ -57,6 +57,7 @@ type Quantity struct {
 	Long Text   // in a sentence; empty: as Name
 	Unit Unit
 	Role Role
+	More bool // the more of it, the better, as throughput; of others, such as times, the less
 
 	// Column is its column of results.csv, where values are divided by Scale (0: 1)
 	// and have so many Decimals; empty: it has none.
@@ -75,7 +76,42 @@ type Quantity struct {
 type Values struct {
 	Scalars       map[string]float64                 // by the key of the quantity, in its unit
 	Distributions map[string]*hdrhistogram.Histogram // by Quantity.Of, in nanoseconds; empty ones are not there
-	Series        []int64                            // what was completed in each of equal steps of the window
+	Timeline      *Timeline                          // what happened when; nil: it was not recorded
+}
+
+// Timeline is how something went on, in equal steps of the load: the warm-up, if there was
+// one, and the window.
+type Timeline struct {
+	Begin time.Duration // of the first step, counted from when the window opened: below zero where there was a warm-up
+	Step  time.Duration
+	// Lines are by Line.Key, in its unit, all of one length; NaN where a step has no value,
+	// such as the latency of no operation. What was not measured is not there.
+	Lines map[string][]float64
+}
+
+// Window returns a line's part within the window; nil where there is no such line.
+func (t *Timeline) Window(key string) []float64 { return t.part(key, false) }
+
+// Warmup returns a line's part before the window.
+func (t *Timeline) Warmup(key string) []float64 { return t.part(key, true) }
+
+func (t *Timeline) part(key string, warmup bool) []float64 {
+	if t == nil || t.Step <= 0 {
+		return nil
+	}
+	line := t.Lines[key]
+	opens := min(max(0, int(-t.Begin/t.Step)), len(line))
+	if warmup {
+		return line[:opens]
+	}
+	return line[opens:]
+}
+
+// Line is something that a trial has a value of in each step of its Timeline.
+type Line struct {
+	Key  string // "throughput": unique within its kind
+	Name Text   // at an axis
+	Unit Unit
 }
 
 // Of returns the value of a quantity, if the trial has one.
@@ -152,8 +188,9 @@ type Kind struct {
 
 	Gates      []string // that each trial has which was carried through
 	Quantities []Quantity
-	// Answer lists what the answer of a report states of each cell; cells are compared
-	// by the last.
+	Lines      []Line // of the Timeline
+	// Answer lists what the answer of a report is about, the most important first: cells are
+	// compared by that.
 	Answer  []string
 	Main    string    // the distribution that the percentiles are mainly of; empty: none
 	Columns []Setting // of results.csv, beside those that all kinds have
@@ -180,12 +217,12 @@ type Table struct {
 	Title      Text
 	Quantities []string
 	Note       Text
-	Method     Text // how its figures came about, told where the report tells that of all
-	Whole      bool // left out unless every column has values
-	Sparse     bool // without the rows of cells that have no value
-	OverTime   bool // with a small picture of the series
-	Interval   bool // with the intervals of the medians
-	Result     bool // stands with the results, before the plots
+	Method     Text   // how its figures came about, told where the report tells that of all
+	Whole      bool   // left out unless every column has values
+	Sparse     bool   // without the rows of cells that have no value
+	OverTime   string // with a small picture of that Line over the window; empty: without
+	Interval   bool   // with the intervals of the medians
+	Result     bool   // stands with the results, before the plots
 	Greatest   Greatest
 }
 
@@ -202,6 +239,7 @@ type Parts struct {
 	Whole string // key of the quantity
 	List  []Part
 	Note  Text
+	Leads bool // the answer begins with them
 }
 
 // Part is one of them.
@@ -216,10 +254,12 @@ type Form int
 // The forms.
 const (
 	Percentiles Form = iota // the distribution that Quantities[0] names, by percentile
-	Against                 // Quantities[1] against Quantities[0]
-	ByLevel                 // a panel for each of the Quantities, over the levels of a factor
+	Against                 // the other Quantities, of one unit, against Quantities[0]
+	ByLevel                 // each of the Quantities over the levels of a factor
 	Stacked                 // the Kind's Parts of each cell, end to end
 	Waterfall               // a panel for each cell: its Parts, each in a row of its own
+	OverTime                // the Lines that Quantities names, along the load
+	Cumulative              // as Percentiles, by value; for the few who ask for it
 )
 
 // Figure is a figure of the report.
@@ -268,12 +308,19 @@ func (k *Kind) Quantity(key string) Quantity {
 
 // validate finds a key that names no quantity before anything is measured.
 func (k *Kind) validate() error {
-	keys := slices.Clone(k.Answer)
+	keys, lines := slices.Clone(k.Answer), []string(nil)
 	for _, t := range k.Tables {
 		keys = append(append(keys, t.Quantities...), t.Greatest.Quantities...)
+		if t.OverTime != "" {
+			lines = append(lines, t.OverTime)
+		}
 	}
 	for _, f := range k.Figures {
-		if f.Form != Percentiles { // which names a distribution
+		switch f.Form {
+		case Percentiles, Cumulative: // which name a distribution
+		case OverTime:
+			lines = append(lines, f.Quantities...)
+		default:
 			keys = append(keys, f.Quantities...)
 		}
 	}
@@ -286,6 +333,11 @@ func (k *Kind) validate() error {
 	for _, key := range keys {
 		if !slices.ContainsFunc(k.Quantities, func(q Quantity) bool { return q.Key == key }) {
 			return fmt.Errorf("the kind of measurement %q names a quantity %q and has none", k.Name, key)
+		}
+	}
+	for _, key := range lines {
+		if !slices.ContainsFunc(k.Lines, func(l Line) bool { return l.Key == key }) {
+			return fmt.Errorf("the kind of measurement %q names a line %q and has none", k.Name, key)
 		}
 	}
 	if len(k.Answer) == 0 {
@@ -304,7 +356,12 @@ func (k *Kind) Lasts(cell experiment.Cell) time.Duration {
 }
 
 // Headline is the quantity that cells are compared by in the answer.
-func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[len(k.Answer)-1]) }
+func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[0]) }
+
+// Line returns the line of a key; the kind must have it.
+func (k *Kind) Line(key string) Line {
+	return k.Lines[slices.IndexFunc(k.Lines, func(l Line) bool { return l.Key == key })]
+}
 
 // With returns the quantities of at least that role.
 func (k *Kind) With(role Role) []Quantity {

@@ -16,6 +16,8 @@ func TestLookup(t *testing.T) {
 		`quantity "c"`:  {Answer: []string{"c"}},
 		`quantity "d"`:  {Answer: []string{"a"}, Tables: []measure.Table{{Quantities: []string{"a", "d"}}}},
 		`quantity "e"`:  {Answer: []string{"a"}, Figures: []measure.Figure{{Form: measure.ByLevel, Quantities: []string{"e"}}}},
+		`line "f"`:      {Answer: []string{"a"}, Figures: []measure.Figure{{Form: measure.OverTime, Quantities: []string{"f"}}}},
+		`line "g"`:      {Answer: []string{"a"}, Tables: []measure.Table{{OverTime: "g"}}},
 		`"other"; ther`: {Name: "another"},
 	} {
 		kind.Quantities = has

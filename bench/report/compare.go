@@ -117,27 +117,27 @@ func compareRuns(a, b *model, margin float64) *comparison {
 			}
 			var base, other []float64
 			if !x.a.invalid() && !x.b.invalid() {
-				base, other = x.a.valuesOf(q), x.b.valuesOf(q)
+				base, other = x.a.byRound(q), x.b.byRound(q)
 			}
-			x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Compare(base, other)})
+			x.quantities = append(x.quantities, quantityComparison{Quantity: q, Comparison: stats.Unpaired(base, other)})
 		}
 		c.cells = append(c.cells, x)
 		for i := range x.quantities {
 			family = append(family, &x.quantities[i].Comparison)
 		}
 	}
-	c.family = stats.Adjust(family)
+	stats.AdjustUnpaired(family)
 	for _, x := range c.cells {
 		for i := range x.quantities {
 			q := &x.quantities[i]
 			q.direction = directionOf(*q, x.margin)
-			if q.Tested {
+			if q.Testable() {
 				c.tested++
 			}
 			if q.direction == lower || q.direction == higher {
 				c.found++
 			}
-			if q.BaseN > 0 && q.OtherN > 0 {
+			if q.N > 0 {
 				c.family = appendNew(c.family, q.Warnings...)
 			}
 		}
@@ -154,7 +154,7 @@ func directionOf(q quantityComparison, d drift) direction {
 		margin = d.tail
 	}
 	switch {
-	case !q.Tested || !q.HasRatio:
+	case !q.Testable() || !q.HasRatio:
 		return untested
 	case !q.Different():
 		return noDifference
@@ -232,8 +232,8 @@ func work(t *trial) float64 { return t.probe.WorkUS.P50 }
 
 // diskDiffers compares the probes of the two runs.
 func diskDiffers(a, b *model) bool {
-	c := stats.Compare(a.inTime(flushes), b.inTime(flushes))
-	stats.Adjust([]*stats.Comparison{&c})
+	c := stats.Unpaired(a.inTime(flushes), b.inTime(flushes))
+	stats.AdjustUnpaired([]*stats.Comparison{&c})
 	return c.Different() && math.Abs(math.Log(c.Ratio)) > math.Log(1+DefaultMargin)
 }
 
@@ -372,9 +372,9 @@ func (l *language) comparison(c *comparison, dirA, dirB string) doc.Document {
 	d.Add(doc.List{Items: only})
 	if c.tested > 0 {
 		d.Add(doc.Paragraph{Text: l.fill(
-			"%s, %d differences found. Of the significant ones at most %s %% are expected to be due to chance (Mann–Whitney, Benjamini–Hochberg over all).",
-			"%s, обнаружено различий: %d. Среди значимых ожидается не более %s %% случайных (Манн — Уитни, поправка Бенджамини — Хохберга по всем).",
-			l.comparisons(c.tested), c.found, l.General(100*stats.FalseDiscoveryRate))})
+			"%s, %d differences found. That any of them is due to chance has a probability of at most %s %% (Mann–Whitney, Westfall–Young over all).",
+			"%s, обнаружено различий: %d. Вероятность того, что хотя бы одно из них случайно, не превышает %s %% (Манн — Уитни, поправка Уэстфолла — Янга по всем).",
+			l.comparisons(c.tested), c.found, l.General(100*stats.Significance))})
 	}
 	warnings := doc.List{Class: doc.Cautions}
 	for _, w := range c.family {
@@ -509,16 +509,16 @@ func (l *language) quantityCells(q quantityComparison) []doc.Cell {
 		lower: l.say("lower", "меньше"), higher: l.say("higher", "больше"),
 	}
 	cells := []doc.Cell{{Text: "  " + l.Say(q.Name)}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: directions[q.direction]}}
-	if q.BaseN > 0 {
+	if q.N > 0 || q.Base != 0 {
 		cells[1].Text = l.amount(q.Unit, q.Base)
 	}
-	if q.OtherN > 0 {
+	if q.N > 0 || q.Other != 0 {
 		cells[2].Text = l.amount(q.Unit, q.Other)
 	}
 	if q.HasRatio {
 		cells[3] = doc.Cell{Value: ratioValue(q.Comparison)}
 	}
-	if q.Tested {
+	if q.Testable() {
 		cells[4].Text = l.pValue(q.Adjusted)
 	}
 	return cells

@@ -142,16 +142,11 @@ func TestWriteMakesAllFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"results.csv", "report.md", "report.html", "report.ru.md", "report.ru.html",
+		"results.csv", "summary.csv", "report.json", "report.md", "report.html", "report.ru.md", "report.ru.html",
 		"plots/latency.svg", "plots/throughput.svg", "plots/latency.ru.svg", "plots/throughput.ru.svg",
 	} {
 		if data, err := f.ReadFile(name); err != nil || len(data) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(data), err)
-		}
-	}
-	for name := range scenario(t, "one").files { // has no Russian title
-		if strings.Contains(name, ".ru.") {
-			t.Errorf("%s without a Russian title", name)
 		}
 	}
 }
@@ -180,6 +175,23 @@ func TestHTMLAndSVG(t *testing.T) {
 			}
 			if strings.Contains(file, ".ru.svg") && !regexp.MustCompile(`>[^<]*[а-я]+[^<]*</text>`).Match(data) {
 				t.Errorf("%s/%s: no Russian label", name, file)
+			}
+		}
+	}
+}
+
+// TestFiguresDoNotOverlap: no text of any figure is on top of another, in both languages.
+func TestFiguresDoNotOverlap(t *testing.T) {
+	for _, name := range names() {
+		for _, lang := range []Lang{English, Russian} {
+			figures, err := newLanguage(lang).figures(scenario(t, name).model, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range figures {
+				for _, c := range doc.Collisions(f) {
+					t.Errorf("%s in %s: %s", name, lang, c)
+				}
 			}
 		}
 	}

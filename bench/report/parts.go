@@ -1,6 +1,11 @@
 package report
 
 import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 )
@@ -35,6 +40,87 @@ func (m *model) parted() (cells []*cell, means map[*cell][]float64) {
 	return cells, means
 }
 
+// parts says which of its parts make up most of a quantity: at each level of the compared
+// factor, and how that changes with another.
+func (a *answer) parts() {
+	cells, means := a.m.parted()
+	if len(cells) == 0 || len(cells) < len(a.m.cells) {
+		return
+	}
+	whole := a.m.kind.Quantity(a.m.kind.Parts.Whole)
+	if len(a.m.factors) == 0 {
+		a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), a.l.greatest(a.m, shareOf(means, cells))))
+		return
+	}
+	at := func(f factor, level string) []*cell {
+		return slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool { return f.value(c.info) != level })
+	}
+	say := func(f factor, levels ...int) string {
+		var items []string
+		for _, i := range levels {
+			items = append(items, a.l.fill("%s %s", "%s — %s", a.placed(f, i), a.l.greatest(a.m, shareOf(means, at(f, f.Levels[i])))))
+		}
+		return strings.Join(items, "; ")
+	}
+	first := a.m.factors[0]
+	var levels []int
+	for i := range min(len(first.Levels), mostLevels+1) {
+		levels = append(levels, i)
+	}
+	a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), say(first, levels...)))
+	var most factor
+	from, to, farthest := 0, 0, 0.1 // less is not worth a sentence
+	for _, f := range a.m.others() {
+		for i := range f.Levels {
+			for j := range i {
+				if d := elsewhere(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
+					most, from, to, farthest = f, j, i, d
+				}
+			}
+		}
+	}
+	if most.Levels != nil {
+		a.add(a.l.fill("%s changes that most: %s.", "Сильнее всего это зависит от %s: %s.",
+			capitalIf(!a.l.ru, a.l.words(most, a.m.cells[0].info).what), say(most, from, to)))
+	}
+}
+
+// shareOf is the share of each part, averaged over cells.
+func shareOf(means map[*cell][]float64, cells []*cell) []float64 {
+	var out []float64
+	for _, c := range cells {
+		for i, d := range means[c] {
+			if len(out) <= i {
+				out = append(out, 0)
+			}
+			out[i] += d / total(means[c]) / float64(len(cells))
+		}
+	}
+	return out
+}
+
+// elsewhere is how much of one partition lies elsewhere in another.
+func elsewhere(x, y []float64) (sum float64) {
+	for i := range x {
+		sum += math.Abs(x[i]-y[i]) / 2
+	}
+	return sum
+}
+
+// greatest names the two greatest parts with their shares.
+func (l *language) greatest(m *model, shares []float64) string {
+	order := make([]int, len(shares))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(shares[y], shares[x]) })
+	var items []string
+	for _, i := range order[:min(2, len(order))] {
+		items = append(items, l.fill("%s (%s %%)", "%s (%s %%)", l.Say(m.kind.Parts.List[i].Name), l.Locale.Number(100*shares[i], 0)))
+	}
+	return l.list(items)
+}
+
 // partsTable has a group of rows for each cell: its parts, and all of them together.
 func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 	if m.kind.Parts == nil {
@@ -48,8 +134,12 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 		wholes = append(wholes, v/100) // its parts are to have digits, too
 	}
 	s := l.scale(whole.Unit, wholes...)
+	percentiles := slices.ContainsFunc(m.kind.Parts.List, func(p measure.Part) bool { return p.P50 != "" })
 	t.Columns = []doc.Column{{Head: l.say("stage", "стадия")}, {Head: l.say("mean", "среднее"), Unit: s.name, Number: true},
-		{Head: l.say("share", "доля"), Unit: "%", Number: true}, {Head: "p50", Unit: s.name, Number: true}, {Head: "p99", Unit: s.name, Number: true}}
+		{Head: l.say("share", "доля"), Unit: "%", Number: true}}
+	if percentiles {
+		t.Columns = append(t.Columns, doc.Column{Head: "p50", Unit: s.name, Number: true}, doc.Column{Head: "p99", Unit: s.name, Number: true})
+	}
 	for _, c := range cells {
 		all, _ := c.mean(whole)
 		number := func(v float64) doc.Cell { return doc.Cell{Value: &doc.Value{X: v}, Invalid: c.invalid()} }
@@ -61,15 +151,23 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 			return number(sum.Median / s.one)
 		}
 		for i, p := range m.kind.Parts.List {
-			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all), percentile(p.P50), percentile(p.P99)}}
+			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all)}}
+			if percentiles {
+				r.Cells = append(r.Cells, percentile(p.P50), percentile(p.P99))
+			}
 			if i == 0 {
 				r.Title = l.fullLabel(m.factors, c.info)
 			}
 			t.Rows = append(t.Rows, r)
 		}
-		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
+		sum := doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100)}}
+		for len(sum.Cells) < len(t.Columns) {
+			sum.Cells = append(sum.Cells, doc.Cell{})
+		}
+		t.Rows = append(t.Rows, sum)
 	}
-	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes()...)
+	t.Caption = l.Say(m.kind.Parts.Title)
+	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}
 	return t, len(cells) > 0
 }
 
@@ -147,9 +245,8 @@ func total(parts []float64) (sum float64) {
 }
 
 // timeAxis goes from zero to a time.
-func (l *language) timeAxis(label string, to float64) doc.Axis {
-	s := l.scaleOf(measure.Seconds, to)
-	return doc.LinearAxis(label, []float64{to}, doc.LabelsBelow, func(v float64) string { return l.General(v/s.one) + " " + s.name })
+func (l *language) timeAxis(name string, to float64) doc.Axis {
+	return l.axis(name, measure.Seconds, []float64{to}, doc.LabelsBelow, false)
 }
 
 // rows is an axis with a place for each name, the first at the top.
@@ -164,7 +261,7 @@ func rows(names []string) doc.Axis {
 // marked adds to a name that its cell is invalid.
 func (l *language) marked(name string, c *cell) string {
 	if c.invalid() {
-		return name + " " + markWarn
+		return strings.TrimSpace(name + " " + markWarn)
 	}
 	return name
 }

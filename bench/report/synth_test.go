@@ -57,7 +57,7 @@ func closedLoop() experiment.Load {
 // threeFactors is the usual experiment: 12 cells of 5 trials.
 func threeFactors() synth {
 	return synth{
-		name: "backends", titleRu: "Задержка фиксации в зависимости от хранилища журнала", trials: 5, load: closedLoop(), seed: 1,
+		name: "backends", titleRu: "Задержка фиксации в зависимости от хранилища журнала", trials: 7, load: closedLoop(), seed: 1,
 		question: "How much of the latency of a committed write is the log store?",
 		matrix: []experiment.Factor{
 			factorOf(keyBackend, "mdb", "bolt", "inmem"),
@@ -371,11 +371,11 @@ func scenarios() map[string]synth {
 	partial.name, partial.sessions = "partial", 2
 	partial.matrix = partial.matrix[:2]
 	partial.skip = func(c experiment.Cell, trial int) bool { return c.ID > "c04" || trial > 3 }
-	forming := synth{name: "formation", titleRu: "Образование группы", trials: 5, seed: 10, forms: true,
+	forming := synth{name: "formation", titleRu: "Образование группы", trials: 7, seed: 10, forms: true,
 		question: "How long does a group take to come into being?",
 		matrix:   []experiment.Factor{factorOf(keyDiscovery, "static", "gossip"), factorOf(keyNodes, "3", "5", "9")}}
 	stopped := forming
-	stopped.name, stopped.seed = "stopped", 11
+	stopped.name, stopped.seed, stopped.trials = "stopped", 11, 5
 	stopped.matrix = []experiment.Factor{factorOf(keyDiscovery, "static", "gossip")}
 	stopped.change = stopOne
 	alone := forming
@@ -387,21 +387,21 @@ func scenarios() map[string]synth {
 		"invalid":  invalid,
 		"quick":    quick,
 		"partial":  partial,
-		"nodes": {name: "nodes", titleRu: "Узлы", trials: 5, load: closedLoop(), seed: 2,
+		"nodes": {name: "nodes", titleRu: "Узлы", trials: 7, load: closedLoop(), seed: 2,
 			matrix: []experiment.Factor{factorOf(keyNodes, "1", "3", "7"), factorOf(keyClients, "1", "16")}},
-		"load": {name: "load", trials: 6, load: closedLoop(), seed: 3,
+		"load": {name: "load", trials: 7, load: closedLoop(), seed: 3,
 			matrix: []experiment.Factor{factorOf(keyClients, "1", "4", "64"), factorOf(keyBackend, "bolt", "mdb")}},
-		"rate": {name: "rate", titleRu: "Нагрузка", trials: 5, load: open, seed: 4,
+		"rate": {name: "rate", titleRu: "Нагрузка", trials: 4, load: open, seed: 4,
 			matrix: []experiment.Factor{factorOf(keyRate, "50", "800", "3200")}},
 		"payload": {name: "payload", titleRu: "Размер", trials: 10, load: closedLoop(), seed: 5,
 			matrix: []experiment.Factor{factorOf(keyValueSize, "64", "1024", "65536")}},
-		"mixed": {name: "mixed", titleRu: "Чтения", trials: 5, load: mixed, seed: 6, memory: true,
+		"mixed": {name: "mixed", titleRu: "Чтения", trials: 7, load: mixed, seed: 6, memory: true,
 			matrix: []experiment.Factor{factorOf(keyTransport, "inmem", "tcp")}},
 		"one": {name: "one", trials: 3, load: closedLoop(), seed: 7},
 		"empty": {name: "empty", titleRu: "Пусто", trials: 5, load: closedLoop(), seed: 8,
 			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb")},
 			skip:   func(experiment.Cell, int) bool { return true }},
-		"batch": {name: "batch", titleRu: "Пакеты", trials: 5, load: closedLoop(), seed: 9,
+		"batch": {name: "batch", titleRu: "Пакеты", trials: 8, load: closedLoop(), seed: 9,
 			matrix: []experiment.Factor{factorOf("raft.batch_apply", "false", "true")}},
 	}
 }

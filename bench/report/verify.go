@@ -62,14 +62,14 @@ func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 		v.Made = append(v.Made, x.name)
 		printed, err := f.ReadFile(x.name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && earlier && path.Dir(x.name) == record.PlotsDir: // it may have had other plots
+		case errors.Is(err, fs.ErrNotExist) && earlier && (path.Dir(x.name) == record.PlotsDir || formOf(report) < x.since): // it may have had other plots
 		case errors.Is(err, fs.ErrNotExist):
 			v.Differences = append(v.Differences, Difference{File: x.name, Printed: "no such file", Computed: "a file"})
 		case err != nil:
 			return v, fmt.Errorf("verify: %w", err)
 		case bytes.Equal(printed, x.data):
-		case x.name == csvFile:
-			v.Differences = append(v.Differences, csvDifferences(printed, x.data, earlier)...)
+		case x.format == CSV:
+			v.Differences = append(v.Differences, csvDifferences(x.name, printed, x.data, earlier)...)
 		case formOf(printed) < form:
 			v.Unchecked = append(v.Unchecked, x.name)
 		default:
@@ -82,11 +82,13 @@ func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 // formOf reads the stamp at the end of a file. The first form had none.
 func formOf(data []byte) int {
 	name, _, _ := strings.Cut(stamp(), strconv.Itoa(form))
-	_, number, found := bytes.Cut(data[max(0, len(data)-80):], []byte("<!-- "+name))
+	_, number, found := bytes.Cut(data[max(0, len(data)-80):], []byte(name))
 	if !found {
 		return 1
 	}
-	number, _, _ = bytes.Cut(number, []byte(" -->"))
+	if i := bytes.IndexAny(number, ` "`); i >= 0 { // behind it a comment ends, or a string
+		number = number[:i]
+	}
 	n, err := strconv.Atoi(string(number))
 	if err != nil {
 		return form // and no such stamp: the text will differ
@@ -97,11 +99,11 @@ func formOf(data []byte) int {
 // csvDifferences compares field by field, and by lines where the fields cannot
 // tell. A table of an earlier form may lack columns, have them in another order, and
 // have a zero where nothing was measured.
-func csvDifferences(printed, computed []byte, earlier bool) []Difference {
+func csvDifferences(name string, printed, computed []byte, earlier bool) []Difference {
 	is, err1 := readCSV(printed)
 	want, err2 := readCSV(computed)
 	if err1 != nil || err2 != nil || len(is) == 0 {
-		return []Difference{lineDifference(csvFile, printed, computed)}
+		return []Difference{lineDifference(name, printed, computed)}
 	}
 	head := want[0]
 	if earlier {
@@ -114,17 +116,17 @@ func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 	for row := range max(len(is), len(want)) {
 		a, b := at(is, row), at(want, row)
 		if a == nil || b == nil {
-			diffs = append(diffs, Difference{csvFile, row + 1, "", strings.Join(a, ","), strings.Join(b, ",")})
+			diffs = append(diffs, Difference{name, row + 1, "", strings.Join(a, ","), strings.Join(b, ",")})
 			continue
 		}
 		for i := range max(len(a), len(b)) {
 			if x, y := at(a, i), at(b, i); x != y && !(earlier && y == "" && isZero(x)) {
-				diffs = append(diffs, Difference{csvFile, row + 1, at(head, i), x, y})
+				diffs = append(diffs, Difference{name, row + 1, at(head, i), x, y})
 			}
 		}
 	}
 	if diffs == nil && !earlier {
-		diffs = append(diffs, lineDifference(csvFile, printed, computed))
+		diffs = append(diffs, lineDifference(name, printed, computed))
 	}
 	return diffs
 }

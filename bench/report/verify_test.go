@@ -49,7 +49,7 @@ func TestVerifyFindsNothingToSay(t *testing.T) {
 // differencesOf compares one file of the present form.
 func differencesOf(name string, printed, computed []byte) []Difference {
 	if name == csvFile {
-		return csvDifferences(printed, computed, false)
+		return csvDifferences(csvFile, printed, computed, false)
 	}
 	return []Difference{lineDifference(name, printed, computed)}
 }
@@ -104,7 +104,9 @@ func TestVerifyOnDisk(t *testing.T) {
 		}
 	}
 	edit(csvFile, "3405.823", "1405.823")
-	edit("report.ru.md", "1,49", "2,49")
+	edit("report.ru.md", "3,41", "4,41")
+	edit(summaryFile, "3405.823", "1405.823")
+	edit(jsonFile, "0.00340", "0.00140")
 	edit("plots/latency.svg", "<path", "<!-- hm --><path")
 	if err := os.Remove(path("report.html")); err != nil {
 		t.Fatal(err)
@@ -116,14 +118,14 @@ func TestVerifyOnDisk(t *testing.T) {
 	if d := got[csvFile]; d.Row != 2 || d.Column != "p50_us" || d.Printed != "1405.823" || d.Computed != "3405.823" {
 		t.Errorf("csv: %+v", d)
 	}
-	if d := got["report.ru.md"]; !strings.Contains(d.Printed, "2,49") || !strings.Contains(d.Computed, "1,49") {
+	if d := got["report.ru.md"]; !strings.Contains(d.Printed, "4,41") || !strings.Contains(d.Computed, "3,41") {
 		t.Errorf("markdown: %+v", d)
 	}
 	if d := got["report.html"]; d.Row != 0 || !strings.Contains(d.String(), "report.html") {
 		t.Errorf("missing file: %+v", d)
 	}
-	if len(got) != 4 {
-		t.Errorf("%d files differ, want 4: %v", len(got), got)
+	if len(got) != 6 {
+		t.Errorf("%d files differ, want 6: %v", len(got), got)
 	}
 }
 
@@ -146,7 +148,13 @@ func earlier(t *testing.T) (f *record.Folder, edit func(name, old, new string)) 
 		}
 	}
 	for name := range scenario(t, "rate").files {
-		if name != csvFile {
+		switch name {
+		case csvFile:
+		case summaryFile, jsonFile: // there was none
+			if err := os.Remove(filepath.Join(f.Dir(), name)); err != nil {
+				t.Fatal(err)
+			}
+		default:
 			edit(name, "<!-- "+stamp()+" -->", "")
 		}
 	}
@@ -221,11 +229,11 @@ func TestVerifyTellsAFileOfAnEarlierForm(t *testing.T) {
 func TestEarlierZeros(t *testing.T) {
 	want := []byte("a,b,c\n1,,3\n")
 	for printed, n := range map[string]int{"c,b\n3,0.00\n": 0, "c,b\n3,0.10\n": 1, "c,b\n0,0\n": 1, "c,b\n,\n": 1, "c,b\n3,\n3,\n": 1} {
-		if diffs := csvDifferences([]byte(printed), want, true); len(diffs) != n {
+		if diffs := csvDifferences(csvFile, []byte(printed), want, true); len(diffs) != n {
 			t.Errorf("%q: %v", printed, diffs)
 		}
 	}
-	if diffs := csvDifferences([]byte("a,b,c\n1,0,3\n"), want, false); len(diffs) != 1 {
+	if diffs := csvDifferences(csvFile, []byte("a,b,c\n1,0,3\n"), want, false); len(diffs) != 1 {
 		t.Errorf("in the present form: %v", diffs)
 	}
 }
@@ -243,7 +251,7 @@ func TestCSVDifferences(t *testing.T) {
 		{"a,b\r\n1,2\n3,4\n", []Difference{{csvFile, 1, "", "a,b\r\n", "a,b\n"}}},
 		{"a,b\n\"1,2\n3,4\n", []Difference{{csvFile, 2, "", "\"1,2\n", "1,2\n"}}},
 	} {
-		if got := csvDifferences([]byte(c.printed), want, false); !slices.Equal(got, c.want) {
+		if got := csvDifferences(csvFile, []byte(c.printed), want, false); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v, want %v", c.printed, got, c.want)
 		}
 	}

@@ -28,7 +28,19 @@
 //
 // # Comparisons
 //
-// Two samples differ only if the two-sided Mann-Whitney U test says so after
-// the Benjamini-Hochberg correction over the family of comparisons made
-// together. See [MannWhitney] and [BenjaminiHochberg].
+// Trials run in rounds, one of each cell, so cells of one run are compared within
+// rounds: [Paired]. All comparisons looked at together are one family
+// ([AdjustPaired]). Over several combinations of other factors [Stratify] joins the
+// comparisons of two levels, and [Depend] asks whether they agree. Runs at different
+// times share no rounds: [Unpaired].
+//
+// A comparison has one of three verdicts, [Differs], [Equal] within a margin and
+// [Undecided], and says how many trials would decide ([Comparison.Needed]).
+// docs/statistics.md explains all that without formulas, with a simulation of how
+// often it errs.
+//
+// # What explains the variation, and what happens within a trial
+//
+// [Allocate] shares the variation over a full matrix out to its factors. [Effective],
+// [CheckWindow] and [CheckWarmup] look at the course of a trial.
 package stats

@@ -2,7 +2,10 @@ package stats
 
 import (
 	"cmp"
+	"iter"
 	"math"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -74,6 +77,22 @@ func doubledMidranks(a, b []float64) (ranks []int, ties float64) {
 // permutationP returns the share of the n-subsets of ranks whose sum is at
 // least as far from the mean as observed.
 func permutationP(ranks []int, n, observed int) float64 {
+	ways := rankSums(ranks, n)
+	count, total := len(ranks), len(ways)-1
+	// Distances are compared times N, to stay whole: mean = n * total / N.
+	distance := func(s int) int { return max(s*count-n*total, n*total-s*count) }
+	extreme, all := 0.0, 0.0
+	for s, w := range ways {
+		all += w
+		if distance(s) >= distance(observed) {
+			extreme += w
+		}
+	}
+	return extreme / all
+}
+
+// rankSums counts the n-subsets of ranks by their sum, up to that of all ranks.
+func rankSums(ranks []int, n int) []float64 {
 	total := 0
 	for _, r := range ranks {
 		total += r
@@ -91,17 +110,7 @@ func permutationP(ranks []int, n, observed int) float64 {
 			}
 		}
 	}
-	// Distances are compared times N, to stay whole: mean = n * total / N.
-	count := len(ranks)
-	distance := func(s int) int { return max(s*count-n*total, n*total-s*count) }
-	extreme, all := 0.0, 0.0
-	for s, w := range ways[n] {
-		all += w
-		if distance(s) >= distance(observed) {
-			extreme += w
-		}
-	}
-	return extreme / all
+	return ways[n]
 }
 
 func normalP(u float64, n, m int, ties float64) float64 {
@@ -128,22 +137,123 @@ func TrialsNeeded(alpha float64) int {
 	return n
 }
 
-// BenjaminiHochberg returns p-values adjusted for the number of tests
-// (Benjamini & Hochberg, 1995): of the tests whose adjusted p is at most q, an
-// expected share of at most q was found by chance. It holds for independent
-// and for positively dependent tests, as comparisons with one common base are
-// (Benjamini & Yekutieli, 2001).
-func BenjaminiHochberg(p []float64) []float64 {
-	order := make([]int, len(p))
-	for i := range order {
-		order[i] = i
+// shift returns the Hodges-Lehmann estimate of by how much y lies above x, the median of
+// all differences between a value of y and one of x, and the interval of those shifts
+// that the Mann-Whitney test does not reject, with its coverage: exact up to 50 values in
+// all, and by the normal approximation beyond.
+func shift(x, y []float64) (float64, Interval, float64) {
+	n, m := len(x), len(y)
+	differences := make([]float64, 0, n*m)
+	for _, a := range x {
+		for _, b := range y {
+			differences = append(differences, b-a)
+		}
 	}
-	slices.SortFunc(order, func(x, y int) int { return cmp.Compare(p[x], p[y]) })
-	adjusted := make([]float64, len(p))
-	smallest := 1.0
-	for rank, i := range slices.Backward(order) {
-		smallest = min(smallest, p[i]*(float64(len(p))/float64(rank+1)))
-		adjusted[i] = smallest
+	slices.Sort(differences)
+	k, coverage := 1, Confidence
+	if n+m <= exactUpTo {
+		k, coverage = shiftEnds(n, m)
+	} else {
+		nm := float64(n * m)
+		k = max(1, int(nm/2-normalQuantile((1+Confidence)/2)*math.Sqrt(nm*float64(n+m+1)/12)))
 	}
-	return adjusted
+	return medianOf(differences), Interval{differences[k-1], differences[n*m-k]}, coverage
+}
+
+// shiftEnds returns how many of the n*m differences lie at or beyond an end of the
+// interval, and its coverage.
+func shiftEnds(n, m int) (k int, coverage float64) {
+	ranks := make([]int, n+m)
+	for i := range ranks {
+		ranks[i] = i + 1
+	}
+	ways, all := rankSums(ranks, n), choose(n+m, n)
+	least := n * (n + 1) / 2 // the sum at which U is 0
+	below := ways[least] / all
+	for k = 1; below+ways[least+k]/all <= (1-Confidence)/2+1e-12; k++ {
+		below += ways[least+k] / all
+	}
+	return k, 1 - 2*below
+}
+
+// exchanges is [stepDown] for the hypotheses that the rounds of two runs come from the same
+// distribution, one pair of runs each: whole rounds change their run. The statistic is that
+// of Mann and Whitney, standardised.
+func exchanges(family [][2][]float64) []float64 {
+	n, m := 0, 0
+	for _, x := range family {
+		n, m = max(n, len(x[0])), max(m, len(x[1]))
+	}
+	ranks := make([][]float64, len(family)) // of the n + m rounds; NaN where there is no value
+	for i, x := range family {
+		ranks[i] = ranksOf(n, m, x)
+	}
+	return stepDown(len(family), splits(n, m), func(i int, first []bool) float64 {
+		return standardRankSum(ranks[i], first)
+	})
+}
+
+// ranksOf ranks the values of two runs, with room for n rounds of the first and m of the
+// second.
+func ranksOf(n, m int, runs [2][]float64) []float64 {
+	a, b := present(runs[0]), present(runs[1])
+	doubled, _ := doubledMidranks(a, b)
+	out := slices.Repeat([]float64{math.NaN()}, n+m)
+	for run, values := range runs {
+		for r, v := range values {
+			if !math.IsNaN(v) {
+				out[run*n+r], doubled = float64(doubled[0])/2, doubled[1:]
+			}
+		}
+	}
+	return out
+}
+
+// standardRankSum is the distance of the rank sum of the first run from its mean, in its
+// standard deviations without ties.
+func standardRankSum(ranks []float64, first []bool) float64 {
+	sum, n, m := 0.0, 0.0, 0.0
+	for i, r := range ranks {
+		switch {
+		case math.IsNaN(r):
+		case first[i]:
+			sum, n = sum+r, n+1
+		default:
+			m++
+		}
+	}
+	if n == 0 || m == 0 {
+		return 0
+	}
+	return math.Abs(sum-n*(n+m+1)/2) / math.Sqrt(n*m*(n+m+1)/12)
+}
+
+// splits yields ways to take n of n + m rounds for the first run, the one observed first:
+// all of them where they are few, and otherwise a fixed random sample. The slice is valid
+// until the next one.
+func splits(n, m int) iter.Seq[[]bool] {
+	return func(yield func([]bool) bool) {
+		first := make([]bool, n+m)
+		if n+m <= 20 && choose(n+m, n) <= sampled {
+			for code := uint(1)<<n - 1; code < 1<<(n+m); code++ {
+				if bits.OnesCount(code) != n {
+					continue
+				}
+				for i := range first {
+					first[i] = code>>i&1 == 1
+				}
+				if !yield(first) {
+					return
+				}
+			}
+			return
+		}
+		for i := range n {
+			first[i] = true
+		}
+		random := rand.New(rand.NewPCG(uint64(n), uint64(m)))
+		for tried := 0; tried <= sampled && yield(first); tried++ {
+			random.Shuffle(n+m, func(i, j int) { first[i], first[j] = first[j], first[i] })
+		}
+	}
 }

@@ -81,25 +81,6 @@ func TestBootstrapMedianAgainstAllResamples(t *testing.T) {
 	})
 }
 
-func TestRatioIntervalAgainstAllResamples(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		base, other := samples(3, 4).Draw(t, "base"), samples(3, 4).Draw(t, "other")
-		var ratios []float64
-		b, o := allResamples(base), allResamples(other)
-		for _, x := range b {
-			for _, y := range o {
-				ratios = append(ratios, y/x)
-			}
-		}
-		slices.Sort(ratios)
-		tail := int(math.Ceil((1-Confidence)/2*float64(len(ratios)))) - 1
-		want := Interval{ratios[tail], ratios[len(ratios)-1-tail]}
-		if diff := cmp.Diff(want, Compare(base, other).CI); diff != "" {
-			t.Errorf("base %v other %v (-brute +exact):\n%s", base, other, diff)
-		}
-	})
-}
-
 func TestSummarize(t *testing.T) {
 	for _, c := range []struct {
 		samples []float64
@@ -208,6 +189,9 @@ func TestMannWhitneyKnown(t *testing.T) {
 func TestMannWhitneyNormal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := samples(12, 15).Draw(t, "a"), samples(12, 15).Draw(t, "b")
+		if distinct := slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b)))); len(distinct) < 4 {
+			t.Skip("the approximation is not for values that are all but equal")
+		}
 		exact := MannWhitney(a, b)
 		_, ties := doubledMidranks(a, b)
 		near(t, "approximate p", normalP(exact.U, len(a), len(b), ties), exact.P, 0.02)
@@ -240,122 +224,5 @@ func TestSmallestPIsReached(t *testing.T) {
 	}
 	if got := TrialsNeeded(0.05); got != 4 {
 		t.Errorf("TrialsNeeded(0.05) = %d, want 4", got)
-	}
-}
-
-// TestBenjaminiHochbergPaper uses the 15 p-values of §3.2 of the paper: at
-// q = 0.05 the procedure rejects the four smallest.
-func TestBenjaminiHochbergPaper(t *testing.T) {
-	p := []float64{
-		0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
-		0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000,
-	}
-	adjusted := BenjaminiHochberg(p)
-	for i, q := range adjusted {
-		if (q <= 0.05) != (i < 4) {
-			t.Errorf("p = %g: adjusted to %g", p[i], q)
-		}
-	}
-	near(t, "adjusted 4th", adjusted[3], 0.0095*15/4, 1e-12)
-}
-
-// TestBenjaminiHochbergNaive checks against the definition: test i is rejected
-// at q if some p at least as large as p_i is at most its rank times q / m.
-func TestBenjaminiHochbergNaive(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := rapid.SliceOfN(rapid.Float64Range(0, 1), 1, 10).Draw(t, "p")
-		q := rapid.Float64Range(0.001, 0.999).Draw(t, "q")
-		threshold := -1.0
-		for _, candidate := range p {
-			rank := 0
-			for _, other := range p {
-				if other <= candidate {
-					rank++
-				}
-			}
-			if candidate*(float64(len(p))/float64(rank)) <= q {
-				threshold = max(threshold, candidate)
-			}
-		}
-		for i, a := range BenjaminiHochberg(p) {
-			if (a <= q) != (p[i] <= threshold) {
-				t.Errorf("p = %v, q = %g: adjusted %d to %g, threshold %g", p, q, i, a, threshold)
-			}
-			if a < p[i] {
-				t.Errorf("adjusted %g below p = %g", a, p[i])
-			}
-		}
-	})
-}
-
-func TestCompare(t *testing.T) {
-	base := []float64{10, 11, 12, 13, 14}
-	other := []float64{20, 22, 24, 26, 28}
-	c := Compare(base, other)
-	near(t, "ratio", c.Ratio, 2, 0)
-	near(t, "p", c.P, 2.0/252, 1e-12)
-	if c.CI.Low > 2 || c.CI.High < 2 || len(c.Warnings) != 0 || c.Different() {
-		t.Errorf("before Adjust: %+v", c)
-	}
-	if w := Adjust([]*Comparison{&c}); len(w) != 0 || !c.Different() {
-		t.Errorf("alone: %+v, %v", c, w)
-	}
-	same := Compare(base, base)
-	none := Compare(base, base)
-	if Adjust([]*Comparison{&same, &none}); same.Different() || none.Different() {
-		t.Error("equal samples differ")
-	}
-}
-
-func TestCompareTooFew(t *testing.T) {
-	codes := func(ws []Warning) (out []Code) {
-		for _, w := range ws {
-			out = append(out, w.Code)
-		}
-		return out
-	}
-	three := Compare([]float64{1, 2, 3}, []float64{4, 5, 6})
-	Adjust([]*Comparison{&three})
-	if three.Tested || three.Different() || !three.HasCI || !slices.Equal(codes(three.Warnings), []Code{CannotDiffer}) || three.Warnings[0].Want != 4 {
-		t.Errorf("3 v 3: %+v", three)
-	}
-	one := Compare([]float64{1}, []float64{4})
-	Adjust([]*Comparison{&one})
-	if one.Tested || one.HasCI || !one.HasRatio || !slices.Equal(codes(one.Warnings), []Code{FewTrials}) {
-		t.Errorf("1 v 1: %+v", one)
-	}
-	zero := Compare([]float64{0, 0, 0, 0}, []float64{4, 5, 6, 7})
-	if zero.HasRatio || zero.HasCI || !slices.Equal(codes(zero.Warnings), []Code{ZeroBase}) {
-		t.Errorf("zero base: %+v", zero)
-	}
-	empty := Compare(nil, []float64{1, 2, 3})
-	if empty.Tested || empty.HasRatio {
-		t.Errorf("empty base: %+v", empty)
-	}
-}
-
-// TestAdjustWarnsOfALoneDifference: 12 comparisons of 5 v 5 cannot single one
-// out, since 12 * 2/252 > 0.05; 6 v 6 can.
-func TestAdjustWarnsOfALoneDifference(t *testing.T) {
-	family := func(n, m int) []*Comparison {
-		x := make([]float64, n)
-		for i := range x {
-			x[i] = float64(i + 1)
-		}
-		out := make([]*Comparison, m)
-		for i := range out {
-			c := Compare(x, x)
-			out[i] = &c
-		}
-		return out
-	}
-	w := Adjust(family(5, 12))
-	if len(w) != 1 || w[0].Code != LoneDifference || w[0].Want != 6 {
-		t.Errorf("5 v 5, 12 comparisons: %v", w)
-	}
-	for _, c := range []struct{ n, m int }{{6, 12}, {5, 6}, {3, 12}, {5, 1}} {
-		if w := Adjust(family(c.n, c.m)); len(w) != 0 {
-			t.Errorf("%d v %d, %d comparisons: %v", c.n, c.n, c.m, w)
-		}
 	}
 }

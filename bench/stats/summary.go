@@ -59,7 +59,12 @@ func Summarize(samples []float64) Summary {
 }
 
 // Median returns the median of samples, 0 if there are none.
-func Median(samples []float64) float64 { return Summarize(samples).Median }
+func Median(samples []float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	return medianOf(slices.Sorted(slices.Values(samples)))
+}
 
 func medianOf(sorted []float64) float64 {
 	n := len(sorted)

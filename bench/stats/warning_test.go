@@ -16,15 +16,6 @@ func TestReliable(t *testing.T) {
 
 func TestChecks(t *testing.T) {
 	one := func(ws []Warning, code Code) bool { return len(ws) == 1 && ws[0].Code == code }
-	if !one(CheckWindow("c01", []int64{100, 100, 7, 130, 130}), WindowDrift) || CheckWindow("", []int64{100, 100, 110, 110}) != nil {
-		t.Error("CheckWindow")
-	}
-	if !one(CheckWindow("", []int64{100, 100, 70, 70}), WindowDrift) || !one(CheckWindow("", []int64{0, 0, 70, 70}), WindowDrift) {
-		t.Error("CheckWindow downwards or from zero")
-	}
-	if CheckWindow("", []int64{1, 1, 3, 3}) != nil || CheckWindow("", []int64{100, 900}) != nil {
-		t.Error("CheckWindow judges too little")
-	}
 	if !one(CheckMachine([]float64{100, 0, 250}), MachineDrift) || CheckMachine([]float64{100, 200}) != nil || CheckMachine(nil) != nil {
 		t.Error("CheckMachine")
 	}

@@ -71,9 +71,11 @@ func quantities() []measure.Quantity {
 		p50.Of, p50.PerMille, p99.Of, p99.PerMille = s.of(), 500, s.of(), 990
 		out = append(out, micros(s.of()+".mean", s.key+"_us", s.name), p50, p99)
 	}
+	whole := micros("traced.mean", "traced_us", measure.Text{En: "in all", Ru: "всего"})
+	whole.Long = measure.Text{En: "the time of a write", Ru: "время записи"}
 	return append(append(out, differing()...),
 		micros("rest.mean", "rest_us", measure.Text{En: "the rest", Ru: "остаток"}),
-		micros("traced.mean", "traced_us", measure.Text{En: "in all", Ru: "всего"}),
+		whole,
 		measure.Quantity{Key: "calls", Column: "calls"}, measure.Quantity{Key: "joined", Column: "joined"}, measure.Quantity{Key: "dropped", Column: "spans_dropped"},
 		measure.Quantity{Key: "entries.write", Name: measure.Text{En: "entries per leader’s write", Ru: "записей в сбросе лидера"}, Column: "entries_per_write", Decimals: 2},
 		measure.Quantity{Key: "entries.message", Name: measure.Text{En: "entries per message", Ru: "записей в сообщении"}, Column: "entries_per_message", Decimals: 2},
@@ -84,7 +86,7 @@ func quantities() []measure.Quantity {
 func parts() *measure.Parts {
 	p := &measure.Parts{
 		Title: measure.Text{En: "Where the time of a write goes", Ru: "Куда уходит время записи"},
-		Whole: "traced.mean",
+		Whole: "traced.mean", Leads: true,
 		Note: measure.Text{
 			En: "Means over the writes of a trial, averaged over the trials: they add up. Percentiles are medians over the trials, each of that stage alone; they do not add up. “The rest” is the latency of writes whose way was not found.",
 			Ru: "Средние по записям испытания, усреднённые по испытаниям: они складываются. Перцентили — медианы по испытаниям, каждый относится только к своей стадии; они не складываются. «Остаток» — задержка записей, путь которых не найден.",

@@ -141,7 +141,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Needs: []system.Ability{system.Processes}, Run: run, Read: read, Check: check,
 		Gates:      []string{"alive", "leader", "voters", "clock"},
-		Quantities: quantities(), Answer: []string{"leader", "voters"},
+		Quantities: quantities(), Answer: []string{"voters", "leader", "bytes"},
 		Columns: []measure.Setting{
 			{Column: "settle_s", Of: seconds(func(f experiment.Formation) experiment.Duration { return f.Settle })},
 			{Column: "rest_s", Of: seconds(func(f experiment.Formation) experiment.Duration { return f.Rest })},

@@ -97,7 +97,7 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	if err := d.validate(t.Failure != ""); err != nil {
 		return measure.Values{}, fmt.Errorf("%w: %w", record.ErrDamaged, err)
 	}
-	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}, Series: d.Intervals}
+	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}, Timeline: d.timeline()}
 	ops, errors := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed
 	put := func(key string, value float64) { v.Scalars[key] = value }
 	put("ops", float64(ops))
@@ -129,6 +129,22 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
 	}
 	return v, d.distributions(&v)
+}
+
+// timeline is what the load saw in each step.
+func (d *Data) timeline() *measure.Timeline {
+	if d.IntervalNS == 0 || len(d.Intervals) == 0 {
+		return nil
+	}
+	t := &measure.Timeline{Step: time.Duration(d.IntervalNS), Lines: map[string][]float64{}}
+	for i, n := range d.Intervals {
+		length := min(d.IntervalNS, d.WindowNS-int64(i)*d.IntervalNS) // of the last step, what there is of it
+		if length <= 0 {
+			break // the window was cut short
+		}
+		t.Lines["throughput"] = append(t.Lines["throughput"], float64(n)/time.Duration(length).Seconds())
+	}
+	return t
 }
 
 // distributions decodes the histograms and puts what is computed of them beside the

@@ -15,7 +15,7 @@ func Kind() *measure.Kind {
 	return &measure.Kind{
 		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Room: room, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
@@ -24,10 +24,10 @@ func quantities() []measure.Quantity {
 	count := func(key, column string) measure.Quantity {
 		return measure.Quantity{Key: key, Column: column, Unit: measure.Count}
 	}
-	all := percentiles("latency", "", measure.Text{}, measure.Shown)
+	all := percentiles("latency", "", measure.Text{}, measure.Compared)
 	all = append(all,
 		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
-			Role: measure.Compared, Column: "throughput_ops", Decimals: 2},
+			Role: measure.Compared, More: true, Column: "throughput_ops", Decimals: 2},
 		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
 			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
 			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},
@@ -48,6 +48,18 @@ func quantities() []measure.Quantity {
 		{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
 		{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3},
 	}, machineQuantities())
+}
+
+// lines are what a trial's timeline has.
+func lines() []measure.Line {
+	return []measure.Line{
+		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond},
+		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds},
+		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
+		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
+		{Key: "written", Name: measure.Text{En: "written to disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
+		{Key: "syncs", Name: measure.Text{En: "flushes of the log stores", Ru: "сбросы хранилищ журнала"}, Unit: measure.PerSecond},
+	}
 }
 
 // percentiles are the quantities of a latency distribution. The middle is compared,
@@ -107,7 +119,7 @@ func tables() []measure.Table {
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
 			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99"},
-			OverTime:   true,
+			OverTime:   "throughput",
 			Note: measure.Text{
 				En: "Each figure is the median over the trials. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
 				Ru: "Каждое значение — медиана по испытаниям. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",
@@ -117,30 +129,55 @@ func tables() []measure.Table {
 }
 
 func figures() []measure.Figure {
+	latency := measure.Text{En: "latency", Ru: "задержка"}
 	return []measure.Figure{
 		{
-			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"},
+			Name: "levels", Form: measure.ByLevel, Quantities: []string{"latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Latency", Ru: "Задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency against throughput: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки в зависимости от пропускной способности: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"}, Axis: latency,
 			Title: measure.Text{En: "Latency distribution", Ru: "Распределение задержки"},
-			Axis:  measure.Text{En: "latency", Ru: "задержка"},
 			Caption: measure.Text{
 				En: "Latency by percentile, all valid trials of a cell together. The percentile axis stretches the tail: each step divides what lies beyond by ten. A curve ends where fewer than 10 samples lie beyond it.",
 				Ru: "Задержка по перцентилям, все достоверные испытания ячейки вместе. Ось перцентилей растягивает хвост распределения: каждое деление уменьшает оставшуюся за ним долю в десять раз. Кривая обрывается там, где за ней лежит меньше 10 измерений.",
 			},
 		},
 		{
-			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50"},
-			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
+			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Caption: measure.Text{
-				En: "Throughput against p50: medians over the trials with 95 % intervals.",
-				Ru: "Пропускная способность и медиана задержки (p50): медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. The lower end of a logarithmic axis stands for zero too.",
+				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Нижний край логарифмической оси обозначает и ноль.",
 			},
 		},
 		{
 			Name: "cpu", Form: measure.ByLevel, Quantities: []string{"cpu.op"},
 			Title: measure.Text{En: "CPU time per operation", Ru: "Процессорное время на операцию"},
+			Axis:  measure.Text{En: "CPU time", Ru: "процессорное время"},
 			Caption: measure.Text{
-				En: "CPU time of all members per operation, warm-up included: medians over the trials with 95 % intervals.",
-				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "CPU time of all members per operation, warm-up included: medians over the trials with their intervals.",
+				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "ecdf", Form: measure.Cumulative, Quantities: []string{"latency"}, Axis: latency,
+			Title: measure.Text{En: "Empirical distribution function of latency", Ru: "Эмпирическая функция распределения задержки"},
+			Caption: measure.Text{
+				En: "The share of operations that took no longer, all valid trials of a cell together.",
+				Ru: "Доля операций, занявших не больше времени; все достоверные испытания ячейки вместе.",
 			},
 		},
 	}

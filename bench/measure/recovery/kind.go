@@ -226,7 +226,7 @@ func Kind() *measure.Kind {
 		Name: Name, Needs: []system.Ability{system.Kills, system.Keeps}, Settings: defaults(),
 		Quick: map[string]int64{"keys": 20_000, "passes": 1}, Accept: accept, Room: room,
 		Run: run, Read: read, Derive: derive, Check: check,
-		Gates: []string{"keys", "convergence", "clock"}, Quantities: quantities(), Answer: []string{"memory.key", "restart"},
+		Gates: []string{"keys", "convergence", "clock"}, Quantities: quantities(), Answer: []string{"memory.key", "snapshot", "restart", "join"},
 		Columns: []measure.Setting{
 			{Column: "keys", Of: number(func(s settings) int { return s.Keys })},
 			{Column: "value_size", Of: number(func(s settings) int { return s.ValueSize })},

@@ -27,6 +27,9 @@ func markdown(l Locale, block Block) string {
 		return "## " + escape(x.Text) + "\n"
 	case Paragraph:
 		text := escape(x.Text)
+		if x.Lang != "" {
+			text = `<span lang="` + x.Lang + `">` + text + "</span>"
+		}
 		if x.Class == Headline {
 			text = "**" + text + "**"
 		}
@@ -50,9 +53,12 @@ func markdown(l Locale, block Block) string {
 			b.WriteString("    " + line + "\n")
 		}
 	case Table:
-		return markdownTable(l, x.shown())
+		if x.Caption != "" {
+			b.WriteString("**" + escape(l.caption(l.Table, x.Number, x.Caption)) + "**\n\n")
+		}
+		b.WriteString(markdownTable(l, x.shown()))
 	case Figure:
-		return "![" + escape(x.Title) + "](" + x.File + ")\n\n" + escape(x.Caption) + "\n"
+		return "![" + escape(x.Title) + "](" + x.File + ")\n\n**" + escape(l.caption(l.Figure, x.Number, x.Title)) + ".** " + escape(x.Caption) + "\n"
 	}
 	return b.String()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 type runFlags struct {
@@ -236,12 +237,12 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 		return err
 	case outcome.Interrupted:
 		fmt.Fprintf(stderr, "interrupted; what was measured is kept. To go on:\n  %s --out %s --resume\n",
-			strings.Join(cfg.Command, " "), cfg.Out)
+			visible.Text(strings.Join(cfg.Command, " ")), visible.Text(cfg.Out))
 		return cli.Said(exitInterrupted)
 	case len(outcome.Failures) > 0:
 		fmt.Fprintf(stderr, "%d trials failed:\n", len(outcome.Failures))
 		for _, text := range outcome.Failures {
-			fmt.Fprintf(stderr, "  %s\n", text)
+			fmt.Fprintf(stderr, "  %s\n", visible.Text(text))
 		}
 		return cli.Said(exitFailed)
 	}

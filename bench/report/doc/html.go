@@ -16,6 +16,7 @@ var styleSource string
 
 // HTML makes one page that needs nothing from outside.
 func HTML(d Document) ([]byte, error) {
+	d = clean(d)
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"tight":    d.Locale.Tight,
 		"table":    func(t Table) string { return d.Locale.caption(d.Locale.Table, t.Number, t.Caption) },

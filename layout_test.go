@@ -23,9 +23,10 @@ type rule struct {
 
 // rules is the table of docs/ARCHITECTURE.md, "Who may import whom".
 var rules = []rule{
-	{"internal/conf", nil},
-	{"core", []string{"core/errkind"}},
+	{"internal/conf", []string{"core/size"}},
+	{"core", []string{"core/errkind", "core/size"}},
 	{"core/errkind", nil},
+	{"core/size", []string{"core/errkind"}},
 	{"core/coretest", []string{"core"}},
 	{"core/handshake", []string{"core"}},
 	{"core/trace", []string{"core"}},
@@ -54,12 +55,12 @@ var rules = []rule{
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal"}},
 	{"cluster/process", []string{"core", "discovery", "kv/api", "kv/client", "cluster/clusterfile", "internal"}},
-	{"bench/experiment", []string{"core", "internal/conf"}},
+	{"bench/experiment", []string{"core", "bench/workload", "internal/conf"}},
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
 	{"bench/report/doc", []string{"internal/visible"}},
-	{"bench/workload", []string{"internal/poll"}},
+	{"bench/workload", []string{"core/size", "internal/poll"}},
 	{"bench/trace", []string{"core"}},
 	{"bench/calibrate", []string{"bench/record"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // Options are the settings that an experiment or node file gives one plug-in,
@@ -57,11 +58,11 @@ func (r *OptionReader) Int(key string, fallback int) int {
 }
 
 // Bytes returns the size option key in bytes, or fallback where it is not set.
-// A size is a whole number of bytes or text as [ParseBytes] takes it.
+// A size is a whole number of bytes or text as [size.Parse] takes it.
 func (r *OptionReader) Bytes(key string, fallback uint64) uint64 {
 	return option(r, key, fallback, `a size such as "64MiB"`, func(v any) (uint64, bool) {
 		if text, ok := v.(string); ok {
-			n, err := ParseBytes(text)
+			n, err := size.Parse(text)
 			return n, err == nil
 		}
 		n, ok := integer(v)
@@ -116,41 +117,4 @@ func integer(v any) (int64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// ParseBytes reads a size: a whole number followed by B, KiB, MiB, GiB or TiB
-// (powers of 1024), kB, MB, GB or TB (powers of 1000), or by nothing for bytes.
-func ParseBytes(text string) (uint64, error) {
-	text = strings.TrimSpace(text)
-	digits := strings.TrimRight(text, "BKMGTkib ")
-	unit := strings.TrimSpace(text[len(digits):])
-	scale, ok := byteUnits()[unit]
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("%w: size %q: want a whole number and a unit, such as 64MiB", ErrInvalid, text)
-	}
-	if n > math.MaxInt64/scale {
-		return 0, fmt.Errorf("%w: size %q is too large", ErrInvalid, text)
-	}
-	return n * scale, nil
-}
-
-func byteUnits() map[string]uint64 {
-	return map[string]uint64{
-		"": 1, "B": 1,
-		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
-		"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
-	}
-}
-
-// FormatBytes writes a size as ParseBytes reads it: in the largest binary unit
-// that divides it.
-func FormatBytes(n uint64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for i < len(units)-1 && n != 0 && n%1024 == 0 {
-		n /= 1024
-		i++
-	}
-	return strconv.FormatUint(n, 10) + units[i]
 }

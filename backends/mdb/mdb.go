@@ -24,6 +24,7 @@ import (
 	"os"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // Name is the store's name in the catalogue.
@@ -56,7 +57,7 @@ type Options struct {
 func (o Options) Validate() error {
 	if o.MapSizeBytes != 0 && o.MapSizeBytes < minMapSizeBytes {
 		return fmt.Errorf("%w: options.mdb.map_size = %s: must be at least %s",
-			core.ErrInvalid, core.FormatBytes(o.MapSizeBytes), core.FormatBytes(minMapSizeBytes))
+			core.ErrInvalid, size.Format(o.MapSizeBytes), size.Format(minMapSizeBytes))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/storedir"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // syncsPerCommit: mdb_txn_commit calls fdatasync for the data pages and writes
@@ -52,7 +53,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	size := opts.size()
+	mapSize := opts.size()
 	inner := filepath.Join(dir, subDir)
 	if err := storedir.Make(inner); err != nil {
 		return nil, fmt.Errorf("mdb: open: %w", err)
@@ -61,11 +62,11 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("mdb: open: %s: %w", path, err)
 	}
-	m, err := raftmdb.NewMDBStoreWithSize(dir, size)
+	m, err := raftmdb.NewMDBStoreWithSize(dir, mapSize)
 	if err != nil {
-		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, core.FormatBytes(size), plain(err))
+		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, size.Format(mapSize), plain(err))
 	}
-	s := &Store{dir: dir, path: path, mapSize: size}
+	s := &Store{dir: dir, path: path, mapSize: mapSize}
 	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: opts.Info()}.Store()
 	if err := errors.Join(storedir.Flush(inner), storedir.Flush(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("mdb: open: %w", err), s.Close())
@@ -109,7 +110,7 @@ func (s *Store) around(op string, write bool, call func() error) error {
 	case plain(err) == syscall.EIO && noSpace(s.dir):
 		err = syscall.ENOSPC // LMDB takes a write that a full disk cut short for a broken one
 	case errors.Is(err, gomdb.MapFull):
-		err = fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, core.FormatBytes(s.mapSize))
+		err = fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, size.Format(s.mapSize))
 	}
 	err = fmt.Errorf("mdb: %s: %s: %w", op, s.path, plain(err))
 	if write {

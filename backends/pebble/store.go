@@ -26,6 +26,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/storedir"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // Name is the store's name in the catalogue.
@@ -56,10 +57,10 @@ type Options struct {
 // Validate returns a core.ErrInvalid for a size out of bounds.
 func (o Options) Validate() error {
 	var errs []error
-	for key, size := range map[string]uint64{"memtable_size": o.MemtableBytes, "cache_size": o.CacheBytes} {
-		if size != 0 && (size < minBytes || size > maxBytes) {
+	for key, n := range map[string]uint64{"memtable_size": o.MemtableBytes, "cache_size": o.CacheBytes} {
+		if n != 0 && (n < minBytes || n > maxBytes) {
 			errs = append(errs, fmt.Errorf("%w: options.pebble.%s = %s: want %s to %s", core.ErrInvalid, key,
-				core.FormatBytes(size), core.FormatBytes(minBytes), core.FormatBytes(maxBytes)))
+				size.Format(n), size.Format(minBytes), size.Format(maxBytes)))
 		}
 	}
 	return errors.Join(errs...)

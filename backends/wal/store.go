@@ -38,6 +38,7 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/storedir"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/size"
 	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
@@ -76,7 +77,7 @@ func (o Options) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("%w: options.wal.segment_size = %s: want %s to %s", core.ErrInvalid,
-		core.FormatBytes(o.SegmentBytes), core.FormatBytes(MinSegmentBytes), core.FormatBytes(MaxSegmentBytes))
+		size.Format(o.SegmentBytes), size.Format(MinSegmentBytes), size.Format(MaxSegmentBytes))
 }
 
 // Store is a log store in one folder. Make one with [Open]. It is a

@@ -29,7 +29,8 @@ func (e *Experiment) Combinations() int {
 }
 
 // Expand returns every combination of the matrix as a cell, the first factor
-// changing slowest; without a matrix there is one cell. The cells share nothing
+// changing slowest, less those that are excluded; without a matrix there is one cell. A
+// cell's id is the number of its combination. The cells share nothing
 // with e or each other. It needs no catalogue, so an experiment read back from
 // a manifest expands as it did when it ran. The error is [ErrInvalid].
 func (e *Experiment) Expand() ([]Cell, error) {
@@ -47,16 +48,35 @@ func (e *Experiment) Expand() ([]Cell, error) {
 	}
 	width := max(2, len(strconv.Itoa(total)))
 	keys := Schema(nil)
-	cells := make([]Cell, total)
-	for i := range cells {
+	var cells []Cell
+	for i := range total {
 		cell, err := e.cell(keys, i)
 		if err != nil {
 			return nil, err
 		}
+		if e.excludes(cell.Levels) {
+			continue
+		}
 		cell.ID = fmt.Sprintf("c%0*d", width, i+1)
-		cells[i] = cell
+		cells = append(cells, cell)
+	}
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("%w: [[exclude]] leaves no cell: take one of its tables away", ErrInvalid)
 	}
 	return cells, nil
+}
+
+// excludes reports whether a combination is left out.
+func (e *Experiment) excludes(levels []Level) bool {
+	return slices.ContainsFunc(e.Exclude, func(x map[string]string) bool {
+		has := 0
+		for _, l := range levels {
+			if value, named := x[l.Factor]; named && value == l.Value {
+				has++
+			}
+		}
+		return has == len(x)
+	})
 }
 
 // cell makes combination number i, counted with the last factor as the lowest
@@ -75,6 +95,7 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 		}
 		levels[k] = Level{Factor: f.Name, Value: f.Levels[level]}
 	}
+	combined.Load.settle()
 	return Cell{
 		Levels:    levels,
 		Cluster:   combined.Cluster,
@@ -101,6 +122,8 @@ const (
 	quickWarmup   = 200 * time.Millisecond
 	quickSettle   = 200 * time.Millisecond
 	quickRest     = time.Second
+
+	quickOperations = 2000
 )
 
 // Quick cuts the experiment down to a trial run: one trial of each cell, at
@@ -110,6 +133,7 @@ const (
 func (e *Experiment) Quick() {
 	e.Trials, e.Until = 1, ""
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
+	e.Load.Operations = min(e.Load.Operations, quickOperations)
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
 	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))
 	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
@@ -120,6 +144,9 @@ func (e *Experiment) Quick() {
 	for i, f := range e.Matrix {
 		if limit, ok := limits[f.Key]; ok {
 			e.Matrix[i].Levels = capDurations(f.Levels, limit)
+		}
+		if f.Key == "load.operations" {
+			e.Matrix[i].Levels = capNumbers(f.Levels, quickOperations)
 		}
 		e.Matrix[i].Sets = slices.Clone(f.Sets)
 		for n, sets := range f.Sets {
@@ -165,15 +192,19 @@ func (e *Experiment) Cap(option string, most int64) {
 		if f.Key != conf.Qualify(e.Measure, option) {
 			continue
 		}
-		var capped []string
-		for _, level := range f.Levels {
-			if n, err := strconv.ParseInt(level, 10, 64); err == nil {
-				level = strconv.FormatInt(min(n, most), 10)
-			}
-			if !slices.Contains(capped, level) {
-				capped = append(capped, level)
-			}
-		}
-		e.Matrix[i].Levels = capped
+		e.Matrix[i].Levels = capNumbers(f.Levels, most)
 	}
+}
+
+func capNumbers(levels []string, most int64) []string {
+	var capped []string
+	for _, level := range levels {
+		if n, err := strconv.ParseInt(level, 10, 64); err == nil {
+			level = strconv.FormatInt(min(n, most), 10)
+		}
+		if !slices.Contains(capped, level) {
+			capped = append(capped, level)
+		}
+	}
+	return capped
 }

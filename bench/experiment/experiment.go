@@ -1,8 +1,13 @@
 package experiment
 
 import (
+	"cmp"
+	"fmt"
+	"math"
+	"strconv"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/conf"
 )
@@ -28,6 +33,10 @@ type Experiment struct {
 	Load      Load      `json:"load,omitzero"`      // zero where no load is measured
 	Formation Formation `json:"formation,omitzero"` // zero where no formation is measured
 	Matrix    []Factor  `json:"matrix" key:"-"`     // in the order of the file; the first is the one the report compares
+
+	// Exclude are combinations that are left out: levels by factors' names, of which a cell
+	// has all. The others keep their ids.
+	Exclude []map[string]string `json:"exclude,omitempty" key:"-"`
 
 	Options Options `json:"options,omitempty" key:"-"`
 	// Settings of what is measured, where that is neither a load nor a formation.
@@ -81,6 +90,8 @@ const (
 const (
 	// ReadLinearizable sees every write that was acknowledged before it began.
 	ReadLinearizable = "linearizable"
+	// ReadLease is linearizable as long as the leader's clock is sane.
+	ReadLease = "lease"
 	// ReadStale sees what the member it asks happens to have applied.
 	ReadStale = "stale"
 )
@@ -90,23 +101,110 @@ const (
 type Raft core.Tuning
 
 // Load says what the clients do: the [load] table. Rate 0 is a closed loop of
-// Clients; otherwise an open loop of Rate operations per second, and Clients is
-// only the number of workers to begin with.
+// Clients; otherwise an open loop of Rate operations per second, and Clients says nothing.
 type Load struct {
-	Clients         int      `json:"clients" default:"16" min:"1" max:"100000" doc:"in a closed loop, each with one operation at a time; in an open one, workers to begin with"`
-	Rate            float64  `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
-	Arrival         string   `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
-	Duration        Duration `json:"duration" default:"5s" min:"100ms" doc:"measured"`
-	Warmup          Duration `json:"warmup" default:"1s" doc:"before that, cut off"`
-	ValueSize       int      `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
-	Keys            int      `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones"`
-	KeySize         int      `json:"key_size,omitempty" max:"65536" unit:"bytes" zero:"16" doc:"of each key"`
-	KeyDistribution string   `json:"key_distribution" default:"uniform" oneof:"uniform zipf sequential" doc:"which key an operation takes"`
-	ReadRatio       float64  `json:"read_ratio" max:"1" doc:"share of reads: 0 writes only, 1 reads only"`
-	ReadLevel       string   `json:"read_level" default:"linearizable" oneof:"linearizable stale" doc:"what a read may see: every write acknowledged before it began, or what the member happens to have applied"`
-	Client          string   `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
-	Connections     int      `json:"connections,omitempty" max:"100000" zero:"two for writes and two for reads" doc:"over the Redis protocol, which the clients share; as many as clients: each has its own"`
-	OpTimeout       Duration `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
+	Preset          string       `json:"preset,omitempty" oneof:"ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f" doc:"a workload of YCSB (Cooper et al., Benchmarking Cloud Serving Systems with YCSB, SoCC 2010): its mix, its key_distribution, and value_size 1000, for a record is one value here, which an update writes whole; what the file says of these itself holds"`
+	Clients         int          `json:"clients" default:"16" min:"1" max:"100000" doc:"of a closed loop, each with one operation at a time"`
+	Rate            float64      `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
+	Arrival         string       `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
+	Duration        Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
+	Operations      int64        `json:"operations,omitempty" max:"1000000000000" zero:"duration counts" doc:"instead of a duration: measured until so many have ended"`
+	Warmup          Duration     `json:"warmup" default:"1s" doc:"before that, cut off"`
+	ValueSize       int          `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
+	ValueSizes      string       `json:"value_sizes,omitempty" zero:"all of value_size" doc:"instead of value_size, a distribution: a range (64B..4KiB), lognormal median 1KiB sigma 1.5 max 64KiB, or several with their shares (90% 64B, 10% 1KiB..4KiB)"`
+	Keys            int          `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones, before any are inserted"`
+	KeySize         int          `json:"key_size,omitempty" max:"65536" unit:"bytes" zero:"16" doc:"of each key"`
+	KeyDistribution string       `json:"key_distribution" default:"uniform" oneof:"uniform zipf latest hot-spot sequential" doc:"which key an operation takes: zipf has a few popular ones, scattered over all keys, as YCSB does; latest is zipf by age, the newest first; hot-spot has a part of the keys that gets a part of the operations"`
+	ZipfExponent    float64      `json:"zipf_exponent,omitempty" max:"10" zero:"0.99, that of YCSB" doc:"of zipf and latest: the key of rank r gets a share in proportion to r to the power of minus this"`
+	HotKeys         float64      `json:"hot_keys,omitempty" max:"1" unit:"share" zero:"0.2" doc:"of hot-spot: the share of keys that is hot, neighbours"`
+	HotOperations   float64      `json:"hot_operations,omitempty" max:"1" unit:"share" zero:"0.8" doc:"of hot-spot: the share of operations that goes to those"`
+	HotMoves        Duration     `json:"hot_moves,omitempty" zero:"it stays" doc:"of hot-spot: how long until the keys that follow are hot instead"`
+	ReadRatio       float64      `json:"read_ratio" max:"1" unit:"share" doc:"reads: 0 writes only, 1 reads only; the short form of a mix of the two"`
+	Mix             workload.Mix `json:"mix,omitzero"`
+	ScanLength      string       `json:"scan_length,omitempty" zero:"1..100, as YCSB" doc:"of scans, up to 1000 keys, as value_sizes says it"`
+	BatchSize       int          `json:"batch_size,omitempty" max:"65536" zero:"10" doc:"keys of each batch"`
+	ReadLevel       string       `json:"read_level" default:"linearizable" oneof:"linearizable lease stale" doc:"what a read may see: every write acknowledged before it began; the same as long as the leader's clock is sane; or what the member happens to have applied"`
+	Target          string       `json:"target,omitempty" oneof:"leader followers all" zero:"leader" doc:"whom the clients ask, each its own member: a follower forwards what only the leader can do"`
+	Client          string       `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
+	Connections     int          `json:"connections,omitempty" max:"100000" zero:"two for writes and two for reads" doc:"over the Redis protocol, which the clients share; as many as clients: each has its own"`
+	SnapshotEvery   Duration     `json:"snapshot_every,omitempty" zero:"as [raft] has it" doc:"all members are told to write a snapshot, so long after the load has begun, and again and again"`
+	OpTimeout       Duration     `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
+}
+
+// Whom clients ask.
+const (
+	TargetLeader    = "leader"
+	TargetFollowers = "followers"
+	TargetAll       = "all"
+)
+
+// Defaults of what is only read where it is used.
+const (
+	DefaultScanLength    = "1..100"
+	DefaultBatchSize     = 10
+	DefaultHotKeys       = 0.2
+	DefaultHotOperations = 0.8
+)
+
+// maxScanLength is what kvnode gives at once.
+const maxScanLength = 1000
+
+// Shares is which kinds of operations there are, and how many of each: the mix, or what
+// its short form stands for.
+func (l *Load) Shares() workload.Mix {
+	if l.Mix == (workload.Mix{}) {
+		return workload.Mix{Read: l.ReadRatio, Write: 1 - l.ReadRatio}
+	}
+	return l.Mix
+}
+
+// Sizes is the distribution of the sizes of values.
+func (l *Load) Sizes() (workload.Sizes, error) {
+	return workload.ParseSizes(cmp.Or(l.ValueSizes, strconv.Itoa(l.ValueSize)))
+}
+
+// Spec is the load as the generator takes it.
+func (l *Load) Spec(seed uint64) (workload.Spec, error) {
+	sizes, err := l.Sizes()
+	if err != nil {
+		return workload.Spec{}, fmt.Errorf("load.value_sizes = %q: %w", l.ValueSizes, err)
+	}
+	lengths, err := workload.ParseSizes(cmp.Or(l.ScanLength, DefaultScanLength))
+	if err != nil {
+		return workload.Spec{}, fmt.Errorf("load.scan_length = %q: %w", l.ScanLength, err)
+	}
+	return workload.Spec{
+		Clients:         l.Clients,
+		Rate:            l.Rate,
+		Arrival:         l.Arrival,
+		Warmup:          time.Duration(l.Warmup),
+		Duration:        time.Duration(l.Duration),
+		Operations:      l.Operations,
+		OpTimeout:       time.Duration(l.OpTimeout),
+		Mix:             l.Shares(),
+		ScanLength:      lengths,
+		BatchSize:       cmp.Or(l.BatchSize, DefaultBatchSize),
+		ValueSizes:      sizes,
+		Keys:            l.Keys,
+		KeyBytes:        l.KeySize,
+		KeyDistribution: l.KeyDistribution,
+		ZipfExponent:    l.ZipfExponent,
+		HotKeys:         cmp.Or(l.HotKeys, DefaultHotKeys),
+		HotOperations:   cmp.Or(l.HotOperations, DefaultHotOperations),
+		HotMoves:        time.Duration(l.HotMoves),
+		Seed:            seed,
+	}, nil
+}
+
+// settle gives the settings that follow from others their values: a load of so many
+// operations has no duration, and value_size is the mean where there is a distribution.
+func (l *Load) settle() {
+	if l.Operations > 0 {
+		l.Duration = 0
+	}
+	if sizes, err := l.Sizes(); err == nil && l.ValueSizes != "" {
+		l.ValueSize = max(1, int(math.Round(sizes.Mean())))
+	}
 }
 
 // Formation says how a group's coming into being is watched: the [formation]
@@ -157,7 +255,12 @@ func (c *Cell) ReadSettings(target any) error { return conf.FromMap(target, c.Se
 
 // Planned is how long a trial of the cell lasts at least.
 func (c *Cell) Planned() time.Duration {
-	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Settle + c.Formation.Rest)
+	load := time.Duration(c.Load.Duration)
+	if c.Load.Operations > 0 && c.Load.Rate > 0 { // of a closed loop nobody knows
+		const most = 1e6 * time.Hour // of more there is no telling in a Duration
+		load = time.Duration(min(float64(c.Load.Operations)/c.Load.Rate*float64(time.Second), float64(most)))
+	}
+	return load + time.Duration(c.Load.Warmup+c.Formation.Settle+c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

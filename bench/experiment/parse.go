@@ -3,12 +3,14 @@ package experiment
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/internal/conf"
 )
 
@@ -36,6 +38,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 		return nil, err
 	}
 	e := d.resolveAll()
+	d.exclude(e, len(overrides) > 0)
 	e.Question = question(data)
 	if err := d.Err(); err != nil {
 		return nil, err
@@ -94,6 +97,18 @@ func question(data []byte) string {
 	return strings.Join(words, " ")
 }
 
+// maxValueBytes is the bound of load.value_size.
+const maxValueBytes = 64 << 20
+
+// checkSizes looks at a distribution of sizes.
+func checkSizes(text string, most int) error {
+	sizes, err := workload.ParseSizes(text)
+	if err == nil && sizes.Max() > most {
+		err = fmt.Errorf("at most %d", most)
+	}
+	return err
+}
+
 func checkName(name string) error {
 	if len(name) <= 64 && regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`).MatchString(name) {
 		return nil
@@ -104,6 +119,7 @@ func checkName(name string) error {
 // resolveAll turns the draft into an experiment, noting what is wrong.
 func (d *draft) resolveAll() *Experiment {
 	e := &Experiment{}
+	d.spreadPresets()
 	if err := d.schema.Defaults(e); err != nil {
 		d.Add(1, "", "%v", err)
 	}
@@ -309,8 +325,11 @@ func (d *draft) complain(key, format string, args ...any) {
 // checkCells checks what only several keys together show, each kind of mistake
 // at the first cell that has it.
 func (d *draft) checkCells(measure string, cells []Cell) {
-	var leaseDone, rateDone, anyOpen bool
+	var leaseDone, rateDone bool
 	d.checkModes(measure, cells)
+	if d.known.loads(measure, "") {
+		d.checkLoads(cells)
+	}
 	for _, c := range cells {
 		lease, heartbeat := c.Raft.LeaderLeaseTimeout, c.Raft.HeartbeatTimeout
 		if !leaseDone && lease > 0 && heartbeat > 0 && lease > heartbeat {
@@ -320,17 +339,12 @@ func (d *draft) checkCells(measure string, cells []Cell) {
 				key, lease, heartbeat, c.describe())
 		}
 		if rate := c.Load.Rate; rate > 0 {
-			anyOpen = true
-			if operations := rate * time.Duration(c.Load.Duration).Seconds(); !rateDone && operations < 1 {
+			if operations := rate * time.Duration(c.Load.Duration).Seconds(); !rateDone && c.Load.Operations == 0 && operations < 1 {
 				rateDone = true
 				d.complain("load.rate", "load.rate = %v for load.duration = %s%s is less than one operation: raise the one or the other",
 					rate, c.Load.Duration, c.describe())
 			}
 		}
-	}
-	const key = "load.arrival"
-	if at, given := d.locate(key); given && !anyOpen {
-		d.AddAt(at, key, "%s is for an open loop, and there is no rate: set load.rate to operations per second, or remove %s", key, key)
 	}
 }
 

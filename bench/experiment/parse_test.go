@@ -198,7 +198,7 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:2: trials = 0: want a whole number from 1 to 9999, without quotes`,
 			`x.toml:3: seed = -1: want a whole number of at least 0, without quotes`,
 			`x.toml:5: cluster.nodes = 0: want a whole number from 1 to 99, without quotes`,
-			`x.toml:7: load.read_ratio = 1.5: want a number from 0 to 1, without quotes`,
+			`x.toml:7: load.read_ratio = 1.5: want a share from 0 to 1, such as 0.95 or "95%"`,
 			`x.toml:8: load.rate = NaN: want a number from 0 to 10000000, without quotes`,
 			`x.toml:10: raft.max_in_flight = -1: want a whole number from 0 to 2147483647, without quotes`}},
 		{"wrong types", "name = 5\nseed.x = 1\n[load]\nclients = \"16\"\nread_level = [1]\nkeys = 1.5\n[raft]\nbatch_apply = \"true\"\ncommit_timeout = 2020-01-01", []string{
@@ -210,7 +210,7 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:8: options.hashicorp.batch_apply = "true": want true or false, without quotes`,
 			`x.toml:9: raft.commit_timeout = a date or time: want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as "500ms" or "1m30s"`}},
 		{"read level", head + "[load]\nread_level = \"linear\"", []string{
-			`x.toml:3: load.read_level = "linear": want one of "linearizable", "stale"`}},
+			`x.toml:3: load.read_level = "linear": want one of "linearizable", "lease", "stale"`}},
 		{"tables that are none", head + "load = 3\n[[cluster]]\n[options]\nmdb = 1\n", []string{
 			`x.toml:2: load = 3: want a table: write [load] on a line of its own`,
 			`x.toml:3: cluster is a list of tables: write [cluster] once, in single brackets`,

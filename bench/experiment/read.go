@@ -15,6 +15,7 @@ type draft struct {
 	schema     *conf.Schema
 	settings   []conf.Setting // one per key, or option
 	factors    []rawFactor
+	excludes   []rawExclude
 	matrixLine int
 }
 
@@ -35,6 +36,8 @@ func Keys(known Known) []string { return append(Schema(known).Keys(), known.keys
 func Schema(known Known) *conf.Schema {
 	s := conf.SchemaOf(Experiment{})
 	s.Check("name", checkName)
+	s.Check("load.value_sizes", func(text string) error { return checkSizes(text, maxValueBytes) })
+	s.Check("load.scan_length", func(text string) error { return checkSizes(text, maxScanLength) })
 	if known != nil {
 		s.Restrict("cluster.engine", known.names(KindEngine))
 		s.Restrict("cluster.backend", known.names(KindBackend))
@@ -50,7 +53,7 @@ func Schema(known Known) *conf.Schema {
 
 // read takes the keys of a file into the draft.
 func (d *draft) read(root conf.Table) {
-	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix}
+	others := map[string]func(conf.Entry){"options": d.readOptions, "matrix": d.readMatrix, "exclude": d.readExclude}
 	for _, m := range d.known.named(KindMeasure, "") {
 		others[m.Name] = func(e conf.Entry) { d.readMeasure(m, e) }
 	}

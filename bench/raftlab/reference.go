@@ -42,6 +42,7 @@ func reference(lab Lab) []conf.Section {
 	}
 	sections = append(sections,
 		table("load", "[load]", `With measure = "load".`),
+		table("load.mix", "[load.mix]", "Which operations there are: shares that add up to 1, in place of read_ratio."),
 		table("formation", "[formation]", `With measure = "formation", which needs mode = "process".`))
 	for _, kind := range lab.Kinds {
 		if kind.Settings != nil {
@@ -81,6 +82,12 @@ table with a name, by which the report calls it:
 
 No two factors may set the same key. What a level does not set is as the file has it
 elsewhere.
+
+Combinations that do not go together are left out, and the others keep their numbers:
+
+    [[exclude]]
+    backend   = "inmem"
+    transport = "tcp"
 
 The report compares the levels of the first factor. Where two plug-ins of one name
 take the same option, [options.backend.NAME] and [options.transport.NAME] tell them

@@ -282,7 +282,7 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 	if c.Load.Rate == 0 {
 		delete(s.what, "load.arrival")
 	}
-	if c.Load.ReadRatio == 0 {
+	if c.Load.Shares().Looks() == 0 {
 		delete(s.what, keyReadLevel)
 	}
 	return s, nil

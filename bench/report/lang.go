@@ -305,6 +305,7 @@ func (l *language) Term(word string) string {
 		"clock": {En: "clock", Ru: "ход часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
 		"nothing": {En: "nothing", Ru: "ничего"}, "os-buffer": {En: "OS buffer", Ru: "буфер ОС"}, "disk": {En: "disk", Ru: "диск"},
 		"linearizable": {En: "linearizable", Ru: "линеаризуемое"}, "stale": {En: "stale", Ru: "без гарантии свежести"},
+		"lease":    {En: "linearizable by lease", Ru: "линеаризуемое по аренде лидера"},
 		"constant": {En: "evenly spaced", Ru: "через равные промежутки"},
 		"poisson":  {En: "as a Poisson process", Ru: "пуассоновский поток"},
 		"uniform":  {En: "uniformly at random", Ru: "равномерно"}, "zipf": {En: "by Zipf’s law", Ru: "по закону Ципфа"},

@@ -70,13 +70,13 @@ func NewPlan(ctx context.Context, cfg Config) (*Plan, error) {
 		return p, err
 	}
 	rounds := max(1, cfg.Experiment.Trials, have.Rounds(), cfg.Trials)
-	if n := cfg.Experiment.Combinations(); n > record.MaxTrials/rounds {
-		return p, fmt.Errorf("%d cells × %d trials are %.0f trials, and a run has at most %d: lower trials, or take levels away from [matrix]",
-			n, rounds, float64(n)*float64(rounds), record.MaxTrials)
-	}
 	cells, err := cfg.Experiment.Expand()
 	if err != nil {
 		return p, err
+	}
+	if n := len(cells); n > record.MaxTrials/rounds {
+		return p, fmt.Errorf("%d cells × %d trials are %.0f trials, and a run has at most %d: lower trials, or take levels away from [matrix]",
+			n, rounds, float64(n)*float64(rounds), record.MaxTrials)
 	}
 	infos, err := p.describe(ctx, cfg, cells)
 	if err != nil {

@@ -74,8 +74,7 @@ type Options struct {
 // so only a machine in trouble needs longer than the 30 s that it has by default.
 func (o Options) StartTimeout() time.Duration { return cmp.Or(o.Timeout, 30*time.Second) }
 
-// Group is one group of members that hold the same map. A load goes to the first, which
-// leads after Lead. Methods other than Start and Close are for a group that has
+// Group is one group of members that hold the same map. The first leads after Lead. Methods other than Start and Close are for a group that has
 // started, but for Members, whose own methods may be called while it starts.
 type Group interface {
 	// Start starts all members and returns once they serve.
@@ -83,7 +82,10 @@ type Group interface {
 	// Lead makes the first member the leader, should another have been elected.
 	Lead(ctx context.Context) error
 	Members() []Member
-	// Target drives the leader; level is the read level (experiment.ReadStale, …).
+	// Target drives the members that load.target of the cell says; level is the read
+	// level (experiment.ReadStale, …). It takes the operations of all mixes that Describe
+	// did not refuse, and answers a condition that does not hold with a
+	// workload.ErrCondition.
 	Target(level string) workload.Target
 	// Set writes all keys of ops in one entry.
 	Set(ctx context.Context, ops []kv.Op) error
@@ -150,12 +152,17 @@ type Mortal interface {
 	Restart(ctx context.Context) error
 }
 
+// Snapshotter is a member that can be told to write a snapshot and cut its log.
+type Snapshotter interface {
+	Member
+	Snapshot(ctx context.Context) error
+}
+
 // Keeper is a member whose state can be weighed, put aside and begun anew.
 type Keeper interface {
 	Mortal
+	Snapshotter
 	Size(ctx context.Context) (Size, error)
-	// Snapshot has the member write a snapshot and cut its log.
-	Snapshot(ctx context.Context) error
 	// Replace takes the member out of the group, with all its data, and has an empty one
 	// join in its place. It returns once that has caught up.
 	Replace(ctx context.Context) error
@@ -206,7 +213,7 @@ const Answered = "committed by a majority, applied on the leader, answered to th
 
 // ReadLevel is what a read may see where the cell's clients read; empty: they do not.
 func ReadLevel(c experiment.Cell) string {
-	if c.Load.ReadRatio == 0 {
+	if c.Load.Shares().Looks() == 0 {
 		return ""
 	}
 	return c.Load.ReadLevel

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -75,12 +76,12 @@ func newResult(s Spec) Result {
 		Window:    s.Duration,
 		Errors:    map[string]int64{},
 		Interval:  interval,
-		Intervals: make([]int64, (s.Duration+interval-1)/interval),
+		Intervals: make([]int64, intervals(s.Duration)),
 	}
-	if s.ReadRatio < 1 {
+	if s.Mix.Reads() < 1 {
 		r.Writes.Latency = NewHistogram()
 	}
-	if s.ReadRatio > 0 {
+	if s.Mix.Reads() > 0 {
 		r.Reads.Latency = NewHistogram()
 	}
 	if s.Rate > 0 {
@@ -93,15 +94,20 @@ func newResult(s Spec) Result {
 // added up at the end. Safe for concurrent use.
 type latencies struct {
 	opens, closes time.Time // the window
+	counts        bool      // it has a number of operations, rather than a length
 
 	mu   sync.Mutex
 	seen Result
 }
 
-func newLatencies(s Spec) *latencies { return &latencies{seen: newResult(s)} }
+func newLatencies(s Spec) *latencies { return &latencies{counts: s.Operations > 0, seen: newResult(s)} }
 
 // opensAt settles when the window opens, before anything is recorded.
-func (l *latencies) opensAt(t time.Time) { l.opens, l.closes = t, t.Add(l.seen.Window) }
+func (l *latencies) opensAt(t time.Time) {
+	if l.opens, l.closes = t, t.Add(l.seen.Window); l.counts {
+		l.closes = t.Add(math.MaxInt64) // the last of the operations closes it
+	}
+}
 
 // inWindow: the window is closed at its start and open at its end.
 func (l *latencies) inWindow(t time.Time) bool { return !t.Before(l.opens) && t.Before(l.closes) }
@@ -113,8 +119,11 @@ func (l *latencies) Begin(*Op) error { return nil }
 func (l *latencies) End(op *Op, at Times, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r, measured := &l.seen, l.inWindow(at.Due)
+	r, measured := &l.seen, l.inWindow(at.Due) && !(l.counts && op.warmUp)
 	r.Operations++
+	if l.counts && measured {
+		r.Window = max(r.Window, at.End.Sub(l.opens)+1) // open at its end
+	}
 	if r.Lag != nil && measured {
 		r.Scheduled++
 		if !at.Start.IsZero() {
@@ -122,7 +131,7 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		}
 	}
 	k := &r.Writes
-	if op.Kind == Read {
+	if op.Kind.Reads() {
 		k = &r.Reads
 	}
 	if err != nil {
@@ -132,17 +141,35 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		}
 		return nil
 	}
-	if op.Kind != Read {
+	if !op.Kind.Reads() {
 		r.Acknowledged++
 	}
-	if l.inWindow(at.End) {
+	if l.inWindow(at.End) && (measured || !l.counts) {
 		k.Completed++
-		r.Intervals[at.End.Sub(l.opens)/interval]++
+		r.completedAt(at.End.Sub(l.opens))
 	}
 	if measured {
 		Record(k.Latency, at.End.Sub(at.Due))
 	}
 	return nil
+}
+
+// intervals is how many intervals the window has.
+func intervals(window time.Duration) int { return int((window + interval - 1) / interval) }
+
+// completedAt counts an operation that ended so long after the window had opened. Only a
+// window without a length ends later than was thought.
+func (r *Result) completedAt(at time.Duration) {
+	step := int(at / interval)
+	r.grow(step + 1)
+	r.Intervals[step]++
+}
+
+// grow sees to it that there are at least so many intervals.
+func (r *Result) grow(n int) {
+	for len(r.Intervals) < n {
+		r.Intervals = append(r.Intervals, 0)
+	}
 }
 
 func (r *Result) failed(text string, times int64) {
@@ -162,6 +189,7 @@ func (r *Result) add(o *Result) {
 			into.Latency.Merge(from.Latency)
 		}
 	}
+	r.grow(len(o.Intervals))
 	for i, n := range o.Intervals {
 		r.Intervals[i] += n
 	}
@@ -171,6 +199,7 @@ func (r *Result) add(o *Result) {
 	if o.Lag != nil {
 		r.Lag.Merge(o.Lag)
 	}
+	r.Window = max(r.Window, o.Window)
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled

@@ -109,11 +109,14 @@ type Prepared struct {
 
 // Prepare makes all that can be made before the load begins, so that it is not
 // taken for a part of it.
-func Prepare(spec Spec) (*Prepared, error) {
+func Prepare(ctx context.Context, spec Spec) (*Prepared, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	sh := newShared(spec)
+	sh, err := newShared(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
 	return &Prepared{shared: sh, cost: ownCost(sh)}, nil
 }
 
@@ -133,8 +136,9 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	for i := range recorders {
 		recorders[i] = newLatencies(spec)
 	}
-	run := ready(ctx, target, recorders)
+	run := ready(ctx, spec.Mix.withSteps(target), recorders)
 	begin := time.Now()
+	p.shared.begin(begin)
 	opens := begin.Add(spec.Warmup)
 	for _, r := range recorders {
 		r.opensAt(opens)
@@ -146,9 +150,10 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		result.add(&r.seen)
 	}
 	result.Elapsed = end.Sub(begin)
+	result.grow(intervals(result.Window))
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
-		result.Window = min(max(end.Sub(opens), 0), spec.Duration)
+		result.Window = min(max(end.Sub(opens), 0), result.Window)
 	}
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
@@ -161,20 +166,31 @@ func (p *Prepared) closed(ctx context.Context, target Target, recorders []*laten
 	loop := Loop{OpTimeout: spec.OpTimeout}
 	for i := range spec.Clients {
 		part := PartOf(target, i)
-		loop.Clients = append(loop.Clients, Client{p.shared.generator(i, spec.Clients), part, withTarget(recorders[i%len(recorders)], part)})
+		var source Source = p.shared.generator(i, spec.Clients)
+		if spec.Operations > 0 {
+			source = counted{p.shared.generator(i, spec.Clients)}
+		}
+		loop.Clients = append(loop.Clients, Client{source, part, p.recorders(recorders[i%len(recorders)], part)})
 	}
 	return func(begin time.Time) {
-		loop.Until = begin.Add(spec.Warmup + spec.Duration)
+		if spec.Operations == 0 {
+			loop.Until = begin.Add(spec.Warmup + spec.Duration)
+		}
 		_ = loop.Run(ctx) // these recorders do not fail
 	}
 }
 
-// withTarget adds the target to the recorders of a client, if it is one.
-func withTarget(own Recorder, target Target) []Recorder {
-	if r, ok := target.(Recorder); ok {
-		return []Recorder{own, r}
+// recorders returns those of a client: its own, one that has to know which keys there
+// are, and the target, if it is one.
+func (p *Prepared) recorders(own Recorder, target Target) []Recorder {
+	all := []Recorder{own}
+	if p.shared.spec.grows() {
+		all = append(all, p.shared.growth)
 	}
-	return []Recorder{own}
+	if r, ok := target.(Recorder); ok {
+		all = append(all, r)
+	}
+	return all
 }
 
 // due is an operation and when it is to start.
@@ -204,7 +220,7 @@ func (p *Prepared) open(ctx context.Context, target Target, recorders []*latenci
 	spec := p.shared.spec
 	w := &workers{spec: spec, loop: Loop{OpTimeout: spec.OpTimeout}, line: make(chan due)}
 	for _, r := range recorders {
-		w.loop.Clients = append(w.loop.Clients, Client{nil, target, withTarget(r, target)})
+		w.loop.Clients = append(w.loop.Clients, Client{nil, target, p.recorders(r, target)})
 	}
 	return func(begin time.Time) {
 		for range min(spec.Clients, spec.maxInFlight()) {
@@ -225,10 +241,17 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	gap := w.spec.gaps()
 	timer := newPacer(ctx)
 	defer timer.close()
-	closes := begin.Add(w.spec.Warmup + w.spec.Duration)
-	giveUp := closes.Add(min(w.spec.OpTimeout, w.spec.Duration))
-	for next := (due{at: begin}); next.at.Before(closes); next.at = next.at.Add(gap()) {
+	opens, length, counted := begin.Add(w.spec.Warmup), w.spec.length(), int64(0)
+	closes := opens.Add(length)
+	giveUp := closes.Add(min(w.spec.OpTimeout, length))
+	for next := (due{at: begin}); w.spec.Operations > 0 || next.at.Before(closes); next.at = next.at.Add(gap()) {
 		source.Next(&next.op, nil)
+		if w.spec.Operations > 0 && !next.at.Before(opens) {
+			if counted++; counted > w.spec.Operations {
+				return
+			}
+		}
+		next.op.warmUp = next.at.Before(opens)
 		if time.Now().After(giveUp) {
 			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
 			continue

@@ -5,12 +5,12 @@
 // prints and stores nothing.
 //
 // What [Prepared.Run] measures. The window begins after the warm-up and lasts for the
-// duration.
+// duration, or until a number of operations that start in it have ended.
 //
 //   - Latency is that of every operation that was to start inside the window,
 //     also if it ended after it: otherwise the slowest would be missing.
 //   - Throughput counts the operations, started whenever, that completed inside
-//     the window.
+//     the window; where their number is given, just those.
 //   - In a closed loop an operation starts when its client is free. In an open
 //     loop it starts when the schedule says so, whether or not anything was free
 //     to run it: a target that stalls is charged with the operations that had to
@@ -19,10 +19,13 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,9 +37,16 @@ const (
 	Write Kind = iota
 	Read
 	Delete
-	WriteBatch    // several keys, all or none
-	CompareAndSet // a write on a condition
+	WriteBatch      // several keys, all or none
+	CompareAndSet   // a write on a condition
+	Scan            // a read of up to Limit keys after Key, in order, with their values
+	ReadModifyWrite // a read, then a write; no target sees one
+
+	insert // what a generator makes a Write of a new key
 )
+
+// Reads reports whether an operation of the kind changes nothing.
+func (k Kind) Reads() bool { return k == Read || k == Scan }
 
 // Op is one operation. The target must not keep the Op itself; keys and values
 // are never changed.
@@ -45,6 +55,7 @@ type Op struct {
 	Key   string
 	Value []byte            // of a write; of a read, what the target has read, if it says so
 	Batch map[string][]byte // of a WriteBatch, instead of Key and Value
+	Limit int               // of a Scan
 
 	Lease   bool   // of a read: the leader's lease is enough
 	IfIndex uint64 // of a CompareAndSet: the index that the key must have; 0: it must be absent
@@ -53,6 +64,9 @@ type Op struct {
 	// Index is the log index that the target answers with: of the entry that was
 	// written, or of the last change of what was read. 0: it does not say.
 	Index uint64
+
+	added  int64 // the number of a key that is written for the first time, or 0
+	warmUp bool  // it is before the window, where the clock does not tell
 }
 
 // Target carries out operations. Do is called from many goroutines, once at a time
@@ -104,7 +118,9 @@ const (
 	Poisson  = "poisson"  // exponential gaps, as independent users make
 
 	Uniform    = "uniform"
-	Zipf       = "zipf" // exponent 0.99, scattered over the key space
+	Zipf       = "zipf"     // scattered over the key space
+	Latest     = "latest"   // zipf, the last key that was added being the most popular
+	HotSpot    = "hot-spot" // a part of the keys gets a part of the operations
 	Sequential = "sequential"
 )
 
@@ -114,6 +130,9 @@ const DefaultMaxInFlight = 4096
 // maxRate keeps the gap between operations well above a nanosecond, the unit of
 // the schedule.
 const maxRate = 1e7
+
+// maxExponent is beyond what leaves a second key anything.
+const maxExponent = 10
 
 // Spec says what load to generate.
 type Spec struct {
@@ -125,15 +144,48 @@ type Spec struct {
 	MaxInFlight int
 
 	Warmup, Duration time.Duration
+	Operations       int64         // instead of a duration: the window lasts until so many have ended
 	OpTimeout        time.Duration // of one operation, from when it is handed to the target
 
-	ValueBytes      int
+	Mix        Mix
+	ScanLength Sizes // of scans
+	BatchSize  int   // keys of a batch
+	ValueBytes int   // of each value, unless there are
+	ValueSizes Sizes // bytes of values; the zero value: all have ValueBytes
+
 	Keys            int
-	KeyBytes        int     // size of a key; 0: that of [Key]
-	KeyDistribution string  // Uniform, Zipf or Sequential
-	ReadRatio       float64 // share of reads, 0 to 1
-	Seed            uint64  // same seed and spec: same operations
+	KeyBytes        int           // size of a key; 0: that of [Key]
+	KeyDistribution string        // Uniform, Zipf, …
+	ZipfExponent    float64       // of Zipf and Latest; 0: DefaultZipfExponent
+	HotKeys         float64       // of HotSpot: share of the keys
+	HotOperations   float64       // and of the operations
+	HotMoves        time.Duration // how long a part of the keys is hot; 0: for ever
+	Seed            uint64        // same seed and spec: same operations, but where HotMoves has the clock decide
 }
+
+// sizes are those of values.
+func (s *Spec) sizes() Sizes {
+	if len(s.ValueSizes.parts) > 0 {
+		return s.ValueSizes
+	}
+	return Sizes{parts: []part{{share: 1, upTo: 1, low: s.ValueBytes, high: s.ValueBytes}}}
+}
+
+func (s *Spec) zipfExponent() float64 { return cmp.Or(s.ZipfExponent, DefaultZipfExponent) }
+
+// length is how long the window of an open loop is to last.
+func (s *Spec) length() time.Duration {
+	if s.Operations > 0 {
+		return time.Duration(float64(s.Operations) / s.Rate * float64(time.Second))
+	}
+	return s.Duration
+}
+
+// grows: keys are added, or asked for by when they were.
+func (s *Spec) grows() bool { return s.Mix.Insert > 0 || s.KeyDistribution == Latest }
+
+// maxAdded bounds the keys that a load adds, for the length of their names.
+const maxAdded = 1_000_000_000
 
 // Validate checks the spec; all that is wrong comes in one error.
 func (s Spec) Validate() error {
@@ -149,15 +201,30 @@ func (s Spec) Validate() error {
 		"arrival = %q: must be %s or %s", s.Arrival, Constant, Poisson)
 	refuse(s.MaxInFlight < 0, "max in flight = %d: must not be negative", s.MaxInFlight)
 	refuse(s.Warmup < 0, "warmup = %s: must not be negative", s.Warmup)
-	refuse(s.Duration <= 0, "duration = %s: must be positive", s.Duration)
+	refuse(s.Operations < 0, "operations = %d: must not be negative", s.Operations)
+	refuse(s.Duration <= 0 && s.Operations == 0, "duration = %s: must be positive", s.Duration)
+	refuse(s.Duration != 0 && s.Operations > 0, "duration = %s and operations = %d: the one or the other", s.Duration, s.Operations)
 	refuse(s.OpTimeout <= 0, "operation timeout = %s: must be positive", s.OpTimeout)
 	refuse(s.ValueBytes < 0, "value size = %d: must not be negative", s.ValueBytes)
 	refuse(s.Keys < 1, "keys = %d: must be at least 1", s.Keys)
-	least := len(keyPrefix) + len(strconv.Itoa(s.Keys-1))
-	refuse(s.KeyBytes != 0 && s.KeyBytes < least, "key size = %d: %d keys need at least %d bytes", s.KeyBytes, s.Keys, least)
-	refuse(s.KeyDistribution != Uniform && s.KeyDistribution != Zipf && s.KeyDistribution != Sequential,
-		"key distribution = %q: must be %s, %s or %s", s.KeyDistribution, Uniform, Zipf, Sequential)
-	refuse(!(s.ReadRatio >= 0 && s.ReadRatio <= 1), "read ratio = %g: must be between 0 and 1", s.ReadRatio)
+	last := s.Keys - 1
+	if s.Mix.Insert > 0 {
+		last += maxAdded
+	}
+	least := len(keyPrefix) + len(strconv.Itoa(last))
+	refuse(s.KeyBytes != 0 && s.KeyBytes < least, "key size = %d: %d keys need at least %d bytes", s.KeyBytes, last+1, least)
+	distributions := []string{Uniform, Zipf, Latest, HotSpot, Sequential}
+	refuse(!slices.Contains(distributions, s.KeyDistribution), "key distribution = %q: must be one of %s", s.KeyDistribution, strings.Join(distributions, ", "))
+	refuse(!(s.ZipfExponent >= 0 && s.ZipfExponent <= maxExponent), "zipf exponent = %g: must be between 0 and %d", s.ZipfExponent, maxExponent)
+	hot := s.KeyDistribution == HotSpot
+	refuse(hot && !(s.HotKeys > 0 && s.HotKeys <= 1), "hot keys = %g: must be a share above 0, at most 1", s.HotKeys)
+	refuse(hot && !(s.HotOperations >= 0 && s.HotOperations <= 1), "hot operations = %g: must be a share from 0 to 1", s.HotOperations)
+	refuse(s.HotMoves < 0, "hot moves = %s: must not be negative", s.HotMoves)
+	if err := s.Mix.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("workload: mix: %w", err))
+	}
+	refuse(s.Mix.Scan > 0 && len(s.ScanLength.parts) == 0, "scan length: there are scans, and none is given")
+	refuse(s.Mix.Batch > 0 && (s.BatchSize < 1 || s.BatchSize > s.Keys), "batch size = %d: must be between 1 and the %d keys that there are", s.BatchSize, s.Keys)
 	return errors.Join(errs...)
 }
 

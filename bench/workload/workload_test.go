@@ -19,7 +19,7 @@ import (
 )
 
 func run(ctx context.Context, spec Spec, target Target) (*Result, error) {
-	p, err := Prepare(spec)
+	p, err := Prepare(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func instant(context.Context, *Op) error { return nil }
 func testSpec() Spec {
 	return Spec{
 		Clients: 4, Warmup: 20 * time.Millisecond, Duration: 200 * time.Millisecond, OpTimeout: 5 * time.Second,
-		ValueBytes: 16, Keys: 1000, KeyDistribution: Uniform, ReadRatio: 0.5, Seed: 1,
+		ValueBytes: 16, Keys: 1000, KeyDistribution: Uniform, Mix: Mix{Read: 0.5, Write: 0.5}, Seed: 1,
 	}
 }
 
@@ -67,9 +67,14 @@ func TestValidateRefuses(t *testing.T) {
 		"keys":             func(s *Spec) { s.Keys = 0 },
 		"key size":         func(s *Spec) { s.Keys, s.KeyBytes = 1001, 7 },
 		"key distribution": func(s *Spec) { s.KeyDistribution = "hot" },
-		"read ratio":       func(s *Spec) { s.ReadRatio = math.NaN() },
+		"each share":       func(s *Spec) { s.Mix.Read = math.NaN() },
+		"add up to 1.5":    func(s *Spec) { s.Mix.Scan = 0.5 },
+		"scan length":      func(s *Spec) { s.Mix = Mix{Scan: 1} },
+		"batch size":       func(s *Spec) { s.Mix, s.BatchSize = Mix{Batch: 1}, 1001 },
+		"zipf exponent":    func(s *Spec) { s.ZipfExponent = math.Inf(1) },
+		"hot keys":         func(s *Spec) { s.KeyDistribution = HotSpot },
+		"operations":       func(s *Spec) { s.Operations = 5 },
 		"+Inf":             func(s *Spec) { s.Rate = math.Inf(1) },
-		"1.5":              func(s *Spec) { s.ReadRatio = 1.5 },
 	} {
 		s := testSpec()
 		spoil(&s)
@@ -81,18 +86,19 @@ func TestValidateRefuses(t *testing.T) {
 
 // stream returns the first operations of one client as text.
 func stream(s Spec, client int) (ops []string) {
-	g := newShared(s).generator(client, s.Clients)
+	g := made(s).generator(client, s.Clients)
 	var op Op
 	for range 200 {
 		g.Next(&op, nil)
-		ops = append(ops, fmt.Sprintf("%d %s %x", op.Kind, op.Key, op.Value))
+		ops = append(ops, fmt.Sprintf("%d %s %x %v %d", op.Kind, op.Key, op.Value, op.Batch, op.Limit))
 	}
 	return ops
 }
 
 func TestSameSeedSameOperations(t *testing.T) {
-	for _, distribution := range []string{Uniform, Zipf, Sequential} {
-		s := testSpec()
+	for _, distribution := range []string{Uniform, Zipf, Latest, HotSpot, Sequential} {
+		s := mixed(all())
+		s.HotKeys, s.HotOperations, s.ValueSizes = 0.1, 0.9, sizesOf("90% 1..9, 10% lognormal median 4 sigma 1 max 99")
 		s.KeyDistribution = distribution
 		other := s
 		other.Seed++
@@ -107,8 +113,8 @@ func TestSameSeedSameOperations(t *testing.T) {
 
 func TestReadRatioAndValues(t *testing.T) {
 	s := testSpec()
-	s.ReadRatio = 0.25
-	g := newShared(s).generator(0, 1)
+	s.Mix = Mix{Read: 0.25, Write: 0.75}
+	g := made(s).generator(0, 1)
 	const draws = 20000
 	reads := 0
 	var op Op
@@ -121,8 +127,8 @@ func TestReadRatioAndValues(t *testing.T) {
 			t.Fatalf("%+v", op)
 		}
 	}
-	if got := float64(reads) / draws; math.Abs(got-s.ReadRatio) > 0.02 { // over 6 sigma
-		t.Errorf("%.3f of the operations are reads, want %.2f", got, s.ReadRatio)
+	if got := float64(reads) / draws; math.Abs(got-s.Mix.Read) > 0.02 { // over 6 sigma
+		t.Errorf("%.3f of the operations are reads, want %.2f", got, s.Mix.Read)
 	}
 }
 
@@ -246,7 +252,7 @@ func (s *starts) add() {
 // check holds however slow the machine is.
 func TestOpenLoopSeesAStall(t *testing.T) {
 	s := testSpec()
-	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio = 1000, 1, 1, 0
+	s.Rate, s.MaxInFlight, s.Clients, s.Mix = 1000, 1, 1, Mix{}
 	s.Warmup, s.Duration = 0, 500*time.Millisecond
 	var stall time.Duration
 	var r *Result
@@ -310,7 +316,7 @@ func TestOpenLoopKeepsTheScheduleAndTheCap(t *testing.T) {
 // than nothing, and the rate would not be the one asked for.
 func TestOpenLoopNeverStartsEarly(t *testing.T) {
 	s := testSpec()
-	s.Rate, s.Arrival, s.Warmup, s.ReadRatio = 20000, Poisson, 0, 0
+	s.Rate, s.Arrival, s.Warmup, s.Mix = 20000, Poisson, 0, Mix{}
 	begin := time.Now()
 	var seen starts
 	r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error {
@@ -334,7 +340,7 @@ func TestOpenLoopNeverStartsEarly(t *testing.T) {
 // TestOverloadEnds: what was never started is counted, as the kind it was.
 func TestOverloadEnds(t *testing.T) {
 	s := testSpec()
-	s.Rate, s.MaxInFlight, s.Clients, s.ReadRatio, s.OpTimeout = 5000, 1, 1, 1, 100*time.Millisecond
+	s.Rate, s.MaxInFlight, s.Clients, s.Mix, s.OpTimeout = 5000, 1, 1, Mix{Read: 1}, 100*time.Millisecond
 	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
 		return poll.Sleep(ctx, 20*time.Millisecond)
 	}))
@@ -418,5 +424,24 @@ func TestTargetRecords(t *testing.T) {
 		if begun, ended := w.begun.Load(), w.ended.Load(); ended != r.Operations || begun < ended || begun > ended+int64(s.Clients) {
 			t.Errorf("at rate %v: %d begun, %d ended, and %d were carried out", rate, begun, ended, r.Operations)
 		}
+	}
+}
+
+// made is a load that nothing interrupts.
+func made(s Spec) *shared {
+	sh, err := newShared(context.Background(), s)
+	if err != nil {
+		panic(err)
+	}
+	return sh
+}
+
+// TestPrepareIsInterrupted: the names of a billion keys are not all made first.
+func TestPrepareIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	spec := Spec{Clients: 1, Duration: time.Second, OpTimeout: time.Second, Keys: 1_000_000, KeyDistribution: Uniform, ValueBytes: 1, Mix: Mix{Write: 1}}
+	if _, err := Prepare(ctx, spec); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

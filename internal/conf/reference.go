@@ -24,7 +24,7 @@ func (s *Section) rows() [][4]string {
 			continue
 		}
 		takes, doc, def := f.Wants(), f.Doc, f.Default
-		if f.Unit != "" {
+		if f.Unit != "" && f.Unit != Bytes && f.Unit != Share {
 			takes += ", " + f.Unit
 		}
 		if f.Zero != "" {

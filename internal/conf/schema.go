@@ -177,9 +177,9 @@ func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[stri
 			other(e)
 		case slices.Contains(s.Names(name), e.Key):
 			found = append(found, Setting{key, e.Data, Origin{m.File, e.Line}})
-		case name == "" && slices.Contains(s.Tables(), e.Key):
-			if below, ok := m.WantTable(e, e.Key); ok {
-				found = append(found, s.Settings(e.Key, below, m, nil)...)
+		case slices.Contains(s.Tables(), key):
+			if below, ok := m.WantTable(e, key); ok {
+				found = append(found, s.Settings(key, below, m, nil)...)
 			}
 		case name == "" && isTable:
 			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), Hint(e.Key, s.tables(others)))

@@ -229,3 +229,41 @@ func TestReference(t *testing.T) {
 		t.Errorf("more than the documented settings of the table:\n%s", b.String())
 	}
 }
+
+// TestUnitsAsText: sizes and shares are numbers, or text with their unit.
+func TestUnitsAsText(t *testing.T) {
+	type settings struct {
+		Size  int     `key:"size" min:"1" max:"1048576" unit:"bytes"`
+		Part  float64 `key:"part" max:"1" unit:"share"`
+		Count int     `key:"count"`
+	}
+	s := SchemaOf(settings{})
+	for _, x := range []struct {
+		key  string
+		data any
+		want string // the value in its normal form, or what the error says
+	}{
+		{"size", int64(256), "256"}, {"size", "4KiB", "4096"}, {"size", "64B", "64"}, {"size", "1kB", "1000"},
+		{"size", "2MiB", `want a size from 1B to 1MiB, such as 4096 or "4KiB"`},
+		{"size", "4 kilobytes", "want a size"}, {"size", 1.5, "want a size"}, {"size", "99999999999999TiB", "want a size"},
+		{"part", "95%", "0.95"}, {"part", "12.5 %", "0.125"}, {"part", 0.5, "0.5"},
+		{"part", "195%", `want a share from 0 to 1, such as 0.95 or "95%"`}, {"part", "0.5", "want a share"}, {"part", "NaN%", "want a share"},
+		{"count", "4KiB", "without quotes"},
+	} {
+		var got settings
+		f := s.Find(x.key)
+		text := ""
+		if err := f.Set(&got, x.data); err != nil {
+			text = err.Error()
+		} else if text = f.Text(&got); f.SetText(&got, text) != nil || f.Text(&got) != text {
+			t.Errorf("%s = %v: %s does not read back", x.key, x.data, text)
+		}
+		if !strings.HasPrefix(text, x.want) && !strings.HasSuffix(text, x.want) {
+			t.Errorf("%s = %v: %q, want %q", x.key, x.data, text, x.want)
+		}
+	}
+	var shell settings
+	if err := s.Find("size").SetText(&shell, "64KiB"); err != nil || shell.Size != 64<<10 {
+		t.Errorf("--set size=64KiB: %d, %v", shell.Size, err)
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/themilchenko/raftlab/core/size"
 )
 
 // Duration is a time.Duration that reads and writes as text ("1.5s").
@@ -89,7 +91,7 @@ func (f *Field) Set(target, data any) error {
 			return nil
 		}
 	case formWhole:
-		if n, ok := data.(int64); ok && f.within(float64(n)) {
+		if n, ok := f.whole(data); ok && f.within(float64(n)) {
 			if place.CanInt() {
 				place.SetInt(n)
 			} else {
@@ -98,11 +100,7 @@ func (f *Field) Set(target, data any) error {
 			return nil
 		}
 	case formNumber:
-		x, ok := data.(float64)
-		if n, whole := data.(int64); whole {
-			x, ok = float64(n), true
-		}
-		if ok && f.within(x) {
+		if x, ok := f.number(data); ok && f.within(x) {
 			place.SetFloat(x + 0) // -0 becomes 0
 			return nil
 		}
@@ -122,7 +120,41 @@ func (f *Field) Set(target, data any) error {
 	default:
 		return f.setText(place, data)
 	}
+	if f.Unit == Bytes || f.Unit == Share {
+		return errors.New("want " + f.Wants())
+	}
 	return errors.New("want " + f.Wants() + ", without quotes")
+}
+
+// Units that a setting also takes as text.
+const (
+	Bytes = "bytes" // "64KiB"
+	Share = "share" // "95%"
+)
+
+// whole reads a whole number; one of bytes may be text with a unit.
+func (f *Field) whole(data any) (int64, bool) {
+	if text, ok := data.(string); ok && f.Unit == Bytes {
+		n, err := size.Parse(text)
+		return int64(n), err == nil
+	}
+	n, ok := data.(int64)
+	return n, ok
+}
+
+// number reads a number; a share may be text in per cent.
+func (f *Field) number(data any) (float64, bool) {
+	switch v := data.(type) {
+	case string:
+		percent, ok := strings.CutSuffix(v, "%")
+		x, err := strconv.ParseFloat(strings.TrimSpace(percent), 64)
+		return x / 100, ok && err == nil && f.Unit == Share
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
 }
 
 func (f *Field) setText(place reflect.Value, data any) error {
@@ -196,8 +228,14 @@ func (f *Field) Wants() string {
 	case formBool:
 		return "true or false"
 	case formWhole:
+		if f.Unit == Bytes {
+			return "a size from " + size.Format(uint64(low)) + " to " + size.Format(uint64(high)) + `, such as 4096 or "4KiB"`
+		}
 		return "a whole number " + within
 	case formNumber:
+		if f.Unit == Share {
+			return "a share " + within + `, such as 0.95 or "95%"`
+		}
 		return "a number " + within
 	case formDuration:
 		return fmt.Sprintf("a duration from %s to %s", short(time.Duration(low)), short(time.Duration(high)))

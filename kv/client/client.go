@@ -58,6 +58,9 @@ type Options struct {
 	// Connections is how many a [RESP] keeps to a node for writes, and as many for reads
 	// of each level; 0: 2. A [Client] has one for each request under way.
 	Connections int
+	// Stay has the client ask only the nodes that it is given, in turn, whoever leads, and
+	// leave it to them to forward what only the leader can do.
+	Stay bool
 }
 
 // Client talks to a group of kvnodes. All methods are safe for concurrent use
@@ -75,7 +78,7 @@ type Client struct {
 // http://host:port each, belong to. It connects to none of them yet. One endpoint
 // is enough; with more the client survives the loss of some.
 func New(nodes []string, o Options) (*Client, error) {
-	e, err := newEndpoints(nodes)
+	e, err := newEndpoints(nodes, o.Stay)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -122,6 +125,7 @@ const failureMemory = time.Second
 // leads, which failed of late. Safe for concurrent use.
 type endpoints struct {
 	given []string // by the caller; never changes
+	stay  bool     // who leads is of no interest
 
 	mu      sync.Mutex
 	learned []string // named as leaders by nodes and not given; left once they fail
@@ -130,8 +134,8 @@ type endpoints struct {
 	failed  map[string]time.Time
 }
 
-func newEndpoints(given []string) (*endpoints, error) {
-	e := &endpoints{failed: make(map[string]time.Time)}
+func newEndpoints(given []string, stay bool) (*endpoints, error) {
+	e := &endpoints{stay: stay, failed: make(map[string]time.Time)}
 	for _, s := range given {
 		address, err := parseEndpoint(s)
 		if err != nil {
@@ -213,7 +217,7 @@ func (e *endpoints) fails(address string) {
 // leads takes in which leader a node names, "" if none.
 func (e *endpoints) leads(leader string) {
 	address, err := parseEndpoint(leader)
-	if err != nil {
+	if err != nil || e.stay {
 		return // what a node advertises by mistake is no reason to fail
 	}
 	e.mu.Lock()

@@ -63,7 +63,7 @@ const defaultLanes = 2
 // NewRESP returns a client of the group whose nodes serve the Redis protocol at the
 // endpoints, host:port each. It connects to none of them yet.
 func NewRESP(nodes []string, o Options) (*RESP, error) {
-	e, err := newEndpoints(nodes)
+	e, err := newEndpoints(nodes, o.Stay)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -314,7 +314,11 @@ func (c *RESP) dial(ctx context.Context, l lane) (*pipe, error) {
 	}
 	p := newPipe(raw)
 	name := map[Consistency]string{Leader: "lease", Stale: "stale"}[l.level]
-	greeting := [][]string{{"RAFT.FORWARD", "no"}, {"RAFT.READLEVEL", cmp.Or(name, "linearizable")}, {"RAFT.STATUS"}}
+	forward := "no"
+	if c.endpoints.stay {
+		forward = "yes"
+	}
+	greeting := [][]string{{"RAFT.FORWARD", forward}, {"RAFT.READLEVEL", cmp.Or(name, "linearizable")}, {"RAFT.STATUS"}}
 	var r reply
 	for _, words := range greeting {
 		args := make([][]byte, len(words))

@@ -9,6 +9,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,17 +87,37 @@ func refuseParts(c experiment.Cluster) error {
 }
 
 func refuseLoad(l experiment.Load) error {
-	if l.ReadRatio > 0 && l.ReadLevel != experiment.ReadLinearizable && l.ReadLevel != experiment.ReadStale {
+	if l.Shares().Looks() > 0 && l.ReadLevel != experiment.ReadLinearizable && l.ReadLevel != experiment.ReadStale {
 		return fmt.Errorf("load.read_level = %q: etcd has none by that name; it has %q and %q", l.ReadLevel, experiment.ReadLinearizable, experiment.ReadStale)
 	}
 	if l.Connections != 0 {
 		return fmt.Errorf("load.connections = %d: etcd's client has one for all, over which its calls go side by side; set it in the levels of raftlab's systems only", l.Connections)
 	}
-	if l.KeySize+l.ValueSize > maxRequestBytes {
-		return fmt.Errorf("load.value_size = %d: etcd takes requests of up to 1.5 MiB", l.ValueSize)
+	if l.Target != "" && l.Target != experiment.TargetLeader {
+		return fmt.Errorf("load.target = %q: etcd's leader is asked here, and nobody else; set it in the levels of raftlab's systems only", l.Target)
+	}
+	if l.SnapshotEvery != 0 {
+		return fmt.Errorf("load.snapshot_every = %s: etcd writes a snapshot after so many entries (raft.snapshot_threshold), and cannot be told to", l.SnapshotEvery)
+	}
+	sizes, err := l.Sizes()
+	if err != nil {
+		return err
+	}
+	keys := 1
+	if l.Mix.Batch > 0 {
+		keys = cmp.Or(l.BatchSize, experiment.DefaultBatchSize)
+	}
+	if keys > maxTxnOps {
+		return fmt.Errorf("load.batch_size = %d: a transaction of etcd has %d operations at most", keys, maxTxnOps)
+	}
+	if keys*(l.KeySize+sizes.Max()) > maxRequestBytes {
+		return fmt.Errorf("load.value_size = %d: etcd takes requests of up to 1.5 MiB", sizes.Max())
 	}
 	return nil
 }
+
+// maxTxnOps is how many operations a transaction may have with etcd's defaults.
+const maxTxnOps = 128
 
 // The shares and bounds of etcd's timers: it ships with a heartbeat every 100 ms and an
 // election after 1 s, and refuses elections beyond 50 s.

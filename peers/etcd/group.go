@@ -282,7 +282,10 @@ func (t *target) Do(ctx context.Context, op *workload.Op) error {
 		}
 		t.group.client.SetEndpoints(urls...)
 	}
-	if op.Kind != workload.Read && unsure(err) {
+	if errors.As(err, new(*client.ConditionError)) {
+		return fmt.Errorf("%w: %w", workload.ErrCondition, err)
+	}
+	if !op.Kind.Reads() && unsure(err) {
 		return fmt.Errorf("%w: %w", errkind.ErrOutcomeUnknown, err)
 	}
 	return err
@@ -350,6 +353,11 @@ func transact(op *workload.Op, txn clientv3.Txn) error {
 func (t *target) read(ctx context.Context, op *workload.Op) error {
 	if op.Lease {
 		return errors.New("etcd has no reads by a leader's lease")
+	}
+	if op.Kind == workload.Scan {
+		after := append([]clientv3.OpOption{clientv3.WithFromKey(), clientv3.WithLimit(int64(op.Limit))}, t.reads...)
+		_, err := t.group.client.Get(ctx, op.Key+"\x00", after...)
+		return err
 	}
 	r, err := t.group.client.Get(ctx, op.Key, t.reads...)
 	if err != nil {

@@ -32,8 +32,10 @@ func accept(cell experiment.Cell) error {
 	switch {
 	case cell.Load.Rate > 0:
 		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out", Name, cell.Load.Rate)
-	case cell.Load.ReadRatio == 1:
+	case cell.Load.Shares().Reads() == 1:
 		return fmt.Errorf("measure = %q follows writes, and load.read_ratio = 1 leaves none: lower it", Name)
+	case !cell.Load.Shares().Plain():
+		return fmt.Errorf("measure = %q follows operations of one step: leave all but read, write and insert out of load.mix", Name)
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ type Data struct {
 	LoadNS       int64    `json:"load_ns"`                  // length of the load
 	MembersCPUNS int64    `json:"members_cpu_ns,omitempty"` // CPU time of all members
 	Operations   int64    `json:"operations,omitempty"`     // that ended
+
+	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
 }
 
 // Operations are those of one kind. Completed counts those that finished inside
@@ -127,6 +129,14 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	}
 	if d.Operations > 0 && d.MembersCPUNS > 0 {
 		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
+	}
+	if n := len(d.Snapshots); n > 0 {
+		took := 0.0
+		for _, s := range d.Snapshots {
+			took += time.Duration(s.TookNS).Seconds()
+		}
+		put("snapshots", float64(n))
+		put("snapshot.time", took/float64(n))
 	}
 	return v, d.distributions(&v)
 }
@@ -217,14 +227,16 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 	}
 	l, none := cell.Load, Operations{}
 	window := experiment.Duration(d.WindowNS)
-	refuse(window != l.Duration, "window_ns", window, l.Duration)
+	shares := l.Shares()
+	refuse(l.Operations == 0 && window != l.Duration, "window_ns", window, l.Duration)
 	refuse(d.LoadNS < d.WindowNS, "load_ns", d.LoadNS, fmt.Sprintf("at least %d", d.WindowNS))
 	steps := int((d.WindowNS + d.IntervalNS - 1) / max(1, d.IntervalNS))
 	refuse(len(d.Intervals) != steps, "intervals", len(d.Intervals), steps)
 	refuse(len(d.SyncsPerNode) > cell.Cluster.Nodes, "syncs_per_node", len(d.SyncsPerNode), fmt.Sprintf("at most %d", cell.Cluster.Nodes))
-	refuse(l.ReadRatio == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
-	refuse(l.ReadRatio == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
+	refuse(shares.Reads() == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
+	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
+	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
 	if l.Rate > 0 {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {

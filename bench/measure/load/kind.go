@@ -8,16 +8,25 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/workload"
 )
 
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: func(c experiment.Cell) error { return spec(c.Load, 1).Validate() }, Room: room, Run: run, Read: read, Derive: derive, Check: check,
+		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
+}
+
+func accept(c experiment.Cell) error {
+	spec, err := c.Load.Spec(1)
+	if err != nil {
+		return err
+	}
+	return spec.Validate()
 }
 
 func quantities() []measure.Quantity {
@@ -47,6 +56,8 @@ func quantities() []measure.Quantity {
 			Column: "lag_p99_us", Scale: 1e-6, Decimals: 3, Of: "lag", PerMille: 990},
 		{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
 		{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3},
+		{Key: "snapshots", Name: measure.Text{En: "snapshots", Ru: "снимков"}, Column: "snapshots"},
+		{Key: "snapshot.time", Name: measure.Text{En: "time of a snapshot", Ru: "время снимка"}, Unit: measure.Seconds, Column: "snapshot_ms", Scale: 1e-3, Decimals: 3},
 	}, machineQuantities())
 }
 
@@ -92,7 +103,7 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 }
 
-func keySize(c *record.CellInfo) int { return len(spec(c.Load, 0).Key(0)) }
+func keySize(c *record.CellInfo) int { return len(workload.Spec{KeyBytes: c.Load.KeySize}.Key(0)) }
 
 func columns() []measure.Setting {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
@@ -102,7 +113,7 @@ func columns() []measure.Setting {
 		{Column: "key_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(keySize(c)) }},
 		{Column: "value_size", Of: func(c *record.CellInfo) string { return strconv.Itoa(c.Load.ValueSize) }},
 		{Column: "client", Of: measure.Protocol},
-		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.ReadRatio) }},
+		{Column: "read_ratio", Of: func(c *record.CellInfo) string { return number(c.Load.Shares().Reads()) }},
 	}
 }
 
@@ -118,7 +129,7 @@ func tables() []measure.Table {
 		machineTable(),
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
-			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99"},
+			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99", "snapshots", "snapshot.time"},
 			OverTime:   "throughput",
 			Note: measure.Text{
 				En: "Each figure is the median over the trials. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
@@ -185,7 +196,7 @@ func figures() []measure.Figure {
 
 // cautions says that a percentile may be of both kinds of operations.
 func cautions(cells []*record.CellInfo) []measure.Text {
-	mixed := func(c *record.CellInfo) bool { return c.Load.ReadRatio > 0 && c.Load.ReadRatio < 1 }
+	mixed := func(c *record.CellInfo) bool { r := c.Load.Shares().Reads(); return r > 0 && r < 1 }
 	if !slices.ContainsFunc(cells, mixed) {
 		return nil
 	}
@@ -199,16 +210,13 @@ func cautions(cells []*record.CellInfo) []measure.Text {
 func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	of := func(write func(*record.CellInfo) string) string { return measure.Distinct(cells, ", ", write) }
 	reads := of(func(c *record.CellInfo) string {
-		if c.Load.ReadRatio == 0 {
-			return ""
-		}
 		return w.Term(c.ReadLevel)
 	})
 	items := []measure.Item{
 		{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: loadText(cells, w)},
 		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: measure.Fill(w, measure.Text{
 			En: "Warm-up %s, measured window %s.", Ru: "Прогрев %s, окно измерения %s.",
-		}, of(func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }), of(func(c *record.CellInfo) string { return w.Duration(c.Load.Duration) }))},
+		}, of(func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }), of(func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
 	}
@@ -251,16 +259,7 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 			Ru: "Открытый цикл, %s оп/с, %s: операции начинаются по расписанию независимо от ответов на прежние, и задержка отсчитывается от запланированного начала.",
 		}, rate, open(func(c *record.CellInfo) string { return w.Term(c.Load.Arrival) })))
 	}
-	texts = append(texts, measure.Fill(w, measure.Text{
-		En: "Values of %s, %s keys of %s, chosen %s.", Ru: "Размер значения: %s; ключей: %s, размер ключа: %s; выбираются %s.",
-	}, of(func(c *record.CellInfo) string { return w.Bytes(uint64(max(0, c.Load.ValueSize))) }),
-		of(func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Keys) }),
-		of(func(c *record.CellInfo) string { return w.Bytes(uint64(keySize(c))) }),
-		of(func(c *record.CellInfo) string { return w.Term(c.Load.KeyDistribution) })))
-	if measure.Distinct(cells, "", func(c *record.CellInfo) string { return c.ReadLevel }) != "" {
-		texts = append(texts, measure.Fill(w, measure.Text{En: "Share of reads: %s.", Ru: "Доля чтений: %s."},
-			of(func(c *record.CellInfo) string { return w.Number(100*c.Load.ReadRatio) + " %" })))
-	}
+	texts = append(texts, operationsText(cells, w)...)
 	return strings.Join(append(texts, measure.Fill(w, measure.Text{
 		En: "Group of %s voters, %s.", Ru: "Голосующих узлов: %s, %s.",
 	}, of(func(c *record.CellInfo) string { return strconv.Itoa(c.Cluster.Nodes) }),

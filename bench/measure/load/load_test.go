@@ -190,7 +190,7 @@ func TestCheck(t *testing.T) {
 	if got := fields(0, 1, d); got != "writes" {
 		t.Errorf("writes where all are reads: %q", got)
 	}
-	if got := fields(0, 0, d, loadGate(&d), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.errors" {
+	if got := fields(0, 0, d, loadGate(&d), record.Gate{Name: "errors", Limit: maxErrorPercent, Verdict: record.Pass}); got != "gates.errors" {
 		t.Errorf("a gate has another figure: %q", got)
 	}
 	for scheduled, want := range map[int64]string{5: "scheduled", 11: "", 12: "scheduled"} {
@@ -211,8 +211,8 @@ func TestKeySize(t *testing.T) {
 	if err := Kind().Accept(cell); err != nil {
 		t.Error(err)
 	}
-	if key := spec(cell.Load, 1).Key(7); len(key) != 64 {
-		t.Errorf("%q has %d bytes", key, len(key))
+	if spec, err := cell.Load.Spec(1); err != nil || len(spec.Key(7)) != 64 {
+		t.Errorf("%q: %v", spec.Key(7), err)
 	}
 	cell.Load.KeySize = 5
 	if err := Kind().Accept(cell); err == nil || !strings.Contains(err.Error(), "at least") {

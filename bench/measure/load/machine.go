@@ -23,7 +23,7 @@ func derive(trials []measure.Measured) {
 	for _, t := range trials {
 		machine, calibrated := machines[t.Session]
 		p50, wrote := t.Values.Of(measure.Quantity{Of: "write.latency", PerMille: 500})
-		if !calibrated || !wrote || t.Cell.Durability != "disk" {
+		if !calibrated || !wrote || t.Cell.Durability != "disk" || !t.Cell.Load.Shares().Plain() {
 			continue
 		}
 		c := caseOf(t.Cell)
@@ -45,7 +45,7 @@ func derive(trials []measure.Measured) {
 		}
 		put("roof.cpu", 100*use.CPU)
 
-		if c.Flushes < 1 || t.Cell.Load.Rate > 0 || t.Cell.Load.ReadRatio > 0 {
+		if c.Flushes < 1 || t.Cell.Load.Rate > 0 || !justWrites(t.Cell) {
 			continue
 		}
 		inMemory := about.memory[like(t.Cell, false)]
@@ -105,6 +105,12 @@ func overlapped(c *record.CellInfo) bool {
 	return cmp.Or(c.Runs["raft.persistence"], c.Raft.Persistence) == "overlapped"
 }
 
+// justWrites reports whether all operations are writes of one key to the leader.
+func justWrites(c *record.CellInfo) bool {
+	m := c.Load.Shares()
+	return m.Plain() && m.Read == 0 && (c.Load.Target == "" || c.Load.Target == experiment.TargetLeader)
+}
+
 // known is what cells of one client tell of those beside them, by like.
 type known struct {
 	syncs  map[string][]float64 // flushes of an append: nothing is batched there
@@ -114,7 +120,7 @@ type known struct {
 func neighbours(trials []measure.Measured) known {
 	k := known{map[string][]float64{}, map[string][]float64{}}
 	for _, t := range trials {
-		if !t.Valid || t.Cell.Load.Clients != 1 || t.Cell.Load.Rate > 0 || t.Cell.Load.ReadRatio > 0 {
+		if !t.Valid || t.Cell.Load.Clients != 1 || t.Cell.Load.Rate > 0 || !justWrites(t.Cell) {
 			continue
 		}
 		if syncs, counted := t.Values.Scalars["syncs"]; counted {

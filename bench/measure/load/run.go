@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
@@ -76,12 +75,16 @@ func watch(ctx context.Context, g system.Group, failed func(error)) (stop func()
 // put writes the keys, puts the load on the group and judges it.
 func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record.Gate, error) {
 	settings := t.Cell.Load
-	if settings.ReadRatio > 0 {
-		if err := preload(ctx, g, settings); err != nil {
+	spec, err := settings.Spec(t.Seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	if spec.Mix.Looks() > 0 {
+		if err := preload(ctx, g, spec); err != nil {
 			return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 		}
 	}
-	prepared, err := workload.Prepare(spec(settings, t.Seed))
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,12 +95,15 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("look at the group before the load: %w", err)
 	}
 	t.Record.Leader = before.Leadership.ID
+	told := snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
 	measured, err := prepared.Run(ctx, g.Target(settings.ReadLevel))
+	taken, failed := told()
 	if measured == nil {
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}
 	data, encoding := newData(measured)
-	if err := errors.Join(err, encoding); err != nil {
+	data.Snapshots = taken
+	if err := errors.Join(err, failed, encoding); err != nil {
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
 	if err := g.Check(); err != nil {
@@ -112,40 +118,23 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	return data, gates, err
 }
 
-// spec is the load of a cell.
-func spec(l experiment.Load, seed uint64) workload.Spec {
-	return workload.Spec{
-		Clients:         l.Clients,
-		Rate:            l.Rate,
-		Arrival:         l.Arrival,
-		Warmup:          time.Duration(l.Warmup),
-		Duration:        time.Duration(l.Duration),
-		OpTimeout:       time.Duration(l.OpTimeout),
-		ValueBytes:      l.ValueSize,
-		Keys:            l.Keys,
-		KeyBytes:        l.KeySize,
-		KeyDistribution: l.KeyDistribution,
-		ReadRatio:       l.ReadRatio,
-		Seed:            seed,
-	}
-}
-
 // preload writes every key once, in batches that stay far below what a store or
 // a transport takes as one entry, so that reads find them.
-func preload(ctx context.Context, g system.Group, load experiment.Load) error {
+func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
-	batchKeys := max(1, min(maxBatchKeys, maxBatchBytes/max(1, load.KeySize+load.ValueSize)))
-	value, keys := make([]byte, load.ValueSize), spec(load, 0)
+	values := spec.Filler()
 	var batch []kv.Op
-	for i := range load.Keys {
-		batch = append(batch, kv.Op{Kind: kv.OpSet, Key: keys.Key(i), Value: value})
-		if len(batch) < batchKeys && i < load.Keys-1 {
+	bytes := 0
+	for i := range spec.Keys {
+		op := kv.Op{Kind: kv.OpSet, Key: spec.Key(i), Value: values()}
+		batch, bytes = append(batch, op), bytes+len(op.Key)+len(op.Value)
+		if len(batch) < maxBatchKeys && bytes < maxBatchBytes && i < spec.Keys-1 {
 			continue
 		}
 		if err := g.Set(ctx, batch); err != nil {
 			return err
 		}
-		batch = batch[:0]
+		batch, bytes = batch[:0], 0
 	}
 	return nil
 }

@@ -3,7 +3,9 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -57,6 +59,9 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 		return p, fmt.Errorf("load.client = %q, load.connections = %d: there is no protocol between clients and members in one process: leave them out, or give mode = %q",
 			cell.Load.Client, cell.Load.Connections, experiment.ModeProcess)
 	}
+	if t := cmp.Or(cell.Load.Target, experiment.TargetLeader); t != experiment.TargetLeader && cell.Load.Shares().Looks() < 1 {
+		return p, fmt.Errorf("load.target = %q: in one process nobody forwards writes to the leader: have reads only (read_ratio = 1), or give mode = %q", t, experiment.ModeProcess)
+	}
 	engine, err := c.Engines.Lookup(cell.Cluster.Engine)
 	if err != nil {
 		return p, err
@@ -82,7 +87,7 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	if err := system.RefuseValues(cell, system.Limit{Bytes: kv.MaxValueBytes, What: "the map"}, system.Stored(cell.Cluster.Backend, store.MaxBytes)); err != nil {
+	if err := system.RefuseWrites(cell, system.Limit{Bytes: kv.MaxValueBytes, What: "the map"}, system.Stored(cell.Cluster.Backend, store.MaxBytes)); err != nil {
 		return p, err
 	}
 	network, err := p.transport.Info(p.netOpts)
@@ -187,29 +192,49 @@ func (g *group) Traces() ([]trace.Log, error) { return g.traces, nil }
 
 func (g *group) leader() *cluster.Node { return g.Nodes[0] }
 
-type member struct{ id string }
+// member is one member of a group; its methods but ID are for one that has started.
+type member struct {
+	group *group
+	at    int
+}
+
+var _ system.Snapshotter = member{}
 
 // ID implements system.Member.
-func (m member) ID() string { return m.id }
+func (m member) ID() string { return fmt.Sprintf("node%d", m.at+1) }
+
+// Snapshot implements system.Snapshotter.
+func (m member) Snapshot(ctx context.Context) error { return m.group.Nodes[m.at].Replica.Snapshot(ctx) }
 
 func (g *group) Members() []system.Member {
 	var out []system.Member
 	for i := range g.parts.info.Cluster.Nodes {
-		out = append(out, member{fmt.Sprintf("node%d", i+1)})
+		out = append(out, member{g, i})
 	}
 	return out
 }
 
 func (g *group) Target(level string) workload.Target {
-	return &target{g.leader(), level == experiment.ReadStale}
+	t := &target{leader: g.leader(), asked: g.Nodes[:1], level: level}
+	switch g.parts.info.Load.Target {
+	case experiment.TargetFollowers:
+		t.asked = g.Nodes[1:]
+	case experiment.TargetAll:
+		t.asked = g.Nodes
+	}
+	return t
 }
 
 func (g *group) Set(ctx context.Context, ops []kv.Op) error {
+	return proposeAll(ctx, g.leader(), ops)
+}
+
+func proposeAll(ctx context.Context, n *cluster.Node, ops []kv.Op) error {
 	command, err := kv.EncodeBatch(ops)
 	if err != nil {
 		return err
 	}
-	return propose(ctx, g.leader(), command)
+	return propose(ctx, n, command)
 }
 
 func propose(ctx context.Context, n *cluster.Node, command []byte) error {
@@ -270,24 +295,77 @@ func (g *group) Check() error {
 // Explain adds nothing: the members' errors are whole.
 func (g *group) Explain(err error) error { return err }
 
-// target drives the leader by function calls, as a client that knows it.
+// target drives members by function calls, as a client that knows them: each client has
+// one that it reads from, and writes go to the leader.
 type target struct {
 	leader *cluster.Node
-	stale  bool // reads skip the barrier
+	asked  []*cluster.Node // a client asks the first
+	level  string          // of reads
+}
+
+var _ workload.Parted = (*target)(nil)
+
+// Part implements workload.Parted.
+func (t *target) Part(client int) workload.Target {
+	at := client % len(t.asked)
+	return &target{t.leader, t.asked[at : at+1], t.level}
 }
 
 // Do implements workload.Target.
 func (t *target) Do(ctx context.Context, op *workload.Op) error {
-	if op.Kind == workload.Write {
-		return propose(ctx, t.leader, kv.EncodeSet(op.Key, op.Value))
-	}
-	if !t.stale {
-		if err := t.leader.Replica.ReadBarrier(ctx); err != nil {
+	switch op.Kind {
+	case workload.Read, workload.Scan:
+		return t.read(ctx, op)
+	case workload.WriteBatch:
+		ops := make([]kv.Op, 0, len(op.Batch))
+		for key, value := range op.Batch {
+			ops = append(ops, kv.Op{Kind: kv.OpSet, Key: key, Value: value})
+		}
+		return proposeAll(ctx, t.leader, ops)
+	case workload.CompareAndSet:
+		unchanged := kv.Condition{Kind: kv.IfIndex, Index: op.IfIndex}
+		command, err := kv.EncodeIf(unchanged, kv.Op{Kind: kv.OpSet, Key: op.Key, Value: op.Value})
+		if err != nil {
 			return err
 		}
+		if err = propose(ctx, t.leader, command); errors.Is(err, kv.ErrCondition) {
+			err = fmt.Errorf("%w: %w", workload.ErrCondition, err)
+		}
+		return err
 	}
-	if _, _, ok := t.leader.Map.Get(op.Key); !ok {
+	return propose(ctx, t.leader, kv.EncodeSet(op.Key, op.Value))
+}
+
+func (t *target) read(ctx context.Context, op *workload.Op) error {
+	if err := t.barrier(ctx); err != nil {
+		return err
+	}
+	if op.Kind == workload.Scan {
+		t.asked[0].Map.Scan("", op.Key, op.Limit)
+		return nil
+	}
+	value, index, ok := t.asked[0].Map.Get(op.Key)
+	if !ok {
 		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
 	}
+	op.Value, op.Index = value, index
 	return nil
+}
+
+// barrier makes the map of the member that is asked as fresh as the level wants. A
+// follower learns from the leader how far it has to have come, without a message.
+func (t *target) barrier(ctx context.Context) error {
+	switch {
+	case t.level == experiment.ReadStale:
+		return nil
+	case t.level == experiment.ReadLease:
+		return t.leader.Replica.LeaseBarrier(ctx)
+	case t.asked[0] == t.leader:
+		return t.leader.Replica.ReadBarrier(ctx)
+	}
+	index, err := t.leader.Replica.ReadIndex(ctx)
+	if err != nil {
+		return err
+	}
+	return t.asked[0].Replica.WaitApplied(ctx, index)
 }

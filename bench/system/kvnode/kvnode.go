@@ -68,7 +68,10 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	if cell.Load.Connections != 0 && protocol(cell) != experiment.ClientRESP {
 		return info, fmt.Errorf("load.connections = %d: over HTTP each request under way has a connection: leave it out, or give client = %q", cell.Load.Connections, experiment.ClientRESP)
 	}
-	if err := system.RefuseValues(cell, limits(known, cell)...); err != nil {
+	if cell.Load.Mix.Scan > 0 && protocol(cell) == experiment.ClientRESP {
+		return info, fmt.Errorf("load.mix.scan = %g: SCAN of the Redis protocol gives keys without values, and begins where a cursor says: leave scans out, or give client = %q", cell.Load.Mix.Scan, experiment.ClientHTTP)
+	}
+	if err := system.RefuseWrites(cell, limits(known, cell)...); err != nil {
 		return info, err
 	}
 	parts, err := ask(ctx, path, settings(known, cell))
@@ -205,11 +208,9 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
-	loads := []load{{asks, asks.Nodes()[0]}}
-	if protocol(s.Cell.Cell) == experiment.ClientRESP {
-		if loads, err = overRESP(file.Nodes, s.Cell.Load.Connections); err != nil {
-			return nil, err
-		}
+	loads, err := openLoads(file.Nodes, s.Cell)
+	if err != nil {
+		return nil, errors.Join(err, asks.Close())
 	}
 	var first sync.Once
 	options := process.Options{Binary: path, Foreground: true, ReadyTimeout: s.StartTimeout(), Events: func(e process.Event) {
@@ -283,11 +284,8 @@ func (g *group) Lead(ctx context.Context) error {
 }
 
 func (g *group) Target(level string) workload.Target {
-	t := &target{loads: g.loads, level: client.Linearizable}
-	if level == experiment.ReadStale {
-		t.level = client.Stale
-	}
-	return t
+	levels := map[string]client.Consistency{experiment.ReadLease: client.Leader, experiment.ReadStale: client.Stale}
+	return &target{loads: g.loads, level: cmp.Or(levels[level], client.Linearizable)}
 }
 
 func (g *group) Set(ctx context.Context, ops []kv.Op) error {
@@ -546,71 +544,4 @@ func sent(family *dto.MetricFamily) (sum int64) {
 		}
 	}
 	return sum
-}
-
-// load is what clients ask: the group for writes, and the first node, the leader, for reads.
-type load struct {
-	client.Map
-	reads interface {
-		Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
-	}
-}
-
-// overRESP returns loads over the Redis protocol with so many connections in all, one each;
-// 0: a load with as many as kv/client has by itself.
-func overRESP(nodes []clusterfile.Node, connections int) (loads []load, err error) {
-	var endpoints []string
-	for _, n := range nodes {
-		endpoints = append(endpoints, n.RESPAddress)
-	}
-	for range max(1, connections) {
-		options := client.Options{Connections: min(1, connections)}
-		writes, errWrites := client.NewRESP(endpoints, options)
-		reads, errReads := client.NewRESP(endpoints[:1], options)
-		if err := errors.Join(errWrites, errReads); err != nil {
-			return nil, errors.Join(err, closeLoads(loads))
-		}
-		loads = append(loads, load{writes, reads})
-	}
-	return loads, nil
-}
-
-func closeLoads(loads []load) (err error) {
-	for _, l := range loads {
-		err = errors.Join(err, l.Close())
-		if r, ok := l.reads.(*client.RESP); ok {
-			err = errors.Join(err, r.Close())
-		}
-	}
-	return err
-}
-
-// target drives the leader, as a client that knows it. What is sure
-// not to have been taken is sent again, and its latency goes on counting.
-type target struct {
-	loads []load
-	level client.Consistency // of reads
-}
-
-var _ workload.Parted = (*target)(nil)
-
-// Part implements workload.Parted.
-func (t *target) Part(client int) workload.Target {
-	at := client % len(t.loads)
-	return &target{t.loads[at : at+1], t.level}
-}
-
-// Do implements workload.Target.
-func (t *target) Do(ctx context.Context, op *workload.Op) error {
-	l := &t.loads[0]
-	if op.Kind == workload.Write {
-		_, err := l.Set(ctx, op.Key, op.Value)
-		return err
-	}
-	v, err := l.reads.Get(ctx, op.Key, t.level)
-	op.Value, op.Index = v.Data, v.Index
-	if errors.Is(err, core.ErrNotFound) {
-		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
-	}
-	return err
 }

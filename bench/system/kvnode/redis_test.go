@@ -42,7 +42,7 @@ func TestRedisBenchmark(t *testing.T) {
 	t.Logf("SET of 256 B, %d members, writes/s: medians of %d rounds; the ratio is that of each round, with the lowest and the highest", len(g.nodes), *redisRounds)
 	t.Log("clients = connections  generator  redis-benchmark  ratio                generator on 2 connections")
 	for _, clients := range []int{1, 16, 64} {
-		own, err := overRESP(g.file.Nodes, clients)
+		own, err := openLoads(g.file.Nodes, loadOf(clients, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func redisGroup(t *testing.T) *group {
 // generated is the throughput that the generator sees.
 func generated(t *testing.T, target workload.Target, clients int) float64 {
 	t.Helper()
-	prepared, err := workload.Prepare(workload.Spec{
+	prepared, err := workload.Prepare(t.Context(), workload.Spec{
 		Clients: clients, Arrival: "constant", Warmup: *redisDuration / 4, Duration: *redisDuration, OpTimeout: 10 * time.Second,
 		ValueBytes: 256, Keys: 10000, KeyDistribution: "uniform", Seed: 1,
 	})

@@ -168,6 +168,7 @@ func (c *contract) operations(t *testing.T) {
 			t.Errorf("%s read of what is not there: %v", level, err)
 		}
 	}
+	c.steps(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := write.Do(ended, &workload.Op{Kind: workload.Write, Key: "d", Value: []byte("4")}); err == nil {
@@ -175,8 +176,43 @@ func (c *contract) operations(t *testing.T) {
 	}
 }
 
+// steps carries out what loads have beside reads and writes of one key.
+func (c *contract) steps(t *testing.T) {
+	target, before := c.group.Target(experiment.ReadLinearizable), c.observe(t)
+	do := func(op workload.Op) (workload.Op, error) {
+		err := target.Do(t.Context(), &op)
+		return op, err
+	}
+	if _, err := do(workload.Op{Kind: workload.WriteBatch, Batch: map[string][]byte{"s1": []byte("1"), "s2": []byte("2"), "s3": []byte("3")}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.observe(t).Commands - before.Commands; n != 1 {
+		t.Errorf("a batch is %d commands", n)
+	}
+	seen, err := do(workload.Op{Kind: workload.Read, Key: "s2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := workload.Op{Kind: workload.CompareAndSet, Key: "s2", Value: []byte("new"), IfIndex: seen.Index, Expect: seen.Value}
+	if _, err := do(on); err != nil {
+		t.Errorf("a write on a condition that holds: %v", err)
+	}
+	on.Value = []byte("newer")
+	if _, err := do(on); !errors.Is(err, workload.ErrCondition) {
+		t.Errorf("a write on a condition that does not hold: %v", err)
+	}
+	if again, err := do(workload.Op{Kind: workload.Read, Key: "s2"}); err != nil || string(again.Value) != "new" {
+		t.Errorf("%q is there, %v", again.Value, err)
+	}
+	for _, limit := range []int{1, 2, 100} {
+		if _, err := do(workload.Op{Kind: workload.Scan, Key: "s1", Limit: limit}); err != nil {
+			t.Errorf("a scan of %d keys: %v", limit, err)
+		}
+	}
+}
+
 func (c *contract) load(t *testing.T) {
-	prepared, err := workload.Prepare(workload.Spec{
+	prepared, err := workload.Prepare(t.Context(), workload.Spec{
 		Clients: 8, Duration: time.Second, OpTimeout: patience, ValueBytes: 64, Keys: 100, KeyDistribution: workload.Uniform, Seed: 1,
 	})
 	if err != nil {

@@ -1,0 +1,96 @@
+package load
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/system/inprocess"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/cluster"
+)
+
+// newTrial makes a trial of three members in memory; nothing runs yet.
+func newTrial(t *testing.T, change func(*experiment.Experiment)) *measure.Trial {
+	t.Helper()
+	var e experiment.Experiment
+	if err := experiment.Schema(nil).Defaults(&e); err != nil {
+		t.Fatal(err)
+	}
+	e.Cluster.Backend, e.Cluster.Transport, e.Load.Keys = "inmem", "inmem", 500
+	e.Load.Warmup = experiment.Duration(50 * time.Millisecond)
+	change(&e)
+	cells, err := e.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := accept(cells[0]); err != nil {
+		t.Fatal(err)
+	}
+	s := inprocess.New(cluster.Builtin())
+	info, err := s.Describe(t.Context(), cells[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	return &measure.Trial{Cell: &info, Seed: 1, Logger: logger, Record: &record.Trial{}, New: func(o system.Options) (system.Group, error) {
+		return s.New(system.Spec{Cell: &info, Dir: t.TempDir(), Logger: logger, Options: o})
+	}}
+}
+
+// carryOut carries a trial out, and returns what it gave; nothing in it may contradict.
+func carryOut(t *testing.T, x *measure.Trial) measure.Values {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := run(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	v, err := read(x.Cell, x.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := check(x.Cell, x.Record, v); len(c) > 0 {
+		t.Errorf("contradictions: %+v", c)
+	}
+	for _, g := range x.Record.Gates {
+		if strings.Contains("load errors acknowledged convergence", g.Name) && g.Verdict != record.Pass {
+			t.Errorf("gate %s: %+v", g.Name, g)
+		}
+	}
+	return v
+}
+
+// TestTrialOfAMix: all kinds of operations, so many of them, with snapshots meanwhile.
+func TestTrialOfAMix(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	v := carryOut(t, newTrial(t, func(e *experiment.Experiment) {
+		e.Load.Mix = workload.Mix{Read: 0.3, Write: 0.2, Insert: 0.1, Scan: 0.1, ReadModifyWrite: 0.1, CompareAndSet: 0.1, Batch: 0.1}
+		e.Load.KeyDistribution, e.Load.ValueSizes = workload.Latest, "80% 16B, 20% 1KiB..2KiB"
+		e.Load.Operations, e.Load.SnapshotEvery = 3000, experiment.Duration(20*time.Millisecond)
+	}))
+	if v.Scalars["ops"] != 3000 || v.Scalars["errors"] != 0 || v.Scalars["snapshots"] < 3 {
+		t.Errorf("%v operations, %v errors, %v snapshots", v.Scalars["ops"], v.Scalars["errors"], v.Scalars["snapshots"])
+	}
+}
+
+// TestTrialOfFollowers: each level of read that they serve.
+func TestTrialOfFollowers(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	for target, level := range map[string]string{"followers": "linearizable", "all": "stale", "leader": "lease"} {
+		v := carryOut(t, newTrial(t, func(e *experiment.Experiment) {
+			e.Load.ReadRatio, e.Load.Target, e.Load.ReadLevel, e.Load.Operations = 1, target, level, 1000
+		}))
+		if v.Scalars["read.ops"] != 1000 {
+			t.Errorf("%s reads from %s: %v", level, target, v.Scalars)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package kvnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/workload"
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+// load is what clients ask: the group for writes, or a node that forwards them, and one
+// node for reads.
+type load struct {
+	client.Map
+	reads interface {
+		Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
+	}
+	// Over HTTP; nil: there are none over the protocol.
+	scans interface {
+		Scan(ctx context.Context, prefix, after string, limit int, level client.Consistency) (client.Page, error)
+	}
+	compareAndSet func(context.Context, *workload.Op) error
+}
+
+// openLoads returns what the clients of a cell share: for each member that they ask, as
+// many as they have connections.
+func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, err error) {
+	over, perNode := overHTTP, 1
+	if protocol(cell.Cell) == experiment.ClientRESP {
+		connections := cell.Load.Connections
+		over = func(nodes []clusterfile.Node, stay bool) (load, error) { return overRESP(nodes, connections, stay) }
+		perNode = max(1, connections)
+	}
+	asked := [][]clusterfile.Node{nodes} // the leader, which is the first, or whoever follows it
+	if t := cell.Load.Target; t == experiment.TargetFollowers || t == experiment.TargetAll {
+		asked = nil
+		for i := range nodes {
+			asked = append(asked, nodes[i:i+1])
+		}
+		if t == experiment.TargetFollowers {
+			asked = asked[1:]
+		}
+		perNode = (perNode + len(asked) - 1) / len(asked)
+	}
+	for range perNode {
+		for _, which := range asked {
+			l, err := over(which, len(asked) > 1 || len(which) < len(nodes))
+			if err != nil {
+				return nil, errors.Join(err, closeLoads(loads))
+			}
+			loads = append(loads, l)
+		}
+	}
+	return loads, nil
+}
+
+// overHTTP returns a load that asks the leader among nodes, or, with stay, whichever of
+// them it is.
+func overHTTP(nodes []clusterfile.Node, stay bool) (load, error) {
+	var endpoints []string
+	for _, n := range nodes {
+		endpoints = append(endpoints, n.HTTPAddress)
+	}
+	c, err := client.New(endpoints, client.Options{Stay: stay})
+	if err != nil {
+		return load{}, err
+	}
+	first := c.Nodes()[0]
+	return load{c, first, first, func(ctx context.Context, op *workload.Op) (err error) {
+		op.Index, err = c.CompareAndSet(ctx, op.Key, op.Value, op.IfIndex)
+		return err
+	}}, nil
+}
+
+// overRESP returns the same over the Redis protocol, with one connection for writes and one
+// for reads, or, of no connections, as many as kv/client has by itself.
+func overRESP(nodes []clusterfile.Node, connections int, stay bool) (load, error) {
+	var endpoints []string
+	for _, n := range nodes {
+		endpoints = append(endpoints, n.RESPAddress)
+	}
+	options := client.Options{Connections: min(1, connections), Stay: stay}
+	writes, errWrites := client.NewRESP(endpoints, options)
+	reads, errReads := client.NewRESP(endpoints[:1], options)
+	if err := errors.Join(errWrites, errReads); err != nil {
+		return load{}, err // neither has connected yet
+	}
+	return load{writes, reads, nil, func(ctx context.Context, op *workload.Op) error {
+		return writes.SetIfEqual(ctx, op.Key, op.Value, op.Expect)
+	}}, nil
+}
+
+func closeLoads(loads []load) (err error) {
+	for _, l := range loads {
+		err = errors.Join(err, l.Close())
+		if r, ok := l.reads.(*client.RESP); ok {
+			err = errors.Join(err, r.Close())
+		}
+	}
+	return err
+}
+
+// target drives the leader, as a client that knows it, or other members. What is sure
+// not to have been taken is sent again, and its latency goes on counting.
+type target struct {
+	loads []load
+	level client.Consistency // of reads
+}
+
+var _ workload.Parted = (*target)(nil)
+
+// Part implements workload.Parted.
+func (t *target) Part(client int) workload.Target {
+	at := client % len(t.loads)
+	return &target{t.loads[at : at+1], t.level}
+}
+
+// Do implements workload.Target.
+func (t *target) Do(ctx context.Context, op *workload.Op) (err error) {
+	l := &t.loads[0]
+	switch op.Kind {
+	case workload.Write:
+		op.Index, err = l.Set(ctx, op.Key, op.Value)
+		return err
+	case workload.WriteBatch:
+		op.Index, err = l.SetAll(ctx, op.Batch)
+		return err
+	case workload.CompareAndSet:
+		if err = l.compareAndSet(ctx, op); errors.Is(err, client.ErrCondition) {
+			err = fmt.Errorf("%w: %w", workload.ErrCondition, err)
+		}
+		return err
+	case workload.Scan:
+		return t.scan(ctx, op)
+	}
+	v, err := l.reads.Get(ctx, op.Key, t.level)
+	op.Value, op.Index = v.Data, v.Index
+	if errors.Is(err, core.ErrNotFound) {
+		return fmt.Errorf("read %s: %w", op.Key, system.ErrMissing)
+	}
+	return err
+}
+
+// scan asks for pages until it has as many keys as it wants, or there are no more: a node
+// bounds a page in bytes too.
+func (t *target) scan(ctx context.Context, op *workload.Op) error {
+	for after, left := op.Key, op.Limit; left > 0; {
+		page, err := t.loads[0].scans.Scan(ctx, "", after, left, t.level)
+		if err != nil || page.Next == "" {
+			return err
+		}
+		after, left = page.Next, left-len(page.Pairs)
+	}
+	return nil
+}

@@ -222,7 +222,7 @@ func (p *Plan) checkRoom(cfg Config) (err error) {
 		if sum := check("cell "+c.ID, c.Needs, measure.Memory, p.Memory, "memory"); sum > memory {
 			memory, heaviest = sum, only(c.Needs, measure.Memory)
 		}
-		if sum := check("cell "+c.ID, c.Needs, measure.Disk, p.Disk, "the disk of "+data); sum > disk {
+		if sum := check("cell "+c.ID, c.Needs, measure.Disk, p.Disk, "the disk of "+data+" (or choose another --data-dir)"); sum > disk {
 			disk, largest = sum, only(c.Needs, measure.Disk)
 		}
 	}

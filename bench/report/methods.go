@@ -29,7 +29,7 @@ func (l *language) methods(m *model) doc.Terms {
 		}
 	}
 	for _, x := range m.kind.Tables {
-		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
 			add(l.Say(x.Title), l.Say(x.Method))
 		}
 	}

@@ -36,6 +36,7 @@ type synth struct {
 	flushes  []record.Flushes // that were calibrated
 	question string
 	past     func(*record.Session) // changes what is said of a session
+	baseline string
 }
 
 func factorOf(key string, levels ...string) experiment.Factor {
@@ -95,7 +96,7 @@ func (s synth) folderIn(t testing.TB, dir string) *record.Folder {
 func (s synth) create(t testing.TB, dir string) *record.Folder {
 	t.Helper()
 	e := experiment.Experiment{
-		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials,
+		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials, Baseline: s.baseline,
 		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
 		Measure: experiment.MeasureLoad, Load: s.load, Matrix: s.matrix,
 	}
@@ -372,6 +373,8 @@ func scenarios() map[string]synth {
 	}
 	quick := threeFactors()
 	quick.name, quick.trials = "quick", 1
+	free := threeFactors()
+	free.name, free.baseline = "free", "inmem"
 	partial := threeFactors()
 	partial.name, partial.sessions = "partial", 2
 	partial.matrix = partial.matrix[:2]
@@ -391,6 +394,7 @@ func scenarios() map[string]synth {
 		"backends": threeFactors(),
 		"invalid":  invalid,
 		"quick":    quick,
+		"free":     free,
 		"partial":  partial,
 		"nodes": {name: "nodes", titleRu: "Узлы", trials: 7, load: closedLoop(), seed: 2,
 			matrix: []experiment.Factor{factorOf(keyNodes, "1", "3", "7"), factorOf(keyClients, "1", "16")}},

@@ -160,9 +160,8 @@ func differences(a, b *model) string {
 	}
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		x, y := strings.Join(a.setting(key), ", "), strings.Join(b.setting(key), ", ")
-		if x != y {
-			out = append(out, fmt.Sprintf("%s (%s against %s)", key, cmp.Or(x, markNone), cmp.Or(y, markNone)))
+		if x, y := slices.Sorted(slices.Values(a.setting(key))), slices.Sorted(slices.Values(b.setting(key))); !slices.Equal(x, y) {
+			out = append(out, fmt.Sprintf("%s (%q against %q)", key, x, y)) // quoted, as a stranger may have written them
 		}
 	}
 	return cmp.Or(strings.Join(out, "; "), "how values of settings are combined")
@@ -218,8 +217,8 @@ func (l *language) history(h *history) doc.Document {
 		d.Add(doc.Paragraph{Class: doc.Headline, Text: l.fill("Undecided: %d runs are too few to find a change; it takes %d.",
 			"Не решено: измерений (%d) слишком мало, чтобы обнаружить изменение; нужно %d.", len(h.runs), stats.MinRuns)})
 	case len(found) == 0:
-		d.Add(doc.Paragraph{Class: doc.Headline, Text: l.fill("No change is shown in %d series of %d runs; one within the scatter of the runs would stay unseen.",
-			"Изменений не показано (рядов: %d, измерений: %d); изменение в пределах разброса измерений осталось бы незамеченным.", len(h.series), len(h.runs))})
+		d.Add(doc.Paragraph{Class: doc.Headline, Text: l.fill("No change is shown in %d series of %d runs; one that is not well above the scatter of the runs would stay unseen.",
+			"Изменений не показано (рядов: %d, измерений: %d); изменение, не превосходящее заметно разброс измерений, осталось бы незамеченным.", len(h.series), len(h.runs))})
 	default:
 		d.Add(found...)
 	}

@@ -101,7 +101,7 @@ type parted struct {
 func newParted(values []float64) *parted {
 	x := &parted{}
 	for t, v := range values {
-		if v > 0 { // and not NaN
+		if v > 0 && finite(v) {
 			x.runs, x.logs = append(x.runs, t), append(x.logs, math.Log(v))
 		}
 	}

@@ -152,7 +152,7 @@ func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) 
 
 // Paired sets other against base round by round: the values of one index were measured
 // in one round, one soon after the other, so what the machine did meanwhile falls out
-// of their ratio. NaN, or nothing, stands where a round has no valid trial.
+// of their ratio. NaN, an infinity or nothing stands where a round has no valid value.
 //
 // P is that of the sign-flip test: the share of all ways to change the signs of the
 // rounds' differences in which their mean is at least as far from zero as observed. It is
@@ -173,15 +173,19 @@ func differences(base, other []float64) Comparison {
 	var x, y []float64
 	for r := range c.plain {
 		b, o := base[r], other[r]
-		if c.plain[r] = o - b; !math.IsNaN(c.plain[r]) {
-			x, y = append(x, b), append(y, o)
-			c.HasRatio = c.HasRatio && b > 0 && o > 0
+		if c.plain[r] = o - b; !finite(c.plain[r]) {
+			c.plain[r] = math.NaN()
+			continue
 		}
+		x, y = append(x, b), append(y, o)
+		c.HasRatio = c.HasRatio && b > 0 && o > 0
 	}
 	if c.d = c.plain; c.HasRatio {
-		c.d = make([]float64, len(c.plain))
-		for r := range c.d {
-			c.d[r] = math.Log(other[r] / base[r])
+		c.d = slices.Clone(c.plain)
+		for r, v := range c.d {
+			if finite(v) {
+				c.d[r] = math.Log(other[r] / base[r])
+			}
 		}
 	}
 	c.N, c.Base, c.Other = len(x), Median(x), Median(y)
@@ -324,9 +328,12 @@ func Holm(p []float64) []float64 {
 	return adjusted
 }
 
+// present leaves out what is not there, and what is infinite.
 func present(values []float64) []float64 {
-	return slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	return slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !finite(v) })
 }
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 func transformed(values []float64, by func(float64) float64) []float64 {
 	out := make([]float64, len(values))

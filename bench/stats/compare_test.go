@@ -67,6 +67,10 @@ func TestPaired(t *testing.T) {
 	if c.Coverage != 0.75 || c.P != 0.25 || !slices.Equal(codes(c.Warnings), []Code{CannotDiffer}) || c.Warnings[0].Want != 6 {
 		t.Errorf("three rounds: %+v", c)
 	}
+	infinite := Paired([]float64{10, math.Inf(1), 22, math.Inf(1)}, []float64{20, math.Inf(1), 44, 3})
+	if infinite.N != 2 || math.Abs(infinite.Ratio-2) > 1e-12 {
+		t.Errorf("infinite values: %+v", infinite)
+	}
 	one := Paired([]float64{1}, []float64{4})
 	if one.HasCI() || one.P != 1 || !slices.Equal(codes(one.Warnings), []Code{FewTrials}) || one.Verdict(DefaultMargin) != Undecided || one.Needed(DefaultMargin) != 6 {
 		t.Errorf("one round: %+v", one)

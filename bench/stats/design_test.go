@@ -31,6 +31,19 @@ func TestThreeRoundsOfFourStrataSuffice(t *testing.T) {
 			t.Errorf("one stratum: %+v", c)
 		}
 	}
+	var family []*Comparison
+	var pairs []Strata
+	for range 12 { // of two strata each: six pairs do for one, not for one of twelve
+		x := Stratify(strata[:2])
+		pairs, family = append(pairs, x), append(family, &x.Comparison)
+	}
+	if n := pairs[0].leastRounds(); n != 3 {
+		t.Errorf("alone, two strata need %d rounds", n)
+	}
+	AdjustHolm(family)
+	if one := (Strata{Comparison: *family[0], Count: 2}); one.Verdict(DefaultMargin) != Undecided || one.Needed(DefaultMargin) != 5 {
+		t.Errorf("one of twelve: %v, %d rounds needed: %+v", one.Verdict(DefaultMargin), one.Needed(DefaultMargin), one)
+	}
 	if none := Stratify(nil); none.Verdict(DefaultMargin) != NotCompared || none.HasRatio {
 		t.Errorf("no strata: %+v", none)
 	}

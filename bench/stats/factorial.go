@@ -103,7 +103,7 @@ func wholeRounds(cells [][]float64) ([][]float64, bool) {
 				return out, len(out) > 0
 			}
 			switch {
-			case math.IsNaN(x[r]):
+			case !finite(x[r]):
 				whole = false
 			case x[r] <= 0:
 				return nil, false

@@ -201,7 +201,7 @@ func ranksOf(n, m int, runs [2][]float64) []float64 {
 	out := slices.Repeat([]float64{math.NaN()}, n+m)
 	for run, values := range runs {
 		for r, v := range values {
-			if !math.IsNaN(v) {
+			if finite(v) {
 				out[run*n+r], doubled = float64(doubled[0])/2, doubled[1:]
 			}
 		}

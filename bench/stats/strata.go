@@ -116,10 +116,14 @@ func (s Strata) Needed(margin float64) int {
 	return s.needed(margin, s.leastRounds())
 }
 
-// leastRounds is the smallest number of rounds in which the test can find a difference.
+// leastRounds is the smallest number of rounds in which the test can find a difference, as
+// the only one of its family. A single stratum stands on its own test, see [AdjustPaired].
 func (s Strata) leastRounds() int {
-	strata := max(1, s.Count)
-	return (MinRounds + strata - 1) / strata
+	if s.Count <= 1 {
+		return MinRounds
+	}
+	pairs := 1 + int(math.Ceil(math.Log2(float64(max(1, s.family))/Significance)))
+	return (pairs + s.Count - 1) / s.Count
 }
 
 // Dependence says whether a further factor changes a ratio. [Depend] makes it.

@@ -80,7 +80,9 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/runner", []string{"cluster",
-		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system", "bench/until", "internal/poll"}},
+	{"bench/until", []string{"bench/experiment", "bench/record", "bench/measure", "bench/stats"}},
+	{"bench/verify", []string{"bench/experiment", "bench/record", "bench/measure", "bench/report", "bench/until"}},
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},

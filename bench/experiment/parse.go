@@ -33,15 +33,9 @@ const maxFileBytes = 64 << 10
 // [ErrInvalid]. A syntax error is alone, and mistakes that only a cell shows
 // come out once the rest is mended.
 func Parse(file string, data []byte, known Known, overrides []Override) (*Experiment, error) {
-	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, MaxBytes: maxFileBytes}
-	root, mistakes, err := kind.Parse(file, data)
+	d, err := newDraft(file, data, known, overrides)
 	if err != nil {
 		return nil, err
-	}
-	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
-	d.read(root)
-	for _, o := range overrides {
-		d.override(o)
 	}
 	e := d.resolveAll()
 	d.exclude(e, len(overrides) > 0)
@@ -59,6 +53,35 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 		return nil, err
 	}
 	return e, nil
+}
+
+// newDraft reads a file and lays the overrides over it.
+func newDraft(file string, data []byte, known Known, overrides []Override) (*draft, error) {
+	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, MaxBytes: maxFileBytes}
+	root, mistakes, err := kind.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
+	d.read(root)
+	for _, o := range overrides {
+		d.override(o)
+	}
+	return d, nil
+}
+
+// Given lists the keys that a file and its overrides give a value outside the matrix. Any
+// other key has a default.
+func Given(data []byte, known Known, overrides []Override) []string {
+	d, err := newDraft("", data, known, overrides)
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	for _, s := range d.settings {
+		keys = append(keys, s.Key)
+	}
+	return keys
 }
 
 // question returns the comment that the file begins with, as one paragraph.
@@ -123,6 +146,7 @@ func (d *draft) resolveAll() *Experiment {
 		}
 	}
 	d.checkBaseline(e)
+	d.checkUntil(e)
 	d.checkMeasure(e)
 	return e
 }

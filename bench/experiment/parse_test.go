@@ -195,7 +195,7 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:3: load.duration = "0s": want a duration from 100ms to 24h`,
 			`x.toml:4: load.warmup = "-1s": want a duration from 0s to 24h`}},
 		{"numbers out of range", head + "trials = 0\nseed = -1\n[cluster]\nnodes = 0\n[load]\nread_ratio = 1.5\nrate = nan\n[raft]\nmax_in_flight = -1", []string{
-			`x.toml:2: trials = 0: want a whole number from 1 to 10000, without quotes`,
+			`x.toml:2: trials = 0: want a whole number from 1 to 9999, without quotes`,
 			`x.toml:3: seed = -1: want a whole number of at least 0, without quotes`,
 			`x.toml:5: cluster.nodes = 0: want a whole number from 1 to 99, without quotes`,
 			`x.toml:7: load.read_ratio = 1.5: want a share from 0 to 1, such as 0.95 or "95%"`,

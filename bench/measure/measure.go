@@ -169,9 +169,9 @@ type Kind struct {
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
 
-	// Room says how much memory and disk a trial of the cell needs, in bytes: what is not
-	// there is refused before the first trial. Nil: not worth asking.
-	Room func(cell experiment.Cell) (memory, disk uint64)
+	// Room says what memory and disk a trial of the cell needs: what is not there is
+	// refused before the first trial. Nil: not worth asking.
+	Room func(cell *record.CellInfo) []Need
 
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.
@@ -379,6 +379,18 @@ func (c Catalog) Lookup(name string) (*Kind, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no kind of measurement %q; there are %s", name, strings.Join(c.Names(), ", "))
+}
+
+// Quick cuts an experiment down to a trial run, as far as its kind says how.
+func (c Catalog) Quick(e *experiment.Experiment) {
+	e.Quick()
+	for _, k := range c {
+		for option, most := range k.Quick {
+			if k.Name == e.Measure {
+				e.Cap(option, most)
+			}
+		}
+	}
 }
 
 // Names lists the kinds.

@@ -44,6 +44,11 @@ func (t *tracker) begin(total, done int, planned time.Duration) {
 	t.total, t.done, t.planned = total, done, planned
 }
 
+func (t *tracker) fewer(trials int, planned time.Duration) {
+	t.total -= trials
+	t.planned -= planned
+}
+
 func (t *tracker) trialBegin() { t.begun = t.now() }
 
 func (t *tracker) trialEnd(c experiment.Cell) {
@@ -101,6 +106,17 @@ func (p *lines) TrialEnd(c experiment.Cell, t record.Trial) {
 	p.trialEnd(c)
 	width := len(fmt.Sprint(p.total))
 	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), p.summary(c, t), p.left())
+}
+
+func (p *lines) LeftOut(c experiment.Cell, out record.LeftOut) {
+	fmt.Fprintln(p.w, leftOut(c, out))
+}
+
+func (p *lines) Fewer(trials int, planned time.Duration) { p.fewer(trials, planned) }
+
+// leftOut says that a cell has no trials any more.
+func leftOut(c experiment.Cell, out record.LeftOut) string {
+	return fmt.Sprintf("%s, %s: known closely enough after %d trials", c.ID, label(c), out.After)
 }
 
 func (p *lines) End() {}

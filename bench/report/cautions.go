@@ -25,7 +25,7 @@ const (
 // what is undecided.
 func (l *language) cautions(m *model, told bool) []string {
 	var out []string
-	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Order), 0, 0, 0
+	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Planned()), 0, 0, 0
 	for _, c := range m.cells {
 		most = max(most, len(c.run))
 		if c.invalid() {

@@ -143,7 +143,7 @@ func (a *answer) inGroup(q measure.Quantity, group int, told [2]int) (string, [2
 // roundsOf counts the rounds that a comparison stands on, as a subject, or in Russian in the
 // dative.
 func (l *language) roundsOf(over stats.Strata) string {
-	return l.count(over.N/max(1, over.Count), "round rounds", "раунду раундам раундам")
+	return l.count(over.N, "round rounds", "раунду раундам раундам")
 }
 
 // bends says where a course differs from its beginning first, where it goes fastest, and

@@ -128,7 +128,7 @@ func inBoth[T any](say func(*language) T) map[Lang]T {
 func (m *model) exported() jsonReport {
 	e := m.manifest.Experiment
 	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: jsonRun{
-		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed, Planned: len(m.manifest.Order), Run: len(m.trials),
+		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed, Planned: len(m.manifest.Planned()), Run: len(m.trials),
 	}, Cells: []jsonCell{}, Comparisons: m.exportedComparisons()}
 	for _, s := range m.manifest.Sessions {
 		out.Run.Started = append(out.Run.Started, s.Started.UTC().Format("2006-01-02T15:04:05Z"))

@@ -125,28 +125,6 @@ func TestFormationInvalid(t *testing.T) {
 	}
 }
 
-func TestVerifyFormation(t *testing.T) {
-	for column, spoil := range map[string]func(*record.Trial, *formation.Data){
-		"formation.traffic":       func(_ *record.Trial, f *formation.Data) { f.Traffic = f.Traffic[1:] },
-		"formation.traffic[2].ns": func(_ *record.Trial, f *formation.Data) { f.Traffic[2].NS = 1e9 },
-		"gates.alive":             func(tr *record.Trial, _ *formation.Data) { tr.Gates[0].Figure = 1 },
-	} {
-		s := scenarios()["formation"]
-		s.change = func(tr *record.Trial, data any) {
-			if tr.Trial == 2 && tr.Cell == "c01" {
-				spoil(tr, data.(*formation.Data))
-			}
-		}
-		f := s.folder(t)
-		if err := Write(f, catalog()); err != nil {
-			t.Fatal(err)
-		}
-		if diffs := verified(t, f); len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != column {
-			t.Errorf("%s: %v", column, diffs)
-		}
-	}
-}
-
 // TestCompareFormations: whatever was measured is compared, if both runs measured it.
 func TestCompareFormations(t *testing.T) {
 	one, other := scenario(t, "one").folder, scenario(t, "formation").folder

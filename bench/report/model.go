@@ -116,7 +116,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		byID[c.info.ID] = c
 		m.cells = append(m.cells, c)
 	}
-	for _, id := range m.manifest.Order {
+	for _, id := range m.manifest.Planned() {
 		byID[id.Cell].planned++
 	}
 	for i := range trials {
@@ -124,7 +124,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		c := byID[t.Cell]
 		values, err := m.kind.Read(c.info, t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", f.Dir(), fileOf(t.TrialID), err)
+			return nil, fmt.Errorf("%s: %s: %w", f.Dir(), t.File(), err)
 		}
 		x := &trial{t.TrialID, c, t.Session, t.Started, t.Leader, t.Probe, t.Gates, values, t.InvalidReason()}
 		c.run = append(c.run, x)
@@ -155,10 +155,6 @@ func (m *model) derive() {
 		}
 	}
 	m.kind.Derive(all)
-}
-
-func fileOf(id record.TrialID) string {
-	return fmt.Sprintf("%s/%s-t%02d.json", record.TrialsDir, id.Cell, id.Trial)
 }
 
 // inTime returns a figure of all trials that have it, in the order of time.

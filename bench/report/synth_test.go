@@ -35,6 +35,7 @@ type synth struct {
 	memory   bool
 	flushes  []record.Flushes // that were calibrated
 	question string
+	past     func(*record.Session) // changes what is said of a session
 	baseline string
 }
 
@@ -154,7 +155,7 @@ func (s synth) session(i int) record.Session {
 		return record.Quantiles{N: 200, Min: p50 * 0.8, P50: p50, P90: p50 * 1.3, P99: p50 * 2.1, Max: p50 * 9}
 	}
 	disk := or1(s.slowDisk)
-	return record.Session{
+	out := record.Session{
 		Started: time.Date(2026, 3, 14, 9, 26+60*i, 53, 0, time.FixedZone("", 3*3600)),
 		Command: []string{"raftlab", "run", "experiments/" + s.name + ".toml", "--set", "matrix.clients=[1, 16]"},
 		Environment: record.Environment{
@@ -166,6 +167,10 @@ func (s synth) session(i int) record.Session {
 			FsyncUS: quantiles(812 * disk), FdatasyncUS: quantiles(604 * disk), LoopbackUS: quantiles(21.5), TimerUS: quantiles(58), ClockResolution: 31, Flushes: s.flushes,
 		},
 	}
+	if s.past != nil {
+		s.past(&out)
+	}
+	return out
 }
 
 func or1(v float64) float64 {

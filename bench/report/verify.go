@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +19,7 @@ import (
 type Verification struct {
 	Differences []Difference
 	Unchecked   []string // files that were laid out by an earlier raftlab, so that their text was not compared
+	Made        []string // the files that a report consists of
 }
 
 // Difference is one figure, line or file that is not what the trials give.
@@ -45,40 +45,21 @@ func (d Difference) String() string {
 
 // Verify computes everything that is printed about a run again from its trials
 // and tells what differs: of results.csv every field, of a report or plot the
-// first line. Missing files differ. The trials themselves are checked for
-// contradictions: counts that cannot be, verdicts that their figures do not
-// bear out, gates that are not there; and the cells for following from the experiment.
+// first line. Missing files differ. What the trials themselves say is for package verify.
 //
 // A file that was laid out by an earlier raftlab says the same in other words: its
 // text is not compared. Of the results.csv beside it, every field is, by the name of
 // its column.
-//
-// It shows that the printed figures follow from the raw data. Whether the raw
-// data were measured as recorded, it cannot show.
 func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 	var v Verification
 	files, err := render(f, catalog)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	trials, err := f.Trials()
-	if err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	manifest := f.Manifest()
-	kind, err := catalog.Lookup(manifest.Experiment.Measure)
-	if err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	if v.Differences, err = checkCells(manifest); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	for i := range trials {
-		v.Differences = append(v.Differences, checkTrial(kind, manifest, &trials[i])...)
-	}
 	report, _ := f.ReadFile("report.md")
 	earlier := report != nil && formOf(report) < form
 	for _, x := range files {
+		v.Made = append(v.Made, x.name)
 		printed, err := f.ReadFile(x.name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && earlier && (path.Dir(x.name) == record.PlotsDir || formOf(report) < x.since): // it may have had other plots
@@ -209,58 +190,4 @@ func excerpt(a, b string) (string, string) {
 		return text
 	}
 	return cut(a), cut(b)
-}
-
-// checkCells looks whether the cells are those of the experiment.
-func checkCells(m record.Manifest) (diffs []Difference, err error) {
-	cells, err := m.Experiment.Expand()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", record.ManifestFile, err)
-	}
-	for i := range max(len(cells), len(m.Cells)) {
-		is, err := json.Marshal(at(m.Cells, i).Cell)
-		if err != nil {
-			return nil, err
-		}
-		want, err := json.Marshal(at(cells, i))
-		if err != nil {
-			return nil, err
-		}
-		if !bytes.Equal(is, want) {
-			x, y := excerpt(string(is), string(want))
-			diffs = append(diffs, Difference{File: record.ManifestFile, Column: "cells." + at(m.Cells, i).ID, Printed: x, Computed: y})
-		}
-	}
-	return diffs, nil
-}
-
-// checkTrial looks for contradictions that a single trial shows.
-func checkTrial(kind *measure.Kind, m record.Manifest, t *record.Trial) []Difference {
-	var diffs []Difference
-	add := func(field, printed, computed string) {
-		diffs = append(diffs, Difference{File: fileOf(t.TrialID), Column: field, Printed: printed, Computed: computed})
-	}
-	for _, g := range t.Gates {
-		if want := g.Decide(); g.Verdict != want {
-			add("gates."+g.Name, string(g.Verdict), string(want))
-		}
-	}
-	for _, name := range kind.Gates {
-		if t.Failure == "" && !slices.ContainsFunc(t.Gates, func(g record.Gate) bool { return g.Name == name }) {
-			add("gates."+name, "", "a verdict")
-		}
-	}
-	i := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == t.Cell })
-	if t.Failure != "" || i < 0 || kind.Check == nil {
-		return diffs // broken off: the parts need not match up
-	}
-	values, err := kind.Read(&m.Cells[i], t)
-	if err != nil {
-		add(kind.Name, err.Error(), "what can be read")
-		return diffs
-	}
-	for _, c := range kind.Check(&m.Cells[i], t, values) {
-		add(c.Field, c.Printed, c.Computed)
-	}
-	return diffs
 }

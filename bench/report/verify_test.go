@@ -13,7 +13,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
 )
 
@@ -127,18 +126,6 @@ func TestVerifyOnDisk(t *testing.T) {
 	}
 	if len(got) != 6 {
 		t.Errorf("%d files differ, want 6: %v", len(got), got)
-	}
-}
-
-// TestVerifyFindsAnotherCell: what the manifest says of a cell follows from the experiment.
-func TestVerifyFindsAnotherCell(t *testing.T) {
-	f := written(t, "rate")
-	m := f.Manifest()
-	m.Cells = slices.Clone(m.Cells)
-	m.Cells[1].Cluster.Backend = "mdb"
-	diffs, err := checkCells(m)
-	if err != nil || len(diffs) != 1 || diffs[0].Column != "cells.c02" || !strings.Contains(diffs[0].Printed, "mdb") {
-		t.Errorf("%v, %v", diffs, err)
 	}
 }
 
@@ -266,48 +253,6 @@ func TestCSVDifferences(t *testing.T) {
 	} {
 		if got := csvDifferences(csvFile, []byte(c.printed), want, false); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %v, want %v", c.printed, got, c.want)
-		}
-	}
-}
-
-// TestVerifyFindsContradictions: a trial that cannot have been is told, also
-// where the reports follow from it.
-func TestVerifyFindsContradictions(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*record.Trial, *load.Data)
-		column string
-	}{
-		"verdict":  {func(tr *record.Trial, _ *load.Data) { tr.Gates[3].Figure = 7 }, "gates.leader"},
-		"at least": {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Limit = 1e9 }, "gates.load"},
-		"window":   {func(_ *record.Trial, d *load.Data) { d.WindowNS-- }, "window_ns"},
-		"samples":  {func(_ *record.Trial, d *load.Data) { d.Writes.Hist = d.LagHist }, "hist"},
-		"scheduled": {func(tr *record.Trial, d *load.Data) {
-			d.Scheduled *= 2
-			tr.Gates[0].Figure, tr.Gates[0].Verdict = 50, record.Fail
-		}, "scheduled"},
-		"another figure": {func(tr *record.Trial, _ *load.Data) { tr.Gates[0].Figure++ }, "gates.load"},
-		"gate removed":   {func(tr *record.Trial, _ *load.Data) { tr.Gates = tr.Gates[1:] }, "gates.load"},
-	} {
-		s := scenarios()["one"]
-		if name == "scheduled" {
-			s = scenarios()["rate"]
-		}
-		s.change = func(tr *record.Trial, data any) {
-			if tr.Trial == 2 && tr.Cell == "c01" {
-				c.change(tr, data.(*load.Data))
-			}
-		}
-		f := s.folder(t)
-		trials, err := f.Trials()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var diffs []Difference
-		for i := range trials {
-			diffs = append(diffs, checkTrial(load.Kind(), f.Manifest(), &trials[i])...)
-		}
-		if len(diffs) != 1 || diffs[0].File != "trials/c01-t02.json" || diffs[0].Column != c.column {
-			t.Errorf("%s: %v", name, diffs)
 		}
 	}
 }

@@ -112,6 +112,9 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 	stopped := false
 	for _, g := range t.Gates {
 		stopped = stopped || (g.Name == "alive" && g.Verdict == record.Fail)
+		if nodes := float64(cell.Cluster.Nodes); g.Name == "voters" && g.Limit != nodes {
+			out = append(out, measure.Contradiction{Field: "gates.voters.limit", Printed: fmt.Sprint(g.Limit), Computed: fmt.Sprint(nodes)})
+		}
 	}
 	if n := len(d.Traffic); n != cell.Cluster.Nodes && !(stopped && n == 0) {
 		out = append(out, measure.Contradiction{

@@ -14,7 +14,7 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: accept, Run: run, Read: read, Derive: derive, Check: check,
+		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,

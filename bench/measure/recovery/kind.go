@@ -197,15 +197,18 @@ func exponent(sizes map[int]map[string][]float64, quantity string) (e float64, f
 
 // room is what a trial needs at most: about 700 B beside its value for each key and
 // member, measured while a snapshot is written; on the disk a log and two snapshots.
-func room(cell experiment.Cell) (memory, disk uint64) {
-	s, err := settingsOf(cell)
+func room(cell *record.CellInfo) []measure.Need {
+	s, err := settingsOf(cell.Cell)
 	if err != nil {
-		return 0, 0
+		return nil
 	}
-	nodes, keys, value := uint64(cell.Cluster.Nodes), uint64(s.Keys), uint64(s.ValueSize)
-	memory = nodes * keys * (value + 500)
-	state := keys * (value + 50)
-	return memory, nodes * state * uint64(2*s.Passes+3)
+	nodes, keys, value := float64(cell.Cluster.Nodes), float64(s.Keys), float64(s.ValueSize)
+	why := fmt.Sprintf("%d keys with values of %d B on %d members", s.Keys, s.ValueSize, cell.Cluster.Nodes)
+	return []measure.Need{
+		{Of: measure.Memory, Bytes: nodes * keys * (value + measure.MapBytesPerKey), Why: why, Mend: "recovery.keys, recovery.value_size or cluster.nodes"},
+		{Of: measure.Disk, Bytes: nodes * keys * (value + 50) * float64(2*s.Passes+3), Why: fmt.Sprintf("%s, each written %d times", why, s.Passes),
+			Mend: "recovery.keys, recovery.value_size or recovery.passes"},
+	}
 }
 
 // Kind returns the kind of measurement.

@@ -60,6 +60,7 @@ func (l *language) cautions(m *model, told bool) []string {
 	for _, w := range m.machine {
 		out = append(out, l.warning(m.kind, w))
 	}
+	out = append(out, l.failuresCaution(m)...)
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
 			out = append(out, l.Say(t))
@@ -191,6 +192,7 @@ func (l *language) concerns(m *model) []string {
 	}
 	for _, c := range m.cells {
 		l.invalidTrials(c, note)
+		l.failures(c, note)
 		for _, w := range c.warnings {
 			switch w.Code {
 			case stats.HighSpread:
@@ -198,8 +200,12 @@ func (l *language) concerns(m *model) []string {
 					capital(l.longName(m.kind.Quantity(w.Subject))), l.Locale.Number(100*w.Want, 0)),
 					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
 			case stats.WindowDrift:
-				note(l.say("Not steady: the figures are of a mean over a window in which throughput changed",
-					"Пропускная способность менялась в течение окна, по которому усреднены значения"),
+				note(l.say("Not steady: the figures are of a window in which throughput or p50 changed",
+					"Нагрузка неравномерна: пропускная способность или p50 менялись в пределах окна"),
+					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+			case stats.WarmupShort:
+				note(l.say("The warm-up was too short, or something began with the window: its beginning was not as the warm-up’s end",
+					"Прогрева не хватило, или вместе с окном что-то началось: начало окна не таково, как конец прогрева"),
 					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
 				note(l.warning(m.kind, w), c.info.ID)

@@ -242,7 +242,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Timeline.Window("throughput"))...)
+		c.warnings = append(c.warnings, courseWarnings(kind, t)...)
 	}
 }
 
@@ -280,8 +280,7 @@ func (c *cell) takeByRound(q measure.Quantity) []float64 {
 // unsure reports that some trial has too few samples beyond a percentile.
 func (c *cell) unsure(q measure.Quantity) bool {
 	return q.Of != "" && q.PerMille < 1000 && slices.ContainsFunc(c.used, func(t *trial) bool {
-		h := t.values.Distributions[q.Of]
-		return h != nil && !stats.Reliable(q.PerMille, h.TotalCount())
+		return t.values.Distributions[q.Of] != nil && !stats.Reliable(q.PerMille, t.values.Independent(q.Of))
 	})
 }
 

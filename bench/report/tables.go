@@ -167,7 +167,10 @@ func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 			return doc.Cell{Text: markNone}
 		}
 		v := s.value(sum)
-		if c.unsure(q) {
+		switch {
+		case c.atLeast(q):
+			v.Mark = markLeast
+		case c.unsure(q):
 			v.Mark = markUnsure
 		}
 		return doc.Cell{Value: v, Invalid: c.invalid()}
@@ -256,7 +259,9 @@ func overTime(c *cell, line string) []int64 {
 	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
 		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
-			sums[i/step] += v
+			if !math.IsNaN(v) { // the last step may be too short for a rate
+				sums[i/step] += v
+			}
 		}
 	}
 	out := make([]int64, len(sums))

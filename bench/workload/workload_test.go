@@ -19,7 +19,7 @@ import (
 )
 
 func run(ctx context.Context, spec Spec, target Target) (*Result, error) {
-	p, err := Prepare(spec)
+	p, err := Prepare(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func TestValidateRefuses(t *testing.T) {
 
 // stream returns the first operations of one client as text.
 func stream(s Spec, client int) (ops []string) {
-	g := newShared(s).generator(client, s.Clients)
+	g := made(s).generator(client, s.Clients)
 	var op Op
 	for range 200 {
 		g.Next(&op, nil)
@@ -114,7 +114,7 @@ func TestSameSeedSameOperations(t *testing.T) {
 func TestReadRatioAndValues(t *testing.T) {
 	s := testSpec()
 	s.Mix = Mix{Read: 0.25, Write: 0.75}
-	g := newShared(s).generator(0, 1)
+	g := made(s).generator(0, 1)
 	const draws = 20000
 	reads := 0
 	var op Op
@@ -149,8 +149,8 @@ func TestClosedLoopCounts(t *testing.T) {
 	}
 	completed := r.Writes.Completed + r.Reads.Completed
 	total := int64(0)
-	for _, n := range r.Intervals {
-		total += n
+	for _, step := range r.Steps.All[r.Steps.Warmup:] {
+		total += step.Completed
 	}
 	if completed == 0 || total != completed {
 		t.Errorf("%d completed, %d in the intervals", completed, total)
@@ -281,6 +281,44 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 	}
 	if got := countFrom(r.Lag, int64(stall/2)); got < due-1 {
 		t.Errorf("%d operations started late by half of the stall, want at least %d", got, due-1)
+	}
+}
+
+// TestOpenLoopSeesAStallThatFails: the operation that stalls the target fails in the end. It is
+// no latency, and yet the slowest of its step; those that had to wait for it are late, whatever
+// becomes of them, and where they find no worker free that is counted.
+func TestOpenLoopSeesAStallThatFails(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.MaxInFlight, s.Clients, s.Mix = 500, 1, 1, Mix{}
+	s.Warmup, s.Duration = 0, 400*time.Millisecond
+	refused := errors.New("refused")
+	count := 0
+	var begun, ended time.Time
+	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		if count++; count != 20 { // one at a time: MaxInFlight is 1
+			return nil
+		}
+		begun = time.Now()
+		err := poll.Sleep(ctx, 100*time.Millisecond)
+		ended = time.Now()
+		return errors.Join(refused, err)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := int(19 * time.Second / 500 / r.Steps.Length) // where the twentieth was due
+	if x := r.Steps.All[i]; r.Writes.Failed != 1 || x.Failed != 1 || x.P99 != Never || x.P50 == Never {
+		t.Errorf("%d failed; step %d: %+v", r.Writes.Failed, i, x)
+	}
+	if n := r.Writes.Latency.TotalCount(); n != r.Scheduled-1 {
+		t.Errorf("%d latencies of %d scheduled, of which one failed", n, r.Scheduled)
+	}
+	stalled := int64(min(ended.Sub(begun), s.Duration-begun.Sub(r.Opened)) / (2 * time.Millisecond)) // due meanwhile, one each 2 ms
+	if got := countFrom(r.Writes.Latency, int64(2*time.Millisecond)); got < stalled-2 {
+		t.Errorf("%d operations had to wait, want at least %d", got, stalled-2)
+	}
+	if r.Queued < 1 || r.Queued > r.Scheduled {
+		t.Errorf("%d of %d found no worker", r.Queued, r.Scheduled)
 	}
 }
 
@@ -424,5 +462,24 @@ func TestTargetRecords(t *testing.T) {
 		if begun, ended := w.begun.Load(), w.ended.Load(); ended != r.Operations || begun < ended || begun > ended+int64(s.Clients) {
 			t.Errorf("at rate %v: %d begun, %d ended, and %d were carried out", rate, begun, ended, r.Operations)
 		}
+	}
+}
+
+// made is a load that nothing interrupts.
+func made(s Spec) *shared {
+	sh, err := newShared(context.Background(), s)
+	if err != nil {
+		panic(err)
+	}
+	return sh
+}
+
+// TestPrepareIsInterrupted: the names of a billion keys are not all made first.
+func TestPrepareIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	spec := Spec{Clients: 1, Duration: time.Second, OpTimeout: time.Second, Keys: 1_000_000, KeyDistribution: Uniform, ValueBytes: 1, Mix: Mix{Write: 1}}
+	if _, err := Prepare(ctx, spec); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

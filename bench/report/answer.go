@@ -40,14 +40,14 @@ type answer struct {
 	m    *model
 	said []sentence
 	more []sentence
-	need int // of the sentence that is being made
+	need []int // of the sentence that is being made
 }
 
-// sentence is a sentence with how many trials of each cell would decide what it says to be
-// undecided; 0: nothing is.
+// sentence is a sentence with how many trials of each cell would decide each thing that it
+// says to be undecided.
 type sentence struct {
 	text string
-	need int
+	need []int
 }
 
 // answer says what the run has found; told reports whether the headline names the command
@@ -65,12 +65,14 @@ func (l *language) answer(m *model) (headline string, more []string, told bool) 
 	case len(m.factors) == 0:
 		a.said = append(a.said, sentence{text: l.single(m, quantities)})
 	case isNumeric(m.factors[0]):
-		for _, q := range quantities {
+		for i, q := range quantities {
 			a.add(a.course(q))
+			a.follow(i)
 		}
 	default:
 		first := quantities[0]
 		a.add(a.levels(first))
+		a.follow(0)
 		if len(a.m.groups) > 1 {
 			a.add(a.dependence(first))
 		}
@@ -79,24 +81,29 @@ func (l *language) answer(m *model) (headline string, more []string, told bool) 
 			a.add(a.levels(q))
 		}
 	}
-	if m.kind.Parts != nil && !m.kind.Parts.Leads {
-		a.parts()
-	}
-	if last := mostSentences - 1; a.undecided() > 0 && len(a.said) > last { // that is a sentence, too
+	if last := mostSentences - 1; len(a.undecided()) > 0 && len(a.said) > last { // that is a sentence, too
 		a.said, a.more = a.said[:last:last], append(a.said[last:], a.more...)
 	}
-	if need := a.undecided(); need > 0 {
+	if need := a.undecided(); len(need) > 0 {
 		a.said, told = append(a.said, sentence{text: l.decided(m, need)}), true
 	}
 	return strings.Join(texts(a.said), " "), texts(a.more), told
 }
 
-// undecided is how many trials would decide all that the headline says to be undecided.
-func (a *answer) undecided() (most int) {
-	for _, s := range a.said {
-		most = max(most, s.need)
+// follow says the parts of a quantity once the first was told, where they do not lead.
+func (a *answer) follow(quantity int) {
+	if parts := a.m.kind.Parts; quantity == 0 && parts != nil && !parts.Leads {
+		a.parts()
 	}
-	return most
+}
+
+// undecided is how many trials would decide each thing that the headline says to be
+// undecided.
+func (a *answer) undecided() (need []int) {
+	for _, s := range a.said {
+		need = append(need, s.need...)
+	}
+	return need
 }
 
 func texts(of []sentence) []string {
@@ -110,7 +117,7 @@ func texts(of []sentence) []string {
 // add says a sentence where there is room for it.
 func (a *answer) add(text string) {
 	s := sentence{capital(text), a.need}
-	a.need = 0
+	a.need = nil
 	switch {
 	case text == "":
 	case len(a.said) < mostSentences:
@@ -120,19 +127,30 @@ func (a *answer) add(text string) {
 	}
 }
 
-// decided says what would decide what is undecided.
-func (l *language) decided(m *model, trials int) string {
-	trials = max(trials, stats.MinForInterval)
-	switch {
-	case slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }):
+// decided says what would decide what is undecided, by how many trials each thing takes.
+func (l *language) decided(m *model, need []int) string {
+	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }) {
 		return l.say("A quick run decides nothing: run the experiment without --quick.",
 			"Пробный запуск ничего не решает: проведите измерения без --quick.")
-	case trials > mostTrials:
+	}
+	enough, beyond := 0, 0
+	for _, n := range need {
+		if n > mostTrials {
+			beyond++
+		} else {
+			enough = max(enough, n, stats.MinForInterval)
+		}
+	}
+	switch {
+	case beyond == 0:
+		return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
+			l.genitive(enough), more(m, enough))
+	case enough == 0:
 		return l.fill("To decide what is undecided would take more than %d trials of each cell.",
 			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку.", mostTrials)
 	}
-	return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
-		l.genitive(trials), more(m, trials))
+	return l.fill("Of what is undecided, about %s of each cell would decide %d of %d, the rest takes more than %d: %s.",
+		"Около %s на ячейку решили бы %d из %d нерешённых вопросов, для остального нужно более %d: %s.", l.genitive(enough), len(need)-beyond, len(need), mostTrials, more(m, enough))
 }
 
 // mostTrials is up to how many trials they are told.
@@ -144,11 +162,25 @@ func (l *language) genitive(trials int) string {
 
 // more is the command that adds trials to the run.
 func more(m *model, trials int) string {
-	command := "raftlab run FILE"
-	if all := commands(m); len(all) > 0 {
-		command = all[len(all)-1]
+	words := []string{"raftlab", "run", "FILE"}
+	if n := len(m.manifest.Sessions); n > 0 && len(m.manifest.Sessions[n-1].Command) > 2 {
+		words = nil
+		for i := 0; i < len(m.manifest.Sessions[n-1].Command); i++ {
+			w := m.manifest.Sessions[n-1].Command[i]
+			next := ""
+			if i+1 < len(m.manifest.Sessions[n-1].Command) {
+				next = m.manifest.Sessions[n-1].Command[i+1]
+			}
+			switch {
+			case w == "--resume" || strings.HasPrefix(w, "--trials="):
+			case w == "--trials" || w == "--set" && strings.HasPrefix(next, "trials="):
+				i++
+			default:
+				words = append(words, w)
+			}
+		}
 	}
-	return strings.Replace(command, " --resume", "", 1) + " --resume --trials " + strconv.Itoa(trials) + " --out DIR"
+	return shell(append(words, "--resume", "--trials", strconv.Itoa(trials), "--out", "DIR"))
 }
 
 // single says what the only cell came to.
@@ -303,7 +335,7 @@ func (a *answer) verdict(over *stats.Strata, say change) string {
 	case stats.Equal:
 		return a.l.fill("the same within ±%d %%", "одинаково в пределах ±%d %%", int(100*stats.DefaultMargin)) + interval
 	default:
-		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, over.Needed(stats.DefaultMargin))
 		return say.say(over.Ratio) + interval + a.l.say(" (undecided)", " (не решено)")
 	}
 }
@@ -311,6 +343,17 @@ func (a *answer) verdict(over *stats.Strata, say change) string {
 // values says a quantity of each level in its unit: the value where there is one combination
 // of the other factors, else the range over them.
 func (a *answer) values(q measure.Quantity) string {
+	alike := []float64{}
+	for _, c := range a.m.cells {
+		if sum, there := c.sums[q.Key]; there && sum.Min == sum.Max {
+			alike = appendNew(alike, sum.Median)
+		} else if there {
+			alike = append(alike, sum.Min, sum.Max)
+		}
+	}
+	if len(alike) == 1 {
+		return a.l.fill("%s: %s in all cells.", "%s: %s во всех ячейках.", a.l.longName(q), a.l.amount(q.Unit, alike[0]))
+	}
 	var items []string
 	for level := range a.m.levels() {
 		if text := a.value(q, level); text != "" {

@@ -105,11 +105,11 @@ func (l *language) undecided(m *model, told bool) string {
 		return text
 	}
 	within := slices.IndexFunc(needed, func(n int) bool { return n > mostTrials }) // what more trials can decide
-	if within == 0 {
-		return text + " " + l.decided(m, needed[0])
-	}
 	if within < 0 {
 		within = len(needed)
+	}
+	if within == 0 {
+		return text + " " + l.decided(m, needed)
 	}
 	enough := needed[(within-1)*4/5] // the last few may take as many again
 	decides := 0

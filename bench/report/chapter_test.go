@@ -163,7 +163,7 @@ func TestMethodsAndThreats(t *testing.T) {
 		{"rate", []string{"rate (50, 800, 3200)"}, []string{"In a closed loop a slower"}},
 		{"invalid", []string{"8 were invalid and left out"}, nil},
 		{"partial", []string{"made in 2 sessions"}, nil},
-		{"one", []string{"One configuration is measured: bolt over tcp"}, []string{"Comparisons."}},
+		{"one", []string{"One configuration is measured: bolt over tcp", "probability of only 75.0 % where"}, []string{"Comparisons."}},
 		{"mixed", []string{"The data directory is in memory"}, nil},
 	} {
 		text := say(c.name)

@@ -506,11 +506,11 @@ func (l *language) marginText(m margins) string {
 	percent := func(v float64) string { return l.Locale.Number(100*v, min(1, doc.Digits(100*v))) + " %" }
 	if m.given > 0 {
 		return l.fill("Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies more than %s from 1, as given.",
-			"Испытания одного измерения делят состояние машины в то время, поэтому значимое отношение считается различием, лишь если весь его интервал отстоит от 1 более чем на заданные %s.",
+			"Испытания одного запуска проходят в одних и тех же условиях, поэтому значимое отношение считается различием, лишь если весь его интервал отстоит от 1 более чем на заданные %s.",
 			percent(m.given))
 	}
 	return l.fill("Trials of one run share the state of the machine at that time, so a significant ratio counts as a difference only if its whole interval lies beyond a margin: %s from 1 (for tails such as p99, %s), and where a store flushes %s (for tails, %s). So much the probes before the trials drifted between or within the runs: a fixed piece of work and fdatasync, their p50 or, for tails, their p90; 5 %% at least.",
-		"Испытания одного измерения делят состояние машины в то время, поэтому значимое отношение считается различием, лишь если весь его интервал выходит за допуск: %s от 1 (для хвоста, как p99, — %s), а у хранилищ, сбрасывающих данные на диск, — %s (для хвоста — %s). Настолько изменились пробы перед испытаниями между измерениями или внутри них: постоянная порция вычислений и fdatasync, их p50, а для хвоста — p90; не менее 5 %%.",
+		"Испытания одного запуска проходят в одних и тех же условиях, поэтому значимое отношение считается различием, лишь если весь его интервал выходит за допуск: %s от 1 (для хвоста, как p99, — %s), а у хранилищ, сбрасывающих данные на диск, — %s (для хвоста — %s). Таков дрейф контрольных замеров перед испытаниями между измерениями или внутри них: постоянная порция вычислений и fdatasync, их p50, а для хвоста — p90; не менее 5 %%.",
 		percent(m.others.middle), percent(m.others.tail), percent(m.disk.middle), percent(m.disk.tail))
 }
 
@@ -561,7 +561,7 @@ func versions(m *model) map[string][]string {
 // probes before the trials.
 func (l *language) costTable(a, b *model) doc.Table {
 	t := doc.Table{Columns: []doc.Column{
-		{Head: l.say("cost of the machine, median", "цена машины, медиана")}, {Head: "A", Number: true}, {Head: "B", Number: true}, {Head: "B/A", Number: true}}}
+		{Head: l.say("cost of the machine, median", "базовые издержки машины, медиана")}, {Head: "A", Number: true}, {Head: "B", Number: true}, {Head: "B/A", Number: true}}}
 	add := func(name string, a, b float64) {
 		r := doc.Row{Cells: []doc.Cell{{Text: name}, {Text: markNone}, {Text: markNone}, {Text: markNone}}}
 		if a > 0 {

@@ -77,46 +77,67 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	case verdict == stats.Differs:
 		verb = a.l.say("falls", "снижается")
 	}
-	from, to := a.wordsAt(first).placed, a.wordsAt(last).placed
 	if len(a.m.groups) > mostCourses {
 		how := a.verdict(&over, say)
 		return a.l.fill("%s %s from %s to %s: %s (%s %s)", "%[1]s %[2]s (от «%[3]s» до «%[4]s»): %[5]s (%[6]s %[7]s)", a.l.longName(q), verb,
 			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations(&over)) + a.dagger(c), verdict == stats.Differs
 	}
 	var items []string
-	for i, g := range a.m.groups {
-		x, y := a.m.at(g, first), a.m.at(g, last)
-		vs := c.pairs[i].vs[q.Key]
-		if vs == nil || x == nil || y == nil {
-			continue
+	told := [2]int{-1, -1} // the levels of the item before
+	for i := range a.m.groups {
+		item, levels := a.inGroup(q, i, told)
+		if item != "" {
+			items, told = append(items, item), levels
 		}
-		one := stats.Strata{Comparison: *vs, Count: 1}
-		if c.base != first {
-			one = inverted(one)
-		}
-		item := a.l.fill("from %s %s to %s %s", "с %s %s до %s %s", a.l.amount(q.Unit, x.sums[q.Key].Median), from, a.l.amount(q.Unit, y.sums[q.Key].Median), to)
-		if len(items) > 0 { // the levels are as before
-			item = a.l.fill("from %s to %s", "с %s до %s", a.l.amount(q.Unit, x.sums[q.Key].Median), a.l.amount(q.Unit, y.sums[q.Key].Median))
-		}
-		how := a.l.changeOf(one.Ratio)
-		if item += " (" + how.say(one.Ratio); one.HasCI() {
-			item += " " + how.within(one.CI)
-		}
-		item += ")"
-		if len(a.m.groups) > 1 {
-			item += " " + a.l.circumstance(a.m.others(), g[0].info)
-		}
-		items = append(items, item)
 	}
 	text = a.l.longName(q) + " " + verb + " " + a.l.list(items) + a.dagger(c)
 	switch verdict {
 	case stats.Equal:
 		text += a.l.fill(": the same within ±%d %%", ": одинаково в пределах ±%d %%", int(100*stats.DefaultMargin))
 	case stats.Undecided:
-		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, over.Needed(stats.DefaultMargin))
 		text += a.l.fill(", which %s cannot tell from chance (undecided)", "; отличить это от случайности по %s нельзя (не решено)", a.l.roundsOf(over))
 	}
 	return text, verdict == stats.Differs
+}
+
+// inGroup says where the course begins and ends in one combination of the other factors, at
+// its first and last valid levels; those that are as told are not named again.
+func (a *answer) inGroup(q measure.Quantity, group int, told [2]int) (string, [2]int) {
+	var levels []int
+	for level := range a.m.levels() {
+		if c := a.m.at(a.m.groups[group], level); c != nil && !c.invalid() && c.sums[q.Key].N > 0 {
+			levels = append(levels, level)
+		}
+	}
+	if len(levels) < 2 {
+		return "", told
+	}
+	ends := [2]int{levels[0], levels[len(levels)-1]}
+	c := a.m.between(ends[0], ends[1])
+	if c == nil || c.pairs[group].vs[q.Key] == nil || !c.pairs[group].vs[q.Key].HasRatio {
+		return "", told
+	}
+	one := stats.Strata{Comparison: *c.pairs[group].vs[q.Key], Count: 1}
+	if c.base != ends[0] {
+		one = inverted(one)
+	}
+	amount := func(end int) string {
+		text := a.l.amount(q.Unit, a.m.at(a.m.groups[group], ends[end]).sums[q.Key].Median)
+		if ends != told {
+			text += " " + a.wordsAt(ends[end]).placed
+		}
+		return text
+	}
+	how := a.l.changeOf(one.Ratio)
+	text := a.l.fill("from %s to %s", "с %s до %s", amount(0), amount(1)) + " (" + how.say(one.Ratio)
+	if one.HasCI() {
+		text += " " + how.within(one.CI)
+	}
+	if text += ")"; len(a.m.groups) > 1 {
+		text += " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
+	}
+	return text, ends
 }
 
 // roundsOf counts the rounds that a comparison stands on, as a subject, or in Russian in the

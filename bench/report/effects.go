@@ -59,22 +59,17 @@ func (m *model) compare() {
 	for _, c := range m.contrasts {
 		c.over = map[string]*stats.Strata{}
 		for _, q := range m.compared() {
-			over := stats.Stratify(c.of(q.Key))
-			c.over[q.Key] = &over
-			overall = append(overall, &over.Comparison)
-		}
-	}
-	if len(m.groups) > 1 { // otherwise they are those of the cells, and stand on their test
-		stats.AdjustHolm(overall)
-		return
-	}
-	for _, c := range m.contrasts {
-		for key, over := range c.over {
-			if vs := c.pairs[0].vs[key]; vs != nil {
-				over.Comparison = *vs
+			of := c.of(q.Key)
+			over := stats.Stratify(of)
+			if over.Count > 1 {
+				overall = append(overall, &over.Comparison)
+			} else if i := slices.IndexFunc(of, func(vs stats.Comparison) bool { return vs.N > 0 }); i >= 0 {
+				over.Comparison = of[i] // that of the cells, which stands on their test
 			}
+			c.over[q.Key] = &over
 		}
 	}
+	stats.AdjustHolm(overall)
 }
 
 func btoi(b bool) int {

@@ -248,18 +248,23 @@ func modules(m *model) []string {
 func commands(m *model) []string {
 	var out []string
 	for _, s := range m.manifest.Sessions {
-		var words []string
-		for i, w := range s.Command {
-			if i == 0 {
-				w = path.Base(strings.ReplaceAll(w, `\`, "/"))
-			}
-			words = append(words, quote(w))
-		}
-		if len(words) > 0 {
-			out = appendNew(out, strings.Join(words, " "))
+		if len(s.Command) > 0 {
+			out = appendNew(out, shell(s.Command))
 		}
 	}
 	return out
+}
+
+// shell writes a command line, quoted for a shell, its program without its folder.
+func shell(command []string) string {
+	words := make([]string, len(command))
+	for i, w := range command {
+		if i == 0 {
+			w = path.Base(strings.ReplaceAll(w, `\`, "/"))
+		}
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " ")
 }
 
 // quote makes w one word of a POSIX shell.

@@ -44,7 +44,9 @@ func (m *model) parted() (cells []*cell, means map[*cell][]float64) {
 // factor, and how that changes with another.
 func (a *answer) parts() {
 	cells, means := a.m.parted()
-	if len(cells) == 0 || len(cells) < len(a.m.cells) {
+	valid := func(c *cell) bool { return !c.invalid() && len(c.used) > 0 }
+	cells = slices.DeleteFunc(cells, func(c *cell) bool { return !valid(c) })
+	if all := slices.DeleteFunc(slices.Clone(a.m.cells), func(c *cell) bool { return !valid(c) }); len(cells) == 0 || len(cells) < len(all) {
 		return
 	}
 	whole := a.m.kind.Quantity(a.m.kind.Parts.Whole)
@@ -58,7 +60,9 @@ func (a *answer) parts() {
 	say := func(f factor, levels ...int) string {
 		var items []string
 		for _, i := range levels {
-			items = append(items, a.l.fill("%s %s", "%s — %s", a.placed(f, i), a.l.greatest(a.m, shareOf(means, at(f, f.Levels[i])))))
+			if of := at(f, f.Levels[i]); len(of) > 0 {
+				items = append(items, a.l.fill("%s %s", "%s — %s", a.placed(f, i), a.l.greatest(a.m, shareOf(means, of))))
+			}
 		}
 		return strings.Join(items, "; ")
 	}
@@ -73,6 +77,9 @@ func (a *answer) parts() {
 	for _, f := range a.m.others() {
 		for i := range f.Levels {
 			for j := range i {
+				if len(at(f, f.Levels[j])) == 0 || len(at(f, f.Levels[i])) == 0 {
+					continue
+				}
 				if d := elsewhere(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
 					most, from, to, farthest = f, j, i, d
 				}

@@ -198,6 +198,10 @@ func (t Table) shown() Table {
 		cells := r.Cells
 		r.Cells = nil
 		for i, c := range cells {
+			if c.Value != nil && t.Columns[i].Spread == Alone {
+				v := *c.Value
+				v.Ranged, c.Value = false, &v
+			}
 			if !gone(i) {
 				r.Cells = append(r.Cells, c)
 			}

@@ -76,6 +76,7 @@ var rules = []rule{
 	{"bench/model", []string{"bench/record"}},
 	{"bench/measure/load", []string{"core", "kv", "bench/model", "bench/stats", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/anatomy", []string{"core", "kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/trace", "bench/workload"}},
+	{"bench/measure/peak", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
 	{"bench/measure/recovery", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},

@@ -29,7 +29,7 @@ func (l *language) methods(m *model) doc.Terms {
 		}
 	}
 	for _, x := range m.kind.Tables {
-		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
 			add(l.Say(x.Title), l.Say(x.Method))
 		}
 	}
@@ -166,8 +166,8 @@ func (l *language) softwareText(m *model) string {
 // intervalText tells how coarse the intervals are for the numbers of trials
 // that there are.
 func (l *language) intervalText(m *model) string {
-	texts := []string{l.say("Percentile bootstrap of the median over the trials, nominally 95 % (Efron and Tibshirani, 1993), computed exactly rather than resampled.",
-		"Бутстреп-интервал медианы по испытаниям методом перцентилей, номинально 95 % (Эфрон и Тибширани, 1993); вычислен точно, без случайных выборок.")}
+	texts := []string{l.say("Of the median over the trials, by order statistics (Conover, Practical Nonparametric Statistics, §3.2): no distribution is assumed, and from six trials on the coverage is at least 95 %.",
+		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
 	var said []int
 	for _, c := range m.cells {
 		sum := c.sums[m.kind.Headline().Key]
@@ -302,7 +302,7 @@ func (l *language) internalThreats(m *model) []string {
 
 func (l *language) constructThreats(m *model) []string {
 	texts := l.inequalities(m)
-	if m.kind.Load && slices.ContainsFunc(m.cells, func(c *cell) bool { return c.info.Load.Rate == 0 }) {
+	if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.loaded() && c.info.Load.Rate == 0 }) {
 		texts = append(texts, l.say("In a closed loop a slower system is asked less often, so its latency is that under the load which it admits itself, and is not comparable with latency at a given rate.",
 			"В замкнутом цикле более медленную систему спрашивают реже, поэтому её задержка относится к той нагрузке, которую она сама допускает, и с задержкой при заданной интенсивности не сопоставима."))
 	}
@@ -312,6 +312,9 @@ func (l *language) constructThreats(m *model) []string {
 	}
 	return texts
 }
+
+// loaded reports whether clients put a load to the cell.
+func (c *cell) loaded() bool { return c.info.Load.Duration > 0 }
 
 func (l *language) externalThreats(m *model) []string {
 	any := func(of func(*cell) bool) bool { return slices.ContainsFunc(m.cells, of) }
@@ -332,7 +335,7 @@ func (l *language) externalThreats(m *model) []string {
 	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
 		texts = append(texts, l.say("The data directory is in memory: a flush costs nothing there.", "Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
 	}
-	if m.kind.Load {
+	if any((*cell).loaded) {
 		texts = append(texts, l.say("The load is synthetic.", "Нагрузка синтетическая."))
 	}
 	return texts

@@ -214,7 +214,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		})},
 		{Term: w.Say(measure.Text{En: "Discovery", Ru: "Обнаружение узлов"}),
 			Text: of(" ", func(c *record.CellInfo) string { return w.Say(discoveryText(c.Cluster.Discovery)) })},
-		{Term: w.Say(measure.Text{En: "Resolution", Ru: "Разрешение"}), Text: w.Say(measure.Text{
+		{Term: w.Say(measure.Text{En: "Resolution", Ru: "Разрешение по времени"}), Text: w.Say(measure.Text{
 			En: "Nodes are asked over HTTP, again 5 ms after each answer. An event counts from the answer that tells it, so it is never too early; results.csv has for each trial how much too late it can be at most. The questions take processor time of the machine that all share.",
 			Ru: "Узлы опрашиваются по HTTP, следующий запрос — через 5 мс после ответа. Событие отмечается по ответу, который о нём сообщает, поэтому никогда не раньше времени; насколько позже оно может быть отмечено, results.csv содержит для каждого испытания. Опрос занимает процессор машины, общей для всех.",
 		})},

@@ -91,19 +91,26 @@ func judge(ctx context.Context, t *measure.Trial, g system.Group, d *Data, measu
 
 // convergenceGate waits until all members hold the same state.
 func convergenceGate(ctx context.Context, g system.Group) (record.Gate, error) {
+	behind, err := converge(ctx, g)
+	if err != nil {
+		return record.Gate{}, err
+	}
+	return measure.AtMost("convergence", "replicas", float64(behind), 0,
+		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
+}
+
+// converge waits until all members hold the same state, and tells how many do not in time.
+func converge(ctx context.Context, g system.Group) (behind int, err error) {
 	within, cancel := context.WithTimeout(ctx, convergenceTimeout)
 	defer cancel()
-	var behind int
-	var err error
 	_ = poll.Until(within, 5*time.Millisecond, func() (bool, error) { // behind and err say how it ended
 		behind, err = g.Disagreeing(ctx)
 		return behind == 0, err
 	})
 	if err != nil {
-		return record.Gate{}, fmt.Errorf("compare the members: %w", err)
+		return behind, fmt.Errorf("compare the members: %w", err)
 	}
-	return measure.AtMost("convergence", "replicas", float64(behind), 0,
-		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
+	return behind, nil
 }
 
 // loadGate: was the load there that the experiment asked for?

@@ -92,11 +92,13 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 	p50 := latency("p50", "p50", "p50", "p50", 500, middle)
 	p50.Long = measure.Text{En: "median latency (p50)", Ru: "медиана задержки (p50)"}
+	p99 := latency("p99", "p99", "p99", "p99", 990, role)
+	p99.Long = measure.Text{En: "99th percentile of latency (p99)", Ru: "99-й перцентиль задержки (p99)"}
 	return []measure.Quantity{
 		latency("mean", "среднее", "mean", "mean", 0, measure.Detail),
 		p50,
 		latency("p90", "p90", "p90", "p90", 900, measure.Detail),
-		latency("p99", "p99", "p99", "p99", 990, role),
+		p99,
 		latency("p99.9", "p99,9", "p999", "p999", 999, measure.Detail),
 		latency("max", "макс.", "max", "max", 1000, measure.Detail),
 		{Key: of + ".samples", Column: column + "samples"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -46,7 +47,11 @@ func markdown(l Locale, block Block) string {
 		}
 	case Terms:
 		for _, i := range x {
-			b.WriteString("- **" + escape(i.Term) + ".** " + escape(i.Text) + "\n")
+			dot := "."
+			if !strings.ContainsFunc(i.Term, unicode.IsLetter) { // a sign
+				dot = ""
+			}
+			b.WriteString("- **" + escape(i.Term) + dot + "** " + escape(i.Text) + "\n")
 		}
 	case Code:
 		for _, line := range x {

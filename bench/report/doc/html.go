@@ -17,6 +17,7 @@ var styleSource string
 
 // HTML makes one page that needs nothing from outside.
 func HTML(d Document) ([]byte, error) {
+	d = clean(d)
 	var whole []string // a browser ends a line within "op/s" unless it is told not to
 	for _, u := range d.Locale.Units {
 		whole = append(whole, hardSpace+u, hardSpace+strings.ReplaceAll(u, "/", "/\u2060"))

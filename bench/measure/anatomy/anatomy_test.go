@@ -169,7 +169,7 @@ func TestAnatomy(t *testing.T) {
 		"report.html":            {"stage by stage"},
 		"plots/stages.svg":       {"request in", ">14<"},
 		"plots/waterfall.svg":    {"wire there"},
-		"plots/stages.ru.svg":    {"передача ответа"},
+		"plots/stages.ru.svg":    {"передача ответа лидеру"},
 		"trials/c01-t01.json":    {`"name": "rest"`, "not traced"},
 		"plots/latency.svg":      {"<svg"},
 		"plots/waterfall.ru.svg": {"остаток"},

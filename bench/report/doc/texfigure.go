@@ -161,7 +161,7 @@ func (t *texWriter) series(x Panel, s Series) string {
 			high = append(high, place(Point{span.X, span.High}))
 		}
 		slices.Reverse(high)
-		fmt.Fprintf(&b, "\\addplot[draw=none, fill=%s, fill opacity=0.18] coordinates {%s} \\closedcycle;\n", strings.TrimSuffix(texColour(s.Style), "!35"), strings.Join(append(low, high...), " "))
+		fmt.Fprintf(&b, "\\addplot[draw=none, fill=%s, fill opacity=0.18] coordinates {%s} -- cycle;\n", strings.TrimSuffix(texColour(s.Style), "!35"), strings.Join(append(low, high...), " "))
 	}
 	if len(s.Line) > 0 {
 		var line []string

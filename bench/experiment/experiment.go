@@ -255,7 +255,12 @@ func (c *Cell) ReadSettings(target any) error { return conf.FromMap(target, c.Se
 
 // Planned is how long a trial of the cell lasts at least.
 func (c *Cell) Planned() time.Duration {
-	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Settle + c.Formation.Rest)
+	load := time.Duration(c.Load.Duration)
+	if c.Load.Operations > 0 && c.Load.Rate > 0 { // of a closed loop nobody knows
+		const most = 1e6 * time.Hour // of more there is no telling in a Duration
+		load = time.Duration(min(float64(c.Load.Operations)/c.Load.Rate*float64(time.Second), float64(most)))
+	}
+	return load + time.Duration(c.Load.Warmup+c.Formation.Settle+c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

@@ -199,8 +199,14 @@ func (l *language) concerns(m *model) []string {
 				note(l.fill("%s: the trials lie apart by more than %s %% of their median", "%s: разброс испытаний больше %s %% медианы",
 					capital(l.longName(m.kind.Quantity(w.Subject))), l.Locale.Number(100*w.Want, 0)),
 					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
-			case stats.WindowDrift, stats.WarmupShort:
-				note(l.courseText(w.Code), l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+			case stats.WindowDrift:
+				note(l.say("Not steady: the figures are of a window in which throughput or p50 changed",
+					"Нагрузка неравномерна: пропускная способность или p50 менялись в пределах окна"),
+					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+			case stats.WarmupShort:
+				note(l.say("The warm-up was too short, or something began with the window: its beginning was not as the warm-up’s end",
+					"Прогрева не хватило, или вместе с окном что-то началось: начало окна не таково, как конец прогрева"),
+					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
 				note(l.warning(m.kind, w), c.info.ID)
 			}

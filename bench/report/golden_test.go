@@ -180,23 +180,6 @@ func TestHTMLAndSVG(t *testing.T) {
 	}
 }
 
-// TestFiguresDoNotOverlap: no text of any figure is on top of another, in both languages.
-func TestFiguresDoNotOverlap(t *testing.T) {
-	for _, name := range names() {
-		for _, lang := range []Lang{English, Russian} {
-			figures, err := newLanguage(lang).figures(scenario(t, name).model, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range figures {
-				for _, c := range doc.Collisions(f) {
-					t.Errorf("%s in %s: %s", name, lang, c)
-				}
-			}
-		}
-	}
-}
-
 func wellFormed(data []byte, html bool) error {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	if html {

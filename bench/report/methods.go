@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -23,6 +24,7 @@ func (l *language) methods(m *model) doc.Terms {
 		}
 	}
 	add(l.say("Design", "План эксперимента"), l.designText(m))
+	add(l.say("Rounds", "Раунды"), l.leftOutText(m))
 	if m.kind.Method != nil {
 		for _, x := range m.kind.Method(m.infos(), l) {
 			add(x.Term, capital(x.Text))
@@ -69,6 +71,33 @@ func (l *language) designText(m *model) string {
 		"%s of each cell are run, in rounds that take every cell once, in an order drawn anew for each round (seed %d), so that what happens on the machine meanwhile falls on all cells alike. Each trial starts a new group of members in an empty folder; the trial, not the operation, is the unit of replication.",
 		"Для каждой ячейки проводится %s. Испытания идут раундами: в каждом раунде каждая ячейка встречается один раз, а порядок ячеек внутри раунда случаен (начальное значение генератора %d), поэтому всё, что тем временем происходит на машине, сказывается на всех ячейках одинаково. Каждое испытание запускает новую группу узлов в пустом каталоге; единицей повторения служит испытание, а не операция.",
 		l.trials(trials), e.Seed)
+}
+
+// leftOutText says which cells were left out of rounds, and what was added to the run.
+func (l *language) leftOutText(m *model) string {
+	var texts []string
+	if until := m.manifest.Experiment.Until; until != "" {
+		text := l.fill(
+			"A cell is left out of further rounds, from the %dth on, once it is known closely enough (%s): once the interval of the median over its valid trials so far reaches no farther to either side. The baseline stays for as long as a cell that is set against it. To stop at a narrow interval makes intervals a little narrower than they should be.",
+			"Начиная с раунда %d ячейка исключается из следующих раундов, как только она измерена достаточно точно (%s): как только доверительный интервал медианы по её достоверным испытаниям не выходит за эту границу ни в одну сторону. Базовая ячейка остаётся, пока остаётся хотя бы одна из сравниваемых с ней. Остановка при узком интервале делает интервалы немного уже, чем следует.",
+			experiment.MinRoundsUntil, until)
+		if out := m.manifest.LeftOut; len(out) > 0 {
+			first, last := out[0].After, out[0].After
+			for _, x := range out {
+				first, last = min(first, x.After), max(last, x.After)
+			}
+			text += " " + l.fill("Left out: %d of %s, after %d to %d rounds.", "Исключено: %d из %s, после раундов %d–%d.",
+				len(out), l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек"), first, last)
+		}
+		texts = append(texts, text)
+	}
+	before := m.manifest.Experiment.Trials
+	for _, x := range m.manifest.Extended {
+		texts = append(texts, l.fill("Planned were %s of each cell; on %s that was raised to %d.", "Было запланировано по %s на ячейку; %s их число увеличено до %d.",
+			l.trials(before), x.At.UTC().Format(time.DateOnly), x.Trials))
+		before = x.Trials
+	}
+	return strings.Join(texts, " ")
 }
 
 // durabilityText says for each degree of durability which stores have it.

@@ -259,7 +259,7 @@ func overTime(c *cell, line string) []int64 {
 	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
 		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
-			if !math.IsNaN(v) {
+			if !math.IsNaN(v) { // the last step may be too short for a rate
 				sums[i/step] += v
 			}
 		}

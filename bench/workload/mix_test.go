@@ -49,7 +49,7 @@ func TestMixShares(t *testing.T) {
 		}
 		const draws = 2000
 		count := map[Kind]int{}
-		g := newShared(s).generator(0, 1)
+		g := made(s).generator(0, 1)
 		var op Op
 		for range draws {
 			g.Next(&op, nil)
@@ -195,7 +195,7 @@ func BenchmarkNext(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := testSpec()
 			change(&s)
-			g := newShared(s).generator(0, 1)
+			g := made(s).generator(0, 1)
 			b.ReportAllocs()
 			var op Op
 			for b.Loop() {

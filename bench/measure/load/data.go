@@ -379,13 +379,13 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 		refuse(samples < ops-clients || samples > ops+clients, "hist",
 			fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
 	}
-	want := []record.Gate{d.loadGate(), d.errorGate()}
+	again := []record.Gate{d.loadGate(), d.errorGate()}
 	if t.Data[Name].Version >= gatesSince {
-		want = d.gates(cell, v)
+		again = d.gates(cell, v)
 	}
-	for _, g := range want {
-		refuse(t.Data[Name].Version >= gatesSince && !slices.ContainsFunc(t.Gates, func(x record.Gate) bool { return x.Name == g.Name }),
-			"gates."+g.Name, "", "a verdict")
+	for _, want := range again {
+		there := slices.ContainsFunc(t.Gates, func(g record.Gate) bool { return g.Name == want.Name })
+		refuse(!there && t.Data[Name].Version >= gatesSince, "gates."+want.Name, "", "a verdict")
 	}
-	return append(out, measure.Rejudge(t, want...)...)
+	return append(out, measure.Rejudge(t, again...)...)
 }

@@ -87,7 +87,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err := Preload(ctx, g, spec); err != nil {
 		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
-	prepared, err := workload.Prepare(spec)
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return nil, nil, err
 	}

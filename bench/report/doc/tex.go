@@ -23,6 +23,7 @@ var texSources embed.FS
 // headings look is left to the document around the chapter. It compiles with pdfTeX and
 // LuaTeX.
 func TeX(d Document) ([]TeXFile, error) {
+	d = clean(d)
 	t := &texWriter{l: d.Locale, stamp: TeXText(d.Stamp)}
 	chapter := t.comment() + "\\chapter{" + TeXText(d.Title) + "}\n"
 	for _, x := range d.Blocks {

@@ -97,7 +97,7 @@ func TestTeXTakesTheCells(t *testing.T) {
 		Terms{{"Load", "much"}}, Code{"a --b"}, figure)
 	files := texFiles(t, d)
 	for name, wants := range map[string][]string{
-		"chapter.tex": {"% form 7 \\textbackslash{}evil\n", `\chapter{A \{title\}}`, `\section{Results}`, `\subsection{Part}`, `\input{\RaftlabDir tables/a-1}`,
+		"chapter.tex": {"% form 7\\textbackslash{}n\\textbackslash{}evil\n", `\chapter{A \{title\}}`, `\section{Results}`, `\subsection{Part}`, `\input{\RaftlabDir tables/a-1}`,
 			`\input{\RaftlabDir figures/a}`, `\RaftlabCaption{Latency}{Lower is better.}\label{fig:a}`, `\item a`, `a -{}-b\par`},
 		"tables/a-1.tex": {`\caption{Latency of a write}\label{tab:a-1}`, `\toprule`, `\midrule`, `\bottomrule`, ` & 4.62? & `, `\RaftlabRange{{[}4.41, 4.90{]}}`,
 			`2.10\ensuremath{\times} \textdagger{}`, `\textbf{FAIL}`, "bo\\textbar{}t", "(0)", `\RaftlabNote{?}{unsure}`, `\itshape over tcp`},

@@ -71,7 +71,7 @@ func texColour(style int) string {
 		return strconv.FormatUint(v, 10)
 	}
 	text := "{rgb,255:red," + rgb(0) + ";green," + rgb(1) + ";blue," + rgb(2) + "}"
-	if style >= colours {
+	if style >= Colours {
 		text += "!35"
 	}
 	return text
@@ -103,7 +103,7 @@ func (t *texWriter) panel(x Panel, rows int) string {
 	if x.barred() {
 		style, height = "raftlab rows, ", max(20, 7*float64(len(x.Y.Ticks)))
 	}
-	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, title={%s},\n  %s,\n  %s]\n", style, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
+	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, ylabel style={align=center, text width=%.0fmm}, title={%s},\n  %s,\n  %s]\n", style, height, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
 	for _, s := range x.Series {
 		b.WriteString(t.series(x, s))
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -26,20 +25,10 @@ func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
 	return slices.Concat(window[:min(1, len(window))], warmup[:min(1, len(warmup))])
 }
 
-// courseText says what such a warning is about.
-func (l *language) courseText(code stats.Code) string {
-	if code == stats.WarmupShort {
-		return l.say("The warm-up was too short, or something began with the window: throughput or p50 in the window’s first third against the warm-up’s last",
-			"Прогрева не хватило, или вместе с окном что-то началось; отношение пропускной способности или p50 в первой трети окна к последней трети прогрева")
-	}
-	return l.say("Not steady: throughput or p50 in the last third of the window against the first",
-		"Нагрузка шла неравномерно; отношение пропускной способности или p50 в последней трети окна к первой")
-}
-
 // failureKinds is how many kinds of failures are told of a cell.
 const failureKinds = 3
 
-// failures says how operations of a cell failed: the most frequent kinds.
+// failures notes how operations of a cell failed, the most frequent kinds.
 func (l *language) failures(c *cell, note func(subject, place string)) {
 	times := map[string]int64{}
 	var kinds []string
@@ -50,22 +39,26 @@ func (l *language) failures(c *cell, note func(subject, place string)) {
 		}
 	}
 	slices.SortStableFunc(kinds, func(a, b string) int { return cmp.Compare(times[b], times[a]) })
-	for _, text := range kinds[:min(failureKinds, len(kinds))] {
+	for i, text := range kinds {
+		if i == failureKinds {
+			note(l.say("Operations failed in still other ways", "Операции завершались и другими ошибками"), l.fill("%[1]s %[2]d kinds", "%[1]s, видов: %[2]d", c.info.ID, len(kinds)-i))
+			return
+		}
 		note(l.fill("Operations failed (%s)", "Операции завершились ошибкой (%s)", text), fmt.Sprintf("%s %d×", c.info.ID, times[text]))
 	}
 }
 
-// failuresCaution says in which cells operations failed, and the first cause.
+// failuresCaution says in how many cells operations failed, and the first cause.
 func (l *language) failuresCaution(m *model) []string {
 	var cells []string
-	cause := ""
+	first := ""
 	for _, c := range m.cells {
 		for _, t := range c.run {
 			for _, f := range t.values.Failures {
 				cells = appendNew(cells, c.info.ID)
-				if cause == "" && f.First >= 0 {
-					cause = l.fill("; the first, in trial %d of %s, %s after the window had opened: %s", "; первая — в испытании %d ячейки %s, через %s после начала окна: %s",
-						t.Trial, c.info.ID, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
+				if first == "" && f.First >= 0 {
+					first = l.fill(" The first in %[1]s, trial %[2]d, %[3]s after the window had opened: %[4]s.",
+						" Первая — в %[1]s, испытание %[2]d, через %[3]s после начала окна: %[4]s.", c.info.ID, t.Trial, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
 				}
 			}
 		}
@@ -73,9 +66,8 @@ func (l *language) failuresCaution(m *model) []string {
 	if len(cells) == 0 {
 		return nil
 	}
-	return []string{l.fill("Operations failed in %s%s. They count as slower than all others.",
-		"Операции завершались ошибкой в %s%s. Они считаются самыми медленными.",
-		l.count(len(cells), "cell cells", "ячейке ячейках ячейках")+" ("+strings.Join(cells, ", ")+")", cause)}
+	return []string{l.fill("Operations failed in %s, and count as slower than all others.%s", "В %s были операции с ошибкой: они считаются самыми медленными.%s",
+		l.count(len(cells), "cell cells", "ячейке ячейках ячейках"), first)}
 }
 
 // markLeast is that of a percentile that falls among operations that failed.

@@ -103,7 +103,7 @@ func (t *texWriter) panel(x Panel, rows int) string {
 	if x.barred() {
 		style, height = "raftlab rows, ", max(20, 7*float64(len(x.Y.Ticks)))
 	}
-	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, title={%s},\n  %s,\n  %s]\n", style, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
+	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, ylabel style={align=center, text width=%.0fmm}, title={%s},\n  %s,\n  %s]\n", style, height, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
 	for _, s := range x.Series {
 		b.WriteString(t.series(x, s))
 	}
@@ -161,7 +161,7 @@ func (t *texWriter) series(x Panel, s Series) string {
 			high = append(high, place(Point{span.X, span.High}))
 		}
 		slices.Reverse(high)
-		fmt.Fprintf(&b, "\\addplot[draw=none, fill=%s, fill opacity=0.18] coordinates {%s} \\closedcycle;\n", strings.TrimSuffix(texColour(s.Style), "!35"), strings.Join(append(low, high...), " "))
+		fmt.Fprintf(&b, "\\addplot[draw=none, fill=%s, fill opacity=0.18] coordinates {%s} -- cycle;\n", strings.TrimSuffix(texColour(s.Style), "!35"), strings.Join(append(low, high...), " "))
 	}
 	if len(s.Line) > 0 {
 		var line []string

@@ -29,7 +29,7 @@ func (d *draft) checkLoads(cells []Cell) {
 		key, of, mend string
 		used          func(*Load) bool
 	}{
-		{"load.arrival", "an open loop, and there is no rate", "set load.rate to operations per second", func(l *Load) bool { return l.Rate > 0 }},
+		{"load.arrival", "an open loop, and there is no rate", "set load.rate to operations per second", (*Load).Open},
 		{"load.zipf_exponent", "zipf and latest keys", `set key_distribution = "zipf"`, zipf},
 		{"load.hot_keys", "hot-spot keys", `set key_distribution = "hot-spot"`, hot},
 		{"load.hot_operations", "hot-spot keys", `set key_distribution = "hot-spot"`, hot},
@@ -75,6 +75,10 @@ func (d *draft) checkLoad(c *Cell) bool {
 		d.complain(key, "load.mix%s: %v", c.describe(), err)
 		return false
 	}
+	if l.Rate > 0 && l.PeakShare > 0 {
+		d.complain("load.peak_share", "load.peak_share = %v beside load.rate = %v%s: the rate is the one or the other: remove one", l.PeakShare, l.Rate, c.describe())
+		return false
+	}
 	if mixed && l.ReadRatio > 0 {
 		d.complain(keyReadRatio, "load.read_ratio = %v beside load.mix%s: read_ratio is its short form: remove one", l.ReadRatio, c.describe())
 		return false
@@ -107,7 +111,7 @@ func (d *draft) checkLoad(c *Cell) bool {
 func (d *draft) checkClients(cells []Cell) {
 	const key = "load.clients"
 	at, given := d.locate(key)
-	open := func(c Cell) bool { return c.Load.Rate > 0 }
+	open := func(c Cell) bool { return c.Load.Open() && c.Load.PeakShare == 0 } // the peak is that of so many clients
 	first := slices.IndexFunc(cells, open)
 	closed := slices.ContainsFunc(cells, func(c Cell) bool { return !open(c) })
 	if !given || first < 0 || closed && !d.varies(key) {

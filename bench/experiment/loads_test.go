@@ -100,6 +100,7 @@ func TestLoadMistakes(t *testing.T) {
 		"no hot spot":         {"hot_moves = \"1s\"", `x.toml:3: load.hot_moves is for hot-spot keys: set key_distribution = "hot-spot", or remove load.hot_moves`},
 		"no followers":        {"target = \"followers\"\n[cluster]\nnodes = 1", `x.toml:3: load.target = "followers": one node has no followers: raise cluster.nodes, or remove target`},
 		"news from followers": {"preset = \"ycsb-d\"\ntarget = \"all\"\nread_level = \"stale\"", `x.toml:5: load.read_level = "stale" beside load.target = "all" and reads of keys that are inserted meanwhile: a follower need not have them yet: set read_level = "linearizable"`},
+		"two rates":           {"peak_share = \"70%\"\nrate = 5", "x.toml:3: load.peak_share = 0.7 beside load.rate = 5: the rate is the one or the other: remove one"},
 		"a foreign lease":     {"target = \"all\"\nread_ratio = 1\nread_level = \"lease\"", `x.toml:5: load.read_level = "lease" beside load.target = "all": only the leader has a lease: set read_level = "linearizable", which followers serve too`},
 	} {
 		t.Run(name, func(t *testing.T) {

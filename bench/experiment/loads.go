@@ -53,14 +53,20 @@ func (d *draft) checkEither(one, other, why string) {
 	}
 }
 
-// given returns where the file gives a key, or one of a table of that name, outside the
-// matrix.
+// given returns where the file gives a key, or one of a table of that name: for all cells or
+// as a factor of its own.
 func (d *draft) given(key string) *conf.Setting {
-	i := slices.IndexFunc(d.settings, func(s conf.Setting) bool { return s.Key == key || strings.HasPrefix(s.Key, key+".") })
+	all := slices.Clone(d.settings)
+	for _, f := range d.factors {
+		if f.coupled == nil {
+			all = append(all, f.settings()...)
+		}
+	}
+	i := slices.IndexFunc(all, func(s conf.Setting) bool { return s.Key == key || strings.HasPrefix(s.Key, key+".") })
 	if i < 0 {
 		return nil
 	}
-	return &d.settings[i]
+	return &all[i]
 }
 
 // checkLoad looks at the load of one cell.

@@ -31,7 +31,7 @@ type Settings struct {
 func accept(cell experiment.Cell) error {
 	switch {
 	case cell.Load.Open():
-		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate and load.peak_share out", Name, cell.Load.Rate)
+		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out, or load.peak_share", Name, cell.Load.Rate)
 	case cell.Load.Shares().Reads() == 1:
 		return fmt.Errorf("measure = %q follows writes, and load.read_ratio = 1 leaves none: lower it", Name)
 	case !cell.Load.Shares().Plain():

@@ -38,7 +38,7 @@ func accept(cell experiment.Cell) error {
 	l := cell.Load
 	switch {
 	case l.Open():
-		return fmt.Errorf("load.rate = %g: measure = %q tries rates itself: leave load.rate and load.peak_share out", l.Rate, Name)
+		return fmt.Errorf("load.rate = %g: measure = %q tries rates itself: leave load.rate out, or load.peak_share", l.Rate, Name)
 	case l.Operations > 0:
 		return fmt.Errorf("load.operations = %d: measure = %q tries each rate for load.duration: give that instead", l.Operations, Name)
 	case l.SnapshotEvery > 0:

@@ -103,9 +103,29 @@ ROUNDS ?= 5
 redis-benchmark: ## set the load generator beside redis-benchmark, a connection for each client, in turn, ROUNDS times
 	go test -count=1 -timeout 0 -run '^TestRedisBenchmark$$' ./bench/system/kvnode -v -args -redis-rounds $(ROUNDS)
 
+# Not in test: it needs a browser, and fetches axe-core from npm.
+.PHONY: check-report
+check-report: build ## look at the report of OUT in a browser (without OUT: of a quick run): tidy, axe, overlapping labels
+	out='$(OUT)'
+	if [ -z "$$out" ]; then
+		out=$$(mktemp -d)/run
+		trap 'rm -rf "$$(dirname "$$out")"' EXIT
+		bin/raftlab run $(EXPERIMENT) --quick --out "$$out"
+	fi
+	.ci/check-report.sh "$$out"
+
 .PHONY: reference
 reference: ## write docs/experiment.md from the program
 	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update
+
+# Not in test: it needs LaTeX.
+.PHONY: check-tex
+check-tex: ## compile chapters and figures with latexmk, where that is there
+	if ! command -v latexmk > /dev/null; then
+		echo "no latexmk; on Debian: apt install latexmk texlive-latex-extra texlive-pictures texlive-luatex texlive-lang-cyrillic cm-super fonts-liberation"
+		exit 0
+	fi
+	go test ./bench/report -run '^TestLaTeX$$' -count=1 -timeout 15m -args -latex
 
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check

@@ -59,7 +59,7 @@ var rules = []rule{
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
-	{"bench/report/doc", nil},
+	{"bench/report/doc", []string{"internal/visible"}},
 	{"bench/workload", []string{"core/size", "internal/poll"}},
 	{"bench/trace", []string{"core"}},
 	{"bench/calibrate", []string{"bench/record"}},
@@ -81,15 +81,18 @@ var rules = []rule{
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/runner", []string{"cluster",
-		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system"}},
+		"bench/experiment", "bench/record", "bench/calibrate", "bench/measure", "bench/system", "bench/until", "internal/poll"}},
+	{"bench/until", []string{"bench/experiment", "bench/record", "bench/measure", "bench/stats"}},
+	{"bench/verify", []string{"bench/experiment", "bench/record", "bench/measure", "bench/report", "bench/until"}},
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
-	{"internal/cli", nil},
+	{"internal/cli", []string{"internal/visible"}},
 	{"internal/hostport", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
 	{"internal/sharing", nil},
+	{"internal/visible", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

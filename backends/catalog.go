@@ -85,8 +85,8 @@ func Builtin() *Catalog {
 			Summary: "LMDB, a memory-mapped B+tree, two flushes a write; needs cgo",
 			Options: []string{"map_size"},
 			Info: func(o core.Options) (core.StoreInfo, error) {
-				_, err := mdbOptions(o)
-				return mdb.Info(), err
+				opts, err := mdbOptions(o)
+				return opts.Info(), err
 			},
 			OpenBare: func(dir string, o core.Options) (core.LogStore, error) {
 				opts, err := mdbOptions(o)

@@ -103,4 +103,5 @@ type StoreInfo struct {
 	Library    string     // module path of the library that stores the bytes; empty for our own code
 	Version    string     // its version as linked into this program
 	Durability Durability // what survives once a write has returned
+	MaxBytes   uint64     // the most that it can hold by its settings; 0: as much as the disk, or memory
 }

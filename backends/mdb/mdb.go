@@ -19,7 +19,9 @@
 package mdb
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/size"
@@ -60,7 +62,13 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Info describes the store.
-func Info() core.StoreInfo {
-	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk}
+// Info describes the store that the options open.
+func (o Options) Info() core.StoreInfo {
+	return core.StoreInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Durability: core.DurableDisk, MaxBytes: o.size()}
+}
+
+// size is that of the map, in whole pages.
+func (o Options) size() uint64 {
+	page := uint64(os.Getpagesize())
+	return (cmp.Or(o.MapSizeBytes, DefaultMapSizeBytes) + page - 1) / page * page
 }

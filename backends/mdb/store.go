@@ -3,7 +3,6 @@
 package mdb
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -54,9 +53,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	mapSize := cmp.Or(opts.MapSizeBytes, DefaultMapSizeBytes)
-	page := uint64(os.Getpagesize())
-	mapSize = (mapSize + page - 1) / page * page
+	mapSize := opts.size()
 	inner := filepath.Join(dir, subDir)
 	if err := storedir.Make(inner); err != nil {
 		return nil, fmt.Errorf("mdb: open: %w", err)
@@ -70,7 +67,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, size.Format(mapSize), plain(err))
 	}
 	s := &Store{dir: dir, path: path, mapSize: mapSize}
-	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: Info()}.Store()
+	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: opts.Info()}.Store()
 	if err := errors.Join(storedir.Flush(inner), storedir.Flush(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("mdb: open: %w", err), s.Close())
 	}

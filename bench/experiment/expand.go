@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -13,13 +14,26 @@ import (
 // maxCells bounds a matrix: beyond it an experiment is a slip, not a plan.
 const maxCells = 10_000
 
+// Combinations is how many cells the matrix has, and at least one; of more than an int
+// holds, the greatest int.
+func (e *Experiment) Combinations() int {
+	total := 1
+	for _, f := range e.Matrix {
+		if n := max(1, len(f.Levels)); total <= math.MaxInt/n {
+			total *= n
+		} else {
+			return math.MaxInt
+		}
+	}
+	return total
+}
+
 // Expand returns every combination of the matrix as a cell, the first factor
 // changing slowest, less those that are excluded; without a matrix there is one cell. A
 // cell's id is the number of its combination. The cells share nothing
 // with e or each other. It needs no catalogue, so an experiment read back from
 // a manifest expands as it did when it ran. The error is [ErrInvalid].
 func (e *Experiment) Expand() ([]Cell, error) {
-	total := 1
 	for _, f := range e.Matrix {
 		if len(f.Levels) == 0 {
 			return nil, fmt.Errorf("%w: factor %s has no levels", ErrInvalid, f.Name)
@@ -27,10 +41,10 @@ func (e *Experiment) Expand() ([]Cell, error) {
 		if f.Sets != nil && len(f.Sets) != len(f.Levels) {
 			return nil, fmt.Errorf("%w: factor %s has %d levels and says what %d of them set", ErrInvalid, f.Name, len(f.Levels), len(f.Sets))
 		}
-		if total > maxCells/len(f.Levels) {
-			return nil, fmt.Errorf("%w: the matrix has more than %d cells; take levels or factors away", ErrInvalid, maxCells)
-		}
-		total *= len(f.Levels)
+	}
+	total := e.Combinations()
+	if total > maxCells {
+		return nil, fmt.Errorf("%w: the matrix has more than %d cells; take levels or factors away", ErrInvalid, maxCells)
 	}
 	width := max(2, len(strconv.Itoa(total)))
 	keys := Schema(nil)
@@ -117,7 +131,7 @@ const (
 // figures only show that the experiment works. Levels of a factor that become
 // equal are merged.
 func (e *Experiment) Quick() {
-	e.Trials = 1
+	e.Trials, e.Until = 1, ""
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Operations = min(e.Load.Operations, quickOperations)
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))

@@ -110,8 +110,8 @@ func TestOverrideErrors(t *testing.T) {
 		checkErrorChain(t, err)
 	}
 	_, err := parseWith(t, "name = 'x'\nx = 1\n", "trials=0", "seed=-1")
-	want := "x.toml:2: unknown key \"x\" at the top level; known are name, title, title_ru, question_ru, seed, trials, measure\n" +
-		"override trials=0: trials = 0: want a whole number from 1 to 10000, without quotes\n" +
+	want := "x.toml:2: unknown key \"x\" at the top level; known are name, title, title_ru, question_ru, seed, trials, measure, until, baseline\n" +
+		"override trials=0: trials = 0: want a whole number from 1 to 9999, without quotes\n" +
 		"override seed=-1: seed = -1: want a whole number of at least 0, without quotes"
 	if err == nil || err.Error() != want {
 		t.Errorf("mistakes in file and overrides:\n got %v\nwant %s", err, want)

@@ -33,15 +33,9 @@ const maxFileBytes = 64 << 10
 // [ErrInvalid]. A syntax error is alone, and mistakes that only a cell shows
 // come out once the rest is mended.
 func Parse(file string, data []byte, known Known, overrides []Override) (*Experiment, error) {
-	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, MaxBytes: maxFileBytes}
-	root, mistakes, err := kind.Parse(file, data)
+	d, err := newDraft(file, data, known, overrides)
 	if err != nil {
 		return nil, err
-	}
-	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
-	d.read(root)
-	for _, o := range overrides {
-		d.override(o)
 	}
 	e := d.resolveAll()
 	d.exclude(e, len(overrides) > 0)
@@ -59,6 +53,35 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 		return nil, err
 	}
 	return e, nil
+}
+
+// newDraft reads a file and lays the overrides over it.
+func newDraft(file string, data []byte, known Known, overrides []Override) (*draft, error) {
+	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, MaxBytes: maxFileBytes}
+	root, mistakes, err := kind.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
+	d.read(root)
+	for _, o := range overrides {
+		d.override(o)
+	}
+	return d, nil
+}
+
+// Given lists the keys that a file and its overrides give a value outside the matrix. Any
+// other key has a default.
+func Given(data []byte, known Known, overrides []Override) []string {
+	d, err := newDraft("", data, known, overrides)
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	for _, s := range d.settings {
+		keys = append(keys, s.Key)
+	}
+	return keys
 }
 
 // question returns the comment that the file begins with, as one paragraph.
@@ -122,8 +145,42 @@ func (d *draft) resolveAll() *Experiment {
 			e.Matrix = append(e.Matrix, factor)
 		}
 	}
+	d.checkBaseline(e)
+	d.checkUntil(e)
 	d.checkMeasure(e)
 	return e
+}
+
+// Compared returns the factor whose levels a report compares: the first that has several.
+func (e *Experiment) Compared() (Factor, bool) {
+	i := slices.IndexFunc(e.Matrix, func(f Factor) bool { return len(f.Levels) > 1 })
+	if i < 0 {
+		return Factor{}, false
+	}
+	return e.Matrix[i], true
+}
+
+// checkBaseline sees that the baseline is a level of the compared factor, and gives it that
+// level's normal form.
+func (d *draft) checkBaseline(e *Experiment) {
+	s := d.setting("baseline")
+	if s == nil || e.Baseline == "" || len(e.Matrix) < len(d.factors) { // which is complained of already
+		return
+	}
+	f, ok := e.Compared()
+	if !ok {
+		d.AddAt(s.At, "baseline", "baseline = %s: no factor of the matrix has several levels, so nothing is compared: remove baseline, or add levels", conf.Show(s.Data))
+		return
+	}
+	if f.Sets == nil {
+		scratch := *e
+		if d.apply(&scratch, f.Key, conf.Literal(e.Baseline)) == nil {
+			e.Baseline = d.text(&scratch, f.Key)
+		}
+	}
+	if !slices.Contains(f.Levels, e.Baseline) {
+		d.AddAt(s.At, "baseline", "baseline = %s is no level of matrix.%s, the factor that is compared; %s", conf.Show(s.Data), f.Name, conf.Hint(e.Baseline, f.Levels))
+	}
 }
 
 // apply sets a key, or an option, of e to a value of a document. The error says only

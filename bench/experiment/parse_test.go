@@ -48,6 +48,7 @@ title_ru = "Название"
 question_ru = "Читается ли?"
 seed     = 7
 trials   = 3
+baseline = "bolt"
 [cluster]
 nodes = 5
 engine = "hashicorp"
@@ -91,7 +92,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	want := &Experiment{
 		Name: "full", Title: "A title", TitleRu: "Название",
 		Question: "Does it read? All of it, that is.", QuestionRu: "Читается ли?",
-		Seed: 7, Trials: 3, Measure: "load",
+		Seed: 7, Trials: 3, Measure: "load", Baseline: "bolt",
 		Cluster: Cluster{Nodes: 5, Engine: "hashicorp", Backend: "mdb", Transport: "inmem", Mode: "inprocess", Discovery: "static"},
 		Raft: Raft{
 			HeartbeatTimeout: time.Second, LeaderLeaseTimeout: 500 * time.Millisecond,
@@ -124,7 +125,7 @@ func TestParseDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Experiment{
-		Name: "d", Title: "d", Seed: 1, Trials: 5, Measure: "load",
+		Name: "d", Title: "d", Seed: 1, Trials: 7, Measure: "load",
 		Cluster: Cluster{Nodes: 3, Engine: "hashicorp", Backend: "wal", Transport: "tcp", Mode: "inprocess", Discovery: "static"},
 		Load: Load{
 			Clients: 16, Arrival: "constant", Duration: Duration(5 * time.Second), Warmup: Duration(time.Second),
@@ -194,7 +195,7 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:3: load.duration = "0s": want a duration from 100ms to 24h`,
 			`x.toml:4: load.warmup = "-1s": want a duration from 0s to 24h`}},
 		{"numbers out of range", head + "trials = 0\nseed = -1\n[cluster]\nnodes = 0\n[load]\nread_ratio = 1.5\nrate = nan\n[raft]\nmax_in_flight = -1", []string{
-			`x.toml:2: trials = 0: want a whole number from 1 to 10000, without quotes`,
+			`x.toml:2: trials = 0: want a whole number from 1 to 9999, without quotes`,
 			`x.toml:3: seed = -1: want a whole number of at least 0, without quotes`,
 			`x.toml:5: cluster.nodes = 0: want a whole number from 1 to 99, without quotes`,
 			`x.toml:7: load.read_ratio = 1.5: want a share from 0 to 1, such as 0.95 or "95%"`,
@@ -253,6 +254,12 @@ func TestParseErrors(t *testing.T) {
 			`x.toml:3: load.rate = 0.1 for load.duration = 1s is less than one operation: raise the one or the other`}},
 		{"arrival without rate", head + "[load]\narrival = \"poisson\"", []string{
 			`x.toml:3: load.arrival is for an open loop, and there is no rate: set load.rate to operations per second, or remove load.arrival`}},
+		{"baseline that is no level", head + "baseline = \"blot\"\n[matrix]\nnodes = [3]\nbackend = [\"inmem\", \"bolt\"]\nclients = [1, 16]", []string{
+			`x.toml:2: baseline = "blot" is no level of matrix.backend, the factor that is compared; did you mean "bolt"?`}},
+		{"baseline of another factor", head + "baseline = \"16\"\n[matrix]\nbackend = [\"inmem\", \"bolt\"]\nclients = [1, 16]", []string{
+			`x.toml:2: baseline = "16" is no level of matrix.backend, the factor that is compared; known are …`}},
+		{"baseline of nothing", head + "baseline = \"bolt\"\n[matrix]\nbackend = [\"bolt\"]", []string{
+			`x.toml:2: baseline = "bolt": no factor of the matrix has several levels, so nothing is compared: remove baseline, or add levels`}},
 		{"too many cells", head + "[matrix]\n" + manyLevels("clients", 101) + manyLevels("keys", 100), []string{
 			`x.toml:2: the matrix has more than 10000 cells; take levels or factors away`}},
 		{"syntax", head + "[cluster\n", []string{
@@ -278,6 +285,24 @@ func TestParseErrors(t *testing.T) {
 			}
 			checkErrorChain(t, err)
 		})
+	}
+}
+
+// TestBaseline: it has the normal form of its level, and coupled levels are known by name.
+func TestBaseline(t *testing.T) {
+	for _, c := range []struct{ baseline, matrix, want string }{
+		{`"16"`, "[matrix]\nclients = [1, 16]", "16"},
+		{`"1000ms"`, "[matrix]\nraft.heartbeat_timeout = [\"2s\", \"1s\"]", "1s"},
+		{`"b"`, "[[matrix.s]]\nname = \"a\"\n[[matrix.s]]\nname = \"b\"\nnodes = 1", "b"},
+		{`""`, "[matrix]\nclients = [1, 16]", ""},
+	} {
+		e, err := Parse("x.toml", []byte("name = \"x\"\nbaseline = "+c.baseline+"\n"+c.matrix), catalogue(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Baseline != c.want {
+			t.Errorf("baseline = %s: %q, want %q", c.baseline, e.Baseline, c.want)
+		}
 	}
 }
 

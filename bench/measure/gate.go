@@ -30,6 +30,38 @@ func decided(g record.Gate, reason string) record.Gate {
 	return g
 }
 
+// Limit is what a gate that several kinds have is held against, and whether it is such a one.
+// Those of a kind's own are for its Check.
+func Limit(gate string) (limit float64, shared bool) {
+	switch gate {
+	case "clock":
+		return maxClockDriftMS, true
+	case "leader", "convergence", "acknowledged", "keys", "alive":
+		return 0, true
+	}
+	return 0, false
+}
+
+// Rejudge compares the gates of a trial with the same ones judged again from its data. A
+// gate that a trial should have and has not is for others to find.
+func Rejudge(t *record.Trial, again ...record.Gate) (out []Contradiction) {
+	for _, want := range again {
+		for _, g := range t.Gates {
+			for _, x := range []struct {
+				field    string
+				is, want any
+			}{
+				{"", g.Figure, want.Figure}, {".limit", g.Limit, want.Limit}, {".at_least", g.AtLeast, want.AtLeast},
+			} {
+				if g.Name == want.Name && x.is != x.want {
+					out = append(out, Contradiction{"gates." + g.Name + x.field, fmt.Sprint(x.is), fmt.Sprint(x.want)})
+				}
+			}
+		}
+	}
+	return out
+}
+
 // ClockDrift is how far the wall clock and the monotonic clock have parted since then.
 func ClockDrift(since time.Time) time.Duration {
 	now := time.Now()

@@ -57,6 +57,7 @@ type Quantity struct {
 	Long Text   // in a sentence; empty: as Name
 	Unit Unit
 	Role Role
+	More bool // the more of it, the better, as throughput; of others, such as times, the less
 
 	// Column is its column of results.csv, where values are divided by Scale (0: 1)
 	// and have so many Decimals; empty: it has none.
@@ -205,9 +206,9 @@ type Kind struct {
 	// Accept refuses a cell that cannot be measured, before the first trial; nil: none is.
 	Accept func(cell experiment.Cell) error
 
-	// Room says how much memory and disk a trial of the cell needs, in bytes: what is not
-	// there is refused before the first trial. Nil: not worth asking.
-	Room func(cell experiment.Cell) (memory, disk uint64)
+	// Room says what memory and disk a trial of the cell needs: what is not there is
+	// refused before the first trial. Nil: not worth asking.
+	Room func(cell *record.CellInfo) []Need
 
 	// Run carries one trial out: it starts the group that t gives, and records into
 	// t.Record what was measured, also where it returns an error.
@@ -225,8 +226,8 @@ type Kind struct {
 	Gates      []string // that each trial has which was carried through
 	Quantities []Quantity
 	Lines      []Line // of the Timeline
-	// Answer lists what the answer of a report states of each cell; cells are compared
-	// by the last.
+	// Answer lists what the answer of a report is about, the most important first: cells are
+	// compared by that.
 	Answer  []string
 	Main    string    // the distribution that the percentiles are mainly of; empty: none
 	Columns []Setting // of results.csv, beside those that all kinds have
@@ -275,6 +276,7 @@ type Parts struct {
 	Whole string // key of the quantity
 	List  []Part
 	Note  Text
+	Leads bool // the answer begins with them
 }
 
 // Part is one of them.
@@ -289,11 +291,12 @@ type Form int
 // The forms.
 const (
 	Percentiles Form = iota // the distribution that Quantities[0] names, by percentile
-	Against                 // Quantities[1] against Quantities[0]
-	ByLevel                 // a panel for each of the Quantities, over the levels of a factor
+	Against                 // the other Quantities, of one unit, against Quantities[0]
+	ByLevel                 // each of the Quantities over the levels of a factor
 	Stacked                 // the Kind's Parts of each cell, end to end
 	Waterfall               // a panel for each cell: its Parts, each in a row of its own
 	OverTime                // the Lines that Quantities names, along the load
+	Cumulative              // as Percentiles, by value; for the few who ask for it
 )
 
 // Figure is a figure of the report.
@@ -351,7 +354,7 @@ func (k *Kind) validate() error {
 	}
 	for _, f := range k.Figures {
 		switch f.Form {
-		case Percentiles: // which names a distribution
+		case Percentiles, Cumulative: // which name a distribution
 		case OverTime:
 			lines = append(lines, f.Quantities...)
 		default:
@@ -390,7 +393,7 @@ func (k *Kind) Lasts(cell experiment.Cell) time.Duration {
 }
 
 // Headline is the quantity that cells are compared by in the answer.
-func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[len(k.Answer)-1]) }
+func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[0]) }
 
 // Line returns the line of a key; the kind must have it.
 func (k *Kind) Line(key string) Line {
@@ -413,6 +416,18 @@ func (c Catalog) Lookup(name string) (*Kind, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no kind of measurement %q; there are %s", name, strings.Join(c.Names(), ", "))
+}
+
+// Quick cuts an experiment down to a trial run, as far as its kind says how.
+func (c Catalog) Quick(e *experiment.Experiment) {
+	e.Quick()
+	for _, k := range c {
+		for option, most := range k.Quick {
+			if k.Name == e.Measure {
+				e.Cap(option, most)
+			}
+		}
+	}
 }
 
 // Names lists the kinds.

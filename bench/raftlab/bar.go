@@ -53,6 +53,15 @@ func (p *bar) TrialEnd(c experiment.Cell, t record.Trial) {
 	p.bar.SetCurrent(int64(p.done))
 }
 
+func (p *bar) LeftOut(c experiment.Cell, out record.LeftOut) {
+	fmt.Fprintln(p.progress, leftOut(c, out))
+}
+
+func (p *bar) Fewer(trials int, planned time.Duration) {
+	p.fewer(trials, planned)
+	p.bar.SetTotal(int64(p.total), false)
+}
+
 func (p *bar) End() {
 	if p.bar == nil {
 		return

@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 // newProgress returns a bar on a terminal and plain lines elsewhere.
@@ -44,6 +45,11 @@ func (t *tracker) begin(total, done int, planned time.Duration) {
 	t.total, t.done, t.planned = total, done, planned
 }
 
+func (t *tracker) fewer(trials int, planned time.Duration) {
+	t.total -= trials
+	t.planned -= planned
+}
+
 func (t *tracker) trialBegin() { t.begun = t.now() }
 
 func (t *tracker) trialEnd(c experiment.Cell) {
@@ -72,7 +78,7 @@ func label(c experiment.Cell) string {
 	if len(levels) == 0 {
 		return c.ID
 	}
-	return strings.Join(levels, " ")
+	return visible.Text(strings.Join(levels, " "))
 }
 
 // lines prints a line per trial: for logs and pipes.
@@ -103,16 +109,27 @@ func (p *lines) TrialEnd(c experiment.Cell, t record.Trial) {
 	fmt.Fprintf(p.w, "[%*d/%d] %s: %s, %s left\n", width, p.done, p.total, label(c), p.summary(c, t), p.left())
 }
 
+func (p *lines) LeftOut(c experiment.Cell, out record.LeftOut) {
+	fmt.Fprintln(p.w, leftOut(c, out))
+}
+
+func (p *lines) Fewer(trials int, planned time.Duration) { p.fewer(trials, planned) }
+
+// leftOut says that a cell has no trials any more.
+func leftOut(c experiment.Cell, out record.LeftOut) string {
+	return fmt.Sprintf("%s, %s: known closely enough after %d trials", c.ID, label(c), out.After)
+}
+
 func (p *lines) End() {}
 
 // verdict tells what is wrong with a trial, if anything is.
 func verdict(t record.Trial) (text string, bad bool) {
 	if t.Failure != "" {
-		return "FAILED: " + t.Failure, true
+		return "FAILED: " + visible.Text(t.Failure), true
 	}
 	for _, g := range t.Gates {
 		if g.Verdict == record.Fail {
-			return "INVALID: " + g.Reason, true
+			return "INVALID: " + visible.Text(g.Reason), true
 		}
 	}
 	return "", false

@@ -83,14 +83,16 @@ func newRoot(lab Lab) *cobra.Command {
 report. An experiment is a small TOML file: what to measure, under which load,
 and a matrix of what to compare.
 
+  raftlab new                             ask, and write an experiment
   raftlab run experiments/backends.toml   run it and write its report
   raftlab report out/backends-…           write the report again
-  raftlab verify out/backends-…           recompute every printed number
+  raftlab verify out/backends-…           compute again all that it says
   raftlab compare out/A out/B             two runs, cell by cell
+  raftlab history out/backends-*          between which of many runs it changed
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
-	root.AddCommand(newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
+	root.AddCommand(newNew(lab), newRun(lab), newReport(lab), newCompare(lab), newHistory(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
 }

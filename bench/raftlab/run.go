@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 type runFlags struct {
@@ -24,6 +26,7 @@ type runFlags struct {
 	dataDir string
 	quick   bool
 	resume  bool
+	dryRun  bool
 	trials  int
 	set     []string
 	lang    string
@@ -41,14 +44,21 @@ experiment, the machine, the raw histogram of every trial, results.csv and the
 report as Markdown and HTML; the table is printed here.
 
 Ctrl-C keeps the trials that are done: the report is made of them, and --resume
-runs the rest. A trial that fails is recorded with its reason, and the exit code
-is 1.
+runs the rest. With --trials it adds rounds to a run, also to one that was
+finished. A trial that fails is recorded with its reason, and the exit code is
+1.
+
+What cannot be run, or would take more time, memory or disk than there is, is
+refused before the first trial, with the exit code 2. --dry-run tells that, the
+cells and the time, and writes nothing.
 
   raftlab run experiments/backends.toml
   raftlab run experiments/backends.toml --quick            a look, no statistics
   raftlab run my.toml --set load.duration=10s --trials 10  for a thesis
   raftlab run my.toml --set cluster.nodes=5 --set 'matrix.clients=[1, 64]'
-  raftlab run my.toml --out D --resume                     finish the run in D`,
+  raftlab run my.toml --dry-run                            cells, time, room
+  raftlab run my.toml --out D --resume                     finish the run in D
+  raftlab run my.toml --out D --resume --trials 10         make it 10 of each`,
 		Args: cli.Wants(1, -1, "an experiment file, such as experiments/backends.toml"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
@@ -73,7 +83,8 @@ func (f *runFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.kvnode, "kvnode", "", "the program for members in processes of their own (default: kvnode beside raftlab)")
 	flags.BoolVar(&f.quick, "quick", false, "one trial of about a second per cell: a look, not a measurement")
 	flags.BoolVar(&f.resume, "resume", false, "run only what is missing in the run folder given by --out")
-	flags.IntVar(&f.trials, "trials", 0, "repetitions of each cell, instead of the file's")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be run and what it takes, and write nothing")
+	flags.IntVar(&f.trials, "trials", 0, "repetitions of each cell, instead of the file's; with --resume, how many there are to be in all")
 	flags.StringArrayVar(&f.set, "set", nil, "set a key of the file, as in load.duration=2s (may be repeated)")
 	flags.StringVar(&f.lang, "lang", "en", "language of the printed table: en or ru")
 	flags.BoolVar(&f.plain, "plain", false, "plain progress lines also on a terminal")
@@ -99,8 +110,12 @@ func runAll(c *cobra.Command, lab Lab, files []string, f runFlags) error {
 		configs = append(configs, cfg)
 	}
 	var failed error
+	one := func(cfg runner.Config) error { return runOne(c, cfg, f, lang) }
+	if f.dryRun {
+		one = func(cfg runner.Config) error { return dryRun(c.Context(), c.OutOrStdout(), cfg) }
+	}
 	for _, cfg := range configs {
-		err := runOne(c, cfg, f, lang)
+		err := one(cfg)
 		if code, _ := cli.Code(err); code == exitFailed {
 			failed = err // its trials failed and were recorded; the next file may do better
 			continue
@@ -114,8 +129,15 @@ func runAll(c *cobra.Command, lab Lab, files []string, f runFlags) error {
 
 // configure reads one experiment file and lays the flags over it.
 func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, error) {
+	set, more := f.set, 0
+	switch {
+	case f.resume:
+		more = f.trials
+	case f.trials > 0:
+		set = append(slices.Clip(set), fmt.Sprintf("trials=%d", f.trials))
+	}
 	var overrides []experiment.Override
-	for _, s := range f.set {
+	for _, s := range set {
 		o, err := experiment.ParseOverride(s)
 		if err != nil {
 			return runner.Config{}, cli.Usagef("--set %s: %w", s, err)
@@ -131,17 +153,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 		return runner.Config{}, cli.Usage(err)
 	}
 	if f.quick {
-		e.Quick()
-		for _, k := range lab.Kinds {
-			for option, most := range k.Quick {
-				if k.Name == e.Measure {
-					e.Cap(option, most)
-				}
-			}
-		}
-	}
-	if f.trials > 0 {
-		e.Trials = f.trials
+		lab.Kinds.Quick(e)
 	}
 	out := f.out
 	switch {
@@ -153,13 +165,15 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	return runner.Config{
 		Experiment: e,
 		Source:     source,
-		Overrides:  f.set,
+		Overrides:  set,
+		Quick:      f.quick,
 		Command:    commandLine(file, f),
 		Out:        out,
 		DataDir:    f.dataDir,
 		Systems:    lab.Systems(kvnode(f.kvnode)),
 		Kinds:      lab.Kinds,
 		Resume:     f.resume,
+		Trials:     more,
 	}, nil
 }
 
@@ -193,7 +207,16 @@ func commandLine(file string, f runFlags) []string {
 func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) error {
 	stdout, stderr := c.OutOrStdout(), c.ErrOrStderr()
 	cfg.Progress = newProgress(stderr, f.plain, cfg)
-	outcome, err := runner.Run(c.Context(), cfg)
+	plan, err := runner.NewPlan(c.Context(), cfg)
+	if c.Context().Err() != nil {
+		fmt.Fprintln(stderr, "interrupted before the first trial")
+		return cli.Said(exitInterrupted)
+	}
+	if err != nil {
+		return cli.Usage(err)
+	}
+	aloud(stderr, cfg, plan)
+	outcome, err := plan.Start(c.Context(), cfg)
 	if outcome.Folder != nil {
 		defer outcome.Folder.Close()
 	}
@@ -215,12 +238,12 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 		return err
 	case outcome.Interrupted:
 		fmt.Fprintf(stderr, "interrupted; what was measured is kept. To go on:\n  %s --out %s --resume\n",
-			strings.Join(cfg.Command, " "), cfg.Out)
+			visible.Text(strings.Join(cfg.Command, " ")), visible.Text(cfg.Out))
 		return cli.Said(exitInterrupted)
 	case len(outcome.Failures) > 0:
 		fmt.Fprintf(stderr, "%d trials failed:\n", len(outcome.Failures))
 		for _, text := range outcome.Failures {
-			fmt.Fprintf(stderr, "  %s\n", text)
+			fmt.Fprintf(stderr, "  %s\n", visible.Text(text))
 		}
 		return cli.Said(exitFailed)
 	}

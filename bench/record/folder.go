@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,9 @@ const (
 type Folder struct {
 	dir      string
 	manifest Manifest
-	release  func() error // nil: read-only
+	format   int              // in which the manifest was written
+	order    map[TrialID]bool // those of manifest.Order
+	release  func() error     // nil: read-only
 }
 
 // Create makes dir, with its parents, a run folder that holds manifest and the
@@ -50,7 +53,8 @@ func Create(dir string, manifest Manifest, experimentSource []byte) (*Folder, er
 	if err != nil {
 		return nil, fmt.Errorf("create run folder %s: %w", dir, err)
 	}
-	f := &Folder{dir: dir, manifest: manifest, release: release}
+	f := &Folder{dir: dir, release: release, format: FormatVersion}
+	f.take(manifest)
 	if err := f.fill(experimentSource); err != nil {
 		return nil, errors.Join(fmt.Errorf("create run folder %s: %w", dir, err), release())
 	}
@@ -107,32 +111,40 @@ func (f *Folder) load() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is %w: it has no %s", f.dir, ErrNotRun, ManifestFile)
 	}
+	var m Manifest
 	if err == nil {
-		f.manifest, err = decodeManifest(data)
+		m, f.format, err = decodeManifest(data)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path(ManifestFile), err)
 	}
+	f.take(m)
 	return nil
 }
 
-func decodeManifest(data []byte) (Manifest, error) {
+func (f *Folder) take(m Manifest) {
+	f.manifest, f.order = m, make(map[TrialID]bool, len(m.Order))
+	for _, id := range m.Order {
+		f.order[id] = true
+	}
+}
+
+func decodeManifest(data []byte) (m Manifest, format int, err error) {
 	var head struct {
 		Format int `json:"format"`
 	}
 	// The version first, leniently: a newer one may have members unknown here.
 	if json.Unmarshal(data, &head) == nil && head.Format > FormatVersion {
-		return Manifest{}, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, head.Format, FormatVersion)
+		return m, 0, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, head.Format, FormatVersion)
 	}
-	var m Manifest
 	if err := decodeJSON(data, &m); err != nil {
-		return Manifest{}, err
+		return m, 0, err
 	}
 	m.upgrade()
 	if err := m.Validate(); err != nil {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return m, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return m, nil
+	return m, head.Format, nil
 }
 
 // upgrade puts into a manifest of an older format what that one left unsaid, so
@@ -141,6 +153,7 @@ func (m *Manifest) upgrade() {
 	first := m.Format == 1
 	if m.Format > 0 && m.Format < FormatVersion {
 		m.Format = FormatVersion
+		m.takeFlags()
 	}
 	if !first {
 		return
@@ -152,6 +165,20 @@ func (m *Manifest) upgrade() {
 	}
 }
 
+// takeFlags takes what was laid over the experiment file beside the overrides from the
+// command that began the run.
+func (m *Manifest) takeFlags() {
+	if len(m.Sessions) == 0 {
+		return
+	}
+	for _, word := range m.Sessions[0].Command {
+		if n, ok := strings.CutPrefix(word, "--trials="); ok {
+			m.Overrides = append(m.Overrides, "trials="+n)
+		}
+		m.Quick = m.Quick || word == "--quick"
+	}
+}
+
 // Dir returns the folder's path as it was given.
 func (f *Folder) Dir() string { return f.dir }
 
@@ -159,18 +186,84 @@ func (f *Folder) Dir() string { return f.dir }
 // changed.
 func (f *Folder) Manifest() Manifest { return f.manifest }
 
+// Format is the version in which the manifest was written last.
+func (f *Folder) Format() int { return f.format }
+
+// Names lists the files of the folder and of the directories of trials and plots, by their
+// slash-separated names; of other directories the name alone, with a slash behind it.
+func (f *Folder) Names() ([]string, error) {
+	var names []string
+	err := fs.WalkDir(os.DirFS(f.dir), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil || name == "." || name == TrialsDir || name == PlotsDir:
+			return err
+		case e.IsDir():
+			names = append(names, name+"/")
+			return fs.SkipDir
+		}
+		names = append(names, name)
+		return nil
+	})
+	return names, err
+}
+
 // AppendSession adds a session to the manifest, on disk once it returns nil.
 // Trials saved from then on belong to it by its index.
 func (f *Folder) AppendSession(s Session) error {
 	if f.release == nil {
 		return fmt.Errorf("append session: %s was %w", f.dir, ErrReadOnly)
 	}
-	before := f.manifest.Sessions
-	f.manifest.Sessions = append(slices.Clip(before), s)
-	if err := f.writeManifest(); err != nil {
-		f.manifest.Sessions = before
+	m := f.manifest
+	m.Sessions = append(slices.Clip(m.Sessions), s)
+	if err := f.replaceManifest(m); err != nil {
 		return fmt.Errorf("append session: %w", err)
 	}
+	return nil
+}
+
+// Extend plans more trials of each cell, on disk once it returns nil: the order goes on as
+// that of a run which had so many from the beginning.
+func (f *Folder) Extend(x Extension) error {
+	if f.release == nil {
+		return fmt.Errorf("extend: %s was %w", f.dir, ErrReadOnly)
+	}
+	m := f.manifest
+	if x.Trials > MaxTrials/len(m.Cells) {
+		return fmt.Errorf("extend: %w: %d trials of %d cells, a run has at most %d in all", ErrInvalid, x.Trials, len(m.Cells), MaxTrials)
+	}
+	m.Extended = append(slices.Clip(m.Extended), x)
+	m.Order = Order(m.Cells, x.Trials, m.Experiment.Seed)
+	if err := f.replaceManifest(m); err != nil {
+		return fmt.Errorf("extend to %d trials: %w", x.Trials, err)
+	}
+	return nil
+}
+
+// LeaveOut takes cells out of later rounds, on disk once it returns nil.
+func (f *Folder) LeaveOut(cells []LeftOut) error {
+	if f.release == nil {
+		return fmt.Errorf("leave out cells: %s was %w", f.dir, ErrReadOnly)
+	}
+	m := f.manifest
+	m.LeftOut = append(slices.Clip(m.LeftOut), cells...)
+	if err := f.replaceManifest(m); err != nil {
+		return fmt.Errorf("leave out cells: %w", err)
+	}
+	return nil
+}
+
+// replaceManifest puts another manifest in the place of the present one, or changes nothing.
+func (f *Folder) replaceManifest(m Manifest) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	before := f.manifest
+	f.manifest = m
+	if err := f.writeManifest(); err != nil {
+		f.manifest = before
+		return err
+	}
+	f.take(m)
 	return nil
 }
 
@@ -189,7 +282,7 @@ func (f *Folder) SaveTrial(t Trial) error {
 	if f.release == nil {
 		return fmt.Errorf("save trial: %s was %w", f.dir, ErrReadOnly)
 	}
-	path := f.path(trialFile(t.TrialID))
+	path := f.path(t.File())
 	err := f.checkTrial(t)
 	if err == nil {
 		if _, statErr := os.Lstat(path); statErr == nil {
@@ -213,7 +306,7 @@ func (f *Folder) checkTrial(t Trial) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	if !slices.Contains(f.manifest.Order, t.TrialID) {
+	if !f.order[t.TrialID] {
 		return fmt.Errorf("%w: the run did not plan it", ErrInvalid)
 	}
 	if _, there := t.Data[f.manifest.Experiment.Measure]; !there && t.Failure == "" {
@@ -274,7 +367,7 @@ func (f *Folder) readTrial(name string) (Trial, error) {
 	if err := f.checkTrial(t); err != nil {
 		return Trial{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if filepath.Base(trialFile(t.TrialID)) != name {
+	if filepath.Base(t.File()) != name {
 		return Trial{}, fmt.Errorf("%w: it holds trial %d of cell %s", ErrDamaged, t.Trial, t.Cell)
 	}
 	return t, nil
@@ -340,7 +433,7 @@ func (f *Folder) Missing() ([]TrialID, error) {
 		done[t.TrialID] = true
 	}
 	var missing []TrialID
-	for _, id := range f.manifest.Order {
+	for _, id := range f.manifest.Planned() {
 		if !done[id] {
 			missing = append(missing, id)
 		}
@@ -382,8 +475,8 @@ func (f *Folder) Close() error {
 
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath.FromSlash(name)) }
 
-// trialFile returns the name of a trial's file, below the folder.
-func trialFile(id TrialID) string {
+// File is the slash-separated name of a trial's file in its run folder.
+func (id TrialID) File() string {
 	return fmt.Sprintf("%s/%s-t%02d.json", TrialsDir, id.Cell, id.Trial)
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -68,14 +69,14 @@ func TestFirstFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := strings.Replace(string(text), `"format": 4`, `"format": 1`, 1)
+	old := strings.Replace(string(text), fmt.Sprintf(`"format": %d`, FormatVersion), `"format": 1`, 1)
 	old = strings.Replace(old, "\"measure\": \"load\",", "", 1)
 	old = strings.ReplaceAll(old, ",\n      \"discovery\": \"static\"", "")
 	old = strings.ReplaceAll(old, ",\n        \"discovery\": \"static\"", "")
 	if strings.Contains(old, "discovery") || strings.Contains(old, "measure\"") {
 		t.Fatalf("not of format 1:\n%s", old)
 	}
-	got, err := decodeManifest([]byte(old))
+	got, _, err := decodeManifest([]byte(old))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	f.Add([]byte(`{"format":4}`))
 	f.Add([]byte(`{"format":1,"cells":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decodeManifest(data)
+		m, _, err := decodeManifest(data)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) {
 				t.Fatalf("%v is neither ErrDamaged nor ErrNewer", err)
@@ -162,7 +162,7 @@ func FuzzDecodeManifest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := decodeManifest(again)
+		back, _, err := decodeManifest(again)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -76,16 +76,24 @@ var (
 //  4. Levels of a factor may set several keys, cells say their persistence, sessions and
 //     probes what flushes of several writers cost. Raised as 2 was; what 3 does not say
 //     was not there.
-const FormatVersion = 4
+//  5. Manifests say all that was laid over the experiment file, what was added to a run
+//     and which cells were left out of later rounds; trials say their seed. What 4 laid
+//     over the file stands in its first command. From here on a raftlab whose defaults
+//     for experiments are others has another format, too: verify takes them for given.
+const FormatVersion = 5
 
 // Manifest says what a run was: written once before the first trial, and never
-// changed except for Sessions, which gains an entry for each resumption.
+// changed except for Sessions, which gains an entry for each resumption, and for what
+// an extension or a cell that is left out adds.
 type Manifest struct {
 	Format     int                   `json:"format"`
-	Experiment experiment.Experiment `json:"experiment"` // after --set, --quick, --trials
+	Experiment experiment.Experiment `json:"experiment"` // as it began: after the overrides and --quick
 	Overrides  []string              `json:"overrides,omitempty"`
+	Quick      bool                  `json:"quick,omitempty"` // cut down to a trial run
 	Cells      []CellInfo            `json:"cells"`
-	Order      []TrialID             `json:"order"` // the seeded shuffle in which trials run
+	Order      []TrialID             `json:"order"` // the seeded shuffle in which trials run, see [Order]
+	Extended   []Extension           `json:"extended,omitempty"`
+	LeftOut    []LeftOut             `json:"left_out,omitempty"`
 	Sessions   []Session             `json:"sessions"`
 }
 
@@ -202,7 +210,8 @@ type Quantiles struct {
 type Trial struct {
 	TrialID
 	Started time.Time `json:"started"`
-	Session int       `json:"session"` // index into Manifest.Sessions
+	Session int       `json:"session"`        // index into Manifest.Sessions
+	Seed    uint64    `json:"seed,omitempty"` // as [TrialSeed]; 0 in folders of an earlier raftlab
 
 	Leader string `json:"leader"`
 	Probe  Probe  `json:"probe"`
@@ -321,6 +330,9 @@ func (m *Manifest) Validate() error {
 			return err
 		}
 	}
+	if err := m.checkAdded(seen); err != nil {
+		return err
+	}
 	planned := make(map[TrialID]bool, len(m.Order))
 	for _, id := range m.Order {
 		switch {
@@ -332,6 +344,28 @@ func (m *Manifest) Validate() error {
 			return fmt.Errorf("%w: the order names trial %d of cell %s twice", ErrInvalid, id.Trial, id.Cell)
 		}
 		planned[id] = true
+	}
+	return nil
+}
+
+// checkAdded checks the order's length, and what was added after the run began.
+func (m *Manifest) checkAdded(cells map[string]bool) error {
+	if len(m.Order) > MaxTrials {
+		return fmt.Errorf("%w: %d trials, a run has at most %d", ErrInvalid, len(m.Order), MaxTrials)
+	}
+	before := m.Experiment.Trials
+	for _, x := range m.Extended {
+		if x.Trials <= before {
+			return fmt.Errorf("%w: extended from %d trials to %d", ErrInvalid, before, x.Trials)
+		}
+		before = x.Trials
+	}
+	out := map[string]bool{}
+	for _, l := range m.LeftOut {
+		if !cells[l.Cell] || out[l.Cell] || l.After < 1 {
+			return fmt.Errorf("%w: cell %q left out after round %d", ErrInvalid, l.Cell, l.After)
+		}
+		out[l.Cell] = true
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,15 +11,6 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
-)
-
-// Marks in tables and sentences. Each one used is explained.
-const (
-	markSame    = "~"
-	markUnequal = "†"
-	markUnsure  = "?"
-	markNone    = "–"   // not compared, or not there
-	markWarn    = "(!)" // in plots: invalid
 )
 
 // longName is what a sentence calls a quantity.
@@ -38,251 +30,586 @@ func Brief(kind *measure.Kind, v measure.Values) string {
 	return strings.Join(out, ", ")
 }
 
-// answer says what the last combination of the other factors shows, the most loaded
-// one, and what the others do.
-func (l *language) answer(m *model) (headline string, others []string) {
-	for _, g := range m.groups {
-		if s := l.statement(m, g); s != "" {
-			others = append(others, s)
-		}
-	}
-	if last := len(others) - 1; last >= 0 {
-		headline, others = others[last], others[:last]
-	}
-	return headline, others
+// most is of how many sentences the headline consists.
+const mostSentences = 3
+
+// answer is what a run has found: in at most three sentences that answer the question of
+// the experiment, and in further ones for what else it asks about.
+type answer struct {
+	l    *language
+	m    *model
+	said []sentence
+	more []sentence
+	need int // of the sentence that is being made
 }
 
-// statement has one form for whatever was measured:
-// "Over tcp at 16 clients: p50 — mdb: 2.20 ms [2.11, 2.31]; bolt: 4.62 ms
-// [4.41, 4.90], 2.10× that with mdb." It is empty where nothing was measured.
-func (l *language) statement(m *model, g []*cell) string {
-	var sentences []string
-	for i := range m.kind.Answer { // what cells are compared by comes first
-		key := m.kind.Answer[len(m.kind.Answer)-1-i]
-		q := m.kind.Quantity(key)
-		var items []string
-		measured := false
-		for _, c := range g {
-			_, there := c.sums[key]
-			measured = measured || there
-			items = append(items, l.item(m, q, c))
-		}
-		if measured {
-			sentences = append(sentences, l.longName(q)+" — "+strings.Join(items, "; "))
-		}
-	}
-	if len(sentences) == 0 {
-		return ""
-	}
-	where := l.fullLabel(nil, g[0].info)
-	if len(m.factors) > 0 {
-		where = capital(l.circumstance(withParts(m.others(), m.factors), g[0].info))
-	}
-	for i := range sentences[1:] {
-		sentences[i+1] = capital(sentences[i+1])
-	}
-	return where + ": " + strings.Join(sentences, ". ") + "."
+// sentence is a sentence with how many trials of each cell would decide what it says to be
+// undecided; 0: nothing is.
+type sentence struct {
+	text string
+	need int
 }
 
-// item says what a quantity is in a cell, and how it compares with the base.
-func (l *language) item(m *model, q measure.Quantity, c *cell) string {
-	name := ""
-	for _, f := range m.first() {
-		name = l.words(f, c.info).named + ": "
+// answer says what the run has found; told reports whether the headline names the command
+// that would decide what is undecided.
+func (l *language) answer(m *model) (headline string, more []string, told bool) {
+	a := &answer{l: l, m: m}
+	quantities := m.answers()
+	if len(quantities) == 0 {
+		return "", nil, false
 	}
-	sum, measured := c.sums[q.Key]
-	if !measured {
-		return name + l.say("not measured", "нет измерений")
+	if m.kind.Parts != nil && m.kind.Parts.Leads {
+		a.parts()
 	}
-	text := name + l.summary(q.Unit, sum)
+	switch {
+	case len(m.factors) == 0:
+		a.said = append(a.said, sentence{text: l.single(m, quantities)})
+	case isNumeric(m.factors[0]):
+		for _, q := range quantities {
+			a.add(a.course(q))
+		}
+	default:
+		first := quantities[0]
+		a.add(a.levels(first))
+		if len(a.m.groups) > 1 {
+			a.add(a.dependence(first))
+		}
+		a.add(a.ahead(first))
+		for _, q := range quantities[1:] {
+			a.add(a.levels(q))
+		}
+	}
+	if m.kind.Parts != nil && !m.kind.Parts.Leads {
+		a.parts()
+	}
+	if last := mostSentences - 1; a.undecided() > 0 && len(a.said) > last { // that is a sentence, too
+		a.said, a.more = a.said[:last:last], append(a.said[last:], a.more...)
+	}
+	if need := a.undecided(); need > 0 {
+		a.said, told = append(a.said, sentence{text: l.decided(m, need)}), true
+	}
+	return strings.Join(texts(a.said), " "), texts(a.more), told
+}
+
+// undecided is how many trials would decide all that the headline says to be undecided.
+func (a *answer) undecided() (most int) {
+	for _, s := range a.said {
+		most = max(most, s.need)
+	}
+	return most
+}
+
+func texts(of []sentence) []string {
+	out := make([]string, len(of))
+	for i, s := range of {
+		out[i] = s.text
+	}
+	return out
+}
+
+// add says a sentence where there is room for it.
+func (a *answer) add(text string) {
+	s := sentence{capital(text), a.need}
+	a.need = 0
+	switch {
+	case text == "":
+	case len(a.said) < mostSentences:
+		a.said = append(a.said, s)
+	default:
+		a.more = append(a.more, s)
+	}
+}
+
+// decided says what would decide what is undecided.
+func (l *language) decided(m *model, trials int) string {
+	trials = max(trials, stats.MinForInterval)
+	switch {
+	case slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }):
+		return l.say("A quick run decides nothing: run the experiment without --quick.",
+			"Пробный запуск ничего не решает: проведите измерения без --quick.")
+	case trials > mostTrials:
+		return l.fill("To decide what is undecided would take more than %d trials of each cell.",
+			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку.", mostTrials)
+	}
+	return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
+		l.genitive(trials), more(m, trials))
+}
+
+// mostTrials is up to how many trials they are told.
+const mostTrials = 100
+
+func (l *language) genitive(trials int) string {
+	return l.count(trials, "trial trials", "испытания испытаний испытаний")
+}
+
+// more is the command that adds trials to the run.
+func more(m *model, trials int) string {
+	command := "raftlab run FILE"
+	if all := commands(m); len(all) > 0 {
+		command = all[len(all)-1]
+	}
+	return strings.Replace(command, " --resume", "", 1) + " --resume --trials " + strconv.Itoa(trials) + " --out DIR"
+}
+
+// single says what the only cell came to.
+func (l *language) single(m *model, quantities []measure.Quantity) string {
+	var items []string
+	for _, q := range quantities {
+		if sum, there := m.cells[0].sums[q.Key]; there {
+			items = append(items, l.longName(q)+" "+l.valueOf(q, m.cells[0], sum))
+		}
+	}
+	return l.fullLabel(nil, m.cells[0].info) + ": " + strings.Join(items, ", ") + "."
+}
+
+// valueOf writes the median of a cell, and whether it may be believed.
+func (l *language) valueOf(q measure.Quantity, c *cell, sum stats.Summary) string {
+	text := l.summary(q.Unit, sum)
 	if c.invalid() {
 		text += l.say(" (invalid)", " (недостоверно)")
-	}
-	if c.base == nil || q.Role < measure.Compared {
-		return text
-	}
-	base := l.words(m.factors[0], c.base.info)
-	switch vs := c.vs[q.Key]; verdictOf(vs) {
-	case differs:
-		text += l.fill(", %s that %s", ", %s, чем %s", l.times(vs.Ratio), base.placed)
-	case same:
-		text += l.fill(", no difference found from %s", ", различие с «%s» не обнаружено", base.named)
-	default:
-		text += l.say(", not compared", ", сравнение не проводилось")
-	}
-	if len(c.unequal) > 0 {
-		text += " " + markUnequal
 	}
 	return text
 }
 
-// cautions lists what would make the answer untrustworthy.
-func (l *language) cautions(m *model) []string {
-	var out []string
-	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Order), 0, 0, 0
-	for _, c := range m.cells {
-		most = max(most, len(c.run))
-		if c.invalid() {
-			invalid++
-		} else {
-			invalidTrials += len(c.run) - c.valid
+// wordsAt are those of a level of the compared factor.
+func (a *answer) wordsAt(level int) factorWords {
+	for _, g := range a.m.groups {
+		if c := a.m.at(g, level); c != nil {
+			return a.l.words(a.m.factors[0], c.info)
 		}
 	}
-	if run == 0 {
-		return []string{l.say("No trial was run yet: there is nothing to report.", "Ни одного испытания ещё не проведено: сообщать нечего.")}
-	}
-	if run < planned {
-		out = append(out, l.fill("The run is incomplete: %d of %d trials.", "Измерения не завершены: проведено %d испытаний из %d.", run, planned))
-	}
-	if invalid > 0 {
-		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see the validity gates.",
-			"Недостоверны и ни с чем не сравниваются: %d из %s; см. проверки достоверности.",
-			invalid, l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек")))
-	}
-	if invalidTrials > 0 {
-		out = append(out, l.fill("Invalid and left out: %d of %s; see the validity gates.",
-			"Недостоверны и исключены: %d из %s; см. проверки достоверности.",
-			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
-	}
-	if most == 1 {
-		out = append(out, l.say("One trial: no interval, nothing is compared.",
-			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
-	}
-	for _, w := range m.family {
-		if told := w.Code == stats.FewTrials && most == 1; !told { // said above
-			out = append(out, l.warning(m.kind, w))
-		}
-	}
-	for _, w := range m.machine {
-		out = append(out, l.warning(m.kind, w))
-	}
-	out = append(out, l.failuresCaution(m)...)
-	if m.kind.Cautions != nil {
-		for _, t := range m.kind.Cautions(m.infos()) {
-			out = append(out, l.Say(t))
-		}
-	}
-	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
-		out = append(out, l.say("The data directory is in memory: a flush costs nothing there.",
-			"Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
-	}
-	for _, text := range l.inequalities(m) {
-		out = append(out, markUnequal+" "+text)
-	}
-	return out
+	return factorWords{}
 }
 
-// inequalities explains the dagger, once for every kind of inequality.
-func (l *language) inequalities(m *model) []string {
-	type degree struct {
-		name   string
-		levels []string
+// named names a level of the compared factor by itself, set apart where it is a name of the
+// experiment's own.
+func (a *answer) named(level int) string {
+	name := a.wordsAt(level).named
+	if a.m.factors[0].Sets != nil {
+		name = a.l.quoted(name)
 	}
-	var kinds []measure.Text
-	degrees := map[measure.Text][]degree{}
-	for _, c := range m.cells {
-		for _, u := range c.unequal {
-			kinds = appendNew(kinds, u.what)
-			for _, x := range []struct {
-				name string
-				of   *cell
-			}{{u.base, c.base}, {u.this, c}} {
-				i := slices.IndexFunc(degrees[u.what], func(d degree) bool { return d.name == x.name })
-				if i < 0 {
-					i, degrees[u.what] = len(degrees[u.what]), append(degrees[u.what], degree{name: x.name})
-				}
-				d := &degrees[u.what][i]
-				d.levels = appendNew(d.levels, l.label(m.first(), x.of.info))
-			}
-		}
-	}
-	var out []string
-	for _, what := range kinds {
-		var texts []string
-		for _, d := range degrees[what] {
-			texts = append(texts, l.fill("%s: %s", "%s — %s", strings.Join(d.levels, ", "), l.Term(d.name)))
-		}
-		out = append(out, l.fill("Unequal %s (%s).", "Условия не равны: %s (%s).", l.Say(what), strings.Join(texts, "; ")))
-	}
-	return out
+	return name
 }
 
-// warning says a warning.
-func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
-	switch w.Code {
-	case stats.FewTrials:
-		return l.fill("%s per cell: an interval and a comparison need %d.",
-			"На ячейку приходится %s: для интервала и сравнения нужно %d.", l.trials(int(w.Have)), int(w.Want))
-	case stats.CannotDiffer:
-		return l.fill("%s trials can never differ: the smallest p that the test can give is %s. Use at least %d trials per cell.",
-			"При числе испытаний %s различие обнаружить нельзя: наименьшее возможное значение p равно %s. Нужно не менее %d испытаний на ячейку.",
-			w.Subject, l.Locale.Number(w.Have, 2), int(w.Want))
-	case stats.ZeroBase:
-		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
-	case stats.HighSpread:
-		return l.fill("The trials lie far apart: their %s spreads over %s %% of its median.",
-			"Испытания далеко разошлись: %s колеблется в пределах %s %% медианного значения.",
-			l.longName(kind.Quantity(w.Subject)), l.Locale.Number(100*w.Have, 0))
-	case stats.MachineDrift:
-		return l.fill("The machine drifted: fdatasync, probed before each trial, differs by a factor of %s within the run.",
-			"Машина вела себя неодинаково: время fdatasync, измеряемое перед каждым испытанием, различается в %s раза.",
-			l.Locale.Number(w.Have, 1))
+// combinations names those of the other factors in which there was something to compare:
+// "over the 4 combinations of transport, clients".
+func (a *answer) combinations(over *stats.Strata) string {
+	if all := len(a.m.groups); over.Count < all {
+		return a.l.fill("over %d of the %d combinations", "в %d из %d сочетаний", over.Count, all)
+	}
+	if others := a.m.others(); len(others) == 1 {
+		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", over.Count, a.l.words(others[0], a.m.cells[0].info).head)
+	}
+	var names []string
+	for _, f := range a.m.others() {
+		names = append(names, a.l.fill("%s", "«%s»", a.l.words(f, a.m.cells[0].info).head))
+	}
+	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов %s", over.Count, a.l.list(names))
+}
+
+// list joins the items of a sentence.
+func (l *language) list(items []string) string {
+	if last := len(items) - 1; last > 0 {
+		return strings.Join(items[:last], ", ") + l.say(" and ", " и ") + items[last]
+	}
+	return strings.Join(items, "")
+}
+
+// levels says what a quantity is at each level of the compared factor, against the baseline.
+func (a *answer) levels(q measure.Quantity) string {
+	if len(a.m.groups) == 1 || q.Role < measure.Compared || !a.ratios(q) {
+		return a.values(q)
+	}
+	if a.free(q) {
+		return a.shares(q)
+	}
+	var items []string
+	for _, c := range a.told(q) {
+		items = append(items, a.ratio(q, c, len(items) == 0))
+	}
+	if len(items) == 0 {
+		return ""
+	}
+	return a.l.fill("against %[1]s, %[2]s is %[3]s.", "%[2]s по сравнению с %[1]s: %[3]s.",
+		a.named(a.m.base), a.l.longName(q), a.l.list(items))
+}
+
+// mostLevels is how many levels one sentence tells.
+const mostLevels = 4
+
+// told are the contrasts with the baseline that a sentence tells: all, or, where they are
+// many, those that lie farthest from it.
+func (a *answer) told(q measure.Quantity) []*contrast {
+	var out []*contrast
+	for _, c := range a.m.against() {
+		if over := c.over[q.Key]; over.N > 0 {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(x, y *contrast) int { return btoi(x.unequal()) - btoi(y.unequal()) })
+	if len(out) <= mostLevels {
+		return out
+	}
+	far := func(c *contrast) float64 { return math.Abs(math.Log(c.over[q.Key].Ratio)) }
+	sorted := slices.Clone(out)
+	slices.SortStableFunc(sorted, func(x, y *contrast) int { return cmp.Compare(far(y), far(x)) })
+	return slices.DeleteFunc(out, func(c *contrast) bool { return slices.Contains(sorted[mostLevels:], c) })
+}
+
+// ratios reports whether all comparisons of a quantity have a ratio.
+func (a *answer) ratios(q measure.Quantity) bool {
+	return !slices.ContainsFunc(a.m.against(), func(c *contrast) bool { return c.over[q.Key].N > 0 && !c.over[q.Key].HasRatio })
+}
+
+// ratio says how a level compares with the baseline over all combinations.
+func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
+	over, w := c.over[q.Key], a.wordsAt(c.this)
+	say := a.l.changeOf(over.Ratio)
+	text := a.verdict(over, say)
+	switch {
+	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
+		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
+	case over.Count > 1:
+		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range), over, first)) + a.dagger(c)
+	}
+	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
+}
+
+// span is a range over the combinations of the other factors, named where it is the first of
+// a sentence.
+func (a *answer) span(text string, over *stats.Strata, first bool) string {
+	if !first && over.Count == len(a.m.groups) {
+		return text
+	}
+	return text + " " + a.combinations(over)
+}
+
+func (a *answer) dagger(c *contrast) string {
+	if c.unequal() {
+		return " " + markUnequal
+	}
+	return ""
+}
+
+// verdict says what a comparison came to: never that there is no difference.
+func (a *answer) verdict(over *stats.Strata, say change) string {
+	interval := ""
+	if over.HasCI() {
+		interval = " " + say.within(over.CI)
+	}
+	switch over.Verdict(stats.DefaultMargin) {
+	case stats.Differs:
+		return say.say(over.Ratio) + interval
+	case stats.Equal:
+		return a.l.fill("the same within ±%d %%", "одинаково в пределах ±%d %%", int(100*stats.DefaultMargin)) + interval
 	default:
-		return string(w.Code)
+		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		return say.say(over.Ratio) + interval + a.l.say(" (undecided)", " (не решено)")
 	}
 }
 
-// concerns lists the warnings of each cell that has any.
-func (l *language) concerns(m *model) []doc.List {
-	var out []doc.List
-	for _, c := range m.cells {
-		texts := append(l.invalidTrials(c), l.failureTexts(c)...)
-		for _, w := range c.warnings {
-			if w.Code != stats.WindowDrift && w.Code != stats.WarmupShort { // said of all trials at once
-				texts = append(texts, l.warning(m.kind, w))
+// values says a quantity of each level in its unit: the value where there is one combination
+// of the other factors, else the range over them.
+func (a *answer) values(q measure.Quantity) string {
+	var items []string
+	for level := range a.m.levels() {
+		if text := a.value(q, level); text != "" {
+			items = append(items, text)
+		}
+	}
+	if len(items) == 0 {
+		return ""
+	}
+	if len(items) > mostLevels+1 {
+		items = append(items[:mostLevels], a.l.say("the rest is in the table", "остальное — в таблице"))
+	}
+	return a.l.fill("%s: %s.", "%s: %s.", a.l.longName(q), strings.Join(items, "; "))
+}
+
+// value says a quantity at one level of the compared factor.
+func (a *answer) value(q measure.Quantity, level int) string {
+	var low, high stats.Summary
+	invalid := true
+	n := 0
+	for _, g := range a.m.groups {
+		c := a.m.at(g, level)
+		if c == nil {
+			continue
+		}
+		sum, there := c.sums[q.Key]
+		if !there {
+			continue
+		}
+		if n == 0 || sum.Median < low.Median {
+			low = sum
+		}
+		if n == 0 || sum.Median > high.Median {
+			high = sum
+		}
+		invalid, n = invalid && c.invalid(), n+1
+	}
+	if n == 0 {
+		return ""
+	}
+	text := a.l.summary(q.Unit, low)
+	if n > 1 {
+		text = a.l.span(q.Unit, low.Median, high.Median)
+	}
+	text = a.l.fill("%s %s", "%[2]s — %[1]s", text, a.wordsAt(level).placed)
+	if invalid {
+		text += a.l.say(" (invalid)", " (недостоверно)")
+	}
+	if level == a.m.base || q.Role < measure.Compared || n > 1 {
+		return text
+	}
+	c := a.m.between(a.m.base, level)
+	if over := c.over[q.Key]; over != nil && over.HasRatio {
+		text += ", " + a.verdict(over, a.l.changeOf(over.Ratio))
+	}
+	return text + a.dagger(c)
+}
+
+// span writes the ends of a range in one unit.
+func (l *language) span(u measure.Unit, low, high float64) string {
+	if low == high {
+		return l.amount(u, low)
+	}
+	s := l.scaleOf(u, high)
+	number := func(v float64) string { return l.Locale.Number(v/s.one, doc.Digits(v/s.one)) }
+	return strings.TrimSpace(l.fill("%s to %s %s", "от %s до %s %s", number(low), number(high), s.name))
+}
+
+// free reports whether the baseline lacks what the other levels are paid for: it keeps
+// nothing, or has no wire. What they take beyond it is then their share.
+func (a *answer) free(q measure.Quantity) bool {
+	if q.More {
+		return false
+	}
+	for _, c := range a.m.against() {
+		over := c.over[q.Key]
+		if over.N == 0 || over.Verdict(stats.DefaultMargin) != stats.Differs || over.Range.Low < 1 {
+			return false
+		}
+		for _, p := range c.pairs {
+			if p.base == nil || p.this == nil {
+				return false
+			}
+			base, this := p.base.info, p.this.info
+			stores := base.Durability == "nothing" && this.Durability != "nothing"
+			sends := !base.Wire && this.Wire
+			if !stores && !sends {
+				return false
 			}
 		}
-		texts = append(texts, l.courseTexts(c)...)
-		name := l.fullLabel(m.factors, c.info)
-		if len(m.factors) > 0 {
-			name = c.info.ID + ", " + name
-		}
-		if len(texts) > 0 {
-			out = append(out, doc.List{Title: name, Items: texts})
-		}
 	}
-	return out
+	return true
 }
 
-// invalidTrials says why trials are invalid, those with the same reason at once.
-func (l *language) invalidTrials(c *cell) []string {
-	var reasons []string
-	trials := map[string][]string{}
-	for _, t := range c.run {
-		if t.reason != "" {
-			why := l.reason(t)
-			reasons = appendNew(reasons, why)
-			trials[why] = append(trials[why], strconv.Itoa(t.Trial))
+// shares says what share of a quantity each level adds to a baseline that is free.
+func (a *answer) shares(q measure.Quantity) string {
+	share := func(ratio float64) float64 { return 100 * (1 - 1/ratio) }
+	number := func(v float64) string { return a.l.Locale.Number(v, btoi(v > 99.4)) }
+	var items []string
+	for _, c := range a.told(q) {
+		over := c.over[q.Key]
+		span := a.l.fill("%s–%s %%", "%s–%s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
+		if number(share(over.Range.Low)) == number(share(over.Range.High)) {
+			span = number(share(over.Ratio)) + " %"
 		}
+		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, a.span(span, over, len(items) == 0)))
 	}
-	for i, why := range reasons {
-		en, ru := "Trial %s is invalid: %s.", "Испытание %s недостоверно: %s."
-		if len(trials[why]) > 1 {
-			en, ru = "Trials %s are invalid: %s.", "Испытания %s недостоверны: %s."
-		}
-		reasons[i] = l.fill(en, ru, strings.Join(trials[why], ", "), why)
-	}
-	return reasons
+	return a.l.fill("of %[1]s, %[2]s makes up %[3]s: what it takes beyond %[4]s%[5]s.",
+		"%[1]s: доля %[2]s, то есть сверх %[4]s%[5]s, составляет %[3]s.",
+		a.l.longName(q), a.wordsAt(a.m.base).what, a.l.list(items), a.named(a.m.base), a.dagger(a.m.against()[0]))
 }
 
-// reason says why a trial is invalid: the failure as it was recorded, or the
-// gates with their figures.
-func (l *language) reason(t *trial) string {
-	var texts []string
-	for _, g := range t.gates {
-		if g.Verdict == record.Fail {
-			texts = append(texts, l.Term(g.Name)+" "+l.gateFigure(g)+" ("+l.gateLimit(g)+")")
+// dependence says which other factor changes a contrast with the baseline most, and how.
+func (a *answer) dependence(q measure.Quantity) string {
+	shares, full := a.m.allocation(q)
+	share := func(f factor) float64 { // of the interaction with the compared factor
+		at := slices.IndexFunc(a.m.factors, func(x factor) bool { return x.index == f.index })
+		for _, p := range shares.Pairs {
+			if p.A == 0 && p.B == at {
+				return p.Share
+			}
+		}
+		return 0
+	}
+	spread := func(d dependence) float64 { return slices.Max(d.Ratios) / slices.Min(d.Ratios) }
+	var most *dependence
+	for _, d := range a.m.dependences(q) {
+		if d.P <= stats.Significance && (most == nil || spread(d) > spread(*most)) {
+			most = &d
 		}
 	}
-	return cmp.Or(strings.Join(texts, ", "), t.reason)
+	if most == nil || spread(*most) < 1+stats.DefaultMargin {
+		text := a.extremes(q)
+		if full && text != "" {
+			all := shares.Higher
+			for _, p := range shares.Pairs {
+				if p.A == 0 {
+					all += p.Share
+				}
+			}
+			text += a.l.fill(" (interactions: %s %% of the variation)", " (взаимодействия: %s %% изменчивости)", a.l.percent(all))
+		}
+		return text + btos(text != "", ".")
+	}
+	low, high := slices.Index(most.Ratios, slices.Min(most.Ratios)), slices.Index(most.Ratios, slices.Max(most.Ratios))
+	var items []string
+	for _, i := range []int{min(low, high), max(low, high)} {
+		items = append(items, a.l.changeOf(most.Ratios[i]).say(most.Ratios[i])+" "+a.placed(most.factor, i))
+	}
+	what := a.l.words(most.factor, a.m.cells[0].info).what
+	text := a.l.fill("%s changes that most", "Сильнее всего это зависит от %s", capitalIf(!a.l.ru, what))
+	if full {
+		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
+	}
+	return text + a.l.fill(": %s against %s is %s.", ": %s относительно %s — %s.",
+		a.named(most.this), a.named(most.base), a.l.list(items))
+}
+
+// extremes says in which combinations a contrast with the baseline is least and greatest: of
+// the one that changes most.
+func (a *answer) extremes(q measure.Quantity) string {
+	var most *contrast
+	var from, to int // groups
+	widest := 0.0
+	for _, c := range a.told(q) {
+		over := c.over[q.Key]
+		if !over.HasRatio || over.Verdict(stats.DefaultMargin) != stats.Differs {
+			continue
+		}
+		if wide := over.Range.High / over.Range.Low; wide > widest {
+			most, widest = c, wide
+			for i, vs := range c.of(q.Key) {
+				switch vs.Ratio {
+				case over.Range.Low:
+					from = i
+				case over.Range.High:
+					to = i
+				}
+			}
+		}
+	}
+	if most == nil {
+		return ""
+	}
+	say := func(group int) string {
+		ratio := most.pairs[group].vs[q.Key].Ratio
+		return a.l.changeOf(ratio).say(ratio) + " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
+	}
+	return a.l.fill("the extremes: %s against %s is %s and %s", "крайние значения: %s относительно %s — %s и %s",
+		a.named(most.this), a.named(most.base), say(min(from, to)), say(max(from, to)))
+}
+
+func btos(yes bool, text string) string {
+	if yes {
+		return text
+	}
+	return ""
+}
+
+func capitalIf(do bool, s string) string {
+	if do {
+		return capital(s)
+	}
+	return s
+}
+
+// percent writes a share.
+func (l *language) percent(share float64) string {
+	return l.Locale.Number(100*share, btoi(share < 0.0995))
+}
+
+// placed names a level of another factor as a circumstance.
+func (a *answer) placed(f factor, level int) string {
+	for _, c := range a.m.cells {
+		if f.value(c.info) == f.Levels[level] {
+			return a.l.words(f, c.info).placed
+		}
+	}
+	return ""
+}
+
+// ahead sets the best level, of those that keep most of what was acknowledged, against the
+// next; nothing where that was said already.
+func (a *answer) ahead(q measure.Quantity) string {
+	ranked, durable := a.ranking(q)
+	if len(ranked) < 2 || len(a.m.levels()) < 3 {
+		return ""
+	}
+	best, next := ranked[0], ranked[1]
+	c := a.m.between(best, next)
+	if c == nil || best == a.m.base || next == a.m.base || c.over[q.Key].N == 0 {
+		return ""
+	}
+	over := *c.over[q.Key]
+	if c.this == next { // say it of the best
+		over = inverted(over)
+	}
+	say := a.l.changeOf(over.Ratio)
+	among := ""
+	if durable != "" {
+		among = a.l.fill("of equal durability (%s), ", "при равной сохранности (%s) ", a.l.Term(durable))
+	}
+	text := a.verdict(&over, say)
+	if over.Verdict(stats.DefaultMargin) != stats.Differs {
+		return among + a.l.fill("best are %s and %s: %s is %s.", "лучшие результаты — %s и %s: %s — %s.",
+			a.named(best), a.named(next), a.l.longName(q), text)
+	}
+	if over.Count > 1 {
+		text += " (" + say.from(over.Range) + ")"
+	}
+	return among + a.l.fill("best is %[1]s: %[2]s is %[3]s than %[4]s, the next.", "лучший результат — %[1]s: %[2]s %[3]s, чем %[4]s на втором месте.",
+		a.named(best), a.l.longName(q), text, a.wordsAt(next).placed)
+}
+
+// ranking sorts the levels of the greatest durability by a quantity, the best first. The
+// durability is told where not all levels have it.
+func (a *answer) ranking(q measure.Quantity) (levels []int, durable string) {
+	degrees := []string{"nothing", "os-buffer", "disk"}
+	degree := func(level int) int {
+		least := len(degrees)
+		for _, g := range a.m.groups {
+			if c := a.m.at(g, level); c != nil {
+				least = min(least, slices.Index(degrees, c.info.Durability))
+			}
+		}
+		return least
+	}
+	all := len(a.m.levels())
+	greatest := 0
+	for level := range all {
+		greatest = max(greatest, degree(level))
+	}
+	effect := func(level int) float64 { // against the baseline; the less, the better
+		if level == a.m.base {
+			return 0
+		}
+		v := math.Log(a.m.between(a.m.base, level).over[q.Key].Ratio)
+		if q.More {
+			return -v
+		}
+		return v
+	}
+	for level := range all {
+		if degree(level) != greatest {
+			durable = degrees[greatest]
+			continue
+		}
+		if level == a.m.base || a.m.between(a.m.base, level).over[q.Key].HasRatio {
+			levels = append(levels, level)
+		}
+	}
+	slices.SortStableFunc(levels, func(x, y int) int { return cmp.Compare(effect(x), effect(y)) })
+	return levels, durable
+}
+
+// inverted is a comparison the other way round.
+func inverted(s stats.Strata) stats.Strata {
+	turn := func(x stats.Interval) stats.Interval { return stats.Interval{Low: 1 / x.High, High: 1 / x.Low} }
+	s.Ratio, s.CI, s.Range = 1/s.Ratio, turn(s.CI), turn(s.Range)
+	s.Base, s.Other = s.Other, s.Base
+	return s
 }

@@ -1,125 +1,227 @@
 package report
 
 import (
-	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/measure"
-	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
-// courseWarnings tells where a trial was not at rest: at most one about its window, and one
-// about its warm-up.
-func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
-	var window, warmup []stats.Warning
-	for _, line := range kind.Lines {
-		if !line.Level {
+// mostCourses is of how many combinations of the other factors a course is told each; of
+// more, only how far it goes.
+const mostCourses = 3
+
+// course says how a quantity goes along the amounts of the compared factor.
+func (a *answer) course(q measure.Quantity) string {
+	levels := a.measured(q)
+	imposed := a.m.factors[0].Key == keyRate && q.Unit == measure.OpsPerSecond
+	if len(levels) == 0 || imposed {
+		return ""
+	}
+	if len(levels) == 1 || q.Role < measure.Compared || !a.ratios(q) {
+		return a.values(q)
+	}
+	first, last := levels[0], levels[len(levels)-1]
+	text, decided := a.fromTo(q, first, last)
+	if text == "" {
+		return a.values(q)
+	}
+	if decided {
+		text += a.bends(q, levels)
+	}
+	return text + a.unmeasured(levels) + "."
+}
+
+// measured are the levels of which some cell is valid.
+func (a *answer) measured(q measure.Quantity) []int {
+	var out []int
+	for level := range a.m.levels() {
+		if slices.ContainsFunc(a.m.groups, func(g []*cell) bool {
+			c := a.m.at(g, level)
+			return c != nil && !c.invalid() && c.sums[q.Key].N > 0
+		}) {
+			out = append(out, level)
+		}
+	}
+	return out
+}
+
+// turned is a comparison of two levels over all combinations, the one that is later in the
+// file against the earlier one.
+func (a *answer) turned(q measure.Quantity, from, to int) (stats.Strata, *contrast) {
+	c := a.m.between(from, to)
+	if c == nil || c.over[q.Key].N == 0 || !c.over[q.Key].HasRatio {
+		return stats.Strata{}, nil
+	}
+	if c.base == from {
+		return *c.over[q.Key], c
+	}
+	return inverted(*c.over[q.Key]), c
+}
+
+// fromTo says where the course begins and ends.
+func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decided bool) {
+	over, c := a.turned(q, first, last)
+	if c == nil {
+		return "", false
+	}
+	say := a.l.changeOf(over.Ratio)
+	verdict := over.Verdict(stats.DefaultMargin)
+	verb := a.l.say("goes", "меняется")
+	switch {
+	case verdict == stats.Differs && over.Ratio > 1:
+		verb = a.l.say("grows", "растёт")
+	case verdict == stats.Differs:
+		verb = a.l.say("falls", "снижается")
+	}
+	from, to := a.wordsAt(first).placed, a.wordsAt(last).placed
+	if len(a.m.groups) > mostCourses {
+		how := a.verdict(&over, say)
+		return a.l.fill("%s %s from %s to %s: %s (%s %s)", "%[1]s %[2]s (от «%[3]s» до «%[4]s»): %[5]s (%[6]s %[7]s)", a.l.longName(q), verb,
+			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations(&over)) + a.dagger(c), verdict == stats.Differs
+	}
+	var items []string
+	for i, g := range a.m.groups {
+		x, y := a.m.at(g, first), a.m.at(g, last)
+		vs := c.pairs[i].vs[q.Key]
+		if vs == nil || x == nil || y == nil {
 			continue
 		}
-		of := t.values.Timeline
-		window = append(window, stats.CheckWindow(fmt.Sprint(t.Trial), of.Window(line.Key))...)
-		warmup = append(warmup, stats.CheckWarmup(fmt.Sprint(t.Trial), of.Warmup(line.Key), of.Window(line.Key))...)
+		one := stats.Strata{Comparison: *vs, Count: 1}
+		if c.base != first {
+			one = inverted(one)
+		}
+		item := a.l.fill("from %s %s to %s %s", "с %s %s до %s %s", a.l.amount(q.Unit, x.sums[q.Key].Median), from, a.l.amount(q.Unit, y.sums[q.Key].Median), to)
+		if len(items) > 0 { // the levels are as before
+			item = a.l.fill("from %s to %s", "с %s до %s", a.l.amount(q.Unit, x.sums[q.Key].Median), a.l.amount(q.Unit, y.sums[q.Key].Median))
+		}
+		how := a.l.changeOf(one.Ratio)
+		if item += " (" + how.say(one.Ratio); one.HasCI() {
+			item += " " + how.within(one.CI)
+		}
+		item += ")"
+		if len(a.m.groups) > 1 {
+			item += " " + a.l.circumstance(a.m.others(), g[0].info)
+		}
+		items = append(items, item)
 	}
-	return slices.Concat(window[:min(1, len(window))], warmup[:min(1, len(warmup))])
+	text = a.l.longName(q) + " " + verb + " " + a.l.list(items) + a.dagger(c)
+	switch verdict {
+	case stats.Equal:
+		text += a.l.fill(": the same within ±%d %%", ": одинаково в пределах ±%d %%", int(100*stats.DefaultMargin))
+	case stats.Undecided:
+		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		text += a.l.fill(", which %s cannot tell from chance (undecided)", "; отличить это от случайности по %s нельзя (не решено)", a.l.roundsOf(over))
+	}
+	return text, verdict == stats.Differs
 }
 
-// courseTexts says of a cell where its trials were not at rest, all trials at once.
-func (l *language) courseTexts(c *cell) []string {
-	trials := map[stats.Code][]string{}
-	for _, w := range c.warnings {
-		trials[w.Code] = append(trials[w.Code], l.fill("%[2]s in trial %[1]s", "%[2]s в испытании %[1]s", w.Subject, l.ratio(w.Have)))
+// roundsOf counts the rounds that a comparison stands on, as a subject, or in Russian in the
+// dative.
+func (l *language) roundsOf(over stats.Strata) string {
+	return l.count(over.N, "round rounds", "раунду раундам раундам")
+}
+
+// bends says where a course differs from its beginning first, where it goes fastest, and
+// from where on it goes no further.
+func (a *answer) bends(q measure.Quantity, levels []int) string {
+	var clauses []string
+	verdict := func(from, to int) stats.Verdict {
+		over, c := a.turned(q, from, to)
+		if c == nil {
+			return stats.NotCompared
+		}
+		return over.Verdict(stats.DefaultMargin)
 	}
-	var out []string
-	for _, x := range []struct {
-		code stats.Code
-		text measure.Text
-	}{
-		{stats.WindowDrift, measure.Text{
-			En: "Not steady: throughput or p50 in the last third of the window against the first was %s.",
-			Ru: "Нагрузка шла неравномерно; отношение пропускной способности или p50 в последней трети окна к первой: %s.",
-		}},
-		{stats.WarmupShort, measure.Text{
-			En: "The warm-up was too short, or something began with the window: throughput or p50 in the window’s first third against the warm-up’s last was %s.",
-			Ru: "Прогрева не хватило, или вместе с окном что-то началось; отношение пропускной способности или p50 в первой трети окна к последней трети прогрева: %s.",
-		}},
-	} {
-		if of := trials[x.code]; len(of) > 0 {
-			out = append(out, l.fill(x.text.En, x.text.Ru, strings.Join(of, ", ")))
+	margin := strconv.Itoa(int(100 * stats.DefaultMargin))
+	named := func(i int) string { return a.wordsAt(levels[i]).placed }
+	end := len(levels) - 1
+	equal, onset := 0, end
+	for equal < end && verdict(levels[0], levels[equal+1]) == stats.Equal {
+		equal++
+	}
+	for onset > 1 && verdict(levels[0], levels[onset-1]) == stats.Differs {
+		onset--
+	}
+	if equal > 0 {
+		clauses = append(clauses, a.l.fill("up to %s it is the same within ±%s %%", "%s — ещё в пределах ±%s %%", a.l.say(a.wordsAt(levels[equal]).named, named(equal)), margin))
+	}
+	if onset > 1 {
+		clauses = append(clauses, a.l.fill("%s it differs first", "отличие впервые видно %s", named(onset)))
+	}
+	if i := a.fastest(q, levels); i > 0 && end > 1 && i != onset {
+		clauses = append(clauses, a.l.fill("fastest between %s and %s", "быстрее всего — от %s до %s", a.l.say(a.wordsAt(levels[i-1]).named, a.wordsAt(levels[i-1]).short),
+			a.l.say(a.wordsAt(levels[i]).named, a.wordsAt(levels[i]).short)))
+	}
+	flat := end
+	for flat > 0 && verdict(levels[flat-1], levels[flat]) == stats.Equal {
+		flat--
+	}
+	if flat < end && flat > 0 {
+		clauses = append(clauses, a.l.fill("beyond that %s it stays within ±%s %%", "%s и далее — в пределах ±%s %%", named(flat), margin))
+	}
+	if len(clauses) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(clauses, "; ")
+}
+
+// fastest is the step of the course that goes fastest in its direction, for the factor's
+// amounts on a logarithmic scale where they are all positive; 0 where none stands out.
+func (a *answer) fastest(q measure.Quantity, levels []int) int {
+	amount := func(i int) float64 {
+		v, err := strconv.ParseFloat(a.m.levels()[levels[i]], 64)
+		if err != nil || v <= 0 {
+			return math.NaN()
+		}
+		return math.Log(v)
+	}
+	whole, c := a.turned(q, levels[0], levels[len(levels)-1])
+	if c == nil {
+		return 0
+	}
+	slope := func(over stats.Strata, from, to int) float64 {
+		wide := amount(to) - amount(from)
+		if math.IsNaN(amount(0)) || math.IsNaN(wide) || wide == 0 {
+			wide = float64(to - from)
+		}
+		return math.Log(over.Ratio) / wide
+	}
+	mean := slope(whole, 0, len(levels)-1)
+	best, steepest := 0, 1.5*math.Abs(mean)
+	for i := 1; i < len(levels); i++ {
+		step, c := a.turned(q, levels[i-1], levels[i])
+		if c == nil || step.Verdict(stats.DefaultMargin) != stats.Differs {
+			continue
+		}
+		if s := slope(step, i-1, i) * math.Copysign(1, mean); s > steepest {
+			best, steepest = i, s
 		}
 	}
-	return out
+	return best
 }
 
-// failureKinds is how many kinds of failures are told of a cell.
-const failureKinds = 3
-
-// failureTexts says how operations of a cell failed, the most frequent kinds, and which
-// failure came first.
-func (l *language) failureTexts(c *cell) []string {
-	times := map[string]int64{}
-	var kinds []string
-	first := ""
-	for _, t := range c.run {
-		for _, f := range t.values.Failures {
-			kinds = appendNew(kinds, f.Text)
-			times[f.Text] += f.Times
-			if f.First >= 0 && first == "" {
-				first = l.fill("The first of them, in trial %d, %s after the window had opened: %s.",
-					"Первый из них, в испытании %d, через %s после начала окна: %s.", t.Trial, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
+// unmeasured says at which levels no cell is valid, and why.
+func (a *answer) unmeasured(levels []int) string {
+	var text string
+	for level := range a.m.levels() {
+		if slices.Contains(levels, level) {
+			continue
+		}
+		for _, g := range a.m.groups {
+			c := a.m.at(g, level)
+			if c == nil || len(c.run) == 0 {
+				continue
+			}
+			i := slices.IndexFunc(c.run, func(t *trial) bool { return t.reason != "" })
+			if i >= 0 {
+				text += a.l.fill("; %s it is invalid: %s", "; %s — недостоверно: %s", a.wordsAt(level).placed, a.l.reason(c.run[i]))
+				break
 			}
 		}
 	}
-	if len(kinds) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(kinds, func(a, b string) int { return int(min(1, max(-1, times[b]-times[a]))) })
-	var texts []string
-	for _, text := range kinds[:min(failureKinds, len(kinds))] {
-		texts = append(texts, l.fill("%d × %s", "%d × %s", times[text], text))
-	}
-	if more := len(kinds) - len(texts); more > 0 {
-		texts = append(texts, l.fill("and %d other kinds", "и ещё видов: %d", more))
-	}
-	out := []string{l.fill("Operations failed: %s.", "Операции завершились ошибкой: %s.", strings.Join(texts, "; "))}
-	if first != "" {
-		out = append(out, first)
-	}
-	return out
-}
-
-// failuresCaution says in which cells operations failed, and the first cause.
-func (l *language) failuresCaution(m *model) []string {
-	var cells []string
-	cause := ""
-	for _, c := range m.cells {
-		for _, t := range c.run {
-			for _, f := range t.values.Failures {
-				cells = appendNew(cells, c.info.ID)
-				if cause == "" && f.First >= 0 {
-					cause = f.Text
-				}
-			}
-		}
-	}
-	if len(cells) == 0 {
-		return nil
-	}
-	return []string{l.fill("Operations failed in %s: %s. They count as slower than all others; the warnings by cell have their number.",
-		"Операции завершались ошибкой в %s: %s. Они считаются самыми медленными; их число приведено в предупреждениях по ячейкам.",
-		l.count(len(cells), "cell cells", "ячейке ячейках ячейках")+" ("+strings.Join(cells, ", ")+")", cause)}
-}
-
-// markLeast is that of a percentile that falls among operations that failed.
-const markLeast = "‡"
-
-// atLeast reports whether a percentile falls among operations that failed in some trial.
-func (c *cell) atLeast(q measure.Quantity) bool {
-	return slices.ContainsFunc(c.used, func(t *trial) bool { return t.values.AmongFailed(q) })
-}
-
-func (l *language) leastNote() doc.Item {
-	return doc.Item{Term: markLeast, Text: l.say("falls among operations that failed in some trial: at least so much",
-		"в каком-то из испытаний приходится на операции, завершившиеся ошибкой: не меньше указанного")}
+	return text
 }

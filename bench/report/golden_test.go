@@ -31,7 +31,7 @@ func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, got, 0o644); err != nil {
@@ -142,16 +142,11 @@ func TestWriteMakesAllFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"results.csv", "report.md", "report.html", "report.ru.md", "report.ru.html",
+		"results.csv", "summary.csv", "report.json", "report.md", "report.html", "report.ru.md", "report.ru.html",
 		"plots/latency.svg", "plots/throughput.svg", "plots/latency.ru.svg", "plots/throughput.ru.svg",
 	} {
 		if data, err := f.ReadFile(name); err != nil || len(data) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(data), err)
-		}
-	}
-	for name := range scenario(t, "one").files { // has no Russian title
-		if strings.Contains(name, ".ru.") {
-			t.Errorf("%s without a Russian title", name)
 		}
 	}
 }

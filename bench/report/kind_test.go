@@ -25,12 +25,6 @@ func snapshots() *measure.Kind {
 			}
 			return measure.Values{Scalars: map[string]float64{"took": float64(d.TookNS) / 1e9, "size": float64(d.Bytes)}}, nil
 		},
-		Check: func(_ *record.CellInfo, _ *record.Trial, v measure.Values) []measure.Contradiction {
-			if v.Scalars["size"] > 0 {
-				return nil
-			}
-			return []measure.Contradiction{{Field: "bytes", Printed: "0", Computed: "more"}}
-		},
 		Quantities: []measure.Quantity{
 			{Key: "took", Name: measure.Text{En: "snapshot", Ru: "снимок"}, Unit: measure.Seconds, Role: measure.Compared, Column: "snapshot_ms", Scale: 1e-3, Decimals: 1},
 			{Key: "size", Name: measure.Text{En: "size", Ru: "размер"}, Unit: measure.Bytes, Role: measure.Shown, Column: "snapshot_bytes"},
@@ -43,12 +37,11 @@ func snapshots() *measure.Kind {
 	}
 }
 
-// snapshotRun makes a run of that kind, in which bolt is slower by the factor; empty
-// snapshots contradict themselves.
+// snapshotRun makes a run of that kind, in which bolt is slower by the factor.
 func snapshotRun(t *testing.T, slower, size int64) *record.Folder {
 	t.Helper()
 	e := experiment.Experiment{
-		Name: "toy", Title: "How long does a snapshot take?", TitleRu: "Сколько длится снимок?", Trials: 5, Measure: "snapshots",
+		Name: "toy", Title: "How long does a snapshot take?", TitleRu: "Сколько длится снимок?", Trials: 7, Measure: "snapshots",
 		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
 		Matrix:  []experiment.Factor{factorOf(keyBackend, "inmem", "bolt")},
 	}
@@ -93,11 +86,11 @@ func TestAnyKind(t *testing.T) {
 	}
 	for name, wants := range map[string][]string{
 		"results.csv": {"snapshot_ms,snapshot_bytes", ",6.1,4096,"},
-		"report.md":   {"snapshot — inmem: 2.03 ms", "bolt: 6.09 ms [6.03, 6.15], 3.00× that with inmem", " snapshot, ms |", "4096", "It is a toy.", "(snapshot)"},
+		"report.md":   {"Snapshot: 2.04 ms [2.01, 2.07] with inmem; 6.12 ms [6.03, 6.21] with bolt, 3.00× higher", " snapshot, ms |", "4096", "It is a toy.", "(snapshot)"},
 		"report.ru.md": {
-			"снимок — inmem: 2,03 мс", "в 3,00 раза больше, чем с хранилищем inmem", "Это игрушка.", " снимок, мс |",
+			"Снимок: с хранилищем inmem — 2,04 мс", "в 3,00 раза больше", "Это игрушка.", " снимок, мс |",
 		},
-		"report.html":        {`6.09 <span class="ci">[6.03, 6.15]</span>`, "By store."},
+		"report.html":        {`6.12 <span class="ci">[6.06, 6.18]</span>`, "By store."},
 		"plots/snapshot.svg": {"inmem", "bolt", "<title>Snapshots</title>"},
 	} {
 		data, err := f.ReadFile(name)
@@ -116,13 +109,6 @@ func TestAnyKind(t *testing.T) {
 	var out bytes.Buffer
 	if err := Compare(&out, catalog, f, slower, CompareOptions{}); err != nil || !strings.Contains(out.String(), "3.00×") {
 		t.Errorf("compare: %v\n%s", err, out.String())
-	}
-	empty := snapshotRun(t, 3, 0)
-	if err := Write(empty, catalog); err != nil {
-		t.Fatal(err)
-	}
-	if v, err := Verify(empty, catalog); err != nil || len(v.Differences) != 10 || v.Differences[0].Column != "bytes" {
-		t.Errorf("verify of contradictions: %+v, %v", v, err)
 	}
 	if err := Write(f, measure.Catalog{}); err == nil || !strings.Contains(err.Error(), `no kind of measurement "snapshots"`) {
 		t.Error(fmt.Sprint("an unknown kind: ", err))

@@ -44,9 +44,9 @@ type language struct {
 var _ measure.Words = (*language)(nil)
 
 func newLanguage(lang Lang) *language {
-	l := &language{doc.Locale{Code: string(English), Decimal: ".", Between: ", "}, lang == Russian}
+	l := &language{doc.Locale{Code: string(English), Decimal: ".", Between: ", ", Table: "Table", Figure: "Figure", Dash: ". ", Continued: "Table N, continued"}, lang == Russian}
 	if l.ru {
-		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; "}
+		l.Locale = doc.Locale{Code: string(Russian), Decimal: ",", Between: "; ", Table: "Таблица", Figure: "Рисунок", Dash: " – ", Continued: "Продолжение таблицы N"}
 	}
 	l.Units = append(l.byteUnits(), "%", l.say("MB", "МБ"), l.say("GB", "ГБ"))
 	for _, u := range []string{"ns", "µs", "ms", "s", "op/s", "B/s", "cores"} {
@@ -187,25 +187,101 @@ func (l *language) micros(us float64) string { return l.amount(measure.Seconds, 
 // ratio writes a ratio: "2.10×".
 func (l *language) ratio(r float64) string { return l.Locale.Number(r, doc.Digits(r)) + "×" }
 
-// times writes a ratio as a sentence has it: "0.48×" in English, how many times
-// more or less in Russian.
-func (l *language) times(r float64) string {
-	if !l.ru {
-		return l.ratio(r)
+// change is a ratio as people say it: "35.1× higher", "9 % lower".
+type change struct {
+	l      *language
+	lower  bool
+	factor bool // in multiples rather than percents
+}
+
+// changeOf picks how to say a ratio, and others beside it.
+func (l *language) changeOf(ratio float64) change {
+	return change{l, ratio < 1, ratio > 0 && max(ratio, 1/ratio) >= 1.5}
+}
+
+// of is a ratio in the sense of c: how many times, or by what percentage, it is higher, or
+// lower.
+func (c change) of(ratio float64) float64 {
+	switch {
+	case c.factor && c.lower:
+		return 1 / ratio
+	case c.factor:
+		return ratio
+	case c.lower:
+		return 100 * (1 - ratio)
+	default:
+		return 100 * (ratio - 1)
 	}
-	word := "больше"
-	if r == 0 {
-		return "на 100 % меньше"
+}
+
+// number writes an amount of c without what it is in.
+func (c change) number(v float64) string {
+	decimals := doc.Digits(v)
+	if !c.factor {
+		decimals = 0
+		if math.Abs(v) < 1.95 {
+			decimals = 1
+		}
 	}
-	if r < 1 {
-		r, word = 1/r, "меньше"
+	return strings.Replace(c.l.Locale.Number(v, decimals), "-", "−", 1)
+}
+
+// say says a ratio.
+func (c change) say(ratio float64) string {
+	more := c.l.say("higher", "больше")
+	if c.lower {
+		more = c.l.say("lower", "меньше")
 	}
-	decimals := doc.Digits(r)
-	noun := "раза" // a fraction governs the genitive singular
-	if decimals == 0 {
-		noun = strings.Fields(l.count(int(math.Round(r)), "", "раз раза раз"))[1]
+	v := c.of(ratio)
+	switch {
+	case !c.factor:
+		return c.l.fill("%s %% %s", "на %s %% %s", c.number(v), more)
+	case !c.l.ru:
+		return c.number(v) + "× " + more
 	}
-	return "в " + l.Locale.Number(r, decimals) + " " + noun + " " + word
+	return "в " + c.number(v) + " " + c.l.timesNoun(v) + " " + more
+}
+
+// within writes the ends of an interval of ratios: "[32.0, 38.2]".
+func (c change) within(x stats.Interval) string {
+	low, high := c.ends(x)
+	return "[" + c.number(low) + c.l.Between + c.number(high) + "]"
+}
+
+// from writes a range of ratios: "14.2–52.0×", "6–12 %".
+func (c change) from(x stats.Interval) string {
+	low, high := c.ends(x)
+	from, to := c.number(low), c.number(high)
+	switch {
+	case from == to && c.factor:
+		return c.l.fill("%s×", "в %s "+c.l.timesNoun(high), to)
+	case from == to:
+		return c.l.fill("%s %%", "на %s %%", to)
+	case c.factor:
+		return c.l.fill("%s–%s×", "в %s–%s "+c.l.timesNoun(high), from, to)
+	case low < 0:
+		return c.l.fill("from %s to %s %%", "от %s до %s %%", from, to)
+	default:
+		return c.l.fill("%s–%s %%", "на %s–%s %%", from, to)
+	}
+}
+
+// timesNoun is the Russian for "times" behind a number: a fraction governs the genitive
+// singular.
+func (l *language) timesNoun(v float64) string {
+	if doc.Digits(v) > 0 {
+		return "раза"
+	}
+	n := int(math.Round(v))
+	if n%10 >= 2 && n%10 <= 4 && (n%100 < 12 || n%100 > 14) {
+		return "раза"
+	}
+	return "раз"
+}
+
+func (c change) ends(x stats.Interval) (low, high float64) {
+	low, high = c.of(x.Low), c.of(x.High)
+	return min(low, high), max(low, high)
 }
 
 // pValue writes a p-value; small ones as a bound.
@@ -229,9 +305,9 @@ func (l *language) Term(word string) string {
 		"leader":       {En: "leader changes", Ru: "смены лидера"},
 		"acknowledged": {En: "lost writes", Ru: "потерянные записи"},
 		"alive":        {En: "stopped processes", Ru: "остановившиеся процессы"},
-		"stages":       {En: "stages against the clients’ mean", Ru: "стадии и среднее клиентов"}, "rest": {En: "unexplained", Ru: "не объяснено"},
+		"stages":       {En: "stages against the clients’ mean", Ru: "сумма стадий и среднее по клиентам"}, "rest": {En: "unexplained", Ru: "необъяснённый остаток"},
 		"search": {En: "gap of the search", Ru: "разрыв поиска"}, "samples": {En: "operations", Ru: "операций"},
-		"clock": {En: "clock", Ru: "ход часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
+		"clock": {En: "clock", Ru: "расхождение часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
 		"steady": {En: "change within the window", Ru: "изменение за окно"}, "connections": {En: "new connections", Ru: "новые соединения"},
 		"lateness": {En: "late starts", Ru: "опоздание запусков"}, "queue": {En: "held in line", Ru: "ожидание в очереди"},
 		"nothing": {En: "nothing", Ru: "ничего"}, "os-buffer": {En: "OS buffer", Ru: "буфер ОС"}, "disk": {En: "disk", Ru: "диск"},
@@ -281,6 +357,10 @@ const (
 	keyValueSize = "load.value_size"
 	keyReadRatio = "load.read_ratio"
 	keyReadLevel = "load.read_level"
+	keyClient    = "load.client"
+
+	keyPersistence = "raft.persistence"
+	keyProfile     = "cluster.profile"
 )
 
 // isNumeric reports whether a factor's levels are amounts.
@@ -312,64 +392,93 @@ type factorWords struct {
 	head   string // the factor at the head of a column
 	short  string // the level in a cell of that column or in a plot
 	named  string // the level by itself: "bolt", "16 clients"
-	placed string // the level as a circumstance: "over tcp", "at 16 clients"
+	placed string // the level as a circumstance: "with bolt", "at 16 clients"
+	what   string // the factor in a sentence: "the log store"; in Russian in the genitive
 }
 
 func (l *language) words(f factor, c *record.CellInfo) factorWords {
 	v := f.value(c)
-	words := func(head, short, named, placed string) factorWords { return factorWords{head, short, named, placed} }
+	words := func(head, short, named, placed, what string) factorWords {
+		return factorWords{head, short, named, placed, what}
+	}
+	plain := func(head, short, named string) factorWords {
+		return words(head, short, named, l.say("with ", "при ")+named, l.fill("“%s”", "фактора «%s»", head))
+	}
 	if f.Sets != nil {
-		return l.with(words(f.Name, v, v, ""))
+		return words(f.Name, v, v, l.fill("with %s", "с %s", l.quoted(v)), l.fill("the %s", "фактора «%s»", f.Name))
 	}
 	switch f.Key {
 	case keyEngine:
-		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "на движке ")+v)
+		return words(l.say(f.Name, "движок"), v, v, l.say("on ", "с движком ")+v, l.say("the engine", "движка"))
 	case keyBackend:
-		return words(l.say(f.Name, "хранилище"), v, v, l.say("with ", "с хранилищем ")+v)
+		return words(l.say(f.Name, "хранилище"), v, v, l.say("with ", "с хранилищем ")+v, l.say("the log store", "хранилища журнала"))
 	case keyTransport:
-		return words(l.say(f.Name, "транспорт"), v, v, l.say("over ", "поверх ")+v)
+		return words(l.say(f.Name, "транспорт"), v, v, l.say("over ", "с транспортом ")+v, l.say("the transport", "транспорта"))
 	case keyNodes:
 		n := c.Cluster.Nodes
-		return words(l.say(f.Name, "узлы"), v, l.count(n, "node nodes", "узел узла узлов"), l.say("with ", "при ")+l.count(n, "node nodes", "узле узлах узлах"))
+		return words(l.say(f.Name, "узлы"), v, l.count(n, "node nodes", "узел узла узлов"),
+			l.say("with ", "при ")+l.count(n, "node nodes", "узле узлах узлах"), l.say("the number of nodes", "числа узлов"))
 	case keyClients:
 		n := c.Load.Clients
 		return words(l.say(f.Name, "клиенты"), v, l.count(n, "client clients", "клиент клиента клиентов"),
-			l.say("at ", "при ")+l.count(n, "client clients", "клиенте клиентах клиентах"))
+			l.say("at ", "при ")+l.count(n, "client clients", "клиенте клиентах клиентах"), l.say("the number of clients", "числа клиентов"))
 	case keyRate:
-		head, rate := l.say("rate", "частота"), l.General(c.Load.Rate)
+		head, rate, what := l.say("rate", "интенсивность"), l.General(c.Load.Rate), l.say("the offered load", "интенсивности")
 		if c.Load.Rate == 0 {
 			closed := l.say("closed loop", "замкнутый цикл")
-			return words(head, closed, closed, l.say("in a closed loop", "в замкнутом цикле"))
+			return words(head, closed, closed, l.say("in a closed loop", "в замкнутом цикле"), what)
 		}
 		named := rate + " " + l.unit(measure.OpsPerSecond)
-		return words(head, rate, named, l.say("at ", "при ")+named)
+		return words(head, rate, named, l.say("at ", "при ")+named, what)
 	case keyValueSize:
 		size := l.Bytes(uint64(max(0, c.Load.ValueSize)))
-		return words(l.say("value", "значение"), size, l.fill("%s values", "значения по %s", size), l.fill("with %s values", "при значениях по %s", size))
+		return words(l.say("value size", "размер значения"), size, l.fill("values of %s", "значения по %s", size),
+			l.fill("with values of %s", "при значениях по %s", size), l.say("the value size", "размера значения"))
 	case keyReadRatio:
 		share := l.General(100*c.Load.ReadRatio) + " %"
-		return l.with(words(l.say("reads", "чтения"), share, share+l.say(" reads", " чтений"), ""))
+		w := plain(l.say("reads", "чтения"), share, share+l.say(" reads", " чтений"))
+		w.what = l.say("the share of reads", "доли чтений")
+		return w
 	case keyReadLevel:
 		level := l.Term(c.Load.ReadLevel)
-		return l.with(words(l.say("read level", "чтение"), level, l.fill("%s reads", "чтение: %s", level), ""))
+		return words(l.say("read level", "уровень чтения"), level, l.fill("%s reads", "чтение «%s»", level),
+			l.fill("with %s reads", "при чтении «%s»", level), l.say("the read level", "уровня чтения"))
+	case keyPersistence:
+		return words(l.say(f.Name, "запись журнала"), v, v, l.fill("with %s persistence", "с записью %s", v), l.say("the persistence", "порядка записи журнала"))
+	case keyProfile:
+		return words(l.say(f.Name, "профиль"), v, v, l.say("with profile ", "с профилем ")+v, l.say("the profile", "профиля"))
+	case keyClient:
+		name := l.Term(v)
+		placed := l.say("over ", "по ") + name
+		if v == experiment.ClientRESP {
+			placed = l.say("over the Redis protocol", "по протоколу Redis")
+		}
+		return words(l.say("protocol", "протокол"), name, name, placed, l.say("the protocol", "протокола"))
 	case keyMode:
-		return l.levelWords(l.say("members", "режим"), v)
+		return l.levelWords(l.say("members", "запуск узлов"), v, l.say("where the members run", "способа запуска узлов"))
 	case keyDiscovery:
-		return l.levelWords(l.say("discovery", "обнаружение"), v)
+		return l.levelWords(l.say("discovery", "обнаружение"), v, l.say("the discovery", "способа обнаружения"))
 	default:
-		return l.with(words(f.Name, v, f.Name+" = "+v, ""))
+		if isNumeric(f) {
+			name := f.Name[strings.LastIndexByte(f.Name, '.')+1:]
+			number, _ := strconv.ParseFloat(v, 64)
+			return words(f.Name, v, name+" = "+l.General(number), l.fill("at %s = %s", "при %s = %s", name, l.General(number)), name)
+		}
+		return plain(f.Name, v, f.Name+" = "+v)
 	}
 }
 
-// with makes the circumstance of a level that has no better word for it.
-func (l *language) with(w factorWords) factorWords {
-	w.placed = l.say("with ", "при ") + w.named
-	return w
+// quoted sets a name of several words apart from the sentence it stands in.
+func (l *language) quoted(name string) string {
+	if strings.ContainsAny(name, " ,") {
+		return l.fill("“%s”", "«%s»", name)
+	}
+	return name
 }
 
 // levelWords are the words for levels that are names of ours. In Russian they stay
 // names, as those of stores are, so that they need not be declined.
-func (l *language) levelWords(head, level string) factorWords {
+func (l *language) levelWords(head, level, what string) factorWords {
 	known := map[string]struct{ short, placed measure.Text }{
 		experiment.ModeInProcess:   {measure.Text{En: "one process", Ru: level}, measure.Text{En: "in one process", Ru: "в одном процессе"}},
 		experiment.ModeProcess:     {measure.Text{En: "kvnode processes", Ru: level}, measure.Text{En: "in kvnode processes", Ru: "в процессах kvnode"}},
@@ -377,7 +486,7 @@ func (l *language) levelWords(head, level string) factorWords {
 		experiment.DiscoveryGossip: {measure.Text{En: level, Ru: level}, measure.Text{En: "with gossip", Ru: "при обнаружении через gossip"}},
 	}[level]
 	short := cmp.Or(l.Say(known.short), level)
-	return factorWords{head, short, short, cmp.Or(l.Say(known.placed), level)}
+	return factorWords{head, short, short, cmp.Or(l.Say(known.placed), level), what}
 }
 
 // ranked are the factors whose levels stand as circumstances, in the order in which

@@ -41,10 +41,19 @@ func TestNumbers(t *testing.T) {
 		{ru.count(112, "client clients", "клиент клиента клиентов"), "112 клиентов"},
 		{en.count(1, "node nodes", "узел узла узлов"), "1 node"},
 		{en.count(3, "node nodes", "узел узла узлов"), "3 nodes"},
-		{ru.times(2.1), "в 2,10 раза больше"},
-		{ru.times(0.5), "в 2,00 раза меньше"},
-		{ru.times(121), "в 121 раз больше"},
-		{ru.times(0), "на 100 % меньше"},
+		{en.changeOf(2.1).say(2.1), "2.10× higher"},
+		{en.changeOf(1 / 19.7).say(1 / 19.7), "19.7× lower"},
+		{en.changeOf(0.91).say(0.91), "9 % lower"},
+		{en.changeOf(1.004).say(1.004), "0.4 % higher"},
+		{en.changeOf(0.5).within(stats.Interval{Low: 0.4, High: 0.625}), "[1.60, 2.50]"},
+		{en.changeOf(0.91).within(stats.Interval{Low: 0.88, High: 1.03}), "[−3, 12]"},
+		{en.changeOf(30).from(stats.Interval{Low: 14.2, High: 52}), "14.2–52.0×"},
+		{en.changeOf(1.04).from(stats.Interval{Low: 0.97, High: 1.12}), "from −3 to 12 %"},
+		{ru.changeOf(2.1).say(2.1), "в 2,10 раза больше"},
+		{ru.changeOf(0.5).say(0.5), "в 2,00 раза меньше"},
+		{ru.changeOf(121).say(121), "в 121 раз больше"},
+		{ru.changeOf(0.91).say(0.91), "на 9 % меньше"},
+		{ru.changeOf(0.5).from(stats.Interval{Low: 0.4, High: 0.625}), "в 1,60–2,50 раза"},
 		{en.Tight("p50 4.62 ms at 3 clients, ≥ 95 %"), "p50 4.62\u00a0ms at 3 clients, ≥\u00a095\u00a0%"},
 		{capital("über 1"), "Über 1"},
 		{quote("a b"), "'a b'"},
@@ -84,7 +93,7 @@ func TestLabel(t *testing.T) {
 	}{
 		{"c01", English, "mdb over inmem at 1 client"},
 		{"c08", English, "bolt over tcp at 16 clients"},
-		{"c08", Russian, "bolt поверх tcp при 16 клиентах"},
+		{"c08", Russian, "bolt с транспортом tcp при 16 клиентах"},
 	} {
 		if got := name("quick", c.cell, c.lang); got != c.want {
 			t.Errorf("%s in %s: %q, want %q", c.cell, c.lang, got, c.want)
@@ -139,7 +148,7 @@ func TestCoupledLabel(t *testing.T) {
 		{en.label(all, c), "etcd at 16 clients"},
 		{en.circumstance(withParts(all[1:], all), c), "with etcd"},
 		{ru.circumstance(withParts(all[:1], all), c), "при 16 клиентах"},
-		{ru.words(system, c).placed, "при etcd"},
+		{ru.words(system, c).placed, "с etcd"},
 		{en.words(system, c).head, "system"},
 	} {
 		if x.got != x.want {

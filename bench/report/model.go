@@ -17,14 +17,17 @@ import (
 // model is a run in numbers: all that the reports of every format and language
 // say is here.
 type model struct {
-	manifest record.Manifest
-	kind     *measure.Kind
-	factors  []factor  // those with several levels; the first is the one compared
-	cells    []*cell   // by combination of the other factors, then by the first
-	groups   [][]*cell // one per combination, in the order of the first factor's levels; the first cell is the base
-	trials   []*trial
-	family   []stats.Warning // on the comparisons as a whole
-	machine  []stats.Warning
+	manifest   record.Manifest
+	provenance string // hash of the raw data
+	kind       *measure.Kind
+	factors    []factor  // those with several levels; the first is the one compared
+	cells      []*cell   // by combination of the other factors, then by the first
+	groups     [][]*cell // one per combination, in the order of the first factor's levels
+	trials     []*trial
+
+	base      int         // level of the first factor that the others are set against
+	contrasts []*contrast // of every two levels of the first factor
+	machine   []stats.Warning
 }
 
 // factor is a factor of the matrix.
@@ -55,11 +58,8 @@ type cell struct {
 	valid    int
 	settings settings
 
-	sums map[string]stats.Summary // by the key of the quantity; without those that no trial gave
-
-	base    *cell                        // what it is compared with; nil for a base
-	vs      map[string]*stats.Comparison // by the key of the quantity; without those not compared
-	unequal []inequality
+	sums   map[string]stats.Summary // by the key of the quantity; without those that no trial gave
+	rounds map[string][]float64     // by the key of the quantity: see byRound
 
 	gates    []gateSummary
 	warnings []stats.Warning
@@ -99,6 +99,9 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.provenance, err = f.Provenance(); err != nil {
+		return nil, err
+	}
 	for i, x := range m.manifest.Experiment.Matrix {
 		if len(x.Levels) > 1 {
 			m.factors = append(m.factors, factor{x, i})
@@ -106,14 +109,14 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	byID := map[string]*cell{}
 	for i := range m.manifest.Cells {
-		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, vs: map[string]*stats.Comparison{}}
+		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, rounds: map[string][]float64{}}
 		if c.settings, err = settingsOf(c.info); err != nil {
 			return nil, fmt.Errorf("%s: cell %s: %w", f.Dir(), c.info.ID, err)
 		}
 		byID[c.info.ID] = c
 		m.cells = append(m.cells, c)
 	}
-	for _, id := range m.manifest.Order {
+	for _, id := range m.manifest.Planned() {
 		byID[id.Cell].planned++
 	}
 	for i := range trials {
@@ -121,7 +124,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		c := byID[t.Cell]
 		values, err := m.kind.Read(c.info, t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", f.Dir(), fileOf(t.TrialID), err)
+			return nil, fmt.Errorf("%s: %s: %w", f.Dir(), t.File(), err)
 		}
 		x := &trial{t.TrialID, c, t.Session, t.Started, t.Leader, t.Probe, t.Gates, values, t.InvalidReason()}
 		c.run = append(c.run, x)
@@ -132,6 +135,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	for _, c := range m.cells {
 		c.summarize(m.kind)
 	}
+	m.base = m.baseline()
 	m.compare()
 	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
@@ -151,10 +155,6 @@ func (m *model) derive() {
 		}
 	}
 	m.kind.Derive(all)
-}
-
-func fileOf(id record.TrialID) string {
-	return fmt.Sprintf("%s/%s-t%02d.json", record.TrialsDir, id.Cell, id.Trial)
 }
 
 // inTime returns a figure of all trials that have it, in the order of time.
@@ -233,6 +233,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 		if values := c.valuesOf(q); len(values) > 0 {
 			c.sums[q.Key] = stats.Summarize(values)
 		}
+		c.rounds[q.Key] = c.takeByRound(q)
 	}
 	c.gates = summarizeGates(c.run)
 	for _, q := range kind.With(measure.Shown) {
@@ -259,9 +260,11 @@ func (c *cell) valuesOf(q measure.Quantity) []float64 {
 	return out
 }
 
-// byRound takes a quantity from each round, NaN where no trial gives it: the trials of
-// one number, one of each cell, are a round.
-func (c *cell) byRound(q measure.Quantity) []float64 {
+// byRound is a quantity of each round, NaN where no trial gives it: the trials of one number,
+// one of each cell, are a round.
+func (c *cell) byRound(q measure.Quantity) []float64 { return c.rounds[q.Key] }
+
+func (c *cell) takeByRound(q measure.Quantity) []float64 {
 	var out []float64
 	for _, t := range c.used {
 		if v, there := t.values.Of(q); there {
@@ -290,59 +293,40 @@ func (c *cell) pooled(name string) (*hdrhistogram.Histogram, error) {
 	return record.MergeHistograms(hs...)
 }
 
-// compare sets each cell against the base of its group: the first level of the
-// first factor. An invalid cell is compared with nothing.
-func (m *model) compare() {
-	if len(m.factors) == 0 {
-		return
-	}
-	var family []*stats.Comparison
-	for _, g := range m.groups {
-		base := g[0]
-		for _, c := range g[1:] {
-			c.base = base
-			c.unequal = inequalities(base.info, c.info)
-			if base.invalid() || c.invalid() {
-				continue
-			}
-			for _, q := range m.kind.With(measure.Compared) {
-				if vs := stats.Paired(base.byRound(q), c.byRound(q)); vs.N > 0 {
-					c.vs[q.Key] = &vs
-					family = append(family, &vs)
-				}
-			}
-		}
-	}
-	stats.AdjustPaired(family)
-	for _, vs := range family { // what is true of every comparison is said once
-		m.family = appendNew(m.family, vs.Warnings...)
-	}
-}
-
 // with returns the quantities of at least that role, without those that no trial gave: a
 // run may be older than a quantity.
 func (m *model) with(role measure.Role) []measure.Quantity {
 	measured := func(q measure.Quantity) bool {
 		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
 	}
-	all := m.kind.With(role)
-	if !slices.ContainsFunc(all, measured) {
-		return all
-	}
-	return slices.DeleteFunc(all, func(q measure.Quantity) bool { return !measured(q) })
+	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
+		return !measured(q) && slices.ContainsFunc(m.kind.Quantities, measured)
+	})
 }
 
-// comparisons counts the comparisons that were tested.
-func (m *model) comparisons() int {
-	n := 0
-	for _, c := range m.cells {
-		for _, vs := range c.vs {
-			if vs.Testable() {
-				n++
+// answers are the quantities that the answer is about, without those that no trial gave.
+func (m *model) answers() []measure.Quantity {
+	var out []measure.Quantity
+	for _, key := range m.kind.Answer {
+		if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 }) {
+			out = append(out, m.kind.Quantity(key))
+		}
+	}
+	return out
+}
+
+// comparisons counts the comparisons between cells by their verdict.
+func (m *model) comparisons() (all int, by map[stats.Verdict]int) {
+	by = map[stats.Verdict]int{}
+	for _, c := range m.contrasts {
+		for _, p := range c.pairs {
+			for _, vs := range p.vs {
+				all++
+				by[vs.Verdict(stats.DefaultMargin)]++
 			}
 		}
 	}
-	return n
+	return all, by
 }
 
 // appendNew appends what is not there yet.
@@ -367,26 +351,6 @@ func inequalities(base, this *record.CellInfo) []inequality {
 		}
 	}
 	return out
-}
-
-// verdict is what a comparison came to.
-type verdict int
-
-const (
-	notCompared verdict = iota
-	same
-	differs
-)
-
-func verdictOf(vs *stats.Comparison) verdict {
-	switch {
-	case vs == nil || !vs.Testable() || !vs.HasRatio:
-		return notCompared
-	case vs.Different():
-		return differs
-	default:
-		return same
-	}
 }
 
 // gateSummary is one gate over all trials of a cell: the worst of them.

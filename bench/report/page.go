@@ -3,170 +3,146 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
-	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 )
 
 // page is the full report.
 func (l *language) page(m *model, figures []doc.Figure) doc.Document {
-	e := m.manifest.Experiment
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
-	headline, others := l.answer(m)
+	l.asked(m, &d)
+	headline, more, told := l.answer(m)
 	above, results := l.resultsTable(m)
-	d.Add(doc.Paragraph{Term: l.say("Question", "Вопрос"), Text: cmp.Or(l.say("", e.QuestionRu), e.Question), Class: doc.Question},
-		doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
+	d.Add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
 		doc.Paragraph{Text: headline, Class: doc.Headline},
-		doc.List{Title: l.say("In the other combinations", "В остальных сочетаниях"), Items: others},
-		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m), Class: doc.Cautions},
-		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
-	if title, t, there := l.ratiosTable(m); there {
-		d.Add(doc.Heading{Text: title}, t)
+		doc.List{Items: more},
+		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
+		doc.Heading{Text: l.say("Results", "Результаты")})
+	if len(figures) > 0 { // the first is the answer's
+		d.Add(figures[0])
+		figures = figures[1:]
 	}
-	details := func(results bool) {
-		for _, x := range m.kind.Tables {
-			if t, there := l.detailTable(m, x); there && x.Result == results {
-				d.Add(doc.Heading{Text: l.Say(x.Title)}, t)
-			}
+	d.Add(above, results)
+	add := func(title string, of ...doc.Table) {
+		if len(of) > 0 {
+			d.Add(doc.Heading{Text: title})
+		}
+		for _, t := range of {
+			d.Add(t)
 		}
 	}
-	if t, there := l.partsTable(m); there {
-		d.Add(doc.Heading{Text: l.Say(m.kind.Parts.Title)}, t)
-	}
-	details(true)
+	add(l.say("Comparisons", "Сравнения"), there(l.levelsTable(m), l.ratiosTable(m))...)
+	add(l.say("What explains the figures", "Чем объясняются значения"),
+		slices.Concat(there(l.factorialTable(m), l.partsTable(m)), l.details(m, true))...)
 	if len(figures) > 0 {
 		d.Add(doc.Heading{Text: l.say("Plots", "Графики")})
 	}
 	for _, f := range figures {
 		d.Add(f)
 	}
-	details(false)
-	d.Add(doc.Heading{Text: l.say("Validity gates", "Проверки достоверности")},
-		doc.Paragraph{Text: l.say("The worst figure of each gate over the trials of a cell.", "Худшее значение каждой проверки по испытаниям ячейки.")},
-		l.gatesTable(m), doc.Heading{Text: l.say("Warnings by cell", "Предупреждения по ячейкам")})
-	concerns := l.concerns(m)
-	for _, list := range concerns {
-		d.Add(list)
+	add(l.say("Details", "Подробности"), l.details(m, false)...)
+	l.checks(m, &d)
+	l.origin(m, &d)
+	return d
+}
+
+// details are the kind's own tables, those of results or the others.
+func (l *language) details(m *model, results bool) []doc.Table {
+	var out []doc.Table
+	for _, x := range m.kind.Tables {
+		if x.Result == results {
+			out = append(out, there(l.detailTable(m, x))...)
+		}
 	}
-	if len(concerns) == 0 {
-		d.Add(doc.Paragraph{Text: l.say("None.", "Нет.")})
+	return out
+}
+
+// there leaves out tables without rows: there is nothing to show in them.
+func there(tables ...doc.Table) []doc.Table {
+	return slices.DeleteFunc(tables, func(t doc.Table) bool { return len(t.Rows) == 0 })
+}
+
+// title heads a report in its own language: the experiment's name where it has no title in
+// that one.
+func (l *language) title(m *model) string {
+	if title := l.titled(m); l.speaks(title) {
+		return title
 	}
+	return m.manifest.Experiment.Name
+}
+
+func (l *language) titled(m *model) string {
+	e := m.manifest.Experiment
+	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
+}
+
+// asked says what was asked. What there is in the other language only is marked so.
+func (l *language) asked(m *model, d *doc.Document) {
+	say := func(term, text string) {
+		p := doc.Paragraph{Term: term, Text: text, Class: doc.Question}
+		if !l.speaks(text) {
+			p.Lang = other(l.Locale.Code)
+		}
+		d.Add(p)
+	}
+	if title := l.titled(m); title != d.Title {
+		say(l.say("Title", "Название"), title)
+	}
+	say(l.say("Question", "Вопрос"), cmp.Or(l.say("", m.manifest.Experiment.QuestionRu), m.manifest.Experiment.Question))
+}
+
+// speaks reports whether a text is in the language, by its letters; a name of neither
+// language is in both.
+func (l *language) speaks(text string) bool {
+	cyrillic := strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Cyrillic, r) })
+	words := strings.ContainsFunc(text, func(r rune) bool { return r == ' ' })
+	return cyrillic == l.ru || !cyrillic && !words
+}
+
+func other(code string) string {
+	if Lang(code) == Russian {
+		return string(English)
+	}
+	return string(Russian)
+}
+
+// checks says what came of the validity gates, what else limits the figures and what the
+// marks in the tables mean.
+func (l *language) checks(m *model, d *doc.Document) {
+	d.Add(doc.Heading{Text: l.say("Validity", "Достоверность"), Class: doc.Annex})
+	d.Add(l.gates(m)...)
+	if concerns := l.concerns(m); len(concerns) > 0 {
+		d.Add(doc.Heading{Text: l.say("Warnings", "Предупреждения"), Class: doc.Annex}, doc.List{Items: concerns})
+	}
+	if signs := d.Used(l.notes(m)); len(signs) > 0 {
+		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах"), Class: doc.Annex}, doc.Terms(signs))
+	}
+}
+
+// origin says how the figures were measured, where, and how that is repeated.
+func (l *language) origin(m *model, d *doc.Document) {
+	e := m.manifest.Experiment
 	seed := l.say("Seed: ", "Начальное значение генератора: ") + strconv.FormatUint(e.Seed, 10) + "."
 	if len(m.manifest.Overrides) > 0 {
 		seed += " " + l.say("Changed on the command line: ", "Изменено в командной строке: ") + strings.Join(m.manifest.Overrides, ", ") + "."
 	}
-	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения")}, l.method(m),
-		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, l.machineTable(m),
-		doc.Heading{Text: l.say("Versions", "Версии")}, doc.List{Items: modules(m), Class: doc.Versions},
-		doc.Heading{Text: l.say("How to repeat", "Как повторить")}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
+	machine := l.machineTable(m)
+	machine.Caption = l.say("The machine, and what it costs by itself", "Машина и её базовые издержки")
+	d.Add(doc.Heading{Text: l.say("How this was measured", "Как проводились измерения"), Class: doc.Method}, l.methods(m),
+		doc.Heading{Text: l.say("Threats to validity", "Угрозы валидности"), Class: doc.Method}, l.threats(m),
+		doc.Heading{Text: l.say("Environment", "Условия измерений"), Class: doc.Machine}, machine,
+		doc.Heading{Text: l.say("Versions", "Версии"), Class: doc.Annex}, doc.List{Items: modules(m), Class: doc.Versions},
+		doc.Heading{Text: l.say("How to repeat", "Как повторить"), Class: doc.Annex}, doc.Paragraph{Text: l.say("The run was made with", "Команда измерений")},
 		doc.Code(commands(m)), doc.Paragraph{Text: seed}, doc.Paragraph{Text: l.say(
 			"The raw data of every trial are in the run folder. Every figure here can be computed from them again (raftlab report) and checked against them (raftlab verify).",
 			"Исходные данные каждого испытания лежат в папке измерений. По ним можно заново вычислить каждое приведённое здесь число (raftlab report) и проверить его (raftlab verify).")})
-	return d
-}
-
-// method says how the figures came about: first what the kind says of it, then what
-// holds for all kinds.
-func (l *language) method(m *model) doc.Terms {
-	var out doc.Terms
-	if m.kind.Method != nil {
-		for _, x := range m.kind.Method(m.infos(), l) {
-			out = append(out, doc.Item{Term: x.Term, Text: capital(x.Text)})
-		}
-	}
-	add := func(term, text string) { out = append(out, doc.Item{Term: term, Text: text}) }
-	for _, x := range m.kind.Tables {
-		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
-			add(l.Say(x.Title), l.Say(x.Method))
-		}
-	}
-	add(l.say("Trials", "Испытания"), l.fill(
-		"%s per cell; the trials of all cells are interleaved in a shuffle with seed %d. Each trial starts a new group in an empty folder.",
-		"На каждую ячейку — %s; испытания всех ячеек перемешаны, начальное значение генератора %d. Каждое испытание запускает новую группу узлов в пустом каталоге.",
-		l.trials(m.manifest.Experiment.Trials), m.manifest.Experiment.Seed))
-	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
-	if runs := runsText(m); runs != "" {
-		add(l.say("Settings of the members", "Настройки узлов"), runs)
-	}
-	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
-	if n := m.comparisons(); n > 0 {
-		var names []string
-		for _, q := range m.with(measure.Compared) {
-			names = append(names, l.longName(q))
-		}
-		add(l.say("Comparisons", "Сравнения"), l.fill(
-			"Two-sided Mann–Whitney U test on the trials (%s), exact for up to 50 trials, adjusted for %s after Benjamini and Hochberg (1995): of the differences found, at most 5 %% are expected to be due to chance.",
-			"Двусторонний критерий Манна — Уитни по испытаниям (%s), точный при числе испытаний до 50; поправка на множественность (%s) по Бенджамини и Хохбергу (1995): среди найденных различий ожидается не более 5 %% случайных.",
-			strings.Join(names, ", "), l.comparisons(n)))
-	}
-	add(l.say("Validity", "Достоверность"), l.say(
-		"A trial that fails a gate is invalid and left out. A cell of which no more than half of the trials are valid is shown as invalid and compared with nothing.",
-		"Испытание, не прошедшее хотя бы одну проверку, недостоверно и исключается. Ячейка, у которой достоверна не более чем половина испытаний, показана как недостоверная и ни с чем не сравнивается."))
-	return out
-}
-
-func (l *language) comparisons(n int) string {
-	return l.count(n, "comparison comparisons", "сравнение сравнения сравнений")
-}
-
-// durabilityText says for each degree of durability which stores have it.
-func (l *language) durabilityText(m *model) string {
-	degrees := map[string]measure.Text{
-		"nothing": {En: "nothing survives the end of the process", Ru: "после завершения процесса не остаётся ничего"},
-		"os-buffer": {En: "a write that returned survives a crash of the process, not of the machine (OS buffer)",
-			Ru: "завершённая запись переживает сбой процесса, но не машины (буфер ОС)"},
-		"disk": {En: "a write that returned was flushed to the disk", Ru: "завершённая запись сброшена на диск"},
-	}
-	var texts []string
-	for _, c := range m.cells {
-		stores := measure.Distinct(m.infos(), ", ", func(x *record.CellInfo) string {
-			if x.Durability != c.info.Durability {
-				return ""
-			}
-			return x.Backend.Name
-		})
-		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
-	}
-	return strings.Join(texts, "; ") + "."
-}
-
-// runsText lists what the members ran with; settings that differ have all their values.
-func runsText(m *model) string {
-	values := map[string][]string{}
-	for _, c := range m.infos() {
-		for key, value := range c.Runs {
-			values[key] = appendNew(values[key], value)
-		}
-	}
-	var texts []string
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		texts = append(texts, key+" = "+strings.Join(values[key], ", "))
-	}
-	return strings.Join(texts, "; ")
-}
-
-// intervalText tells how coarse the intervals are for the numbers of trials
-// that there are.
-func (l *language) intervalText(m *model) string {
-	texts := []string{l.say("Percentile bootstrap of the median over the trials, nominally 95 % (Efron and Tibshirani, 1993), computed exactly rather than resampled.",
-		"Бутстреп-интервал медианы по испытаниям методом перцентилей, номинально 95 % (Эфрон и Тибширани, 1993); вычислен точно, без случайных выборок.")}
-	var said []int
-	for _, c := range m.cells {
-		sum := c.sums[m.kind.Headline().Key]
-		if sum.HasCI() && !slices.Contains(said, sum.N) {
-			said = append(said, sum.N)
-			texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
-				"При числе испытаний %d он содержит истинную медиану с вероятностью %s %%.", sum.N, l.Locale.Number(100*sum.Coverage, 1)))
-		}
-	}
-	return strings.Join(texts, " ")
 }
 
 // facts describe where a session took place.

@@ -1,6 +1,11 @@
 package report
 
 import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 )
@@ -35,10 +40,91 @@ func (m *model) parted() (cells []*cell, means map[*cell][]float64) {
 	return cells, means
 }
 
+// parts says which of its parts make up most of a quantity: at each level of the compared
+// factor, and how that changes with another.
+func (a *answer) parts() {
+	cells, means := a.m.parted()
+	if len(cells) == 0 || len(cells) < len(a.m.cells) {
+		return
+	}
+	whole := a.m.kind.Quantity(a.m.kind.Parts.Whole)
+	if len(a.m.factors) == 0 {
+		a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), a.l.greatest(a.m, shareOf(means, cells))))
+		return
+	}
+	at := func(f factor, level string) []*cell {
+		return slices.DeleteFunc(slices.Clone(cells), func(c *cell) bool { return f.value(c.info) != level })
+	}
+	say := func(f factor, levels ...int) string {
+		var items []string
+		for _, i := range levels {
+			items = append(items, a.l.fill("%s %s", "%s — %s", a.placed(f, i), a.l.greatest(a.m, shareOf(means, at(f, f.Levels[i])))))
+		}
+		return strings.Join(items, "; ")
+	}
+	first := a.m.factors[0]
+	var levels []int
+	for i := range min(len(first.Levels), mostLevels+1) {
+		levels = append(levels, i)
+	}
+	a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), say(first, levels...)))
+	var most factor
+	from, to, farthest := 0, 0, 0.1 // less is not worth a sentence
+	for _, f := range a.m.others() {
+		for i := range f.Levels {
+			for j := range i {
+				if d := elsewhere(shareOf(means, at(f, f.Levels[j])), shareOf(means, at(f, f.Levels[i]))); d > farthest {
+					most, from, to, farthest = f, j, i, d
+				}
+			}
+		}
+	}
+	if most.Levels != nil {
+		a.add(a.l.fill("%s changes that most: %s.", "Сильнее всего это зависит от %s: %s.",
+			capitalIf(!a.l.ru, a.l.words(most, a.m.cells[0].info).what), say(most, from, to)))
+	}
+}
+
+// shareOf is the share of each part, averaged over cells.
+func shareOf(means map[*cell][]float64, cells []*cell) []float64 {
+	var out []float64
+	for _, c := range cells {
+		for i, d := range means[c] {
+			if len(out) <= i {
+				out = append(out, 0)
+			}
+			out[i] += d / total(means[c]) / float64(len(cells))
+		}
+	}
+	return out
+}
+
+// elsewhere is how much of one partition lies elsewhere in another.
+func elsewhere(x, y []float64) (sum float64) {
+	for i := range x {
+		sum += math.Abs(x[i]-y[i]) / 2
+	}
+	return sum
+}
+
+// greatest names the two greatest parts with their shares.
+func (l *language) greatest(m *model, shares []float64) string {
+	order := make([]int, len(shares))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(shares[y], shares[x]) })
+	var items []string
+	for _, i := range order[:min(2, len(order))] {
+		items = append(items, l.fill("%s (%s %%)", "%s (%s %%)", l.Say(m.kind.Parts.List[i].Name), l.Locale.Number(100*shares[i], 0)))
+	}
+	return l.list(items)
+}
+
 // partsTable has a group of rows for each cell: its parts, and all of them together.
-func (l *language) partsTable(m *model) (t doc.Table, there bool) {
+func (l *language) partsTable(m *model) (t doc.Table) {
 	if m.kind.Parts == nil {
-		return t, false
+		return t
 	}
 	cells, means := m.parted()
 	whole := m.kind.Quantity(m.kind.Parts.Whole)
@@ -48,8 +134,12 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 		wholes = append(wholes, v/100) // its parts are to have digits, too
 	}
 	s := l.scale(whole.Unit, wholes...)
+	percentiles := slices.ContainsFunc(m.kind.Parts.List, func(p measure.Part) bool { return p.P50 != "" })
 	t.Columns = []doc.Column{{Head: l.say("stage", "стадия")}, {Head: l.say("mean", "среднее"), Unit: s.name, Number: true},
-		{Head: l.say("share", "доля"), Unit: "%", Number: true}, {Head: "p50", Unit: s.name, Number: true}, {Head: "p99", Unit: s.name, Number: true}}
+		{Head: l.say("share", "доля"), Unit: "%", Number: true}}
+	if percentiles {
+		t.Columns = append(t.Columns, doc.Column{Head: "p50", Unit: s.name, Number: true}, doc.Column{Head: "p99", Unit: s.name, Number: true})
+	}
 	for _, c := range cells {
 		all, _ := c.mean(whole)
 		number := func(v float64) doc.Cell { return doc.Cell{Value: &doc.Value{X: v}, Invalid: c.invalid()} }
@@ -61,16 +151,24 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 			return number(sum.Median / s.one)
 		}
 		for i, p := range m.kind.Parts.List {
-			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all), percentile(p.P50), percentile(p.P99)}}
+			r := doc.Row{First: i == 0, Cells: []doc.Cell{{Text: l.Say(p.Name)}, number(means[c][i] / s.one), number(100 * means[c][i] / all)}}
+			if percentiles {
+				r.Cells = append(r.Cells, percentile(p.P50), percentile(p.P99))
+			}
 			if i == 0 {
 				r.Title = l.fullLabel(m.factors, c.info)
 			}
 			t.Rows = append(t.Rows, r)
 		}
-		t.Rows = append(t.Rows, doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100), {}, {}}})
+		sum := doc.Row{Cells: []doc.Cell{{Text: l.Say(whole.Name)}, number(all / s.one), number(100)}}
+		for len(sum.Cells) < len(t.Columns) {
+			sum.Cells = append(sum.Cells, doc.Cell{})
+		}
+		t.Rows = append(t.Rows, sum)
 	}
-	t.Notes = append([]doc.Item{{Text: l.Say(m.kind.Parts.Note)}}, l.notes()...)
-	return t, len(cells) > 0
+	t.Caption = l.Say(m.kind.Parts.Title)
+	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}
+	return t
 }
 
 // stackedPanels draws the parts of each cell end to end, a row for each. Cells under the
@@ -117,11 +215,18 @@ func (l *language) stackedPanels(m *model, of measure.Figure) []doc.Panel {
 }
 
 // waterfallPanels draws a panel for each cell, in which each part has a row and begins
-// where the one before ends.
-func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
+// where the one before ends. Of many cells it draws the most loaded.
+func (l *language) waterfallPanels(m *model, of measure.Figure) (out []doc.Panel, caption string) {
+	const most = 12
 	cells, means := m.parted()
-	var out []doc.Panel
+	few := len(cells) <= most
+	if !few {
+		caption = l.mostLoadedCaption(m)
+	}
 	for _, c := range cells {
+		if !few && !slices.Contains(m.mostLoaded(), c) {
+			continue
+		}
 		all := total(means[c])
 		p := doc.Panel{Title: l.marked(l.fullLabel(m.factors, c.info), c), X: l.timeAxis(l.Say(of.Axis), all)}
 		var names []string
@@ -136,7 +241,7 @@ func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
 		p.Y = rows(names)
 		out = append(out, p)
 	}
-	return out
+	return out, caption
 }
 
 func total(parts []float64) (sum float64) {
@@ -147,9 +252,8 @@ func total(parts []float64) (sum float64) {
 }
 
 // timeAxis goes from zero to a time.
-func (l *language) timeAxis(label string, to float64) doc.Axis {
-	s := l.scaleOf(measure.Seconds, to)
-	return doc.LinearAxis(label, []float64{to}, doc.LabelsBelow, func(v float64) string { return l.General(v/s.one) + " " + s.name })
+func (l *language) timeAxis(name string, to float64) doc.Axis {
+	return l.axis(name, measure.Seconds, []float64{to}, doc.LabelsBelow, false)
 }
 
 // rows is an axis with a place for each name, the first at the top.
@@ -164,7 +268,7 @@ func rows(names []string) doc.Axis {
 // marked adds to a name that its cell is invalid.
 func (l *language) marked(name string, c *cell) string {
 	if c.invalid() {
-		return name + " " + markWarn
+		return strings.TrimSpace(name + " " + markWarn)
 	}
 	return name
 }

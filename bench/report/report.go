@@ -1,7 +1,7 @@
 // Package report makes everything that is printed about a run from its run
-// folder alone: the table for the terminal, results.csv, the reports in
-// Markdown and HTML, in English and Russian, and the plots; and it compares runs
-// and verifies what was printed. It never measures, never changes the raw data and
+// folder alone: the table for the terminal, tables and numbers for programs, the
+// reports in Markdown and HTML, in English and Russian, the plots, and a chapter in
+// LaTeX; and it compares runs and verifies what was printed. It never measures, never changes the raw data and
 // knows no kind of measurement: what is special of one, it finds in the catalogue.
 //
 // The same folder gives the same bytes, on any machine and at any time: there
@@ -10,16 +10,16 @@
 // tells every difference to what lies in the folder.
 //
 // The way of the data: model (numbers, computed once) → a document in one language
-// (package doc) → Markdown, HTML, SVG, CSV or the terminal.
+// (package doc) → Markdown, HTML, SVG, LaTeX or the terminal; or → CSV and JSON.
 //
 // Latency figures carry the resolution of the histograms, three significant
 // digits.
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -29,25 +29,49 @@ import (
 
 // file is a file of the report, by its slash-separated name in the run folder.
 type file struct {
-	name string
-	data []byte
+	name   string
+	data   []byte
+	format Format
+	since  int // the form from which on it is made
 }
 
-// Write makes results.csv, the plots and the reports in Markdown and HTML from
-// the trials in the folder and writes them into it, replacing what is there.
-// The reports in Russian are made where the experiment has a Russian title. A
-// run may be incomplete or still under way; the reports say so.
+// Format is a format of the report's files in the run folder, or of a comparison.
+type Format string
+
+// The formats. Plots belong to Markdown; HTML has them within.
+const (
+	HTML     Format = "html"
+	Markdown Format = "md"
+	CSV      Format = "csv"
+	JSON     Format = "json"
+	Text     Format = "text" // for the terminal: a comparison, or the table of a run; no file
+)
+
+// Write makes the tables, the plots and the reports in both languages from the trials in
+// the folder and writes them into it, replacing what is there. A run may be incomplete or
+// still under way; the reports say so.
 func Write(f *record.Folder, catalog measure.Catalog) error {
+	_, err := WriteOnly(f, catalog, HTML, Markdown, CSV, JSON)
+	return err
+}
+
+// WriteOnly does what Write does for files of some formats, and returns their names.
+func WriteOnly(f *record.Folder, catalog measure.Catalog, formats ...Format) ([]string, error) {
 	files, err := render(f, catalog)
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
+	var names []string
 	for _, x := range files {
-		if err := f.WriteFile(x.name, x.data); err != nil {
-			return fmt.Errorf("report: %w", err)
+		if !slices.Contains(formats, x.format) {
+			continue
 		}
+		if err := f.WriteFile(x.name, x.data); err != nil {
+			return names, fmt.Errorf("report: %w", err)
+		}
+		names = append(names, x.name)
 	}
-	return nil
+	return names, nil
 }
 
 // Terminal prints the run's answer and table in plain text, no line wider than
@@ -63,7 +87,7 @@ func Terminal(w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang,
 
 // form is the version of the layout of the files. A file says of which form it is;
 // the text of one of an earlier form is not what this program would write.
-const form = 4
+const form = 5
 
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 
@@ -73,19 +97,27 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := doc.CSV(results(m))
+	const first, exports = 1, 5 // forms
+	trials, err := doc.CSV(results(m))
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{csvFile, data}}
-	languages := []Lang{English}
-	if m.manifest.Experiment.TitleRu != "" {
-		languages = append(languages, Russian)
+	cells, err := doc.CSV(summary(m))
+	if err != nil {
+		return nil, err
 	}
-	for _, code := range languages {
-		suffix := ""
+	model, err := encodeJSON(m.exported())
+	if err != nil {
+		return nil, err
+	}
+	files := []file{{csvFile, trials, CSV, first}, {summaryFile, cells, CSV, exports}, {jsonFile, model, JSON, exports}}
+	for _, code := range []Lang{English, Russian} {
+		suffix, since := "", first
 		if code != English {
 			suffix = "." + string(code)
+			if m.manifest.Experiment.TitleRu == "" {
+				since = exports
+			}
 		}
 		l := newLanguage(code)
 		figures, err := l.figures(m, suffix)
@@ -93,48 +125,33 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 			return nil, err
 		}
 		for _, x := range figures {
-			svg, err := doc.SVG(x, stamp())
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, file{x.File, svg})
+			files = append(files, file{x.File, doc.SVG(x, stamp()), Markdown, since})
 		}
 		page := l.page(m, figures)
 		html, err := doc.HTML(page)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{"report" + suffix + ".md", doc.Markdown(page)}, file{"report" + suffix + ".html", html})
+		files = append(files,
+			file{"report" + suffix + ".md", doc.Markdown(page), Markdown, since}, file{"report" + suffix + ".html", html, HTML, since})
 	}
 	return files, nil
-}
-
-func (l *language) title(m *model) string {
-	e := m.manifest.Experiment
-	return cmp.Or(l.say("", e.TitleRu), e.Title, e.Name)
 }
 
 // brief is the report for the terminal.
 func (l *language) brief(m *model) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m)}
-	answer, _ := l.answer(m)
-	d.Add(doc.Paragraph{Text: answer})
+	headline, _, told := l.answer(m)
+	d.Add(doc.Paragraph{Text: headline})
 	if len(m.trials) > 0 {
 		d.Add(l.mainTable(m))
 	}
-	const most = 4 // warnings of cells: more would bury the table
-	cautions, concerns := l.cautions(m), l.concerns(m)
-	var warnings []string
-	for _, x := range concerns {
-		for _, text := range x.Items {
-			warnings = append(warnings, x.Title+": "+text)
-		}
+	const most = 4 // warnings: more would bury the table
+	cautions, concerns := l.cautions(m, told), l.concerns(m)
+	if len(concerns) > most {
+		cautions = append(cautions, l.fill("Further warnings: %d; the report lists them.", "Ещё предупреждений: %d; они перечислены в отчёте.", len(concerns)))
+		concerns = nil
 	}
-	if len(warnings) > most {
-		cautions = append(cautions, l.fill("Cells with warnings of their own: %d; the report lists them.",
-			"Ячеек с собственными предупреждениями: %d; они перечислены в отчёте.", len(concerns)))
-		warnings = nil
-	}
-	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: warnings})
+	d.Add(doc.List{Class: doc.Cautions, Items: cautions}, doc.List{Items: concerns})
 	return d
 }

@@ -35,6 +35,8 @@ type synth struct {
 	memory   bool
 	flushes  []record.Flushes // that were calibrated
 	question string
+	past     func(*record.Session) // changes what is said of a session
+	baseline string
 }
 
 func factorOf(key string, levels ...string) experiment.Factor {
@@ -57,7 +59,7 @@ func closedLoop() experiment.Load {
 // threeFactors is the usual experiment: 12 cells of 5 trials.
 func threeFactors() synth {
 	return synth{
-		name: "backends", titleRu: "Задержка фиксации в зависимости от хранилища журнала", trials: 5, load: closedLoop(), seed: 1,
+		name: "backends", titleRu: "Задержка фиксации в зависимости от хранилища журнала", trials: 7, load: closedLoop(), seed: 1,
 		question: "How much of the latency of a committed write is the log store?",
 		matrix: []experiment.Factor{
 			factorOf(keyBackend, "mdb", "bolt", "inmem"),
@@ -94,7 +96,7 @@ func (s synth) folderIn(t testing.TB, dir string) *record.Folder {
 func (s synth) create(t testing.TB, dir string) *record.Folder {
 	t.Helper()
 	e := experiment.Experiment{
-		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials,
+		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials, Baseline: s.baseline,
 		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
 		Measure: experiment.MeasureLoad, Load: s.load, Matrix: s.matrix,
 	}
@@ -153,7 +155,7 @@ func (s synth) session(i int) record.Session {
 		return record.Quantiles{N: 200, Min: p50 * 0.8, P50: p50, P90: p50 * 1.3, P99: p50 * 2.1, Max: p50 * 9}
 	}
 	disk := or1(s.slowDisk)
-	return record.Session{
+	out := record.Session{
 		Started: time.Date(2026, 3, 14, 9, 26+60*i, 53, 0, time.FixedZone("", 3*3600)),
 		Command: []string{"raftlab", "run", "experiments/" + s.name + ".toml", "--set", "matrix.clients=[1, 16]"},
 		Environment: record.Environment{
@@ -165,6 +167,10 @@ func (s synth) session(i int) record.Session {
 			FsyncUS: quantiles(812 * disk), FdatasyncUS: quantiles(604 * disk), LoopbackUS: quantiles(21.5), TimerUS: quantiles(58), ClockResolution: 31, Flushes: s.flushes,
 		},
 	}
+	if s.past != nil {
+		s.past(&out)
+	}
+	return out
 }
 
 func or1(v float64) float64 {
@@ -367,15 +373,17 @@ func scenarios() map[string]synth {
 	}
 	quick := threeFactors()
 	quick.name, quick.trials = "quick", 1
+	free := threeFactors()
+	free.name, free.baseline = "free", "inmem"
 	partial := threeFactors()
 	partial.name, partial.sessions = "partial", 2
 	partial.matrix = partial.matrix[:2]
 	partial.skip = func(c experiment.Cell, trial int) bool { return c.ID > "c04" || trial > 3 }
-	forming := synth{name: "formation", titleRu: "Образование группы", trials: 5, seed: 10, forms: true,
+	forming := synth{name: "formation", titleRu: "Образование группы", trials: 7, seed: 10, forms: true,
 		question: "How long does a group take to come into being?",
 		matrix:   []experiment.Factor{factorOf(keyDiscovery, "static", "gossip"), factorOf(keyNodes, "3", "5", "9")}}
 	stopped := forming
-	stopped.name, stopped.seed = "stopped", 11
+	stopped.name, stopped.seed, stopped.trials = "stopped", 11, 5
 	stopped.matrix = []experiment.Factor{factorOf(keyDiscovery, "static", "gossip")}
 	stopped.change = stopOne
 	alone := forming
@@ -386,22 +394,23 @@ func scenarios() map[string]synth {
 		"backends": threeFactors(),
 		"invalid":  invalid,
 		"quick":    quick,
+		"free":     free,
 		"partial":  partial,
-		"nodes": {name: "nodes", titleRu: "Узлы", trials: 5, load: closedLoop(), seed: 2,
+		"nodes": {name: "nodes", titleRu: "Узлы", trials: 7, load: closedLoop(), seed: 2,
 			matrix: []experiment.Factor{factorOf(keyNodes, "1", "3", "7"), factorOf(keyClients, "1", "16")}},
-		"load": {name: "load", trials: 6, load: closedLoop(), seed: 3,
+		"load": {name: "load", trials: 7, load: closedLoop(), seed: 3,
 			matrix: []experiment.Factor{factorOf(keyClients, "1", "4", "64"), factorOf(keyBackend, "bolt", "mdb")}},
-		"rate": {name: "rate", titleRu: "Нагрузка", trials: 5, load: open, seed: 4,
+		"rate": {name: "rate", titleRu: "Нагрузка", trials: 4, load: open, seed: 4,
 			matrix: []experiment.Factor{factorOf(keyRate, "50", "800", "3200")}},
 		"payload": {name: "payload", titleRu: "Размер", trials: 10, load: closedLoop(), seed: 5,
 			matrix: []experiment.Factor{factorOf(keyValueSize, "64", "1024", "65536")}},
-		"mixed": {name: "mixed", titleRu: "Чтения", trials: 5, load: mixed, seed: 6, memory: true,
+		"mixed": {name: "mixed", titleRu: "Чтения", trials: 7, load: mixed, seed: 6, memory: true,
 			matrix: []experiment.Factor{factorOf(keyTransport, "inmem", "tcp")}},
 		"one": {name: "one", trials: 3, load: closedLoop(), seed: 7},
 		"empty": {name: "empty", titleRu: "Пусто", trials: 5, load: closedLoop(), seed: 8,
 			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb")},
 			skip:   func(experiment.Cell, int) bool { return true }},
-		"batch": {name: "batch", titleRu: "Пакеты", trials: 5, load: closedLoop(), seed: 9,
+		"batch": {name: "batch", titleRu: "Пакеты", trials: 8, load: closedLoop(), seed: 9,
 			matrix: []experiment.Factor{factorOf("raft.batch_apply", "false", "true")}},
 	}
 }

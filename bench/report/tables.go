@@ -6,12 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
-	"github.com/themilchenko/raftlab/bench/stats"
 )
 
 // column is a column of a table of cells.
@@ -55,13 +53,24 @@ func (l *language) nameColumns(m *model, id bool) []column {
 	}
 	for _, f := range slices.Concat(m.others(), m.first()) {
 		x := doc.Column{Head: l.words(f, m.cells[0].info).head, Number: isNumeric(f)}
-		if f.Key == keyRate {
+		text := func(c *cell) string { return l.words(f, c.info).short }
+		switch f.Key {
+		case keyRate:
 			x.Unit = l.unit(measure.OpsPerSecond)
+		case keyValueSize: // all in one unit
+			x.Unit, text = l.unit(measure.Bytes), f.valueOf
+			if !slices.ContainsFunc(f.Levels, func(level string) bool { n, _ := strconv.Atoi(level); return n%1024 != 0 }) {
+				x.Unit = l.byteUnits()[1]
+				text = func(c *cell) string { return strconv.Itoa(c.info.Load.ValueSize / 1024) }
+			}
 		}
-		out = append(out, column{x, func(c *cell) doc.Cell { return doc.Cell{Text: l.words(f, c.info).short} }})
+		out = append(out, column{x, func(c *cell) doc.Cell { return doc.Cell{Text: text(c)} }})
 	}
 	return out
 }
+
+// valueOf is value of a cell.
+func (f factor) valueOf(c *cell) string { return f.value(c.info) }
 
 // resultsTable shows what every cell came to. Of durability and valid trials, what is
 // alike in all rows is said above instead.
@@ -85,26 +94,8 @@ func (l *language) resultsTable(m *model) (above doc.Paragraph, t doc.Table) {
 		above.Text = l.say("All cells: ", "Все ячейки: ") + strings.Join(alike, ", ") + "."
 	}
 	t = m.table(columns, m.cells)
-	t.Notes = l.notes()
+	t.Caption = l.say("Medians over the trials with their intervals", "Медианы по испытаниям с доверительными интервалами")
 	return above, t
-}
-
-// ratiosTable shows how the cells compare with their bases; there is none without a
-// factor.
-func (l *language) ratiosTable(m *model) (title string, t doc.Table, there bool) {
-	if len(m.factors) == 0 {
-		return "", t, false
-	}
-	columns := l.nameColumns(m, true)
-	for _, q := range m.with(measure.Compared) {
-		columns = append(columns, column{doc.Column{Head: l.Say(q.Name), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
-		if m.comparisons() > 0 {
-			columns = append(columns, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
-		}
-	}
-	t = m.table(columns, m.cells)
-	t.Notes = l.notes()
-	return l.say("Ratios ", "Отношения ") + l.ratioHead(m), t, true
 }
 
 // mainTable shows what every cell came to and how it compares, as far as there is room.
@@ -114,7 +105,7 @@ func (l *language) mainTable(m *model) doc.Table {
 		*to = append(*to, len(columns))
 		columns = append(columns, c)
 	}
-	var durable, compared, others, shown, ratio, otherRatios, ps, valid []int
+	var durable, compared, others, shown, ratio, otherRatios, valid []int
 	add(&durable, l.durableColumn())
 	for _, q := range m.with(measure.Compared) {
 		add(&compared, l.quantityColumn(m, q))
@@ -125,10 +116,7 @@ func (l *language) mainTable(m *model) doc.Table {
 			others = append(others, compared[len(compared)-1])
 		}
 		if len(m.factors) > 0 {
-			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(c, q) }})
-		}
-		if m.comparisons() > 0 {
-			add(&ps, column{doc.Column{Head: "p", Number: true}, func(c *cell) doc.Cell { return l.pCell(c, q) }})
+			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(m.pairOf(c), q) }})
 		}
 	}
 	for _, q := range m.with(measure.Shown) {
@@ -138,7 +126,7 @@ func (l *language) mainTable(m *model) doc.Table {
 	}
 	add(&valid, l.validColumn())
 	t := m.table(columns, m.cells)
-	t.Notes = l.notes()
+	t.Notes = l.notes(m)
 	each := func(columns []int, to doc.Spread) (out []doc.Yield) {
 		for _, i := range slices.Backward(columns) { // the first stay longest
 			out = append(out, doc.Yield{Columns: []int{i}, To: to})
@@ -150,7 +138,7 @@ func (l *language) mainTable(m *model) doc.Table {
 		kept = nil // that all are valid can be left out
 	}
 	t.Yields = slices.Concat(
-		[]doc.Yield{{Columns: ps, To: doc.Gone}, {Columns: slices.Concat(ratio, otherRatios), To: doc.Alone},
+		[]doc.Yield{{Columns: slices.Concat(ratio, otherRatios), To: doc.Alone},
 			{Columns: slices.Concat(compared, shown), To: doc.Share}, {Columns: durable, To: doc.Gone}},
 		each(shown, doc.Alone), each(valid[len(kept):], doc.Gone), each(otherRatios, doc.Gone), each(shown[:max(0, len(shown)-1)], doc.Gone),
 		each(compared, doc.Alone), each(shown, doc.Gone), each(others, doc.Gone), each(kept, doc.Gone))
@@ -162,7 +150,8 @@ func (l *language) ratioHead(m *model) string {
 	if l.ru && isNumeric(m.factors[0]) {
 		return "к базе" // a counted noun would need its dative
 	}
-	return l.fill("vs %s", "к %s", l.words(m.factors[0], m.groups[0][0].info).named)
+	i := slices.IndexFunc(m.cells, func(c *cell) bool { return m.factors[0].value(c.info) == m.levels()[m.base] })
+	return l.fill("vs %s", "к %s", l.words(m.factors[0], m.cells[max(0, i)].info).named)
 }
 
 // quantityColumn has the medians of a quantity.
@@ -193,82 +182,31 @@ func (l *language) durableColumn() column {
 }
 
 func (l *language) validColumn() column {
-	return column{doc.Column{Head: l.say("valid", "годные"), Number: true},
+	return column{doc.Column{Head: l.say("valid", "достоверны"), Number: true},
 		func(c *cell) doc.Cell { return doc.Cell{Text: strconv.Itoa(c.valid) + "/" + strconv.Itoa(len(c.run))} }}
 }
 
-// ratioCell says how a quantity of c compares with that of its base.
-func (l *language) ratioCell(c *cell, q measure.Quantity) doc.Cell {
-	if c.base == nil {
-		return doc.Cell{Text: l.say("base", "база")}
-	}
-	var out doc.Cell
-	switch vs := c.vs[q.Key]; verdictOf(vs) {
-	case same:
-		out.Text = markSame
-	case differs:
-		out.Value = ratioValue(*vs)
-	default:
-		out.Text = markNone
-	}
-	if len(c.unequal) > 0 {
-		out.Mark = markUnequal
-	}
-	return out
-}
-
-func ratioValue(vs stats.Comparison) *doc.Value {
-	return &doc.Value{X: vs.Ratio, Low: vs.CI.Low, High: vs.CI.High, Ranged: vs.HasCI(), Unit: "×"}
-}
-
-func (l *language) pCell(c *cell, q measure.Quantity) doc.Cell {
-	switch vs := c.vs[q.Key]; {
-	case c.base == nil:
-		return doc.Cell{}
-	case vs == nil || !vs.Testable():
-		return doc.Cell{Text: markNone}
-	default:
-		return doc.Cell{Text: l.pValue(vs.Adjusted)}
-	}
-}
-
-// notes explains the marks that a table may use, but for that of unequal cells: it is
-// among what limits the answer.
-func (l *language) notes() []doc.Item {
-	return []doc.Item{
-		{Term: doc.MarkEnds, Text: l.say("95 % interval of the median over the trials", "95-процентный доверительный интервал медианы по испытаниям")},
-		{Term: doc.MarkShare, Text: l.say("the farther end of the 95 % interval of the median over the trials",
-			"дальняя граница 95-процентного доверительного интервала медианы по испытаниям")},
-		{Term: markSame, Text: l.say("the test found no difference", "критерий не обнаружил различия")},
-		{Term: markNone, Text: l.say("too few valid trials to compare, or nothing measured", "слишком мало достоверных испытаний для сравнения или нет измерений")},
-		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
-			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
-		l.leastNote(),
-		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
-			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
-		{Term: "p", Text: l.say("paired permutation test by round, two-sided, Westfall–Young over this table",
-			"двусторонний парный перестановочный критерий по раундам с поправкой Уэстфолла — Янга по этой таблице")},
-	}
-}
-
 // detailTable is a table of the kind's own; there is none without values.
-func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there bool) {
+func (l *language) detailTable(m *model, of measure.Table) (t doc.Table) {
 	columns := l.nameColumns(m, true)
+	names := len(columns)
 	for _, key := range of.Quantities {
 		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
 		if !measured && of.Whole {
-			return doc.Table{}, false
+			return doc.Table{}
 		}
 		if measured {
 			x := l.quantityColumn(m, m.kind.Quantity(key))
 			if !of.Interval {
 				x.Spread = doc.Alone
 			}
-			x.of = withoutNoInterval(x.of)
-			columns, there = append(columns, x), true
+			columns = append(columns, x)
 		}
 	}
-	if len(of.Greatest.Quantities) > 0 && there {
+	if len(columns) == names {
+		return doc.Table{}
+	}
+	if len(of.Greatest.Quantities) > 0 {
 		columns = append(columns, l.greatestColumn(m, of.Greatest))
 	}
 	if of.OverTime != "" {
@@ -281,22 +219,11 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 		})
 	}
 	t = m.table(columns, cells)
-	t.Notes = l.notes()
+	t.Caption = l.Say(of.Title)
 	if note := l.Say(of.Note); note != "" {
-		t.Notes = append([]doc.Item{{Text: note}}, t.Notes...)
+		t.Notes = []doc.Item{{Text: note}}
 	}
-	return t, there
-}
-
-// withoutNoInterval leaves out the interval of what all trials share.
-func withoutNoInterval(of func(*cell) doc.Cell) func(*cell) doc.Cell {
-	return func(c *cell) doc.Cell {
-		x := of(c)
-		if v := x.Value; v != nil && v.Low == v.High {
-			v.Ranged = false
-		}
-		return x
-	}
+	return t
 }
 
 // greatestColumn says the greatest median of some quantities, and which it is.
@@ -332,7 +259,7 @@ func overTime(c *cell, line string) []int64 {
 	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
 		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
-			if !math.IsNaN(v) {
+			if !math.IsNaN(v) { // the last step may be too short for a rate
 				sums[i/step] += v
 			}
 		}
@@ -342,45 +269,6 @@ func overTime(c *cell, line string) []int64 {
 		out[i] = int64(math.Round(v))
 	}
 	return out
-}
-
-// gatesTable shows the worst figure of each validity gate over the trials.
-func (l *language) gatesTable(m *model) doc.Table {
-	columns := l.nameColumns(m, true)
-	var names []string
-	limits := map[string][]string{}
-	for _, c := range m.cells {
-		for _, g := range c.gates {
-			names = appendNew(names, g.Name)
-			if g.Verdict != record.Skip {
-				limits[g.Name] = appendNew(limits[g.Name], l.gateLimit(g.Gate))
-			}
-		}
-	}
-	for _, n := range names {
-		columns = append(columns, column{doc.Column{Head: l.Term(n), Unit: strings.Join(limits[n], " / "), Number: true},
-			func(c *cell) doc.Cell { return l.gateCell(c, n) }})
-	}
-	return m.table(append(columns, l.validColumn()), m.cells)
-}
-
-func (l *language) gateCell(c *cell, name string) doc.Cell {
-	i := slices.IndexFunc(c.gates, func(g gateSummary) bool { return g.Name == name })
-	if i < 0 {
-		return doc.Cell{Text: markNone, Class: doc.Skip}
-	}
-	switch g := c.gates[i]; g.Verdict {
-	case record.Skip:
-		return doc.Cell{Text: "SKIP", Class: doc.Skip}
-	case record.Fail:
-		text := "FAIL " + l.gateFigure(g.Gate)
-		if g.judged > 1 {
-			text += " (" + strconv.Itoa(g.failed) + "/" + strconv.Itoa(g.judged) + ")"
-		}
-		return doc.Cell{Text: text, Class: doc.Fail}
-	default:
-		return doc.Cell{Text: "PASS " + l.gateFigure(g.Gate), Class: doc.Pass}
-	}
 }
 
 // gateFigure shows enough of a gate's figure to see on which side of the limit it
@@ -406,108 +294,4 @@ func (l *language) gateLimit(g record.Gate) string {
 		sign = "≥ "
 	}
 	return strings.TrimSpace(sign + l.General(g.Limit) + " " + l.Term(g.Unit))
-}
-
-// csvFile is the name of the table of trials.
-const csvFile = "results.csv"
-
-// resultsColumn is one column of results.csv. What a trial does not have is an empty
-// field.
-type resultsColumn struct {
-	name string
-	of   func(*trial) string
-}
-
-// results is the table of all trials that were run.
-func results(m *model) doc.Table {
-	var t doc.Table
-	columns := resultsColumns(m.kind)
-	for _, c := range columns {
-		t.Columns = append(t.Columns, doc.Column{Head: c.name})
-	}
-	for _, x := range m.trials {
-		var r doc.Row
-		for _, c := range columns {
-			r.Cells = append(r.Cells, doc.Cell{Text: c.of(x)})
-		}
-		t.Rows = append(t.Rows, r)
-	}
-	return t
-}
-
-func resultsColumns(kind *measure.Kind) []resultsColumn {
-	columns := []resultsColumn{
-		{"cell", func(t *trial) string { return t.Cell }},
-		{"trial", func(t *trial) string { return strconv.Itoa(t.Trial) }},
-		{"engine", func(t *trial) string { return t.cell.info.Engine.Name }},
-		{"backend", func(t *trial) string { return t.cell.info.Backend.Name }},
-		{"transport", func(t *trial) string { return t.cell.info.Transport.Name }},
-		{"nodes", func(t *trial) string { return strconv.Itoa(t.cell.info.Cluster.Nodes) }},
-		{"discovery", func(t *trial) string { return t.cell.info.Cluster.Discovery }},
-	}
-	for _, s := range kind.Columns {
-		columns = append(columns, resultsColumn{s.Column, func(t *trial) string { return s.Of(t.cell.info) }})
-	}
-	for _, q := range kind.Quantities {
-		if q.Column != "" {
-			columns = append(columns, resultsColumn{q.Column, func(t *trial) string { return fixed(t, q) }})
-		}
-	}
-	if kind.Main != "" {
-		columns = append(columns, resultsColumn{"reliable_to", func(t *trial) string { return reliableTo(t, kind.Main) }})
-	}
-	return append(columns, []resultsColumn{
-		{"valid", func(t *trial) string { return strconv.FormatBool(t.reason == "") }},
-		{"invalid_reason", func(t *trial) string { return t.reason }},
-		{"levels", levels},
-		{"durability", func(t *trial) string { return t.cell.info.Durability }},
-		{"acknowledgement", func(t *trial) string { return t.cell.info.Acknowledgement }},
-		{"read_level", func(t *trial) string { return t.cell.info.ReadLevel }},
-		{"probe_fdatasync_p50_us", func(t *trial) string {
-			if t.probe.FdatasyncUS.P50 == 0 {
-				return ""
-			}
-			return strconv.FormatFloat(t.probe.FdatasyncUS.P50, 'f', 3, 64)
-		}},
-		{"leader", func(t *trial) string { return t.leader }},
-		{"session", func(t *trial) string { return strconv.Itoa(t.session + 1) }},
-		{"started", func(t *trial) string { return t.started.UTC().Format(time.RFC3339) }},
-	}...)
-}
-
-// fixed writes a quantity with the decimals of its column. 15 digits take off what
-// dividing by a power of ten may have added: they decide how a half is rounded.
-func fixed(t *trial, q measure.Quantity) string {
-	v, there := t.values.Of(q)
-	if !there {
-		return ""
-	}
-	if q.Scale != 0 {
-		v /= q.Scale
-	}
-	if short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 15, 64), 64); err == nil {
-		v = short
-	}
-	return strconv.FormatFloat(v, 'f', q.Decimals, 64)
-}
-
-// levels names the levels of the matrix, for factors without a column.
-func levels(t *trial) string {
-	var out []string
-	for _, x := range t.cell.info.Levels {
-		out = append(out, x.Factor+"="+x.Value)
-	}
-	return strings.Join(out, ";")
-}
-
-// reliableTo is the highest of the usual percentiles that has enough samples beyond
-// it.
-func reliableTo(t *trial, distribution string) string {
-	samples := t.values.Independent(distribution)
-	for _, perMille := range []int{999, 990, 900, 500} {
-		if stats.Reliable(perMille, samples) {
-			return "p" + strconv.FormatFloat(float64(perMille)/10, 'f', -1, 64)
-		}
-	}
-	return ""
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +19,7 @@ import (
 type Verification struct {
 	Differences []Difference
 	Unchecked   []string // files that were laid out by an earlier raftlab, so that their text was not compared
+	Made        []string // the files that a report consists of
 }
 
 // Difference is one figure, line or file that is not what the trials give.
@@ -45,50 +45,31 @@ func (d Difference) String() string {
 
 // Verify computes everything that is printed about a run again from its trials
 // and tells what differs: of results.csv every field, of a report or plot the
-// first line. Missing files differ. The trials themselves are checked for
-// contradictions: counts that cannot be, verdicts that their figures do not
-// bear out, gates that are not there; and the cells for following from the experiment.
+// first line. Missing files differ. What the trials themselves say is for package verify.
 //
 // A file that was laid out by an earlier raftlab says the same in other words: its
 // text is not compared. Of the results.csv beside it, every field is, by the name of
 // its column.
-//
-// It shows that the printed figures follow from the raw data. Whether the raw
-// data were measured as recorded, it cannot show.
 func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 	var v Verification
 	files, err := render(f, catalog)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	trials, err := f.Trials()
-	if err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	manifest := f.Manifest()
-	kind, err := catalog.Lookup(manifest.Experiment.Measure)
-	if err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	if v.Differences, err = checkCells(manifest); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	for i := range trials {
-		v.Differences = append(v.Differences, checkTrial(kind, manifest, &trials[i])...)
-	}
 	report, _ := f.ReadFile("report.md")
 	earlier := report != nil && formOf(report) < form
 	for _, x := range files {
+		v.Made = append(v.Made, x.name)
 		printed, err := f.ReadFile(x.name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && earlier && path.Dir(x.name) == record.PlotsDir: // it may have had other plots
+		case errors.Is(err, fs.ErrNotExist) && earlier && (path.Dir(x.name) == record.PlotsDir || formOf(report) < x.since): // it may have had other plots
 		case errors.Is(err, fs.ErrNotExist):
 			v.Differences = append(v.Differences, Difference{File: x.name, Printed: "no such file", Computed: "a file"})
 		case err != nil:
 			return v, fmt.Errorf("verify: %w", err)
 		case bytes.Equal(printed, x.data):
-		case x.name == csvFile:
-			v.Differences = append(v.Differences, csvDifferences(printed, x.data, earlier)...)
+		case x.format == CSV:
+			v.Differences = append(v.Differences, csvDifferences(x.name, printed, x.data, earlier)...)
 		case formOf(printed) < form:
 			v.Unchecked = append(v.Unchecked, x.name)
 		default:
@@ -101,11 +82,13 @@ func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
 // formOf reads the stamp at the end of a file. The first form had none.
 func formOf(data []byte) int {
 	name, _, _ := strings.Cut(stamp(), strconv.Itoa(form))
-	_, number, found := bytes.Cut(data[max(0, len(data)-80):], []byte("<!-- "+name))
+	_, number, found := bytes.Cut(data[max(0, len(data)-80):], []byte(name))
 	if !found {
 		return 1
 	}
-	number, _, _ = bytes.Cut(number, []byte(" -->"))
+	if i := bytes.IndexAny(number, ` "`); i >= 0 { // behind it a comment ends, or a string
+		number = number[:i]
+	}
 	n, err := strconv.Atoi(string(number))
 	if err != nil {
 		return form // and no such stamp: the text will differ
@@ -116,11 +99,11 @@ func formOf(data []byte) int {
 // csvDifferences compares field by field, and by lines where the fields cannot
 // tell. A table of an earlier form may lack columns, have them in another order, and
 // have a zero where nothing was measured.
-func csvDifferences(printed, computed []byte, earlier bool) []Difference {
+func csvDifferences(name string, printed, computed []byte, earlier bool) []Difference {
 	is, err1 := readCSV(printed)
 	want, err2 := readCSV(computed)
 	if err1 != nil || err2 != nil || len(is) == 0 {
-		return []Difference{lineDifference(csvFile, printed, computed)}
+		return []Difference{lineDifference(name, printed, computed)}
 	}
 	head := want[0]
 	if earlier {
@@ -133,17 +116,17 @@ func csvDifferences(printed, computed []byte, earlier bool) []Difference {
 	for row := range max(len(is), len(want)) {
 		a, b := at(is, row), at(want, row)
 		if a == nil || b == nil {
-			diffs = append(diffs, Difference{csvFile, row + 1, "", strings.Join(a, ","), strings.Join(b, ",")})
+			diffs = append(diffs, Difference{name, row + 1, "", strings.Join(a, ","), strings.Join(b, ",")})
 			continue
 		}
 		for i := range max(len(a), len(b)) {
 			if x, y := at(a, i), at(b, i); x != y && !(earlier && y == "" && isZero(x)) {
-				diffs = append(diffs, Difference{csvFile, row + 1, at(head, i), x, y})
+				diffs = append(diffs, Difference{name, row + 1, at(head, i), x, y})
 			}
 		}
 	}
 	if diffs == nil && !earlier {
-		diffs = append(diffs, lineDifference(csvFile, printed, computed))
+		diffs = append(diffs, lineDifference(name, printed, computed))
 	}
 	return diffs
 }
@@ -207,58 +190,4 @@ func excerpt(a, b string) (string, string) {
 		return text
 	}
 	return cut(a), cut(b)
-}
-
-// checkCells looks whether the cells are those of the experiment.
-func checkCells(m record.Manifest) (diffs []Difference, err error) {
-	cells, err := m.Experiment.Expand()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", record.ManifestFile, err)
-	}
-	for i := range max(len(cells), len(m.Cells)) {
-		is, err := json.Marshal(at(m.Cells, i).Cell)
-		if err != nil {
-			return nil, err
-		}
-		want, err := json.Marshal(at(cells, i))
-		if err != nil {
-			return nil, err
-		}
-		if !bytes.Equal(is, want) {
-			x, y := excerpt(string(is), string(want))
-			diffs = append(diffs, Difference{File: record.ManifestFile, Column: "cells." + at(m.Cells, i).ID, Printed: x, Computed: y})
-		}
-	}
-	return diffs, nil
-}
-
-// checkTrial looks for contradictions that a single trial shows.
-func checkTrial(kind *measure.Kind, m record.Manifest, t *record.Trial) []Difference {
-	var diffs []Difference
-	add := func(field, printed, computed string) {
-		diffs = append(diffs, Difference{File: fileOf(t.TrialID), Column: field, Printed: printed, Computed: computed})
-	}
-	for _, g := range t.Gates {
-		if want := g.Decide(); g.Verdict != want {
-			add("gates."+g.Name, string(g.Verdict), string(want))
-		}
-	}
-	for _, name := range kind.Gates {
-		if t.Failure == "" && !slices.ContainsFunc(t.Gates, func(g record.Gate) bool { return g.Name == name }) {
-			add("gates."+name, "", "a verdict")
-		}
-	}
-	i := slices.IndexFunc(m.Cells, func(c record.CellInfo) bool { return c.ID == t.Cell })
-	if t.Failure != "" || i < 0 || kind.Check == nil {
-		return diffs // broken off: the parts need not match up
-	}
-	values, err := kind.Read(&m.Cells[i], t)
-	if err != nil {
-		add(kind.Name, err.Error(), "what can be read")
-		return diffs
-	}
-	for _, c := range kind.Check(&m.Cells[i], t, values) {
-		add(c.Field, c.Printed, c.Computed)
-	}
-	return diffs
 }

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,11 +89,13 @@ type Config struct {
 	Experiment *experiment.Experiment
 	Source     []byte   // the experiment file as it was given
 	Overrides  []string // what the command line changed in it
+	Quick      bool     // it was cut down to a trial run
 	Command    []string // the command line, for the manifest
 
 	Out     string // run folder
 	DataDir string // where the members' data goes; empty: next to the run folder
 	Resume  bool   // go on with the run in Out
+	Trials  int    // of each cell, to which Resume extends the run; 0: those that are planned
 
 	Systems  system.Catalog
 	Kinds    measure.Catalog
@@ -113,6 +114,10 @@ type Progress interface {
 	TrialBegin(cell experiment.Cell, trial record.TrialID)
 	// TrialEnd: it is over and recorded.
 	TrialEnd(cell experiment.Cell, trial record.Trial)
+	// LeftOut: a cell is known closely enough, and has no trials any more.
+	LeftOut(cell experiment.Cell, out record.LeftOut)
+	// Fewer: so many trials fewer are to run than Begin said, and so much less time is planned.
+	Fewer(trials int, planned time.Duration)
 	// End: no more calls come.
 	End()
 }
@@ -125,17 +130,26 @@ type Outcome struct {
 	Interrupted bool     // the context ended before all trials had run
 }
 
-// Run runs the experiment, or the rest of it, and records every trial. It
-// returns an error only where it could not go on; trials that failed are in the
-// outcome. When ctx ends, the trial under way is dropped and Run returns what is
-// done with Interrupted set. The caller closes Outcome.Folder.
+// Run is Start of a NewPlan.
 func Run(ctx context.Context, cfg Config) (Outcome, error) {
-	cfg.Progress = cmp.Or[Progress](cfg.Progress, noProgress{})
-	r := &run{cfg: cfg, cells: map[string]*cell{}}
-	if err := r.prepare(ctx); err != nil {
+	plan, err := NewPlan(ctx, cfg)
+	if err != nil {
 		if ctx.Err() != nil {
 			return Outcome{Interrupted: true}, nil
 		}
+		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return plan.Start(ctx, cfg)
+}
+
+// Start runs the experiment, or the rest of it, as planned with the same cfg, and records
+// every trial. It returns an error only where it could not go on; trials that failed are
+// in the outcome. When ctx ends, the trial under way is dropped and Start returns what is
+// done with Interrupted set. The caller closes Outcome.Folder.
+func (p *Plan) Start(ctx context.Context, cfg Config) (Outcome, error) {
+	cfg.Progress = cmp.Or[Progress](cfg.Progress, noProgress{})
+	r := &run{cfg: cfg, plan: p, kind: p.kind, cells: p.cells}
+	if err := r.prepare(); err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	err := r.all(ctx)
@@ -143,9 +157,10 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 	return r.outcome, err
 }
 
-// run is one call of Run.
+// run is one call of Start.
 type run struct {
 	cfg     Config
+	plan    *Plan
 	kind    *measure.Kind
 	folder  *record.Folder
 	cells   map[string]*cell // by id
@@ -159,19 +174,8 @@ type cell struct {
 	system *system.System
 }
 
-// prepare finds out, before anything is measured or written, whether all can be run.
-func (r *run) prepare(ctx context.Context) (err error) {
-	if r.kind, err = r.cfg.Kinds.Lookup(r.cfg.Experiment.Measure); err != nil {
-		return err
-	}
-	cells, err := r.cfg.Experiment.Expand()
-	if err != nil {
-		return err
-	}
-	infos, err := r.describe(ctx, cells)
-	if err != nil {
-		return err
-	}
+// prepare makes the folders, once the plan has found nothing to refuse.
+func (r *run) prepare() (err error) {
 	undo, err := r.cfg.checkDataDir()
 	defer func() {
 		if err != nil {
@@ -181,75 +185,27 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = r.checkRoom(cells); err != nil {
-		return err
-	}
-	r.folder, err = r.openFolder(infos)
+	r.folder, err = r.openFolder()
 	return err
 }
 
-// describe asks the systems what they would run. All that is wrong comes in one error.
-func (r *run) describe(ctx context.Context, cells []experiment.Cell) ([]record.CellInfo, error) {
-	var infos []record.CellInfo
-	var errs []error
-	said := map[string]bool{} // cells share parts: say each thing once
-	for _, c := range cells {
-		s, err := r.cfg.Systems.Lookup(c.Cluster.Mode)
-		if err != nil {
-			return nil, err
-		}
-		if missing := s.Missing(r.kind.Needs); len(missing) > 0 {
-			return nil, fmt.Errorf("measure = %q needs %s, which mode = %q has not", r.kind.Name, missing[0], s.Name)
-		}
-		info, err := s.Describe(ctx, c)
-		if r.kind.Accept != nil {
-			err = errors.Join(err, r.kind.Accept(c))
-		}
-		if err != nil && !said[err.Error()] {
-			said[err.Error()] = true
-			errs = append(errs, err)
-		}
-		r.cells[c.ID] = &cell{info, s}
-		infos = append(infos, info)
+func (r *run) openFolder() (*record.Folder, error) {
+	if !r.cfg.Resume {
+		return record.Create(r.cfg.Out, r.plan.manifest, r.cfg.Source)
 	}
-	return infos, errors.Join(errs...)
-}
-
-func (r *run) openFolder(cells []record.CellInfo) (*record.Folder, error) {
-	cfg := r.cfg
-	if !cfg.Resume {
-		m := record.Manifest{Format: record.FormatVersion, Experiment: *cfg.Experiment, Overrides: cfg.Overrides, Cells: cells}
-		m.Order = order(cells, cfg.Experiment.Trials, cfg.Experiment.Seed)
-		return record.Create(cfg.Out, m, cfg.Source)
-	}
-	folder, err := record.Resume(cfg.Out)
+	folder, err := record.Resume(r.cfg.Out)
 	if err != nil {
 		return nil, err
 	}
-	have := folder.Manifest().Experiment
-	if have.Hash() != cfg.Experiment.Hash() {
-		return nil, errors.Join(fmt.Errorf(
-			"%s holds a run of another experiment, or of this one with other settings; resume with the same file and flags, or choose another --out",
-			cfg.Out), folder.Close())
+	have := folder.Manifest()
+	err = errors.Join(r.cfg.mayGoOn(&have), removeLeftovers(r.cfg.Out)) // again: it may have changed before we held the lock
+	if err == nil && r.cfg.Trials > have.Rounds() {
+		err = folder.Extend(record.Extension{At: time.Now().UTC(), Trials: r.cfg.Trials, Command: r.cfg.Command})
 	}
-	if err := removeLeftovers(cfg.Out); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return folder, nil
-}
-
-// order lists all trials in the order in which they run: in rounds that take
-// every cell once, each round shuffled anew by the seed.
-func order(cells []record.CellInfo, trials int, seed uint64) []record.TrialID {
-	const stream = 0x6f72646572 // "order": other uses of the seed draw other numbers
-	rng := rand.New(rand.NewPCG(seed, stream))
-	var all []record.TrialID
-	for trial := 1; trial <= trials; trial++ {
-		for _, i := range rng.Perm(len(cells)) {
-			all = append(all, record.TrialID{Cell: cells[i].ID, Trial: trial})
-		}
-	}
-	return all
 }
 
 // dataPrefix begins the names of the members' folders in the data directory.
@@ -302,33 +258,6 @@ func makeDir(dir string) (undo func(), err error) {
 	return undo, os.MkdirAll(dir, 0o755)
 }
 
-// checkRoom refuses cells that memory or disk cannot hold, before hours have gone into
-// the others.
-func (r *run) checkRoom(cells []experiment.Cell) error {
-	if r.kind.Room == nil {
-		return nil
-	}
-	dir := r.cfg.dataDir()
-	memory, disk, err := calibrate.Free(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, c := range cells {
-		needsMemory, needsDisk := r.kind.Room(c)
-		for _, x := range []struct {
-			needs, free uint64
-			of, mend    string
-		}{{needsMemory, memory, "memory", "fewer nodes or a smaller state"}, {needsDisk, disk, "the disk of " + dir, "a smaller state, or another --data-dir"}} {
-			if x.needs > x.free {
-				errs = append(errs, fmt.Errorf("cell %s needs about %.1f GB of %s, %.1f GB are free: take %s",
-					c.ID, float64(x.needs)/1e9, x.of, float64(x.free)/1e9, x.mend))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // removeLeftovers removes the members' data that a run which was killed has left
 // in its folder. It is called under the folder's lock, so nobody uses them; a
 // data directory elsewhere may be shared with other runs and is left alone.
@@ -349,16 +278,16 @@ func removeLeftovers(dir string) error {
 }
 
 func (r *run) all(ctx context.Context) error {
+	if err := r.seeBefore(); err != nil {
+		return err
+	}
 	missing, err := r.folder.Missing()
 	if err != nil {
 		return err
 	}
-	total := len(r.folder.Manifest().Order)
-	planned := time.Duration(0)
-	for _, id := range missing {
-		planned += r.kind.Lasts(r.cells[id.Cell].info.Cell)
-	}
-	r.cfg.Progress.Begin(total, total-len(missing), planned)
+	m := r.folder.Manifest()
+	total := len(m.Planned())
+	r.cfg.Progress.Begin(total, total-len(missing), r.lasts(missing))
 	defer r.cfg.Progress.End()
 	if len(missing) == 0 {
 		return nil
@@ -374,8 +303,13 @@ func (r *run) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range missing {
+	for len(missing) > 0 {
+		id := missing[0]
+		missing = missing[1:]
 		stop, err := r.one(ctx, id, logger)
+		if err == nil && !stop && r.plan.rule != nil {
+			missing, err = r.leaveOut(missing)
+		}
 		if err != nil {
 			return errors.Join(err, closeLog())
 		}
@@ -386,11 +320,60 @@ func (r *run) all(ctx context.Context) error {
 	return closeLog()
 }
 
+// lasts is how long trials take at least.
+func (r *run) lasts(trials []record.TrialID) (planned time.Duration) {
+	for _, id := range trials {
+		planned += r.kind.Lasts(r.cells[id.Cell].info.Cell)
+	}
+	return planned
+}
+
+// seeBefore shows the trials of earlier sessions to the rule, which may not have been asked
+// after the last of them.
+func (r *run) seeBefore() error {
+	if r.plan.rule == nil {
+		return nil
+	}
+	trials, err := r.folder.Trials()
+	if err != nil {
+		return err
+	}
+	for i := range trials {
+		if err := r.plan.rule.See(&r.cells[trials[i].Cell].info, &trials[i]); err != nil {
+			return err
+		}
+	}
+	_, err = r.leaveOut(nil)
+	return err
+}
+
+// leaveOut takes those cells out of the missing trials that are known closely enough, if
+// there are new ones.
+func (r *run) leaveOut(missing []record.TrialID) ([]record.TrialID, error) {
+	m := r.folder.Manifest()
+	out := r.plan.rule.LeftOut(&m)
+	if len(out) <= len(m.LeftOut) {
+		return missing, nil
+	}
+	added := slices.DeleteFunc(out, func(l record.LeftOut) bool { return slices.Contains(m.LeftOut, l) })
+	if err := r.folder.LeaveOut(added); err != nil {
+		return nil, err
+	}
+	left := slices.DeleteFunc(slices.Clone(missing), func(id record.TrialID) bool {
+		return slices.ContainsFunc(added, func(l record.LeftOut) bool { return l.Cell == id.Cell && id.Trial > l.After })
+	})
+	for _, l := range added {
+		r.cfg.Progress.LeftOut(r.cells[l.Cell].info.Cell, l)
+	}
+	r.cfg.Progress.Fewer(len(missing)-len(left), r.lasts(missing)-r.lasts(left))
+	return left, nil
+}
+
 // one runs and records one trial; stop says that no other should follow.
 func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (stop bool, err error) {
 	c := r.cells[id.Cell]
 	r.cfg.Progress.TrialBegin(c.info.Cell, id)
-	result := record.Trial{TrialID: id, Started: time.Now().UTC(), Session: r.session}
+	result := record.Trial{TrialID: id, Started: time.Now().UTC(), Session: r.session, Seed: record.TrialSeed(r.cfg.Experiment.Seed, id.Trial)}
 	failure := r.carryOut(ctx, c, &result, logger.With("cell", id.Cell, "trial", id.Trial))
 	if ctx.Err() != nil {
 		r.outcome.Interrupted = true
@@ -413,6 +396,11 @@ func (r *run) one(ctx context.Context, id record.TrialID, logger *slog.Logger) (
 	if err := r.folder.SaveTrial(result); err != nil {
 		return true, fmt.Errorf("record %s trial %d: %w", id.Cell, id.Trial, err)
 	}
+	if r.plan.rule != nil {
+		if err := r.plan.rule.See(&c.info, &result); err != nil {
+			return true, err
+		}
+	}
 	r.outcome.Ran++
 	r.cfg.Progress.TrialEnd(c.info.Cell, result)
 	return false, nil
@@ -429,16 +417,16 @@ func (r *run) carryOut(ctx context.Context, c *cell, result *record.Trial, logge
 	if result.Probe, err = calibrate.Probe(ctx, dir, writers(c.info)...); err != nil {
 		return fmt.Errorf("probe the disk: %w", err)
 	}
-	return r.kind.Run(ctx, &measure.Trial{
-		Cell: &c.info,
-		// Trials repeat the measurement and not one stream of operations.
-		Seed:   rand.NewPCG(r.cfg.Experiment.Seed, uint64(result.Trial)).Uint64(),
+	t := &measure.Trial{
+		Cell:   &c.info,
+		Seed:   result.Seed,
 		Logger: logger,
 		Record: result,
 		New: func(o system.Options) (system.Group, error) {
 			return c.system.New(system.Spec{Cell: &c.info, Dir: dir, Logger: logger, Options: o})
 		},
-	})
+	}
+	return guarded(ctx, freeMemory(dir), func(ctx context.Context) error { return r.kind.Run(ctx, t) })
 }
 
 // writers are the numbers of members that flush at the same time in a cell: the leader
@@ -502,4 +490,6 @@ func (noProgress) Begin(int, int, time.Duration)              {}
 func (noProgress) Calibrating()                               {}
 func (noProgress) TrialBegin(experiment.Cell, record.TrialID) {}
 func (noProgress) TrialEnd(experiment.Cell, record.Trial)     {}
+func (noProgress) LeftOut(experiment.Cell, record.LeftOut)    {}
+func (noProgress) Fewer(int, time.Duration)                   {}
 func (noProgress) End()                                       {}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -211,6 +212,8 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	extend(t, cfg)
+
 	cfg.Experiment.Seed++
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "another experiment") {
 		t.Errorf("resumed with another experiment: %v", err)
@@ -218,6 +221,41 @@ func TestInterruptAndResume(t *testing.T) {
 	cfg.Resume = false
 	if _, err := run(t, t.Context(), cfg); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "--resume") {
 		t.Errorf("ran into a folder that holds a run: %v", err)
+	}
+}
+
+// extend adds a third round to a finished run of two.
+func extend(t *testing.T, cfg runner.Config) {
+	t.Helper()
+	for trials, want := range map[int]string{1: "--trials 2 or more", 0: "to add some"} {
+		x := cfg
+		e := *cfg.Experiment
+		if trials == 0 {
+			e.Trials = 5 // in the file
+		}
+		x.Experiment, x.Trials = &e, trials
+		if _, err := run(t, t.Context(), x); !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d trials: %v", trials, err)
+		}
+	}
+	third := &counting{}
+	cfg.Progress, cfg.Trials = third, 3
+	outcome, err := run(t, t.Context(), cfg)
+	if err != nil || third.begun.Load() != 3 || len(trials(t, outcome)) != 9 {
+		t.Fatalf("extended: %v, %d trials run", err, third.begun.Load())
+	}
+	m := outcome.Folder.Manifest()
+	if m.Experiment.Trials != 2 || m.Rounds() != 3 || len(m.Extended) != 1 || m.Extended[0].At.IsZero() ||
+		!slices.Equal(m.Order, record.Order(m.Cells, 3, m.Experiment.Seed)) {
+		t.Errorf("the manifest says %d trials, extended %+v, order %v", m.Experiment.Trials, m.Extended, m.Order)
+	}
+	for _, trial := range trials(t, outcome) {
+		if trial.Seed != record.TrialSeed(m.Experiment.Seed, trial.Trial) {
+			t.Errorf("%s trial %d: seed %d", trial.Cell, trial.Trial, trial.Seed)
+		}
+	}
+	if err := outcome.Folder.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

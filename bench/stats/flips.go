@@ -3,6 +3,7 @@ package stats
 import (
 	"iter"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
@@ -27,8 +28,13 @@ func flips(n int) iter.Seq[[]float64] {
 		if n > exactRounds {
 			random := rand.New(rand.NewPCG(uint64(n), sampled))
 			for tried := 0; tried <= sampled && yield(signs); tried++ {
+				var bits uint64
 				for i := range signs {
-					signs[i] = float64(1 - 2*int(random.Uint64()>>63))
+					if i%64 == 0 {
+						bits = random.Uint64()
+					}
+					signs[i] = float64(int(bits&1)*2 - 1)
+					bits >>= 1
 				}
 			}
 			return
@@ -44,30 +50,15 @@ func flips(n int) iter.Seq[[]float64] {
 	}
 }
 
-// flipped is the statistic of the sign-flip test, |Σ ±d| / √Σd²: whatever n is, its
-// variance under the flips is 1, and it grows with Student's t. NaNs do not count.
-func flipped(d, signs []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for i, v := range d {
-		if !math.IsNaN(v) {
-			sum += signs[i] * v
-			squares += v * v
-		}
-	}
-	if squares == 0 {
-		return 0
-	}
-	return math.Abs(sum) / math.Sqrt(squares)
-}
-
-// reaches reports x >= y, whatever rounding did to values that are equal.
-func reaches(x, y float64) bool { return x >= y*(1-1e-9) }
+// reaches reports x >= y, whatever rounding did to values that are equal; they are made of
+// values of the order of size.
+func reaches(x, y, size float64) bool { return x >= y-1e-9*size }
 
 // stepDown returns p-values, adjusted for their number, of so many hypotheses by the
 // step-down maxT procedure of Westfall & Young (Resampling-Based Multiple Testing, 1993,
 // algorithm 4.1; also Ge, Dudoit & Speed, Test 12, 2003, box 3). Arrangements are what
 // the data might have looked like if nothing differed, the one observed first; in each,
-// a statistic says how far hypothesis i is from holding. As all hypotheses see the same
+// a statistic of the order of 1 says how far hypothesis i is from holding. As all hypotheses see the same
 // arrangement, what makes them depend on each other, a common base above all, is kept,
 // and what depends closely costs next to nothing.
 func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i int, a A) float64) []float64 {
@@ -85,7 +76,7 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 		most := 0.0
 		for _, i := range slices.Backward(order) {
 			most = max(most, statistic(i, a))
-			if reaches(most, observed[i]) {
+			if reaches(most, observed[i], 1) {
 				as[i]++
 			}
 		}
@@ -100,13 +91,32 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 }
 
 // signFlips is [stepDown] for the hypotheses that differences, one slice each and by round,
-// are symmetric about zero: whole rounds are flipped.
+// are symmetric about zero: whole rounds are flipped. The statistic is |Σ ±d| / √Σd²:
+// whatever the number of rounds is, its variance under the flips is 1, and it grows with
+// Student's t. NaNs do not count.
 func signFlips(family [][]float64) []float64 {
 	rounds := 0
-	for _, d := range family {
+	scaled := make([][]float64, len(family))
+	for i, d := range family {
 		rounds = max(rounds, len(d))
+		squares := 0.0
+		for _, v := range present(d) {
+			squares += v * v
+		}
+		scaled[i] = transformed(d, func(v float64) float64 {
+			if math.IsNaN(v) || squares == 0 {
+				return 0
+			}
+			return v / math.Sqrt(squares)
+		})
 	}
-	return stepDown(len(family), flips(rounds), func(i int, signs []float64) float64 { return flipped(family[i], signs) })
+	return stepDown(len(family), flips(rounds), func(i int, signs []float64) float64 {
+		sum := 0.0
+		for r, v := range scaled[i] {
+			sum += signs[r] * v
+		}
+		return math.Abs(sum)
+	})
 }
 
 func compareDown(a, b float64) int {
@@ -120,25 +130,35 @@ func compareDown(a, b float64) int {
 	}
 }
 
-// typicalValues returns an interval of the value about which the differences d are
-// symmetric, and its exact coverage: the means of all 2^n - 1 subsets of d cut the line
-// into 2^n pieces, each of which holds that value with the same probability (Hartigan,
-// Using Subsample Values as Typical Values, JASA 64, 1969). It is the sign-flip test
-// turned round: the values that the test does not reject. With up to five differences it
-// is the range from the smallest to the largest, of coverage 1 - 2^(1-n). Beyond
-// [exactRounds] subsets are sampled, which keeps the coverage exact (ibid.).
+// signFlip returns p of the hypothesis that the differences d are symmetric about zero: the
+// share of all ways to flip signs in which the mean is as far from zero as observed (Fisher,
+// The Design of Experiments, 1935, §21).
+func signFlip(d []float64) float64 {
+	all, size, as := 0.0, 0.0, 1
+	for _, v := range d {
+		all += v
+		size += math.Abs(v)
+	}
+	sums, _ := subsetSums(d)
+	for _, sum := range sums {
+		if reaches(math.Abs(all-2*sum), math.Abs(all), size) { // the subset's signs are flipped
+			as++
+		}
+	}
+	return float64(as) / float64(len(sums)+1)
+}
+
+// typicalValues returns an interval of the value about which the differences d are symmetric,
+// with its exact coverage: the values that [signFlip] does not reject. The means of the
+// 2^n - 1 subsets of d cut the line into 2^n pieces, each of which holds the true value with
+// the same probability (Hartigan, Using Subsample Values as Typical Values, JASA 64, 1969).
+// With up to five differences the interval is the range from the smallest to the largest, of
+// coverage 1 - 2^(1-n). Beyond [exactRounds], subsets are a fixed random sample, which keeps
+// it exact (ibid.).
 func typicalValues(d []float64) (Interval, float64) {
-	n := len(d)
-	var means []float64
-	if n > exactRounds {
-		random := rand.New(rand.NewPCG(uint64(n), sampled))
-		for len(means) < sampled {
-			means = appendMean(means, d, func(int) bool { return random.Uint64()>>63 == 1 })
-		}
-	} else {
-		for subset := range 1 << n {
-			means = appendMean(means, d, func(i int) bool { return subset>>i&1 == 1 })
-		}
+	means, sizes := subsetSums(d)
+	for i, size := range sizes {
+		means[i] /= float64(size)
 	}
 	slices.Sort(means)
 	pieces := float64(len(means) + 1)
@@ -146,17 +166,30 @@ func typicalValues(d []float64) (Interval, float64) {
 	return Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
 }
 
-// appendMean appends the mean of the differences that are in; of none, there is none.
-func appendMean(to, d []float64, in func(int) bool) []float64 {
-	sum, n := 0.0, 0
-	for i, v := range d {
-		if in(i) {
-			sum += v
-			n++
+// subsetSums returns the sum and the size of all subsets of d but the empty one, or of a
+// sample of them.
+func subsetSums(d []float64) (sums []float64, sizes []int) {
+	if n := len(d); n <= exactRounds {
+		sums, sizes = make([]float64, 1<<n), make([]int, 1<<n)
+		for subset := 1; subset < 1<<n; subset++ {
+			lowest, others := bits.TrailingZeros(uint(subset)), subset&(subset-1)
+			sums[subset], sizes[subset] = sums[others]+d[lowest], sizes[others]+1
 		}
+		return sums[1:], sizes[1:]
 	}
-	if n == 0 {
-		return to
+	random := rand.New(rand.NewPCG(uint64(len(d)), sampled))
+	sums, sizes = make([]float64, sampled), make([]int, sampled)
+	for i := range sums {
+		var in uint64
+		for j, v := range d {
+			if j%64 == 0 {
+				in = random.Uint64()
+			}
+			sums[i] += v * float64(in&1)
+			sizes[i] += int(in & 1)
+			in >>= 1
+		}
+		sizes[i] = max(1, sizes[i]) // of 2^15 and more subsets, the empty one
 	}
-	return append(to, sum/float64(n))
+	return sums, sizes
 }

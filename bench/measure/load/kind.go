@@ -14,9 +14,9 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: accept, Run: run, Read: read, Derive: derive, Check: check,
+		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Lines: lines(), Answer: []string{"throughput", "latency.p50"}, Main: "latency",
+		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
@@ -33,10 +33,10 @@ func quantities() []measure.Quantity {
 	count := func(key, column string) measure.Quantity {
 		return measure.Quantity{Key: key, Column: column, Unit: measure.Count}
 	}
-	all := percentiles("latency", "", measure.Text{}, measure.Shown)
+	all := percentiles("latency", "", measure.Text{}, measure.Compared)
 	all = append(all,
 		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
-			Role: measure.Compared, Column: "throughput_ops", Decimals: 2},
+			Role: measure.Compared, More: true, Column: "throughput_ops", Decimals: 2},
 		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
 			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
 			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},
@@ -94,11 +94,13 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 	p50 := latency("p50", "p50", "p50", "p50", 500, middle)
 	p50.Long = measure.Text{En: "median latency (p50)", Ru: "медиана задержки (p50)"}
+	p99 := latency("p99", "p99", "p99", "p99", 990, role)
+	p99.Long = measure.Text{En: "99th percentile of latency (p99)", Ru: "99-й перцентиль задержки (p99)"}
 	return []measure.Quantity{
 		latency("mean", "среднее", "mean", "mean", 0, measure.Detail),
 		p50,
 		latency("p90", "p90", "p90", "p90", 900, measure.Detail),
-		latency("p99", "p99", "p99", "p99", 990, role),
+		p99,
 		latency("p99.9", "p99,9", "p999", "p999", 999, measure.Detail),
 		latency("max", "макс.", "max", "max", 1000, measure.Detail),
 		{Key: of + ".samples", Column: column + "samples"},
@@ -145,39 +147,56 @@ func tables() []measure.Table {
 }
 
 func figures() []measure.Figure {
+	latency := measure.Text{En: "latency", Ru: "задержка"}
 	return []measure.Figure{
 		{
-			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"},
+			Name: "levels", Form: measure.ByLevel, Quantities: []string{"latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Latency", Ru: "Задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50", "latency.p99"}, Axis: latency,
+			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
+			Caption: measure.Text{
+				En: "p50 and p99 of the latency against throughput: medians over the trials with their intervals.",
+				Ru: "p50 и p99 задержки в зависимости от пропускной способности: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"}, Axis: latency,
 			Title: measure.Text{En: "Latency distribution", Ru: "Распределение задержки"},
-			Axis:  measure.Text{En: "latency", Ru: "задержка"},
 			Caption: measure.Text{
 				En: "Latency by percentile, all valid trials of a cell together. The percentile axis stretches the tail: each step divides what lies beyond by ten. A curve ends where fewer than 10 samples lie beyond it.",
 				Ru: "Задержка по перцентилям, все достоверные испытания ячейки вместе. Ось перцентилей растягивает хвост распределения: каждое деление уменьшает оставшуюся за ним долю в десять раз. Кривая обрывается там, где за ней лежит меньше 10 измерений.",
 			},
 		},
 		{
-			Name: "throughput", Form: measure.Against, Quantities: []string{"throughput", "latency.p50"},
-			Title: measure.Text{En: "Throughput and latency", Ru: "Пропускная способность и задержка"},
-			Caption: measure.Text{
-				En: "Throughput against p50: medians over the trials with 95 % intervals.",
-				Ru: "Пропускная способность и медиана задержки (p50): медианы по испытаниям с 95-процентными доверительными интервалами.",
-			},
-		},
-		{
 			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
-			Title: measure.Text{En: "Along the load", Ru: "Ход нагрузки"},
+			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Axis:  measure.Text{En: "time since the window opened", Ru: "время от начала окна"},
 			Caption: measure.Text{
-				En: "In steps of the load, the warm-up before zero. Latency is that of the operations that were to start in the step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together.",
-				Ru: "По шагам нагрузки; прогрев лежит левее нуля. Задержка — у операций, которые должны были начаться на этом шаге, пропускная способность — по завершившимся на нём; процессор, байты и сбросы — всех узлов вместе.",
+				En: "The warm-up lies before zero. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together.",
+				Ru: "Прогрев лежит левее нуля. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе.",
 			},
 		},
 		{
 			Name: "cpu", Form: measure.ByLevel, Quantities: []string{"cpu.op"},
 			Title: measure.Text{En: "CPU time per operation", Ru: "Процессорное время на операцию"},
+			Axis:  measure.Text{En: "CPU time", Ru: "процессорное время"},
 			Caption: measure.Text{
-				En: "CPU time of all members per operation, warm-up included: medians over the trials with 95 % intervals.",
-				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "CPU time of all members per operation, warm-up included: medians over the trials with their intervals.",
+				Ru: "Процессорное время всех узлов на операцию, с прогревом: медианы по испытаниям с доверительными интервалами.",
+			},
+		},
+		{
+			Name: "ecdf", Form: measure.Cumulative, Quantities: []string{"latency"}, Axis: latency,
+			Title: measure.Text{En: "Empirical distribution function of latency", Ru: "Эмпирическая функция распределения задержки"},
+			Caption: measure.Text{
+				En: "The share of operations that took no longer, all valid trials of a cell together.",
+				Ru: "Доля операций, занявших не больше времени; все достоверные испытания ячейки вместе.",
 			},
 		},
 	}

@@ -215,7 +215,7 @@ func TestCheck(t *testing.T) {
 	if got := fields(0, 1, d); got != "writes" {
 		t.Errorf("writes where all are reads: %q", got)
 	}
-	if got := fields(0, 0, d, d.loadGate(), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.errors gates.errors.limit gates.client gates.steady" {
+	if got := fields(0, 0, d, d.loadGate(), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.client gates.steady gates.errors gates.errors.limit" {
 		t.Errorf("a gate has another figure and limit, and others are not there: %q", got)
 	}
 	for scheduled, want := range map[int64]string{5: "scheduled", 11: "", 12: "scheduled"} {

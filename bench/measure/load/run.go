@@ -96,7 +96,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		spec.Rate = settings.PeakShare * peak
 		spec.Seed++ // its keys and values are not those that are just there
 	}
-	prepared, err := workload.Prepare(spec)
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +141,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 
 // reach puts a closed loop on the target, and tells its throughput in operations per second.
 func reach(ctx context.Context, spec workload.Spec, target workload.Target) (float64, error) {
-	prepared, err := workload.Prepare(spec)
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return 0, err
 	}

@@ -179,7 +179,7 @@ const maxRate = 1e7
 
 // try puts one load on the target.
 func try(ctx context.Context, spec workload.Spec, target workload.Target) (Try, error) {
-	prepared, err := workload.Prepare(spec)
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return Try{}, err
 	}

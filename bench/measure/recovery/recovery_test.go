@@ -126,7 +126,7 @@ func TestKeys(t *testing.T) {
 func TestRoom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := *cell(rapid.IntRange(1, 1e9).Draw(t, "keys"))
-		memory, disk := room(c.Cell)
+		memory, disk := needs(&c)
 		for name, grow := range map[string]func(*experiment.Cell){
 			"nodes": func(c *experiment.Cell) { c.Cluster.Nodes++ },
 			"value": func(c *experiment.Cell) {
@@ -135,8 +135,8 @@ func TestRoom(t *testing.T) {
 		} {
 			x := c.Cell
 			grow(&x)
-			if m, d := room(x); m <= memory || d <= disk {
-				t.Fatalf("more %s: %d and %d B, before %d and %d", name, m, d, memory, disk)
+			if m, d := needs(&record.CellInfo{Cell: x}); m <= memory || d <= disk {
+				t.Fatalf("more %s: %g and %g B, before %g and %g", name, m, d, memory, disk)
 			}
 		}
 	})
@@ -152,4 +152,10 @@ func TestKindAgrees(t *testing.T) {
 	}); len(missing) > 0 {
 		t.Errorf("no growth of %v", missing)
 	}
+}
+
+func needs(c *record.CellInfo) (memory, disk float64) {
+	memory, _ = measure.Needs(room(c), measure.Memory)
+	disk, _ = measure.Needs(room(c), measure.Disk)
+	return memory, disk
 }

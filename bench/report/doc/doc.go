@@ -15,15 +15,36 @@ type Document struct {
 	Title  string
 	Stamp  string // ends the file, as a comment; empty: none
 	Blocks []Block
+
+	tables, figures int // numbered so far
 }
 
-// Add appends blocks. Lists without items and paragraphs without text are left out.
+// Add appends blocks and numbers figures, and tables that have a caption. Lists without
+// items and paragraphs without text are left out.
 func (d *Document) Add(blocks ...Block) {
-	d.Blocks = append(d.Blocks, slices.DeleteFunc(blocks, func(b Block) bool {
-		list, isList := b.(List)
-		text, isText := b.(Paragraph)
-		return isList && len(list.Items) == 0 || isText && text.Text == ""
-	})...)
+	for _, b := range blocks {
+		switch x := b.(type) {
+		case List:
+			if len(x.Items) == 0 {
+				continue
+			}
+		case Paragraph:
+			if x.Text == "" {
+				continue
+			}
+		case Table:
+			if x.Caption != "" {
+				d.tables++
+				x.Number = d.tables
+			}
+			b = x
+		case Figure:
+			d.figures++
+			x.Number = d.figures
+			b = x
+		}
+		d.Blocks = append(d.Blocks, b)
+	}
 }
 
 // Block is a part of a document: one of the types below, or [Figure].
@@ -37,6 +58,8 @@ const (
 	Plain    Class = ""
 	Answer   Class = "answer"   // of a heading: the section that says what was found
 	Machine  Class = "machine"  // of a heading: the section's tables hold long texts
+	Method   Class = "method"   // of a heading: how the figures came about and what they are worth
+	Annex    Class = "annex"    // of a heading: the section is for who checks the document, not for who reads it
 	Question Class = "question" // of a paragraph
 	Headline Class = "headline" // of a paragraph: the one to read
 	Cautions Class = "cautions" // of a list
@@ -50,12 +73,14 @@ const (
 type Heading struct {
 	Text  string
 	Class Class
+	Depth int // 0: of a section; 1: of a part of one
 }
 
 // Paragraph is running text; its term, where there is one, says what it is.
 type Paragraph struct {
 	Term, Text string
 	Class      Class
+	Lang       string // of the text, where it is not that of the document
 }
 
 // List is a list of sentences, with a title of its own or without.
@@ -76,6 +101,9 @@ type Code []string
 
 // Table is a table of typed cells. Every row has a cell for every column.
 type Table struct {
+	Caption string // a title without a full stop; empty: none, and no number
+	Number  int    // among the document's tables, from 1; see [Document.Add]
+	File    string // the slash-separated name of its file, where it has one of its own
 	Columns []Column
 	Rows    []Row
 	Notes   []Item  // what marks mean; those that the table does not use are left out
@@ -146,10 +174,20 @@ func (Code) block()      {}
 func (Table) block()     {}
 func (Figure) block()    {}
 
+// Used returns those of the notes that some table needs.
+func (d *Document) Used(notes []Item) []Item {
+	return slices.DeleteFunc(notes, func(n Item) bool {
+		return !slices.ContainsFunc(d.Blocks, func(b Block) bool {
+			t, isTable := b.(Table)
+			return isTable && t.uses(n.Term)
+		})
+	})
+}
+
 // shown is the table without the columns that are gone and the notes that nothing
 // needs.
 func (t Table) shown() Table {
-	out := Table{}
+	out := Table{Caption: t.Caption, Number: t.Number, File: t.File}
 	gone := func(i int) bool { return t.Columns[i].Spread == Gone }
 	for i, c := range t.Columns {
 		if !gone(i) {

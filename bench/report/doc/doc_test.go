@@ -6,7 +6,9 @@ import (
 	"testing"
 )
 
-func english() Locale { return Locale{Code: "en", Decimal: ".", Between: ", ", Units: []string{"ms"}} }
+func english() Locale {
+	return Locale{Code: "en", Decimal: ".", Between: ", ", Units: []string{"ms"}, Table: "Table", Figure: "Figure", Dash: ". "}
+}
 
 // sample has a cell of every type.
 func sample() Table {
@@ -68,20 +70,24 @@ func TestTheTerminalFits(t *testing.T) {
 // TestRenderersTakeTheCells: what is typed in a cell comes out in the way of each format,
 // and nothing becomes markup.
 func TestRenderersTakeTheCells(t *testing.T) {
-	d := Document{Locale: english(), Title: "A *title*", Stamp: "form 7", Blocks: []Block{
-		Paragraph{Term: "Question", Text: "Why <i>?", Class: Question}, Heading{Text: "Results", Class: Machine}, sample(),
+	d := Document{Locale: english(), Title: "A *title*", Stamp: "form 7"}
+	captioned := sample()
+	captioned.Caption = "Latency of a write"
+	d.Add(Paragraph{Term: "Question", Text: "Why <i>?", Class: Question}, Heading{Text: "Results", Class: Machine}, sample(), captioned, captioned,
 		List{Title: "But", Items: []string{"after 5 ms"}, Class: Cautions}, Terms{{"Load", "much"}}, Code{"a b"},
-	}}
+		Figure{File: "a.svg", Title: "Latency", Caption: "Lower is better."})
 	html, err := HTML(d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, wants := range map[string][]string{
 		string(Markdown(d)): {"# A \\*title\\*\n", "**Question.** Why &lt;i>?", "## Results", "| bo\\|t ", "4.62? [4.41, 4.90] |", "2.10× † |", "~~0~~", "**FAIL**",
-			"**over tcp**", "- `?` unsure", "- ~~…~~ invalid", "- a remark", "But:\n\n- after", "- **Load.** much", "    a b\n", "<!-- form 7 -->\n"},
+			"**over tcp**", "- `?` unsure", "- ~~…~~ invalid", "- a remark", "But:\n\n- after", "- **Load.** much", "    a b\n", "**Table 2. Latency of a write**\n\n|",
+			"![Latency](a.svg)\n\n**Figure 1. Latency.** Lower is better.", "<!-- form 7 -->\n"},
 		string(html): {"<h1>A *title*</h1>", "<b>Question.</b> Why &lt;i&gt;?", `<section class="machine">`, `<td class="num ">4.62? <span class="ci">[4.41, 4.90]</span></td>`,
 			"2.10× †</td>", "<s>0</s>", `<td class="fail">FAIL</td>`, `<th scope="rowgroup" colspan="5">over tcp</th>`, "&lt;b&gt;", "<svg class=\"spark\"",
-			`<div class="cautions">`, "after 5\u00a0ms", "<dt>Load</dt><dd>much</dd>", "<pre><code>a b</code></pre>", "<!-- form 7 -->\n"},
+			`<div class="cautions">`, "after 5\u00a0ms", "<caption>Table\u00a02. Latency of a write</caption>",
+			"<b>Figure\u00a01. Latency.</b>", "<dt>Load</dt><dd>much</dd>", "<pre><code>a b</code></pre>", "<!-- form 7 -->\n"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(text, want) {

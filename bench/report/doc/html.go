@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 )
 
 //go:embed page.html.tmpl
@@ -16,8 +17,16 @@ var styleSource string
 
 // HTML makes one page that needs nothing from outside.
 func HTML(d Document) ([]byte, error) {
+	d = clean(d)
+	var whole []string // a browser ends a line within "op/s" unless it is told not to
+	for _, u := range d.Locale.Units {
+		whole = append(whole, hardSpace+u, hardSpace+strings.ReplaceAll(u, "/", "/\u2060"))
+	}
+	unbroken := strings.NewReplacer(whole...)
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"tight":    d.Locale.Tight,
+		"tight":    func(text string) string { return unbroken.Replace(d.Locale.Tight(text)) },
+		"table":    func(t Table) string { return d.Locale.caption(d.Locale.Table, t.Number, t.Caption) },
+		"figure":   func(f Figure) string { return d.Locale.caption(d.Locale.Figure, f.Number, f.Title) },
 		"value":    func(c Cell) string { number, _ := d.Locale.Value(*c.Value, Ends); return number },
 		"interval": func(c Cell) string { _, interval := d.Locale.Value(*c.Value, Ends); return interval },
 		"spark":    sparkSVG,
@@ -62,13 +71,12 @@ func sections(blocks []Block) []section {
 	return out
 }
 
-func panelsHTML(f Figure) ([]template.HTML, error) {
-	panels, err := panelsSVG(f)
-	out := make([]template.HTML, len(panels))
-	for i, p := range panels {
-		out[i] = template.HTML(p) //nolint:gosec // our own drawing, its texts escaped
+func panelsHTML(f Figure) []template.HTML {
+	var out []template.HTML
+	for _, p := range panelsSVG(f) {
+		out = append(out, template.HTML(p)) //nolint:gosec // our own drawing, its texts escaped
 	}
-	return out, err
+	return out
 }
 
 // sparkSVG draws a series as a small line from zero.

@@ -13,6 +13,19 @@ type Locale struct {
 	Decimal string   // decimal separator
 	Between string   // between the ends of an interval
 	Units   []string // what belongs to the number before it
+	Table   string   // what a table and a figure are called before their number
+	Figure  string
+	Dash    string // between that number and the title
+	// Continued stands above a table on its further pages; N is its number.
+	Continued string
+}
+
+// caption is "Table 1. Title", and the title alone where there is no number.
+func (l Locale) caption(word string, number int, title string) string {
+	if number == 0 {
+		return title
+	}
+	return word + hardSpace + strconv.Itoa(number) + l.Dash + title
 }
 
 // Number writes v with so many decimals.
@@ -60,7 +73,7 @@ func (l Locale) Value(v Value, s Spread) (number, interval string) {
 	decimals := Digits(v.X)
 	number = l.Number(v.X, decimals) + v.Unit + v.Mark
 	switch {
-	case !v.Ranged:
+	case !v.Ranged || l.Number(v.Low, decimals) == l.Number(v.High, decimals): // nothing to see
 	case s == Ends:
 		interval = "[" + l.Number(v.Low, decimals) + l.Between + l.Number(v.High, decimals) + "]"
 	case s == Share && v.X > 0:

@@ -2,319 +2,302 @@ package doc
 
 import (
 	"bytes"
-	"cmp"
+	"encoding/xml"
 	"fmt"
-	"html"
-	"image/color"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/text"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
-)
-
-// Size of one panel in points. A panel is drawn small so that it can be read at
-// its own size on a phone; on paper two stand side by side.
-const (
-	panelWidth  = 380
-	panelHeight = 280
-	textPoints  = 12
-	tickPoints  = 11
-	keyLength   = 24 // of the sample of a line before its label
 )
 
 // SVG draws the panels of a figure in rows of two, as a file of its own.
-func SVG(f Figure, stamp string) ([]byte, error) {
-	p := newPainter()
-	raw, err := p.svg(f.Panels, 2, p.labelWidth(f.Panels))
-	if err != nil {
-		return nil, err
-	}
-	out := polish(raw, f.Title, true)
-	if stamp != "" {
-		out = fmt.Appendf(out, "<!-- %s -->\n", stamp)
-	}
-	return out, nil
-}
-
-// panelsSVG draws each panel by itself, to be put into a page.
-func panelsSVG(f Figure) ([]string, error) {
-	p := newPainter()
-	labels := p.labelWidth(f.Panels)
-	var out []string
-	for _, one := range f.Panels {
-		raw, err := p.svg([]Panel{one}, 1, labels)
-		if err != nil {
-			return nil, err
-		}
-		title := f.Title
-		if one.Title != "" {
-			title += ": " + one.Title
-		}
-		out = append(out, string(polish(raw, title, false)))
-	}
-	return out, nil
-}
-
-// polish gives a drawing a title for those who cannot see it, fonts that exist
-// everywhere and a size that its page decides. A standalone document keeps a
-// size of its own.
-func polish(svg []byte, title string, standalone bool) []byte {
-	_, body, _ := bytes.Cut(svg, []byte("<svg "))
-	attributes, body, _ := bytes.Cut(body, []byte(">"))
-	_, viewBox, _ := strings.Cut(string(attributes), `viewBox="`)
-	viewBox, _, _ = strings.Cut(viewBox, `"`)
+func SVG(f Figure, stamp string) []byte {
+	f = clean(f)
+	const columns = 2
+	fr := frameOf(f.Panels)
+	rows := (len(f.Panels) + columns - 1) / columns
+	width, height := panelWidth*float64(min(columns, len(f.Panels))), fr.height*float64(rows)
 	var out bytes.Buffer
-	if standalone {
-		size := strings.Fields(viewBox)
-		fmt.Fprintf(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%s\" height=\"%s\" ", size[2], size[3])
-	} else {
-		out.WriteString("<svg ")
+	out.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]s" height="%[2]s" viewBox="0 0 %[1]s %[2]s" role="img" font-family="%[3]s">`+"\n<title>%[4]s</title>\n",
+		digits(width), digits(height), svgFonts, escaped(f.Title))
+	fmt.Fprintf(&out, `<rect width="%s" height="%s" fill="#ffffff"/>`+"\n", digits(width), digits(height))
+	for i, p := range f.Panels {
+		fmt.Fprintf(&out, `<g transform="translate(%s %s)">`+"\n%s</g>\n", digits(float64(i%columns)*panelWidth), digits(float64(i/columns)*fr.height), fr.draw(p).out.Bytes())
 	}
-	fmt.Fprintf(&out, "viewBox=\"%s\" role=\"img\">\n<title>%s</title>", viewBox, html.EscapeString(title))
-	// Arial and Helvetica have the widths of Liberation Sans, which the text was
-	// measured with.
-	out.Write(bytes.ReplaceAll(body, []byte("font-family:Liberation Sans;"),
-		[]byte("font-family:'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif;")))
+	out.WriteString("</svg>\n")
+	if stamp != "" {
+		out.WriteString("<!-- " + stamp + " -->\n")
+	}
 	return out.Bytes()
 }
 
-// painter draws panels with fonts that it loads once.
-type painter struct{ text text.Handler }
-
-func newPainter() painter {
-	return painter{text.Plain{Fonts: font.NewCache(liberation.Collection())}}
+// panelsSVG draws each panel by itself, to be put into a page that arranges them.
+func panelsSVG(f Figure) []string {
+	fr := frameOf(f.Panels)
+	var out []string
+	for _, p := range f.Panels {
+		title := f.Title
+		if p.Title != "" {
+			title += ": " + p.Title
+		}
+		out = append(out, fmt.Sprintf(`<svg viewBox="0 0 %s %s" role="img">`+"\n<title>%s</title>\n%s</svg>",
+			digits(panelWidth), digits(fr.height), escaped(title), fr.draw(p).out.String()))
+	}
+	return out
 }
 
-func (p painter) style(points float64, grey uint8) text.Style {
-	return text.Style{
-		Color:   color.Gray{grey},
-		Font:    font.Font{Typeface: "Liberation", Variant: "Sans", Size: vg.Points(points)},
-		Handler: p.text,
+// svgFonts are those of a drawing, as those of the page are. Arial and Helvetica have the
+// widths of Liberation Sans, which texts are measured with.
+const svgFonts = "'Liberation Sans',Arial,Helvetica,'DejaVu Sans',sans-serif"
+
+// Colours of what is not data, as hexadecimal digits.
+const (
+	inkColour  = "1a1a1a"
+	softColour = "4d4d4d"
+	axisColour = "6b6b6b"
+	gridColour = "e3e3e3"
+	white      = "ffffff"
+)
+
+// box is a place in a drawing; y grows downwards.
+type box struct{ left, top, right, bottom float64 }
+
+func (b box) overlaps(c box) bool {
+	return b.left < c.right && c.left < b.right && b.top < c.bottom && c.top < b.bottom
+}
+
+func (b box) within(c box) bool {
+	return b.left >= c.left && b.right <= c.right && b.top >= c.top && b.bottom <= c.bottom
+}
+
+// crossed reports whether the line from a to b touches the box.
+func (b box) crossed(from, to Point) bool {
+	enter, leave := 0.0, 1.0
+	for _, side := range [][2]float64{ // Liang and Barsky (1984)
+		{from.X - to.X, from.X - b.left}, {to.X - from.X, b.right - from.X}, {from.Y - to.Y, from.Y - b.top}, {to.Y - from.Y, b.bottom - from.Y},
+	} {
+		switch step, room := side[0], side[1]; {
+		case step == 0 && room < 0:
+			return false
+		case step < 0:
+			enter = max(enter, room/step)
+		case step > 0:
+			leave = min(leave, room/step)
+		}
+	}
+	return enter <= leave
+}
+
+// canvas collects the elements of a drawing, and where its texts and its marks are.
+type canvas struct {
+	out   bytes.Buffer
+	texts []placed
+	marks []box
+}
+
+// placed is a text in its place.
+type placed struct {
+	box
+	text string
+}
+
+// Where a text stands about its place.
+const (
+	fromLeft  = "start"
+	centred   = "middle"
+	fromRight = "end"
+)
+
+// face is how a text is written.
+type face struct {
+	size   float64
+	bold   bool
+	colour string
+	anchor string
+}
+
+// place is the box of a text of one line whose middle is at y.
+func (f face) place(x, y float64, text string) box {
+	width := f.width(text)
+	switch f.anchor {
+	case centred:
+		x -= width / 2
+	case fromRight:
+		x -= width
+	}
+	return box{x, y - 0.5*f.size, x + width, y + 0.5*f.size}
+}
+
+// text writes one line, its middle at y.
+func (c *canvas) text(f face, x, y float64, text string) {
+	if text == "" {
+		return
+	}
+	c.texts = append(c.texts, placed{f.place(x, y, text), text})
+	fmt.Fprintf(&c.out, `<text x="%s" y="%s" font-size="%s" fill="#%s"`, digits(x), digits(y+0.35*f.size), digits(f.size), f.colour)
+	if f.bold {
+		c.out.WriteString(` font-weight="bold"`)
+	}
+	if f.anchor != fromLeft {
+		fmt.Fprintf(&c.out, ` text-anchor="%s"`, f.anchor)
+	}
+	fmt.Fprintf(&c.out, ">%s</text>\n", escaped(text))
+}
+
+// rect fills a box.
+func (c *canvas) rect(b box, colour string) {
+	fmt.Fprintf(&c.out, `<rect x="%s" y="%s" width="%s" height="%s" fill="#%s"/>`+"\n",
+		digits(b.left), digits(b.top), digits(max(0.5, b.right-b.left)), digits(b.bottom-b.top), colour)
+}
+
+// line strokes a path through places.
+func (c *canvas) line(colour string, width float64, dashes []float64, through ...Point) {
+	fmt.Fprintf(&c.out, `<path d="%s" fill="none" stroke="#%s" stroke-width="%s"`, pathOf(through), colour, digits(width))
+	for i, d := range dashes {
+		c.out.WriteString([]string{` stroke-dasharray="`, ` `}[min(i, 1)] + digits(d))
+	}
+	if len(dashes) > 0 {
+		c.out.WriteString(`"`)
+	}
+	c.out.WriteString("/>\n")
+}
+
+// area fills what lies within a path, faintly.
+func (c *canvas) area(colour string, around ...Point) {
+	fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s" fill-opacity="0.16"/>`+"\n", pathOf(around), colour)
+}
+
+func pathOf(through []Point) string {
+	var b strings.Builder
+	for i, p := range through {
+		b.WriteString([]string{"M", "L"}[min(i, 1)] + digits(p.X) + " " + digits(p.Y))
+	}
+	return b.String()
+}
+
+// markRadius is half the size of a mark.
+const markRadius = 3.2
+
+// mark draws a shape.
+func (c *canvas) mark(l look, x, y float64) {
+	const r = markRadius
+	c.marks = append(c.marks, box{x - r, y - r, x + r, y + r})
+	around := func(steps ...Point) {
+		for i := range steps {
+			steps[i] = Point{x + r*steps[i].X, y + r*steps[i].Y}
+		}
+		fmt.Fprintf(&c.out, `<path d="%sZ" fill="#%s"/>`+"\n", pathOf(steps), l.colour)
+	}
+	switch l.shape {
+	case square:
+		around(Point{-0.9, -0.9}, Point{0.9, -0.9}, Point{0.9, 0.9}, Point{-0.9, 0.9})
+	case triangle:
+		around(Point{0, -1.15}, Point{1.1, 0.85}, Point{-1.1, 0.85})
+	case down:
+		around(Point{0, 1.15}, Point{1.1, -0.85}, Point{-1.1, -0.85})
+	case diamond:
+		around(Point{0, -1.25}, Point{1.25, 0}, Point{0, 1.25}, Point{-1.25, 0})
+	case cross:
+		c.line(l.colour, 1.8, nil, Point{x - r, y - r}, Point{x + r, y + r})
+		c.line(l.colour, 1.8, nil, Point{x - r, y + r}, Point{x + r, y - r})
+	case plus:
+		c.line(l.colour, 1.8, nil, Point{x - r, y}, Point{x + r, y})
+		c.line(l.colour, 1.8, nil, Point{x, y - r}, Point{x, y + r})
+	default:
+		fmt.Fprintf(&c.out, `<circle cx="%s" cy="%s" r="%s" fill="#%s"/>`+"\n", digits(x), digits(y), digits(r), l.colour)
 	}
 }
 
-// svg draws the panels in rows of so many columns, each with so much room for the
-// labels of its lines, and returns the document.
-func (p painter) svg(panels []Panel, columns int, labels vg.Length) ([]byte, error) {
-	columns = min(columns, len(panels))
-	rows := (len(panels) + columns - 1) / columns
-	each := heightOf(panels)
-	width, height := vg.Length(columns*panelWidth), vg.Length(rows)*each
-	canvas := vgsvg.NewWith(vgsvg.UseWH(width, height))
-	for i, x := range panels {
-		left, top := vg.Length(i%columns*panelWidth), vg.Length(i/columns)*each
-		area := draw.NewCanvas(canvas, width, height)
-		area.Min = vg.Point{X: left, Y: height - top - each}
-		area.Max = vg.Point{X: left + panelWidth, Y: height - top}
-		p.draw(area, x, labels)
-	}
-	var out bytes.Buffer
-	if _, err := canvas.WriteTo(&out); err != nil {
-		return nil, fmt.Errorf("draw plot: %w", err)
-	}
-	return out.Bytes(), nil
+// escaped is a text within XML; what may not stand there, such as a control character, is
+// replaced.
+func escaped(text string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes all
+	return b.String()
 }
 
-// labelWidth is the room that the widest label of a line needs.
-func (p painter) labelWidth(panels []Panel) vg.Length {
-	style := p.style(textPoints, 0)
-	widest := vg.Length(0)
-	for _, x := range panels {
-		for _, s := range x.Series {
-			if x.Numbered || len(s.Bars) > 0 {
-				continue // its rows are named
+// digits writes a length with no more than it needs.
+func digits(v float64) string {
+	s := strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+// width is the room that a text needs: that of Liberation Sans, rounded up a little.
+func (f face) width(text string) float64 {
+	thousandths := 0
+	for _, r := range text {
+		thousandths += advance(r)
+	}
+	width := float64(thousandths) * f.size / 1000
+	if f.bold {
+		width *= 1.1
+	}
+	return width
+}
+
+// advance is the width of a letter in thousandths of the size, or more.
+func advance(r rune) int {
+	for _, w := range []struct {
+		thousandths int
+		letters     string
+	}{
+		{223, "'ijl’"}, {278, " !,./:;I[\\]ft|\u00a0·"}, {355, "()-`r{}²³“”\"г"}, {400, "*°"}, {470, "кзт^"}, {500, "Jcksvxyzсух"},
+		{557, "#$0123456789?L_abdeghnopquаеорё«»–†‡эчьвГпян±≥≤"}, {584, "ийбцµμКдл+<=>~×"}, {625, "FTZТЗъ"}, {668, "&ABEKPSVXYАВЕРХЧУБЛЬЁ"},
+		{723, "CDHNRUwНСЯДжмИЙПЭы"}, {792, "GOQОЪЦФю"}, {834, "MmМшфщ"},
+	} {
+		if strings.ContainsRune(w.letters, r) {
+			return w.thousandths
+		}
+	}
+	return 1016 // the widest letter
+}
+
+// wrap breaks a text into lines of at most that width, no more than most; what then is
+// left is cut.
+func (f face) wrap(text string, width float64, most int) []string {
+	if text == "" {
+		return nil
+	}
+	var lines []string
+	for _, word := range strings.Fields(text) {
+		if n := len(lines); n > 0 && f.width(lines[n-1]+" "+word) <= width {
+			lines[n-1] += " " + word
+			continue
+		}
+		for f.width(word) > width { // it fills lines of its own
+			end := 0
+			for i := range word {
+				if f.width(word[:i]) > width {
+					break
+				}
+				end = i
 			}
-			widest = max(widest, style.Width(s.Label))
-		}
-	}
-	if widest == 0 {
-		return 0
-	}
-	return widest + keyLength + 10
-}
-
-func (p painter) draw(area draw.Canvas, x Panel, labels vg.Length) {
-	pl := plot.New()
-	pl.BackgroundColor = color.White
-	pl.TextHandler = p.text
-	pl.Title.Text = x.Title
-	pl.Title.Padding = 6
-	pl.Title.TextStyle = p.style(textPoints, 0)
-	pl.Title.TextStyle.Font.Weight = 2 // bold
-	pl.Title.TextStyle.XAlign, pl.Title.TextStyle.YAlign = draw.XCenter, draw.YTop
-	p.axis(&pl.X, x.X, draw.XCenter, draw.YTop)
-	p.axis(&pl.Y, x.Y, draw.XRight, draw.YCenter)
-	grid := plotter.NewGrid()
-	grid.Vertical = draw.LineStyle{Color: color.Gray{225}, Width: 0.5}
-	grid.Horizontal = grid.Vertical
-	pl.Add(grid, &drawing{x, p})
-	pl.Draw(draw.Crop(area, 6, -labels-10, 6+keyHeight(x), -6))
-	if x.Numbered {
-		p.key(area, x)
-	}
-}
-
-func (p painter) axis(a *plot.Axis, x Axis, alignX draw.XAlignment, alignY draw.YAlignment) {
-	a.Min, a.Max = x.Low, x.High
-	a.Scale = []plot.Normalizer{Linear: plot.LinearScale{}, Log: plot.LogScale{}, Nines: ninesScale{}}[x.Scale]
-	var ticks plot.ConstantTicks
-	for _, t := range x.Ticks {
-		ticks = append(ticks, plot.Tick{Value: t.Value, Label: t.Label})
-	}
-	a.Tick.Marker = ticks
-	a.Tick.Label = p.style(tickPoints, 60)
-	a.Tick.Label.XAlign, a.Tick.Label.YAlign = alignX, alignY
-	a.Tick.Length = 4
-	a.Padding = 0
-	a.Label.Text = x.Label
-	a.Label.TextStyle = p.style(tickPoints, 60)
-	a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign = draw.XCenter, draw.YBottom
-	a.Label.Padding = 3
-	a.LineStyle.Color = color.Gray{60}
-}
-
-// ninesScale is the scale of [Nines].
-type ninesScale struct{}
-
-// Normalize implements plot.Normalizer.
-func (ninesScale) Normalize(low, high, x float64) float64 {
-	nines := func(fraction float64) float64 { return -math.Log10(1 - fraction) }
-	return (nines(x) - nines(low)) / (nines(high) - nines(low))
-}
-
-// drawing is the inside of a panel, with the labels to the right of it.
-type drawing struct {
-	Panel
-	painter painter
-}
-
-var _ plot.Plotter = (*drawing)(nil)
-
-// Plot implements plot.Plotter.
-func (d *drawing) Plot(c draw.Canvas, p *plot.Plot) {
-	toX, toY := p.Transforms(&c)
-	for i, s := range d.Series {
-		d.bars(c, i+1, s, toX, toY)
-		var line []vg.Point
-		for _, at := range s.Line {
-			line = append(line, vg.Point{X: toX(at.X), Y: toY(at.Y)})
-		}
-		if len(line) > 1 {
-			c.StrokeLines(lineStyle(s.Style), line)
-		}
-		d.marks(c, s, toX, toY)
-	}
-	d.labels(c, toY)
-}
-
-func (d *drawing) marks(c draw.Canvas, s Series, toX, toY func(float64) vg.Length) {
-	bar := draw.LineStyle{Color: colour(s.Style), Width: 0.8}
-	const whisker = 2.5
-	for _, m := range s.Marks {
-		x, y := toX(m.X), toY(m.Y)
-		if m.XHigh > m.XLow {
-			for _, end := range []vg.Length{toX(m.XLow), toX(m.XHigh)} {
-				c.StrokeLine2(bar, x, y, end, y)
-				c.StrokeLine2(bar, end, y-whisker, end, y+whisker)
+			if end == 0 {
+				break // a single letter
 			}
+			lines = append(lines, word[:end])
+			word = word[end:]
 		}
-		if m.YHigh > m.YLow {
-			for _, end := range []vg.Length{toY(m.YLow), toY(m.YHigh)} {
-				c.StrokeLine2(bar, x, y, x, end)
-				c.StrokeLine2(bar, x-whisker, end, x+whisker, end)
-			}
-		}
-		c.DrawGlyphNoClip(glyph(s.Style), vg.Point{X: x, Y: y})
-		if m.Label != "" {
-			style := d.painter.style(9, 90)
-			// Most lines rise to the right, so there is room on the other two sides.
-			if style.XAlign, style.YAlign = draw.XLeft, draw.YTop; s.Style%2 == 0 {
-				style.XAlign, style.YAlign = draw.XRight, draw.YBottom
-				x, y = x-8, y+4
-			}
-			c.FillText(style, vg.Point{X: x + 4, Y: y - 2}, m.Label)
-		}
+		lines = append(lines, word)
 	}
+	if len(lines) > most {
+		last := []rune(lines[most-1])
+		for len(last) > 0 && f.width(string(last)+"…") > width {
+			last = last[:len(last)-1]
+		}
+		lines = append(slices.Clone(lines[:most-1]), string(last)+"…")
+	}
+	return lines
 }
 
-// labels names the series to the right of the panel, each near its end and none on
-// top of another, with a sample of its line.
-func (d *drawing) labels(c draw.Canvas, toY func(float64) vg.Length) {
-	const apart = textPoints + 3
-	type place struct {
-		Series
-		y vg.Length
+// widest is the room that the widest of the texts needs.
+func (f face) widest(texts []string) float64 {
+	widest := 0.0
+	for _, t := range texts {
+		widest = max(widest, f.width(t))
 	}
-	var places []place
-	for _, s := range d.Series {
-		switch {
-		case s.Label == "":
-		case len(s.Line) > 0:
-			places = append(places, place{s, toY(s.Line[len(s.Line)-1].Y)})
-		case len(s.Marks) > 0:
-			places = append(places, place{s, toY(s.Marks[len(s.Marks)-1].Y)})
-		}
-	}
-	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(b.y, a.y) })
-	for i := range places { // from the top down, then back up from the bottom
-		highest := c.Max.Y - apart/2
-		if i > 0 {
-			highest = places[i-1].y - apart
-		}
-		places[i].y = min(places[i].y, highest)
-	}
-	for i := len(places) - 1; i >= 0; i-- {
-		lowest := c.Min.Y + apart/2
-		if i < len(places)-1 {
-			lowest = places[i+1].y + apart
-		}
-		places[i].y = max(places[i].y, lowest)
-	}
-	left := c.Max.X + 8
-	style := d.painter.style(textPoints, 20)
-	style.YAlign = draw.YCenter
-	for _, p := range places {
-		c.StrokeLine2(lineStyle(p.Style), left, p.y, left+keyLength-4, p.y)
-		c.DrawGlyphNoClip(glyph(p.Style), vg.Point{X: left + keyLength/2 - 2, Y: p.y})
-		c.FillText(style, vg.Point{X: left + keyLength, Y: p.y + 1}, p.Label)
-	}
-}
-
-// colour is from the palette of Okabe and Ito (2008), which people with any
-// colour vision can tell apart; without its yellow, too faint for a line.
-func colour(style int) color.Color {
-	palette := [paletteSize]color.RGBA{
-		{0x00, 0x72, 0xB2, 255}, // blue
-		{0xD5, 0x5E, 0x00, 255}, // vermillion
-		{0x00, 0x9E, 0x73, 255}, // bluish green
-		{0xCC, 0x79, 0xA7, 255}, // reddish purple
-		{0x00, 0x00, 0x00, 255}, // black
-		{0xE6, 0x9F, 0x00, 255}, // orange
-		{0x56, 0xB4, 0xE9, 255}, // sky blue
-	}
-	return palette[style%len(palette)]
-}
-
-const paletteSize = 7
-
-// lineStyle tells lines apart without colour, too.
-func lineStyle(style int) draw.LineStyle {
-	dashes := [][]vg.Length{nil, {6, 3}, {2, 2}, {8, 2, 2, 2}, {10, 4}, {4, 2, 1, 2}, {1, 3}}
-	return draw.LineStyle{Color: colour(style), Width: 1.5, Dashes: dashes[style%len(dashes)]}
-}
-
-func glyph(style int) draw.GlyphStyle {
-	shapes := []draw.GlyphDrawer{
-		draw.CircleGlyph{}, draw.SquareGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{},
-		draw.RingGlyph{}, draw.BoxGlyph{}, draw.PlusGlyph{},
-	}
-	return draw.GlyphStyle{Color: colour(style), Radius: 3, Shape: shapes[style%len(shapes)]}
+	return widest
 }

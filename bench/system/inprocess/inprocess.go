@@ -88,6 +88,9 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
+	if err := system.RefuseWrites(cell, system.Limit{Bytes: kv.MaxValueBytes, What: "the map"}, system.Stored(cell.Cluster.Backend, store.MaxBytes)); err != nil {
+		return p, err
+	}
 	network, err := p.transport.Info(p.netOpts)
 	if err != nil {
 		return p, err

@@ -71,6 +71,9 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	if cell.Load.Mix.Scan > 0 && protocol(cell) == experiment.ClientRESP {
 		return info, fmt.Errorf("load.mix.scan = %g: SCAN of the Redis protocol gives keys without values, and begins where a cursor says: leave scans out, or give client = %q", cell.Load.Mix.Scan, experiment.ClientHTTP)
 	}
+	if err := system.RefuseWrites(cell, limits(known, cell)...); err != nil {
+		return info, err
+	}
 	parts, err := ask(ctx, path, settings(known, cell))
 	if err != nil {
 		return info, fmt.Errorf("%s --describe: %w; name a kvnode that has these parts with --kvnode", path, err)
@@ -87,6 +90,17 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	info.Engine, info.Backend, info.Transport = record.Part(parts.Engine), record.Part(parts.Backend), record.Part(parts.Transport)
 	info.Durability, info.Wire, info.Runs = parts.Durability, parts.Wire, parts.Settings
 	return info, nil
+}
+
+// limits are those of one value: what a request carries, and what the log store holds.
+func limits(known cluster.Catalogs, cell experiment.Cell) []system.Limit {
+	limits := []system.Limit{{Bytes: api.MaxValueBytes, What: "a write to kvnode"}}
+	if b, err := known.Backends.Lookup(cell.Cluster.Backend); err == nil { // otherwise the program knows
+		if store, err := b.Info(cell.Options.Of(experiment.KindBackend, cell.Cluster.Backend, b.Options)); err == nil {
+			limits = append(limits, system.Stored(store.Name, store.MaxBytes))
+		}
+	}
+	return limits
 }
 
 func ask(ctx context.Context, path string, settings map[string]any) (parts api.Parts, err error) {

@@ -1,0 +1,371 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/report/doc"
+	"github.com/themilchenko/raftlab/bench/stats"
+)
+
+// methods tells how the figures came about, for a reader who was not there: the design,
+// what the kind says of its measurement, the machine, the statistics and the data.
+func (l *language) methods(m *model) doc.Terms {
+	var out doc.Terms
+	add := func(term, text string) {
+		if text != "" {
+			out = append(out, doc.Item{Term: term, Text: text})
+		}
+	}
+	add(l.say("Design", "План эксперимента"), l.designText(m))
+	add(l.say("Rounds", "Раунды"), l.leftOutText(m))
+	if m.kind.Method != nil {
+		for _, x := range m.kind.Method(m.infos(), l) {
+			add(x.Term, capital(x.Text))
+		}
+	}
+	for _, x := range m.kind.Tables {
+		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
+			add(l.Say(x.Title), l.Say(x.Method))
+		}
+	}
+	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
+	add(l.say("Settings of the members", "Настройки узлов"), runsText(m))
+	add(l.say("Machine", "Машина"), l.machineText(m))
+	add(l.say("Software", "Программное обеспечение"), l.softwareText(m))
+	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
+	add(l.say("Comparisons", "Сравнения"), l.comparisonText(m))
+	add(l.say("Validity gates", "Проверки достоверности"), l.say(
+		"A trial that fails a gate is invalid and left out. A cell of which no more than half of the trials are valid is shown as invalid and compared with nothing.",
+		"Испытание, не прошедшее хотя бы одну проверку, недостоверно и исключается. Ячейка, у которой достоверна не более чем половина испытаний, показана как недостоверная и ни с чем не сравнивается."))
+	add(l.say("Data", "Исходные данные"), l.dataText(m))
+	return out
+}
+
+func (l *language) designText(m *model) string {
+	e := m.manifest.Experiment
+	var varied []string
+	for _, f := range m.factors {
+		var levels []string
+		for _, c := range m.cells {
+			levels = appendNew(levels, l.words(f, c.info).short)
+		}
+		varied = append(varied, l.words(f, m.cells[0].info).head+" ("+strings.Join(levels, ", ")+")")
+	}
+	text := l.fill("One configuration is measured: %s.", "Измеряется одна конфигурация: %s.", l.fullLabel(nil, m.cells[0].info))
+	if len(varied) > 0 {
+		text = l.fill("The experiment varies %s; each combination of levels that is measured is a cell, %d in all.",
+			"В эксперименте варьируются: %s; каждое измеряемое сочетание уровней образует ячейку, всего ячеек: %d.", strings.Join(varied, ", "), len(m.cells))
+	}
+	trials := 0
+	for _, c := range m.cells {
+		trials = max(trials, c.planned)
+	}
+	return text + " " + l.fill(
+		"%s of each cell are run, in rounds that take every cell once, in an order drawn anew for each round (seed %d), so that what happens on the machine meanwhile falls on all cells alike. Each trial starts a new group of members in an empty folder; the trial, not the operation, is the unit of replication.",
+		"Для каждой ячейки проводится %s. Испытания идут раундами: в каждом раунде каждая ячейка встречается один раз, а порядок ячеек внутри раунда случаен (начальное значение генератора %d), поэтому всё, что тем временем происходит на машине, сказывается на всех ячейках одинаково. Каждое испытание запускает новую группу узлов в пустом каталоге; единицей повторения служит испытание, а не операция.",
+		l.trials(trials), e.Seed)
+}
+
+// leftOutText says which cells were left out of rounds, and what was added to the run.
+func (l *language) leftOutText(m *model) string {
+	var texts []string
+	if until := m.manifest.Experiment.Until; until != "" {
+		text := l.fill(
+			"A cell is left out of further rounds, from the %dth on, once it is known closely enough (%s): once the interval of the median over its valid trials so far reaches no farther to either side. The baseline stays for as long as a cell that is set against it. To stop at a narrow interval makes intervals a little narrower than they should be.",
+			"Начиная с раунда %d ячейка исключается из следующих раундов, как только она измерена достаточно точно (%s): как только доверительный интервал медианы по её достоверным испытаниям не выходит за эту границу ни в одну сторону. Базовая ячейка остаётся, пока остаётся хотя бы одна из сравниваемых с ней. Остановка при узком интервале делает интервалы немного уже, чем следует.",
+			experiment.MinRoundsUntil, until)
+		if out := m.manifest.LeftOut; len(out) > 0 {
+			first, last := out[0].After, out[0].After
+			for _, x := range out {
+				first, last = min(first, x.After), max(last, x.After)
+			}
+			text += " " + l.fill("Left out: %d of %s, after %d to %d rounds.", "Исключено: %d из %s, после раундов %d–%d.",
+				len(out), l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек"), first, last)
+		}
+		texts = append(texts, text)
+	}
+	before := m.manifest.Experiment.Trials
+	for _, x := range m.manifest.Extended {
+		texts = append(texts, l.fill("Planned were %s of each cell; on %s that was raised to %d.", "Было запланировано по %s на ячейку; %s их число увеличено до %d.",
+			l.trials(before), x.At.UTC().Format(time.DateOnly), x.Trials))
+		before = x.Trials
+	}
+	return strings.Join(texts, " ")
+}
+
+// durabilityText says for each degree of durability which stores have it.
+func (l *language) durabilityText(m *model) string {
+	degrees := map[string]measure.Text{
+		"nothing": {En: "nothing survives the end of the process", Ru: "после завершения процесса не остаётся ничего"},
+		"os-buffer": {En: "a write that returned survives a crash of the process, not of the machine (OS buffer)",
+			Ru: "завершённая запись переживает сбой процесса, но не машины (буфер ОС)"},
+		"disk": {En: "a write that returned was flushed to the disk", Ru: "завершённая запись сброшена на диск"},
+	}
+	var texts []string
+	for _, c := range m.cells {
+		stores := measure.Distinct(m.infos(), ", ", func(x *record.CellInfo) string {
+			if x.Durability != c.info.Durability {
+				return ""
+			}
+			return x.Backend.Name
+		})
+		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
+	}
+	return strings.Join(texts, "; ") + "."
+}
+
+// runsText lists what the members ran with; settings that differ have all their values.
+func runsText(m *model) string {
+	values := map[string][]string{}
+	for _, c := range m.infos() {
+		for key, value := range c.Runs {
+			values[key] = appendNew(values[key], value)
+		}
+	}
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		texts = append(texts, key+" = "+strings.Join(values[key], ", "))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// machineText says when and where was measured, and what the machine itself costs.
+func (l *language) machineText(m *model) string {
+	var texts []string
+	for _, s := range m.manifest.Sessions {
+		e := s.Environment
+		data := e.DataFileSystem
+		if e.DataDevice != "" {
+			data += " (" + e.DataDevice + ")"
+		}
+		if e.DataMemory {
+			data += l.say(", in memory", ", в памяти")
+		}
+		text := l.fill("All members and the generator of the load ran on one machine: %s, usable cores: %d, memory %s, %s %s %s; the members’ data lay on %s.",
+			"Все узлы и генератор нагрузки работали на одной машине: %s, доступных ядер: %d, память %s, %s %s %s; данные узлов лежали на %s.",
+			e.CPU, e.Cores, l.memory(e.MemoryBytes), e.OS, e.Kernel, e.Arch, data)
+		texts = appendNew(texts, text)
+	}
+	var dates []string
+	for _, s := range m.manifest.Sessions {
+		dates = append(dates, s.Started.UTC().Format(time.DateOnly+" 15:04 UTC"))
+	}
+	if len(dates) > 0 {
+		texts = append(texts, l.fill("Measured from %s.", "Начало измерений: %s.", strings.Join(dates, ", ")))
+	}
+	for _, s := range m.manifest.Sessions[:min(1, len(m.manifest.Sessions))] {
+		var costs []string
+		for _, c := range l.costs(s.Calibration) {
+			if c.N > 0 {
+				costs = append(costs, c.name+": "+l.micros(c.P50)+" (p99 "+l.micros(c.P99)+")")
+			}
+		}
+		if len(costs) > 0 {
+			texts = append(texts, l.say("What the machine itself costs was measured before the first trial (medians): ",
+				"Базовые издержки машины измерены перед первым испытанием (медианы): ")+strings.Join(costs, "; ")+".")
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+// softwareText has the versions.
+func (l *language) softwareText(m *model) string {
+	var programs []string
+	for _, s := range m.manifest.Sessions {
+		e := s.Environment
+		text := strings.TrimSpace("raftlab " + e.Raftlab)
+		if e.Commit != "" && e.Commit != "unknown" {
+			text += l.fill(" (revision %s)", " (ревизия %s)", e.Commit)
+		}
+		programs = appendNew(programs, text, e.Go)
+	}
+	if libraries := modules(m); len(libraries) > 0 {
+		programs = append(programs, libraries...)
+	}
+	return strings.Join(programs, ", ") + "."
+}
+
+// intervalText tells how coarse the intervals are for the numbers of trials
+// that there are.
+func (l *language) intervalText(m *model) string {
+	texts := []string{l.say("Of the median over the trials, by order statistics (Conover, Practical Nonparametric Statistics, §3.2): no distribution is assumed, and from six trials on the coverage is at least 95 %.",
+		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
+	var said []int
+	for _, c := range m.cells {
+		sum := c.sums[m.kind.Headline().Key]
+		if sum.HasCI() && !slices.Contains(said, sum.N) {
+			said = append(said, sum.N)
+			texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
+				"При числе испытаний %d он содержит истинную медиану с вероятностью %s %%.", sum.N, l.Locale.Number(100*sum.Coverage, 1)))
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+// comparisonText names the test of cells against each other; empty where none was made.
+func (l *language) comparisonText(m *model) string {
+	n, _ := m.comparisons()
+	if n == 0 {
+		return ""
+	}
+	var names []string
+	for _, q := range m.compared() {
+		names = append(names, l.longName(q))
+	}
+	return l.fill(
+		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; the interval of a ratio is made of the typical values of the rounds (Hartigan, 1969). %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%s %%; else it is undecided.",
+		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал отношения построен по типичным значениям раундов (Хартиган, 1969). %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%s %%; иначе вопрос не решён.",
+		strings.Join(names, ", "), l.testText(m), l.roundsText(m), l.comparisons(n), l.General(stats.Significance), l.General(100*stats.DefaultMargin))
+}
+
+// roundsText says how sure the intervals of ratios are for the numbers of rounds that there
+// are.
+func (l *language) roundsText(m *model) string {
+	var said []string
+	for _, c := range m.contrasts {
+		for _, p := range c.pairs {
+			for _, q := range m.compared() {
+				if vs := p.vs[q.Key]; vs != nil && vs.HasCI() {
+					said = appendNew(said, l.fill("with %d rounds it covers the true ratio with %s %%", "при числе раундов %d вероятность накрытия — %s %%",
+						vs.N, l.Locale.Number(100*vs.Coverage, 1)))
+				}
+			}
+		}
+	}
+	if len(said) == 0 {
+		return l.say("With so few rounds there is none", "При таком числе раундов его нет")
+	}
+	return capital(strings.Join(said, ", "))
+}
+
+func (l *language) comparisons(n int) string {
+	return l.count(n, "comparison comparisons", "сравнение сравнения сравнений")
+}
+
+// dataText says from which data the figures come.
+func (l *language) dataText(m *model) string {
+	return l.fill("All figures are computed from the raw data of the run %s; its full hash, %s, is the SHA-256 of what “sha256sum manifest.json trials/*.json” prints in the run folder.",
+		"Все числа вычислены по исходным данным измерений %s; полный хеш %s — это SHA-256 от вывода команды «sha256sum manifest.json trials/*.json» в папке измерений.",
+		record.ShortID(m.provenance), m.provenance)
+}
+
+// threats says what limits what the run can show, in the usual four groups (Cook and
+// Campbell, Quasi-Experimentation, 1979; Wohlin et al., Experimentation in Software
+// Engineering, 2012, ch. 8).
+func (l *language) threats(m *model) doc.Terms {
+	var out doc.Terms
+	for _, x := range []struct {
+		term  string
+		texts []string
+	}{
+		{l.say("Conclusion validity", "Валидность статистического вывода"), l.threatsToConclusions(m)},
+		{l.say("Internal validity", "Внутренняя валидность"), l.internalThreats(m)},
+		{l.say("Construct validity", "Конструктная валидность"), l.constructThreats(m)},
+		{l.say("External validity", "Внешняя валидность"), l.externalThreats(m)},
+	} {
+		if len(x.texts) > 0 {
+			out = append(out, doc.Item{Term: x.term, Text: strings.Join(x.texts, " ")})
+		}
+	}
+	return out
+}
+
+func (l *language) threatsToConclusions(m *model) []string {
+	var texts []string
+	fewest, coverage := 0, 1.0
+	for _, c := range m.cells {
+		if n := len(c.used); fewest == 0 || n < fewest {
+			fewest = n
+		}
+		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+			coverage = min(coverage, sum.Coverage)
+		}
+	}
+	switch {
+	case fewest < stats.MinForInterval:
+		texts = append(texts, l.fill("Some cells have %s: there is no interval, and nothing can be concluded from their figures.",
+			"У некоторых ячеек %s: доверительного интервала нет, и выводов по их значениям сделать нельзя.", l.trials(fewest)))
+	case coverage < stats.Confidence:
+		texts = append(texts, l.fill("The intervals, nominally of 95 %%, hold the true median with a probability of only %s %% where a cell has %s.",
+			"Доверительные интервалы, номинально 95-процентные, содержат истинную медиану с вероятностью лишь %s %% там, где на ячейку приходится %s.",
+			l.Locale.Number(100*coverage, 1), l.trials(fewest)))
+	}
+	return append(texts, l.say("All trials were made within one run: how far results scatter from day to day is not part of the intervals.",
+		"Все испытания проведены в рамках одних измерений: разброс результатов от дня ко дню в интервалы не входит."))
+}
+
+func (l *language) internalThreats(m *model) []string {
+	var texts []string
+	cores := 0
+	for _, s := range m.manifest.Sessions {
+		cores = s.Environment.Cores
+	}
+	texts = append(texts, l.fill("The generator of the load and all members share one machine (usable cores: %d) with its memory and disk: what one of them takes, the others lack.",
+		"Генератор нагрузки и все узлы делят одну машину (доступных ядер: %d), её память и диск: что занял один, того не хватает другим.", cores))
+	for _, w := range m.machine {
+		texts = append(texts, l.warning(m.kind, w))
+	}
+	invalid := 0
+	for _, t := range m.trials {
+		if t.reason != "" {
+			invalid++
+		}
+	}
+	if invalid > 0 {
+		texts = append(texts, l.fill("Of %s, %d were invalid and left out; what is left may be the quieter moments.",
+			"Из проведённых (%s) недостоверны и исключены: %d; оставшиеся могли прийтись на более спокойное время.", l.trials(len(m.trials)), invalid))
+	}
+	if n := len(m.manifest.Sessions); n > 1 {
+		texts = append(texts, l.fill("The run was made in %d sessions, between which the machine may have changed.",
+			"Измерения проведены за несколько сеансов (%d), между которыми условия на машине могли измениться.", n))
+	}
+	return texts
+}
+
+func (l *language) constructThreats(m *model) []string {
+	texts := l.inequalities(m)
+	if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.loaded() && c.info.Load.Rate == 0 }) {
+		texts = append(texts, l.say("In a closed loop a slower system is asked less often, so its latency is that under the load which it admits itself, and is not comparable with latency at a given rate.",
+			"В замкнутом цикле более медленную систему спрашивают реже, поэтому её задержка относится к той нагрузке, которую она сама допускает, и с задержкой при заданной интенсивности не сопоставима."))
+	}
+	if m.kind.Main != "" {
+		texts = append(texts, l.say("Histograms keep three significant digits: a latency is known to 0.1 %.",
+			"Гистограммы хранят три значащие цифры: задержка известна с точностью до 0,1 %."))
+	}
+	return texts
+}
+
+// loaded reports whether clients put a load to the cell.
+func (c *cell) loaded() bool { return c.info.Load.Duration > 0 }
+
+func (l *language) externalThreats(m *model) []string {
+	any := func(of func(*cell) bool) bool { return slices.ContainsFunc(m.cells, of) }
+	var texts []string
+	texts = append(texts, l.say("One machine was measured; another processor, disk or file system has other costs, and ratios change with them.",
+		"Измерена одна машина; у других процессоров, дисков и файловых систем издержки иные, и вместе с ними меняются отношения."))
+	if any(func(c *cell) bool { return c.info.Wire }) {
+		texts = append(texts, l.say("Messages between members go over the loopback interface, whose latency, loss and bandwidth are not those of a network.",
+			"Сообщения между узлами идут через интерфейс loopback, задержка, потери и пропускная способность которого не такие, как у сети."))
+	}
+	if any(func(c *cell) bool { return !c.info.Wire }) {
+		texts = append(texts, l.say("Where members are connected in memory, there is no network at all.", "Там, где узлы связаны через память, сети нет вовсе."))
+	}
+	if any(func(c *cell) bool { return c.info.Durability == "disk" && c.info.Cluster.Nodes > 1 }) {
+		texts = append(texts, l.say("The logs of all members lie on one disk, and their flushes compete for it, which they would not on machines of their own.",
+			"Журналы всех узлов лежат на одном диске, и их сбросы конкурируют за него, чего на отдельных машинах не было бы."))
+	}
+	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
+		texts = append(texts, l.say("The data directory is in memory: a flush costs nothing there.", "Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
+	}
+	if any((*cell).loaded) {
+		texts = append(texts, l.say("The load is synthetic.", "Нагрузка синтетическая."))
+	}
+	return texts
+}

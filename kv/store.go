@@ -233,9 +233,10 @@ type Pair struct {
 // after, in order; an empty after begins at the beginning. A limit below 1 means
 // no limit.
 func (s *Store) Scan(prefix, after string, limit int) []Pair {
+	const most = 128 // that room is made for, before anything waits for the page
+	page := make([]Pair, 0, min(max(limit, 0), most))
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var page []Pair
 	s.state.entries.Ascend(max(prefix, after), func(key string, e entry) bool {
 		if !strings.HasPrefix(key, prefix) {
 			return false // past the prefix

@@ -511,6 +511,25 @@ func BenchmarkGet(b *testing.B) {
 
 // BenchmarkState measures what is done to the state as a whole, of 100 000 keys with
 // values of 100 B: bytes are those of the snapshot.
+// BenchmarkScan is what a page costs, during which nothing is applied.
+func BenchmarkScan(b *testing.B) {
+	s := kv.New()
+	const keys = 100_000
+	for i := range keys {
+		s.Apply(uint64(i+1), kv.EncodeSet(fmt.Sprintf("key-%012d", i), make([]byte, 256)))
+	}
+	for _, limit := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("keys=%d", limit), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if page := s.Scan("", fmt.Sprintf("key-%012d", i*7919%(keys-1000)), limit); len(page) != limit {
+					b.Fatal(len(page))
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkState(b *testing.B) {
 	s := kv.New()
 	for i := range 100_000 {

@@ -100,12 +100,13 @@ const (
 // engine's own default.
 type Raft core.Tuning
 
-// Load says what the clients do: the [load] table. Rate 0 is a closed loop of
-// Clients; otherwise an open loop of Rate operations per second, and Clients says nothing.
+// Load says what the clients do: the [load] table. Without Rate and PeakShare it is a closed
+// loop of Clients; otherwise an open loop, and Clients says nothing of it.
 type Load struct {
 	Preset          string       `json:"preset,omitempty" oneof:"ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f" doc:"a workload of YCSB (Cooper et al., Benchmarking Cloud Serving Systems with YCSB, SoCC 2010): its mix, its key_distribution, and value_size 1000, for a record is one value here, which an update writes whole; what the file says of these itself holds"`
 	Clients         int          `json:"clients" default:"16" min:"1" max:"100000" doc:"of a closed loop, each with one operation at a time"`
 	Rate            float64      `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
+	PeakShare       float64      `json:"peak_share,omitempty" max:"2" unit:"share" zero:"rate counts" doc:"instead of a rate: open loop at this share of the peak, which is the throughput of a closed loop of clients that each trial begins with, for warmup and duration"`
 	Arrival         string       `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
 	Duration        Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
 	Operations      int64        `json:"operations,omitempty" max:"1000000000000" zero:"duration counts" doc:"instead of a duration: measured until so many have ended"`
@@ -148,6 +149,9 @@ const (
 
 // maxScanLength is what kvnode gives at once.
 const maxScanLength = 1000
+
+// Open reports whether it is an open loop.
+func (l *Load) Open() bool { return l.Rate > 0 || l.PeakShare > 0 }
 
 // Shares is which kinds of operations there are, and how many of each: the mix, or what
 // its short form stands for.
@@ -260,7 +264,11 @@ func (c *Cell) Planned() time.Duration {
 		const most = 1e6 * time.Hour // of more there is no telling in a Duration
 		load = time.Duration(min(float64(c.Load.Operations)/c.Load.Rate*float64(time.Second), float64(most)))
 	}
-	return load + time.Duration(c.Load.Warmup+c.Formation.Settle+c.Formation.Rest)
+	load += time.Duration(c.Load.Warmup)
+	if c.Load.PeakShare > 0 {
+		load *= 2 // the closed loop before
+	}
+	return load + time.Duration(c.Formation.Settle+c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

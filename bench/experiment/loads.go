@@ -29,7 +29,7 @@ func (d *draft) checkLoads(cells []Cell) {
 		key, of, mend string
 		used          func(*Load) bool
 	}{
-		{"load.arrival", "an open loop, and there is no rate", "set load.rate to operations per second", func(l *Load) bool { return l.Rate > 0 }},
+		{"load.arrival", "an open loop, and there is no rate", "set load.rate to operations per second", (*Load).Open},
 		{"load.zipf_exponent", "zipf and latest keys", `set key_distribution = "zipf"`, zipf},
 		{"load.hot_keys", "hot-spot keys", `set key_distribution = "hot-spot"`, hot},
 		{"load.hot_operations", "hot-spot keys", `set key_distribution = "hot-spot"`, hot},
@@ -53,14 +53,20 @@ func (d *draft) checkEither(one, other, why string) {
 	}
 }
 
-// given returns where the file gives a key, or one of a table of that name, outside the
-// matrix.
+// given returns where the file gives a key, or one of a table of that name: for all cells or
+// as a factor of its own.
 func (d *draft) given(key string) *conf.Setting {
-	i := slices.IndexFunc(d.settings, func(s conf.Setting) bool { return s.Key == key || strings.HasPrefix(s.Key, key+".") })
+	all := slices.Clone(d.settings)
+	for _, f := range d.factors {
+		if f.coupled == nil {
+			all = append(all, f.settings()...)
+		}
+	}
+	i := slices.IndexFunc(all, func(s conf.Setting) bool { return s.Key == key || strings.HasPrefix(s.Key, key+".") })
 	if i < 0 {
 		return nil
 	}
-	return &d.settings[i]
+	return &all[i]
 }
 
 // checkLoad looks at the load of one cell.
@@ -73,6 +79,10 @@ func (d *draft) checkLoad(c *Cell) bool {
 	}
 	if err := l.Mix.Check(); err != nil {
 		d.complain(key, "load.mix%s: %v", c.describe(), err)
+		return false
+	}
+	if l.Rate > 0 && l.PeakShare > 0 {
+		d.complain("load.peak_share", "load.peak_share = %v beside load.rate = %v%s: the rate is the one or the other: remove one", l.PeakShare, l.Rate, c.describe())
 		return false
 	}
 	if mixed && l.ReadRatio > 0 {
@@ -107,7 +117,7 @@ func (d *draft) checkLoad(c *Cell) bool {
 func (d *draft) checkClients(cells []Cell) {
 	const key = "load.clients"
 	at, given := d.locate(key)
-	open := func(c Cell) bool { return c.Load.Rate > 0 }
+	open := func(c Cell) bool { return c.Load.Open() && c.Load.PeakShare == 0 } // the peak is that of so many clients
 	first := slices.IndexFunc(cells, open)
 	closed := slices.ContainsFunc(cells, func(c Cell) bool { return !open(c) })
 	if !given || first < 0 || closed && !d.varies(key) {

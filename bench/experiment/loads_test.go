@@ -80,7 +80,8 @@ func TestLoadMistakes(t *testing.T) {
 		"a level that does not add up": {"mix.write = 1\n[matrix]\nload.mix.read = [0, 0.5]",
 			"x.toml:3: load.mix (cell c02: load.mix.read = 0.5): the shares add up to 1.5, not to 1"},
 		"two mixes":         {"read_ratio = 0\nmix.read = 1", "x.toml:3: load.read_ratio and load.mix.read (line 4) are both given, and read_ratio is its short form: remove one"},
-		"two mixes, varied": {"mix.read = 1\n[matrix]\nread_ratio = [0, 0.5]", "x.toml:5: load.read_ratio = 0.5 beside load.mix (cell c02: read_ratio = 0.5): read_ratio is its short form: remove one"},
+		"two mixes, varied": {"mix.read = 1\n[matrix]\nread_ratio = [0, 0.5]", "x.toml:5: load.read_ratio and load.mix.read (line 3) are both given, and read_ratio is its short form: remove one"},
+		"two ends, varied":  {"operations = 9\n[matrix]\nduration = [\"1s\", \"2s\"]", "x.toml:3: load.operations and load.duration (line 5) are both given, and "},
 		"an unknown kind":   {"mix.reed = 1", `x.toml:3: unknown key "reed" in [load.mix]; did you mean "read"?`},
 		"a mix as text":     {`mix = "half"`, `x.toml:3: load.mix = "half": want a table: write [load.mix] on a line of its own`},
 		"a share above 1":   {"mix.read = 1.5", `x.toml:3: load.mix.read = 1.5: want a share from 0 to 1, such as 0.95 or "95%"`},
@@ -100,6 +101,8 @@ func TestLoadMistakes(t *testing.T) {
 		"no hot spot":         {"hot_moves = \"1s\"", `x.toml:3: load.hot_moves is for hot-spot keys: set key_distribution = "hot-spot", or remove load.hot_moves`},
 		"no followers":        {"target = \"followers\"\n[cluster]\nnodes = 1", `x.toml:3: load.target = "followers": one node has no followers: raise cluster.nodes, or remove target`},
 		"news from followers": {"preset = \"ycsb-d\"\ntarget = \"all\"\nread_level = \"stale\"", `x.toml:5: load.read_level = "stale" beside load.target = "all" and reads of keys that are inserted meanwhile: a follower need not have them yet: set read_level = "linearizable"`},
+		"two rates":           {"peak_share = \"70%\"\nrate = 5", "x.toml:3: load.peak_share = 0.7 beside load.rate = 5: the rate is the one or the other: remove one"},
+		"a rate in per cent":  {"rate = \"70%\"", `x.toml:3: load.rate = "70%": want operations per second, without quotes; for a share of the peak, which is measured first, give peak_share = "70%"`},
 		"a foreign lease":     {"target = \"all\"\nread_ratio = 1\nread_level = \"lease\"", `x.toml:5: load.read_level = "lease" beside load.target = "all": only the leader has a lease: set read_level = "linearizable", which followers serve too`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,6 +186,35 @@ transport = "inmem"
 		}
 	}
 	if _, err := parseWith(t, "name = \"x\"\nexclude = 1"); err == nil || !strings.Contains(err.Error(), "want tables [[exclude]]") {
+		t.Error(err)
+	}
+}
+
+// TestOverridesOfWhatIsSaidInTwoWays take the place of the other way.
+func TestOverridesOfWhatIsSaidInTwoWays(t *testing.T) {
+	const file = "name = \"x\"\n[load]\nduration = \"2s\"\nvalue_size = 7\nclients = 3\nmix.scan = 1\n"
+	for override, want := range map[string]string{
+		"load.operations=50":         "50 0s 7 3 0 0 {0 0 0 1 0 0 0}",
+		"value_sizes=50% 1B, 50% 9B": "0 2s 5 3 0 0 {0 0 0 1 0 0 0}",
+		"rate=100":                   "0 2s 7 16 100 0 {0 0 0 1 0 0 0}",
+		"peak_share=50%":             "0 2s 7 3 0 0.5 {0 0 0 1 0 0 0}",
+		"read_ratio=0.25":            "0 2s 7 3 0 0 {0.25 0.75 0 0 0 0 0}",
+	} {
+		e, err := parseWith(t, file, override)
+		if err != nil {
+			t.Errorf("%s: %v", override, err)
+			continue
+		}
+		cells, err := e.Expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := cells[0].Load
+		if got := fmt.Sprint(l.Operations, l.Duration, l.ValueSize, l.Clients, l.Rate, l.PeakShare, l.Shares()); got != want {
+			t.Errorf("%s: %s, want %s", override, got, want)
+		}
+	}
+	if _, err := parseWith(t, file, "load.mix={read=1}"); err == nil || !strings.Contains(err.Error(), `unknown key "load.mix"; [load.mix] is a table: set its keys, such as load.mix.read`) {
 		t.Error(err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 //     "duration", "options.mdb.map_size". Where that key is also a factor of the
 //     matrix, the factor is pinned to this single level; where levels that set several
 //     keys set it, it holds for all of them.
+//     A key that says the same in another way, such as duration beside operations, is
+//     taken out of its table.
 //   - "matrix.KEY" replaces the levels of a factor, or adds a factor as the
 //     last one. The empty list takes the factor away, so that the value of the
 //     table it came from holds. Of a factor whose levels set several keys it lists
@@ -82,6 +84,11 @@ func (d *draft) override(o Override) {
 	}
 	key, problem := d.resolve(o.Key)
 	if key == "" {
+		for _, table := range d.schema.Tables() {
+			if table == o.Key || strings.HasSuffix(table, "."+o.Key) {
+				problem = fmt.Sprintf("[%s] is a table: set its keys, such as %s.%s", table, table, d.schema.Names(table)[0])
+			}
+		}
 		if problem == "" {
 			known := append(d.schema.Names(""), d.factorNames()...)
 			problem = conf.Hint(o.Key, known, d.qualified()...)
@@ -102,6 +109,20 @@ func (d *draft) override(o Override) {
 		f.levels, f.at = []conf.Value{{Data: data}}, at
 	}
 	d.dropFromLevels(key)
+	d.settings = slices.DeleteFunc(d.settings, func(s conf.Setting) bool { return instead(key, s.Key) })
+}
+
+// instead reports whether a key says what another one says too, so that with an override of
+// the one the file's other has nothing to say any more.
+func instead(key, other string) bool {
+	if key == keyReadRatio || mixes(key) {
+		return mixes(other) && (key == keyReadRatio) != (other == keyReadRatio)
+	}
+	return slices.Contains(map[string][]string{
+		"load.operations": {"load.duration"}, "load.duration": {"load.operations"},
+		"load.value_sizes": {"load.value_size"}, "load.value_size": {"load.value_sizes"},
+		"load.rate": {"load.peak_share", "load.clients"}, "load.peak_share": {"load.rate"},
+	}[key], other)
 }
 
 // overrideFactor puts the levels of f in the place of those that its key had.

@@ -189,6 +189,9 @@ func (d *draft) apply(e *Experiment, key string, data any) error {
 	if p, _, ok := d.known.measures(key); ok && p.Name != e.Measure {
 		return nil // checkMeasure complains
 	}
+	if text, ok := data.(string); ok && key == "load.rate" && strings.HasSuffix(text, "%") {
+		return fmt.Errorf("want operations per second, without quotes; for a share of the peak, which is measured first, give peak_share = %q", text)
+	}
 	if p, option := d.known.owner(key); p.Check != nil {
 		value, err := conf.Option(data)
 		if err != nil {

@@ -302,7 +302,7 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 			s.what["options."+part+"."+kind+"."+key] = fmt.Sprint(value)
 		}
 	}
-	if c.Load.Rate == 0 {
+	if !c.Load.Open() {
 		delete(s.what, "load.arrival")
 	}
 	if c.Load.Shares().Looks() == 0 {

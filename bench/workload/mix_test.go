@@ -123,14 +123,15 @@ func (x *table) Do(_ context.Context, op *Op) error {
 func TestMixOfAll(t *testing.T) {
 	for _, rate := range []float64{0, 5000} {
 		s := mixed(all())
-		s.Rate = rate
+		s.Rate, s.Duration, s.Operations, s.Warmup = rate, 0, 2000, 0
 		x := newTable(s)
 		r, err := run(t.Context(), s, x)
-		if err != nil || len(r.Errors) > 0 {
-			t.Fatalf("%v, %v", err, r.Errors)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if x.missing.Load() > 0 {
-			t.Errorf("rate %g: %d reads of keys that were not there", rate, x.missing.Load())
+		delete(r.Errors, errNeverStarted.Error()) // where the machine does not keep up
+		if len(r.Errors) > 0 || x.missing.Load() > 0 {
+			t.Errorf("rate %g: %v, and %d reads of keys that were not there", rate, r.Errors, x.missing.Load())
 		}
 		if x.entries != r.Acknowledged || r.Reads.Completed == 0 || len(x.keys) == s.Keys {
 			t.Errorf("rate %g: %d entries, %d acknowledged, %d reads, %d keys", rate, x.entries, r.Acknowledged, r.Reads.Completed, len(x.keys))
@@ -171,10 +172,11 @@ func TestOperationsInsteadOfDuration(t *testing.T) {
 			done += x.Completed
 		}
 		samples := r.Reads.Latency.TotalCount() + r.Writes.Latency.TotalCount()
-		if got := r.Reads.Completed + r.Writes.Completed; got != 1000 || samples != 1000 || done != 1000 {
+		failed := r.Reads.Failed + r.Writes.Failed // where the machine does not keep up with the schedule
+		if got := r.Reads.Completed + r.Writes.Completed; got+failed != 1000 || samples != got || done != got || rate == 0 && failed > 0 {
 			t.Errorf("rate %g: %d operations, %d samples, %d in steps", rate, got, samples, done)
 		}
-		if r.Operations != n.Load() || n.Load() <= 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Steps.All)-r.Steps.Warmup != stepsIn(r.Window, r.Steps.Length) {
+		if r.Operations != n.Load()+failed || r.Operations < 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Steps.All)-r.Steps.Warmup != stepsIn(r.Window, r.Steps.Length) {
 			t.Errorf("rate %g: %d of %d operations, a window of %v in %v, %d steps", rate, r.Operations, n.Load(), r.Window, r.Elapsed, len(r.Steps.All))
 		}
 		if rate > 0 && r.Scheduled != 1000 {

@@ -30,8 +30,8 @@ type Settings struct {
 // accept refuses what has no anatomy.
 func accept(cell experiment.Cell) error {
 	switch {
-	case cell.Load.Rate > 0:
-		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out", Name, cell.Load.Rate)
+	case cell.Load.Open():
+		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out, or load.peak_share", Name, cell.Load.Rate)
 	case cell.Load.Shares().Reads() == 1:
 		return fmt.Errorf("measure = %q follows writes, and load.read_ratio = 1 leaves none: lower it", Name)
 	case !cell.Load.Shares().Plain():

@@ -55,6 +55,7 @@ type Data struct {
 	IntervalNS int64   `json:"interval_ns,omitempty"`
 	Intervals  []int64 `json:"intervals,omitempty"`
 
+	Peak      float64    `json:"peak,omitempty"`      // operations per second of the closed loop before, where the rate is a share of it
 	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
 }
 
@@ -184,6 +185,10 @@ func (d *Data) values(cell *record.CellInfo) (measure.Values, error) {
 	if d.Operations > 0 && d.MembersCPUNS > 0 {
 		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
 	}
+	if d.Peak > 0 {
+		put("peak", d.Peak)
+		put("rate", d.Peak*cell.Load.PeakShare)
+	}
 	if n := len(d.Snapshots); n > 0 {
 		took := 0.0
 		for _, s := range d.Snapshots {
@@ -308,6 +313,9 @@ func (d *Data) validate(brokenOff bool) error {
 	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.Queued, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.ClientsCPUNS, d.Operations, int64(d.Processors)) < 0 || d.Opened != nil && *d.Opened < 0 {
 		return fmt.Errorf("load: a length or count below zero")
 	}
+	if !(d.Peak >= 0 && d.Peak <= 1e12) {
+		return fmt.Errorf("load: a peak of %g operations per second", d.Peak)
+	}
 	if d.WindowNS == 0 && !brokenOff {
 		return fmt.Errorf("load: no measured window and no failure")
 	}
@@ -369,7 +377,8 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
 	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
-	if l.Rate > 0 {
+	refuse((d.Peak > 0) != (l.PeakShare > 0), "peak", d.Peak, fmt.Sprintf("one, where load.peak_share = %g", l.PeakShare))
+	if l.Open() {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {
 		refuse(d.Scheduled > 0 || d.LagHist != "", "scheduled", d.Scheduled, "no schedule")

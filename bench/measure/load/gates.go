@@ -57,11 +57,11 @@ const gatesSince = 3
 
 // gates judges what can be judged by the data alone. What does not apply is not there.
 func (d *Data) gates(cell *record.CellInfo, v measure.Values) []record.Gate {
-	out := []record.Gate{d.loadGate(), d.errorGate(), d.clientGate(cell.Cluster.Mode != experiment.ModeInProcess), steadyGate(cell.Load.Rate > 0, v)}
+	out := []record.Gate{d.loadGate(), d.errorGate(), d.clientGate(cell.Cluster.Mode != experiment.ModeInProcess), steadyGate(cell.Load.Open(), v)}
 	if d.Opened != nil {
 		out = append(out, d.connectionsGate())
 	}
-	if cell.Load.Rate > 0 {
+	if cell.Load.Open() {
 		out = append(out, latenessGate(v), d.queueGate())
 	}
 	return out

@@ -56,6 +56,8 @@ func quantities() []measure.Quantity {
 			Column: "lag_p99_us", Scale: 1e-6, Decimals: 3, Of: "lag", PerMille: 990},
 		{Key: "syncs", Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Column: "syncs_per_command", Decimals: 4},
 		{Key: "cpu", Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Column: "cpu_cores", Decimals: 3},
+		{Key: "peak", Name: measure.Text{En: "peak", Ru: "предел"}, Unit: measure.OpsPerSecond, Column: "peak_ops", Decimals: 2},
+		{Key: "rate", Name: measure.Text{En: "scheduled", Ru: "по расписанию"}, Unit: measure.OpsPerSecond},
 		{Key: "snapshots", Name: measure.Text{En: "snapshots", Ru: "снимков"}, Column: "snapshots"},
 		{Key: "snapshot.time", Name: measure.Text{En: "time of a snapshot", Ru: "время снимка"}, Unit: measure.Seconds, Column: "snapshot_ms", Scale: 1e-3, Decimals: 3},
 	}, machineQuantities())
@@ -134,7 +136,7 @@ func tables() []measure.Table {
 		machineTable(),
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
-			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "latency.effective", "cpu", "syncs", "lag.p99", "snapshots", "snapshot.time"},
+			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "latency.effective", "cpu", "syncs", "lag.p99", "peak", "rate", "snapshots", "snapshot.time"},
 			OverTime:   "throughput",
 			Note: measure.Text{
 				En: "Each figure is the median over the trials. Effective samples are how many of the operations count as independent where the tail is concerned: slow ones come together. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
@@ -240,14 +242,14 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 	of := func(write func(*record.CellInfo) string) string { return measure.Distinct(cells, ", ", write) }
 	open := func(write func(*record.CellInfo) string) string {
 		return of(func(c *record.CellInfo) string {
-			if c.Load.Rate == 0 {
+			if !c.Load.Open() {
 				return ""
 			}
 			return write(c)
 		})
 	}
 	closed := of(func(c *record.CellInfo) string {
-		if c.Load.Rate > 0 {
+		if c.Load.Open() {
 			return ""
 		}
 		return strconv.Itoa(c.Load.Clients)
@@ -259,10 +261,10 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 			Ru: "Замкнутый цикл, число клиентов: %s; каждый начинает следующую операцию, когда получит ответ на предыдущую.",
 		}, closed))
 	}
-	if rate := open(func(c *record.CellInfo) string { return w.Number(c.Load.Rate) }); rate != "" {
+	if rate := open(func(c *record.CellInfo) string { return rateText(&c.Load, w) }); rate != "" {
 		texts = append(texts, measure.Fill(w, measure.Text{
-			En: "Open loop of %s op/s, arriving %s: operations start on schedule, whether or not earlier ones were answered, and latency counts from the scheduled start.",
-			Ru: "Открытый цикл, %s оп/с, %s: операции начинаются по расписанию независимо от ответов на прежние, и задержка отсчитывается от запланированного начала.",
+			En: "Open loop of %s, arriving %s: operations start on schedule, whether or not earlier ones were answered, and latency counts from the scheduled start.",
+			Ru: "Открытый цикл, %s, %s: операции начинаются по расписанию независимо от ответов на прежние, и задержка отсчитывается от запланированного начала.",
 		}, rate, open(func(c *record.CellInfo) string { return w.Term(c.Load.Arrival) })))
 	}
 	texts = append(texts, operationsText(cells, w)...)

@@ -29,7 +29,7 @@ func derive(trials []measure.Measured) {
 		c := caseOf(t.Cell)
 		c.Flushes = int(math.Round(median(about.syncs[like(t.Cell, true)])))
 		put := func(key string, value float64) { t.Values.Scalars[key] = value }
-		if t.Cell.Load.Rate == 0 {
+		if !t.Cell.Load.Open() {
 			floor := machine.Floor(c)
 			put("floor", floor)
 			put("floor.ratio", p50/floor)
@@ -45,7 +45,7 @@ func derive(trials []measure.Measured) {
 		}
 		put("roof.cpu", 100*use.CPU)
 
-		if c.Flushes < 1 || t.Cell.Load.Rate > 0 || !justWrites(t.Cell) {
+		if c.Flushes < 1 || t.Cell.Load.Open() || !justWrites(t.Cell) {
 			continue
 		}
 		inMemory := about.memory[like(t.Cell, false)]
@@ -120,7 +120,7 @@ type known struct {
 func neighbours(trials []measure.Measured) known {
 	k := known{map[string][]float64{}, map[string][]float64{}}
 	for _, t := range trials {
-		if !t.Valid || t.Cell.Load.Clients != 1 || t.Cell.Load.Rate > 0 || !justWrites(t.Cell) {
+		if !t.Valid || t.Cell.Load.Clients != 1 || t.Cell.Load.Open() || !justWrites(t.Cell) {
 			continue
 		}
 		if syncs, counted := t.Values.Scalars["syncs"]; counted {

@@ -87,6 +87,15 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err := Preload(ctx, g, spec); err != nil {
 		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
+	target := g.Target(settings.ReadLevel)
+	peak := 0.0
+	if settings.PeakShare > 0 {
+		if peak, err = reach(ctx, spec, target); err != nil {
+			return nil, nil, fmt.Errorf("load.peak_share = %g: %w", settings.PeakShare, err)
+		}
+		spec.Rate = settings.PeakShare * peak
+		spec.Seed++ // its keys and values are not those that are just there
+	}
 	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return nil, nil, err
@@ -99,14 +108,14 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	}
 	t.Record.Leader = before.Leadership.ID
 	stop, told := sample(ctx, g, t.Cell.Planned()), snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
-	measured, err := prepared.Run(ctx, g.Target(settings.ReadLevel))
+	measured, err := prepared.Run(ctx, target)
 	taken, failed := told()
 	samples := stop()
 	if measured == nil {
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}
 	data, encoding := newData(measured)
-	data.Snapshots = taken
+	data.Peak, data.Snapshots = peak, taken
 	if seen := measured.Reads.Done() + measured.Writes.Done(); err == nil && seen < settings.Operations {
 		err = fmt.Errorf("%d of load.operations = %d came in %s: lower it, or measure a duration", seen, settings.Operations, measured.Window.Round(time.Second))
 	}
@@ -128,6 +137,23 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	data.during(samples, measured.Opened, generator)
 	gates, err := judge(ctx, t, g, data, measured, before, after)
 	return data, gates, err
+}
+
+// reach puts a closed loop on the target, and tells its throughput in operations per second.
+func reach(ctx context.Context, spec workload.Spec, target workload.Target) (float64, error) {
+	prepared, err := workload.Prepare(ctx, spec)
+	if err != nil {
+		return 0, err
+	}
+	r, err := prepared.Run(ctx, target)
+	if err != nil {
+		return 0, fmt.Errorf("the closed loop before: %w", err)
+	}
+	done := r.Reads.Completed + r.Writes.Completed
+	if done == 0 {
+		return 0, errors.New("no operation completed in the closed loop before: give a longer load.duration")
+	}
+	return float64(done) / r.Window.Seconds(), nil
 }
 
 // Preload writes every key once if the load reads any, in batches that stay far below what a

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func carryOut(t *testing.T, x *measure.Trial) measure.Values {
 		t.Errorf("contradictions: %+v", c)
 	}
 	for _, g := range x.Record.Gates {
-		if strings.Contains("load errors acknowledged convergence", g.Name) && g.Verdict != record.Pass {
+		if strings.Contains("errors acknowledged convergence", g.Name) && g.Verdict != record.Pass {
 			t.Errorf("gate %s: %+v", g.Name, g)
 		}
 	}
@@ -92,5 +93,17 @@ func TestTrialOfFollowers(t *testing.T) {
 		if v.Scalars["read.ops"] != 1000 {
 			t.Errorf("%s reads from %s: %v", level, target, v.Scalars)
 		}
+	}
+}
+
+// TestTrialOfAShare: the rate is that of the closed loop before.
+func TestTrialOfAShare(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	v := carryOut(t, newTrial(t, func(e *experiment.Experiment) {
+		e.Load.PeakShare, e.Load.Clients, e.Load.Duration = 0.1, 2, experiment.Duration(300*time.Millisecond)
+	}))
+	scheduled := v.Scalars["scheduled"] / 0.3
+	if want := 0.1 * v.Scalars["peak"]; want <= 0 || math.Abs(scheduled-want) > 0.02*want+4 || v.Scalars["rate"] != want {
+		t.Errorf("%v operations per second were scheduled, peak %v", scheduled, v.Scalars["peak"])
 	}
 }

@@ -124,3 +124,14 @@ func windowText(l *experiment.Load, w measure.Words) string {
 	}
 	return w.Duration(l.Duration)
 }
+
+// rateText says how much load an open loop offers.
+func rateText(l *experiment.Load, w measure.Words) string {
+	if l.PeakShare > 0 {
+		return measure.Fill(w, measure.Text{
+			En: "%s of the throughput of a closed loop of %d clients, with which each trial begins, for as long",
+			Ru: "%s от пропускной способности замкнутого цикла с числом клиентов %d, которым такой же длительности начинается каждое испытание",
+		}, w.Number(100*l.PeakShare)+" %", l.Clients)
+	}
+	return w.Number(l.Rate) + " " + w.Say(measure.Text{En: "op/s", Ru: "оп/с"})
+}

@@ -37,8 +37,8 @@ func settingsOf(cell experiment.Cell) (settings, error) {
 func accept(cell experiment.Cell) error {
 	l := cell.Load
 	switch {
-	case l.Rate > 0:
-		return fmt.Errorf("load.rate = %g: measure = %q tries rates itself: leave load.rate out", l.Rate, Name)
+	case l.Open():
+		return fmt.Errorf("load.rate = %g: measure = %q tries rates itself: leave load.rate out, or load.peak_share", l.Rate, Name)
 	case l.Operations > 0:
 		return fmt.Errorf("load.operations = %d: measure = %q tries each rate for load.duration: give that instead", l.Operations, Name)
 	case l.SnapshotEvery > 0:

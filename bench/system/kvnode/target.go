@@ -112,14 +112,10 @@ func overRESP(nodes []clusterfile.Node, connections int, stay bool) (load, error
 	}, nil}, nil
 }
 
-// underWay is how many requests of a load there may be at a time. So many connections are
-// kept, or each request beyond would have to open one, and that would be measured.
-func underWay(l experiment.Load) int {
-	if l.Rate > 0 {
-		return max(l.Clients, workload.DefaultMaxInFlight)
-	}
-	return l.Clients
-}
+// underWay is how many requests of a load there may be at a time, open loops that a
+// measurement makes of it too. So many connections are kept, or each request beyond would
+// have to open one, and that would be measured.
+func underWay(l experiment.Load) int { return max(l.Clients, workload.DefaultMaxInFlight) }
 
 // usuallyUnderWay is how many there are of a load that goes well: of an open loop, those that
 // come in the time that an operation takes (Little, 1961), with room for times that are bad.

@@ -147,6 +147,18 @@ func TestStepsAgreeWithTheWindow(t *testing.T) {
 	}
 }
 
+// TestFirst: whichever is told first, the first failure is the one that came first.
+func TestFirst(t *testing.T) {
+	early, late := Failure{"early", 3}, Failure{"late", 5}
+	for _, told := range [][2]Failure{{early, late}, {late, early}} {
+		var r Result
+		r.first(told[0])
+		if r.first(told[1]); *r.First != early {
+			t.Errorf("%v: %v", told, *r.First)
+		}
+	}
+}
+
 // TestTextOf: failures of one cause have one text, fit to be printed.
 func TestTextOf(t *testing.T) {
 	long := "key-" + string(slices.Repeat([]byte("0"), 60))

@@ -66,8 +66,8 @@ func TestBuckets(t *testing.T) {
 // the warm-up is in none, and a long load is told in longer steps. Nothing of the window is lost.
 func TestSumUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		warmup := time.Duration(rapid.Int64Range(0, int64(3*time.Minute)).Draw(t, "warm-up"))
-		window := time.Duration(rapid.Int64Range(1, int64(3*time.Minute)).Draw(t, "window"))
+		warmup := time.Duration(rapid.Int64Range(0, int64(40*time.Second)).Draw(t, "warm-up"))
+		window := time.Duration(rapid.Int64Range(1, int64(90*time.Second)).Draw(t, "window"))
 		planned := window
 		if rapid.Bool().Draw(t, "of unknown length") {
 			planned = 0

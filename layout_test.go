@@ -59,7 +59,7 @@ var rules = []rule{
 	{"bench/record", []string{"bench/experiment", "internal"}},
 	{"bench/stats", nil},
 	{"bench/report", []string{"bench/record", "bench/experiment", "bench/stats", "bench/measure", "bench/report/doc"}},
-	{"bench/report/doc", nil},
+	{"bench/report/doc", []string{"internal/visible"}},
 	{"bench/workload", []string{"core/size", "internal/poll"}},
 	{"bench/trace", []string{"core"}},
 	{"bench/calibrate", []string{"bench/record"}},
@@ -76,6 +76,7 @@ var rules = []rule{
 	{"bench/model", []string{"bench/record"}},
 	{"bench/measure/load", []string{"core", "kv", "bench/model", "bench/stats", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/anatomy", []string{"core", "kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/trace", "bench/workload"}},
+	{"bench/measure/peak", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload"}},
 	{"bench/measure/recovery", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
 	{"bench/measure/formation", []string{"bench/experiment", "bench/record", "bench/system", "bench/measure", "internal/poll"}},
 	{"bench/measure/failover", []string{"core/errkind", "bench/experiment", "bench/record", "bench/system", "bench/measure", "bench/workload", "internal/poll"}},
@@ -86,11 +87,12 @@ var rules = []rule{
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
-	{"internal/cli", nil},
+	{"internal/cli", []string{"internal/visible"}},
 	{"internal/hostport", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
 	{"internal/sharing", nil},
+	{"internal/visible", nil},
 	{"experiments", nil}, // tests only
 	{"docs", nil},        // tests only
 }

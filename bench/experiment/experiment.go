@@ -23,7 +23,7 @@ type Experiment struct {
 	QuestionRu string `json:"question_ru,omitempty" doc:"the question in Russian"`
 	Seed       uint64 `json:"seed" default:"1" doc:"of keys, values and the order of trials"`
 	Trials     int    `json:"trials" default:"7" min:"1" max:"9999" doc:"repetitions of each cell"`
-	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, or where the time of its writes goes"`
+	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, where the time of its writes goes, or which rate it sustains"`
 
 	Until    string `json:"until,omitempty" zero:"all trials are run" doc:"leaves a cell out of further rounds, from six on, once it is known closely enough, such as \"p50 within 3%\": its interval reaches no farther to either side; trials is the most then. A baseline stays while a cell that is set against it does"`
 	Baseline string `json:"baseline,omitempty" zero:"its first level" doc:"the level of the compared factor, the first of [matrix], that the report sets the others against"`
@@ -255,7 +255,12 @@ func (c *Cell) ReadSettings(target any) error { return conf.FromMap(target, c.Se
 
 // Planned is how long a trial of the cell lasts at least.
 func (c *Cell) Planned() time.Duration {
-	return time.Duration(c.Load.Warmup + c.Load.Duration + c.Formation.Settle + c.Formation.Rest)
+	load := time.Duration(c.Load.Duration)
+	if c.Load.Operations > 0 && c.Load.Rate > 0 { // of a closed loop nobody knows
+		const most = 1e6 * time.Hour // of more there is no telling in a Duration
+		load = time.Duration(min(float64(c.Load.Operations)/c.Load.Rate*float64(time.Second), float64(most)))
+	}
+	return load + time.Duration(c.Load.Warmup+c.Formation.Settle+c.Formation.Rest)
 }
 
 // Level is the value that one factor has in a cell.

@@ -89,7 +89,7 @@ A file that is there is not written over.
 
   raftlab new                                    ask, and write NAME.toml
   raftlab new stores.toml --compare backend      ask the rest
-  raftlab new sizes.toml --yes --compare value_size --levels 64,1024 --clients 16`,
+  raftlab new sizes.toml --yes --compare value_size --levels 64,1024`,
 		Args: cli.Wants(0, 1, "one file at most"),
 		RunE: func(c *cobra.Command, args []string) error { return runNew(c, lab, &d, args, yes) },
 	}

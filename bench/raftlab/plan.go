@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 // dryRun tells what a run would be and what is refused of it. It writes nothing.
@@ -21,7 +22,7 @@ func dryRun(ctx context.Context, w io.Writer, cfg runner.Config) error {
 		return cli.Said(exitInterrupted)
 	}
 	if len(plan.Cells) > 0 {
-		fmt.Fprintf(w, "%s: %s\n\n", cfg.Experiment.Name, cfg.Experiment.Title)
+		fmt.Fprintf(w, "%s: %s\n\n", cfg.Experiment.Name, visible.Text(cfg.Experiment.Title))
 		if err := printCells(w, plan); err != nil {
 			return err
 		}
@@ -49,7 +50,7 @@ func printCells(w io.Writer, plan *runner.Plan) error {
 	for _, c := range plan.Cells {
 		fmt.Fprint(t, c.ID)
 		for _, l := range c.Levels {
-			fmt.Fprint(t, "\t", l.Value)
+			fmt.Fprint(t, "\t", visible.Text(l.Value))
 		}
 		memory, _ := measure.Needs(c.Needs, measure.Memory)
 		disk, _ := measure.Needs(c.Needs, measure.Disk)

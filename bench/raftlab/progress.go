@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 // newProgress returns a bar on a terminal and plain lines elsewhere.
@@ -77,7 +78,7 @@ func label(c experiment.Cell) string {
 	if len(levels) == 0 {
 		return c.ID
 	}
-	return strings.Join(levels, " ")
+	return visible.Text(strings.Join(levels, " "))
 }
 
 // lines prints a line per trial: for logs and pipes.
@@ -124,11 +125,11 @@ func (p *lines) End() {}
 // verdict tells what is wrong with a trial, if anything is.
 func verdict(t record.Trial) (text string, bad bool) {
 	if t.Failure != "" {
-		return "FAILED: " + t.Failure, true
+		return "FAILED: " + visible.Text(t.Failure), true
 	}
 	for _, g := range t.Gates {
 		if g.Verdict == record.Fail {
-			return "INVALID: " + g.Reason, true
+			return "INVALID: " + visible.Text(g.Reason), true
 		}
 	}
 	return "", false

@@ -18,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 type runFlags struct {
@@ -44,7 +45,8 @@ report as Markdown and HTML; the table is printed here.
 
 Ctrl-C keeps the trials that are done: the report is made of them, and --resume
 runs the rest. With --trials it adds rounds to a run, also to one that was
-finished. A trial that fails is recorded with its reason, and the exit code is 1.
+finished. A trial that fails is recorded with its reason, and the exit code is
+1.
 
 What cannot be run, or would take more time, memory or disk than there is, is
 refused before the first trial, with the exit code 2. --dry-run tells that, the
@@ -56,7 +58,7 @@ cells and the time, and writes nothing.
   raftlab run my.toml --set cluster.nodes=5 --set 'matrix.clients=[1, 64]'
   raftlab run my.toml --dry-run                            cells, time, room
   raftlab run my.toml --out D --resume                     finish the run in D
-  raftlab run my.toml --out D --resume --trials 10         and make it 10 of each`,
+  raftlab run my.toml --out D --resume --trials 10         make it 10 of each`,
 		Args: cli.Wants(1, -1, "an experiment file, such as experiments/backends.toml"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
@@ -236,12 +238,12 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 		return err
 	case outcome.Interrupted:
 		fmt.Fprintf(stderr, "interrupted; what was measured is kept. To go on:\n  %s --out %s --resume\n",
-			strings.Join(cfg.Command, " "), cfg.Out)
+			visible.Text(strings.Join(cfg.Command, " ")), visible.Text(cfg.Out))
 		return cli.Said(exitInterrupted)
 	case len(outcome.Failures) > 0:
 		fmt.Fprintf(stderr, "%d trials failed:\n", len(outcome.Failures))
 		for _, text := range outcome.Failures {
-			fmt.Fprintf(stderr, "  %s\n", text)
+			fmt.Fprintf(stderr, "  %s\n", visible.Text(text))
 		}
 		return cli.Said(exitFailed)
 	}

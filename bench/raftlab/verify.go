@@ -8,6 +8,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/verify"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 func newVerify(lab Lab) *cobra.Command {
@@ -42,13 +43,13 @@ was laid out by an earlier raftlab only results.csv is compared, which is told.`
 			}
 			const most = 40
 			for _, d := range found.Differences[:min(most, len(found.Differences))] {
-				fmt.Fprintln(c.OutOrStdout(), d)
+				fmt.Fprintln(c.OutOrStdout(), visible.Text(d.String()))
 			}
 			if n := len(found.Differences) - most; n > 0 {
 				fmt.Fprintf(c.OutOrStdout(), "and %d more\n", n)
 			}
 			for _, note := range found.Notes {
-				fmt.Fprintln(c.OutOrStdout(), note)
+				fmt.Fprintln(c.OutOrStdout(), visible.Text(note))
 			}
 			if len(found.Unchecked) > 0 {
 				fmt.Fprintf(c.OutOrStdout(), "%s: laid out by an earlier raftlab, so the text was not checked; raftlab report %s makes it anew\n",

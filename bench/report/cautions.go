@@ -41,13 +41,13 @@ func (l *language) cautions(m *model, told bool) []string {
 		out = append(out, l.fill("The run is incomplete: %d of %d trials.", "Измерения не завершены: проведено %d испытаний из %d.", run, planned))
 	}
 	if invalid > 0 {
-		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see the validity gates.",
-			"Недостоверны и ни с чем не сравниваются: %d из %s; см. проверки достоверности.",
+		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see “Validity”.",
+			"Недостоверны и ни с чем не сравниваются: %d из %s; см. «Достоверность».",
 			invalid, l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек")))
 	}
 	if invalidTrials > 0 {
-		out = append(out, l.fill("Invalid and left out: %d of %s; see the validity gates.",
-			"Недостоверны и исключены: %d из %s; см. проверки достоверности.",
+		out = append(out, l.fill("Invalid and left out: %d of %s; see “Validity”.",
+			"Недостоверны и исключены: %d из %s; см. «Достоверность».",
 			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
 	}
 	if most == 1 {
@@ -171,7 +171,7 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
 	case stats.MachineDrift:
 		return l.fill("Conditions on the machine changed: fdatasync, probed before each trial, differs by a factor of %s within the run.",
-			"Условия на машине менялись: дрейф контрольных замеров fdatasync перед испытаниями — в %s раза за время измерений.",
+			"Условия на машине менялись: контрольные замеры fdatasync перед испытаниями различаются в %s раза (дрейф контрольных замеров).",
 			l.Locale.Number(w.Have, 1))
 	default:
 		return string(w.Code)

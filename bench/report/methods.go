@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -23,13 +24,14 @@ func (l *language) methods(m *model) doc.Terms {
 		}
 	}
 	add(l.say("Design", "План эксперимента"), l.designText(m))
+	add(l.say("Rounds", "Раунды"), l.leftOutText(m))
 	if m.kind.Method != nil {
 		for _, x := range m.kind.Method(m.infos(), l) {
 			add(x.Term, capital(x.Text))
 		}
 	}
 	for _, x := range m.kind.Tables {
-		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
 			add(l.Say(x.Title), l.Say(x.Method))
 		}
 	}
@@ -69,6 +71,33 @@ func (l *language) designText(m *model) string {
 		"%s of each cell are run, in rounds that take every cell once, in an order drawn anew for each round (seed %d), so that what happens on the machine meanwhile falls on all cells alike. Each trial starts a new group of members in an empty folder; the trial, not the operation, is the unit of replication.",
 		"Для каждой ячейки проводится %s. Испытания идут раундами: в каждом раунде каждая ячейка встречается один раз, а порядок ячеек внутри раунда случаен (начальное значение генератора %d), поэтому всё, что тем временем происходит на машине, сказывается на всех ячейках одинаково. Каждое испытание запускает новую группу узлов в пустом каталоге; единицей повторения служит испытание, а не операция.",
 		l.trials(trials), e.Seed)
+}
+
+// leftOutText says which cells were left out of rounds, and what was added to the run.
+func (l *language) leftOutText(m *model) string {
+	var texts []string
+	if until := m.manifest.Experiment.Until; until != "" {
+		text := l.fill(
+			"A cell is left out of further rounds, from the %dth on, once it is known closely enough (%s): once the interval of the median over its valid trials so far reaches no farther to either side. The baseline stays for as long as a cell that is set against it. To stop at a narrow interval makes intervals a little narrower than they should be.",
+			"Начиная с раунда %d ячейка исключается из следующих раундов, как только она измерена достаточно точно (%s): как только доверительный интервал медианы по её достоверным испытаниям не выходит за эту границу ни в одну сторону. Базовая ячейка остаётся, пока остаётся хотя бы одна из сравниваемых с ней. Остановка при узком интервале делает интервалы немного уже, чем следует.",
+			experiment.MinRoundsUntil, until)
+		if out := m.manifest.LeftOut; len(out) > 0 {
+			first, last := out[0].After, out[0].After
+			for _, x := range out {
+				first, last = min(first, x.After), max(last, x.After)
+			}
+			text += " " + l.fill("Left out: %d of %s, after %d to %d rounds.", "Исключено: %d из %s, после раундов %d–%d.",
+				len(out), l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек"), first, last)
+		}
+		texts = append(texts, text)
+	}
+	before := m.manifest.Experiment.Trials
+	for _, x := range m.manifest.Extended {
+		texts = append(texts, l.fill("Planned were %s of each cell; on %s that was raised to %d.", "Было запланировано по %s на ячейку; %s их число увеличено до %d.",
+			l.trials(before), x.At.UTC().Format(time.DateOnly), x.Trials))
+		before = x.Trials
+	}
+	return strings.Join(texts, " ")
 }
 
 // durabilityText says for each degree of durability which stores have it.
@@ -166,8 +195,8 @@ func (l *language) softwareText(m *model) string {
 // intervalText tells how coarse the intervals are for the numbers of trials
 // that there are.
 func (l *language) intervalText(m *model) string {
-	texts := []string{l.say("Percentile bootstrap of the median over the trials, nominally 95 % (Efron and Tibshirani, 1993), computed exactly rather than resampled.",
-		"Бутстреп-интервал медианы по испытаниям методом перцентилей, номинально 95 % (Эфрон и Тибширани, 1993); вычислен точно, без случайных выборок.")}
+	texts := []string{l.say("Of the median over the trials, by order statistics (Conover, Practical Nonparametric Statistics, §3.2): no distribution is assumed, and from six trials on the coverage is at least 95 %.",
+		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
 	var said []int
 	for _, c := range m.cells {
 		sum := c.sums[m.kind.Headline().Key]
@@ -302,7 +331,7 @@ func (l *language) internalThreats(m *model) []string {
 
 func (l *language) constructThreats(m *model) []string {
 	texts := l.inequalities(m)
-	if m.kind.Load && slices.ContainsFunc(m.cells, func(c *cell) bool { return c.info.Load.Rate == 0 }) {
+	if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.loaded() && c.info.Load.Rate == 0 }) {
 		texts = append(texts, l.say("In a closed loop a slower system is asked less often, so its latency is that under the load which it admits itself, and is not comparable with latency at a given rate.",
 			"В замкнутом цикле более медленную систему спрашивают реже, поэтому её задержка относится к той нагрузке, которую она сама допускает, и с задержкой при заданной интенсивности не сопоставима."))
 	}
@@ -312,6 +341,9 @@ func (l *language) constructThreats(m *model) []string {
 	}
 	return texts
 }
+
+// loaded reports whether clients put a load to the cell.
+func (c *cell) loaded() bool { return c.info.Load.Duration > 0 }
 
 func (l *language) externalThreats(m *model) []string {
 	any := func(of func(*cell) bool) bool { return slices.ContainsFunc(m.cells, of) }
@@ -332,7 +364,7 @@ func (l *language) externalThreats(m *model) []string {
 	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
 		texts = append(texts, l.say("The data directory is in memory: a flush costs nothing there.", "Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
 	}
-	if m.kind.Load {
+	if any((*cell).loaded) {
 		texts = append(texts, l.say("The load is synthetic.", "Нагрузка синтетическая."))
 	}
 	return texts

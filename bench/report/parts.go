@@ -122,9 +122,9 @@ func (l *language) greatest(m *model, shares []float64) string {
 }
 
 // partsTable has a group of rows for each cell: its parts, and all of them together.
-func (l *language) partsTable(m *model) (t doc.Table, there bool) {
+func (l *language) partsTable(m *model) (t doc.Table) {
 	if m.kind.Parts == nil {
-		return t, false
+		return t
 	}
 	cells, means := m.parted()
 	whole := m.kind.Quantity(m.kind.Parts.Whole)
@@ -168,7 +168,7 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 	}
 	t.Caption = l.Say(m.kind.Parts.Title)
 	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}
-	return t, len(cells) > 0
+	return t
 }
 
 // stackedPanels draws the parts of each cell end to end, a row for each. Cells under the
@@ -215,11 +215,18 @@ func (l *language) stackedPanels(m *model, of measure.Figure) []doc.Panel {
 }
 
 // waterfallPanels draws a panel for each cell, in which each part has a row and begins
-// where the one before ends.
-func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
+// where the one before ends. Of many cells it draws the most loaded.
+func (l *language) waterfallPanels(m *model, of measure.Figure) (out []doc.Panel, caption string) {
+	const most = 12
 	cells, means := m.parted()
-	var out []doc.Panel
+	few := len(cells) <= most
+	if !few {
+		caption = l.mostLoadedCaption(m)
+	}
 	for _, c := range cells {
+		if !few && !slices.Contains(m.mostLoaded(), c) {
+			continue
+		}
 		all := total(means[c])
 		p := doc.Panel{Title: l.marked(l.fullLabel(m.factors, c.info), c), X: l.timeAxis(l.Say(of.Axis), all)}
 		var names []string
@@ -234,7 +241,7 @@ func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
 		p.Y = rows(names)
 		out = append(out, p)
 	}
-	return out
+	return out, caption
 }
 
 func total(parts []float64) (sum float64) {

@@ -187,22 +187,26 @@ func (l *language) validColumn() column {
 }
 
 // detailTable is a table of the kind's own; there is none without values.
-func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there bool) {
+func (l *language) detailTable(m *model, of measure.Table) (t doc.Table) {
 	columns := l.nameColumns(m, true)
+	names := len(columns)
 	for _, key := range of.Quantities {
 		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
 		if !measured && of.Whole {
-			return doc.Table{}, false
+			return doc.Table{}
 		}
 		if measured {
 			x := l.quantityColumn(m, m.kind.Quantity(key))
 			if !of.Interval {
 				x.Spread = doc.Alone
 			}
-			columns, there = append(columns, x), true
+			columns = append(columns, x)
 		}
 	}
-	if len(of.Greatest.Quantities) > 0 && there {
+	if len(columns) == names {
+		return doc.Table{}
+	}
+	if len(of.Greatest.Quantities) > 0 {
 		columns = append(columns, l.greatestColumn(m, of.Greatest))
 	}
 	if of.OverTime != "" {
@@ -219,7 +223,7 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 	if note := l.Say(of.Note); note != "" {
 		t.Notes = []doc.Item{{Text: note}}
 	}
-	return t, there
+	return t
 }
 
 // greatestColumn says the greatest median of some quantities, and which it is.

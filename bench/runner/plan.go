@@ -70,13 +70,13 @@ func NewPlan(ctx context.Context, cfg Config) (*Plan, error) {
 		return p, err
 	}
 	rounds := max(1, cfg.Experiment.Trials, have.Rounds(), cfg.Trials)
-	if n := cfg.Experiment.Combinations(); n > record.MaxTrials/rounds {
-		return p, fmt.Errorf("%d cells × %d trials are %.0f trials, and a run has at most %d: lower trials, or take levels away from [matrix]",
-			n, rounds, float64(n)*float64(rounds), record.MaxTrials)
-	}
 	cells, err := cfg.Experiment.Expand()
 	if err != nil {
 		return p, err
+	}
+	if n := len(cells); n > record.MaxTrials/rounds {
+		return p, fmt.Errorf("%d cells × %d trials are %.0f trials, and a run has at most %d: lower trials, or take levels away from [matrix]",
+			n, rounds, float64(n)*float64(rounds), record.MaxTrials)
 	}
 	infos, err := p.describe(ctx, cfg, cells)
 	if err != nil {
@@ -222,7 +222,7 @@ func (p *Plan) checkRoom(cfg Config) (err error) {
 		if sum := check("cell "+c.ID, c.Needs, measure.Memory, p.Memory, "memory"); sum > memory {
 			memory, heaviest = sum, only(c.Needs, measure.Memory)
 		}
-		if sum := check("cell "+c.ID, c.Needs, measure.Disk, p.Disk, "the disk of "+data); sum > disk {
+		if sum := check("cell "+c.ID, c.Needs, measure.Disk, p.Disk, "the disk of "+data+" (or choose another --data-dir)"); sum > disk {
 			disk, largest = sum, only(c.Needs, measure.Disk)
 		}
 	}

@@ -67,7 +67,7 @@ func TestTooLarge(t *testing.T) {
 	cfg := configure(t, strings.Replace(recovering, "1200", "1000000000", 1), cluster.Builtin())
 	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	_, err := run(t, t.Context(), cfg)
-	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "cell c01 needs about 1800.0 GB of memory") || !strings.Contains(err.Error(), "--data-dir") {
+	if !errors.Is(err, runner.ErrUsage) || !strings.Contains(err.Error(), "cell c01 needs about 1.8 TB of memory") || !strings.Contains(err.Error(), "--data-dir") {
 		t.Error(err)
 	}
 	if _, err := os.Stat(cfg.Out); !errors.Is(err, os.ErrNotExist) {

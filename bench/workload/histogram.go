@@ -69,6 +69,9 @@ type KindResult struct {
 	Latency *hdrhistogram.Histogram
 }
 
+// Done is how many operations have ended, one way or the other.
+func (k *KindResult) Done() int64 { return k.Completed + k.Failed }
+
 // NewHistogram returns an empty histogram of durations, for [Record].
 func NewHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(lowestNS, highestNS, significantDigits)

@@ -108,7 +108,7 @@ func TestKeyFrequencies(t *testing.T) {
 			if err := s.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			frequencies(t, draws, newPicker(newShared(s), 0, 1, rand.New(rand.NewPCG(1, 2))), want)
+			frequencies(t, draws, newPicker(made(s), 0, 1, rand.New(rand.NewPCG(1, 2))), want)
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestKeyFrequencies(t *testing.T) {
 func TestHotSpotMoves(t *testing.T) {
 	s := testSpec()
 	s.KeyDistribution, s.Keys, s.HotKeys, s.HotOperations, s.HotMoves = HotSpot, 100, 0.3, 1, time.Hour
-	sh := newShared(s)
+	sh := made(s)
 	for moves, first := range map[time.Duration]int{0: 0, 1: 30, 2: 60, 3: 90, 10: 0, 11: 30} {
 		sh.begin(time.Now().Add(-moves*time.Hour - time.Minute))
 		pick := newPicker(sh, 0, 1, rand.New(rand.NewPCG(1, 2)))
@@ -174,7 +174,7 @@ func TestSequentialClientsShareTheKeys(t *testing.T) {
 	s.KeyDistribution, s.Keys = Sequential, 12
 	seen := map[int]int{}
 	for client := range 4 {
-		pick := newPicker(newShared(s), client, 4, nil)
+		pick := newPicker(made(s), client, 4, nil)
 		for range 3 {
 			seen[pick()]++
 		}
@@ -197,7 +197,7 @@ func TestKeysHaveOneLength(t *testing.T) {
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		keys := newShared(s).keys
+		keys := made(s).keys
 		if first, last := keys[0], keys[s.Keys-1]; len(first) != size || len(last) != size || first >= last {
 			t.Errorf("of %d bytes: %q and %q", size, first, last)
 		}

@@ -109,11 +109,14 @@ type Prepared struct {
 
 // Prepare makes all that can be made before the load begins, so that it is not
 // taken for a part of it.
-func Prepare(spec Spec) (*Prepared, error) {
+func Prepare(ctx context.Context, spec Spec) (*Prepared, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	sh := newShared(spec)
+	sh, err := newShared(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
 	return &Prepared{shared: sh, cost: ownCost(sh)}, nil
 }
 

@@ -143,7 +143,7 @@ func TestParted(t *testing.T) {
 		"open":   {Clients: 6, Rate: 3000},
 	} {
 		spec.Duration, spec.OpTimeout, spec.Keys, spec.KeyDistribution = 50*time.Millisecond, time.Second, 10, Uniform
-		prepared, err := Prepare(spec)
+		prepared, err := Prepare(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestParted(t *testing.T) {
 // TestManyClients: however many clients there are, the window does not close before they
 // begin.
 func TestManyClients(t *testing.T) {
-	prepared, err := Prepare(Spec{
+	prepared, err := Prepare(t.Context(), Spec{
 		Clients: 4000, Duration: 100 * time.Millisecond, OpTimeout: time.Second, Keys: 10, KeyDistribution: Uniform, Mix: Mix{Read: 0.5, Write: 0.5},
 	})
 	if err != nil {

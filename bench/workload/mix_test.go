@@ -49,7 +49,7 @@ func TestMixShares(t *testing.T) {
 		}
 		const draws = 2000
 		count := map[Kind]int{}
-		g := newShared(s).generator(0, 1)
+		g := made(s).generator(0, 1)
 		var op Op
 		for range draws {
 			g.Next(&op, nil)
@@ -144,13 +144,13 @@ func TestCompareAndSetTriesAgain(t *testing.T) {
 	x := newTable(s)
 	x.clashes = 3
 	op := Op{Kind: CompareAndSet, Key: s.Key(1), Value: []byte("new")}
-	if err := (steps{x}).Do(t.Context(), &op); err != nil || x.keys[op.Key] != "new" || x.entries != 1 || op.Index != 1 {
+	if err := (compound{x}).Do(t.Context(), &op); err != nil || x.keys[op.Key] != "new" || x.entries != 1 || op.Index != 1 {
 		t.Errorf("%v, %q, %d entries, index %d", err, x.keys[op.Key], x.entries, op.Index)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	x.clashes = 1 << 30
-	if err := (steps{x}).Do(ended, &op); err == nil {
+	if err := (compound{x}).Do(ended, &op); err == nil {
 		t.Error("it goes on after its time")
 	}
 }
@@ -195,7 +195,7 @@ func BenchmarkNext(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := testSpec()
 			change(&s)
-			g := newShared(s).generator(0, 1)
+			g := made(s).generator(0, 1)
 			b.ReportAllocs()
 			var op Op
 			for b.Loop() {

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,7 @@ type choice struct {
 // spareBytes is how many different values there are at least.
 const spareBytes = 1 << 16
 
-func newShared(s Spec) *shared {
+func newShared(ctx context.Context, s Spec) (*shared, error) {
 	const stream = 0x76616c756573 // "values"
 	rng := rand.New(rand.NewPCG(s.Seed, stream))
 	sh := &shared{spec: s, keys: make([]string, s.Keys), sizes: s.sizes(), kinds: s.Mix.choices()}
@@ -42,13 +43,16 @@ func newShared(s Spec) *shared {
 		}
 	}
 	for i := range sh.keys {
+		if i%(1<<16) == 0 && ctx.Err() != nil { // of a billion keys it takes minutes
+			return nil, ctx.Err()
+		}
 		sh.keys[i] = s.Key(i)
 	}
 	if s.grows() {
 		sh.growth = &growth{}
 	}
 	sh.begin(time.Time{})
-	return sh
+	return sh, nil
 }
 
 // begin sets back what a load changes.
@@ -147,6 +151,7 @@ type counted struct{ *generator }
 // Next implements Source.
 func (c counted) Next(op *Op, last error) (wait time.Duration, ok bool) {
 	wait, _ = c.generator.Next(op, last)
-	op.warmUp = time.Since(c.began) < c.spec.Warmup
-	return wait, op.warmUp || c.left.Add(-1) >= 0
+	since := time.Since(c.began) - c.spec.Warmup
+	op.warmUp = since < 0
+	return wait, op.warmUp || c.left.Add(-1) >= 0 && since < maxOpen
 }

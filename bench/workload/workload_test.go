@@ -19,7 +19,7 @@ import (
 )
 
 func run(ctx context.Context, spec Spec, target Target) (*Result, error) {
-	p, err := Prepare(spec)
+	p, err := Prepare(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func TestValidateRefuses(t *testing.T) {
 
 // stream returns the first operations of one client as text.
 func stream(s Spec, client int) (ops []string) {
-	g := newShared(s).generator(client, s.Clients)
+	g := made(s).generator(client, s.Clients)
 	var op Op
 	for range 200 {
 		g.Next(&op, nil)
@@ -114,7 +114,7 @@ func TestSameSeedSameOperations(t *testing.T) {
 func TestReadRatioAndValues(t *testing.T) {
 	s := testSpec()
 	s.Mix = Mix{Read: 0.25, Write: 0.75}
-	g := newShared(s).generator(0, 1)
+	g := made(s).generator(0, 1)
 	const draws = 20000
 	reads := 0
 	var op Op
@@ -462,5 +462,24 @@ func TestTargetRecords(t *testing.T) {
 		if begun, ended := w.begun.Load(), w.ended.Load(); ended != r.Operations || begun < ended || begun > ended+int64(s.Clients) {
 			t.Errorf("at rate %v: %d begun, %d ended, and %d were carried out", rate, begun, ended, r.Operations)
 		}
+	}
+}
+
+// made is a load that nothing interrupts.
+func made(s Spec) *shared {
+	sh, err := newShared(context.Background(), s)
+	if err != nil {
+		panic(err)
+	}
+	return sh
+}
+
+// TestPrepareIsInterrupted: the names of a billion keys are not all made first.
+func TestPrepareIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	spec := Spec{Clients: 1, Duration: time.Second, OpTimeout: time.Second, Keys: 1_000_000, KeyDistribution: Uniform, ValueBytes: 1, Mix: Mix{Write: 1}}
+	if _, err := Prepare(ctx, spec); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 // exitUsage is the exit code where the command line, or a file given on it, is wrong.
@@ -47,7 +49,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	}
 	text, code := judge(err)
 	if text != "" {
-		fmt.Fprintf(stderr, "%s: %s\n", root.Name(), text)
+		fmt.Fprintf(stderr, "%s: %s\n", root.Name(), visible.Lines(text)) // errors quote files and programs
 	}
 	if carried, carries := Code(err); carries {
 		return carried

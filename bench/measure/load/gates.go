@@ -89,8 +89,18 @@ func judge(ctx context.Context, t *measure.Trial, g system.Group, d *Data, measu
 	), nil
 }
 
-// settle waits until all members hold the same state, and returns how many do not by then.
-func settle(ctx context.Context, g system.Group) (behind int, err error) {
+// convergenceGate waits until all members hold the same state.
+func convergenceGate(ctx context.Context, g system.Group) (record.Gate, error) {
+	behind, err := converge(ctx, g)
+	if err != nil {
+		return record.Gate{}, err
+	}
+	return measure.AtMost("convergence", "replicas", float64(behind), 0,
+		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
+}
+
+// converge waits until all members hold the same state, and tells how many do not in time.
+func converge(ctx context.Context, g system.Group) (behind int, err error) {
 	within, cancel := context.WithTimeout(ctx, convergenceTimeout)
 	defer cancel()
 	_ = poll.Until(within, 5*time.Millisecond, func() (bool, error) { // behind and err say how it ended
@@ -98,16 +108,9 @@ func settle(ctx context.Context, g system.Group) (behind int, err error) {
 		return behind == 0, err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("compare the members: %w", err)
+		return behind, fmt.Errorf("compare the members: %w", err)
 	}
 	return behind, nil
-}
-
-// convergenceGate: do all members hold the same state in the end?
-func convergenceGate(ctx context.Context, g system.Group) (record.Gate, error) {
-	behind, err := settle(ctx, g)
-	return measure.AtMost("convergence", "replicas", float64(behind), 0,
-		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), err
 }
 
 // loadGate: was the load there that the experiment asked for?

@@ -92,11 +92,13 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 	p50 := latency("p50", "p50", "p50", "p50", 500, middle)
 	p50.Long = measure.Text{En: "median latency (p50)", Ru: "медиана задержки (p50)"}
+	p99 := latency("p99", "p99", "p99", "p99", 990, role)
+	p99.Long = measure.Text{En: "99th percentile of latency (p99)", Ru: "99-й перцентиль задержки (p99)"}
 	return []measure.Quantity{
 		latency("mean", "среднее", "mean", "mean", 0, measure.Detail),
 		p50,
 		latency("p90", "p90", "p90", "p90", 900, measure.Detail),
-		latency("p99", "p99", "p99", "p99", 990, role),
+		p99,
 		latency("p99.9", "p99,9", "p999", "p999", 999, measure.Detail),
 		latency("max", "макс.", "max", "max", 1000, measure.Detail),
 		{Key: of + ".samples", Column: column + "samples"},
@@ -172,9 +174,10 @@ func figures() []measure.Figure {
 		{
 			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
 			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
+			Axis:  measure.Text{En: "time since the window opened", Ru: "время от начала окна"},
 			Caption: measure.Text{
-				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together. The lower end of a logarithmic axis stands for zero too.",
-				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе. Нижний край логарифмической оси обозначает и ноль.",
+				En: "The warm-up lies before zero. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together.",
+				Ru: "Прогрев лежит левее нуля. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе.",
 			},
 		},
 		{

@@ -1,9 +1,7 @@
 package load
 
 import (
-	"cmp"
 	"fmt"
-	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
@@ -18,20 +16,28 @@ const generatorBytesPerKey = 32
 // and what is under way.
 func room(cell *record.CellInfo) []measure.Need {
 	l, nodes := cell.Load, float64(cell.Cluster.Nodes)
-	keys, value := float64(l.Keys), float64(l.ValueSize)
-	key := float64(cmp.Or(l.KeySize, len(workload.Spec{}.Key(0))))
+	spec, err := l.Spec(0)
+	if err != nil {
+		return nil // it was refused
+	}
+	keys, value, largest := float64(l.Keys), float64(l.ValueSize), float64(spec.ValueSizes.Max())
+	key := float64(len(spec.Key(0)))
 	underWay := float64(l.Clients)
 	if l.Rate > 0 { // a second's, should the group stand still for so long
 		underWay = max(underWay, min(l.Rate, workload.DefaultMaxInFlight))
 	}
+	each := key + largest
+	if spec.Mix.Batch > 0 {
+		each *= float64(spec.BatchSize)
+	}
 	all := []measure.Need{
 		{Of: measure.Memory, Bytes: keys * (key + generatorBytesPerKey), Why: fmt.Sprintf("the generator's %d keys", l.Keys), Mend: "load.keys"},
 		// The client's copy, the leader's and a message to each follower.
-		{Of: measure.Memory, Bytes: underWay * (key + value) * (1 + nodes), Why: fmt.Sprintf("%.0f operations under way with values of %d B", underWay, l.ValueSize), Mend: "load.clients or load.value_size"},
+		{Of: measure.Memory, Bytes: underWay * each * (1 + nodes), Why: fmt.Sprintf("%.0f operations under way of up to %.0f B", underWay, each), Mend: "load.clients or load.value_size"},
 	}
 	there := keys // if something reads them, they are written before the load
-	if l.ReadRatio == 0 {
-		there = min(keys, l.Rate*time.Duration(l.Warmup+l.Duration).Seconds()) // what a closed loop writes nobody knows
+	if spec.Mix.Looks() == 0 {
+		there = min(keys, l.Rate*cell.Planned().Seconds()) // what a closed loop writes nobody knows
 	}
 	why := fmt.Sprintf("%.0f keys with values of %d B on %d members", there, l.ValueSize, cell.Cluster.Nodes)
 	all = append(all, measure.Need{Of: measure.Memory, Bytes: nodes * there * (key + value + measure.MapBytesPerKey), Why: why, Mend: "load.keys, load.value_size or cluster.nodes"})

@@ -29,14 +29,23 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	if err := serve(ctx, t, g); err != nil {
+	err = Serve(ctx, g, func(ctx context.Context) error {
+		data, gates, err := put(ctx, t, g)
+		if data != nil {
+			err = errors.Join(err, t.Record.Put(Name, version, data))
+		}
+		t.Record.Gates = gates
+		return err
+	})
+	if err != nil {
 		return g.Explain(err)
 	}
 	return nil
 }
 
-// serve starts the group and has it serve the load.
-func serve(ctx context.Context, t *measure.Trial, g system.Group) error {
+// Serve starts a group, has its first member lead, and calls put, whose context ends when a
+// member stops on its own. That is the error then, rather than those that follow from it.
+func Serve(ctx context.Context, g system.Group, put func(context.Context) error) error {
 	if err := g.Start(ctx); err != nil {
 		return err
 	}
@@ -47,13 +56,9 @@ func serve(ctx context.Context, t *measure.Trial, g system.Group) error {
 	stop := watch(ctx, g, cancel)
 	defer stop()
 	defer cancel(nil)
-	data, gates, err := put(ctx, t, g)
-	if data != nil {
-		err = errors.Join(err, t.Record.Put(Name, version, data))
-	}
-	t.Record.Gates = gates
+	err := put(ctx)
 	if cause := context.Cause(ctx); cause != nil {
-		return cause // a member that stopped, rather than the errors that followed from it
+		return cause
 	}
 	return err
 }
@@ -79,12 +84,10 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err != nil {
 		return nil, nil, err
 	}
-	if spec.Mix.Looks() > 0 {
-		if err := preload(ctx, g, spec); err != nil {
-			return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
-		}
+	if err := Preload(ctx, g, spec); err != nil {
+		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
-	prepared, err := workload.Prepare(spec)
+	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,6 +107,9 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	}
 	data, encoding := newData(measured)
 	data.Snapshots = taken
+	if seen := measured.Reads.Done() + measured.Writes.Done(); err == nil && seen < settings.Operations {
+		err = fmt.Errorf("%d of load.operations = %d came in %s: lower it, or measure a duration", seen, settings.Operations, measured.Window.Round(time.Second))
+	}
 	if err := errors.Join(err, failed, encoding); err != nil {
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
@@ -124,9 +130,12 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	return data, gates, err
 }
 
-// preload writes every key once, in batches that stay far below what a store or
-// a transport takes as one entry, so that reads find them, on whichever member.
-func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
+// Preload writes every key once if the load reads any, in batches that stay far below what a
+// store or a transport takes as one entry. All members have them then.
+func Preload(ctx context.Context, g system.Group, spec workload.Spec) error {
+	if spec.Mix.Looks() == 0 {
+		return nil
+	}
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
 	values := spec.Filler()
 	var batch []kv.Op
@@ -142,9 +151,9 @@ func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
 		}
 		batch, bytes = batch[:0], 0
 	}
-	behind, err := settle(ctx, g)
+	behind, err := converge(ctx, g) // whoever is asked has them
 	if err == nil && behind > 0 {
-		err = fmt.Errorf("%d members have not got them all within %s", behind, convergenceTimeout)
+		err = fmt.Errorf("%d members do not have them after %s", behind, convergenceTimeout)
 	}
 	return err
 }

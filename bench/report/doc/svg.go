@@ -11,6 +11,7 @@ import (
 
 // SVG draws the panels of a figure in rows of two, as a file of its own.
 func SVG(f Figure, stamp string) []byte {
+	f = clean(f)
 	const columns = 2
 	fr := frameOf(f.Panels)
 	rows := (len(f.Panels) + columns - 1) / columns

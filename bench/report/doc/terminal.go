@@ -17,6 +17,7 @@ const gap = 2
 // Terminal prints a document in plain text, no line wider than so many columns as
 // long as its tables can be made to fit. Figures are left out.
 func Terminal(w io.Writer, d Document, width int) error {
+	d = clean(d)
 	p := &printer{l: d.Locale, w: bufio.NewWriter(w), width: max(width, narrowest)}
 	if d.Title != "" {
 		p.wrap("", "", d.Title)

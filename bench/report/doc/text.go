@@ -3,12 +3,15 @@ package doc
 import (
 	"bytes"
 	"encoding/csv"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Markdown writes a document that can be read as it is, too.
 func Markdown(d Document) []byte {
+	d = clean(d)
 	var b strings.Builder
 	b.WriteString("# " + escape(d.Title) + "\n")
 	for _, x := range d.Blocks {
@@ -46,7 +49,11 @@ func markdown(l Locale, block Block) string {
 		}
 	case Terms:
 		for _, i := range x {
-			b.WriteString("- **" + escape(i.Term) + ".** " + escape(i.Text) + "\n")
+			dot := "."
+			if !strings.ContainsFunc(i.Term, unicode.IsLetter) { // a sign
+				dot = ""
+			}
+			b.WriteString("- **" + escape(i.Term) + dot + "** " + escape(i.Text) + "\n")
 		}
 	case Code:
 		for _, line := range x {
@@ -118,7 +125,7 @@ func markdownTable(l Locale, t Table) string {
 		case MarkInvalid:
 			term = "~~…~~ "
 		default:
-			term = "`" + n.Term + "` "
+			term = "`" + strings.ReplaceAll(n.Term, "`", "'") + "` "
 		}
 		b.WriteString("- " + term + escape(n.Text) + "\n")
 	}
@@ -145,20 +152,22 @@ func escape(text string) string {
 	).Replace(text)
 }
 
-// CSV writes the texts of a table under the heads of its columns.
+// CSV writes the texts of a table under the heads of its columns. One that a spreadsheet
+// would take for a formula, and that is no number, has an apostrophe in front.
 func CSV(t Table) ([]byte, error) {
+	t = clean(t)
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
 	record := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
-		record[i] = c.Head
+		record[i] = field(c.Head)
 	}
 	if err := w.Write(record); err != nil {
 		return nil, err
 	}
 	for _, r := range t.Rows {
 		for i, c := range r.Cells {
-			record[i] = c.Text
+			record[i] = field(c.Text)
 		}
 		if err := w.Write(record); err != nil {
 			return nil, err
@@ -166,4 +175,14 @@ func CSV(t Table) ([]byte, error) {
 	}
 	w.Flush()
 	return out.Bytes(), w.Error()
+}
+
+func field(text string) string {
+	if text == "" || !strings.ContainsRune("=+-@", rune(text[0])) {
+		return text
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return text
+	}
+	return "'" + text
 }

@@ -88,7 +88,7 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	if err := system.RefuseValues(cell, system.Limit{Bytes: kv.MaxValueBytes, What: "the map"}, system.Stored(cell.Cluster.Backend, store.MaxBytes)); err != nil {
+	if err := system.RefuseWrites(cell, system.Limit{Bytes: kv.MaxValueBytes, What: "the map"}, system.Stored(cell.Cluster.Backend, store.MaxBytes)); err != nil {
 		return p, err
 	}
 	network, err := p.transport.Info(p.netOpts)

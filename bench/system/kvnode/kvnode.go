@@ -71,7 +71,7 @@ func describe(ctx context.Context, path string, cell experiment.Cell, known clus
 	if cell.Load.Mix.Scan > 0 && protocol(cell) == experiment.ClientRESP {
 		return info, fmt.Errorf("load.mix.scan = %g: SCAN of the Redis protocol gives keys without values, and begins where a cursor says: leave scans out, or give client = %q", cell.Load.Mix.Scan, experiment.ClientHTTP)
 	}
-	if err := system.RefuseValues(cell, limits(known, cell)...); err != nil {
+	if err := system.RefuseWrites(cell, limits(known, cell)...); err != nil {
 		return info, err
 	}
 	parts, err := ask(ctx, path, settings(known, cell))

@@ -110,7 +110,7 @@ func redisGroup(t *testing.T) *group {
 // generated is the throughput that the generator sees.
 func generated(t *testing.T, target workload.Target, clients int) float64 {
 	t.Helper()
-	prepared, err := workload.Prepare(workload.Spec{
+	prepared, err := workload.Prepare(t.Context(), workload.Spec{
 		Clients: clients, Arrival: "constant", Warmup: *redisDuration / 4, Duration: *redisDuration, OpTimeout: 10 * time.Second,
 		ValueBytes: 256, Keys: 10000, KeyDistribution: "uniform", Seed: 1,
 	})

@@ -212,7 +212,7 @@ func (c *contract) steps(t *testing.T) {
 }
 
 func (c *contract) load(t *testing.T) {
-	prepared, err := workload.Prepare(workload.Spec{
+	prepared, err := workload.Prepare(t.Context(), workload.Spec{
 		Clients: 8, Duration: time.Second, OpTimeout: patience, ValueBytes: 64, Keys: 100, KeyDistribution: workload.Uniform, Seed: 1,
 	})
 	if err != nil {

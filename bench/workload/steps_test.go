@@ -66,8 +66,8 @@ func TestBuckets(t *testing.T) {
 // the warm-up is in none, and a long load is told in longer steps. Nothing of the window is lost.
 func TestSumUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		warmup := time.Duration(rapid.Int64Range(0, int64(3*time.Minute)).Draw(t, "warm-up"))
-		window := time.Duration(rapid.Int64Range(1, int64(3*time.Minute)).Draw(t, "window"))
+		warmup := time.Duration(rapid.Int64Range(0, int64(40*time.Second)).Draw(t, "warm-up"))
+		window := time.Duration(rapid.Int64Range(1, int64(90*time.Second)).Draw(t, "window"))
 		planned := window
 		if rapid.Bool().Draw(t, "of unknown length") {
 			planned = 0
@@ -143,6 +143,18 @@ func TestStepsAgreeWithTheWindow(t *testing.T) {
 		}
 		if slow > due/50 {
 			t.Errorf("rate %g: %d of %d are slower than p99", rate, slow, due)
+		}
+	}
+}
+
+// TestFirst: whichever is told first, the first failure is the one that came first.
+func TestFirst(t *testing.T) {
+	early, late := Failure{"early", 3}, Failure{"late", 5}
+	for _, told := range [][2]Failure{{early, late}, {late, early}} {
+		var r Result
+		r.first(told[0])
+		if r.first(told[1]); *r.First != early {
+			t.Errorf("%v: %v", told, *r.First)
 		}
 	}
 }

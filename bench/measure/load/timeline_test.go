@@ -107,6 +107,18 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestShortStep: the rate of a last step that is cut short is by what there is of it, and
+// there is none where that is too little.
+func TestShortStep(t *testing.T) {
+	line := Timeline{StepNS: 100e6, Completed: []int64{10, 10, 4}}
+	if got := line.lines(280e6, 0).Window("throughput"); !slices.Equal(got, []float64{100, 100, 50}) {
+		t.Errorf("%v", got)
+	}
+	if got := line.lines(210e6, 0).Window("throughput"); len(got) != 3 || !math.IsNaN(got[2]) {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestEarlierForms: the counts of forms 1 and 2 are a throughput line, and need no gates that
 // were not there.
 func TestEarlierForms(t *testing.T) {

@@ -23,7 +23,7 @@ type Experiment struct {
 	QuestionRu string `json:"question_ru,omitempty" doc:"the question in Russian"`
 	Seed       uint64 `json:"seed" default:"1" doc:"of keys, values and the order of trials"`
 	Trials     int    `json:"trials" default:"7" min:"1" max:"9999" doc:"repetitions of each cell"`
-	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, or where the time of its writes goes"`
+	Measure    string `json:"measure" default:"load" oneof:"load formation" doc:"how a group serves clients, how it comes into being, what a kill of its leader costs, what the size of its state costs, where the time of its writes goes, or which rate it sustains"`
 
 	Until    string `json:"until,omitempty" zero:"all trials are run" doc:"leaves a cell out of further rounds, from six on, once it is known closely enough, such as \"p50 within 3%\": its interval reaches no farther to either side; trials is the most then. A baseline stays while a cell that is set against it does"`
 	Baseline string `json:"baseline,omitempty" zero:"its first level" doc:"the level of the compared factor, the first of [matrix], that the report sets the others against"`

@@ -87,6 +87,10 @@ func (d *draft) checkLoad(c *Cell) bool {
 		d.complain("load.read_level", "load.read_level = %q beside load.target = %q%s: only the leader has a lease: set read_level = %q, which followers serve too", l.ReadLevel, l.Target, c.describe(), ReadLinearizable)
 		return false
 	}
+	if l.Target != "" && l.Target != TargetLeader && l.ReadLevel == ReadStale && l.Mix.Insert > 0 && l.KeyDistribution == workload.Latest {
+		d.complain("load.read_level", "load.read_level = %q beside load.target = %q and reads of keys that are inserted meanwhile%s: a follower need not have them yet: set read_level = %q", l.ReadLevel, l.Target, c.describe(), ReadLinearizable)
+		return false
+	}
 	spec, err := l.Spec(1)
 	if err == nil {
 		err = spec.Validate()

@@ -77,6 +77,18 @@ type Values struct {
 	Scalars       map[string]float64                 // by the key of the quantity, in its unit
 	Distributions map[string]*hdrhistogram.Histogram // by Quantity.Of, in nanoseconds; empty ones are not there
 	Timeline      *Timeline                          // what happened when; nil: it was not recorded
+
+	// Failed is how many samples of a distribution, by Quantity.Of, are operations that failed:
+	// they are there as the slowest of all.
+	Failed   map[string]int64
+	Failures []Failure // of operations, the most frequent first
+}
+
+// Failure is a way in which operations failed.
+type Failure struct {
+	Text  string
+	Times int64
+	First time.Duration // after the window had opened, if it was the first of all; below zero: it was not
 }
 
 // Timeline is how something went on, in equal steps of the load: the warm-up, if there was
@@ -109,9 +121,10 @@ func (t *Timeline) part(key string, warmup bool) []float64 {
 
 // Line is something that a trial has a value of in each step of its Timeline.
 type Line struct {
-	Key  string // "throughput": unique within its kind
-	Name Text   // at an axis
-	Unit Unit
+	Key   string // "throughput": unique within its kind
+	Name  Text   // at an axis
+	Unit  Unit
+	Level bool // it should be level all the time: a warning tells where it is not
 }
 
 // Of returns the value of a quantity, if the trial has one.
@@ -125,6 +138,30 @@ func (v Values) Of(q Quantity) (value float64, there bool) {
 		return 0, false
 	}
 	return float64(h.ValueAtPercentile(float64(q.PerMille)/10)) / 1e9, true
+}
+
+// AmongFailed reports whether a percentile falls among operations that failed. Its value says
+// at least how long they took then.
+func (v Values) AmongFailed(q Quantity) bool {
+	h, failed := v.Distributions[q.Of], v.Failed[q.Of]
+	if h == nil || failed == 0 {
+		return false
+	}
+	rank := int64(float64(q.PerMille)/1000*float64(h.TotalCount()) + 0.5) // as the histogram has it
+	return min(rank, h.TotalCount()) > h.TotalCount()-failed
+}
+
+// Independent returns how many samples of a distribution, by Quantity.Of, count as
+// independent where its tail is concerned: the scalar NAME.effective, where the kind gives it,
+// or all of them.
+func (v Values) Independent(of string) int64 {
+	if n, there := v.Scalars[of+".effective"]; there {
+		return int64(n)
+	}
+	if h := v.Distributions[of]; h != nil {
+		return h.TotalCount()
+	}
+	return 0
 }
 
 // Distribution keeps a distribution, with its mean and the number of its samples as the

@@ -88,10 +88,11 @@ and a matrix of what to compare.
   raftlab report out/backends-…           write the report again
   raftlab verify out/backends-…           compute again all that it says
   raftlab compare out/A out/B             two runs, cell by cell
+  raftlab history out/backends-*          between which of many runs it changed
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
-	root.AddCommand(newNew(lab), newRun(lab), newReport(lab), newCompare(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
+	root.AddCommand(newNew(lab), newRun(lab), newReport(lab), newCompare(lab), newHistory(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
 }

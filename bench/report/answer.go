@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
@@ -35,11 +36,18 @@ const mostSentences = 3
 // answer is what a run has found: in at most three sentences that answer the question of
 // the experiment, and in further ones for what else it asks about.
 type answer struct {
-	l         *language
-	m         *model
-	said      []string
-	more      []string
-	undecided int // trials of each cell that would decide what was said to be undecided
+	l    *language
+	m    *model
+	said []sentence
+	more []sentence
+	need int // of the sentence that is being made
+}
+
+// sentence is a sentence with how many trials of each cell would decide what it says to be
+// undecided; 0: nothing is.
+type sentence struct {
+	text string
+	need int
 }
 
 // answer says what the run has found; told reports whether the headline names the command
@@ -55,7 +63,7 @@ func (l *language) answer(m *model) (headline string, more []string, told bool) 
 	}
 	switch {
 	case len(m.factors) == 0:
-		a.add(l.single(m, quantities))
+		a.said = append(a.said, sentence{text: l.single(m, quantities)})
 	case isNumeric(m.factors[0]):
 		for _, q := range quantities {
 			a.add(a.course(q))
@@ -74,33 +82,56 @@ func (l *language) answer(m *model) (headline string, more []string, told bool) 
 	if m.kind.Parts != nil && !m.kind.Parts.Leads {
 		a.parts()
 	}
-	if a.undecided > 0 { // it takes the place of a sentence
-		if last := mostSentences - 1; len(a.said) > last {
-			a.said, a.more = a.said[:last], append(a.said[last:], a.more...)
-		}
-		a.said = append(a.said, l.decided(m, a.undecided))
+	if last := mostSentences - 1; a.undecided() > 0 && len(a.said) > last { // that is a sentence, too
+		a.said, a.more = a.said[:last:last], append(a.said[last:], a.more...)
 	}
-	return strings.Join(a.said, " "), a.more, a.undecided > 0
+	if need := a.undecided(); need > 0 {
+		a.said, told = append(a.said, sentence{text: l.decided(m, need)}), true
+	}
+	return strings.Join(texts(a.said), " "), texts(a.more), told
+}
+
+// undecided is how many trials would decide all that the headline says to be undecided.
+func (a *answer) undecided() (most int) {
+	for _, s := range a.said {
+		most = max(most, s.need)
+	}
+	return most
+}
+
+func texts(of []sentence) []string {
+	out := make([]string, len(of))
+	for i, s := range of {
+		out[i] = s.text
+	}
+	return out
 }
 
 // add says a sentence where there is room for it.
-func (a *answer) add(sentence string) {
+func (a *answer) add(text string) {
+	s := sentence{capital(text), a.need}
+	a.need = 0
 	switch {
-	case sentence == "":
+	case text == "":
 	case len(a.said) < mostSentences:
-		a.said = append(a.said, capital(sentence))
+		a.said = append(a.said, s)
 	default:
-		a.more = append(a.more, capital(sentence))
+		a.more = append(a.more, s)
 	}
 }
 
 // decided says what would decide what is undecided.
 func (l *language) decided(m *model, trials int) string {
-	if trials > mostTrials {
-		return l.fill("To decide that would take more than %d trials of each cell.",
-			"Чтобы это решить, понадобилось бы более %d испытаний на ячейку.", mostTrials)
+	trials = max(trials, stats.MinForInterval)
+	switch {
+	case slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }):
+		return l.say("A quick run decides nothing: run the experiment without --quick.",
+			"Пробный запуск ничего не решает: проведите измерения без --quick.")
+	case trials > mostTrials:
+		return l.fill("To decide what is undecided would take more than %d trials of each cell.",
+			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку.", mostTrials)
 	}
-	return l.fill("To decide that takes about %s of each cell: %s.", "Чтобы это решить, нужно около %s на ячейку: %s.",
+	return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
 		l.genitive(trials), more(m, trials))
 }
 
@@ -117,10 +148,7 @@ func more(m *model, trials int) string {
 	if all := commands(m); len(all) > 0 {
 		command = all[len(all)-1]
 	}
-	for _, flag := range []string{" --resume", " --quick"} {
-		command = strings.Replace(command, flag, "", 1)
-	}
-	return command + " --resume --trials " + strconv.Itoa(trials) + " --out DIR"
+	return strings.Replace(command, " --resume", "", 1) + " --resume --trials " + strconv.Itoa(trials) + " --out DIR"
 }
 
 // single says what the only cell came to.
@@ -153,18 +181,30 @@ func (a *answer) wordsAt(level int) factorWords {
 	return factorWords{}
 }
 
-// combinations names those of the other factors: "over the 4 combinations of transport and
-// clients".
-func (a *answer) combinations() string {
-	n := len(a.m.groups)
+// named names a level of the compared factor by itself, set apart where it is a name of the
+// experiment's own.
+func (a *answer) named(level int) string {
+	name := a.wordsAt(level).named
+	if a.m.factors[0].Sets != nil {
+		name = a.l.quoted(name)
+	}
+	return name
+}
+
+// combinations names those of the other factors in which there was something to compare:
+// "over the 4 combinations of transport, clients".
+func (a *answer) combinations(over *stats.Strata) string {
+	if all := len(a.m.groups); over.Count < all {
+		return a.l.fill("over %d of the %d combinations", "в %d из %d сочетаний", over.Count, all)
+	}
 	if others := a.m.others(); len(others) == 1 {
-		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", n, a.l.words(others[0], a.m.cells[0].info).head)
+		return a.l.fill("over the %d levels of %s", "на %d уровнях фактора «%s»", over.Count, a.l.words(others[0], a.m.cells[0].info).head)
 	}
 	var names []string
 	for _, f := range a.m.others() {
-		names = append(names, a.l.words(f, a.m.cells[0].info).head)
+		names = append(names, a.l.fill("%s", "«%s»", a.l.words(f, a.m.cells[0].info).head))
 	}
-	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов «%s»", n, strings.Join(names, a.l.say(", ", "», «")))
+	return a.l.fill("over the %d combinations of %s", "в %d сочетаниях факторов %s", over.Count, a.l.list(names))
 }
 
 // list joins the items of a sentence.
@@ -191,7 +231,7 @@ func (a *answer) levels(q measure.Quantity) string {
 		return ""
 	}
 	return a.l.fill("against %[1]s, %[2]s is %[3]s.", "%[2]s по сравнению с %[1]s: %[3]s.",
-		a.l.quoted(a.wordsAt(a.m.base).named), a.l.longName(q), a.l.list(items))
+		a.named(a.m.base), a.l.longName(q), a.l.list(items))
 }
 
 // mostLevels is how many levels one sentence tells.
@@ -229,12 +269,19 @@ func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
 	switch {
 	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
 		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
-	case over.Count > 1 && first:
-		return a.l.fill("%s %s (%s %s)", "%[2]s — %[1]s (%[3]s %[4]s)", text, w.placed, say.from(over.Range), a.combinations()) + a.dagger(c)
 	case over.Count > 1:
-		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, say.from(over.Range)) + a.dagger(c)
+		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range), over, first)) + a.dagger(c)
 	}
 	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
+}
+
+// span is a range over the combinations of the other factors, named where it is the first of
+// a sentence.
+func (a *answer) span(text string, over *stats.Strata, first bool) string {
+	if !first && over.Count == len(a.m.groups) {
+		return text
+	}
+	return text + " " + a.combinations(over)
 }
 
 func (a *answer) dagger(c *contrast) string {
@@ -256,8 +303,8 @@ func (a *answer) verdict(over *stats.Strata, say change) string {
 	case stats.Equal:
 		return a.l.fill("the same within ±%d %%", "одинаково в пределах ±%d %%", int(100*stats.DefaultMargin)) + interval
 	default:
-		a.undecided = max(a.undecided, over.Needed(stats.DefaultMargin))
-		return a.l.fill("undecided (%s%s)", "не решено (%s%s)", say.say(over.Ratio), interval)
+		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		return say.say(over.Ratio) + interval + a.l.say(" (undecided)", " (не решено)")
 	}
 }
 
@@ -366,15 +413,14 @@ func (a *answer) shares(q measure.Quantity) string {
 	for _, c := range a.told(q) {
 		over := c.over[q.Key]
 		span := a.l.fill("%s–%s %%", "%s–%s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
-		if len(items) == 0 {
-			span += " " + a.combinations()
+		if number(share(over.Range.Low)) == number(share(over.Range.High)) {
+			span = number(share(over.Ratio)) + " %"
 		}
-		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, span))
+		items = append(items, a.l.fill("%s %% %s (%s)", "%s %% %s (%s)", number(share(over.Ratio)), a.wordsAt(c.this).placed, a.span(span, over, len(items) == 0)))
 	}
-	w := a.wordsAt(a.m.base)
 	return a.l.fill("of %[1]s, %[2]s makes up %[3]s: what it takes beyond %[4]s%[5]s.",
 		"%[1]s: доля %[2]s, то есть сверх %[4]s%[5]s, составляет %[3]s.",
-		a.l.longName(q), w.what, a.l.list(items), a.l.quoted(w.named), a.dagger(a.m.against()[0]))
+		a.l.longName(q), a.wordsAt(a.m.base).what, a.l.list(items), a.named(a.m.base), a.dagger(a.m.against()[0]))
 }
 
 // dependence says which other factor changes a contrast with the baseline most, and how.
@@ -420,7 +466,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
 	}
 	return text + a.l.fill(": %s against %s is %s.", ": %s относительно %s — %s.",
-		a.l.quoted(a.wordsAt(most.this).named), a.l.quoted(a.wordsAt(most.base).named), a.l.list(items))
+		a.named(most.this), a.named(most.base), a.l.list(items))
 }
 
 // extremes says in which combinations a contrast with the baseline is least and greatest: of
@@ -454,7 +500,7 @@ func (a *answer) extremes(q measure.Quantity) string {
 		return a.l.changeOf(ratio).say(ratio) + " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
 	}
 	return a.l.fill("the extremes: %s against %s is %s and %s", "крайние значения: %s относительно %s — %s и %s",
-		a.l.quoted(a.wordsAt(most.this).named), a.l.quoted(a.wordsAt(most.base).named), say(min(from, to)), say(max(from, to)))
+		a.named(most.this), a.named(most.base), say(min(from, to)), say(max(from, to)))
 }
 
 func btos(yes bool, text string) string {
@@ -507,17 +553,16 @@ func (a *answer) ahead(q measure.Quantity) string {
 	if durable != "" {
 		among = a.l.fill("of equal durability (%s), ", "при равной сохранности (%s) ", a.l.Term(durable))
 	}
-	first, second := a.wordsAt(best), a.wordsAt(next)
 	text := a.verdict(&over, say)
 	if over.Verdict(stats.DefaultMargin) != stats.Differs {
 		return among + a.l.fill("best are %s and %s: %s is %s.", "лучшие результаты — %s и %s: %s — %s.",
-			a.l.quoted(first.named), a.l.quoted(second.named), a.l.longName(q), text)
+			a.named(best), a.named(next), a.l.longName(q), text)
 	}
 	if over.Count > 1 {
 		text += " (" + say.from(over.Range) + ")"
 	}
 	return among + a.l.fill("best is %[1]s: %[2]s is %[3]s than %[4]s, the next.", "лучший результат — %[1]s: %[2]s %[3]s, чем %[4]s на втором месте.",
-		a.l.quoted(first.named), a.l.longName(q), text, second.placed)
+		a.named(best), a.l.longName(q), text, a.wordsAt(next).placed)
 }
 
 // ranking sorts the levels of the greatest durability by a quantity, the best first. The

@@ -41,13 +41,13 @@ func (l *language) cautions(m *model, told bool) []string {
 		out = append(out, l.fill("The run is incomplete: %d of %d trials.", "Измерения не завершены: проведено %d испытаний из %d.", run, planned))
 	}
 	if invalid > 0 {
-		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see the validity gates.",
-			"Недостоверны и ни с чем не сравниваются: %d из %s; см. проверки достоверности.",
+		out = append(out, l.fill("Invalid and compared with nothing: %d of %s; see “Validity”.",
+			"Недостоверны и ни с чем не сравниваются: %d из %s; см. «Достоверность».",
 			invalid, l.count(len(m.cells), "cell cells", "ячейки ячеек ячеек")))
 	}
 	if invalidTrials > 0 {
-		out = append(out, l.fill("Invalid and left out: %d of %s; see the validity gates.",
-			"Недостоверны и исключены: %d из %s; см. проверки достоверности.",
+		out = append(out, l.fill("Invalid and left out: %d of %s; see “Validity”.",
+			"Недостоверны и исключены: %d из %s; см. «Достоверность».",
 			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
 	}
 	if most == 1 {
@@ -60,6 +60,7 @@ func (l *language) cautions(m *model, told bool) []string {
 	for _, w := range m.machine {
 		out = append(out, l.warning(m.kind, w))
 	}
+	out = append(out, l.failuresCaution(m)...)
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
 			out = append(out, l.Say(t))
@@ -170,7 +171,7 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 		return l.say("Some values of the base are zero: no ratio.", "Среди значений базы есть нулевые: отношения нет.")
 	case stats.MachineDrift:
 		return l.fill("Conditions on the machine changed: fdatasync, probed before each trial, differs by a factor of %s within the run.",
-			"Условия на машине менялись: дрейф контрольных замеров fdatasync перед испытаниями — в %s раза за время измерений.",
+			"Условия на машине менялись: контрольные замеры fdatasync перед испытаниями различаются в %s раза (дрейф контрольных замеров).",
 			l.Locale.Number(w.Have, 1))
 	default:
 		return string(w.Code)
@@ -191,6 +192,7 @@ func (l *language) concerns(m *model) []string {
 	}
 	for _, c := range m.cells {
 		l.invalidTrials(c, note)
+		l.failures(c, note)
 		for _, w := range c.warnings {
 			switch w.Code {
 			case stats.HighSpread:
@@ -198,8 +200,12 @@ func (l *language) concerns(m *model) []string {
 					capital(l.longName(m.kind.Quantity(w.Subject))), l.Locale.Number(100*w.Want, 0)),
 					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
 			case stats.WindowDrift:
-				note(l.say("Not steady: the figures are of a mean over a window in which throughput changed",
-					"Нагрузка неравномерна: значения усреднены по окну, в котором пропускная способность менялась"),
+				note(l.say("Not steady: the figures are of a window in which throughput or p50 changed",
+					"Нагрузка неравномерна: пропускная способность или p50 менялись в пределах окна"),
+					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+			case stats.WarmupShort:
+				note(l.say("The warm-up was too short, or something began with the window: its beginning was not as the warm-up’s end",
+					"Прогрева не хватило, или вместе с окном что-то началось: начало окна не таково, как конец прогрева"),
 					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
 			default:
 				note(l.warning(m.kind, w), c.info.ID)

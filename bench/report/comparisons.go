@@ -1,6 +1,7 @@
 package report
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,9 +65,9 @@ func (l *language) pCell(vs *stats.Comparison) doc.Cell {
 
 // ratiosTable shows how the cells compare with those of the baseline; there is none without
 // a factor.
-func (l *language) ratiosTable(m *model) (t doc.Table, there bool) {
+func (l *language) ratiosTable(m *model) (t doc.Table) {
 	if len(m.contrasts) == 0 {
-		return t, false
+		return t
 	}
 	columns := l.nameColumns(m, true)
 	for _, q := range m.compared() {
@@ -76,16 +77,16 @@ func (l *language) ratiosTable(m *model) (t doc.Table, there bool) {
 	}
 	t = m.table(columns, slices.DeleteFunc(slices.Clone(m.cells), func(c *cell) bool { return m.pairOf(c) == nil }))
 	t.Caption = l.fill("Ratios of cells (%s)", "Отношения ячеек (%s)", l.ratioHead(m))
-	return t, true
+	return t
 }
 
 // levelsTable shows every two levels of the compared factor against each other, over all
 // combinations of the other factors; there is none where the ratios of the cells say all.
-func (l *language) levelsTable(m *model) (t doc.Table, there bool) {
+func (l *language) levelsTable(m *model) (t doc.Table) {
 	if len(m.contrasts) == 0 || len(m.groups) == 1 && len(m.levels()) == 2 {
-		return t, false
+		return t
 	}
-	t.Columns = []doc.Column{{Head: l.say("of", "что")}, {Head: l.say("against", "относительно чего")}}
+	t.Columns = []doc.Column{{Head: l.say("level", "уровень")}, {Head: l.say("against", "относительно")}}
 	over := len(m.groups) > 1
 	for _, q := range m.compared() {
 		t.Columns = append(t.Columns, doc.Column{Head: l.Say(q.Name), Number: true})
@@ -120,14 +121,14 @@ func (l *language) levelsTable(m *model) (t doc.Table, there bool) {
 		t.Caption = l.say("Levels against each other, over all combinations of the other factors",
 			"Уровни фактора относительно друг друга по всем сочетаниям остальных факторов")
 	}
-	return t, true
+	return t
 }
 
 // factorialTable shows what share of the variation of each quantity each factor explains;
 // there is none with fewer than two factors, or where cells or values are missing.
-func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
+func (l *language) factorialTable(m *model) (t doc.Table) {
 	if len(m.factors) < 2 {
-		return t, false
+		return t
 	}
 	t.Columns = []doc.Column{{Head: l.say("source of variation", "источник изменчивости")}}
 	var all []stats.Allocation
@@ -138,7 +139,7 @@ func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
 		}
 	}
 	if len(all) == 0 {
-		return t, false
+		return t
 	}
 	row := func(name string, of func(stats.Allocation) float64) {
 		r := doc.Row{First: true, Cells: []doc.Cell{{Text: name}}}
@@ -163,7 +164,7 @@ func (l *language) factorialTable(m *model) (t doc.Table, there bool) {
 	t.Notes = []doc.Item{{Text: l.say(
 		"Shares of the variation of the quantity’s logarithm: what each factor explains by itself, what two change together (an interaction), what is common to a round, and the rest (Jain, The Art of Computer Systems Performance Analysis, 1991, ch. 17–23).",
 		"Доли изменчивости логарифма величины: что объясняет сам фактор, что меняют два фактора вместе (взаимодействие), что общего у испытаний одного раунда и остаток (Jain, The Art of Computer Systems Performance Analysis, 1991, гл. 17–23).")}}
-	return t, true
+	return t
 }
 
 // notes explain the marks that tables use, but for that of unequal cells: it is among what
@@ -176,11 +177,12 @@ func (l *language) notes(m *model) []doc.Item {
 			"доверительный интервал медианы по испытаниям, отношения — по раундам: ") + interval},
 		{Term: doc.MarkShare, Text: l.say("the farther end of the interval of the median over the trials: ",
 			"дальняя граница доверительного интервала медианы по испытаниям: ") + interval},
-		{Term: markSame, Text: l.fill("equal within ±%s %%: the whole interval lies there", "равны в пределах ±%s %%: весь интервал лежит в них", margin)},
+		{Term: markSame, Text: l.fill("equal within ±%s %%: the whole interval lies there", "равны в пределах ±%s %%: весь интервал лежит в этих пределах", margin)},
 		{Term: markUndecided, Text: l.fill("undecided: neither a difference nor equality within ±%s %% is shown", "не решено: не показано ни различие, ни равенство в пределах ±%s %%", margin)},
 		{Term: markNone, Text: l.say("nothing valid to compare, or not measured", "нет достоверных данных для сравнения или нет измерений")},
-		{Term: markUnsure, Text: l.say("fewer than 10 samples lie beyond this percentile in some trial: not reliable",
-			"в каком-то из испытаний за этим перцентилем лежит меньше 10 измерений: значение ненадёжно")},
+		{Term: markUnsure, Text: l.say("fewer than 10 independent samples lie beyond this percentile in some trial: not reliable",
+			"в каком-то из испытаний за этим перцентилем лежит меньше 10 независимых измерений: значение ненадёжно")},
+		l.leastNote(),
 		{Term: doc.MarkInvalid, Text: l.say("the cell is invalid: no more than half of its trials passed the validity gates; its figures must not be used",
 			"ячейка недостоверна: проверки прошло не более половины её испытаний; эти значения использовать нельзя")},
 		{Term: "p", Text: l.testText(m)},
@@ -190,7 +192,7 @@ func (l *language) notes(m *model) []doc.Item {
 // testText names the test that p is of.
 func (l *language) testText(m *model) string {
 	text := l.say("paired permutation test over the rounds, adjusted for all comparisons of cells (Westfall and Young, 1993)",
-		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Вестфолл и Янг, 1993)")
+		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Уэстфолл и Янг, 1993)")
 	if len(m.groups) > 1 {
 		text += l.say("; of levels over all combinations, stratified, adjusted after Holm (1979)",
 			"; для уровней по всем сочетаниям — стратифицированный, с поправкой по Холму (1979)")
@@ -201,12 +203,16 @@ func (l *language) testText(m *model) string {
 // coverage says how likely the intervals hold what they are of, for the numbers of trials
 // that there are.
 func (l *language) coverage(m *model) string {
-	var said []string
+	least := map[int]float64{} // by the number of trials: equal values make it differ
 	for _, c := range m.cells {
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
-			said = appendNew(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*sum.Coverage, 0),
-				l.count(sum.N, "trial trials", "испытании испытаниях испытаниях")))
+		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() && (least[sum.N] == 0 || sum.Coverage < least[sum.N]) {
+			least[sum.N] = sum.Coverage
 		}
+	}
+	var said []string
+	for _, n := range slices.Sorted(maps.Keys(least)) {
+		said = append(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*least[n], 0),
+			l.count(n, "trial trials", "испытании испытаниях испытаниях")))
 	}
 	if len(said) == 0 {
 		return l.say("nominally 95 %", "номинально 95 %")

@@ -17,7 +17,8 @@ const mostCourses = 3
 // course says how a quantity goes along the amounts of the compared factor.
 func (a *answer) course(q measure.Quantity) string {
 	levels := a.measured(q)
-	if len(levels) == 0 {
+	imposed := a.m.factors[0].Key == keyRate && q.Unit == measure.OpsPerSecond
+	if len(levels) == 0 || imposed {
 		return ""
 	}
 	if len(levels) == 1 || q.Role < measure.Compared || !a.ratios(q) {
@@ -80,7 +81,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	if len(a.m.groups) > mostCourses {
 		how := a.verdict(&over, say)
 		return a.l.fill("%s %s from %s to %s: %s (%s %s)", "%[1]s %[2]s (от «%[3]s» до «%[4]s»): %[5]s (%[6]s %[7]s)", a.l.longName(q), verb,
-			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations()) + a.dagger(c), verdict == stats.Differs
+			a.wordsAt(first).named, a.wordsAt(last).named, how, say.from(over.Range), a.combinations(&over)) + a.dagger(c), verdict == stats.Differs
 	}
 	var items []string
 	for i, g := range a.m.groups {
@@ -112,8 +113,8 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	case stats.Equal:
 		text += a.l.fill(": the same within ±%d %%", ": одинаково в пределах ±%d %%", int(100*stats.DefaultMargin))
 	case stats.Undecided:
-		a.undecided = max(a.undecided, over.Needed(stats.DefaultMargin))
-		text += a.l.fill(", which %s cannot tell from chance", "; отличить это от случайности по %s нельзя", a.l.roundsOf(over))
+		a.need = max(a.need, over.Needed(stats.DefaultMargin))
+		text += a.l.fill(", which %s cannot tell from chance (undecided)", "; отличить это от случайности по %s нельзя (не решено)", a.l.roundsOf(over))
 	}
 	return text, verdict == stats.Differs
 }
@@ -121,7 +122,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 // roundsOf counts the rounds that a comparison stands on, as a subject, or in Russian in the
 // dative.
 func (l *language) roundsOf(over stats.Strata) string {
-	return l.count(over.N/max(1, over.Count), "round rounds", "раунду раундам раундам")
+	return l.count(over.N, "round rounds", "раунду раундам раундам")
 }
 
 // bends says where a course differs from its beginning first, where it goes fastest, and
@@ -146,20 +147,21 @@ func (a *answer) bends(q measure.Quantity, levels []int) string {
 		onset--
 	}
 	if equal > 0 {
-		clauses = append(clauses, a.l.fill("%s it is still the same within ±%s %%", "%s — ещё то же в пределах ±%s %%", named(equal), margin))
+		clauses = append(clauses, a.l.fill("up to %s it is the same within ±%s %%", "%s — ещё в пределах ±%s %%", a.l.say(a.wordsAt(levels[equal]).named, named(equal)), margin))
 	}
 	if onset > 1 {
-		clauses = append(clauses, a.l.fill("%s it differs first", "впервые отличается %s", named(onset)))
+		clauses = append(clauses, a.l.fill("%s it differs first", "отличие впервые видно %s", named(onset)))
 	}
-	if i := a.fastest(q, levels); i > 0 && end > 1 {
-		clauses = append(clauses, a.l.fill("fastest between %s and %s", "быстрее всего между «%s» и «%s»", a.wordsAt(levels[i-1]).named, a.wordsAt(levels[i]).named))
+	if i := a.fastest(q, levels); i > 0 && end > 1 && i != onset {
+		clauses = append(clauses, a.l.fill("fastest between %s and %s", "быстрее всего — от %s до %s", a.l.say(a.wordsAt(levels[i-1]).named, a.wordsAt(levels[i-1]).short),
+			a.l.say(a.wordsAt(levels[i]).named, a.wordsAt(levels[i]).short)))
 	}
 	flat := end
 	for flat > 0 && verdict(levels[flat-1], levels[flat]) == stats.Equal {
 		flat--
 	}
 	if flat < end && flat > 0 {
-		clauses = append(clauses, a.l.fill("beyond that %s it stays within ±%s %%", "далее, чем %s, — в пределах ±%s %%", named(flat), margin))
+		clauses = append(clauses, a.l.fill("beyond that %s it stays within ±%s %%", "%s и далее — в пределах ±%s %%", named(flat), margin))
 	}
 	if len(clauses) == 0 {
 		return ""

@@ -86,7 +86,7 @@ func TestAnyKind(t *testing.T) {
 	}
 	for name, wants := range map[string][]string{
 		"results.csv": {"snapshot_ms,snapshot_bytes", ",6.1,4096,"},
-		"report.md":   {"Snapshot: 2.04 ms [2.02, 2.06] with inmem; 6.12 ms [6.06, 6.18] with bolt, 3.00× higher", " snapshot, ms |", "4096", "It is a toy.", "(snapshot)"},
+		"report.md":   {"Snapshot: 2.04 ms [2.01, 2.07] with inmem; 6.12 ms [6.03, 6.21] with bolt, 3.00× higher", " snapshot, ms |", "4096", "It is a toy.", "(snapshot)"},
 		"report.ru.md": {
 			"Снимок: с хранилищем inmem — 2,04 мс", "в 3,00 раза больше", "Это игрушка.", " снимок, мс |",
 		},

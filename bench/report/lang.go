@@ -253,6 +253,10 @@ func (c change) from(x stats.Interval) string {
 	low, high := c.ends(x)
 	from, to := c.number(low), c.number(high)
 	switch {
+	case from == to && c.factor:
+		return c.l.fill("%s×", "в %s "+c.l.timesNoun(high), to)
+	case from == to:
+		return c.l.fill("%s %%", "на %s %%", to)
 	case c.factor:
 		return c.l.fill("%s–%s×", "в %s–%s "+c.l.timesNoun(high), from, to)
 	case low < 0:
@@ -296,13 +300,16 @@ func (l *language) Term(word string) string {
 		"ops": {En: "op", Ru: "оп."}, "s": {En: "s", Ru: "с"}, "ms": {En: "ms", Ru: "мс"}, "µs": {En: "µs", Ru: "мкс"}, "ns": {En: "ns", Ru: "нс"},
 		"1/s": {En: "1/s", Ru: "1/с"}, "op/s": {En: "op/s", Ru: "оп/с"}, "B/s": {En: "B/s", Ru: "Б/с"}, "B": {En: "B", Ru: "Б"}, "cores": {En: "cores", Ru: "ядер"},
 		"load": {En: "load", Ru: "нагрузка"}, "errors": {En: "errors", Ru: "ошибки"},
-		"client":       {En: "client CPU", Ru: "генератор нагрузки"},
+		"client":       {En: "client CPU", Ru: "процессор клиентов"},
 		"convergence":  {En: "diverged replicas", Ru: "расхождение реплик"},
 		"leader":       {En: "leader changes", Ru: "смены лидера"},
 		"acknowledged": {En: "lost writes", Ru: "потерянные записи"},
 		"alive":        {En: "stopped processes", Ru: "остановившиеся процессы"},
-		"stages":       {En: "stages against the clients’ mean", Ru: "стадии и среднее клиентов"}, "rest": {En: "unexplained", Ru: "не объяснено"},
-		"clock": {En: "clock", Ru: "ход часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
+		"stages":       {En: "stages against the clients’ mean", Ru: "сумма стадий и среднее по клиентам"}, "rest": {En: "unexplained", Ru: "необъяснённый остаток"},
+		"search": {En: "gap of the search", Ru: "разрыв поиска"}, "samples": {En: "operations", Ru: "операций"},
+		"clock": {En: "clock", Ru: "расхождение часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
+		"steady": {En: "change within the window", Ru: "изменение за окно"}, "connections": {En: "new connections", Ru: "новые соединения"},
+		"lateness": {En: "late starts", Ru: "опоздание запусков"}, "queue": {En: "held in line", Ru: "ожидание в очереди"},
 		"nothing": {En: "nothing", Ru: "ничего"}, "os-buffer": {En: "OS buffer", Ru: "буфер ОС"}, "disk": {En: "disk", Ru: "диск"},
 		"linearizable": {En: "linearizable", Ru: "линеаризуемое"}, "stale": {En: "stale", Ru: "без гарантии свежести"},
 		"lease":    {En: "linearizable by lease", Ru: "линеаризуемое по аренде лидера"},
@@ -434,7 +441,7 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 		return w
 	case keyReadLevel:
 		level := l.Term(c.Load.ReadLevel)
-		return words(l.say("read level", "уровень чтения"), level, l.fill("%s reads", "чтение: %s", level),
+		return words(l.say("read level", "уровень чтения"), level, l.fill("%s reads", "чтение «%s»", level),
 			l.fill("with %s reads", "при чтении «%s»", level), l.say("the read level", "уровня чтения"))
 	case keyPersistence:
 		return words(l.say(f.Name, "запись журнала"), v, v, l.fill("with %s persistence", "с записью %s", v), l.say("the persistence", "порядка записи журнала"))
@@ -448,7 +455,7 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 		}
 		return words(l.say("protocol", "протокол"), name, name, placed, l.say("the protocol", "протокола"))
 	case keyMode:
-		return l.levelWords(l.say("members", "узлы в"), v, l.say("where the members run", "способа запуска узлов"))
+		return l.levelWords(l.say("members", "запуск узлов"), v, l.say("where the members run", "способа запуска узлов"))
 	case keyDiscovery:
 		return l.levelWords(l.say("discovery", "обнаружение"), v, l.say("the discovery", "способа обнаружения"))
 	default:

@@ -31,7 +31,7 @@ func (l *language) methods(m *model) doc.Terms {
 		}
 	}
 	for _, x := range m.kind.Tables {
-		if _, there := l.detailTable(m, x); there && x.Method != (measure.Text{}) {
+		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
 			add(l.Say(x.Title), l.Say(x.Method))
 		}
 	}
@@ -195,8 +195,8 @@ func (l *language) softwareText(m *model) string {
 // intervalText tells how coarse the intervals are for the numbers of trials
 // that there are.
 func (l *language) intervalText(m *model) string {
-	texts := []string{l.say("Percentile bootstrap of the median over the trials, nominally 95 % (Efron and Tibshirani, 1993), computed exactly rather than resampled.",
-		"Бутстреп-интервал медианы по испытаниям методом перцентилей, номинально 95 % (Эфрон и Тибширани, 1993); вычислен точно, без случайных выборок.")}
+	texts := []string{l.say("Of the median over the trials, by order statistics (Conover, Practical Nonparametric Statistics, §3.2): no distribution is assumed, and from six trials on the coverage is at least 95 %.",
+		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
 	var said []int
 	for _, c := range m.cells {
 		sum := c.sums[m.kind.Headline().Key]

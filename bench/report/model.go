@@ -58,7 +58,8 @@ type cell struct {
 	valid    int
 	settings settings
 
-	sums map[string]stats.Summary // by the key of the quantity; without those that no trial gave
+	sums   map[string]stats.Summary // by the key of the quantity; without those that no trial gave
+	rounds map[string][]float64     // by the key of the quantity: see byRound
 
 	gates    []gateSummary
 	warnings []stats.Warning
@@ -108,7 +109,7 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 	}
 	byID := map[string]*cell{}
 	for i := range m.manifest.Cells {
-		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}}
+		c := &cell{info: &m.manifest.Cells[i], sums: map[string]stats.Summary{}, rounds: map[string][]float64{}}
 		if c.settings, err = settingsOf(c.info); err != nil {
 			return nil, fmt.Errorf("%s: cell %s: %w", f.Dir(), c.info.ID, err)
 		}
@@ -232,6 +233,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 		if values := c.valuesOf(q); len(values) > 0 {
 			c.sums[q.Key] = stats.Summarize(values)
 		}
+		c.rounds[q.Key] = c.takeByRound(q)
 	}
 	c.gates = summarizeGates(c.run)
 	for _, q := range kind.With(measure.Shown) {
@@ -240,7 +242,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 		}
 	}
 	for _, t := range c.used {
-		c.warnings = append(c.warnings, stats.CheckWindow(fmt.Sprint(t.Trial), t.values.Timeline.Window("throughput"))...)
+		c.warnings = append(c.warnings, courseWarnings(kind, t)...)
 	}
 }
 
@@ -258,9 +260,11 @@ func (c *cell) valuesOf(q measure.Quantity) []float64 {
 	return out
 }
 
-// byRound takes a quantity from each round, NaN where no trial gives it: the trials of
-// one number, one of each cell, are a round.
-func (c *cell) byRound(q measure.Quantity) []float64 {
+// byRound is a quantity of each round, NaN where no trial gives it: the trials of one number,
+// one of each cell, are a round.
+func (c *cell) byRound(q measure.Quantity) []float64 { return c.rounds[q.Key] }
+
+func (c *cell) takeByRound(q measure.Quantity) []float64 {
 	var out []float64
 	for _, t := range c.used {
 		if v, there := t.values.Of(q); there {
@@ -276,8 +280,7 @@ func (c *cell) byRound(q measure.Quantity) []float64 {
 // unsure reports that some trial has too few samples beyond a percentile.
 func (c *cell) unsure(q measure.Quantity) bool {
 	return q.Of != "" && q.PerMille < 1000 && slices.ContainsFunc(c.used, func(t *trial) bool {
-		h := t.values.Distributions[q.Of]
-		return h != nil && !stats.Reliable(q.PerMille, h.TotalCount())
+		return t.values.Distributions[q.Of] != nil && !stats.Reliable(q.PerMille, t.values.Independent(q.Of))
 	})
 }
 

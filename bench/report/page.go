@@ -25,45 +25,43 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		doc.List{Items: more},
 		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
 		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
-	add := func(title string, t doc.Table, there bool) {
-		if there && title != "" {
+	add := func(title string, of ...doc.Table) {
+		if len(of) > 0 {
 			d.Add(doc.Heading{Text: title})
 		}
-		if there {
+		for _, t := range of {
 			d.Add(t)
 		}
 	}
-	levels, anyLevels := l.levelsTable(m)
-	add(l.say("Comparisons", "Сравнения"), levels, anyLevels)
-	ratios, anyRatios := l.ratiosTable(m)
-	if title := l.say("Comparisons", "Сравнения"); anyLevels {
-		add("", ratios, anyRatios)
-	} else {
-		add(title, ratios, anyRatios)
-	}
-	shares, anyShares := l.factorialTable(m)
-	add(l.say("What explains the differences", "Чем объясняются различия"), shares, anyShares)
-	details := func(results bool) {
-		for _, x := range m.kind.Tables {
-			if t, there := l.detailTable(m, x); x.Result == results {
-				add(l.Say(x.Title), t, there)
-			}
-		}
-	}
-	if t, there := l.partsTable(m); there {
-		add(l.Say(m.kind.Parts.Title), t, there)
-	}
-	details(true)
+	add(l.say("Comparisons", "Сравнения"), there(l.levelsTable(m), l.ratiosTable(m))...)
+	add(l.say("What explains the figures", "Чем объясняются значения"),
+		slices.Concat(there(l.factorialTable(m), l.partsTable(m)), l.details(m, true))...)
 	if len(figures) > 0 {
 		d.Add(doc.Heading{Text: l.say("Plots", "Графики")})
 	}
 	for _, f := range figures {
 		d.Add(f)
 	}
-	details(false)
+	add(l.say("Details", "Подробности"), l.details(m, false)...)
 	l.checks(m, &d)
 	l.origin(m, &d)
 	return d
+}
+
+// details are the kind's own tables, those of results or the others.
+func (l *language) details(m *model, results bool) []doc.Table {
+	var out []doc.Table
+	for _, x := range m.kind.Tables {
+		if x.Result == results {
+			out = append(out, there(l.detailTable(m, x))...)
+		}
+	}
+	return out
+}
+
+// there leaves out tables without rows: there is nothing to show in them.
+func there(tables ...doc.Table) []doc.Table {
+	return slices.DeleteFunc(tables, func(t doc.Table) bool { return len(t.Rows) == 0 })
 }
 
 // title heads a report in its own language: the experiment's name where it has no title in

@@ -122,9 +122,9 @@ func (l *language) greatest(m *model, shares []float64) string {
 }
 
 // partsTable has a group of rows for each cell: its parts, and all of them together.
-func (l *language) partsTable(m *model) (t doc.Table, there bool) {
+func (l *language) partsTable(m *model) (t doc.Table) {
 	if m.kind.Parts == nil {
-		return t, false
+		return t
 	}
 	cells, means := m.parted()
 	whole := m.kind.Quantity(m.kind.Parts.Whole)
@@ -168,7 +168,7 @@ func (l *language) partsTable(m *model) (t doc.Table, there bool) {
 	}
 	t.Caption = l.Say(m.kind.Parts.Title)
 	t.Notes = []doc.Item{{Text: l.Say(m.kind.Parts.Note)}}
-	return t, len(cells) > 0
+	return t
 }
 
 // stackedPanels draws the parts of each cell end to end, a row for each. Cells under the

@@ -50,12 +50,12 @@ func TestParts(t *testing.T) {
 			cells = 1
 		}
 		l := newLanguage(English)
-		table, there := l.partsTable(m)
-		if !there || len(table.Rows) != 3*cells {
+		table := l.partsTable(m)
+		if len(table.Rows) != 3*cells {
 			t.Fatalf("%d rows", len(table.Rows))
 		}
-		if mean := table.Rows[2].Cells[1].Value.X; !only && math.Abs(mean-2030) > 1e-6 {
-			t.Errorf("a mean of %v µs, want 2030", mean)
+		if mean := table.Rows[2].Cells[1].Value.X; !only && math.Abs(mean-2040) > 1e-6 {
+			t.Errorf("a mean of %v µs, want 2040", mean)
 		}
 		for rows := range slices.Chunk(table.Rows, 3) {
 			for column, want := range []float64{1: rows[2].Cells[1].Value.X, 2: 100} {

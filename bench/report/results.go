@@ -167,9 +167,9 @@ func levels(c *cell) string {
 // reliableTo is the highest of the usual percentiles that has enough samples beyond
 // it.
 func reliableTo(t *trial, distribution string) string {
-	h := t.values.Distributions[distribution]
+	samples := t.values.Independent(distribution)
 	for _, perMille := range []int{999, 990, 900, 500} {
-		if h != nil && stats.Reliable(perMille, h.TotalCount()) {
+		if stats.Reliable(perMille, samples) {
 			return "p" + strconv.FormatFloat(float64(perMille)/10, 'f', -1, 64)
 		}
 	}

@@ -35,6 +35,8 @@ type synth struct {
 	memory   bool
 	flushes  []record.Flushes // that were calibrated
 	question string
+	past     func(*record.Session) // changes what is said of a session
+	baseline string
 }
 
 func factorOf(key string, levels ...string) experiment.Factor {
@@ -94,7 +96,7 @@ func (s synth) folderIn(t testing.TB, dir string) *record.Folder {
 func (s synth) create(t testing.TB, dir string) *record.Folder {
 	t.Helper()
 	e := experiment.Experiment{
-		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials,
+		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials, Baseline: s.baseline,
 		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
 		Measure: experiment.MeasureLoad, Load: s.load, Matrix: s.matrix,
 	}
@@ -153,7 +155,7 @@ func (s synth) session(i int) record.Session {
 		return record.Quantiles{N: 200, Min: p50 * 0.8, P50: p50, P90: p50 * 1.3, P99: p50 * 2.1, Max: p50 * 9}
 	}
 	disk := or1(s.slowDisk)
-	return record.Session{
+	out := record.Session{
 		Started: time.Date(2026, 3, 14, 9, 26+60*i, 53, 0, time.FixedZone("", 3*3600)),
 		Command: []string{"raftlab", "run", "experiments/" + s.name + ".toml", "--set", "matrix.clients=[1, 16]"},
 		Environment: record.Environment{
@@ -165,6 +167,10 @@ func (s synth) session(i int) record.Session {
 			FsyncUS: quantiles(812 * disk), FdatasyncUS: quantiles(604 * disk), LoopbackUS: quantiles(21.5), TimerUS: quantiles(58), ClockResolution: 31, Flushes: s.flushes,
 		},
 	}
+	if s.past != nil {
+		s.past(&out)
+	}
+	return out
 }
 
 func or1(v float64) float64 {
@@ -367,6 +373,8 @@ func scenarios() map[string]synth {
 	}
 	quick := threeFactors()
 	quick.name, quick.trials = "quick", 1
+	free := threeFactors()
+	free.name, free.baseline = "free", "inmem"
 	partial := threeFactors()
 	partial.name, partial.sessions = "partial", 2
 	partial.matrix = partial.matrix[:2]
@@ -386,6 +394,7 @@ func scenarios() map[string]synth {
 		"backends": threeFactors(),
 		"invalid":  invalid,
 		"quick":    quick,
+		"free":     free,
 		"partial":  partial,
 		"nodes": {name: "nodes", titleRu: "Узлы", trials: 7, load: closedLoop(), seed: 2,
 			matrix: []experiment.Factor{factorOf(keyNodes, "1", "3", "7"), factorOf(keyClients, "1", "16")}},

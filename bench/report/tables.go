@@ -167,7 +167,10 @@ func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 			return doc.Cell{Text: markNone}
 		}
 		v := s.value(sum)
-		if c.unsure(q) {
+		switch {
+		case c.atLeast(q):
+			v.Mark = markLeast
+		case c.unsure(q):
 			v.Mark = markUnsure
 		}
 		return doc.Cell{Value: v, Invalid: c.invalid()}
@@ -184,22 +187,26 @@ func (l *language) validColumn() column {
 }
 
 // detailTable is a table of the kind's own; there is none without values.
-func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there bool) {
+func (l *language) detailTable(m *model, of measure.Table) (t doc.Table) {
 	columns := l.nameColumns(m, true)
+	names := len(columns)
 	for _, key := range of.Quantities {
 		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
 		if !measured && of.Whole {
-			return doc.Table{}, false
+			return doc.Table{}
 		}
 		if measured {
 			x := l.quantityColumn(m, m.kind.Quantity(key))
 			if !of.Interval {
 				x.Spread = doc.Alone
 			}
-			columns, there = append(columns, x), true
+			columns = append(columns, x)
 		}
 	}
-	if len(of.Greatest.Quantities) > 0 && there {
+	if len(columns) == names {
+		return doc.Table{}
+	}
+	if len(of.Greatest.Quantities) > 0 {
 		columns = append(columns, l.greatestColumn(m, of.Greatest))
 	}
 	if of.OverTime != "" {
@@ -216,7 +223,7 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table, there b
 	if note := l.Say(of.Note); note != "" {
 		t.Notes = []doc.Item{{Text: note}}
 	}
-	return t, there
+	return t
 }
 
 // greatestColumn says the greatest median of some quantities, and which it is.
@@ -252,7 +259,9 @@ func overTime(c *cell, line string) []int64 {
 	sums := make([]float64, length/step) // what is left over at the end is dropped
 	for _, t := range c.used {
 		for i, v := range t.values.Timeline.Window(line)[:len(sums)*step] {
-			sums[i/step] += v
+			if !math.IsNaN(v) { // the last step may be too short for a rate
+				sums[i/step] += v
+			}
 		}
 	}
 	out := make([]int64, len(sums))

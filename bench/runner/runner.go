@@ -34,6 +34,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/failover"
 	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/measure/load"
+	"github.com/themilchenko/raftlab/bench/measure/peak"
 	"github.com/themilchenko/raftlab/bench/measure/recovery"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
@@ -48,7 +49,7 @@ var ErrUsage = errors.New("usage")
 
 // Kinds returns the kinds of measurement that come with raftlab.
 func Kinds() measure.Catalog {
-	return measure.Catalog{load.Kind(), formation.Kind(), anatomy.Kind(), failover.Kind(), recovery.Kind()}
+	return measure.Catalog{load.Kind(), formation.Kind(), anatomy.Kind(), failover.Kind(), recovery.Kind(), peak.Kind()}
 }
 
 // Systems returns the systems that come with raftlab: groups in this process, made of

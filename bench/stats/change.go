@@ -25,6 +25,12 @@ type Change struct {
 	P             float64 // adjusted for the number of series
 }
 
+// Course is how a series went over the runs.
+type Course struct {
+	Changes []Change
+	Scatter float64 // standard deviation of the logarithms between two changes
+}
+
 // Changes finds where series changed; series[i][t] is positive and of run t, NaN where the
 // run does not have it. It is the E-divisive procedure with α = 1 on logarithms (Matteson
 // & James, A Nonparametric Approach for Multiple Change Point Analysis of Multivariate Data,
@@ -33,7 +39,7 @@ type Change struct {
 // likewise. As all series see the same orders, those of one round of the search are one
 // family ([AdjustPaired] has the procedure): that there is any change found where nothing
 // changed has a probability of at most [Significance].
-func Changes(series [][]float64) [][]Change {
+func Changes(series [][]float64) []Course {
 	all := make([]*parted, len(series))
 	searched := make([]*parted, 0, len(series))
 	for i, values := range series {
@@ -56,9 +62,9 @@ func Changes(series [][]float64) [][]Change {
 		}
 		searched = further
 	}
-	out := make([][]Change, len(series))
+	out := make([]Course, len(series))
 	for i, x := range all {
-		out[i] = x.changes()
+		out[i] = x.course()
 	}
 	return out
 }
@@ -166,14 +172,23 @@ func divide(values []float64) (most float64, at int) {
 	return most, at
 }
 
-// changes returns what was found, in the order of the runs.
-func (x *parted) changes() []Change {
-	var out []Change
+// course returns what was found, in the order of the runs.
+func (x *parted) course() Course {
+	var out Course
 	bounds := x.parts()
-	level := func(part int) float64 { return math.Exp(Median(x.logs[bounds[part]:bounds[part+1]])) }
-	for part := 1; part < len(bounds)-1; part++ {
-		found := slices.Index(x.starts, bounds[part])
-		out = append(out, Change{At: x.runs[bounds[part]], Before: level(part - 1), After: level(part), P: x.p[found]})
+	squares, before := 0.0, 0.0
+	for part, from := range bounds[:len(bounds)-1] {
+		logs := x.logs[from:bounds[part+1]]
+		squares += math.Pow(deviation(logs), 2) * float64(len(logs)-1)
+		level := math.Exp(Median(logs))
+		if part > 0 {
+			found := slices.Index(x.starts, from)
+			out.Changes = append(out.Changes, Change{At: x.runs[from], Before: before, After: level, P: x.p[found]})
+		}
+		before = level
+	}
+	if free := len(x.logs) - len(bounds) + 1; free > 0 {
+		out.Scatter = math.Sqrt(squares / float64(free))
 	}
 	return out
 }

@@ -30,11 +30,14 @@ func TestChangesFindsWhatWasPlanted(t *testing.T) {
 		}
 		series[4][3], series[2][7] = nan, nan
 		found := Changes(series)
-		if len(found[2]) != 2 || found[2][0].At != 5 || found[2][1].At != 10 || math.Abs(found[2][0].After/found[2][0].Before-1.3) > 0.05 {
-			t.Errorf("seed %d, up and down: %+v", seed, found[2])
+		if x := found[2].Changes; len(x) != 2 || x[0].At != 5 || x[1].At != 10 || math.Abs(x[0].After/x[0].Before-1.3) > 0.05 {
+			t.Errorf("seed %d, up and down: %+v", seed, x)
 		}
-		if len(found[4]) != 1 || found[4][0].At != 9 || found[4][0].P > Significance {
-			t.Errorf("seed %d, down: %+v", seed, found[4])
+		if x := found[4].Changes; len(x) != 1 || x[0].At != 9 || x[0].P > Significance {
+			t.Errorf("seed %d, down: %+v", seed, x)
+		}
+		if s := found[2].Scatter; s < 0.015 || s > 0.045 {
+			t.Errorf("seed %d: scatter %g", seed, s)
 		}
 	}
 }
@@ -46,7 +49,7 @@ func TestChangesFindsNothingElse(t *testing.T) {
 	wrong := 0
 	for seed := range uint64(tries) {
 		for _, x := range Changes(flat(rand.New(rand.NewPCG(seed, 2)), 8, 10)) {
-			if len(x) > 0 {
+			if len(x.Changes) > 0 {
 				wrong++
 				break
 			}
@@ -60,11 +63,11 @@ func TestChangesFindsNothingElse(t *testing.T) {
 func TestChangesOfLittle(t *testing.T) {
 	series := [][]float64{nil, {1, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 2, 2, 2}, {nan, 0, 1}}
 	for i, x := range Changes(series) {
-		if len(x) > 0 {
+		if len(x.Changes) > 0 {
 			t.Errorf("series %d: %+v", i, x)
 		}
 	}
-	eight := Changes([][]float64{{1, 1.01, 1.02, 0.99, 2, 2.01, 1.98, 2.03}})[0]
+	eight := Changes([][]float64{{1, 1.01, 1.02, 0.99, 2, 2.01, 1.98, 2.03}})[0].Changes
 	if len(eight) != 1 || eight[0].At != 4 {
 		t.Errorf("%d runs: %+v", MinRuns, eight)
 	}

@@ -18,6 +18,12 @@ const DefaultMargin = 0.05
 // and Biopharmaceutics 15, 1987).
 const minCoverage = 0.90
 
+// minForEqual is the number of rounds that gives it.
+const minForEqual = 5
+
+// MaxNeeded is the largest number of trials that [Comparison.Needed] works out.
+const MaxNeeded = 1000
+
 // Verdict is what a comparison came to.
 type Verdict int
 
@@ -100,14 +106,19 @@ func (c Comparison) within(x Interval, margin float64) bool {
 // Needed estimates how many trials of each cell would decide c with a probability of
 // 80 %, if the effect and the scatter are what they seem to be: the fewer of those that
 // show a difference (at the significance of Bonferroni for the family, which is never
-// less) and those that show equality. The formulas are those of normal differences
-// (Chow, Shao & Wang, Sample Size Calculations in Clinical Research, 2003, ch. 3); it
+// less) and those that show equality. The formulas are those of Student's t (Guenther,
+// Sample Size Formulas for Normal Theory T Tests, The American Statistician 35, 1981); it
 // is never less than the test needs for its smallest p, and always more than N.
+// MaxNeeded stands for that many or more.
 func (c Comparison) Needed(margin float64) int {
-	least := MinRounds
 	if c.d == nil {
-		least = TrialsNeeded(Significance)
+		return c.needed(margin, TrialsNeeded(Significance))
 	}
+	return c.needed(margin, MinRounds)
+}
+
+// needed is Needed where the test's smallest p takes so many trials.
+func (c Comparison) needed(margin float64, least int) int {
 	if c.N < 2 {
 		return least
 	}
@@ -116,19 +127,19 @@ func (c Comparison) Needed(margin float64) int {
 		most = math.Log1p(margin)
 	}
 	level := Significance / float64(max(1, c.family))
-	trials := func(level, distance float64) float64 {
-		if c.scatter == 0 || distance <= 0 {
+	trials := func(level, power, distance float64) float64 {
+		if c.scatter == 0 {
 			return 0
 		}
-		const power = 0.8
-		z := (normalQuantile(1-level/2) + normalQuantile(power)) * c.scatter / distance
-		return math.Ceil(z * z)
+		critical := normalQuantile(1 - level/2)
+		z := (critical + normalQuantile(power)) * c.scatter / distance
+		return math.Ceil(z*z + critical*critical/2)
 	}
-	n := trials(level, math.Abs(c.effect))
-	if far := most - math.Abs(c.effect); far > 0 && (c.effect == 0 || trials(Significance, far) < n) {
-		n = trials(Significance, far)
+	n := trials(level, 0.8, math.Abs(c.effect)) // infinite where there is no effect
+	if far := most - math.Abs(c.effect); far > 0 {
+		n = min(n, max(minForEqual, trials(Significance, 0.9, far))) // of either end of the interval
 	}
-	return max(least, c.N+1, int(min(n, math.MaxInt32)))
+	return max(least, c.N+1, int(min(n, MaxNeeded)))
 }
 
 func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
@@ -180,8 +191,7 @@ func (c *Comparison) judge() {
 		return
 	}
 	c.Difference = mean(present(c.plain))
-	p, ci, coverage := signFlip(d)
-	c.P = p
+	c.P = signFlip(d)
 	c.effect, c.scatter, c.least = mean(d), deviation(d), math.Pow(2, float64(1-c.N))
 	if c.HasRatio {
 		c.Ratio = math.Exp(c.effect)
@@ -192,7 +202,7 @@ func (c *Comparison) judge() {
 		c.Warnings = append(c.Warnings, Warning{Code: FewTrials, Have: float64(c.N), Want: MinForInterval})
 		return
 	}
-	c.CI, c.Coverage = ci, coverage
+	c.CI, c.Coverage = typicalValues(d)
 	if c.HasRatio {
 		c.CI = Interval{math.Exp(c.CI.Low), math.Exp(c.CI.High)}
 	}

@@ -23,7 +23,7 @@ func TestThreeRoundsOfFourStrataSuffice(t *testing.T) {
 	}
 	s := Stratify(append(strata, Comparison{}))
 	AdjustHolm([]*Comparison{&s.Comparison})
-	if s.Count != 4 || s.N != 12 || s.Verdict(DefaultMargin) != Differs || math.Abs(s.Ratio-0.91) > 0.01 || s.Range.Low > 0.905 || s.Range.High < 0.915 {
+	if s.Count != 4 || s.N != 3 || s.Pairs != 12 || s.Coverage != 0.75 || len(s.Warnings) != 0 || s.Verdict(DefaultMargin) != Differs || math.Abs(s.Ratio-0.91) > 0.01 || s.Range.Low > 0.905 || s.Range.High < 0.915 {
 		t.Errorf("%+v", s)
 	}
 	for _, c := range strata {
@@ -35,7 +35,7 @@ func TestThreeRoundsOfFourStrataSuffice(t *testing.T) {
 		t.Errorf("no strata: %+v", none)
 	}
 	mixed := Stratify([]Comparison{strata[0], Paired([]float64{0, 0, 0}, []float64{1, 1, 1})})
-	if mixed.HasRatio || mixed.N != 6 || mixed.Difference >= 1 {
+	if mixed.HasRatio || mixed.N != 3 || mixed.Pairs != 6 || mixed.Difference >= 1 {
 		t.Errorf("ratio and difference: %+v", mixed)
 	}
 }

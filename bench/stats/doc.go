@@ -12,19 +12,11 @@
 //
 // # Intervals
 //
-// The 95 % intervals are percentile-bootstrap intervals (Efron & Tibshirani, An
-// Introduction to the Bootstrap, 1993, ch. 13). The bootstrap distribution of a
-// median has a closed form (Efron, The Jackknife, the Bootstrap and Other
-// Resampling Plans, 1982, §10.2), so it is computed exactly: nothing is
-// resampled, and no seed is involved.
-//
-// With few trials such an interval is coarse. Its ends are trials (or midpoints
-// between two), and for n <= 5 it is the whole range from the smallest trial to
-// the largest. How likely it is to hold the true median follows from the order
-// of the trials alone: 75 % for n = 3, 87.5 % for n = 4, 93.75 % for n = 5,
-// 87.5 % for n = 7, 97.9 % for n = 10. [Summary.Coverage] has it for any n and is
-// what a report should print beside the nominal 95 %. Below n = 3 there is no
-// interval.
+// An interval says how likely it is to hold the true value: [Summary.Coverage],
+// [Comparison.Coverage]. That is a matter of the number of trials alone, with no
+// assumption about their distribution, and at least 95 % from six trials on; with three it
+// is 75 %, with four 87.5 %, with five 93.75 %. Then, and in that of a median up to eight,
+// the ends are the smallest and the largest. Below three trials there is no interval.
 //
 // # Comparisons
 //

@@ -50,14 +50,15 @@ func flips(n int) iter.Seq[[]float64] {
 	}
 }
 
-// reaches reports x >= y, whatever rounding did to values that are equal.
-func reaches(x, y float64) bool { return x >= y*(1-1e-9) }
+// reaches reports x >= y, whatever rounding did to values that are equal; they are made of
+// values of the order of size.
+func reaches(x, y, size float64) bool { return x >= y-1e-9*size }
 
 // stepDown returns p-values, adjusted for their number, of so many hypotheses by the
 // step-down maxT procedure of Westfall & Young (Resampling-Based Multiple Testing, 1993,
 // algorithm 4.1; also Ge, Dudoit & Speed, Test 12, 2003, box 3). Arrangements are what
 // the data might have looked like if nothing differed, the one observed first; in each,
-// a statistic says how far hypothesis i is from holding. As all hypotheses see the same
+// a statistic of the order of 1 says how far hypothesis i is from holding. As all hypotheses see the same
 // arrangement, what makes them depend on each other, a common base above all, is kept,
 // and what depends closely costs next to nothing.
 func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i int, a A) float64) []float64 {
@@ -75,7 +76,7 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 		most := 0.0
 		for _, i := range slices.Backward(order) {
 			most = max(most, statistic(i, a))
-			if reaches(most, observed[i]) {
+			if reaches(most, observed[i], 1) {
 				as[i]++
 			}
 		}
@@ -129,29 +130,40 @@ func compareDown(a, b float64) int {
 	}
 }
 
-// signFlip tests whether the differences d are symmetric about zero, and returns an interval
-// of the value about which they are, with its exact coverage. p is the share of all ways to
-// flip signs in which the mean is as far from zero as observed (Fisher, The Design of
-// Experiments, 1935, §21). The interval holds the values that this test does not reject: the
-// means of the 2^n - 1 subsets of d cut the line into 2^n pieces, each of which holds the
-// true value with the same probability (Hartigan, Using Subsample Values as Typical Values,
-// JASA 64, 1969). With up to five differences it is the range from the smallest to the
-// largest, of coverage 1 - 2^(1-n). Beyond [exactRounds], flips and subsets are a fixed
-// random sample, which keeps both exact (ibid.).
-func signFlip(d []float64) (p float64, ci Interval, coverage float64) {
-	sums, sizes := subsetSums(d)
-	all, as := mean(d)*float64(len(d)), 1
-	means := make([]float64, len(sums))
-	for i, sum := range sums {
-		means[i] = sum / float64(sizes[i])
-		if reaches(math.Abs(all-2*sum), math.Abs(all)) { // the subset's signs are flipped
+// signFlip returns p of the hypothesis that the differences d are symmetric about zero: the
+// share of all ways to flip signs in which the mean is as far from zero as observed (Fisher,
+// The Design of Experiments, 1935, §21).
+func signFlip(d []float64) float64 {
+	all, size, as := 0.0, 0.0, 1
+	for _, v := range d {
+		all += v
+		size += math.Abs(v)
+	}
+	sums, _ := subsetSums(d)
+	for _, sum := range sums {
+		if reaches(math.Abs(all-2*sum), math.Abs(all), size) { // the subset's signs are flipped
 			as++
 		}
+	}
+	return float64(as) / float64(len(sums)+1)
+}
+
+// typicalValues returns an interval of the value about which the differences d are symmetric,
+// with its exact coverage: the values that [signFlip] does not reject. The means of the
+// 2^n - 1 subsets of d cut the line into 2^n pieces, each of which holds the true value with
+// the same probability (Hartigan, Using Subsample Values as Typical Values, JASA 64, 1969).
+// With up to five differences the interval is the range from the smallest to the largest, of
+// coverage 1 - 2^(1-n). Beyond [exactRounds], subsets are a fixed random sample, which keeps
+// it exact (ibid.).
+func typicalValues(d []float64) (Interval, float64) {
+	means, sizes := subsetSums(d)
+	for i, size := range sizes {
+		means[i] /= float64(size)
 	}
 	slices.Sort(means)
 	pieces := float64(len(means) + 1)
 	k := max(1, int((1-Confidence)/2*pieces+1e-9))
-	return float64(as) / pieces, Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
+	return Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
 }
 
 // subsetSums returns the sum and the size of all subsets of d but the empty one, or of a

@@ -226,31 +226,45 @@ func count(is bool) int {
 	return 0
 }
 
-// coverages has how often the interval of one comparison holds the true ratio, against the
-// coverage that it says.
+// coverages has how often the interval holds the true ratio, against the coverage that it
+// says: of one comparison, and over strata whose ratios are 1 to 4.
 func coverages(t *testing.T, out *table) {
-	out.row("trials", "the interval says", "lognormal", "heavy tails", "with outliers")
-	out.row("--:", "--:", "--:", "--:", "--:")
+	out.row("trials", "the interval says", "lognormal", "heavy tails", "with outliers", "of a headline, the strata unlike")
+	out.row("--:", "--:", "--:", "--:", "--:", "--:")
+	const times = 500
+	unlike := func(stratum, level int) float64 { return math.Pow(float64(1+stratum), float64(level)) }
 	for _, rounds := range []int{3, 4, 5, 6, 7, 10} {
-		cells, says := []string{fmt.Sprint(rounds), ""}, 0.0
-		for i, m := range machines[:3] {
-			const more = 10 // comparisons of one history count, they are of different strata
-			n := 0
-			for h := range histories * more / strata {
-				r := m.run(rand.New(rand.NewPCG(uint64(rounds+100*i), uint64(h))), rounds, alike)
+		var held [4]int
+		says := 0.0
+		for i := range times {
+			random := rand.New(rand.NewPCG(uint64(rounds), uint64(i)))
+			for machine := range 3 {
+				r := machines[machine].run(random, rounds, alike)
 				for s := range strata {
 					c := Paired(r[s][0][0], r[s][1][0])
+					held[machine] += count(c.CI.Low <= 1 && c.CI.High >= 1)
 					says = c.Coverage
-					n += count(c.CI.Low <= 1 && c.CI.High >= 1)
 				}
 			}
-			real := float64(n) / (histories * more)
+			for range strata { // as often as the others
+				r := machines[0].run(random, rounds, unlike)
+				var each []Comparison
+				for s := range strata {
+					each = append(each, differences(r[s][0][0], r[s][1][0]))
+				}
+				ci, _ := typicalValues(stratified(each).d)
+				truth := math.Log(1*2*3*4) / strata
+				held[3] += count(ci.Low <= truth && ci.High >= truth)
+			}
+		}
+		cells := []string{fmt.Sprint(rounds), fmt.Sprintf("%.1f %%", 100*says)}
+		for i, n := range held {
+			real := float64(n) / (times * strata)
 			if math.Abs(real-says) > 0.03 {
-				t.Errorf("%s, %d trials: coverage %.3f, said %.3f", m.name, rounds, real, says)
+				t.Errorf("column %d, %d trials: coverage %.3f, said %.3f", i, rounds, real, says)
 			}
 			cells = append(cells, fmt.Sprintf("%.1f %%", 100*real))
 		}
-		cells[1] = fmt.Sprintf("%.1f %%", 100*says)
 		out.row(cells...)
 	}
 }
@@ -279,6 +293,28 @@ func TestSimulation(t *testing.T) {
 		}
 		if err := os.WriteFile(path, []byte(before+begin+is+end+after), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestNeededDecides: with as many trials as [Comparison.Needed] asks for, most comparisons
+// are decided; with a third of them, few are.
+func TestNeededDecides(t *testing.T) {
+	for _, effect := range []float64{1, 1.1} {
+		w := world{drift: 0.2, noise: 0.035}
+		planted := func(_, level int) float64 { return math.Pow(effect, float64(level)) }
+		decided := func(rounds int) float64 {
+			return share(9, func(r *rand.Rand) bool {
+				x := w.run(r, rounds, planted)
+				a, b := Paired(x[0][0][0], x[0][1][0]), differences(x[0][0][0], x[0][2][0])
+				AdjustPaired([]*Comparison{&a, &b})
+				return a.Verdict(DefaultMargin) > Undecided
+			})
+		}
+		exact := Comparison{N: 2, HasRatio: true, effect: math.Log(effect), scatter: w.noise * math.Sqrt2, family: 2, d: []float64{}}
+		needed := exact.Needed(DefaultMargin)
+		if few, enough := decided(needed/3), decided(needed); few > 0.2 || enough < 0.7 {
+			t.Errorf("effect %g: %d trials needed: decided %s of the time, with a third %s", effect, needed, percent(enough), percent(few))
 		}
 	}
 }

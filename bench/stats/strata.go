@@ -10,11 +10,12 @@ import (
 // factors, the strata. [Stratify] makes it. As a family of such statements stands on few
 // tests, [AdjustHolm] is what corrects them for their number.
 type Strata struct {
-	// Comparison is of all rounds of all strata: each is a pair of its own, so three rounds
-	// of four strata are twelve pairs, and Ratio is the geometric mean of all their ratios.
-	// Its interval is exact if the ratio is the same in all strata; otherwise it is too
-	// wide, as it takes what differs between them for chance.
+	// Comparison is of the strata's means: Ratio is the geometric mean of the strata's
+	// ratios, each counting alike, and N the number of rounds that all of them have. Its
+	// interval is over the rounds, so the strata may be as unlike as they are; with few
+	// rounds its Coverage is low, while P stands on all Pairs.
 	Comparison
+	Pairs int      // rounds of all strata
 	Count int      // strata in which there is something to compare
 	Range Interval // of the strata's own ratios, or differences
 }
@@ -22,10 +23,30 @@ type Strata struct {
 // Stratify joins paired comparisons of the same two levels, one of each stratum. P is
 // that of the sign-flip test with every round of every stratum flipped by itself (the
 // stratified permutation test; Pesarin & Salmaso, Permutation Tests for Complex Data,
-// 2010, ch. 2). Strata have a ratio together only if they have one each; otherwise only
-// differences are joined.
+// 2010, ch. 2): three rounds of four strata are twelve pairs. Strata have a ratio together
+// only if they have one each; otherwise differences are joined.
 func Stratify(strata []Comparison) Strata {
-	s := Strata{Comparison: Comparison{P: 1, Adjusted: 1, HasRatio: true}}
+	s := stratified(strata)
+	if s.N > 0 {
+		s.judge()
+		s.P, s.least = signFlip(s.pairs), math.Pow(2, float64(1-s.Pairs))
+		s.Warnings = slices.DeleteFunc(s.Warnings, func(w Warning) bool { return w.Code == CannotDiffer })
+		if s.HasCI() && !s.Testable() {
+			s.Warnings = append(s.Warnings, cannotDiffer(s.N, s.least, s.leastRounds()))
+		}
+	}
+	return s.Strata
+}
+
+// stratification is Strata with the differences of all pairs.
+type stratification struct {
+	Strata
+	pairs []float64
+}
+
+// stratified is what Stratify makes, without judging it.
+func stratified(strata []Comparison) stratification {
+	s := stratification{Strata: Strata{Comparison: Comparison{P: 1, Adjusted: 1, HasRatio: true}}}
 	var of []Comparison
 	for _, c := range strata {
 		if c.N > 0 {
@@ -33,26 +54,51 @@ func Stratify(strata []Comparison) Strata {
 			s.HasRatio = s.HasRatio && c.HasRatio
 		}
 	}
-	s.Count, s.Range = len(of), Interval{math.Inf(1), math.Inf(-1)}
+	if s.Count = len(of); s.Count == 0 {
+		s.HasRatio = false
+		return s
+	}
+	s.Range = Interval{math.Inf(1), math.Inf(-1)}
 	var bases, others []float64
+	var plain, d [][]float64
 	for _, c := range of {
-		x := c.Ratio
-		if !s.HasRatio {
-			x = c.Difference
-		}
-		s.Range = Interval{min(s.Range.Low, x), max(s.Range.High, x)}
-		s.plain = append(s.plain, c.plain...)
-		if s.HasRatio {
-			s.d = append(s.d, c.d...)
-		}
+		plain, d = append(plain, c.plain), append(d, c.d)
 		bases, others = append(bases, c.Base), append(others, c.Other)
 	}
-	s.Base, s.Other = Median(bases), Median(others)
 	if !s.HasRatio {
-		s.d = s.plain
+		d = plain
 	}
-	s.judge()
+	for _, x := range d {
+		x = present(x)
+		s.pairs = append(s.pairs, x...)
+		middle := mean(x)
+		if s.HasRatio {
+			middle = math.Exp(middle)
+		}
+		s.Range = Interval{min(s.Range.Low, middle), max(s.Range.High, middle)}
+	}
+	s.plain, s.d = meansOver(plain), meansOver(d)
+	s.N, s.Pairs, s.Base, s.Other = len(s.d), len(s.pairs), Median(bases), Median(others)
 	return s
+}
+
+// meansOver returns the means over strata of the first differences that are there, of the
+// second ones and so on: what their rounds had in common fell out of the differences, so it
+// does not matter that they are of different rounds where one is missing.
+func meansOver(strata [][]float64) []float64 {
+	rounds := math.MaxInt
+	there := make([][]float64, len(strata))
+	for i, d := range strata {
+		there[i] = present(d)
+		rounds = min(rounds, len(there[i]))
+	}
+	out := make([]float64, rounds)
+	for r := range out {
+		for _, d := range there {
+			out[r] += d[r] / float64(len(strata))
+		}
+	}
+	return out
 }
 
 // Verdict is that of [Comparison.Verdict]; to be equal, the levels must be so in each
@@ -65,13 +111,15 @@ func (s Strata) Verdict(margin float64) Verdict {
 	return v
 }
 
-// Needed is that of [Comparison.Needed], in trials of each cell.
+// Needed is that of [Comparison.Needed]; fewer rounds may do for the test's smallest p.
 func (s Strata) Needed(margin float64) int {
-	if s.Count == 0 {
-		return MinRounds
-	}
-	pairs := s.Comparison.Needed(margin)
-	return max((pairs+s.Count-1)/s.Count, s.N/s.Count+1)
+	return s.needed(margin, s.leastRounds())
+}
+
+// leastRounds is the smallest number of rounds in which the test can find a difference.
+func (s Strata) leastRounds() int {
+	strata := max(1, s.Count)
+	return (MinRounds + strata - 1) / strata
 }
 
 // Dependence says whether a further factor changes a ratio. [Depend] makes it.
@@ -125,7 +173,7 @@ func Depend(levels [][]Comparison) (Dependence, bool) {
 	if total > 0 {
 		out.Share = between / float64(len(blocks)) / total
 	}
-	out.P = exchangeP(blocks, between)
+	out.P = exchangeP(blocks, between, total)
 	return out, true
 }
 
@@ -161,8 +209,8 @@ func sumsOf(blocks [][]float64) (sums []float64, between float64) {
 }
 
 // exchangeP is the share of random exchanges within blocks, the one observed among them,
-// that vary between the levels as much as observed.
-func exchangeP(blocks [][]float64, observed float64) float64 {
+// that vary between the levels as much as observed; total is the variation of all values.
+func exchangeP(blocks [][]float64, observed, total float64) float64 {
 	random := rand.New(rand.NewPCG(uint64(len(blocks)), sampled))
 	mixed := make([][]float64, len(blocks))
 	for i, b := range blocks {
@@ -173,7 +221,7 @@ func exchangeP(blocks [][]float64, observed float64) float64 {
 		for _, b := range mixed {
 			random.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
 		}
-		if _, between := sumsOf(mixed); reaches(between, observed) {
+		if _, between := sumsOf(mixed); reaches(between, observed, total) {
 			as++
 		}
 	}

@@ -91,6 +91,10 @@ type Group interface {
 	Set(ctx context.Context, ops []kv.Op) error
 	// Observe looks at the group as it is now.
 	Observe(ctx context.Context) (Observation, error)
+	// Usage tells what the group has used so far, so cheaply that it can be asked many times
+	// a second while the load is measured: no member is asked anything. An error that is
+	// errors.ErrUnsupported says that this cannot be had here.
+	Usage() (Usage, error)
 	// Disagreeing counts the members whose state is not that of the first.
 	Disagreeing(ctx context.Context) (int, error)
 	// Check returns an error if a member has stopped on its own.
@@ -128,6 +132,19 @@ type Observation struct {
 	CPU        time.Duration // of all members and clients
 	ClientsCPU time.Duration // of the clients, where they share no process with members; 0: they do
 }
+
+// Usage is what a group has used until one moment. A counter that the system does not have
+// is [Uncounted].
+type Usage struct {
+	At      time.Time
+	CPU     time.Duration // of the members; of the clients too where they share a process
+	Written int64         // bytes that the members' processes have caused to be written to disks
+	Syncs   int64         // flushes of the members' log stores
+	Opened  int64         // connections that the clients have opened
+}
+
+// Uncounted is what is not counted.
+const Uncounted = -1
 
 // Member is one member of a group. What else it can do it says by further interfaces.
 type Member interface{ ID() string }

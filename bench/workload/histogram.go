@@ -4,8 +4,10 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -19,22 +21,23 @@ const (
 	significantDigits = 3
 )
 
-// interval is the length of the steps that completions are counted in, to see
-// whether the load ran steadily.
-const interval = 100 * time.Millisecond
-
-// maxErrorTexts bounds how many different error texts are kept.
-const maxErrorTexts = 20
+// maxErrorTexts bounds how many different error texts are kept, and maxErrorRunes how long
+// each may be.
+const (
+	maxErrorTexts = 20
+	maxErrorRunes = 300
+)
 
 // Result is what a load saw.
 type Result struct {
-	Window    time.Duration // length of the measured window
-	Elapsed   time.Duration // of the whole load: warm-up, window and the wait for what was out
-	Writes    KindResult
-	Reads     KindResult
-	Errors    map[string]int64 // error text → how often, in the window
-	Interval  time.Duration
-	Intervals []int64 // operations completed in each interval of the window
+	Opened  time.Time     // when the window did
+	Window  time.Duration // length of the measured window
+	Elapsed time.Duration // of the whole load: warm-up, window and the wait for what was out
+	Writes  KindResult
+	Reads   KindResult
+	Errors  map[string]int64 // error text, without the operation's key → how often, in the window
+	First   *Failure         // of those that were to start in the window, the first to fail; nil: none has
+	Steps   Steps
 
 	// Over the whole load, warm-up included:
 	Acknowledged uint64 // writes
@@ -49,6 +52,13 @@ type Result struct {
 	// Open loop only:
 	Scheduled int64                   // operations that were to start in the window
 	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
+	Queued    int64                   // of those, that found MaxInFlight others under way
+}
+
+// Failure is an operation that failed.
+type Failure struct {
+	Text  string        // as in Result.Errors
+	After time.Duration // the window had opened
 }
 
 // KindResult is what the load saw of one kind of operation.
@@ -58,6 +68,9 @@ type KindResult struct {
 	// Latency of those that were to start inside the window, in nanoseconds.
 	Latency *hdrhistogram.Histogram
 }
+
+// Done is how many operations have ended, one way or the other.
+func (k *KindResult) Done() int64 { return k.Completed + k.Failed }
 
 // NewHistogram returns an empty histogram of durations, for [Record].
 func NewHistogram() *hdrhistogram.Histogram {
@@ -73,10 +86,8 @@ func Record(h *hdrhistogram.Histogram, d time.Duration) {
 // newResult returns the result of a load that has seen nothing yet.
 func newResult(s Spec) Result {
 	r := Result{
-		Window:    s.Duration,
-		Errors:    map[string]int64{},
-		Interval:  interval,
-		Intervals: make([]int64, intervals(s.Duration)),
+		Window: s.Duration,
+		Errors: map[string]int64{},
 	}
 	if s.Mix.Reads() < 1 {
 		r.Writes.Latency = NewHistogram()
@@ -96,11 +107,14 @@ type latencies struct {
 	opens, closes time.Time // the window
 	counts        bool      // it has a number of operations, rather than a length
 
-	mu   sync.Mutex
-	seen Result
+	mu     sync.Mutex
+	seen   Result
+	strand *strand
 }
 
-func newLatencies(s Spec) *latencies { return &latencies{counts: s.Operations > 0, seen: newResult(s)} }
+func newLatencies(s Spec, own *strand) *latencies {
+	return &latencies{counts: s.Operations > 0, seen: newResult(s), strand: own}
+}
 
 // opensAt settles when the window opens, before anything is recorded.
 func (l *latencies) opensAt(t time.Time) {
@@ -135,18 +149,25 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 		k = &r.Reads
 	}
 	if err != nil {
+		l.see(at.Due, Never, measured)
 		if measured {
 			k.Failed++
-			r.failed(err.Error(), 1)
+			text := textOf(err, op.Key)
+			r.failed(text, 1)
+			r.first(Failure{text, max(at.Due.Sub(l.opens), at.End.Sub(l.opens))})
 		}
 		return nil
 	}
 	if !op.Kind.Reads() {
 		r.Acknowledged++
 	}
-	if l.inWindow(at.End) && (measured || !l.counts) {
+	l.see(at.Due, at.End.Sub(at.Due), measured)
+	completed := l.inWindow(at.End) && (measured || !l.counts)
+	if completed {
 		k.Completed++
-		r.completedAt(at.End.Sub(l.opens))
+	}
+	if completed || at.End.Before(l.opens) {
+		l.strand.ended(at.End.Sub(l.opens))
 	}
 	if measured {
 		Record(k.Latency, at.End.Sub(at.Due))
@@ -154,21 +175,41 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 	return nil
 }
 
-// intervals is how many intervals the window has.
-func intervals(window time.Duration) int { return int((window + interval - 1) / interval) }
-
-// completedAt counts an operation that ended so long after the window had opened. Only a
-// window without a length ends later than was thought.
-func (r *Result) completedAt(at time.Duration) {
-	step := int(at / interval)
-	r.grow(step + 1)
-	r.Intervals[step]++
+// see counts an operation in the step that it was due in: one of the warm-up, or one that is
+// measured.
+func (l *latencies) see(due time.Time, latency time.Duration, measured bool) {
+	if measured || due.Before(l.opens) {
+		l.strand.saw(due.Sub(l.opens), latency)
+	}
 }
 
-// grow sees to it that there are at least so many intervals.
-func (r *Result) grow(n int) {
-	for len(r.Intervals) < n {
-		r.Intervals = append(r.Intervals, 0)
+// textOf is the text of an error, fit to be kept and alike for all operations that fail of
+// the same cause: without the key, which an error may name cut short, and without
+// characters that steer a terminal.
+func textOf(err error, key string) string {
+	text := err.Error()
+	const cut = 40 // bytes of a key that the clients' errors name
+	for _, name := range []string{key, key[:min(len(key), cut)]} {
+		if name != "" {
+			text = strings.ReplaceAll(text, name, "…")
+		}
+	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxErrorRunes {
+		text = string(runes[:maxErrorRunes]) + "…"
+	}
+	return text
+}
+
+// first keeps the failure that came first.
+func (r *Result) first(f Failure) {
+	if r.First == nil || f.After < r.First.After {
+		r.First = &f
 	}
 }
 
@@ -189,12 +230,11 @@ func (r *Result) add(o *Result) {
 			into.Latency.Merge(from.Latency)
 		}
 	}
-	r.grow(len(o.Intervals))
-	for i, n := range o.Intervals {
-		r.Intervals[i] += n
-	}
 	for _, text := range slices.Sorted(maps.Keys(o.Errors)) {
 		r.failed(text, o.Errors[text])
+	}
+	if o.First != nil {
+		r.first(*o.First)
 	}
 	if o.Lag != nil {
 		r.Lag.Merge(o.Lag)
@@ -203,4 +243,5 @@ func (r *Result) add(o *Result) {
 	r.Operations += o.Operations
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled
+	r.Queued += o.Queued
 }

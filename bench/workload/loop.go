@@ -132,9 +132,11 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		clients, ready = spec.maxInFlight(), p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders := make([]*latencies, min(clients, shards))
+	recorders, strands := make([]*latencies, min(clients, shards)), make([]*strand, min(clients, shards))
+	course := newCourse(spec)
 	for i := range recorders {
-		recorders[i] = newLatencies(spec)
+		strands[i] = course.strand()
+		recorders[i] = newLatencies(spec, strands[i])
 	}
 	run := ready(ctx, spec.Mix.withSteps(target), recorders)
 	begin := time.Now()
@@ -149,12 +151,12 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	for _, r := range recorders {
 		result.add(&r.seen)
 	}
-	result.Elapsed = end.Sub(begin)
-	result.grow(intervals(result.Window))
+	result.Opened, result.Elapsed = opens, end.Sub(begin)
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
 		result.Window = min(max(end.Sub(opens), 0), result.Window)
 	}
+	result.Steps = course.sumUp(strands, result.Window)
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
 	return &result, ctx.Err()
@@ -208,8 +210,12 @@ type workers struct {
 	spec    Spec
 	loop    Loop // of a client without a source for each recorder
 	line    chan due
-	count   int // added so far, by the schedule only
 	running sync.WaitGroup
+
+	// Of the schedule only:
+	opens  time.Time // the window
+	count  int       // workers added so far
+	queued int64     // operations of the window that found all workers busy and no other to be had
 }
 
 // open makes an open loop, and returns what runs it: it hands out operations when the
@@ -229,6 +235,7 @@ func (p *Prepared) open(ctx context.Context, target Target, recorders []*latenci
 		w.schedule(ctx, p.shared.generator(0, 1), begin)
 		close(w.line)
 		w.running.Wait()
+		recorders[0].seen.Queued = w.queued
 	}
 }
 
@@ -241,17 +248,18 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	gap := w.spec.gaps()
 	timer := newPacer(ctx)
 	defer timer.close()
-	opens, length, counted := begin.Add(w.spec.Warmup), w.spec.length(), int64(0)
-	closes := opens.Add(length)
+	length, counted := w.spec.length(), int64(0)
+	w.opens = begin.Add(w.spec.Warmup)
+	closes := w.opens.Add(length)
 	giveUp := closes.Add(min(w.spec.OpTimeout, length))
 	for next := (due{at: begin}); w.spec.Operations > 0 || next.at.Before(closes); next.at = next.at.Add(gap()) {
 		source.Next(&next.op, nil)
-		if w.spec.Operations > 0 && !next.at.Before(opens) {
+		if w.spec.Operations > 0 && !next.at.Before(w.opens) {
 			if counted++; counted > w.spec.Operations {
 				return
 			}
 		}
-		next.op.warmUp = next.at.Before(opens)
+		next.op.warmUp = next.at.Before(w.opens)
 		if time.Now().After(giveUp) {
 			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
 			continue
@@ -287,8 +295,11 @@ func (w *workers) hand(ctx context.Context, d due) bool {
 		return true
 	default:
 	}
-	if w.count < w.spec.maxInFlight() {
+	switch {
+	case w.count < w.spec.maxInFlight():
 		w.add(ctx)
+	case !d.at.Before(w.opens):
+		w.queued++
 	}
 	select {
 	case w.line <- d:
@@ -321,7 +332,7 @@ func (idle) Do(context.Context, *Op) error { return nil }
 func ownCost(sh *shared) time.Duration {
 	const batches, rounds = 11, 200
 	source := sh.generator(0, 1)
-	recorder := newLatencies(sh.spec)
+	recorder := newLatencies(sh.spec, newCourse(sh.spec).strand())
 	recorder.opensAt(time.Now())
 	loop := Loop{OpTimeout: sh.spec.OpTimeout, Clients: []Client{{source, idle{}, []Recorder{recorder}}}}
 	var op Op

@@ -79,8 +79,8 @@ func (m Mix) choices() []choice {
 // ErrCondition is what a Target answers a CompareAndSet whose condition did not hold.
 var ErrCondition = errors.New("the condition did not hold")
 
-// steps is a target that carries out operations of several steps by those that another has.
-type steps struct{ Target }
+// compound is a target that carries out operations of several steps by those that another has.
+type compound struct{ Target }
 
 // withSteps returns what clients drive: target, or one that takes the operations of
 // several steps apart, where the mix has such.
@@ -88,29 +88,29 @@ func (m Mix) withSteps(target Target) Target {
 	if m.ReadModifyWrite+m.CompareAndSet == 0 {
 		return target
 	}
-	return steps{target}
+	return compound{target}
 }
 
 // Part implements Parted.
-func (s steps) Part(client int) Target { return steps{PartOf(s.Target, client)} }
+func (c compound) Part(client int) Target { return compound{PartOf(c.Target, client)} }
 
 // Do implements Target.
-func (s steps) Do(ctx context.Context, op *Op) error {
+func (c compound) Do(ctx context.Context, op *Op) error {
 	switch op.Kind {
 	case ReadModifyWrite, CompareAndSet:
 	default:
-		return s.Target.Do(ctx, op)
+		return c.Target.Do(ctx, op)
 	}
 	for {
 		read := Op{Kind: Read, Key: op.Key}
-		if err := s.Target.Do(ctx, &read); err != nil {
+		if err := c.Target.Do(ctx, &read); err != nil {
 			return err
 		}
 		write := Op{Kind: Write, Key: op.Key, Value: op.Value}
 		if op.Kind == CompareAndSet {
 			write.Kind, write.IfIndex, write.Expect = CompareAndSet, read.Index, read.Value
 		}
-		err := s.Target.Do(ctx, &write)
+		err := c.Target.Do(ctx, &write)
 		if op.Index = write.Index; !errors.Is(err, ErrCondition) || ctx.Err() != nil {
 			return err
 		}

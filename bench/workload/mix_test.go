@@ -144,13 +144,13 @@ func TestCompareAndSetTriesAgain(t *testing.T) {
 	x := newTable(s)
 	x.clashes = 3
 	op := Op{Kind: CompareAndSet, Key: s.Key(1), Value: []byte("new")}
-	if err := (steps{x}).Do(t.Context(), &op); err != nil || x.keys[op.Key] != "new" || x.entries != 1 || op.Index != 1 {
+	if err := (compound{x}).Do(t.Context(), &op); err != nil || x.keys[op.Key] != "new" || x.entries != 1 || op.Index != 1 {
 		t.Errorf("%v, %q, %d entries, index %d", err, x.keys[op.Key], x.entries, op.Index)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	x.clashes = 1 << 30
-	if err := (steps{x}).Do(ended, &op); err == nil {
+	if err := (compound{x}).Do(ended, &op); err == nil {
 		t.Error("it goes on after its time")
 	}
 }
@@ -167,15 +167,15 @@ func TestOperationsInsteadOfDuration(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := int64(0)
-		for _, i := range r.Intervals {
-			done += i
+		for _, x := range r.Steps.All[r.Steps.Warmup:] {
+			done += x.Completed
 		}
 		samples := r.Reads.Latency.TotalCount() + r.Writes.Latency.TotalCount()
 		if got := r.Reads.Completed + r.Writes.Completed; got != 1000 || samples != 1000 || done != 1000 {
-			t.Errorf("rate %g: %d operations, %d samples, %d in intervals", rate, got, samples, done)
+			t.Errorf("rate %g: %d operations, %d samples, %d in steps", rate, got, samples, done)
 		}
-		if r.Operations != n.Load() || n.Load() <= 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Intervals) != intervals(r.Window) {
-			t.Errorf("rate %g: %d of %d operations, a window of %v in %v, %d intervals", rate, r.Operations, n.Load(), r.Window, r.Elapsed, len(r.Intervals))
+		if r.Operations != n.Load() || n.Load() <= 1000 || r.Window <= 0 || r.Window > r.Elapsed || len(r.Steps.All)-r.Steps.Warmup != stepsIn(r.Window, r.Steps.Length) {
+			t.Errorf("rate %g: %d of %d operations, a window of %v in %v, %d steps", rate, r.Operations, n.Load(), r.Window, r.Elapsed, len(r.Steps.All))
 		}
 		if rate > 0 && r.Scheduled != 1000 {
 			t.Errorf("%d scheduled", r.Scheduled)

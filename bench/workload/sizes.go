@@ -20,11 +20,11 @@ import (
 //	90% 64B, 10% 1KiB..4KiB                    the first of nine in ten, the second of the others
 type Sizes struct {
 	text  string
-	parts []part
+	parts []sizeRange
 }
 
-// part is the range [low, high] or, with a sigma, a lognormal distribution.
-type part struct {
+// sizeRange is the range [low, high] or, with a sigma, a lognormal distribution.
+type sizeRange struct {
 	share, upTo   float64 // upTo adds up the shares
 	low, high     int
 	median, sigma float64
@@ -40,7 +40,7 @@ func ParseSizes(text string) (Sizes, error) {
 	total := 0.0
 	for _, field := range fields {
 		words := strings.Fields(field)
-		p := part{share: 1}
+		p := sizeRange{share: 1}
 		if len(fields) > 1 {
 			percent, ok := strings.CutSuffix(first(words), "%")
 			share, err := strconv.ParseFloat(percent, 64)
@@ -70,7 +70,7 @@ func first(words []string) string {
 	return words[0]
 }
 
-func (p *part) parse(words []string) (err error) {
+func (p *sizeRange) parse(words []string) (err error) {
 	one := func(text string) (n int) {
 		v, bad := size.Parse(text)
 		if err == nil && (bad != nil || v < 1 || v > maxSize) {

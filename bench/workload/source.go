@@ -151,6 +151,7 @@ type counted struct{ *generator }
 // Next implements Source.
 func (c counted) Next(op *Op, last error) (wait time.Duration, ok bool) {
 	wait, _ = c.generator.Next(op, last)
-	op.warmUp = time.Since(c.began) < c.spec.Warmup
-	return wait, op.warmUp || c.left.Add(-1) >= 0
+	since := time.Since(c.began) - c.spec.Warmup
+	op.warmUp = since < 0
+	return wait, op.warmUp || c.left.Add(-1) >= 0 && since < maxOpen
 }

@@ -15,7 +15,9 @@
 //     loop it starts when the schedule says so, whether or not anything was free
 //     to run it: a target that stalls is charged with the operations that had to
 //     wait (G. Tene, "How NOT to Measure Latency", on coordinated omission).
-//   - A failed operation is counted and never recorded as a latency.
+//   - A failed operation is counted and never recorded as a latency. It counts as slower
+//     than all others in the percentiles of [Steps]; those of the window are for whoever
+//     reads the histograms to correct.
 package workload
 
 import (
@@ -131,6 +133,10 @@ const DefaultMaxInFlight = 4096
 // the schedule.
 const maxRate = 1e7
 
+// maxOpen is after how long a window ends that has not seen the number of operations that
+// it is to have: it is recorded in steps, and each takes 3 kB.
+const maxOpen = time.Hour
+
 // maxExponent is beyond what leaves a second key anything.
 const maxExponent = 10
 
@@ -168,7 +174,7 @@ func (s *Spec) sizes() Sizes {
 	if len(s.ValueSizes.parts) > 0 {
 		return s.ValueSizes
 	}
-	return Sizes{parts: []part{{share: 1, upTo: 1, low: s.ValueBytes, high: s.ValueBytes}}}
+	return Sizes{parts: []sizeRange{{share: 1, upTo: 1, low: s.ValueBytes, high: s.ValueBytes}}}
 }
 
 func (s *Spec) zipfExponent() float64 { return cmp.Or(s.ZipfExponent, DefaultZipfExponent) }
@@ -207,6 +213,7 @@ func (s Spec) Validate() error {
 	refuse(s.OpTimeout <= 0, "operation timeout = %s: must be positive", s.OpTimeout)
 	refuse(s.ValueBytes < 0, "value size = %d: must not be negative", s.ValueBytes)
 	refuse(s.Keys < 1, "keys = %d: must be at least 1", s.Keys)
+	refuse(s.Operations > 0 && s.Rate > 0 && s.length() > maxOpen, "operations = %d: at rate = %g they take longer than %s", s.Operations, s.Rate, maxOpen)
 	last := s.Keys - 1
 	if s.Mix.Insert > 0 {
 		last += maxAdded

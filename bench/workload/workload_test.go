@@ -149,8 +149,8 @@ func TestClosedLoopCounts(t *testing.T) {
 	}
 	completed := r.Writes.Completed + r.Reads.Completed
 	total := int64(0)
-	for _, n := range r.Intervals {
-		total += n
+	for _, step := range r.Steps.All[r.Steps.Warmup:] {
+		total += step.Completed
 	}
 	if completed == 0 || total != completed {
 		t.Errorf("%d completed, %d in the intervals", completed, total)
@@ -281,6 +281,44 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 	}
 	if got := countFrom(r.Lag, int64(stall/2)); got < due-1 {
 		t.Errorf("%d operations started late by half of the stall, want at least %d", got, due-1)
+	}
+}
+
+// TestOpenLoopSeesAStallThatFails: the operation that stalls the target fails in the end. It is
+// no latency, and yet the slowest of its step; those that had to wait for it are late, whatever
+// becomes of them, and where they find no worker free that is counted.
+func TestOpenLoopSeesAStallThatFails(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.MaxInFlight, s.Clients, s.Mix = 500, 1, 1, Mix{}
+	s.Warmup, s.Duration = 0, 400*time.Millisecond
+	refused := errors.New("refused")
+	count := 0
+	var begun, ended time.Time
+	r, err := run(t.Context(), s, targetFunc(func(ctx context.Context, _ *Op) error {
+		if count++; count != 20 { // one at a time: MaxInFlight is 1
+			return nil
+		}
+		begun = time.Now()
+		err := poll.Sleep(ctx, 100*time.Millisecond)
+		ended = time.Now()
+		return errors.Join(refused, err)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := int(19 * time.Second / 500 / r.Steps.Length) // where the twentieth was due
+	if x := r.Steps.All[i]; r.Writes.Failed != 1 || x.Failed != 1 || x.P99 != Never || x.P50 == Never {
+		t.Errorf("%d failed; step %d: %+v", r.Writes.Failed, i, x)
+	}
+	if n := r.Writes.Latency.TotalCount(); n != r.Scheduled-1 {
+		t.Errorf("%d latencies of %d scheduled, of which one failed", n, r.Scheduled)
+	}
+	stalled := int64(min(ended.Sub(begun), s.Duration-begun.Sub(r.Opened)) / (2 * time.Millisecond)) // due meanwhile, one each 2 ms
+	if got := countFrom(r.Writes.Latency, int64(2*time.Millisecond)); got < stalled-2 {
+		t.Errorf("%d operations had to wait, want at least %d", got, stalled-2)
+	}
+	if r.Queued < 1 || r.Queued > r.Scheduled {
+		t.Errorf("%d of %d found no worker", r.Queued, r.Scheduled)
 	}
 }
 

@@ -56,7 +56,8 @@ type Options struct {
 	// of one [Node] is asked of it whatever its group.
 	Group string
 	// Connections is how many a [RESP] keeps to a node for writes, and as many for reads
-	// of each level; 0: 2. A [Client] has one for each request under way.
+	// of each level; 0: 2. A [Client] has one for each request under way, and keeps at most
+	// so many to a node while they are idle; 0, or fewer than 512: 512.
 	Connections int
 	// Stay has the client ask only the nodes that it is given, in turn, whoever leads, and
 	// leave it to them to forward what only the leader can do.
@@ -87,6 +88,7 @@ func New(nodes []string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("client: %w timeout %v: at most %v", ErrInvalid, o.Timeout, api.MaxTimeout)
 	}
 	c := &Client{timeout: o.Timeout, endpoints: e, sender: NewSender()}
+	c.sender.keep = max(c.sender.keep, o.Connections)
 	c.pin(o.Group)
 	return c, nil
 }
@@ -104,6 +106,21 @@ func (c *Client) Close() error {
 	c.closed.Store(true)
 	c.sender.CloseIdle()
 	return nil
+}
+
+// Opened returns how many connections the client has opened so far.
+func (c *Client) Opened() int64 { return c.sender.opened.Load() }
+
+// Connect opens connections to a node until so many of them are idle, as far as the client
+// keeps them: requests that come later need not.
+func (c *Client) Connect(ctx context.Context, node string, idle int) error {
+	endpoint, err := parseEndpoint(node)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	return failed("connect", c.sender.connect(ctx, endpoint, min(idle, c.sender.keep)))
 }
 
 // Leader returns the HTTP address of the leader as a node last named it; empty

@@ -345,3 +345,53 @@ func TestManyWorkers(t *testing.T) {
 		t.Errorf("sum %d", sum.Load())
 	}
 }
+
+// TestConnectionsAreKept: a client that has as many requests under way as it was told opens no
+// further connection for later ones; without being told it closes those beyond 512.
+func TestConnectionsAreKept(t *testing.T) {
+	const callers = 600
+	for connections, most := range map[int]int64{callers: callers, 0: 2 * callers} {
+		var arrived atomic.Int64
+		together := make(chan struct{})
+		n := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if arrived.Add(1)%callers == 0 { // nobody is answered before all have asked
+				for range callers - 1 {
+					together <- struct{}{}
+				}
+			} else {
+				<-together
+			}
+			taken(w, r)
+		})
+		c, err := client.New([]string{n.address}, client.Options{Connections: connections})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := within(t, time.Minute)
+		if connections > 0 { // these are there already
+			if err := c.Connect(ctx, n.address, callers); err != nil || c.Opened() != callers {
+				t.Errorf("%d connections opened beforehand, %v", c.Opened(), err)
+			}
+		}
+		for range 2 {
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					if _, err := c.Set(ctx, "k", []byte("v")); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		switch opened := c.Opened(); {
+		case opened < callers || opened > most:
+			t.Errorf("told of %d: %d connections were opened", connections, opened)
+		case connections == 0 && opened == callers:
+			t.Error("without being told, all were kept")
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type Map interface {
 	SetIfAbsent(ctx context.Context, key string, value []byte) (index uint64, err error)
 	SetAll(ctx context.Context, pairs map[string][]byte) (index uint64, err error)
 	Leader() string
+	Opened() int64
 	Close() error
 }
 
@@ -44,6 +45,7 @@ type RESP struct {
 	group     atomic.Pointer[string] // nil: not known yet
 	closed    atomic.Bool
 	next      atomic.Uint32
+	opened    atomic.Int64 // connections
 
 	mu    sync.Mutex
 	lanes map[lane]*pipe
@@ -91,6 +93,9 @@ func (c *RESP) Close() error {
 	}
 	return nil
 }
+
+// Opened returns how many connections the client has opened so far.
+func (c *RESP) Opened() int64 { return c.opened.Load() }
 
 // Leader returns where the leader serves the Redis protocol, as a node last named it; empty
 // while none is known. It asks nobody.
@@ -312,6 +317,7 @@ func (c *RESP) dial(ctx context.Context, l lane) (*pipe, error) {
 	if err != nil {
 		return nil, &Unanswered{Endpoint: l.endpoint, Cause: err}
 	}
+	c.opened.Add(1)
 	p := newPipe(raw)
 	name := map[Consistency]string{Leader: "lease", Stale: "stale"}[l.level]
 	forward := "no"

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/themilchenko/raftlab/kv/api"
@@ -24,8 +25,9 @@ const (
 	dialTimeout = time.Second
 	// idleTimeout is shorter than a kvnode keeps an idle connection, so that a
 	// write seldom meets one that is just being closed.
-	idleTimeout  = 30 * time.Second
-	maxIdleConns = 512 // per node
+	idleTimeout = 30 * time.Second
+	// defaultIdle is how many idle connections are kept to a node, if nothing else is said.
+	defaultIdle = 512
 	// answerTime is how much earlier than the sender a node gives up, at most.
 	answerTime = 100 * time.Millisecond
 	// smallBody is up to how many bytes a body goes out with the head, by one write.
@@ -45,13 +47,16 @@ const (
 // both: here the caller writes and reads by itself, which is a third less work for a small
 // request, and lets it know for certain what has been sent.
 type Sender struct {
+	keep   int          // idle connections to an endpoint, at most
+	opened atomic.Int64 // connections
+
 	mu    sync.Mutex
 	idle  map[string][]*link // by endpoint; the one that was used last at the end
 	sweep *time.Timer        // runs while there may be idle ones
 }
 
 // NewSender returns a sender without connections.
-func NewSender() *Sender { return &Sender{idle: map[string][]*link{}} }
+func NewSender() *Sender { return &Sender{keep: defaultIdle, idle: map[string][]*link{}} }
 
 // CloseIdle closes the connections that are idle. Call it once no request is under way.
 func (s *Sender) CloseIdle() { s.closeIdle(math.MinInt64) }
@@ -185,14 +190,40 @@ func (s *Sender) connection(ctx context.Context, endpoint string, until time.Tim
 		}
 		_ = l.Close()
 	}
+	l, err := s.dial(ctx, endpoint, until)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.SetDeadline(until)
+}
+
+func (s *Sender) dial(ctx context.Context, endpoint string, until time.Time) (*link, error) {
 	dialer := net.Dialer{Timeout: dialTimeout, Deadline: until}
 	c, err := dialer.DialContext(ctx, "tcp", endpoint)
 	if err != nil {
 		return nil, err
 	}
+	s.opened.Add(1)
 	l := &link{Conn: c}
 	l.in = bufio.NewReader(l)
-	return l, l.SetDeadline(until)
+	return l, nil
+}
+
+// connect opens connections until so many to the endpoint are idle.
+func (s *Sender) connect(ctx context.Context, endpoint string, idle int) error {
+	for {
+		s.mu.Lock()
+		there := len(s.idle[endpoint])
+		s.mu.Unlock()
+		if there >= idle {
+			return nil
+		}
+		l, err := s.dial(ctx, endpoint, time.Time{})
+		if err != nil {
+			return &Unanswered{Endpoint: endpoint, Cause: causeOf(ctx, err)}
+		}
+		s.giveBack(endpoint, l)
+	}
 }
 
 func (s *Sender) take(endpoint string) *link {
@@ -214,7 +245,7 @@ func (s *Sender) giveBack(endpoint string, l *link) {
 	l.used, l.since = true, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.idle[endpoint]) >= maxIdleConns {
+	if len(s.idle[endpoint]) >= s.keep {
 		_ = l.Close()
 		return
 	}

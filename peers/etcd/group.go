@@ -180,6 +180,20 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 	return o, nil
 }
 
+// Usage implements system.Group. The members' flushes are left out: only they know, and
+// would have to be asked.
+func (g *group) Usage() (system.Usage, error) {
+	u := system.Usage{At: time.Now(), Syncs: system.Uncounted, Opened: system.Uncounted}
+	for _, m := range g.members {
+		if pid := m.pid(); pid > 0 {
+			if err := u.AddProcess(pid); err != nil {
+				return u, err
+			}
+		}
+	}
+	return u, nil
+}
+
 // Disagreeing compares what etcd itself compares of members: the hash of all revisions up
 // to the newest of the first.
 func (g *group) Disagreeing(ctx context.Context) (behind int, err error) {

@@ -175,6 +175,16 @@ func (m *member) check() error {
 	}
 }
 
+// pid returns the id of the member's process, 0 where none runs.
+func (m *member) pid() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.process == nil {
+		return 0
+	}
+	return m.process.command.Process.Pid
+}
+
 // errDown: a member was asked that was killed.
 var errDown = errors.New("it does not run")
 

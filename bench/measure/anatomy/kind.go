@@ -50,9 +50,9 @@ func stages() [trace.Stages]stage {
 		trace.LeaderWrite:   {"leader_write", measure.Text{En: "leader’s log write", Ru: "запись журнала лидером"}},
 		trace.Replicator:    {"replicator", measure.Text{En: "wait for the replicator", Ru: "ожидание репликатора"}},
 		trace.FollowerWait:  {"follower_wait", measure.Text{En: "wait for the follower", Ru: "ожидание ведомого"}},
-		trace.WireThere:     {"wire_there", measure.Text{En: "wire there", Ru: "сеть туда"}},
+		trace.WireThere:     {"wire_there", measure.Text{En: "wire there", Ru: "передача ведомому"}},
 		trace.FollowerWrite: {"follower_write", measure.Text{En: "follower’s log write", Ru: "запись журнала ведомым"}},
-		trace.WireBack:      {"wire_back", measure.Text{En: "wire back", Ru: "сеть обратно"}},
+		trace.WireBack:      {"wire_back", measure.Text{En: "wire back", Ru: "передача ответа лидеру"}},
 		trace.Held:          {"held", measure.Text{En: "wait for the leader’s disk", Ru: "ожидание диска лидера"}},
 		trace.Commit:        {"commit", measure.Text{En: "commit noticed", Ru: "обнаружение фиксации"}},
 		trace.ApplyWait:     {"apply_wait", measure.Text{En: "wait for apply", Ru: "ожидание применения"}},
@@ -89,7 +89,7 @@ func parts() *measure.Parts {
 		Whole: "traced.mean", Leads: true,
 		Note: measure.Text{
 			En: "Means over the writes of a trial, averaged over the trials: they add up. Percentiles are medians over the trials, each of that stage alone; they do not add up. “The rest” is the latency of writes whose way was not found.",
-			Ru: "Средние по записям испытания, усреднённые по испытаниям: они складываются. Перцентили — медианы по испытаниям, каждый относится только к своей стадии; они не складываются. «Остаток» — задержка записей, путь которых не найден.",
+			Ru: "Средние по записям испытания, усреднённые по испытаниям: их сумма равна целому. Перцентили — медианы по испытаниям, каждый относится только к своей стадии; они не складываются. «Остаток» — задержка записей, путь которых не найден.",
 		},
 	}
 	for _, s := range stages() {
@@ -123,7 +123,7 @@ func figures() []measure.Figure {
 		},
 		{
 			Name: "waterfall", Form: measure.Waterfall,
-			Title: measure.Text{En: "A write, stage by stage", Ru: "Запись стадия за стадией"},
+			Title: measure.Text{En: "A write, stage by stage", Ru: "Прохождение записи по стадиям"},
 			Axis:  measure.Text{En: "mean time since the client’s call", Ru: "среднее время с момента вызова"},
 			Caption: measure.Text{
 				En: "One cell in each panel: each stage begins where the one before ends, at its mean.",
@@ -137,7 +137,7 @@ func method(w measure.Words) []measure.Item {
 	return []measure.Item{
 		{Term: w.Say(measure.Text{En: "Stages", Ru: "Стадии"}), Text: w.Say(measure.Text{
 			En: "Each member takes down, by log index, when it did what; times are those of one monotonic clock, which all processes of a machine share. A client’s call is known by the checksum of its command. Its path is that of its entry, through what the commit waited for last: the leader’s log, then the follower whose answer made the majority; where the leader writes beside replication (overlapped) and that answer came before the write had ended, the leader’s log alone. Request in: from the call until the replica has the command. Queue: until the leader’s loop begins with the batch and, on a path through the leader’s log alone, until its write begins. Leader’s log write: until that is done, or the loop goes on beside it. Wait for the replicator: until the entry is sent. Wait for the follower: while that one was still writing the message before, and until it began to write this one. Wire there: the rest of the way to it. Follower’s log write: until that is done. Wire back: until the leader has the answer, with what the follower does before it answers. Wait for the leader’s disk: until all entries that the answer is for are in the leader’s log too; before that, an overlapped leader does not count an answer. Commit noticed: while the leader’s loop, which has to notice it, writes its log. Wait for apply: until the state machine takes the entry. Apply: until its batch is applied. Answer out: until the client has the answer.",
-			Ru: "Каждый узел отмечает по индексу записи журнала, что и когда он делал; время — по единым монотонным часам, общим для процессов одной машины. Вызов клиента опознаётся по контрольной сумме команды. Его путь — путь его записи через то, чего фиксация ждала последним: журнал лидера, затем ведомый, чей ответ составил кворум; если лидер пишет журнал одновременно с репликацией (overlapped) и ответ пришёл раньше конца этой записи — только журнал лидера. Приём запроса: от вызова до получения команды репликой. Очередь: пока цикл лидера не возьмётся за пакет, а на пути только через журнал лидера — пока не начнётся его запись. Запись журнала лидером: пока она не завершится или пока цикл не продолжит работу одновременно с ней. Ожидание репликатора: до отправки записи. Ожидание ведомого: пока он ещё записывал предыдущее сообщение и пока не начал записывать это. Сеть туда: остальное время в пути. Запись журнала ведомым: до её завершения. Сеть обратно: до получения ответа лидером, вместе с тем, что ведомый делает до ответа. Ожидание диска лидера: пока все записи, к которым относится ответ, не окажутся и в журнале лидера; до этого лидер, пишущий одновременно с репликацией, ответ не учитывает. Обнаружение фиксации: пока цикл лидера, который должен её заметить, записывает журнал. Ожидание применения: пока машина состояний не возьмёт запись. Применение: пока не применён её пакет. Отправка ответа: пока клиент не получит ответ.",
+			Ru: "Каждый узел отмечает по индексу записи журнала, что и когда он делал; время — по единым монотонным часам, общим для процессов одной машины. Вызов клиента опознаётся по контрольной сумме команды. Его путь — путь его записи через то, чего фиксация ждала последним: журнал лидера, затем ведомый, чей ответ составил кворум; если лидер пишет журнал одновременно с репликацией (overlapped) и ответ пришёл раньше конца этой записи — только журнал лидера. Приём запроса: от вызова до получения команды репликой. Очередь: пока цикл лидера не возьмётся за пакет, а на пути только через журнал лидера — пока не начнётся его запись. Запись журнала лидером: пока она не завершится или пока цикл не продолжит работу одновременно с ней. Ожидание репликатора: до отправки записи. Ожидание ведомого: пока он ещё записывал предыдущее сообщение и пока не начал записывать это. Передача ведомому: остальное время в пути. Запись журнала ведомым: до её завершения. Передача ответа лидеру: до получения ответа лидером, вместе с тем, что ведомый делает до ответа. Ожидание диска лидера: пока все записи, к которым относится ответ, не окажутся и в журнале лидера; до этого лидер, пишущий одновременно с репликацией, ответ не учитывает. Обнаружение фиксации: пока цикл лидера, который должен её заметить, записывает журнал. Ожидание применения: пока машина состояний не возьмёт запись. Применение: пока не применён её пакет. Отправка ответа: пока клиент не получит ответ.",
 		})},
 	}
 }

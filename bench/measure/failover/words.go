@@ -15,15 +15,15 @@ func quantities() []measure.Quantity {
 	count := func(key, column string, role measure.Role, name measure.Text) measure.Quantity {
 		return measure.Quantity{Key: key, Name: name, Column: column, Role: role}
 	}
-	p50 := time("failover.p50", "failover_p50_ms", measure.Compared, measure.Text{En: "failover p50", Ru: "отказ p50"})
-	p50.Long = measure.Text{En: "median time without service after the leader is killed", Ru: "медиана времени без обслуживания после гибели лидера"}
+	p50 := time("failover.p50", "failover_p50_ms", measure.Compared, measure.Text{En: "failover p50", Ru: "простой p50"})
+	p50.Long = measure.Text{En: "median time without service after the leader is killed", Ru: "медиана времени без обслуживания после отказа лидера"}
 	whole := time("whole", "failover_mean_ms", measure.Detail, measure.Text{En: "in all", Ru: "всего"})
 	whole.Long = measure.Text{En: "the mean time without service", Ru: "среднее время без обслуживания"}
 	needless := count("needless", "needless_elections", measure.Shown, measure.Text{En: "needless elections", Ru: "лишние выборы"})
 	needless.Long = measure.Text{En: "needless elections per trial", Ru: "число лишних выборов за испытание"}
 	return []measure.Quantity{
 		p50,
-		time("failover.max", "failover_max_ms", measure.Shown, measure.Text{En: "failover max", Ru: "отказ макс."}),
+		time("failover.max", "failover_max_ms", measure.Shown, measure.Text{En: "failover max", Ru: "простой макс."}),
 		needless,
 		{Key: "throughput", Name: measure.Text{En: "writes", Ru: "записи"}, Unit: measure.OpsPerSecond, Role: measure.Shown, More: true, Column: "acknowledged_ops", Decimals: 2},
 		time("gap.p50", "gap_p50_ms", measure.Detail, measure.Text{En: "gap p50", Ru: "разрыв p50"}),
@@ -55,7 +55,7 @@ func parts() *measure.Parts {
 		},
 		Note: measure.Text{
 			En: "Means over the kills of a trial, averaged over the trials: they add up. Detection lasts until a member that lives on no longer takes the killed one for its leader, the election until one says that it leads, rediscovery until a client has an acknowledgement.",
-			Ru: "Средние по отказам испытания, усреднённые по испытаниям: они складываются. Обнаружение длится до тех пор, пока один из живых узлов не перестанет считать погибшего лидером, выборы — пока один из них не ответит, что он лидер, поиск лидера — пока клиент не получит подтверждение.",
+			Ru: "Средние по отказам испытания, усреднённые по испытаниям: их сумма равна целому. Обнаружение длится до тех пор, пока один из живых узлов не перестанет считать отказавший узел лидером, выборы — пока один из них не ответит, что он лидер, поиск лидера — пока клиент не получит подтверждение.",
 		},
 	}
 }
@@ -67,7 +67,7 @@ func tables() []measure.Table {
 			Quantities: []string{"gap.p50", "gap.max", "back.p50", "late", "rounds", "kills", "acknowledged", "unknown", "refused", "checked"},
 			Note: measure.Text{
 				En: "“Seen late by” is how much of a phase may belong to the one before, on average at most. “Gap” is the longest time without any acknowledgement around a kill; “back” is from the kill until the killed member has been started again and has caught up. Of a write whose outcome is unknown nobody told the client whether it took effect; a refused one did not.",
-				Ru: "«Опоздание» показывает, какая часть фазы могла относиться к предыдущей, в среднем не более. «Разрыв» — наибольшее время без подтверждений около отказа; «возврат» — от отказа до того, как погибший узел запущен снова и догнал лидера. Если исход записи неизвестен, клиент не узнал, подействовала ли она; отклонённая запись не подействовала.",
+				Ru: "«Опоздание» показывает, какая часть фазы могла относиться к предыдущей, в среднем не более. «Разрыв» — наибольшее время без подтверждений около отказа; «возврат» — от отказа до того, как отказавший узел запущен снова и догнал лидера. Если исход записи неизвестен, клиент не узнал, подействовала ли она; отклонённая запись не подействовала.",
 			},
 		},
 	}
@@ -87,16 +87,16 @@ func figures() []measure.Figure {
 			Name: "failover", Form: measure.ByLevel, Quantities: []string{"failover.p50", "failover.max"},
 			Title: measure.Text{En: "Time without service", Ru: "Время без обслуживания"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "From the end of the leader to the first acknowledged write, the median and the longest of a trial: medians over the trials with 95 % intervals.",
-				Ru: "От гибели лидера до первой подтверждённой записи, медиана и наибольшее время испытания: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "From the end of the leader to the first acknowledged write, the median and the longest of a trial: medians over the trials with their intervals.",
+				Ru: "От отказа лидера до первой подтверждённой записи, медиана и наибольшее время испытания: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 		{
 			Name: "needless", Form: measure.ByLevel, Quantities: []string{"needless"},
 			Title: measure.Text{En: "Needless elections", Ru: "Лишние выборы"},
 			Caption: measure.Text{
-				En: "By how much the term went up in a trial while no leader had been killed: medians over the trials with 95 % intervals.",
-				Ru: "На сколько вырос срок за испытание, пока лидера никто не убивал: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "By how much the term went up in a trial while no leader had been killed: medians over the trials with their intervals.",
+				Ru: "На сколько вырос срок за испытание, пока лидера принудительно не завершали: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}
@@ -130,7 +130,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	if kills != "" {
 		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Kills", Ru: "Отказы"}), Text: measure.Fill(w, measure.Text{
 			En: "In every trial %s times the process that leads is killed (SIGKILL) under load. Time without service counts from just before the signal to the first acknowledgement of a write that was begun once the process was gone, so no answer of the dead leader can end it. Then the process is started again on its data, is awaited until it has caught up, and the load goes on for %s before the next.",
-			Ru: "В каждом испытании процесс лидера под нагрузкой убивают (SIGKILL), раз: %s. Время без обслуживания отсчитывается от момента непосредственно перед сигналом до первого подтверждения записи, начатой после конца процесса, поэтому ответ погибшего лидера его завершить не может. Затем процесс запускают снова на его данных, ждут, пока он догонит лидера, и до следующего отказа нагрузка продолжается ещё %s.",
+			Ru: "В каждом испытании процесс лидера под нагрузкой принудительно завершают (SIGKILL), число отказов: %s. Время без обслуживания отсчитывается от момента непосредственно перед сигналом до первого подтверждения записи, начатой после конца процесса, поэтому ответ прежнего лидера его завершить не может. Затем процесс запускают снова на его данных, ждут, пока он догонит лидера, и до следующего отказа нагрузка продолжается ещё %s.",
 		}, kills, of(func(s settings) string { return w.Duration(experiment.Duration(s.Pause)) }))})
 	}
 	if watched := of(func(s settings) string {
@@ -149,7 +149,7 @@ func verdicts(w measure.Words) []measure.Item {
 	return []measure.Item{
 		{Term: w.Say(measure.Text{En: "Needless elections", Ru: "Лишние выборы"}), Text: w.Say(measure.Text{
 			En: "By how much the term went up while no leader had been killed: before the first kill, and from the first acknowledgement after one kill to the next. The return of the killed member is among that time.",
-			Ru: "На сколько вырос срок, пока лидера никто не убивал: до первого отказа и от первого подтверждения после одного отказа до следующего. Возвращение погибшего узла входит в это время.",
+			Ru: "На сколько вырос срок, пока лидера принудительно не завершали: до первого отказа и от первого подтверждения после одного отказа до следующего. Возвращение отказавшего узла входит в это время.",
 		})},
 		{Term: w.Say(measure.Text{En: "Phases", Ru: "Фазы"}), Text: w.Say(measure.Text{
 			En: "From just before each kill to the first acknowledgement the members that live on are asked for their state, again 5 ms after each answer. An event counts from the answer that tells it, so it is never too early, and no later than the first acknowledgement. The questions take processor time of the machine that all share.",

@@ -174,16 +174,16 @@ func figures() []measure.Figure {
 			Name: "formation", Form: measure.ByLevel, Quantities: []string{"leader", "voters"},
 			Title: measure.Text{En: "Formation", Ru: "Образование группы"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "From the first start to the first leader and to all voters: medians over the trials with 95 % intervals.",
-				Ru: "От первого запуска до первого лидера и до полного состава: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "From the first start to the first leader and to all voters: medians over the trials with their intervals.",
+				Ru: "От первого запуска до первого лидера и до полного состава: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 		{
 			Name: "traffic", Form: measure.ByLevel, Quantities: []string{"messages", "bytes"},
 			Title: measure.Text{En: "Discovery at rest", Ru: "Обнаружение в покое"},
 			Caption: measure.Text{
-				En: "What the discovery layers of all nodes together send per second: medians over the trials with 95 % intervals.",
-				Ru: "Что отправляют за секунду слои обнаружения всех узлов вместе: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "What the discovery layers of all nodes together send per second: medians over the trials with their intervals.",
+				Ru: "Что отправляют за секунду слои обнаружения всех узлов вместе: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}
@@ -214,7 +214,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		})},
 		{Term: w.Say(measure.Text{En: "Discovery", Ru: "Обнаружение узлов"}),
 			Text: of(" ", func(c *record.CellInfo) string { return w.Say(discoveryText(c.Cluster.Discovery)) })},
-		{Term: w.Say(measure.Text{En: "Resolution", Ru: "Разрешение"}), Text: w.Say(measure.Text{
+		{Term: w.Say(measure.Text{En: "Resolution", Ru: "Разрешение по времени"}), Text: w.Say(measure.Text{
 			En: "Nodes are asked over HTTP, again 5 ms after each answer. An event counts from the answer that tells it, so it is never too early; results.csv has for each trial how much too late it can be at most. The questions take processor time of the machine that all share.",
 			Ru: "Узлы опрашиваются по HTTP, следующий запрос — через 5 мс после ответа. Событие отмечается по ответу, который о нём сообщает, поэтому никогда не раньше времени; насколько позже оно может быть отмечено, results.csv содержит для каждого испытания. Опрос занимает процессор машины, общей для всех.",
 		})},

@@ -1,8 +1,10 @@
 package load
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -11,27 +13,33 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/stats"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 )
 
-// Name is what experiments and records call the kind, and version the form of its data.
+// Name is what experiments and records call the kind, and version the form of its data; a limit
+// of a gate that changes makes a new form too.
 const (
 	Name    = "load"
-	version = 2 // 1 had no MembersCPUNS
+	version = 3 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind
 )
 
 // Data is what one trial measured.
 type Data struct {
-	WindowNS   int64            `json:"window_ns"` // length of the measured window
-	Writes     Operations       `json:"writes"`
-	Reads      Operations       `json:"reads"`
-	Errors     map[string]int64 `json:"errors,omitempty"` // text → how often, in the window
-	IntervalNS int64            `json:"interval_ns"`
-	Intervals  []int64          `json:"intervals"` // operations completed in each interval of the window
+	WindowNS int64            `json:"window_ns"` // length of the measured window
+	Writes   Operations       `json:"writes"`
+	Reads    Operations       `json:"reads"`
+	Errors   map[string]int64 `json:"errors,omitempty"`      // text → how often, in the window
+	First    *Failure         `json:"first_error,omitempty"` // in the window
+	Timeline *Timeline        `json:"timeline,omitempty"`
 
 	Scheduled int64  `json:"scheduled,omitempty"` // open loop: operations intended to start in the window
 	LagHist   string `json:"lag_hist,omitempty"`  // open loop: actual minus intended start, as Operations.Hist
+	Queued    int64  `json:"queued,omitempty"`    // open loop: of Scheduled, that found as many others under way as there may be
+
+	// Opened is how many connections the clients opened within the window; nil: not counted.
+	Opened *int64 `json:"opened,omitempty"`
 
 	// Over the whole load, warm-up included:
 	Commands     uint64   `json:"commands"`                 // commands that the leader applied
@@ -39,9 +47,21 @@ type Data struct {
 	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of all members and clients
 	LoadNS       int64    `json:"load_ns"`                  // length of the load
 	MembersCPUNS int64    `json:"members_cpu_ns,omitempty"` // CPU time of all members
+	ClientsCPUNS int64    `json:"clients_cpu_ns,omitempty"` // of the clients: of their process, or of the load generator alone where members share it
+	Processors   int      `json:"processors,omitempty"`     // that both had
 	Operations   int64    `json:"operations,omitempty"`     // that ended
 
+	// Forms 1 and 2: operations completed in each interval of the window.
+	IntervalNS int64   `json:"interval_ns,omitempty"`
+	Intervals  []int64 `json:"intervals,omitempty"`
+
 	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
+}
+
+// Failure is an operation that failed.
+type Failure struct {
+	Text    string `json:"text"`
+	AfterNS int64  `json:"after_ns"` // the window had opened
 }
 
 // Operations are those of one kind. Completed counts those that finished inside
@@ -56,10 +76,13 @@ type Operations struct {
 // newData takes what the load saw.
 func newData(m *workload.Result) (*Data, error) {
 	d := &Data{
-		Operations: m.Operations,
-		WindowNS:   int64(m.Window), Errors: m.Errors, IntervalNS: int64(m.Interval), Intervals: m.Intervals, Scheduled: m.Scheduled,
+		Operations: m.Operations, WindowNS: int64(m.Window), Errors: m.Errors, Timeline: newTimeline(m.Steps),
+		Scheduled: m.Scheduled, Queued: m.Queued,
 		Writes: Operations{Completed: m.Writes.Completed, Failed: m.Writes.Failed},
 		Reads:  Operations{Completed: m.Reads.Completed, Failed: m.Reads.Failed},
+	}
+	if m.First != nil {
+		d.First = &Failure{m.First.Text, int64(m.First.After)}
 	}
 	for _, x := range []struct {
 		text *string
@@ -82,6 +105,7 @@ func (d *Data) between(before, after system.Observation, generator time.Duration
 	if after.ClientsCPU == 0 {
 		clients = generator
 	}
+	d.ClientsCPUNS, d.Processors = int64(clients), runtime.GOMAXPROCS(0)
 	d.MembersCPUNS = max(0, d.CPUNS-int64(clients))
 	d.LoadNS = int64(after.At.Sub(before.At))
 	d.SyncsPerNode = slices.Clone(after.Syncs)
@@ -90,16 +114,46 @@ func (d *Data) between(before, after system.Observation, generator time.Duration
 	}
 }
 
-// read computes what a trial gave.
-func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil {
-		return measure.Values{}, err
+// during records what was used meanwhile. The clients' process has a CPU time of its own where
+// generator is 0.
+func (d *Data) during(samples []system.Usage, opened time.Time, generator time.Duration) {
+	var perOperation time.Duration
+	if d.Operations > 0 {
+		perOperation = generator / time.Duration(d.Operations)
+	}
+	d.Timeline.used(samples, opened, perOperation)
+	n, known := between(samples, opened, opened.Add(time.Duration(d.WindowNS)), func(u system.Usage) int64 { return u.Opened })
+	if known {
+		d.Opened = new(int64(math.Round(n)))
+	}
+}
+
+// dataOf reads what a trial recorded, in this form or an earlier one.
+func dataOf(t *record.Trial) (d Data, there bool, err error) {
+	if there, err = t.Get(Name, version, &d); !there || err != nil {
+		return d, there, err
+	}
+	if d.Timeline == nil && len(d.Intervals) > 0 {
+		d.Timeline = &Timeline{StepNS: d.IntervalNS, Completed: d.Intervals}
 	}
 	if err := d.validate(t.Failure != ""); err != nil {
-		return measure.Values{}, fmt.Errorf("%w: %w", record.ErrDamaged, err)
+		return d, there, fmt.Errorf("%w: %w", record.ErrDamaged, err)
 	}
-	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}, Timeline: d.timeline()}
+	return d, there, nil
+}
+
+// read computes what a trial gave.
+func read(cell *record.CellInfo, t *record.Trial) (measure.Values, error) {
+	d, there, err := dataOf(t)
+	if !there || err != nil {
+		return measure.Values{}, err
+	}
+	return d.values(cell)
+}
+
+// values computes what the data say of a cell.
+func (d *Data) values(cell *record.CellInfo) (measure.Values, error) {
+	v := measure.Values{Scalars: map[string]float64{}, Distributions: map[string]*hdrhistogram.Histogram{}, Failed: map[string]int64{}, Failures: d.failures()}
 	ops, errors := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed
 	put := func(key string, value float64) { v.Scalars[key] = value }
 	put("ops", float64(ops))
@@ -138,48 +192,120 @@ func read(_ *record.CellInfo, t *record.Trial) (measure.Values, error) {
 		put("snapshots", float64(n))
 		put("snapshot.time", took/float64(n))
 	}
-	return v, d.distributions(&v)
+	failed, err := d.distributions(&v, time.Duration(cell.Load.OpTimeout))
+	if err != nil {
+		return v, err
+	}
+	if d.Timeline != nil {
+		v.Timeline = d.Timeline.lines(d.WindowNS, failed.Seconds())
+	}
+	d.effective(&v)
+	return v, nil
 }
 
-// timeline is what the load saw in each step.
-func (d *Data) timeline() *measure.Timeline {
-	if d.IntervalNS == 0 || len(d.Intervals) == 0 {
-		return nil
+// effective puts beside each number of samples how many count as independent where the tail is
+// concerned. Slow operations come together: in one step, as the index of dispersion of their
+// counts tells (Cox & Lewis, The Statistical Analysis of Series of Events, 1966, §6.3; 1 for
+// independent ones, more where they come together), and in steps that follow each other, as
+// their autocorrelation does.
+func (d *Data) effective(v *measure.Values) {
+	if d.Timeline == nil || len(d.Timeline.Slow) == 0 {
+		return
 	}
-	t := &measure.Timeline{Step: time.Duration(d.IntervalNS), Lines: map[string][]float64{}}
-	for i, n := range d.Intervals {
-		length := min(d.IntervalNS, d.WindowNS-int64(i)*d.IntervalNS) // of the last step, what there is of it
-		if length <= 0 {
-			break // the window was cut short
+	slow := make([]float64, d.Timeline.stepsIn(d.WindowNS))
+	sum := 0.0
+	for i := range slow {
+		slow[i] = float64(d.Timeline.Slow[d.Timeline.Warmup+i])
+		sum += slow[i]
+	}
+	mean, squares := sum/float64(len(slow)), 0.0
+	for _, n := range slow {
+		squares += (n - mean) * (n - mean)
+	}
+	if sum == 0 || len(slow) < 2 {
+		return
+	}
+	dispersion := max(1, squares/float64(len(slow)-1)/mean)
+	for name := range v.Distributions {
+		if samples := v.Scalars[name+".samples"]; name != "lag" {
+			v.Scalars[name+".effective"] = float64(stats.Effective(int64(samples/dispersion), slow))
 		}
-		t.Lines["throughput"] = append(t.Lines["throughput"], float64(n)/time.Duration(length).Seconds())
 	}
-	return t
+}
+
+// failures are those of the trial, the most frequent kind first.
+func (d *Data) failures() []measure.Failure {
+	var out []measure.Failure
+	for text, n := range d.Errors {
+		f := measure.Failure{Text: text, Times: n, First: -1}
+		if d.First != nil && d.First.Text == text {
+			f.First = time.Duration(d.First.AfterNS)
+		}
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b measure.Failure) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Text, b.Text))
+	})
+	return out
+}
+
+// failedAfter is how long a failed operation counts as having taken: at least as long as its
+// client would have waited, and no less than the slowest that was answered, so that it is
+// slower than all of those.
+func failedAfter(answered *hdrhistogram.Histogram, timeout time.Duration) time.Duration {
+	return max(timeout, time.Duration(answered.Max()))
 }
 
 // distributions decodes the histograms and puts what is computed of them beside the
-// percentiles.
-func (d *Data) distributions(v *measure.Values) error {
+// percentiles. Means and numbers of samples are of the operations that were answered;
+// percentiles have the failed ones as the slowest: as having taken so long.
+func (d *Data) distributions(v *measure.Values, timeout time.Duration) (failed time.Duration, err error) {
 	var latencies []*hdrhistogram.Histogram
-	for _, x := range []struct{ name, text string }{{"write.latency", d.Writes.Hist}, {"read.latency", d.Reads.Hist}, {"lag", d.LagHist}} {
+	for _, x := range []struct {
+		name, text string
+		failed     int64
+	}{{"write.latency", d.Writes.Hist, d.Writes.Failed}, {"read.latency", d.Reads.Hist, d.Reads.Failed}, {"lag", d.LagHist, 0}} {
 		h, err := record.DecodeHistogram(x.text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", x.name, err)
+			return 0, fmt.Errorf("%s: %w", x.name, err)
 		}
-		v.Distribution(x.name, h)
 		if x.name != "lag" {
 			latencies = append(latencies, h)
 		}
+		if err := putDistribution(v, x.name, h, x.failed, timeout); err != nil {
+			return 0, err
+		}
 	}
 	all, err := record.MergeHistograms(latencies...)
-	v.Distribution("latency", all)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return failedAfter(all, timeout), putDistribution(v, "latency", all, d.Writes.Failed+d.Reads.Failed, timeout)
+}
+
+func putDistribution(v *measure.Values, name string, answered *hdrhistogram.Histogram, failed int64, timeout time.Duration) error {
+	v.Distribution(name, answered)
+	if failed == 0 || answered.TotalCount() == 0 {
+		return nil
+	}
+	all, err := record.MergeHistograms(answered) // a copy: histograms are shared between distributions
+	if err != nil {
+		return err
+	}
+	if failed > math.MaxInt64-all.TotalCount() {
+		return fmt.Errorf("%w: %s: more operations than can be counted", record.ErrDamaged, name)
+	}
+	if err := all.RecordValues(min(int64(failedAfter(answered, timeout)), all.HighestTrackableValue()), failed); err != nil {
+		return fmt.Errorf("%w: %s: %w", record.ErrDamaged, name, err)
+	}
+	v.Distributions[name], v.Failed[name] = all, failed
+	return nil
 }
 
 // validate checks that the data agree with each other. The parts of a trial that was
 // broken off need not match up.
 func (d *Data) validate(brokenOff bool) error {
-	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.Operations) < 0 {
+	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.Queued, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.ClientsCPUNS, d.Operations, int64(d.Processors)) < 0 || d.Opened != nil && *d.Opened < 0 {
 		return fmt.Errorf("load: a length or count below zero")
 	}
 	if d.WindowNS == 0 && !brokenOff {
@@ -191,11 +317,14 @@ func (d *Data) validate(brokenOff bool) error {
 		}
 	}
 	var done, failed int64
-	for i, n := range d.Intervals {
-		if n < 0 || n > math.MaxInt64-done {
-			return fmt.Errorf("load: interval %d counts %d operations", i, n)
+	if d.Timeline != nil {
+		if err := d.Timeline.validate(d.WindowNS); err != nil && !brokenOff {
+			return err
+		} else if err != nil {
+			d.Timeline = nil
+		} else {
+			done = d.Timeline.inWindow()
 		}
-		done += n
 	}
 	for text, n := range d.Errors {
 		if n < 0 || n > math.MaxInt64-failed {
@@ -204,7 +333,7 @@ func (d *Data) validate(brokenOff bool) error {
 		failed += n
 	}
 	if want := d.Writes.Completed + d.Reads.Completed; done != want && !brokenOff {
-		return fmt.Errorf("load: the intervals add up to %d operations, writes and reads to %d", done, want)
+		return fmt.Errorf("load: the steps of the window add up to %d operations, writes and reads to %d", done, want)
 	}
 	if want := d.Writes.Failed + d.Reads.Failed; failed != want && !brokenOff {
 		return fmt.Errorf("load: the errors add up to %d, failed writes and reads to %d", failed, want)
@@ -215,8 +344,8 @@ func (d *Data) validate(brokenOff bool) error {
 // check looks for contradictions between a trial and its cell, and within the trial. Those
 // of one that was broken off say nothing.
 func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
-	var d Data
-	if there, err := t.Get(Name, version, &d); !there || err != nil || t.Failure != "" {
+	d, there, err := dataOf(t)
+	if !there || err != nil || t.Failure != "" {
 		return nil
 	}
 	var out []measure.Contradiction
@@ -230,8 +359,11 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 	shares := l.Shares()
 	refuse(l.Operations == 0 && window != l.Duration, "window_ns", window, l.Duration)
 	refuse(d.LoadNS < d.WindowNS, "load_ns", d.LoadNS, fmt.Sprintf("at least %d", d.WindowNS))
-	steps := int((d.WindowNS + d.IntervalNS - 1) / max(1, d.IntervalNS))
-	refuse(len(d.Intervals) != steps, "intervals", len(d.Intervals), steps)
+	if x := d.Timeline; x == nil {
+		refuse(true, "timeline", "none", "one")
+	} else {
+		refuse(len(x.Completed)-x.Warmup != x.stepsIn(d.WindowNS), "timeline", len(x.Completed)-x.Warmup, x.stepsIn(d.WindowNS))
+	}
 	refuse(len(d.SyncsPerNode) > cell.Cluster.Nodes, "syncs_per_node", len(d.SyncsPerNode), fmt.Sprintf("at most %d", cell.Cluster.Nodes))
 	refuse(shares.Reads() == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
 	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
@@ -247,5 +379,13 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 		refuse(samples < ops-clients || samples > ops+clients, "hist",
 			fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
 	}
-	return append(out, measure.Rejudge(t, loadGate(&d), errorGate(&d))...)
+	again := []record.Gate{d.loadGate(), d.errorGate()}
+	if t.Data[Name].Version >= gatesSince {
+		again = d.gates(cell, v)
+	}
+	for _, want := range again {
+		there := slices.ContainsFunc(t.Gates, func(g record.Gate) bool { return g.Name == want.Name })
+		refuse(!there && t.Data[Name].Version >= gatesSince, "gates."+want.Name, "", "a verdict")
+	}
+	return append(out, measure.Rejudge(t, again...)...)
 }

@@ -64,8 +64,8 @@ func quantities() []measure.Quantity {
 // lines are what a trial's timeline has.
 func lines() []measure.Line {
 	return []measure.Line{
-		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond},
-		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds},
+		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond, Level: true},
+		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds, Level: true},
 		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
 		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
 		{Key: "written", Name: measure.Text{En: "written to disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
@@ -92,14 +92,19 @@ func percentiles(of, column string, prefix measure.Text, role measure.Role) []me
 	}
 	p50 := latency("p50", "p50", "p50", "p50", 500, middle)
 	p50.Long = measure.Text{En: "median latency (p50)", Ru: "медиана задержки (p50)"}
+	p99 := latency("p99", "p99", "p99", "p99", 990, role)
+	p99.Long = measure.Text{En: "99th percentile of latency (p99)", Ru: "99-й перцентиль задержки (p99)"}
 	return []measure.Quantity{
 		latency("mean", "среднее", "mean", "mean", 0, measure.Detail),
 		p50,
 		latency("p90", "p90", "p90", "p90", 900, measure.Detail),
-		latency("p99", "p99", "p99", "p99", 990, role),
+		p99,
 		latency("p99.9", "p99,9", "p999", "p999", 999, measure.Detail),
 		latency("max", "макс.", "max", "max", 1000, measure.Detail),
 		{Key: of + ".samples", Column: column + "samples"},
+		{Key: of + ".effective", Name: measure.Text{
+			En: strings.TrimSpace(prefix.En + " effective samples"), Ru: strings.TrimSpace(prefix.Ru + " независимых измерений"),
+		}, Column: column + "effective_samples"},
 	}
 }
 
@@ -129,11 +134,11 @@ func tables() []measure.Table {
 		machineTable(),
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
-			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "cpu", "syncs", "lag.p99", "snapshots", "snapshot.time"},
+			Quantities: []string{"latency.mean", "latency.p90", "latency.p999", "latency.max", "latency.effective", "cpu", "syncs", "lag.p99", "snapshots", "snapshot.time"},
 			OverTime:   "throughput",
 			Note: measure.Text{
-				En: "Each figure is the median over the trials. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
-				Ru: "Каждое значение — медиана по испытаниям. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",
+				En: "Each figure is the median over the trials. Effective samples are how many of the operations count as independent where the tail is concerned: slow ones come together. CPU and flushes include the warm-up; flushes are the mean over the members. “Over time” is throughput along the window, all trials added up, from zero.",
+				Ru: "Каждое значение — медиана по испытаниям. Независимых измерений столько, скольким независимым операциям равноценны измеренные в хвосте распределения: медленные операции идут подряд. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",
 			},
 		},
 	}
@@ -170,8 +175,8 @@ func figures() []measure.Figure {
 			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
 			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Caption: measure.Text{
-				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. The lower end of a logarithmic axis stands for zero too.",
-				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Нижний край логарифмической оси обозначает и ноль.",
+				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together. The lower end of a logarithmic axis stands for zero too.",
+				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе. Нижний край логарифмической оси обозначает и ноль.",
 			},
 		},
 		{
@@ -225,8 +230,8 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Reads", Ru: "Чтение"}), Text: reads + "."})
 	}
 	return append(items, measure.Item{Term: w.Say(measure.Text{En: "Latency", Ru: "Задержка"}), Text: w.Say(measure.Text{
-		En: "From the start of an operation as its client meant it to its acknowledgement, in HDR histograms of 3 significant digits. A cell’s percentile is the median over its trials of each trial’s percentile; percentiles are never averaged. The distributions in the plots are of all valid trials of a cell together.",
-		Ru: "Задержка отсчитывается от намеченного клиентом начала операции до её подтверждения и хранится в гистограммах HDR с тремя значащими цифрами. Перцентиль ячейки — медиана перцентилей её испытаний; сами перцентили никогда не усредняются. Распределения на графиках построены по всем достоверным испытаниям ячейки вместе.",
+		En: "From the start of an operation as its client meant it to its acknowledgement, in HDR histograms of 3 significant digits. A failed operation counts as slower than all others in every percentile: as having taken the operation timeout, or as long as the slowest that was answered if that was longer; the mean is of those that were answered. A cell’s percentile is the median over its trials of each trial’s percentile; percentiles are never averaged. Slow operations come together, so a percentile is marked as unreliable by how many of the samples beyond it count as independent: by the index of dispersion of their counts in steps of 100 ms (Cox and Lewis, 1966) and the autocorrelation of these (Bayley and Hammersley, 1946). The distributions in the plots are of all valid trials of a cell together.",
+		Ru: "Задержка отсчитывается от намеченного клиентом начала операции до её подтверждения и хранится в гистограммах HDR с тремя значащими цифрами. Операция, завершившаяся ошибкой, в каждом перцентиле считается самой медленной: ей приписывается предельное время операции или задержка самой медленной из выполненных, если та больше; среднее относится к выполненным. Перцентиль ячейки — медиана перцентилей её испытаний; сами перцентили никогда не усредняются. Медленные операции идут подряд, поэтому о надёжности перцентиля судят по числу независимых измерений за ним: по индексу дисперсии их количества на шагах по 100 мс (Cox и Lewis, 1966) и по автокорреляции этих количеств (Bayley и Hammersley, 1946). Распределения на графиках построены по всем достоверным испытаниям ячейки вместе.",
 	})})
 }
 

@@ -47,8 +47,14 @@ func near(t testing.TB, what string, got, want, tolerance float64) {
 	}
 }
 
+// timeout is longer than all that took part in a trial that is made up.
+const timeout = time.Minute
+
+var timed = &record.CellInfo{Cell: experiment.Cell{Load: experiment.Load{OpTimeout: experiment.Duration(timeout)}}}
+
 // TestReadAgainstSortedValues checks every figure of a trial against the samples
-// themselves: within the 0.1 % that three digits leave.
+// themselves: within the 0.1 % that three digits leave. Of the reads three failed, which
+// are slower than all others.
 func TestReadAgainstSortedValues(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	values := func(n int) []int64 {
@@ -60,8 +66,8 @@ func TestReadAgainstSortedValues(t *testing.T) {
 	}
 	for range 20 { // seeded by hand: a hundred rapid checks take too long under -race
 		writes, reads := values(1+random.IntN(200)), values(random.IntN(3)*random.IntN(50))
-		v, err := read(nil, trialOf(t, Data{
-			WindowNS: 2e9, Intervals: []int64{int64(len(writes)), int64(len(reads))}, Errors: map[string]int64{"x": 3},
+		v, err := read(timed, trialOf(t, Data{
+			WindowNS: 2e9, IntervalNS: 1e9, Intervals: []int64{int64(len(writes)), int64(len(reads))}, Errors: map[string]int64{"x": 3},
 			Writes:   Operations{Completed: int64(len(writes)), Hist: encode(t, writes)},
 			Reads:    Operations{Completed: int64(len(reads)), Failed: 3, Hist: encode(t, reads)},
 			Commands: 20, SyncsPerNode: []uint64{20, 40}, CPUNS: 3e9, LoadNS: 2e9, MembersCPUNS: 2e9, Operations: 1000,
@@ -70,9 +76,9 @@ func TestReadAgainstSortedValues(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := slices.Concat(writes, reads)
-		checkLatency(t, "latency", v, all)
-		checkLatency(t, "write.latency", v, writes)
-		checkLatency(t, "read.latency", v, reads)
+		checkLatency(t, "latency", v, all, 3)
+		checkLatency(t, "write.latency", v, writes, 0)
+		checkLatency(t, "read.latency", v, reads, 3)
 		near(t, "throughput", v.Scalars["throughput"], float64(len(all))/2, 1e-9)
 		near(t, "syncs per command", v.Scalars["syncs"], 1.5, 1e-9)
 		near(t, "cores", v.Scalars["cpu"], 1.5, 1e-9)
@@ -82,7 +88,7 @@ func TestReadAgainstSortedValues(t *testing.T) {
 	}
 }
 
-func checkLatency(t testing.TB, of string, v measure.Values, values []int64) {
+func checkLatency(t testing.TB, of string, v measure.Values, values []int64, failed int) {
 	t.Helper()
 	value := func(key string) (float64, bool) {
 		k := Kind()
@@ -100,9 +106,18 @@ func checkLatency(t testing.TB, of string, v measure.Values, values []int64) {
 	for _, v := range sorted {
 		sum += float64(v)
 	}
-	rank := func(perMille int) float64 { return float64(sorted[max(1, (len(sorted)*perMille+500)/1000)-1]) }
+	answered := len(sorted)
+	sorted = append(sorted, slices.Repeat([]int64{int64(timeout)}, failed)...)
+	rank := func(perMille int) float64 {
+		at := max(1, (len(sorted)*perMille+500)/1000) - 1
+		q := measure.Quantity{Of: of, PerMille: perMille}
+		if among := v.AmongFailed(q); among != (at >= answered) {
+			t.Errorf("%s of %d and %d failed: falls among the failed: %t", of, answered, failed, among)
+		}
+		return float64(sorted[at])
+	}
 	for key, want := range map[string]float64{
-		"mean": sum / float64(len(sorted)), "p50": rank(500), "p90": rank(900), "p99": rank(990), "p999": rank(999), "max": rank(1000),
+		"mean": sum / float64(answered), "p50": rank(500), "p90": rank(900), "p99": rank(990), "p999": rank(999), "max": rank(1000),
 	} {
 		got, there := value(key)
 		if !there {
@@ -110,40 +125,46 @@ func checkLatency(t testing.TB, of string, v measure.Values, values []int64) {
 		}
 		near(t, of+"."+key, got, want, 1+want/1000)
 	}
-	near(t, of+".samples", v.Scalars[of+".samples"], float64(len(values)), 0)
+	near(t, of+".samples", v.Scalars[of+".samples"], float64(answered), 0)
 }
 
 func valid(t testing.TB) Data {
 	return Data{
-		WindowNS: 1e9, IntervalNS: 5e8, LoadNS: 1e9, Intervals: []int64{4, 6}, Errors: map[string]int64{"timeout": 1},
-		Writes: Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
+		WindowNS: 1e9, LoadNS: 1e9, Errors: map[string]int64{"timeout": 1}, First: &Failure{"timeout", 3e8},
+		Timeline: &Timeline{StepNS: 5e8, Warmup: 1, Completed: []int64{3, 4, 6}, P50US: []float64{2, 3, 4}, P99US: []float64{4, never, 9}, Slow: []int64{0, 1, 1}},
+		Writes:   Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
 	}
 }
 
 func TestReadRefuses(t *testing.T) {
-	if _, err := read(nil, trialOf(t, valid(t), "")); err != nil {
+	if _, err := read(&record.CellInfo{}, trialOf(t, valid(t), "")); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*Data){
-		"intervals":         func(d *Data) { d.Intervals[0]++ },
-		"errors":            func(d *Data) { d.Writes.Failed++ },
-		"histogram":         func(d *Data) { d.Writes.Hist = d.Writes.Hist[4:] },
-		"no window":         func(d *Data) { d.WindowNS = 0 },
-		"negative interval": func(d *Data) { d.Intervals = []int64{-1, 11} },
-		"negative count":    func(d *Data) { d.Reads.Completed = -1 },
-		"negative error":    func(d *Data) { d.Errors["x"] = -1 },
-		"too many":          func(d *Data) { d.Intervals[1] = math.MaxInt64 },
-		"time":              func(d *Data) { d.CPUNS = -1 },
+		"steps":            func(d *Data) { d.Timeline.Completed[1]++ },
+		"a step less":      func(d *Data) { d.Timeline.Completed, d.Writes.Completed = []int64{3, 10}, 10 },
+		"length of a step": func(d *Data) { d.Timeline.StepNS = 0 },
+		"long warm-up":     func(d *Data) { d.Timeline.Warmup = 4 },
+		"short list":       func(d *Data) { d.Timeline.P99US = d.Timeline.P99US[1:] },
+		"negative CPU":     func(d *Data) { d.Timeline.CPUMS = []float64{1, -1, 1} },
+		"errors":           func(d *Data) { d.Writes.Failed++ },
+		"histogram":        func(d *Data) { d.Writes.Hist = d.Writes.Hist[4:] },
+		"no window":        func(d *Data) { d.WindowNS = 0 },
+		"negative step":    func(d *Data) { d.Timeline.Completed = []int64{3, -1, 11} },
+		"negative count":   func(d *Data) { d.Reads.Completed = -1 },
+		"negative error":   func(d *Data) { d.Errors["x"] = -1 },
+		"too many":         func(d *Data) { d.Timeline.Completed[1] = math.MaxInt64 },
+		"time":             func(d *Data) { d.CPUNS = -1 },
 	} {
 		d := valid(t)
 		spoil(&d)
-		if _, err := read(nil, trialOf(t, d, "")); !errors.Is(err, record.ErrDamaged) {
+		if _, err := read(&record.CellInfo{}, trialOf(t, d, "")); !errors.Is(err, record.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	d := valid(t)
-	d.Intervals[0]++
-	if v, err := read(nil, trialOf(t, d, "the store is full")); err != nil || v.Scalars["ops"] != 10 {
+	d.Timeline.Completed[1]++
+	if v, err := read(&record.CellInfo{}, trialOf(t, d, "the store is full")); err != nil || v.Scalars["ops"] != 10 {
 		t.Errorf("broken off: %+v, %v", v, err)
 	}
 }
@@ -157,7 +178,11 @@ func TestCheck(t *testing.T) {
 		}}
 		trial := trialOf(t, d, "")
 		if trial.Gates = gates; gates == nil {
-			trial.Gates = []record.Gate{errorGate(&d), loadGate(&d)}
+			v, err := d.values(cell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trial.Gates = d.gates(cell, v)
 		}
 		v, err := read(cell, trial)
 		if err != nil {
@@ -175,10 +200,10 @@ func TestCheck(t *testing.T) {
 	for want, spoil := range map[string]func(*Data){
 		"window_ns":      func(d *Data) { d.WindowNS-- },
 		"load_ns":        func(d *Data) { d.LoadNS = 1 },
-		"intervals":      func(d *Data) { d.Intervals = []int64{10} },
+		"timeline":       func(d *Data) { d.Timeline.Warmup, d.Timeline.Completed = 0, []int64{4, 6, 0} },
 		"syncs_per_node": func(d *Data) { d.SyncsPerNode = make([]uint64, 4) },
 		"reads":          func(d *Data) { d.Writes, d.Reads = Operations{}, d.Writes },
-		"hist":           func(d *Data) { d.Writes.Completed, d.Intervals = 12, []int64{6, 6} }, // more than samples and clients
+		"hist":           func(d *Data) { d.Writes.Completed, d.Timeline.Completed[1] = 12, 6 }, // more than samples and clients
 		"scheduled":      func(d *Data) { d.Scheduled = 11 },
 	} {
 		d := valid(t)
@@ -190,8 +215,8 @@ func TestCheck(t *testing.T) {
 	if got := fields(0, 1, d); got != "writes" {
 		t.Errorf("writes where all are reads: %q", got)
 	}
-	if got := fields(0, 0, d, loadGate(&d), record.Gate{Name: "errors", Limit: maxErrorPercent, Verdict: record.Pass}); got != "gates.errors" {
-		t.Errorf("a gate has another figure: %q", got)
+	if got := fields(0, 0, d, d.loadGate(), record.Gate{Name: "errors", Verdict: record.Pass}); got != "gates.client gates.steady gates.errors gates.errors.limit" {
+		t.Errorf("a gate has another figure and limit, and others are not there: %q", got)
 	}
 	for scheduled, want := range map[int64]string{5: "scheduled", 11: "", 12: "scheduled"} {
 		d := valid(t)

@@ -29,14 +29,23 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	if err := serve(ctx, t, g); err != nil {
+	err = Serve(ctx, g, func(ctx context.Context) error {
+		data, gates, err := put(ctx, t, g)
+		if data != nil {
+			err = errors.Join(err, t.Record.Put(Name, version, data))
+		}
+		t.Record.Gates = gates
+		return err
+	})
+	if err != nil {
 		return g.Explain(err)
 	}
 	return nil
 }
 
-// serve starts the group and has it serve the load.
-func serve(ctx context.Context, t *measure.Trial, g system.Group) error {
+// Serve starts a group, has its first member lead, and calls put, whose context ends when a
+// member stops on its own. That is the error then, rather than those that follow from it.
+func Serve(ctx context.Context, g system.Group, put func(context.Context) error) error {
 	if err := g.Start(ctx); err != nil {
 		return err
 	}
@@ -47,13 +56,9 @@ func serve(ctx context.Context, t *measure.Trial, g system.Group) error {
 	stop := watch(ctx, g, cancel)
 	defer stop()
 	defer cancel(nil)
-	data, gates, err := put(ctx, t, g)
-	if data != nil {
-		err = errors.Join(err, t.Record.Put(Name, version, data))
-	}
-	t.Record.Gates = gates
+	err := put(ctx)
 	if cause := context.Cause(ctx); cause != nil {
-		return cause // a member that stopped, rather than the errors that followed from it
+		return cause
 	}
 	return err
 }
@@ -79,10 +84,8 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if err != nil {
 		return nil, nil, err
 	}
-	if spec.Mix.Looks() > 0 {
-		if err := preload(ctx, g, spec); err != nil {
-			return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
-		}
+	if err := Preload(ctx, g, spec); err != nil {
+		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
 	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
@@ -95,14 +98,18 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("look at the group before the load: %w", err)
 	}
 	t.Record.Leader = before.Leadership.ID
-	told := snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
+	stop, told := sample(ctx, g, t.Cell.Planned()), snapshots(ctx, g, time.Duration(settings.SnapshotEvery))
 	measured, err := prepared.Run(ctx, g.Target(settings.ReadLevel))
 	taken, failed := told()
+	samples := stop()
 	if measured == nil {
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}
 	data, encoding := newData(measured)
 	data.Snapshots = taken
+	if seen := measured.Reads.Done() + measured.Writes.Done(); err == nil && seen < settings.Operations {
+		err = fmt.Errorf("%d of load.operations = %d came in %s: lower it, or measure a duration", seen, settings.Operations, measured.Window.Round(time.Second))
+	}
 	if err := errors.Join(err, failed, encoding); err != nil {
 		return data, nil, fmt.Errorf("load: %w", err)
 	}
@@ -114,13 +121,21 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return data, nil, fmt.Errorf("look at the group after the load: %w", err)
 	}
 	data.between(before, after, measured.ClientCPU)
-	gates, err := judge(ctx, g, data, measured, before, after)
+	generator := measured.ClientCPU
+	if after.ClientsCPU > 0 {
+		generator = 0 // no part of what the samples saw
+	}
+	data.during(samples, measured.Opened, generator)
+	gates, err := judge(ctx, t, g, data, measured, before, after)
 	return data, gates, err
 }
 
-// preload writes every key once, in batches that stay far below what a store or
-// a transport takes as one entry, so that reads find them.
-func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
+// Preload writes every key once if the load reads any, in batches that stay far below what a
+// store or a transport takes as one entry. All members have them then.
+func Preload(ctx context.Context, g system.Group, spec workload.Spec) error {
+	if spec.Mix.Looks() == 0 {
+		return nil
+	}
 	const maxBatchKeys, maxBatchBytes = 128, 1 << 20
 	values := spec.Filler()
 	var batch []kv.Op
@@ -136,88 +151,9 @@ func preload(ctx context.Context, g system.Group, spec workload.Spec) error {
 		}
 		batch, bytes = batch[:0], 0
 	}
-	return nil
-}
-
-// Limits of the validity gates. They are written into every trial beside the
-// figure that was compared with them.
-const (
-	minLoadPercent     = 95  // of the scheduled operations, completed in the window (open loop)
-	minOperations      = 100 // completed in the window (closed loop): fewer say nothing about a tail
-	maxErrorPercent    = 0.1 // of the operations
-	maxClientPercent   = 20  // of the machine's CPU, spent by the load generator itself
-	convergenceTimeout = 15 * time.Second
-)
-
-// judge waits for the group to come to rest and passes the gates' verdicts.
-func judge(ctx context.Context, g system.Group, d *Data, measured *workload.Result, before, after system.Observation) ([]record.Gate, error) {
-	convergence, err := convergenceGate(ctx, g)
-	if err != nil {
-		return nil, err
+	behind, err := converge(ctx, g) // whoever is asked has them
+	if err == nil && behind > 0 {
+		err = fmt.Errorf("%d members do not have them after %s", behind, convergenceTimeout)
 	}
-	rested, err := g.Observe(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return []record.Gate{
-		loadGate(d), errorGate(d),
-		clientGate(measured.ClientCPU, measured.Elapsed, runtime.GOMAXPROCS(0)),
-		measure.LeaderGate(before.Leadership, after.Leadership),
-		convergence,
-		acknowledgedGate(measured.Acknowledged, rested.Commands-before.Commands),
-		measure.ClockGate(measured.ClockDrift),
-	}, nil
-}
-
-// convergenceGate waits until all members hold the same state.
-func convergenceGate(ctx context.Context, g system.Group) (record.Gate, error) {
-	within, cancel := context.WithTimeout(ctx, convergenceTimeout)
-	defer cancel()
-	var behind int
-	var err error
-	_ = poll.Until(within, 5*time.Millisecond, func() (bool, error) { // behind and err say how it ended
-		behind, err = g.Disagreeing(ctx)
-		return behind == 0, err
-	})
-	if err != nil {
-		return record.Gate{}, fmt.Errorf("compare the members: %w", err)
-	}
-	return measure.AtMost("convergence", "replicas", float64(behind), 0,
-		fmt.Sprintf("%d replicas differ from the leader %s after the load", behind, convergenceTimeout)), nil
-}
-
-// loadGate: was the load there that the experiment asked for?
-func loadGate(d *Data) record.Gate {
-	completed := d.Writes.Completed + d.Reads.Completed
-	if d.Scheduled == 0 {
-		return measure.AtLeast("load", "ops", float64(completed), minOperations,
-			fmt.Sprintf("only %d operations in the window; use a longer duration", completed))
-	}
-	reached := 100 * float64(completed) / float64(d.Scheduled)
-	return measure.AtLeast("load", "%", reached, minLoadPercent, fmt.Sprintf("%.1f %% of the scheduled rate was reached", reached))
-}
-
-func errorGate(d *Data) record.Gate {
-	failed := d.Writes.Failed + d.Reads.Failed
-	all := failed + d.Writes.Completed + d.Reads.Completed
-	percent := 0.0
-	if all > 0 {
-		percent = 100 * float64(failed) / float64(all)
-	}
-	return measure.AtMost("errors", "%", percent, maxErrorPercent, fmt.Sprintf("%d of %d operations failed", failed, all))
-}
-
-// clientGate: did the load generator get in the way? cpu is what it used itself,
-// of what the machine had during the load.
-func clientGate(cpu, load time.Duration, cores int) record.Gate {
-	percent := 100 * float64(cpu) / (float64(load) * float64(cores))
-	return measure.AtMost("client", "%", percent, maxClientPercent, fmt.Sprintf("the load generator took %.1f %% of the CPU", percent))
-}
-
-// acknowledgedGate: is every acknowledged write there? It counts: a lost write
-// goes unseen if one whose outcome the client never learned was applied instead.
-func acknowledgedGate(acknowledged, applied uint64) record.Gate {
-	missing := max(0, float64(acknowledged)-float64(applied))
-	return measure.AtMost("acknowledged", "lost", missing, 0,
-		fmt.Sprintf("%d writes were acknowledged but only %d applied", acknowledged, applied))
+	return err
 }

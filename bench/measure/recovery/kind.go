@@ -248,8 +248,8 @@ func quantities() []measure.Quantity {
 		perKey, restart, seconds("snapshot", "snapshot", "снимок", "snapshot_ms", measure.Shown),
 		seconds("stall", "longest write during it", "самая долгая запись в это время", "stall_ms", measure.Shown),
 		seconds("quiet", "longest write before", "самая долгая запись до этого", "quiet_ms", measure.Detail),
-		seconds("join", "empty member joins", "вход пустого узла", "join_ms", measure.Shown),
-		{Key: "join.rate", Name: measure.Text{En: "keys joined", Ru: "ключей при входе"}, Unit: measure.PerSecond, Column: "join_keys_per_s", Decimals: 0},
+		seconds("join", "empty member joins", "присоединение пустого узла", "join_ms", measure.Shown),
+		{Key: "join.rate", Name: measure.Text{En: "keys joined", Ru: "ключей при присоединении"}, Unit: measure.PerSecond, Column: "join_keys_per_s", Decimals: 0},
 		seconds("fill", "fill", "заполнение", "fill_ms", measure.Detail),
 		{Key: "fill.rate", Name: measure.Text{En: "keys filled", Ru: "ключей при заполнении"}, Unit: measure.PerSecond, Column: "fill_keys_per_s", Decimals: 0},
 		{Key: "memory", Name: measure.Text{En: "memory", Ru: "память"}, Unit: measure.Bytes, Column: "memory_bytes", Decimals: 0},
@@ -291,16 +291,16 @@ func figures() []measure.Figure {
 			Name: "recovery", Form: measure.ByLevel, Quantities: []string{"snapshot", "restart", "join"},
 			Title: measure.Text{En: "Time by size", Ru: "Время в зависимости от размера"}, Axis: measure.Text{En: "time", Ru: "время"},
 			Caption: measure.Text{
-				En: "Snapshot, restart and an empty member’s joining: medians over the trials with 95 % intervals. On logarithmic axes a straight line of slope 1 is proportional.",
-				Ru: "Снимок, перезапуск и вход пустого узла: медианы по испытаниям с 95-процентными доверительными интервалами. На логарифмических осях прямая с наклоном 1 — пропорциональность.",
+				En: "Snapshot, restart and an empty member’s joining: medians over the trials with their intervals. On logarithmic axes a straight line of slope 1 is proportional.",
+				Ru: "Снимок, перезапуск и присоединение пустого узла: медианы по испытаниям с доверительными интервалами. На логарифмических осях прямая с наклоном 1 — пропорциональность.",
 			},
 		},
 		{
 			Name: "memory", Form: measure.ByLevel, Quantities: []string{"memory"},
 			Title: measure.Text{En: "Memory by size", Ru: "Память в зависимости от размера"},
 			Caption: measure.Text{
-				En: "Memory of the largest member after the fill: medians over the trials with 95 % intervals.",
-				Ru: "Память наибольшего узла после заполнения: медианы по испытаниям с 95-процентными доверительными интервалами.",
+				En: "Memory of the largest member after the fill: medians over the trials with their intervals.",
+				Ru: "Память наибольшего узла после заполнения: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
 	}
@@ -323,7 +323,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		}, of(func(s settings) int { return s.Keys }), of(func(s settings) int { return s.ValueSize }), of(func(s settings) int { return s.Passes }))},
 		{Term: w.Say(measure.Text{En: "Steps", Ru: "Шаги"}), Text: w.Say(measure.Text{
 			En: "Fill; once all members are alike, their memory (resident set). A snapshot of the leader while one client writes, with its longest write before and during it. kill -9 of the last member, and its start until it has caught up; memory per key is that member’s then, above an empty one’s. From three nodes on, that member is removed with its data and an empty one joins in its place. In the end all keys must be on all members, and all digests equal.",
-			Ru: "Заполнение; когда все узлы одинаковы — их память (resident set). Снимок на лидере, пока пишет один клиент; его самая долгая запись до снимка и во время него. kill -9 последнего узла и его запуск, пока он не догонит остальных; память на ключ — его память в этот момент сверх памяти пустого узла. При трёх узлах и более этот узел исключается вместе с данными, и на его место входит пустой. В конце все ключи должны быть на всех узлах, а дайджесты — совпадать.",
+			Ru: "Заполнение; когда все узлы одинаковы — их память (resident set). Снимок на лидере, пока пишет один клиент; его самая долгая запись до снимка и во время него. Принудительное завершение (kill -9) последнего узла и его запуск, пока он не догонит остальных; память на ключ — его память в этот момент сверх памяти пустого узла. При трёх узлах и более этот узел исключается вместе с данными, и на его место присоединяется пустой. В конце все ключи должны быть на всех узлах, а дайджесты — совпадать.",
 		})},
 	}
 }

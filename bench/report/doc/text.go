@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -48,7 +49,11 @@ func markdown(l Locale, block Block) string {
 		}
 	case Terms:
 		for _, i := range x {
-			b.WriteString("- **" + escape(i.Term) + ".** " + escape(i.Text) + "\n")
+			dot := "."
+			if !strings.ContainsFunc(i.Term, unicode.IsLetter) { // a sign
+				dot = ""
+			}
+			b.WriteString("- **" + escape(i.Term) + dot + "** " + escape(i.Text) + "\n")
 		}
 	case Code:
 		for _, line := range x {

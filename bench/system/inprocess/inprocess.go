@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/themilchenko/raftlab/backends"
@@ -260,6 +261,22 @@ func (g *group) Observe(context.Context) (system.Observation, error) {
 		}
 	}
 	return o, nil
+}
+
+// Usage implements system.Group. Members and clients share this process.
+func (g *group) Usage() (system.Usage, error) {
+	u := system.Usage{At: time.Now(), Syncs: system.Uncounted, Opened: system.Uncounted}
+	for i, n := range g.Nodes {
+		c, counts := core.As[core.SyncCounter](n.Logs)
+		if !counts {
+			break
+		}
+		if i == 0 {
+			u.Syncs = 0
+		}
+		u.Syncs += int64(c.SyncCount())
+	}
+	return u, u.AddProcess(os.Getpid())
 }
 
 func (g *group) Disagreeing(context.Context) (behind int, err error) {

@@ -266,7 +266,8 @@ func (g *group) process(i int) *psutil.Process {
 	return g.members[i]
 }
 
-// Lead makes the first member the leader, should another have been elected.
+// Lead makes the first member the leader, should another have been elected, and has the
+// clients over HTTP connect: what that takes is no part of an operation.
 func (g *group) Lead(ctx context.Context) error {
 	first := g.file.Nodes[0].Alias
 	for {
@@ -275,7 +276,7 @@ func (g *group) Lead(ctx context.Context) error {
 			return err
 		}
 		if s.Leader != nil && s.Leader.ID == first {
-			return nil
+			return connect(ctx, g.loads, g.spec.Cell.Load)
 		}
 		if err := g.client.Transfer(ctx, first); err != nil {
 			return fmt.Errorf("make %s the leader: %w", first, err)
@@ -325,6 +326,23 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 		o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
 	}
 	return o, nil
+}
+
+// Usage implements system.Group. The members' flushes are left out: only they know, and
+// would have to be asked.
+func (g *group) Usage() (system.Usage, error) {
+	u := system.Usage{At: time.Now(), Syncs: system.Uncounted}
+	for _, l := range g.loads {
+		u.Opened += l.opened()
+	}
+	for i := range g.file.Nodes {
+		if p := g.process(i); p != nil {
+			if err := u.AddProcess(int(p.Pid)); err != nil {
+				return u, err
+			}
+		}
+	}
+	return u, nil
 }
 
 func (g *group) Disagreeing(ctx context.Context) (behind int, err error) {

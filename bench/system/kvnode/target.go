@@ -26,12 +26,26 @@ type load struct {
 		Scan(ctx context.Context, prefix, after string, limit int, level client.Consistency) (client.Page, error)
 	}
 	compareAndSet func(context.Context, *workload.Op) error
+	// connect has so many connections to the node ready. Nil: those over the protocol are few
+	// and shared.
+	connect func(ctx context.Context, connections int) error
+}
+
+// opened counts the connections that were opened for it.
+func (l load) opened() int64 {
+	n := l.Opened()
+	if r, apart := l.reads.(*client.RESP); apart {
+		n += r.Opened()
+	}
+	return n
 }
 
 // openLoads returns what the clients of a cell share: for each member that they ask, as
 // many as they have connections.
 func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, err error) {
-	over, perNode := overHTTP, 1
+	over, perNode := func(nodes []clusterfile.Node, stay bool) (load, error) {
+		return overHTTP(nodes, underWay(cell.Load), stay)
+	}, 1
 	if protocol(cell.Cell) == experiment.ClientRESP {
 		connections := cell.Load.Connections
 		over = func(nodes []clusterfile.Node, stay bool) (load, error) { return overRESP(nodes, connections, stay) }
@@ -61,21 +75,23 @@ func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, e
 }
 
 // overHTTP returns a load that asks the leader among nodes, or, with stay, whichever of
-// them it is.
-func overHTTP(nodes []clusterfile.Node, stay bool) (load, error) {
+// them it is, and keeps so many connections.
+func overHTTP(nodes []clusterfile.Node, connections int, stay bool) (load, error) {
 	var endpoints []string
 	for _, n := range nodes {
 		endpoints = append(endpoints, n.HTTPAddress)
 	}
-	c, err := client.New(endpoints, client.Options{Stay: stay})
+	c, err := client.New(endpoints, client.Options{Stay: stay, Connections: connections})
 	if err != nil {
 		return load{}, err
 	}
 	first := c.Nodes()[0]
-	return load{c, first, first, func(ctx context.Context, op *workload.Op) (err error) {
+	compareAndSet := func(ctx context.Context, op *workload.Op) (err error) {
 		op.Index, err = c.CompareAndSet(ctx, op.Key, op.Value, op.IfIndex)
 		return err
-	}}, nil
+	}
+	connect := func(ctx context.Context, connections int) error { return c.Connect(ctx, endpoints[0], connections) }
+	return load{c, first, first, compareAndSet, connect}, nil
 }
 
 // overRESP returns the same over the Redis protocol, with one connection for writes and one
@@ -93,7 +109,39 @@ func overRESP(nodes []clusterfile.Node, connections int, stay bool) (load, error
 	}
 	return load{writes, reads, nil, func(ctx context.Context, op *workload.Op) error {
 		return writes.SetIfEqual(ctx, op.Key, op.Value, op.Expect)
-	}}, nil
+	}, nil}, nil
+}
+
+// underWay is how many requests of a load there may be at a time. So many connections are
+// kept, or each request beyond would have to open one, and that would be measured.
+func underWay(l experiment.Load) int {
+	if l.Rate > 0 {
+		return max(l.Clients, workload.DefaultMaxInFlight)
+	}
+	return l.Clients
+}
+
+// usuallyUnderWay is how many there are of a load that goes well: of an open loop, those that
+// come in the time that an operation takes (Little, 1961), with room for times that are bad.
+func usuallyUnderWay(l experiment.Load) int {
+	const takes, room = 0.05, 16 // seconds; requests
+	if l.Rate > 0 {
+		return min(int(l.Rate*takes)+room, underWay(l))
+	}
+	return l.Clients
+}
+
+// connect has the connections ready that a load will usually need.
+func connect(ctx context.Context, loads []load, l experiment.Load) error {
+	for _, x := range loads {
+		if x.connect == nil {
+			continue
+		}
+		if err := x.connect(ctx, (usuallyUnderWay(l)+len(loads)-1)/len(loads)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func closeLoads(loads []load) (err error) {

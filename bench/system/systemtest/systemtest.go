@@ -219,6 +219,7 @@ func (c *contract) load(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := c.observe(t)
+	used, usageErr := c.group.Usage()
 	result, err := prepared.Run(t.Context(), c.group.Target(experiment.ReadLinearizable))
 	if err != nil {
 		t.Fatal(c.group.Explain(err))
@@ -230,6 +231,7 @@ func (c *contract) load(t *testing.T) {
 	if after.CPU <= before.CPU || after.ClientsCPU > after.CPU || after.ClientsCPU < before.ClientsCPU || !after.At.After(before.At) {
 		t.Errorf("CPU time from %+v to %+v", before, after)
 	}
+	c.usage(t, used, usageErr, after.CPU)
 	if len(after.Syncs) != 0 && len(after.Syncs) != c.info.Cluster.Nodes {
 		t.Errorf("flushes of %d members", len(after.Syncs))
 	}
@@ -240,6 +242,29 @@ func (c *contract) load(t *testing.T) {
 	}
 	if after.Leadership != before.Leadership {
 		t.Logf("leadership went from %s to %s", before.Leadership, after.Leadership)
+	}
+}
+
+// usage: what the group says it has used went up with the load, as far as it is counted.
+func (c *contract) usage(t *testing.T, before system.Usage, err error, all time.Duration) {
+	after, errAfter := c.group.Usage()
+	if err := errors.Join(err, errAfter); err != nil {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("usage: %v", err)
+		}
+		return
+	}
+	const tick = 50 * time.Millisecond // what all have used may be counted coarser than what the members have
+	if after.CPU <= before.CPU || after.CPU > all+tick*time.Duration(c.info.Cluster.Nodes) || !after.At.After(before.At) {
+		t.Errorf("CPU time of the members from %+v to %+v, and %s of all", before, after, all)
+	}
+	for name, x := range map[string][2]int64{
+		"bytes": {before.Written, after.Written}, "flushes": {before.Syncs, after.Syncs}, "connections": {before.Opened, after.Opened},
+	} {
+		counted, same := x[0] != system.Uncounted, x[0] == x[1]
+		if counted != (x[1] != system.Uncounted) || counted && (x[1] < x[0] || same && name == "flushes" && c.info.Durability == "disk") {
+			t.Errorf("%s from %d to %d", name, x[0], x[1])
+		}
 	}
 }
 

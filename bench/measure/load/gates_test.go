@@ -1,0 +1,117 @@
+package load
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/themilchenko/raftlab/bench/experiment"
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
+)
+
+// judged is what the gates of a trial without a fault are computed from: an open loop over
+// connections, twelve steps of ten operations.
+func judged(t *testing.T) (*Data, measure.Values) {
+	t.Helper()
+	opened := int64(0)
+	d := &Data{
+		WindowNS: 12e8, LoadNS: 12e8, Writes: Operations{Completed: 120}, Scheduled: 120, Opened: &opened,
+		CPUNS: 12e8, MembersCPUNS: 11e8, ClientsCPUNS: 1e8, Processors: 2,
+	}
+	histogram := func(values ...int64) *hdrhistogram.Histogram {
+		h := record.NewHistogram()
+		for _, v := range values {
+			if err := h.RecordValue(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return h
+	}
+	course := func(v float64) []float64 { return slices.Repeat([]float64{v}, 12) }
+	return d, measure.Values{
+		Distributions: map[string]*hdrhistogram.Histogram{"latency": histogram(1e6, 2e6), "lag": histogram(1e4, 1e5)},
+		Timeline:      &measure.Timeline{Step: 1e8, Lines: map[string][]float64{"throughput": course(100), "latency.p50": course(1e-3)}},
+	}
+}
+
+// TestGates: a trial without a fault passes all gates, and each fault fails the gate that is
+// there for it, and no other.
+func TestGates(t *testing.T) {
+	rise := func(line []float64, by float64) {
+		for i := range line[:6] {
+			line[i] /= by
+		}
+	}
+	for name, x := range map[string]struct {
+		fault   func(*Data, *measure.Values)
+		mode    string
+		rate    float64
+		fails   string
+		figure  float64
+		skipped string
+	}{
+		"nothing":     {mode: experiment.ModeProcess, rate: 100},
+		"closed loop": {mode: experiment.ModeInProcess},
+		"overload":    {fault: func(d *Data, _ *measure.Values) { d.Scheduled = 200 }, rate: 100, fails: "load", figure: 60},
+		"idle":        {fault: func(d *Data, _ *measure.Values) { d.Scheduled, d.Writes.Completed = 0, 99 }, fails: "load", figure: 99},
+		"errors":      {fault: func(d *Data, _ *measure.Values) { d.Reads.Failed = 30 }, rate: 100, fails: "errors", figure: 20},
+		"generator": {
+			fault: func(d *Data, _ *measure.Values) { d.ClientsCPUNS = 5e8 }, mode: experiment.ModeInProcess, fails: "client", figure: 100 * 5. / 24,
+		},
+		"clients apart may take more": {fault: func(d *Data, _ *measure.Values) { d.ClientsCPUNS = 5e8 }, mode: experiment.ModeProcess},
+		"clients apart": {
+			fault: func(d *Data, _ *measure.Values) { d.ClientsCPUNS = 13e8 }, mode: experiment.ModeProcess, fails: "client", figure: 100 * 13. / 24,
+		},
+		"connections": {fault: func(d *Data, _ *measure.Values) { *d.Opened = 3 }, mode: experiment.ModeProcess, fails: "connections", figure: 2.5},
+		"lateness": {
+			fault: func(_ *Data, v *measure.Values) { v.Distributions["lag"] = v.Distributions["latency"] }, rate: 100, fails: "lateness", figure: 100,
+		},
+		"a late start in a closed loop": {fault: func(_ *Data, v *measure.Values) { v.Distributions["lag"] = v.Distributions["latency"] }},
+		"queue":                         {fault: func(d *Data, _ *measure.Values) { d.Queued = 6 }, rate: 100, fails: "queue", figure: 5},
+		"faster at the end":             {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["throughput"], 3) }, fails: "steady", figure: 3},
+		"slower at the end":             {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["throughput"], 0.2) }, fails: "steady", figure: 5},
+		"a queue that grows":            {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 5) }, rate: 100, fails: "steady", figure: 5},
+		"more latency of an open loop":  {fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 3) }, rate: 100},
+		"rising latency of a closed loop": {
+			fault: func(_ *Data, v *measure.Values) { rise(v.Timeline.Lines["latency.p50"], 5) },
+		},
+		"short window": {
+			fault: func(_ *Data, v *measure.Values) {
+				rise(v.Timeline.Lines["throughput"], 3)
+				v.Timeline.Lines["throughput"] = v.Timeline.Lines["throughput"][3:]
+			}, skipped: "steady",
+		},
+	} {
+		d, v := judged(t)
+		if x.fault != nil {
+			x.fault(d, &v)
+		}
+		var failed, skipped string
+		var names []string
+		for _, g := range d.gates(&record.CellInfo{Cell: experiment.Cell{Cluster: experiment.Cluster{Mode: x.mode}, Load: experiment.Load{Rate: x.rate}}}, v) {
+			names = append(names, g.Name)
+			switch g.Verdict {
+			case record.Fail:
+				failed += g.Name
+				if math.Abs(g.Figure-x.figure) > 1e-3*x.figure || g.Reason == "" {
+					t.Errorf("%s: %s is %v, want %v; %s", name, g.Name, g.Figure, x.figure, g.Reason)
+				}
+			case record.Skip:
+				skipped += g.Name
+			}
+		}
+		if failed != x.fails || skipped != x.skipped {
+			t.Errorf("%s: %s failed and %s was skipped, want %s and %s", name, failed, skipped, x.fails, x.skipped)
+		}
+		want := []string{"load", "errors", "client", "steady", "connections"}
+		if x.rate > 0 {
+			want = append(want, "lateness", "queue")
+		}
+		if !slices.Equal(names, want) {
+			t.Errorf("%s: gates %v, want %v", name, names, want)
+		}
+	}
+}

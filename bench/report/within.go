@@ -1,0 +1,84 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/report/doc"
+	"github.com/themilchenko/raftlab/bench/stats"
+)
+
+// courseWarnings tells where a trial was not at rest: at most one about its window, and one
+// about its warm-up.
+func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
+	var window, warmup []stats.Warning
+	for _, line := range kind.Lines {
+		if !line.Level {
+			continue
+		}
+		of := t.values.Timeline
+		window = append(window, stats.CheckWindow(fmt.Sprint(t.Trial), of.Window(line.Key))...)
+		warmup = append(warmup, stats.CheckWarmup(fmt.Sprint(t.Trial), of.Warmup(line.Key), of.Window(line.Key))...)
+	}
+	return slices.Concat(window[:min(1, len(window))], warmup[:min(1, len(warmup))])
+}
+
+// failureKinds is how many kinds of failures are told of a cell.
+const failureKinds = 3
+
+// failures notes how operations of a cell failed, the most frequent kinds.
+func (l *language) failures(c *cell, note func(subject, place string)) {
+	times := map[string]int64{}
+	var kinds []string
+	for _, t := range c.run {
+		for _, f := range t.values.Failures {
+			kinds = appendNew(kinds, f.Text)
+			times[f.Text] += f.Times
+		}
+	}
+	slices.SortStableFunc(kinds, func(a, b string) int { return cmp.Compare(times[b], times[a]) })
+	for i, text := range kinds {
+		if i == failureKinds {
+			note(l.say("Operations failed in still other ways", "Операции завершались и другими ошибками"), l.fill("%[1]s %[2]d kinds", "%[1]s, видов: %[2]d", c.info.ID, len(kinds)-i))
+			return
+		}
+		note(l.fill("Operations failed (%s)", "Операции завершились ошибкой (%s)", text), fmt.Sprintf("%s %d×", c.info.ID, times[text]))
+	}
+}
+
+// failuresCaution says in how many cells operations failed, and the first cause.
+func (l *language) failuresCaution(m *model) []string {
+	var cells []string
+	first := ""
+	for _, c := range m.cells {
+		for _, t := range c.run {
+			for _, f := range t.values.Failures {
+				cells = appendNew(cells, c.info.ID)
+				if first == "" && f.First >= 0 {
+					first = l.fill(" The first in %[1]s, trial %[2]d, %[3]s after the window had opened: %[4]s.",
+						" Первая — в %[1]s, испытание %[2]d, через %[3]s после начала окна: %[4]s.", c.info.ID, t.Trial, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
+				}
+			}
+		}
+	}
+	if len(cells) == 0 {
+		return nil
+	}
+	return []string{l.fill("Operations failed in %s, and count as slower than all others.%s", "В %s были операции с ошибкой: они считаются самыми медленными.%s",
+		l.count(len(cells), "cell cells", "ячейке ячейках ячейках"), first)}
+}
+
+// markLeast is that of a percentile that falls among operations that failed.
+const markLeast = "‡"
+
+// atLeast reports whether a percentile falls among operations that failed in some trial.
+func (c *cell) atLeast(q measure.Quantity) bool {
+	return slices.ContainsFunc(c.used, func(t *trial) bool { return t.values.AmongFailed(q) })
+}
+
+func (l *language) leastNote() doc.Item {
+	return doc.Item{Term: markLeast, Text: l.say("falls among operations that failed in some trial: at least so much",
+		"в каком-то из испытаний приходится на операции, завершившиеся ошибкой: не меньше указанного")}
+}

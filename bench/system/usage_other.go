@@ -1,0 +1,8 @@
+//go:build !linux
+
+package system
+
+import "errors"
+
+// AddProcess has no answer here.
+func (*Usage) AddProcess(int) error { return errors.ErrUnsupported }

@@ -118,6 +118,15 @@ check-report: build ## look at the report of OUT in a browser (without OUT: of a
 reference: ## write docs/experiment.md from the program
 	go test ./bench/raftlab -run '^TestReference$$' -count=1 -args -update
 
+# Not in test: it needs LaTeX.
+.PHONY: check-tex
+check-tex: ## compile chapters and figures with latexmk, where that is there
+	if ! command -v latexmk > /dev/null; then
+		echo "no latexmk; on Debian: apt install latexmk texlive-latex-extra texlive-pictures texlive-luatex texlive-lang-cyrillic cm-super fonts-liberation"
+		exit 0
+	fi
+	go test ./bench/report -run '^TestLaTeX$$' -count=1 -timeout 15m -args -latex
+
 .PHONY: lint
 lint: tidy-check ## gofmt, vet, staticcheck, tidy-check
 	unformatted=$$(gofmt -l .)

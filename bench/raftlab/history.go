@@ -17,7 +17,7 @@ func newHistory(lab Lab) *cobra.Command {
 	var format, lang string
 	c := &cobra.Command{
 		Use:   "history DIR DIR…",
-		Short: "Find between which of many runs of one experiment something changed",
+		Short: "Find between which of many runs of an experiment something changed",
 		Long: `Line up many runs of one experiment by the time of their start and find between
 which of them a quantity of a cell changed, by how much, and in what version,
 commit, machine or setting those runs differ. It takes eight runs to find a

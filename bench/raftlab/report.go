@@ -24,11 +24,8 @@ import (
 // defaultWidth is the width of a table that is not printed on a terminal.
 const defaultWidth = 80
 
-// Formats of a report that are not of files in the run folder.
-const (
-	formatText = "text" // the table for the terminal, alone
-	formatTeX  = "tex"
-)
+// formatTeX is the format of a chapter.
+const formatTeX = "tex"
 
 type reportFlags struct {
 	lang   string
@@ -62,7 +59,7 @@ data alone, and print the table. The same folder gives the same bytes.
 }
 
 func formats() []string {
-	return []string{string(report.HTML), string(report.Markdown), string(report.CSV), string(report.JSON), formatText, formatTeX}
+	return []string{string(report.HTML), string(report.Markdown), string(report.CSV), string(report.JSON), string(report.Text), formatTeX}
 }
 
 func makeReport(c *cobra.Command, lab Lab, f reportFlags, dirs []string) error {
@@ -94,7 +91,7 @@ func makeReport(c *cobra.Command, lab Lab, f reportFlags, dirs []string) error {
 	switch f.format {
 	case formatTeX:
 		return makeChapter(c, lab, f, lang, folders)
-	case formatText:
+	case string(report.Text):
 		return report.Terminal(w, folders[0], lab.Kinds, lang, widthOf(w))
 	case "":
 		if err := report.Write(folders[0], lab.Kinds); err != nil {

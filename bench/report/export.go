@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
@@ -20,15 +21,18 @@ const jsonFile = "report.json"
 const jsonVersion = 1
 
 type jsonReport struct {
-	Version     int               `json:"version"`
-	Run         jsonRun           `json:"run"`
-	Factors     []jsonFactor      `json:"factors"`
-	Quantities  []jsonQuantity    `json:"quantities"`
-	Cells       []jsonCell        `json:"cells"`
-	Comparisons []jsonComparison  `json:"comparisons"`
-	Answer      map[Lang]string   `json:"answer"`
-	Cautions    map[Lang][]string `json:"cautions"`
-	Stamp       string            `json:"stamp"`
+	Version     int              `json:"version"`
+	Run         jsonRun          `json:"run"`
+	Factors     []jsonFactor     `json:"factors"`
+	Quantities  []jsonQuantity   `json:"quantities"`
+	Cells       []jsonCell       `json:"cells"`
+	Comparisons []jsonComparison `json:"comparisons"`
+	// LevelComparisons are of levels of the compared factor over all combinations of the
+	// others.
+	LevelComparisons []jsonComparison  `json:"level_comparisons"`
+	Answer           map[Lang]string   `json:"answer"`
+	Cautions         map[Lang][]string `json:"cautions"`
+	Stamp            string            `json:"stamp"`
 }
 
 type jsonRun struct {
@@ -106,7 +110,7 @@ type jsonWarning struct {
 }
 
 type jsonComparison struct {
-	Base     string    `json:"base"` // id of the cell
+	Base     string    `json:"base"` // id of a cell, or a level
 	Other    string    `json:"other"`
 	Quantity string    `json:"quantity"`
 	N        int       `json:"n"` // rounds
@@ -124,17 +128,25 @@ func inBoth[T any](say func(*language) T) map[Lang]T {
 	return map[Lang]T{English: say(newLanguage(English)), Russian: say(newLanguage(Russian))}
 }
 
+// exportedRun says which run it is.
+func (m *model) exportedRun() jsonRun {
+	e := m.manifest.Experiment
+	out := jsonRun{
+		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed,
+		Planned: len(m.manifest.Planned()), Run: len(m.trials), Started: []string{}, Raftlab: []string{},
+	}
+	for _, s := range m.manifest.Sessions {
+		out.Started = append(out.Started, s.Started.UTC().Format(time.RFC3339))
+		out.Raftlab = append(out.Raftlab, s.Environment.Raftlab)
+	}
+	return out
+}
+
 // exported is the model for programs.
 func (m *model) exported() jsonReport {
-	e := m.manifest.Experiment
-	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: jsonRun{
-		Provenance: m.provenance, Experiment: e.Hash(), Name: e.Name, Title: e.Title, Measure: e.Measure, Seed: e.Seed, Planned: len(m.manifest.Planned()), Run: len(m.trials),
-	}, Cells: []jsonCell{}, Comparisons: m.exportedComparisons()}
-	for _, s := range m.manifest.Sessions {
-		out.Run.Started = append(out.Run.Started, s.Started.UTC().Format("2006-01-02T15:04:05Z"))
-		out.Run.Raftlab = append(out.Run.Raftlab, s.Environment.Raftlab)
-	}
-	for _, f := range e.Matrix {
+	out := jsonReport{Version: jsonVersion, Stamp: stamp(), Run: m.exportedRun(), Cells: []jsonCell{}}
+	out.Comparisons, out.LevelComparisons = m.exportedComparisons()
+	for _, f := range m.manifest.Experiment.Matrix {
 		out.Factors = append(out.Factors, jsonFactor{f.Name, f.Key, f.Levels})
 	}
 	for _, q := range m.kind.Quantities {
@@ -181,24 +193,34 @@ func (m *model) exportedCell(c *cell) jsonCell {
 	return x
 }
 
-// exportedComparisons are those of cells with each other, in the order of the contrasts.
-func (m *model) exportedComparisons() []jsonComparison {
-	out := []jsonComparison{}
+// exportedComparisons are those of cells, and of levels over all combinations of the other
+// factors where there are several.
+func (m *model) exportedComparisons() (cells, levels []jsonComparison) {
+	cells, levels = []jsonComparison{}, []jsonComparison{}
 	for _, x := range m.contrasts {
-		for _, p := range x.pairs {
-			for _, q := range m.compared() {
+		for _, q := range m.compared() {
+			for _, p := range x.pairs {
 				if vs := p.vs[q.Key]; vs != nil {
-					out = append(out, exportedComparison(p, q, *vs))
+					c := exportedComparison(p.base.info.ID, p.this.info.ID, q, *vs)
+					for _, u := range p.unequal {
+						c.Unequal = append(c.Unequal, u.what.En)
+					}
+					cells = append(cells, c)
 				}
+			}
+			if over := x.over[q.Key]; over != nil && over.N > 0 && len(m.groups) > 1 {
+				c := exportedComparison(m.levels()[x.base], m.levels()[x.this], q, over.Comparison)
+				c.Verdict = verdictName(over.Verdict(stats.DefaultMargin))
+				levels = append(levels, c)
 			}
 		}
 	}
-	return out
+	return cells, levels
 }
 
-func exportedComparison(p *pair, q measure.Quantity, vs stats.Comparison) jsonComparison {
+func exportedComparison(base, other string, q measure.Quantity, vs stats.Comparison) jsonComparison {
 	x := jsonComparison{
-		Base: p.base.info.ID, Other: p.this.info.ID, Quantity: q.Key, N: vs.N, P: vs.P, Adjusted: vs.Adjusted,
+		Base: base, Other: other, Quantity: q.Key, N: vs.N, P: vs.P, Adjusted: vs.Adjusted,
 		Verdict: verdictName(vs.Verdict(stats.DefaultMargin)),
 	}
 	if vs.HasRatio {
@@ -206,9 +228,6 @@ func exportedComparison(p *pair, q measure.Quantity, vs stats.Comparison) jsonCo
 		if vs.HasCI() {
 			x.Interval, x.Coverage = &interval{vs.CI.Low, vs.CI.High}, vs.Coverage
 		}
-	}
-	for _, u := range p.unequal {
-		x.Unequal = append(x.Unequal, u.what.En)
 	}
 	return x
 }

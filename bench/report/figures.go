@@ -28,23 +28,25 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 			Title: l.Say(of.Title), Caption: l.Say(of.Caption),
 		}
 		var err error
+		more := "" // than its kind says of it
 		switch of.Form {
 		case measure.Percentiles, measure.Cumulative:
 			f.Panels, err = l.distributionPanels(m, of)
 			f.Folded = of.Form == measure.Cumulative
 		case measure.Against:
-			f.Panels = l.againstPanels(m, of)
-			f.Caption += l.pointsCaption(m)
+			f.Panels, more = l.againstPanels(m, of), l.pointsCaption(m)
 		case measure.ByLevel:
 			f.Panels = l.levelPanels(m, of)
 		case measure.Stacked:
 			f.Panels = l.stackedPanels(m, of)
 		case measure.Waterfall:
-			f.Panels = l.waterfallPanels(m, of)
+			f.Panels, more = l.waterfallPanels(m, of)
 		case measure.OverTime:
-			var caption string
-			f.Panels, caption = l.timePanels(m, of)
-			f.Caption += caption
+			f.Panels, more = l.timePanels(m, of)
+		}
+		f.Caption += more
+		if slices.ContainsFunc(f.Panels, ranged) {
+			f.Caption += l.say(" Intervals: ", " Доверительные интервалы: ") + l.coverage(m) + "."
 		}
 		if err != nil {
 			return nil, err
@@ -102,6 +104,13 @@ func (l *language) axisScale(u measure.Unit, v float64) scale {
 	return s
 }
 
+// ranged reports whether a panel shows an interval.
+func ranged(p doc.Panel) bool {
+	return slices.ContainsFunc(p.Series, func(s doc.Series) bool {
+		return slices.ContainsFunc(s.Marks, func(m doc.Mark) bool { return m.YHigh > m.YLow })
+	})
+}
+
 // panels collects the panels of a figure; all have the same axes.
 type panels struct {
 	l    *language
@@ -121,14 +130,18 @@ func (p *panels) panel(title string, x, y doc.Axis) *doc.Panel {
 // series returns the line of a panel that a cell belongs on: each level of the factor
 // has one; without a factor there is a single one, which needs no name.
 func (p *panels) series(panel *doc.Panel, c *cell, of []factor) *doc.Series {
-	var s doc.Series
+	label, style := "", 0
 	for _, f := range of {
-		s.Label, s.Style = p.l.label(of, c.info), styleOf(f, f.value(c.info))
+		label, style = p.l.label(of, c.info), styleOf(f, f.value(c.info))
 	}
-	i := slices.IndexFunc(panel.Series, func(x doc.Series) bool { return x.Label == s.Label && x.Style == s.Style })
+	return seriesOf(panel, label, style)
+}
+
+func seriesOf(panel *doc.Panel, label string, style int) *doc.Series {
+	i := slices.IndexFunc(panel.Series, func(s doc.Series) bool { return s.Label == label && s.Style == style })
 	if i < 0 {
 		i = len(panel.Series)
-		panel.Series = append(panel.Series, s)
+		panel.Series = append(panel.Series, doc.Series{Label: label, Style: style})
 	}
 	return &panel.Series[i]
 }
@@ -145,6 +158,7 @@ func styleOf(f factor, level string) int {
 		"tcp": 0, "kvnode": 0, "etcd": 1, "hashicorp": 0, "process": 0, "inprocess": 4, // engines, systems
 		"http": 0, "resp": 1, "grpc": 2, "static": 0, "gossip": 1, "serial": 0, "overlapped": 1, "false": 0, "true": 1,
 		"linearizable": 0, "stale": 1, "lease": 2, "leader": 3,
+		"kvnode, Redis protocol": 0, "kvnode, HTTP": 2, "kvnode, store without flushes": 3, "in process": 4, // of experiments/
 	}
 	taken := map[int]bool{}
 	for _, other := range f.Levels {
@@ -161,9 +175,10 @@ func styleOf(f factor, level string) int {
 		}
 		h := fnv.New32a()
 		h.Write([]byte(other))
-		style := int(h.Sum32() % doc.Styles)
-		for i := 0; taken[style] && i < doc.Styles; i++ {
-			style = (style + 1) % doc.Styles
+		first := int(h.Sum32() % doc.Colours)
+		style := first
+		for i := 1; taken[style] && i < doc.Styles; i++ { // colours first
+			style = i/doc.Colours*doc.Colours + (first+i)%doc.Colours
 		}
 		if other == level {
 			return style
@@ -322,7 +337,7 @@ func (l *language) againstPanels(m *model, of measure.Figure) []doc.Panel {
 		for _, key := range of.Quantities[1:] {
 			if y := c.sums[key]; y.N > 0 {
 				shown = appendNew(shown, c)
-				xs, ys = append(xs, x.Min, x.Max), append(ys, y.Min, y.Max)
+				xs, ys = append(xs, reach(x)...), append(ys, reach(y)...)
 			}
 		}
 	}
@@ -357,6 +372,14 @@ func (l *language) againstPanels(m *model, of measure.Figure) []doc.Panel {
 	return p.list
 }
 
+// reach is what is drawn of a summary.
+func reach(sum stats.Summary) []float64 {
+	if sum.HasCI() {
+		return []float64{sum.Median, sum.CI.Low, sum.CI.High}
+	}
+	return []float64{sum.Median}
+}
+
 // markOf is a summary at a place, marked where the cell is invalid.
 func markOf(c *cell, x float64, sum stats.Summary) doc.Mark {
 	mark := doc.Mark{Point: doc.Point{X: x, Y: sum.Median}}
@@ -385,7 +408,7 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 		for _, c := range m.cells {
 			if sum := c.sums[key]; sum.N > 0 {
 				u := m.kind.Quantity(key).Unit
-				values[u] = append(values[u], sum.Min, sum.Max)
+				values[u] = append(values[u], reach(sum)...)
 			}
 		}
 	}
@@ -401,13 +424,16 @@ func (l *language) levelPanels(m *model, of measure.Figure) []doc.Panel {
 			if sum.N == 0 {
 				continue
 			}
-			s := p.series(p.panel(l.panelTitle(m, of, q, rest, c), x, y), c, lines)
-			mark := markOf(c, place(f, c, lines), sum)
+			panel, mark := p.panel(l.panelTitle(m, of, q, rest, c), x, y), markOf(c, place(f, c, lines), sum)
+			if len(lines) == 0 && !isNumeric(f) { // the axis names the levels
+				s := seriesOf(panel, "", styleOf(f, f.value(c.info)))
+				s.Marks = append(s.Marks, mark)
+				continue
+			}
+			s := p.series(panel, c, lines)
 			s.Marks = append(s.Marks, mark)
 			if isNumeric(f) {
 				s.Line = append(s.Line, mark.Point)
-			} else if len(lines) == 0 {
-				s.Style = styleOf(f, f.value(c.info))
 			}
 		}
 	}
@@ -460,7 +486,9 @@ func (l *language) levelAxis(m *model, f factor) doc.Axis {
 }
 
 // isBytes reports whether the levels of a factor are sizes.
-func isBytes(f factor) bool { return isNumeric(f) && strings.HasSuffix(f.Key, "_size") }
+func isBytes(f factor) bool {
+	return isNumeric(f) && (strings.HasSuffix(f.Key, "value_size") || strings.HasSuffix(f.Key, "key_size"))
+}
 
 // inBytes gives the ticks of sizes one unit: the largest that divides them all.
 func (l *language) inBytes(a *doc.Axis) {
@@ -478,7 +506,7 @@ func (l *language) inBytes(a *doc.Axis) {
 // those of the most loaded combination, of which the caption tells where there are others.
 func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, caption string) {
 	group := m.mostLoaded()
-	first, last := math.Inf(1), math.Inf(-1)
+	first, last, hidden := math.Inf(1), math.Inf(-1), false
 	for _, key := range of.Quantities {
 		line, p := m.kind.Line(key), panels{l: l}
 		moments := map[*cell][]moment{}
@@ -490,7 +518,8 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 				values, middles = append(values, at.low, at.high), append(middles, at.middle)
 			}
 		}
-		positive := slices.DeleteFunc(values, func(v float64) bool { return !(v > 0) })
+		values = slices.DeleteFunc(values, math.IsNaN)
+		positive := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v <= 0 })
 		if len(positive) == 0 {
 			continue
 		}
@@ -505,15 +534,26 @@ func (l *language) timePanels(m *model, of measure.Figure) (out []doc.Panel, cap
 			s.Label = l.marked(s.Label, c)
 		}
 		panel.Low = true
+		hidden = hidden || y.Scale == doc.Log && len(positive) < len(values)
 		out = append(out, *panel)
 	}
 	for i := range out {
-		out[i].X = l.spanAxis(l.say("time", "время"), first, last)
+		out[i].X = l.spanAxis(l.Say(of.Axis), first, last)
+	}
+	caption = l.say(" Lines are medians over the trials; an area reaches from the lowest trial to the highest.",
+		" Линии — медианы по испытаниям; область — от наименьшего до наибольшего из испытаний.")
+	if hidden {
+		caption += l.say(" The lower end of a logarithmic axis stands for zero, too.", " Нижний край логарифмической оси обозначает и ноль.")
 	}
 	if len(m.groups) > 1 {
-		caption = l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), group[0].info))
+		caption += l.mostLoadedCaption(m)
 	}
 	return out, caption
+}
+
+// mostLoadedCaption says which cells a figure has that leaves the others out.
+func (l *language) mostLoadedCaption(m *model) string {
+	return l.fill(" Only the most loaded combination is drawn: %s.", " Показано только самое нагруженное сочетание: %s.", l.circumstance(m.others(), m.mostLoaded()[0].info))
 }
 
 // spanAxis is an axis of time between two moments, in seconds.

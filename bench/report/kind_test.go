@@ -90,7 +90,7 @@ func TestAnyKind(t *testing.T) {
 		"report.ru.md": {
 			"Снимок: с хранилищем inmem — 2,04 мс", "в 3,00 раза больше", "Это игрушка.", " снимок, мс |",
 		},
-		"report.html":        {`6.12 <span class="ci">[6.06, 6.18]</span>`, "By store."},
+		"report.html":        {`6.12 <span class="ci">[6.03, 6.21]</span>`, "By store."},
 		"plots/snapshot.svg": {"inmem", "bolt", "<title>Snapshots</title>"},
 	} {
 		data, err := f.ReadFile(name)

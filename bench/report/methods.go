@@ -331,7 +331,7 @@ func (l *language) internalThreats(m *model) []string {
 
 func (l *language) constructThreats(m *model) []string {
 	texts := l.inequalities(m)
-	if m.kind.Load && slices.ContainsFunc(m.cells, func(c *cell) bool { return c.info.Load.Rate == 0 }) {
+	if slices.ContainsFunc(m.cells, func(c *cell) bool { return c.loaded() && c.info.Load.Rate == 0 }) {
 		texts = append(texts, l.say("In a closed loop a slower system is asked less often, so its latency is that under the load which it admits itself, and is not comparable with latency at a given rate.",
 			"В замкнутом цикле более медленную систему спрашивают реже, поэтому её задержка относится к той нагрузке, которую она сама допускает, и с задержкой при заданной интенсивности не сопоставима."))
 	}
@@ -341,6 +341,9 @@ func (l *language) constructThreats(m *model) []string {
 	}
 	return texts
 }
+
+// loaded reports whether clients put a load to the cell.
+func (c *cell) loaded() bool { return c.info.Load.Duration > 0 }
 
 func (l *language) externalThreats(m *model) []string {
 	any := func(of func(*cell) bool) bool { return slices.ContainsFunc(m.cells, of) }
@@ -361,7 +364,7 @@ func (l *language) externalThreats(m *model) []string {
 	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return s.Environment.DataMemory }) {
 		texts = append(texts, l.say("The data directory is in memory: a flush costs nothing there.", "Каталог данных расположен в памяти: сброс на диск там ничего не стоит."))
 	}
-	if m.kind.Load {
+	if any((*cell).loaded) {
 		texts = append(texts, l.say("The load is synthetic.", "Нагрузка синтетическая."))
 	}
 	return texts

@@ -24,7 +24,12 @@ func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 		doc.Paragraph{Text: headline, Class: doc.Headline},
 		doc.List{Items: more},
 		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
-		doc.Heading{Text: l.say("Results", "Результаты")}, above, results)
+		doc.Heading{Text: l.say("Results", "Результаты")})
+	if len(figures) > 0 { // the first is the answer's
+		d.Add(figures[0])
+		figures = figures[1:]
+	}
+	d.Add(above, results)
 	add := func(title string, of ...doc.Table) {
 		if len(of) > 0 {
 			d.Add(doc.Heading{Text: title})
@@ -117,7 +122,7 @@ func (l *language) checks(m *model, d *doc.Document) {
 		d.Add(doc.Heading{Text: l.say("Warnings", "Предупреждения"), Class: doc.Annex}, doc.List{Items: concerns})
 	}
 	if signs := d.Used(l.notes(m)); len(signs) > 0 {
-		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах")}, doc.Terms(signs))
+		d.Add(doc.Heading{Text: l.say("Signs in the tables", "Обозначения в таблицах"), Class: doc.Annex}, doc.Terms(signs))
 	}
 }
 

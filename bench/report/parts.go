@@ -215,11 +215,18 @@ func (l *language) stackedPanels(m *model, of measure.Figure) []doc.Panel {
 }
 
 // waterfallPanels draws a panel for each cell, in which each part has a row and begins
-// where the one before ends.
-func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
+// where the one before ends. Of many cells it draws the most loaded.
+func (l *language) waterfallPanels(m *model, of measure.Figure) (out []doc.Panel, caption string) {
+	const most = 12
 	cells, means := m.parted()
-	var out []doc.Panel
+	few := len(cells) <= most
+	if !few {
+		caption = l.mostLoadedCaption(m)
+	}
 	for _, c := range cells {
+		if !few && !slices.Contains(m.mostLoaded(), c) {
+			continue
+		}
 		all := total(means[c])
 		p := doc.Panel{Title: l.marked(l.fullLabel(m.factors, c.info), c), X: l.timeAxis(l.Say(of.Axis), all)}
 		var names []string
@@ -234,7 +241,7 @@ func (l *language) waterfallPanels(m *model, of measure.Figure) []doc.Panel {
 		p.Y = rows(names)
 		out = append(out, p)
 	}
-	return out
+	return out, caption
 }
 
 func total(parts []float64) (sum float64) {

@@ -35,7 +35,7 @@ type file struct {
 	since  int // the form from which on it is made
 }
 
-// Format is a format of the report's files in the run folder.
+// Format is a format of the report's files in the run folder, or of a comparison.
 type Format string
 
 // The formats. Plots belong to Markdown; HTML has them within.
@@ -44,6 +44,7 @@ const (
 	Markdown Format = "md"
 	CSV      Format = "csv"
 	JSON     Format = "json"
+	Text     Format = "text" // for the terminal: a comparison, or the table of a run; no file
 )
 
 // Write makes the tables, the plots and the reports in both languages from the trials in

@@ -87,11 +87,17 @@ func (c Comparison) Verdict(margin float64) Verdict {
 		return NotCompared
 	case c.Different():
 		return Differs
-	case c.HasCI() && c.Coverage >= minCoverage && c.within(c.CI, margin):
+	case c.Within(margin):
 		return Equal
 	default:
 		return Undecided
 	}
+}
+
+// Within reports whether the whole interval lies within the margin of equality, and is
+// sure enough for that to mean anything. A difference may be found nevertheless.
+func (c Comparison) Within(margin float64) bool {
+	return c.HasCI() && c.Coverage >= minCoverage && c.within(c.CI, margin)
 }
 
 // within reports whether an interval lies within the margin of equality.

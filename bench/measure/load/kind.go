@@ -174,9 +174,10 @@ func figures() []measure.Figure {
 		{
 			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
 			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
+			Axis:  measure.Text{En: "time since the window opened", Ru: "время от начала окна"},
 			Caption: measure.Text{
-				En: "Medians over the trials, each area from the lowest trial to the highest. The window opens at 0; what is before is the warm-up. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together. The lower end of a logarithmic axis stands for zero too.",
-				Ru: "Медианы по испытаниям; область — от наименьшего до наибольшего из испытаний. Окно измерения открывается в 0, до этого — прогрев. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе. Нижний край логарифмической оси обозначает и ноль.",
+				En: "The warm-up lies before zero. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together.",
+				Ru: "Прогрев лежит левее нуля. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе.",
 			},
 		},
 		{

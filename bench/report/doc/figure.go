@@ -190,7 +190,7 @@ func niceAbove(v float64) float64 {
 }
 
 // look is how a style is drawn: each of its three traits alone tells two styles of a
-// figure apart, as long as they are no more than [colours].
+// figure apart, as long as they are no more than [Colours].
 type look struct {
 	colour string // red, green and blue in hexadecimal digits
 	shape  shape
@@ -211,29 +211,30 @@ const (
 	plus     shape = "plus"
 )
 
-const colours = 7
+// Colours is how many styles have colours of their own.
+const Colours = 7
 
 // Styles is how many styles there are; a higher one looks like one of them.
-const Styles = colours * colours
+const Styles = Colours * Colours
 
 // lookOf is the look of a style. The first five colours are from the palette of Okabe
 // and Ito (2008), without those too faint for a line; all stay apart for people of any
 // colour vision, and stand out from white.
 func lookOf(style int) look {
 	style = max(0, style) % Styles
-	trait := (style + style/colours) % colours
+	trait := (style + style/Colours) % Colours
 	return look{
-		colour: [colours]string{"0072b2", "d55e00", "009e73", "cc79a7", "000000", "7300e6", "731300"}[style%colours],
-		shape:  [colours]shape{circle, square, triangle, diamond, cross, down, plus}[trait],
-		dashes: [colours][]float64{nil, {6, 3}, {2, 2}, {8, 2, 2, 2}, {10, 4}, {4, 2, 1, 2}, {1, 3}}[trait],
+		colour: [Colours]string{"0072b2", "d55e00", "009e73", "cc79a7", "000000", "7300e6", "731300"}[style%Colours],
+		shape:  [Colours]shape{circle, square, triangle, diamond, cross, down, plus}[trait],
+		dashes: [Colours][]float64{nil, {6, 3}, {2, 2}, {8, 2, 2, 2}, {10, 4}, {4, 2, 1, 2}, {1, 3}}[trait],
 	}
 }
 
 // areaColours are those of an area and of its edge. Areas need more colours than lines:
 // the second round is lighter.
 func areaColours(style int) (fill, outline string) {
-	outline = lookOf(style % colours).colour
-	if style < colours {
+	outline = lookOf(style % Colours).colour
+	if style < Colours {
 		return outline, outline
 	}
 	lighter := ""

@@ -117,7 +117,7 @@ func TestStylesStandApart(t *testing.T) {
 		"tritan": {{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}},
 	}
 	for name, vision := range visions {
-		for i := range colours {
+		for i := range Colours {
 			for j := range i {
 				a, b := lookOf(i).colour, lookOf(j).colour
 				if far := distance(seen(vision, a), seen(vision, b)); far < 15 {

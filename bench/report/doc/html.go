@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 )
 
 //go:embed page.html.tmpl
@@ -17,8 +18,13 @@ var styleSource string
 // HTML makes one page that needs nothing from outside.
 func HTML(d Document) ([]byte, error) {
 	d = clean(d)
+	var whole []string // a browser ends a line within "op/s" unless it is told not to
+	for _, u := range d.Locale.Units {
+		whole = append(whole, hardSpace+u, hardSpace+strings.ReplaceAll(u, "/", "/\u2060"))
+	}
+	unbroken := strings.NewReplacer(whole...)
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"tight":    d.Locale.Tight,
+		"tight":    func(text string) string { return unbroken.Replace(d.Locale.Tight(text)) },
 		"table":    func(t Table) string { return d.Locale.caption(d.Locale.Table, t.Number, t.Caption) },
 		"figure":   func(f Figure) string { return d.Locale.caption(d.Locale.Figure, f.Number, f.Title) },
 		"value":    func(c Cell) string { number, _ := d.Locale.Value(*c.Value, Ends); return number },

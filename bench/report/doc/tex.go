@@ -71,7 +71,11 @@ func (t *texWriter) block(block Block) string {
 		if x.Term != "" {
 			b.WriteString("\\textbf{" + t.text(x.Term) + ".} ")
 		}
-		b.WriteString(t.text(x.Text) + "\n")
+		text := t.text(x.Text)
+		if x.Lang != "" {
+			text = "\\foreignlanguage{" + map[bool]string{true: "russian", false: "english"}[x.Lang == "ru"] + "}{" + text + "}"
+		}
+		b.WriteString(text + "\n")
 	case List:
 		if x.Title != "" {
 			b.WriteString("\\textbf{" + t.text(x.Title) + ":}\n")
@@ -92,7 +96,7 @@ func (t *texWriter) block(block Block) string {
 		}
 		b.WriteString("\\end{quote}\n")
 	case Table:
-		return t.part(x.File, t.table(x))
+		return t.file(x.File, t.table(x))
 	case Figure:
 		t.parts = append(t.parts, TeXFile{x.File, []byte(t.figure(x))})
 		return "\\begin{figure}[H]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
@@ -101,8 +105,8 @@ func (t *texWriter) block(block Block) string {
 	return b.String()
 }
 
-// part puts a text into a file of its own, where it is to have one.
-func (t *texWriter) part(file, text string) string {
+// file puts a text into a file of its own, where it is to have one.
+func (t *texWriter) file(file, text string) string {
 	if file == "" {
 		return text
 	}

@@ -2,7 +2,6 @@ package doc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -44,7 +43,7 @@ func texWord(b *strings.Builder, word string) {
 		switch {
 		case special:
 			b.WriteString(written)
-		case r > ' ' && r <= '~', inCyrillic(r), slices.Contains([]rune(accented), r):
+		case r > ' ' && r <= '~', inCyrillic(r), strings.ContainsRune(accented, r) && r != utf8.RuneError:
 			b.WriteRune(r)
 		default:
 			fmt.Fprintf(b, "U+%04X", r)
@@ -67,6 +66,9 @@ func inCyrillic(r rune) bool {
 // texSpecial is what stands in LaTeX for a character that means something there or that
 // some fonts lack.
 func texSpecial(r rune) (written string, special bool) {
+	if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+		return "", false
+	}
 	switch r {
 	case '\\':
 		return `\textbackslash{}`, true

@@ -71,7 +71,7 @@ func texColour(style int) string {
 		return strconv.FormatUint(v, 10)
 	}
 	text := "{rgb,255:red," + rgb(0) + ";green," + rgb(1) + ";blue," + rgb(2) + "}"
-	if style >= colours {
+	if style >= Colours {
 		text += "!35"
 	}
 	return text

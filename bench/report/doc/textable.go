@@ -27,14 +27,16 @@ type texColumn struct {
 	head   []string // lines
 }
 
-// table sets a table in the largest size of type that it fits in; where it fits in
-// none, it gives up columns as far as it may.
+// table sets a table in the largest size of type that it fits in. Where it fits in none, it
+// gives up columns as far as it may, and is then set in parts, one below the other, of which
+// each begins with the columns that name the rows.
 func (t *texWriter) table(x Table) string {
 	x.Columns = slices.Clone(x.Columns)
 	shown := x.shown()
 	sizes := texSizes()
+	last := sizes[len(sizes)-1]
 	for _, y := range x.Yields {
-		if _, fits := t.columns(shown, sizes[len(sizes)-1].characters); fits {
+		if _, fits := t.columns(shown, last.characters); fits {
 			break
 		}
 		for _, i := range y.Columns {
@@ -44,15 +46,102 @@ func (t *texWriter) table(x Table) string {
 		}
 		shown = x.shown()
 	}
-	var columns []texColumn
-	var size texSize
-	for _, size = range sizes {
-		var fits bool
-		if columns, fits = t.columns(shown, size.characters); fits {
-			break
+	parts := []Table{shown}
+	if _, fits := t.columns(shown, last.characters); !fits {
+		parts = t.split(shown, last.characters)
+	}
+	size := sizes[0]
+	for _, p := range parts { // one for all
+		for _, smaller := range sizes {
+			if smaller.points > size.points {
+				continue
+			}
+			size = smaller
+			if _, fits := t.columns(p, size.characters); fits {
+				break
+			}
 		}
 	}
-	rows, lines := t.rows(shown, columns)
+	text := ""
+	for i, p := range parts {
+		head := ""
+		switch {
+		case x.Caption == "":
+		case i == 0:
+			head = "\\caption{" + t.text(x.Caption) + "}"
+			if x.File != "" {
+				head += "\\label{tab:" + texLabel(x.File) + "}"
+			}
+		default:
+			head = "\\RaftlabContinued{" + t.continued() + "}"
+		}
+		notes := ""
+		if i == len(parts)-1 {
+			notes = t.notes(shown.Notes)
+		}
+		text += t.part(p, size, head, notes)
+	}
+	return text
+}
+
+// continued stands above the further pages and parts of a table.
+func (t *texWriter) continued() string {
+	return strings.ReplaceAll(TeXText(t.l.Continued), "N", "\\thetable")
+}
+
+// split parts a table whose columns do not fit. A part begins where a head comes only once:
+// the columns of p and the like belong to the one before.
+func (t *texWriter) split(x Table, line int) []Table {
+	heads := map[string]int{}
+	for _, c := range x.Columns {
+		heads[c.Head]++
+	}
+	names := 0
+	hasValue := func(i int) bool {
+		return slices.ContainsFunc(x.Rows, func(r Row) bool { return r.Cells[i].Value != nil })
+	}
+	for names < len(x.Columns) && !hasValue(names) {
+		names++
+	}
+	take := func(from, to int) Table {
+		part := Table{}
+		pick := func(i int) bool { return i < names || i >= from && i < to }
+		for i, c := range x.Columns {
+			if pick(i) {
+				part.Columns = append(part.Columns, c)
+			}
+		}
+		for _, r := range x.Rows {
+			cells := r.Cells
+			r.Cells = nil
+			for i, c := range cells {
+				if pick(i) {
+					r.Cells = append(r.Cells, c)
+				}
+			}
+			part.Rows = append(part.Rows, r)
+		}
+		return part
+	}
+	var parts []Table
+	from, end := names, names // the part, as far as it fits
+	for i := names + 1; i <= len(x.Columns); i++ {
+		if i < len(x.Columns) && heads[x.Columns[i].Head] > 1 {
+			continue
+		}
+		if _, fits := t.columns(take(from, i), line); !fits && end > from {
+			parts = append(parts, take(from, end))
+			from = end
+		}
+		end = i
+	}
+	return append(parts, take(from, len(x.Columns)))
+}
+
+// part sets a table, or a part of one, that fits; a long one may break over pages.
+func (t *texWriter) part(x Table, size texSize, head, notes string) string {
+	columns, _ := t.columns(x, size.characters)
+	rows, lines := t.rows(x, columns)
 	set := fmt.Sprintf("\\RaftlabTable{%d}{%d}", size.points, size.points+2)
 	spec := ""
 	for _, c := range columns {
@@ -66,27 +155,23 @@ func (t *texWriter) table(x Table) string {
 		}
 	}
 	spec = "{@{}" + spec + "@{}}"
-	head, caption := t.head(columns), ""
-	if x.Caption != "" {
-		caption = "\\caption{" + t.text(x.Caption) + "}"
-		if x.File != "" {
-			caption += "\\label{tab:" + texLabel(x.File) + "}"
-		}
-	}
-	notes := t.notes(shown.Notes)
+	top := t.head(columns)
 	if lines < longTable {
-		if caption != "" {
-			caption += "\n"
+		if head != "" {
+			head += "\n"
 		}
-		return "\\begin{table}[H]\n\\centering\n" + caption + set + "\n\\begin{tabular}" + spec + "\n" + head + rows +
+		return "\\begin{table}[H]\n\\centering\n" + head + set + "\n\\begin{tabular}" + spec + "\n" + top + rows +
 			"\\bottomrule\n\\end{tabular}\n" + notes + "\\end{table}\n"
 	}
 	again := ""
-	if caption != "" {
-		caption += "\\\\\n"
-		again = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}\\\\\n", len(columns), strings.ReplaceAll(TeXText(t.l.Continued), "N", "\\thetable"))
+	if head != "" {
+		if strings.HasPrefix(head, "\\Raftlab") {
+			head = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}", len(columns), t.continued())
+		}
+		head += "\\\\\n"
+		again = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}\\\\\n", len(columns), t.continued())
 	}
-	return "\\begingroup" + set + "\n\\begin{longtable}" + spec + "\n" + caption + head + "\\endfirsthead\n" + again + head +
+	return "\\begingroup" + set + "\n\\begin{longtable}" + spec + "\n" + head + top + "\\endfirsthead\n" + again + top +
 		"\\endhead\n\\bottomrule\n\\endfoot\n" + rows + "\\end{longtable}\n" + notes + "\\par\\endgroup\n"
 }
 
@@ -121,8 +206,7 @@ func (t *texWriter) columns(x Table, line int) (out []texColumn, fits bool) {
 		if c.broken && breakable > room {
 			c.width *= room / breakable
 		}
-		c.head = append(broken(c.Head, max(1, int(c.width))), strings.Fields(c.Unit)[:0]...)
-		if c.Unit != "" {
+		if c.head = broken(c.Head, max(1, int(c.width))); c.Unit != "" {
 			c.head = append(c.head, c.Unit)
 		}
 	}

@@ -134,7 +134,7 @@ func Kind() *measure.Kind {
 	beside := load.Kind()
 	return &measure.Kind{
 		Name: Name, Settings: defaults(), Load: true, Quick: map[string]int64{"tries": 4},
-		Accept: accept, Planned: planned, Run: run, Read: read, Check: check,
+		Accept: accept, Room: beside.Room, Planned: planned, Run: run, Read: read, Check: check,
 		Gates: []string{"search", "samples", "leader", "clock"}, Quantities: quantities(), Answer: []string{"sustained"},
 		Columns: beside.Columns, Figures: figures(), Method: method,
 	}

@@ -47,7 +47,7 @@ func TestMixShares(t *testing.T) {
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		const draws = 2000
+		const draws = 1000
 		count := map[Kind]int{}
 		g := made(s).generator(0, 1)
 		var op Op

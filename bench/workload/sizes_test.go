@@ -42,7 +42,7 @@ func TestSizes(t *testing.T) {
 		if want.mean == 0 {
 			want.mean = s.Mean()
 		}
-		const draws = 200_000
+		const draws = 40_000
 		sum, squares := 0.0, 0.0
 		for range draws {
 			x := float64(s.draw(rng))

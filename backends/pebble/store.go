@@ -57,10 +57,13 @@ type Options struct {
 // Validate returns a core.ErrInvalid for a size out of bounds.
 func (o Options) Validate() error {
 	var errs []error
-	for key, n := range map[string]uint64{"memtable_size": o.MemtableBytes, "cache_size": o.CacheBytes} {
-		if n != 0 && (n < minBytes || n > maxBytes) {
-			errs = append(errs, fmt.Errorf("%w: options.pebble.%s = %s: want %s to %s", core.ErrInvalid, key,
-				size.Format(n), size.Format(minBytes), size.Format(maxBytes)))
+	for _, x := range []struct {
+		key   string
+		bytes uint64
+	}{{"memtable_size", o.MemtableBytes}, {"cache_size", o.CacheBytes}} {
+		if x.bytes != 0 && (x.bytes < minBytes || x.bytes > maxBytes) {
+			errs = append(errs, fmt.Errorf("%w: options.pebble.%s = %s: want %s to %s", core.ErrInvalid, x.key,
+				size.Format(x.bytes), size.Format(minBytes), size.Format(maxBytes)))
 		}
 	}
 	return errors.Join(errs...)

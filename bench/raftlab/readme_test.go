@@ -34,7 +34,8 @@ func TestTutorial(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: dir, Setup: setRoot})
 }
 
-// tutorial returns the commands of raftlab in the sh blocks of the tutorial.
+// tutorial returns the commands of raftlab in the sh blocks of the tutorial, and of what a
+// thesis needs after it.
 func tutorial(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -45,7 +46,7 @@ func tutorial(t *testing.T, path string) []string {
 	if !found {
 		t.Fatal("the README has no tutorial")
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
+	section, _, _ = strings.Cut(section, "\n## What you get")
 	var commands []string
 	for i, block := range strings.Split(section, "```") {
 		if i%2 == 0 {

@@ -171,10 +171,13 @@ func (l *language) factorialTable(m *model) (t doc.Table) {
 // limits the answer.
 func (l *language) notes(m *model) []doc.Item {
 	interval := l.coverage(m)
+	ends := l.say("interval of the median over the trials: ", "доверительный интервал медианы по испытаниям: ") + interval
+	if len(m.contrasts) > 0 {
+		ends += l.say("; of a ratio over the rounds: ", "; отношения по раундам: ") + l.ratioCoverage(m)
+	}
 	margin := strconv.Itoa(int(100 * stats.DefaultMargin))
 	return []doc.Item{
-		{Term: doc.MarkEnds, Text: l.say("interval of the median over the trials, of a ratio over the rounds: ",
-			"доверительный интервал медианы по испытаниям, отношения — по раундам: ") + interval},
+		{Term: doc.MarkEnds, Text: ends},
 		{Term: doc.MarkShare, Text: l.say("the farther end of the interval of the median over the trials: ",
 			"дальняя граница доверительного интервала медианы по испытаниям: ") + interval},
 		{Term: markSame, Text: l.fill("equal within ±%s %%: the whole interval lies there", "равны в пределах ±%s %%: весь интервал лежит в этих пределах", margin)},
@@ -200,19 +203,44 @@ func (l *language) testText(m *model) string {
 	return text
 }
 
-// coverage says how likely the intervals hold what they are of, for the numbers of trials
-// that there are.
+// coverage says how likely the intervals of medians hold what they are of, for the numbers of
+// trials that there are.
 func (l *language) coverage(m *model) string {
 	least := map[int]float64{} // by the number of trials: equal values make it differ
 	for _, c := range m.cells {
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() && (least[sum.N] == 0 || sum.Coverage < least[sum.N]) {
-			least[sum.N] = sum.Coverage
+		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+			keepLeast(least, sum.N, sum.Coverage)
 		}
 	}
+	return l.covered(least, "trial trials", "испытании испытаниях испытаниях")
+}
+
+// ratioCoverage says the same of the intervals of ratios between cells.
+func (l *language) ratioCoverage(m *model) string {
+	least := map[int]float64{}
+	for _, c := range m.contrasts {
+		for _, p := range c.pairs {
+			for _, vs := range p.vs {
+				if vs.HasCI() {
+					keepLeast(least, vs.N, vs.Coverage)
+				}
+			}
+		}
+	}
+	return l.covered(least, "round rounds", "раунде раундах раундах")
+}
+
+func keepLeast(least map[int]float64, n int, coverage float64) {
+	if was, there := least[n]; !there || coverage < was {
+		least[n] = coverage
+	}
+}
+
+// covered writes coverages by numbers of something.
+func (l *language) covered(least map[int]float64, en, ru string) string {
 	var said []string
 	for _, n := range slices.Sorted(maps.Keys(least)) {
-		said = append(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*least[n], 0),
-			l.count(n, "trial trials", "испытании испытаниях испытаниях")))
+		said = append(said, l.fill("%s %% with %s", "%s %% при %s", l.Locale.Number(100*least[n], 0), l.count(n, en, ru)))
 	}
 	if len(said) == 0 {
 		return l.say("nominally 95 %", "номинально 95 %")

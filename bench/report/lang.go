@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -338,10 +340,11 @@ func (l *language) Term(word string) string {
 
 // capital starts a sentence.
 func capital(s string) string {
-	for i, r := range s {
-		return strings.ToUpper(string(r)) + s[i+len(string(r)):]
+	first, width := utf8.DecodeRuneInString(s)
+	if second, _ := utf8.DecodeRuneInString(s[width:]); s == "" || unicode.IsUpper(second) { // a name such as gRPC
+		return s
 	}
-	return s
+	return string(unicode.ToUpper(first)) + s[width:]
 }
 
 // Qualified keys of the factors that the reports have words for.

@@ -220,29 +220,9 @@ func (l *language) comparisonText(m *model) string {
 		names = append(names, l.longName(q))
 	}
 	return l.fill(
-		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; the interval of a ratio is made of the typical values of the rounds (Hartigan, 1969). %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%s %%; else it is undecided.",
-		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал отношения построен по типичным значениям раундов (Хартиган, 1969). %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%s %%; иначе вопрос не решён.",
-		strings.Join(names, ", "), l.testText(m), l.roundsText(m), l.comparisons(n), l.General(stats.Significance), l.General(100*stats.DefaultMargin))
-}
-
-// roundsText says how sure the intervals of ratios are for the numbers of rounds that there
-// are.
-func (l *language) roundsText(m *model) string {
-	var said []string
-	for _, c := range m.contrasts {
-		for _, p := range c.pairs {
-			for _, q := range m.compared() {
-				if vs := p.vs[q.Key]; vs != nil && vs.HasCI() {
-					said = appendNew(said, l.fill("with %d rounds it covers the true ratio with %s %%", "при числе раундов %d вероятность накрытия — %s %%",
-						vs.N, l.Locale.Number(100*vs.Coverage, 1)))
-				}
-			}
-		}
-	}
-	if len(said) == 0 {
-		return l.say("With so few rounds there is none", "При таком числе раундов его нет")
-	}
-	return capital(strings.Join(said, ", "))
+		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; the interval of a ratio is made of the typical values of the rounds (Hartigan, 1969), %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%s %%; else it is undecided.",
+		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал отношения построен по типичным значениям раундов (Хартиган, 1969), %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%s %%; иначе вопрос не решён.",
+		strings.Join(names, ", "), l.testText(m), l.ratioCoverage(m), l.comparisons(n), l.General(stats.Significance), l.General(100*stats.DefaultMargin))
 }
 
 func (l *language) comparisons(n int) string {

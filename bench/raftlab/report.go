@@ -158,6 +158,10 @@ func compile(c *cobra.Command, sources []string) error {
 			log := strings.TrimSuffix(source, ".tex") + ".log"
 			return fmt.Errorf("compile %s: %w; its last words are below, all of them in %s. What is missing comes with: apt install %s\n%s", source, err, log, packages, lastLines(said.String(), 12))
 		}
+		clean := exec.CommandContext(c.Context(), latexmk, "-cd", "-c", source) // what only the compiler needs
+		if err := clean.Run(); err != nil {
+			return fmt.Errorf("clean up after %s: %w", source, err)
+		}
 		fmt.Fprintln(c.OutOrStdout(), strings.TrimSuffix(source, ".tex")+".pdf")
 	}
 	return nil

@@ -242,7 +242,7 @@ func (l *language) distributionPanels(m *model, of measure.Figure) ([]doc.Panel,
 	p := panels{l: l}
 	for _, c := range m.cells {
 		if pooled[c] != nil {
-			s := p.series(p.panel(l.label(m.others(), c.info), x, y), c, m.first())
+			s := p.series(p.panel(capital(l.circumstance(m.others(), c.info)), x, y), c, m.first())
 			curve(s, pooled[c])
 			if cumulative {
 				s.Marks = nil

@@ -138,13 +138,18 @@ type Observation struct {
 type Usage struct {
 	At      time.Time
 	CPU     time.Duration // of the members; of the clients too where they share a process
-	Written int64         // bytes that the members' processes have caused to be written to disks
+	Written int64         // bytes that the disk of the members' data has taken, from whoever
 	Syncs   int64         // flushes of the members' log stores
 	Opened  int64         // connections that the clients have opened
 }
 
 // Uncounted is what is not counted.
 const Uncounted = -1
+
+// NewUsage is the usage now of a group whose data are in a folder, as far as the disk tells.
+func NewUsage(dir string) Usage {
+	return Usage{At: time.Now(), Written: diskWritten(dir), Syncs: Uncounted, Opened: Uncounted}
+}
 
 // Member is one member of a group. What else it can do it says by further interfaces.
 type Member interface{ ID() string }

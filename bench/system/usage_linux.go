@@ -1,17 +1,17 @@
 package system
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// AddProcess adds to a usage what a process has used, told by its id: CPU, by the
-// process's own clock, which is finer than the ticks of /proc/PID/stat, and bytes written.
+// AddProcess adds to a usage the CPU time that a process has used, told by its id, by the
+// process's own clock, which is finer than the ticks of /proc/PID/stat.
 func (u *Usage) AddProcess(pid int) error {
 	const sched = 2                         // CPUCLOCK_SCHED, as in the kernel's posix-timers.h
 	clock := int32(^uint32(pid)<<3) | sched // MAKE_PROCESS_CPUCLOCK there
@@ -20,30 +20,29 @@ func (u *Usage) AddProcess(pid int) error {
 		return fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
 	u.CPU += time.Duration(spent.Nano())
-	if u.Written == Uncounted {
-		return nil
-	}
-	written, err := writtenBytes(pid)
-	if err != nil { // the kernel was built without, or does not tell us
-		u.Written = Uncounted
-		return nil
-	}
-	u.Written += written
 	return nil
 }
 
-// writtenBytes reads how many bytes a process has caused to be written to disks: of a
-// file in memory there are none, and what is cut off again before it is written counts (man
-// 5 proc_pid_io).
-func writtenBytes(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+// diskWritten tells how many bytes the disk of a folder has taken, from whoever; [Uncounted]
+// where no disk is behind it. What /proc/PID/io says of each process is no measure of that:
+// it counts whole folios of the page cache, which may be many times what was written.
+func diskWritten(dir string) int64 {
+	var at unix.Stat_t
+	if err := unix.Stat(dir, &at); err != nil {
+		return Uncounted
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(at.Dev), unix.Minor(at.Dev)))
 	if err != nil {
-		return 0, err
+		return Uncounted
 	}
-	_, after, _ := bytes.Cut(text, []byte("\nwrite_bytes: "))
-	number, _, found := bytes.Cut(after, []byte("\n"))
-	if !found {
-		return 0, fmt.Errorf("/proc/%d/io has no write_bytes", pid)
+	const written, sector = 6, 512 // Documentation/block/stat.rst: sectors, of 512 B on any disk
+	fields := strings.Fields(string(text))
+	if len(fields) <= written {
+		return Uncounted
 	}
-	return strconv.ParseInt(string(number), 10, 64)
+	sectors, err := strconv.ParseInt(fields[written], 10, 64)
+	if err != nil {
+		return Uncounted
+	}
+	return sectors * sector
 }

@@ -183,7 +183,7 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 // Usage implements system.Group. The members' flushes are left out: only they know, and
 // would have to be asked.
 func (g *group) Usage() (system.Usage, error) {
-	u := system.Usage{At: time.Now(), Syncs: system.Uncounted, Opened: system.Uncounted}
+	u := system.NewUsage(g.spec.Dir)
 	for _, m := range g.members {
 		if pid := m.pid(); pid > 0 {
 			if err := u.AddProcess(pid); err != nil {

@@ -70,7 +70,7 @@ func lines() []measure.Line {
 		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds, Level: true},
 		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
 		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
-		{Key: "written", Name: measure.Text{En: "written to disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
+		{Key: "written", Name: measure.Text{En: "written to the disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
 		{Key: "syncs", Name: measure.Text{En: "flushes of the log stores", Ru: "сбросы хранилищ журнала"}, Unit: measure.PerSecond},
 	}
 }
@@ -178,8 +178,8 @@ func figures() []measure.Figure {
 			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Axis:  measure.Text{En: "time since the window opened", Ru: "время от начала окна"},
 			Caption: measure.Text{
-				En: "The warm-up lies before zero. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU, bytes and flushes are of all members together.",
-				Ru: "Прогрев лежит левее нуля. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор, байты и сбросы — всех узлов вместе.",
+				En: "The warm-up lies before zero. Latency is that of the operations that were to start in a step, throughput that of those that completed in it; CPU and flushes are of all members together, bytes what the disk took from all.",
+				Ru: "Прогрев лежит левее нуля. Задержка относится к операциям, которые должны были начаться на шаге, пропускная способность — к завершившимся на нём; процессор и сбросы — всех узлов вместе, запись — всё, что принял диск.",
 			},
 		},
 		{

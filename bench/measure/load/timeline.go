@@ -27,9 +27,9 @@ type Timeline struct {
 	P99US []float64 `json:"p99_us"`
 	Slow  []int64   `json:"slow"` // of those, slower than the p99 of the window
 
-	CPUMS      []float64 `json:"cpu_ms,omitempty"`      // CPU time of the members
-	WrittenKiB []float64 `json:"written_kib,omitempty"` // by the members to disks
-	Syncs      []float64 `json:"syncs,omitempty"`       // flushes of the members' log stores
+	CPUMS   []float64 `json:"cpu_ms,omitempty"`   // CPU time of the members
+	DiskKiB []float64 `json:"disk_kib,omitempty"` // by the members to disks
+	Syncs   []float64 `json:"syncs,omitempty"`    // flushes of the members' log stores
 }
 
 // never is the percentile of a step that falls among the failed operations.
@@ -80,7 +80,7 @@ func (t *Timeline) used(samples []system.Usage, opened time.Time, perOperation t
 		own := float64(perOperation) * float64(t.Completed[i]) / 1e6
 		t.CPUMS[i] = digits(max(0, t.CPUMS[i]-own), 4)
 	}
-	t.WrittenKiB = of(func(u system.Usage) int64 { return u.Written }, 1024)
+	t.DiskKiB = of(func(u system.Usage) int64 { return u.Written }, 1024)
 	t.Syncs = of(func(u system.Usage) int64 { return u.Syncs }, 1)
 }
 
@@ -161,7 +161,7 @@ func (t *Timeline) validate(window int64) error {
 			return fmt.Errorf("load: timeline: %s: want %d counts", name, steps)
 		}
 	}
-	for name, list := range map[string][]float64{"p50_us": t.P50US, "p99_us": t.P99US, "cpu_ms": t.CPUMS, "written_kib": t.WrittenKiB, "syncs": t.Syncs} {
+	for name, list := range map[string][]float64{"p50_us": t.P50US, "p99_us": t.P99US, "cpu_ms": t.CPUMS, "disk_kib": t.DiskKiB, "syncs": t.Syncs} {
 		latency := strings.HasSuffix(name, "_us")
 		bad := func(v float64) bool { return !(v >= 0 && v <= math.MaxInt64) && !(latency && v == never) }
 		if len(list) > 0 && len(list) != steps || slices.ContainsFunc(list, bad) {
@@ -209,7 +209,7 @@ func (t *Timeline) lines(window int64, failed float64) *measure.Timeline {
 	for key, x := range map[string]struct {
 		list []float64
 		one  float64
-	}{"cpu": {t.CPUMS, 1e3}, "written": {t.WrittenKiB, 1. / 1024}, "syncs": {t.Syncs, 1}} {
+	}{"cpu": {t.CPUMS, 1e3}, "written": {t.DiskKiB, 1. / 1024}, "syncs": {t.Syncs, 1}} {
 		for _, v := range x.list[:min(steps, len(x.list))] {
 			out.Lines[key] = append(out.Lines[key], v/x.one/step)
 		}

@@ -35,21 +35,21 @@ func TestUsedAddsUp(t *testing.T) {
 		line := Timeline{StepNS: int64(step), Completed: make([]int64, steps)}
 		line.used(samples, opened, 0)
 		sum := 0.0
-		for _, kib := range line.WrittenKiB {
+		for _, kib := range line.DiskKiB {
 			if kib < 0 {
-				t.Fatalf("%v", line.WrittenKiB)
+				t.Fatalf("%v", line.DiskKiB)
 			}
 			sum += kib * 1024
 		}
 		want, known := between(samples, opened, opened.Add(time.Duration(steps)*step), func(u system.Usage) int64 { return u.Written })
-		if !known || len(line.WrittenKiB) != steps || math.Abs(sum-want) > 1+want/1000 { // four digits are kept
+		if !known || len(line.DiskKiB) != steps || math.Abs(sum-want) > 1+want/1000 { // four digits are kept
 			t.Fatalf("the steps add up to %v, want %v (%t)", sum, want, known)
 		}
 		if line.Syncs != nil {
 			t.Fatal("what is not counted has a line")
 		}
 		line.used(samples[:len(samples)-1], opened, 0)
-		if line.WrittenKiB != nil {
+		if line.DiskKiB != nil {
 			t.Fatal("a line reaches beyond the last sample")
 		}
 	})

@@ -96,14 +96,16 @@ func texLook(style int) string {
 func (t *texWriter) panel(x Panel, rows int) string {
 	var b strings.Builder
 	height := min(48, 215/float64(rows)-20) // mm
-	if x.Low {
+	label := fmt.Sprintf("ylabel style={align=center, text width=%.0fmm}", height)
+	if x.Low { // too low for a name beside it
 		height /= 2
+		label = "ylabel style={at={(axis description cs:0,1)}, anchor=south west, rotate=-90}"
 	}
 	style := ""
 	if x.barred() {
 		style, height = "raftlab rows, ", max(20, 7*float64(len(x.Y.Ticks)))
 	}
-	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, ylabel style={align=center, text width=%.0fmm}, title={%s},\n  %s,\n  %s]\n", style, height, height, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
+	fmt.Fprintf(&b, "\\nextgroupplot[%sheight=%.0fmm, %s, title={%s},\n  %s,\n  %s]\n", style, height, label, t.text(x.Title), t.axis("x", x.X), t.axis("y", x.Y))
 	for _, s := range x.Series {
 		b.WriteString(t.series(x, s))
 	}

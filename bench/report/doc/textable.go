@@ -160,7 +160,7 @@ func (t *texWriter) part(x Table, size texSize, head, notes string) string {
 		if head != "" {
 			head += "\n"
 		}
-		return "\\begin{table}[H]\n\\centering\n" + head + set + "\n\\begin{tabular}" + spec + "\n" + top + rows +
+		return "\\begin{table}[!htbp]\n\\centering\n" + head + set + "\n\\begin{tabular}" + spec + "\n" + top + rows +
 			"\\bottomrule\n\\end{tabular}\n" + notes + "\\end{table}\n"
 	}
 	again := ""

@@ -265,7 +265,7 @@ func (g *group) Observe(context.Context) (system.Observation, error) {
 
 // Usage implements system.Group. Members and clients share this process.
 func (g *group) Usage() (system.Usage, error) {
-	u := system.Usage{At: time.Now(), Syncs: system.Uncounted, Opened: system.Uncounted}
+	u := system.NewUsage(g.spec.Dir)
 	for i, n := range g.Nodes {
 		c, counts := core.As[core.SyncCounter](n.Logs)
 		if !counts {

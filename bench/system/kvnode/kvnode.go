@@ -331,7 +331,8 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 // Usage implements system.Group. The members' flushes are left out: only they know, and
 // would have to be asked.
 func (g *group) Usage() (system.Usage, error) {
-	u := system.Usage{At: time.Now(), Syncs: system.Uncounted}
+	u := system.NewUsage(g.spec.Dir)
+	u.Opened = 0
 	for _, l := range g.loads {
 		u.Opened += l.opened()
 	}

@@ -11,9 +11,10 @@ import (
 // tests, [AdjustHolm] is what corrects them for their number.
 type Strata struct {
 	// Comparison is of the strata's means: Ratio is the geometric mean of the strata's
-	// ratios, each counting alike, and N the number of rounds that all of them have. Its
-	// interval is over the rounds, so the strata may be as unlike as they are; with few
-	// rounds its Coverage is low, while P stands on all Pairs.
+	// ratios, each counting alike, and N the number of rounds that all of them have. P
+	// stands on all Pairs, and so does the interval from [MinRounds] rounds on; with fewer
+	// it is over the rounds, of low Coverage. Either way the strata may be as unlike as
+	// they are.
 	Comparison
 	Pairs int      // rounds of all strata
 	Count int      // strata in which there is something to compare
@@ -30,6 +31,12 @@ func Stratify(strata []Comparison) Strata {
 	if s.N > 0 {
 		s.judge()
 		s.P, s.least = signFlip(s.pairs), math.Pow(2, float64(1-s.Pairs))
+		if s.HasCI() {
+			s.CI, s.Coverage = s.interval()
+			if s.HasRatio {
+				s.CI = Interval{math.Exp(s.CI.Low), math.Exp(s.CI.High)}
+			}
+		}
 		s.Warnings = slices.DeleteFunc(s.Warnings, func(w Warning) bool { return w.Code == CannotDiffer })
 		if s.HasCI() && !s.Testable() {
 			s.Warnings = append(s.Warnings, cannotDiffer(s.N, s.least, s.leastRounds()))
@@ -41,7 +48,19 @@ func Stratify(strata []Comparison) Strata {
 // stratification is Strata with the differences of all pairs.
 type stratification struct {
 	Strata
-	pairs []float64
+	pairs   []float64
+	centred []float64 // their distances from their stratum's mean, as wide as those from the true one
+}
+
+// interval is the one over the rounds, in whose means the strata's unlikeness is no scatter;
+// with so many rounds that a stratum's own mean is well known, of typical values of all
+// pairs, each stratum moved to the mean of all. Then it goes with P, which has the same pairs.
+func (s stratification) interval() (Interval, float64) {
+	if s.N < MinRounds {
+		return typicalValues(s.d)
+	}
+	middle := mean(s.d)
+	return typicalValues(transformed(s.centred, func(v float64) float64 { return middle + v }))
 }
 
 // stratified is what Stratify makes, without judging it.
@@ -72,6 +91,10 @@ func stratified(strata []Comparison) stratification {
 		x = present(x)
 		s.pairs = append(s.pairs, x...)
 		middle := mean(x)
+		wider := math.Sqrt(float64(len(x)) / float64(max(1, len(x)-1)))
+		for _, v := range x {
+			s.centred = append(s.centred, wider*(v-middle))
+		}
 		if s.HasRatio {
 			middle = math.Exp(middle)
 		}

@@ -59,6 +59,10 @@ type Quantity struct {
 	Role Role
 	More bool // the more of it, the better, as throughput; of others, such as times, the less
 
+	// Imposed: the load sets it where that comes at a rate, and does not wait for answers.
+	// It is compared with nothing then.
+	Imposed bool
+
 	// Column is its column of results.csv, where values are divided by Scale (0: 1)
 	// and have so many Decimals; empty: it has none.
 	Column   string

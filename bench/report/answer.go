@@ -127,31 +127,50 @@ func (a *answer) add(text string) {
 	}
 }
 
-// decided says what would decide what is undecided, by how many trials each thing takes.
+// decided says what would decide what is undecided, by how many trials each thing takes:
+// first what a run twice as long would.
 func (l *language) decided(m *model, need []int) string {
 	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }) {
 		return l.say("A quick run decides nothing: run the experiment without --quick.",
 			"Пробный запуск ничего не решает: проведите измерения без --quick.")
 	}
-	enough, beyond := 0, 0
-	for _, n := range need {
-		if n > mostTrials {
-			beyond++
-		} else {
-			enough = max(enough, n, stats.MinForInterval)
-		}
+	need = slices.Sorted(slices.Values(need))
+	upTo := func(most int) []int {
+		n, _ := slices.BinarySearch(need, most+1)
+		return need[:n]
 	}
-	switch {
-	case beyond == 0:
-		return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
-			l.genitive(enough), more(m, enough))
-	case enough == 0:
+	within := upTo(max(2*m.planned(), stats.MinRounds))
+	if len(within) == 0 {
+		within = upTo(mostTrials)
+	}
+	if len(within) == 0 {
 		return l.fill("To decide what is undecided would take more than %d trials of each cell.",
 			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку.", mostTrials)
 	}
-	return l.fill("Of what is undecided, about %s of each cell would decide %d of %d, the rest takes more than %d: %s.",
-		"Около %s на ячейку решили бы %d из %d нерешённых вопросов, для остального нужно более %d: %s.", l.genitive(enough), len(need)-beyond, len(need), mostTrials, more(m, enough))
+	enough := max(within[len(within)-1], stats.MinForInterval)
+	if len(within) == len(need) {
+		return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
+			l.genitive(enough), more(m, enough))
+	}
+	rest := l.fill("about %d", "около %d", need[len(need)-1])
+	if need[len(need)-1] > mostTrials {
+		rest = l.fill("more than %d", "более %d", mostTrials)
+	}
+	return l.fill("About %s of each cell would decide %d of the %d things undecided (all: %s): %s.",
+		"Около %s на ячейку решили бы %d из %d нерешённых вопросов (все — %s): %s.", l.genitive(enough), len(within), len(need), rest, more(m, enough))
 }
+
+// planned is how many trials of each cell there are to be.
+func (m *model) planned() (trials int) {
+	for _, c := range m.cells {
+		trials = max(trials, c.planned)
+	}
+	return trials
+}
+
+// trialsFor is how many trials of each cell give so many rounds, if as many are invalid as
+// were of a comparison that has some.
+func (m *model) trialsFor(rounds, have int) int { return rounds + max(0, m.planned()-have) }
 
 // mostTrials is up to how many trials they are told.
 const mostTrials = 100
@@ -302,7 +321,7 @@ func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
 	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
 		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
 	case over.Count > 1:
-		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range), over, first)) + a.dagger(c)
+		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range)+a.by(q, c), over, first)) + a.dagger(c)
 	}
 	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
 }
@@ -314,6 +333,24 @@ func (a *answer) span(text string, over *stats.Strata, first bool) string {
 		return text
 	}
 	return text + " " + a.combinations(over)
+}
+
+// by says by how much a time differs, where no other level is told beside it: what something
+// adds, rather than how many times it is longer.
+func (a *answer) by(q measure.Quantity, c *contrast) string {
+	if q.Unit != measure.Seconds || len(a.m.against()) > 1 || c.over[q.Key].Verdict(stats.DefaultMargin) != stats.Differs {
+		return ""
+	}
+	var all []float64
+	for _, vs := range c.of(q.Key) {
+		if vs.N > 0 {
+			all = append(all, math.Abs(vs.Other-vs.Base))
+			if (vs.Other > vs.Base) != (c.over[q.Key].Ratio > 1) {
+				return ""
+			}
+		}
+	}
+	return a.l.fill(", by %s,", ", разница %s,", a.l.span(q.Unit, slices.Min(all), slices.Max(all)))
 }
 
 func (a *answer) dagger(c *contrast) string {
@@ -335,7 +372,10 @@ func (a *answer) verdict(over *stats.Strata, say change) string {
 	case stats.Equal:
 		return a.l.fill("the same within ±%d %%", "одинаково в пределах ±%d %%", int(100*stats.DefaultMargin)) + interval
 	default:
-		a.need = append(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, a.m.trialsFor(over.Needed(stats.DefaultMargin), over.N))
+		if over.HasCI() && !over.Testable() {
+			return say.say(over.Ratio) + interval + a.l.say(" (undecided: too few rounds)", " (не решено: мало раундов)")
+		}
 		return say.say(over.Ratio) + interval + a.l.say(" (undecided)", " (не решено)")
 	}
 }
@@ -354,6 +394,9 @@ func (a *answer) values(q measure.Quantity) string {
 	if len(alike) == 1 {
 		return a.l.fill("%s: %s in all cells.", "%s: %s во всех ячейках.", a.l.longName(q), a.l.amount(q.Unit, alike[0]))
 	}
+	if a.many() {
+		return a.inOrder(q)
+	}
 	var items []string
 	for level := range a.m.levels() {
 		if text := a.value(q, level); text != "" {
@@ -367,6 +410,62 @@ func (a *answer) values(q measure.Quantity) string {
 		items = append(items[:mostLevels], a.l.say("the rest is in the table", "остальное — в таблице"))
 	}
 	return a.l.fill("%s: %s.", "%s: %s.", a.l.longName(q), strings.Join(items, "; "))
+}
+
+// many reports whether there are so many levels that they are told in their order.
+func (a *answer) many() bool { return len(a.m.levels()) > mostLevels+1 && len(a.m.groups) == 1 }
+
+// inOrder says a quantity of each of many levels, the best first, and which of them are not
+// known to differ from the baseline.
+func (a *answer) inOrder(q measure.Quantity) string {
+	type place struct {
+		level int
+		sum   stats.Summary
+	}
+	var places []place
+	verdicts, tested := map[stats.Verdict][]string{}, false
+	for level := range a.m.levels() {
+		c := a.m.at(a.m.groups[0], level)
+		if c == nil || c.invalid() || c.sums[q.Key].N == 0 {
+			continue
+		}
+		places = append(places, place{level, c.sums[q.Key]})
+		if level == a.m.base {
+			continue
+		}
+		over := a.m.between(a.m.base, level).over[q.Key]
+		v := over.Verdict(stats.DefaultMargin)
+		tested = tested || over.Testable()
+		if verdicts[v] = append(verdicts[v], a.named(level)); v == stats.Undecided {
+			a.need = append(a.need, a.m.trialsFor(over.Needed(stats.DefaultMargin), over.N))
+		}
+	}
+	slices.SortStableFunc(places, func(x, y place) int { return cmp.Compare(x.sum.Median, y.sum.Median) })
+	order := a.l.say("lowest first", "по возрастанию")
+	if q.More {
+		slices.Reverse(places)
+		order = a.l.say("highest first", "по убыванию")
+	}
+	var items, not []string
+	for _, p := range places {
+		items = append(items, a.l.fill("%s %s", "%s — %s", a.named(p.level), a.l.amount(q.Unit, p.sum.Median)))
+	}
+	text := a.l.fill("%s, %s: %s", "%s %s: %s", a.l.longName(q), order, strings.Join(items, a.l.say(", ", "; ")))
+	if of := verdicts[stats.Equal]; len(of) > 0 {
+		not = append(not, a.l.fill("the same within ±%d %% with %s", "одинаково в пределах ±%d %% — %s", int(100*stats.DefaultMargin), a.l.list(of)))
+	}
+	if of := verdicts[stats.Undecided]; len(of) > 0 {
+		not = append(not, a.l.fill("undecided with %s", "не решено — %s", a.l.list(of)))
+	}
+	switch {
+	case !tested:
+		text += a.l.fill("; all undecided against %s: too few rounds", "; относительно %s не решено: мало раундов", a.named(a.m.base))
+	case len(not) > 0:
+		text += a.l.fill("; against %s it is %s", "; относительно %s: %s", a.named(a.m.base), strings.Join(not, a.l.say(" and ", "; ")))
+	case len(verdicts[stats.Differs]) > 0:
+		text += a.l.fill("; each differs from %s", "; каждое отличается от %s", a.named(a.m.base))
+	}
+	return text + "."
 }
 
 // value says a quantity at one level of the compared factor.
@@ -418,6 +517,9 @@ func (l *language) span(u measure.Unit, low, high float64) string {
 		return l.amount(u, low)
 	}
 	s := l.scaleOf(u, high)
+	if high > 100*low { // in one unit, one of them would be hard to read
+		return l.fill("%s to %s", "от %s до %s", l.amount(u, low), l.amount(u, high))
+	}
 	number := func(v float64) string { return l.Locale.Number(v/s.one, doc.Digits(v/s.one)) }
 	return strings.TrimSpace(l.fill("%s to %s %s", "от %s до %s %s", number(low), number(high), s.name))
 }
@@ -508,8 +610,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 	if full {
 		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
 	}
-	return text + a.l.fill(": %s against %s is %s.", ": %s относительно %s — %s.",
-		a.named(most.this), a.named(most.base), a.l.list(items))
+	return text + ": " + a.set(most.contrast, a.l.list(items)) + "."
 }
 
 // extremes says in which combinations a contrast with the baseline is least and greatest: of
@@ -542,8 +643,15 @@ func (a *answer) extremes(q measure.Quantity) string {
 		ratio := most.pairs[group].vs[q.Key].Ratio
 		return a.l.changeOf(ratio).say(ratio) + " " + a.l.circumstance(a.m.others(), a.m.groups[group][0].info)
 	}
-	return a.l.fill("the extremes: %s against %s is %s and %s", "крайние значения: %s относительно %s — %s и %s",
-		a.named(most.this), a.named(most.base), say(min(from, to)), say(max(from, to)))
+	return a.l.say("the extremes: ", "крайние значения: ") + a.set(most, a.l.list([]string{say(min(from, to)), say(max(from, to))}))
+}
+
+// set says what comes of setting a level against another.
+func (a *answer) set(c *contrast, what string) string {
+	if a.l.ru {
+		return a.named(c.this) + " относительно " + a.named(c.base) + " — " + what
+	}
+	return "against " + a.named(c.base) + ", " + a.wordsAt(c.this).placed + " it is " + what
 }
 
 func btos(yes bool, text string) string {
@@ -579,7 +687,7 @@ func (a *answer) placed(f factor, level int) string {
 // next; nothing where that was said already.
 func (a *answer) ahead(q measure.Quantity) string {
 	ranked, durable := a.ranking(q)
-	if len(ranked) < 2 || len(a.m.levels()) < 3 {
+	if len(ranked) < 2 || len(a.m.levels()) < 3 || a.many() {
 		return ""
 	}
 	best, next := ranked[0], ranked[1]

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
@@ -80,7 +81,7 @@ func TestNothingIsSaidToBeTheSameForNothing(t *testing.T) {
 					t.Errorf("%s in %s: equality without its margin: %q", name, lang, s)
 				}
 			}
-			undecided := strings.Contains(headline, l.say("(undecided)", "(не решено)"))
+			undecided := strings.Contains(headline, l.say("undecided", "не решено"))
 			decides := regexp.MustCompile(`--trials \d+|100|--quick`).MatchString(headline)
 			if undecided != told || undecided && !decides {
 				t.Errorf("%s in %s: undecided %v, told %v: %q", name, lang, undecided, told, headline)
@@ -194,4 +195,36 @@ func TestChange(t *testing.T) {
 			t.Errorf("%g to %g", from, to)
 		}
 	})
+}
+
+// TestManyLevels: levels that are too many for a clause each are told in their order, and a
+// lost round does not turn them into silence.
+func TestManyLevels(t *testing.T) {
+	many := synth{name: "many", trials: 6, load: closedLoop(), seed: 13,
+		matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb", "inmem", "wal", "pebble", "x")}}
+	lost := many
+	lost.fail = func(c experiment.Cell, trial int) string {
+		if c.ID == "c01" && trial == 2 {
+			return "the disk was busy"
+		}
+		return ""
+	}
+	for _, c := range []struct {
+		synth
+		want []string
+	}{
+		{many, []string{"Median latency (p50), lowest first: x ", "bolt 3.17 ms; each differs from bolt."}},
+		{lost, []string{"Median latency (p50), lowest first: x ", "; all undecided against bolt: too few rounds", "--resume --trials 7"}},
+	} {
+		m, err := build(c.folder(t), catalog())
+		if err != nil {
+			t.Fatal(err)
+		}
+		headline, _, _ := newLanguage(English).answer(m)
+		for _, want := range c.want {
+			if !strings.Contains(headline, want) {
+				t.Errorf("%q does not say %q", headline, want)
+			}
+		}
+	}
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,12 +90,11 @@ func (l *language) undecided(m *model, told bool) string {
 		for _, p := range c.pairs {
 			for _, vs := range p.vs {
 				if vs.Verdict(stats.DefaultMargin) == stats.Undecided {
-					needed, fewest = append(needed, vs.Needed(stats.DefaultMargin)), min(fewest, vs.N)
+					needed, fewest = append(needed, m.trialsFor(vs.Needed(stats.DefaultMargin), vs.N)), min(fewest, vs.N)
 				}
 			}
 		}
 	}
-	slices.Sort(needed)
 	text := l.fill("Undecided: %d of %s between cells.", "Не решено: %d из %s между ячейками.",
 		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
 	if fewest < stats.MinRounds {
@@ -104,20 +104,7 @@ func (l *language) undecided(m *model, told bool) string {
 	if told {
 		return text
 	}
-	within := slices.IndexFunc(needed, func(n int) bool { return n > mostTrials }) // what more trials can decide
-	if within < 0 {
-		within = len(needed)
-	}
-	if within == 0 {
-		return text + " " + l.decided(m, needed)
-	}
-	enough := needed[(within-1)*4/5] // the last few may take as many again
-	decides := 0
-	for _, n := range needed {
-		decides += btoi(n <= enough)
-	}
-	return text + " " + l.fill("About %s of each cell would decide %d of them: %s.", "Около %s на ячейку решили бы %d из них: %s.",
-		l.genitive(enough), decides, more(m, enough))
+	return text + " " + l.decided(m, needed)
 }
 
 // inequalities explains the dagger, once for every kind of inequality.
@@ -178,53 +165,79 @@ func (l *language) warning(kind *measure.Kind, w stats.Warning) string {
 	}
 }
 
-// mostPlaces is how many cells a warning names.
-const mostPlaces = 8
+// spot is where a warning applies: a cell, or a trial of it.
+type spot struct {
+	where string
+	said  string  // how much it is there
+	far   float64 // the same as a number; 0 of all: there is no most
+	trial bool
+}
+
+// mostPlaces is how many places a warning names; of more that have a figure, it names the one
+// where that is farthest.
+const mostPlaces = 4
 
 // concerns are the warnings of cells, by what they limit: what is true of several cells is
 // said once.
 func (l *language) concerns(m *model) []string {
 	var subjects []string
-	places := map[string][]string{}
-	note := func(subject, place string) {
+	places := map[string][]spot{}
+	note := func(subject string, at spot) {
 		subjects = appendNew(subjects, subject)
-		places[subject] = append(places[subject], place)
+		places[subject] = append(places[subject], at)
 	}
 	for _, c := range m.cells {
-		l.invalidTrials(c, note)
-		l.failures(c, note)
+		where := l.fullLabel(m.factors, c.info)
+		l.invalidTrials(c, where, note)
+		l.failures(c, where, note)
 		for _, w := range c.warnings {
+			trial := spot{l.fill("%s, trial %s", "%s, испытание %s", where, w.Subject), l.ratio(w.Have), math.Abs(math.Log(w.Have)), true}
 			switch w.Code {
 			case stats.HighSpread:
 				note(l.fill("%s: the trials lie apart by more than %s %% of their median", "%s: разброс испытаний больше %s %% медианы",
 					capital(l.longName(m.kind.Quantity(w.Subject))), l.Locale.Number(100*w.Want, 0)),
-					c.info.ID+" "+l.Locale.Number(100*w.Have, 0)+" %")
+					spot{where, l.Locale.Number(100*w.Have, 0) + " %", w.Have, false})
 			case stats.WindowDrift:
 				note(l.say("Not steady: the figures are of a window in which throughput or p50 changed",
-					"Нагрузка неравномерна: пропускная способность или p50 менялись в пределах окна"),
-					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+					"Нагрузка неравномерна: пропускная способность или p50 менялись в пределах окна"), trial)
 			case stats.WarmupShort:
 				note(l.say("The warm-up was too short, or something began with the window: its beginning was not as the warm-up’s end",
-					"Прогрева не хватило, или вместе с окном что-то началось: начало окна не таково, как конец прогрева"),
-					l.fill("%[1]s trial %[2]s %[3]s", "%[1]s, испытание %[2]s, %[3]s", c.info.ID, w.Subject, l.ratio(w.Have)))
+					"Прогрева не хватило, или вместе с окном что-то началось: начало окна не таково, как конец прогрева"), trial)
 			default:
-				note(l.warning(m.kind, w), c.info.ID)
+				note(l.warning(m.kind, w), spot{where: where})
 			}
 		}
 	}
 	out := make([]string, len(subjects))
 	for i, s := range subjects {
-		of := places[s]
-		if more := len(of) - mostPlaces; more > 0 {
-			of = append(of[:mostPlaces:mostPlaces], l.fill("and %d more", "и ещё %d", more))
-		}
-		out[i] = s + ": " + strings.Join(of, "; ") + "."
+		out[i] = s + ": " + l.at(places[s]) + "."
 	}
 	return out
 }
 
+// at says where something is so.
+func (l *language) at(of []spot) string {
+	say := func(p spot) string { return strings.TrimSpace(p.where + " " + btos(p.said != "", "("+p.said+")")) }
+	most := slices.MaxFunc(of, func(x, y spot) int { return cmp.Compare(x.far, y.far) })
+	if len(of) > mostPlaces && most.far > 0 {
+		count := l.count(len(of), "cell cells", "ячейка ячейки ячеек")
+		if most.trial {
+			count = l.trials(len(of))
+		}
+		return l.fill("%s, farthest %s", "%s, сильнее всего %s", count, say(most))
+	}
+	var items []string
+	for _, p := range of[:min(len(of), 2*mostPlaces)] {
+		items = append(items, say(p))
+	}
+	if more := len(of) - len(items); more > 0 {
+		items = append(items, l.fill("and %d more", "и ещё %d", more))
+	}
+	return strings.Join(items, "; ")
+}
+
 // invalidTrials says why trials are invalid, those with the same reason at once.
-func (l *language) invalidTrials(c *cell, note func(subject, place string)) {
+func (l *language) invalidTrials(c *cell, where string, note func(string, spot)) {
 	var reasons []string
 	trials := map[string][]string{}
 	for _, t := range c.run {
@@ -236,7 +249,7 @@ func (l *language) invalidTrials(c *cell, note func(subject, place string)) {
 	}
 	for _, why := range reasons {
 		note(l.fill("Left out as invalid (%s)", "Исключены как недостоверные (%s)", why),
-			l.fill("%s %s %s", "%s, %s %s", c.info.ID, l.plural(len(trials[why]), "trial trials", "испытание испытания"), strings.Join(trials[why], ", ")))
+			spot{where: l.fill("%s, %s %s", "%s, %s %s", where, l.plural(len(trials[why]), "trial trials", "испытание испытания"), strings.Join(trials[why], ", "))})
 	}
 }
 

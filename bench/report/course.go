@@ -17,8 +17,7 @@ const mostCourses = 3
 // course says how a quantity goes along the amounts of the compared factor.
 func (a *answer) course(q measure.Quantity) string {
 	levels := a.measured(q)
-	imposed := a.m.factors[0].Key == keyRate && q.Unit == measure.OpsPerSecond
-	if len(levels) == 0 || imposed {
+	if len(levels) == 0 {
 		return ""
 	}
 	if len(levels) == 1 || q.Role < measure.Compared || !a.ratios(q) {
@@ -95,7 +94,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	case stats.Equal:
 		text += a.l.fill(": the same within ±%d %%", ": одинаково в пределах ±%d %%", int(100*stats.DefaultMargin))
 	case stats.Undecided:
-		a.need = append(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, a.m.trialsFor(over.Needed(stats.DefaultMargin), over.N))
 		text += a.l.fill(", which %s cannot tell from chance (undecided)", "; отличить это от случайности по %s нельзя (не решено)", a.l.roundsOf(over))
 	}
 	return text, verdict == stats.Differs

@@ -157,7 +157,14 @@ func (m *model) against() []*contrast {
 }
 
 // compared are the quantities that cells are compared by, and that some trial gave.
-func (m *model) compared() []measure.Quantity { return m.with(measure.Compared) }
+func (m *model) compared() []measure.Quantity {
+	return slices.DeleteFunc(m.with(measure.Compared), m.imposed)
+}
+
+// imposed reports whether the load of all cells sets a quantity.
+func (m *model) imposed(q measure.Quantity) bool {
+	return q.Imposed && !slices.ContainsFunc(m.cells, func(c *cell) bool { return !c.info.Load.Open() })
+}
 
 // baseline is the place of the level that the others are set against.
 func (m *model) baseline() int {

@@ -312,7 +312,7 @@ func (m *model) answers() []measure.Quantity {
 			out = append(out, m.kind.Quantity(key))
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, m.imposed)
 }
 
 // comparisons counts the comparisons between cells by their verdict.

@@ -272,7 +272,7 @@ func gatesOf(ops int64) []record.Gate {
 
 // typical is the latency that a cell is to have, in nanoseconds.
 func (s synth) typical(c record.CellInfo) int64 {
-	ns := map[string]int64{"inmem": 40_000, "mdb": 1_400_000, "bolt": 2_900_000}[c.Cluster.Backend]
+	ns := map[string]int64{"inmem": 40_000, "wal": 700_000, "mdb": 1_400_000, "pebble": 1_900_000, "bolt": 2_900_000}[c.Cluster.Backend]
 	if c.Cluster.Transport == "tcp" {
 		ns += 90_000
 	}

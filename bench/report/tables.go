@@ -115,7 +115,7 @@ func (l *language) mainTable(m *model) doc.Table {
 		} else {
 			others = append(others, compared[len(compared)-1])
 		}
-		if len(m.factors) > 0 {
+		if len(m.factors) > 0 && !m.imposed(q) {
 			add(to, column{doc.Column{Head: l.ratioHead(m), Number: true}, func(c *cell) doc.Cell { return l.ratioCell(m.pairOf(c), q) }})
 		}
 	}

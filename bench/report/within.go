@@ -29,7 +29,7 @@ func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
 const failureKinds = 3
 
 // failures notes how operations of a cell failed, the most frequent kinds.
-func (l *language) failures(c *cell, note func(subject, place string)) {
+func (l *language) failures(c *cell, where string, note func(string, spot)) {
 	times := map[string]int64{}
 	var kinds []string
 	for _, t := range c.run {
@@ -41,33 +41,35 @@ func (l *language) failures(c *cell, note func(subject, place string)) {
 	slices.SortStableFunc(kinds, func(a, b string) int { return cmp.Compare(times[b], times[a]) })
 	for i, text := range kinds {
 		if i == failureKinds {
-			note(l.say("Operations failed in still other ways", "Операции завершались и другими ошибками"), l.fill("%[1]s %[2]d kinds", "%[1]s, видов: %[2]d", c.info.ID, len(kinds)-i))
+			note(l.say("Operations failed in still other ways", "Операции завершались и другими ошибками"), spot{where: where, said: l.fill("%d kinds", "видов: %d", len(kinds)-i)})
 			return
 		}
-		note(l.fill("Operations failed (%s)", "Операции завершились ошибкой (%s)", text), fmt.Sprintf("%s %d×", c.info.ID, times[text]))
+		note(l.fill("Operations failed (%s)", "Операции завершились ошибкой (%s)", text),
+			spot{where, fmt.Sprintf("%d×", times[text]), float64(times[text]), false})
 	}
 }
 
 // failuresCaution says in how many cells operations failed, and the first cause.
 func (l *language) failuresCaution(m *model) []string {
-	var cells []string
-	first := ""
+	cells, first := 0, ""
 	for _, c := range m.cells {
+		failed := false
 		for _, t := range c.run {
 			for _, f := range t.values.Failures {
-				cells = appendNew(cells, c.info.ID)
+				failed = true
 				if first == "" && f.First >= 0 {
 					first = l.fill(" The first in %[1]s, trial %[2]d, %[3]s after the window had opened: %[4]s.",
-						" Первая — в %[1]s, испытание %[2]d, через %[3]s после начала окна: %[4]s.", c.info.ID, t.Trial, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
+						" Первая — в %[1]s, испытание %[2]d, через %[3]s после начала окна: %[4]s.", l.fullLabel(m.factors, c.info), t.Trial, l.amount(measure.Seconds, f.First.Seconds()), f.Text)
 				}
 			}
 		}
+		cells += btoi(failed)
 	}
-	if len(cells) == 0 {
+	if cells == 0 {
 		return nil
 	}
 	return []string{l.fill("Operations failed in %s, and count as slower than all others.%s", "В %s были операции с ошибкой: они считаются самыми медленными.%s",
-		l.count(len(cells), "cell cells", "ячейке ячейках ячейках"), first)}
+		l.count(cells, "cell cells", "ячейке ячейках ячейках"), first)}
 }
 
 // markLeast is that of a percentile that falls among operations that failed.

@@ -28,8 +28,8 @@ func TestFailedOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Operations failed in 1 cell, and count as slower than all others. The first in c01, trial 2, 1.50 s after the window had opened: refused.",
-		`Operations failed (set "…": timeout): c01 4×.`, "Operations failed (refused): c01 2×.", "Operations failed (reset): c01 1×.",
+		"Operations failed in 1 cell, and count as slower than all others. The first in bolt over tcp, trial 2, 1.50 s after the window had opened: refused.",
+		`Operations failed (set "…": timeout): bolt over tcp (4×).`, "Operations failed (refused): bolt over tcp (2×).", "Operations failed (reset): bolt over tcp (1×).",
 		"‡", "falls among operations that failed",
 	} {
 		if !strings.Contains(string(report), want) {

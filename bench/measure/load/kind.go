@@ -36,7 +36,7 @@ func quantities() []measure.Quantity {
 	all := percentiles("latency", "", measure.Text{}, measure.Compared)
 	all = append(all,
 		measure.Quantity{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond,
-			Role: measure.Compared, More: true, Column: "throughput_ops", Decimals: 2},
+			Role: measure.Compared, More: true, Imposed: true, Column: "throughput_ops", Decimals: 2},
 		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
 			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
 			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},

@@ -41,6 +41,11 @@ type answer struct {
 	said []sentence
 	more []sentence
 	need []int // of the sentence that is being made
+
+	// decides reports whether the headline says what would decide what is undecided: this
+	// command, if there is one.
+	decides bool
+	command string
 }
 
 // sentence is a sentence with how many trials of each cell would decide each thing that it
@@ -50,13 +55,12 @@ type sentence struct {
 	need []int
 }
 
-// answer says what the run has found; told reports whether the headline names the command
-// that would decide what is undecided.
-func (l *language) answer(m *model) (headline string, more []string, told bool) {
+// answer says what the run has found.
+func (l *language) answer(m *model) *answer {
 	a := &answer{l: l, m: m}
 	quantities := m.answers()
 	if len(quantities) == 0 {
-		return "", nil, false
+		return a
 	}
 	if m.kind.Parts != nil && m.kind.Parts.Leads {
 		a.parts()
@@ -85,9 +89,30 @@ func (l *language) answer(m *model) (headline string, more []string, told bool) 
 		a.said, a.more = a.said[:last:last], append(a.said[last:], a.more...)
 	}
 	if need := a.undecided(); len(need) > 0 {
-		a.said, told = append(a.said, sentence{text: l.decided(m, need)}), true
+		text, command := l.decided(m, need)
+		a.said, a.command, a.decides = append(a.said, sentence{text: text + l.ending(command)}), command, true
 	}
-	return strings.Join(texts(a.said), " "), texts(a.more), told
+	return a
+}
+
+// headline is the answer to the question.
+func (a *answer) headline() string { return strings.Join(texts(a.said), " ") }
+
+// blocks are the answer in a report.
+func (a *answer) blocks() []doc.Block {
+	out := []doc.Block{doc.Paragraph{Text: a.headline(), Class: doc.Headline}}
+	if a.command != "" {
+		out = append(out, doc.Code{a.command})
+	}
+	return out
+}
+
+// ending ends a sentence behind which a command may stand.
+func (l *language) ending(command string) string {
+	if command != "" {
+		return ":"
+	}
+	return "."
 }
 
 // follow says the parts of a quantity once the first was told, where they do not lead.
@@ -128,11 +153,11 @@ func (a *answer) add(text string) {
 }
 
 // decided says what would decide what is undecided, by how many trials each thing takes:
-// first what a run twice as long would.
-func (l *language) decided(m *model, need []int) string {
+// first what a run twice as long would, with the command for that.
+func (l *language) decided(m *model, need []int) (text, command string) {
 	if slices.ContainsFunc(m.manifest.Sessions, func(s record.Session) bool { return slices.Contains(s.Command, "--quick") }) {
-		return l.say("A quick run decides nothing: run the experiment without --quick.",
-			"Пробный запуск ничего не решает: проведите измерения без --quick.")
+		return l.say("A quick run decides nothing: run the experiment without --quick",
+			"Пробный запуск ничего не решает: проведите измерения без --quick"), ""
 	}
 	need = slices.Sorted(slices.Values(need))
 	upTo := func(most int) []int {
@@ -144,20 +169,20 @@ func (l *language) decided(m *model, need []int) string {
 		within = upTo(mostTrials)
 	}
 	if len(within) == 0 {
-		return l.fill("To decide what is undecided would take more than %d trials of each cell.",
-			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку.", mostTrials)
+		return l.fill("To decide what is undecided would take more than %d trials of each cell",
+			"Чтобы решить нерешённое, понадобилось бы более %d испытаний на ячейку", mostTrials), ""
 	}
 	enough := max(within[len(within)-1], stats.MinForInterval)
 	if len(within) == len(need) {
-		return l.fill("To decide what is undecided takes about %s of each cell: %s.", "Чтобы решить нерешённое, нужно около %s на ячейку: %s.",
-			l.genitive(enough), more(m, enough))
+		return l.fill("To decide what is undecided takes about %s of each cell", "Чтобы решить нерешённое, нужно около %s на ячейку",
+			l.genitive(enough)), more(m, enough)
 	}
 	rest := l.fill("about %d", "около %d", need[len(need)-1])
 	if need[len(need)-1] > mostTrials {
 		rest = l.fill("more than %d", "более %d", mostTrials)
 	}
-	return l.fill("About %s of each cell would decide %d of the %d things undecided (all: %s): %s.",
-		"Около %s на ячейку решили бы %d из %d нерешённых вопросов (все — %s): %s.", l.genitive(enough), len(within), len(need), rest, more(m, enough))
+	return l.fill("About %s of each cell would decide %d of the %d things undecided (all: %s)",
+		"Около %s на ячейку решили бы %d из %d нерешённых вопросов (все — %s)", l.genitive(enough), len(within), len(need), rest), more(m, enough)
 }
 
 // planned is how many trials of each cell there are to be.

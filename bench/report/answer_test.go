@@ -37,7 +37,7 @@ func TestAnswers(t *testing.T) {
 		"one":   {English: {"bolt over tcp: median latency (p50) 3.13 ms"}},
 	} {
 		for lang, texts := range wants {
-			headline, _, _ := newLanguage(lang).answer(scenario(t, name).model)
+			headline := newLanguage(lang).answer(scenario(t, name).model).headline()
 			for _, want := range texts {
 				if !strings.Contains(headline, want) {
 					t.Errorf("%s: %q does not say %q", name, headline, want)
@@ -50,16 +50,17 @@ func TestAnswers(t *testing.T) {
 // TestTooFewTrials: four rounds cannot tell a p50 of 3.2 ms from one of 4.8 ms, whatever it
 // looks like, and the headline says how many can, and how they are made.
 func TestTooFewTrials(t *testing.T) {
-	headline, _, told := newLanguage(English).answer(scenario(t, "rate").model)
+	a := newLanguage(English).answer(scenario(t, "rate").model)
+	headline := a.headline() + " " + a.command
 	for _, want := range []string{
 		"from 3.22 ms at 50 op/s to 4.78 ms at 3200 op/s", "which 4 rounds cannot tell from chance (undecided)",
-		"takes about 6 trials of each cell: raftlab run experiments/rate.toml", " --resume --trials 6 --out DIR.",
+		"takes about 6 trials of each cell: raftlab run experiments/rate.toml", " --resume --trials 6 --out DIR",
 	} {
 		if !strings.Contains(headline, want) {
 			t.Errorf("%q does not say %q", headline, want)
 		}
 	}
-	if !told {
+	if !a.decides {
 		t.Error("it is not told that the command was named")
 	}
 }
@@ -72,8 +73,9 @@ func TestNothingIsSaidToBeTheSameForNothing(t *testing.T) {
 		m := scenario(t, name).model
 		for _, lang := range []Lang{English, Russian} {
 			l := newLanguage(lang)
-			headline, more, told := l.answer(m)
-			for _, s := range append([]string{headline}, more...) {
+			a := l.answer(m)
+			headline := a.headline()
+			for _, s := range append([]string{headline}, texts(a.more)...) {
 				if never.MatchString(s) {
 					t.Errorf("%s in %s: %q", name, lang, s)
 				}
@@ -82,9 +84,9 @@ func TestNothingIsSaidToBeTheSameForNothing(t *testing.T) {
 				}
 			}
 			undecided := strings.Contains(headline, l.say("undecided", "не решено"))
-			decides := regexp.MustCompile(`--trials \d+|100|--quick`).MatchString(headline)
-			if undecided != told || undecided && !decides {
-				t.Errorf("%s in %s: undecided %v, told %v: %q", name, lang, undecided, told, headline)
+			decides := regexp.MustCompile(`--trials \d+|100|--quick`).MatchString(headline + a.command)
+			if undecided != a.decides || undecided && !decides {
+				t.Errorf("%s in %s: undecided %v, decides %v: %q %q", name, lang, undecided, a.decides, headline, a.command)
 			}
 			if n := strings.Count(headline, ". "); n >= mostSentences {
 				t.Errorf("%s in %s: %d sentences: %q", name, lang, n+1, headline)
@@ -177,7 +179,7 @@ func TestUnmeasuredHeadline(t *testing.T) {
 			t.Error("there is an empty column")
 		}
 	}
-	if headline, _, _ := l.answer(m); !strings.HasPrefix(headline, "Snapshot: 2.04 ms") {
+	if headline := l.answer(m).headline(); !strings.HasPrefix(headline, "Snapshot: 2.04 ms") {
 		t.Errorf("%q", headline)
 	}
 }
@@ -220,7 +222,8 @@ func TestManyLevels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		headline, _, _ := newLanguage(English).answer(m)
+		a := newLanguage(English).answer(m)
+		headline := a.headline() + a.command
 		for _, want := range c.want {
 			if !strings.Contains(headline, want) {
 				t.Errorf("%q does not say %q", headline, want)

@@ -104,7 +104,8 @@ func (l *language) undecided(m *model, told bool) string {
 	if told {
 		return text
 	}
-	return text + " " + l.decided(m, needed)
+	decided, command := l.decided(m, needed)
+	return text + " " + strings.TrimSuffix(decided+l.ending(command)+" "+command, " ")
 }
 
 // inequalities explains the dagger, once for every kind of inequality.

@@ -64,9 +64,9 @@ func (l *language) pCell(vs *stats.Comparison) doc.Cell {
 }
 
 // ratiosTable shows how the cells compare with those of the baseline; there is none without
-// a factor.
+// a factor, or where the table of levels says the same.
 func (l *language) ratiosTable(m *model) (t doc.Table) {
-	if len(m.contrasts) == 0 {
+	if len(m.contrasts) == 0 || len(m.groups) == 1 && len(m.levels()) > 2 {
 		return t
 	}
 	columns := l.nameColumns(m, true)

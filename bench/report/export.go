@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -159,7 +160,7 @@ func (m *model) exported() jsonReport {
 	for _, c := range m.cells {
 		out.Cells = append(out.Cells, m.exportedCell(c))
 	}
-	out.Answer = inBoth(func(l *language) string { headline, _, _ := l.answer(m); return headline })
+	out.Answer = inBoth(func(l *language) string { a := l.answer(m); return strings.TrimSpace(a.headline() + " " + a.command) })
 	out.Cautions = inBoth(func(l *language) []string { return l.cautions(m, false) })
 	return out
 }

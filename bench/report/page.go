@@ -18,12 +18,12 @@ import (
 func (l *language) page(m *model, figures []doc.Figure) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m), Stamp: stamp()}
 	l.asked(m, &d)
-	headline, more, told := l.answer(m)
+	a := l.answer(m)
 	above, results := l.resultsTable(m)
-	d.Add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer},
-		doc.Paragraph{Text: headline, Class: doc.Headline},
-		doc.List{Items: more},
-		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, told), Class: doc.Cautions},
+	d.Add(doc.Heading{Text: l.say("Answer", "Ответ"), Class: doc.Answer})
+	d.Add(a.blocks()...)
+	d.Add(doc.List{Items: texts(a.more)},
+		doc.List{Title: l.say("What limits this answer", "Что ограничивает этот ответ"), Items: l.cautions(m, a.decides), Class: doc.Cautions},
 		doc.Heading{Text: l.say("Results", "Результаты")})
 	if len(figures) > 0 { // the first is the answer's
 		d.Add(figures[0])

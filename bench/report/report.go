@@ -141,13 +141,13 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 // brief is the report for the terminal.
 func (l *language) brief(m *model) doc.Document {
 	d := doc.Document{Locale: l.Locale, Title: l.title(m)}
-	headline, _, told := l.answer(m)
-	d.Add(doc.Paragraph{Text: headline})
+	a := l.answer(m)
+	d.Add(a.blocks()...)
 	if len(m.trials) > 0 {
 		d.Add(l.mainTable(m))
 	}
 	const most = 4 // warnings: more would bury the table
-	cautions, concerns := l.cautions(m, told), l.concerns(m)
+	cautions, concerns := l.cautions(m, a.decides), l.concerns(m)
 	if len(concerns) > most {
 		cautions = append(cautions, l.fill("Further warnings: %d; the report lists them.", "Ещё предупреждений: %d; они перечислены в отчёте.", len(concerns)))
 		concerns = nil

@@ -53,7 +53,7 @@ func (p *printer) block(b Block) {
 		p.terms(b)
 	case Code:
 		for _, line := range b {
-			p.line("  " + line)
+			p.line("  " + strings.Join(broken(wholeQuotes(line), p.width-len("    \\")), " \\\n    "))
 		}
 	case Table:
 		t := p.fitting(b)
@@ -111,6 +111,18 @@ func broken(text string, width int) []string {
 		}
 	}
 	return lines
+}
+
+// wholeQuotes lets no line of a shell be parted within single quotes.
+func wholeQuotes(line string) string {
+	within := false
+	return strings.Map(func(r rune) rune {
+		within = within != (r == '\'')
+		if within && r == ' ' {
+			return []rune(hardSpace)[0]
+		}
+		return r
+	}, line)
 }
 
 // fitting makes a table yield until it fits the width, as far as it can.

@@ -86,7 +86,7 @@ func (l *language) levelsTable(m *model) (t doc.Table) {
 	if len(m.contrasts) == 0 || len(m.groups) == 1 && len(m.levels()) == 2 {
 		return t
 	}
-	t.Columns = []doc.Column{{Head: l.say("level", "уровень")}, {Head: l.say("against", "относительно")}}
+	t.Columns = []doc.Column{{Head: l.say("levels", "уровни")}}
 	over := len(m.groups) > 1
 	for _, q := range m.compared() {
 		t.Columns = append(t.Columns, doc.Column{Head: l.Say(q.Name), Number: true})
@@ -97,7 +97,7 @@ func (l *language) levelsTable(m *model) (t doc.Table) {
 	}
 	a := answer{l: l, m: m}
 	for _, c := range m.contrasts {
-		r := doc.Row{First: true, Cells: []doc.Cell{{Text: a.wordsAt(c.this).short}, {Text: a.wordsAt(c.base).short}}}
+		r := doc.Row{First: true, Cells: []doc.Cell{{Text: l.fill("%s vs %s", "%s к %s", a.wordsAt(c.this).short, a.wordsAt(c.base).short)}}}
 		for _, q := range m.compared() {
 			s := c.over[q.Key]
 			ratio, span := doc.Cell{Text: markNone}, doc.Cell{Text: markNone}

@@ -86,7 +86,7 @@ func TestRenderersTakeTheCells(t *testing.T) {
 			"![Latency](a.svg)\n\n**Figure 1. Latency.** Lower is better.", "<!-- form 7 -->\n"},
 		string(html): {"<h1>A *title*</h1>", "<b>Question.</b> Why &lt;i&gt;?", `<section class="machine">`, `<td class="num ">4.62? <span class="ci">[4.41, 4.90]</span></td>`,
 			"2.10× †</td>", "<s>0</s>", `<td class="fail">FAIL</td>`, `<th scope="rowgroup" colspan="5">over tcp</th>`, "&lt;b&gt;", "<svg class=\"spark\"",
-			`<div class="cautions">`, "after 5\u00a0ms", "<caption>Table\u00a02. Latency of a write</caption>",
+			`<div class="cautions">`, "after 5\u00a0ms", "<caption><span>Table\u00a02. Latency of a write</span></caption>",
 			"<b>Figure\u00a01. Latency.</b>", "<dt>Load</dt><dd>much</dd>", "<pre><code>a b</code></pre>", "<!-- form 7 -->\n"},
 	} {
 		for _, want := range wants {

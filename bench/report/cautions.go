@@ -77,37 +77,6 @@ func (l *language) cautions(m *model, told bool) []string {
 	return out
 }
 
-// undecided says how many comparisons between cells could not be decided, and what would
-// decide them.
-func (l *language) undecided(m *model, told bool) string {
-	all, by := m.comparisons()
-	if by[stats.Undecided] == 0 {
-		return ""
-	}
-	var needed []int
-	fewest := stats.MinRounds
-	for _, c := range m.contrasts {
-		for _, p := range c.pairs {
-			for _, vs := range p.vs {
-				if vs.Verdict(stats.DefaultMargin) == stats.Undecided {
-					needed, fewest = append(needed, m.trialsFor(vs.Needed(stats.DefaultMargin), vs.N)), min(fewest, vs.N)
-				}
-			}
-		}
-	}
-	text := l.fill("Undecided: %d of %s between cells.", "Не решено: %d из %s между ячейками.",
-		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
-	if fewest < stats.MinRounds {
-		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
-			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(fewest, "round rounds", "раунду раундам раундам"), stats.MinRounds)
-	}
-	if told {
-		return text
-	}
-	decided, command := l.decided(m, needed)
-	return text + " " + strings.TrimSuffix(decided+l.ending(command)+" "+command, " ")
-}
-
 // inequalities explains the dagger, once for every kind of inequality.
 func (l *language) inequalities(m *model) []string {
 	type degree struct {

@@ -51,7 +51,7 @@ func (a *answer) parts() {
 	}
 	whole := a.m.kind.Quantity(a.m.kind.Parts.Whole)
 	if len(a.m.factors) == 0 {
-		a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), a.l.greatest(a.m, shareOf(means, cells))))
+		a.add(a.l.fill("the greatest parts of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), a.l.greatest(a.m, shareOf(means, cells))))
 		return
 	}
 	at := func(f factor, level string) []*cell {
@@ -71,7 +71,7 @@ func (a *answer) parts() {
 	for i := range min(len(first.Levels), mostLevels+1) {
 		levels = append(levels, i)
 	}
-	a.add(a.l.fill("most of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), say(first, levels...)))
+	a.add(a.l.fill("the greatest parts of %s: %s.", "наибольшие доли (%s): %s.", a.l.longName(whole), say(first, levels...)))
 	var most factor
 	from, to, farthest := 0, 0, 0.1 // less is not worth a sentence
 	for _, f := range a.m.others() {

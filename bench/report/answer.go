@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/themilchenko/raftlab/bench/measure"
+	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
 )
@@ -166,9 +167,18 @@ func (a *answer) wordsAt(level int) factorWords {
 // named names a level of the compared factor by itself, set apart where it is a name of the
 // experiment's own.
 func (a *answer) named(level int) string {
-	name := a.wordsAt(level).named
-	if a.m.factors[0].Sets != nil {
-		name = a.l.quoted(name)
+	for _, g := range a.m.groups {
+		if c := a.m.at(g, level); c != nil {
+			return a.l.levelName(a.m.factors[0], c.info)
+		}
+	}
+	return ""
+}
+
+func (l *language) levelName(f factor, c *record.CellInfo) string {
+	name := l.words(f, c).named
+	if f.Sets != nil {
+		name = l.quoted(name)
 	}
 	return name
 }
@@ -537,7 +547,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 		items = append(items, a.l.changeOf(most.Ratios[i]).say(most.Ratios[i])+" "+a.placed(most.factor, i))
 	}
 	what := a.l.words(most.factor, a.m.cells[0].info).what
-	text := a.l.fill("%s changes that most", "Сильнее всего это зависит от %s", capitalIf(!a.l.ru, what))
+	text := a.l.fill("That depends most on %s", "Сильнее всего это зависит от %s", what)
 	if full {
 		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
 	}
@@ -590,13 +600,6 @@ func btos(yes bool, text string) string {
 		return text
 	}
 	return ""
-}
-
-func capitalIf(do bool, s string) string {
-	if do {
-		return capital(s)
-	}
-	return s
 }
 
 // percent writes a share.

@@ -20,7 +20,7 @@ func TestAnswers(t *testing.T) {
 		"free": {
 			English: {
 				"Of median latency (p50), the log store makes up 91 % with mdb (83–96 % over the 4 combinations of transport and clients", "beyond inmem †.",
-				"The number of clients changes that most", "at 1 client and ", "Of equal durability (disk), best is mdb: median latency (p50) is 1.97× lower [1.95, ", "than with bolt, the next.",
+				"That depends most on the number of clients", "at 1 client and ", "Of equal durability (disk), best is mdb: median latency (p50) is 1.97× lower [1.95, ", "than with bolt, the next.",
 			},
 			Russian: {
 				"Медиана задержки (p50): доля хранилища журнала, то есть сверх inmem †, составляет 91 % с хранилищем mdb", "Сильнее всего это зависит от числа клиентов",

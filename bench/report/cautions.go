@@ -98,7 +98,7 @@ func (l *language) inequalities(m *model) []string {
 						i, degrees[u.what] = len(degrees[u.what]), append(degrees[u.what], degree{name: x.name})
 					}
 					d := &degrees[u.what][i]
-					d.levels = appendNew(d.levels, l.label(m.first(), x.of.info))
+					d.levels = appendNew(d.levels, l.levelName(m.factors[0], x.of.info))
 				}
 			}
 		}

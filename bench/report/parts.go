@@ -87,8 +87,8 @@ func (a *answer) parts() {
 		}
 	}
 	if most.Levels != nil {
-		a.add(a.l.fill("%s changes that most: %s.", "Сильнее всего это зависит от %s: %s.",
-			capitalIf(!a.l.ru, a.l.words(most, a.m.cells[0].info).what), say(most, from, to)))
+		a.add(a.l.fill("That depends most on %s: %s.", "Сильнее всего это зависит от %s: %s.",
+			a.l.words(most, a.m.cells[0].info).what, say(most, from, to)))
 	}
 }
 

@@ -68,6 +68,9 @@ func Main(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer)
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, newRoot(lab), args, nil, stdout, stderr, func(err error) (string, int) {
+		if errors.Is(err, context.Canceled) {
+			return "interrupted", exitInterrupted
+		}
 		if errors.Is(err, core.ErrUnknownName) || errors.Is(err, core.ErrInvalid) {
 			return err.Error(), exitUsage
 		}

@@ -166,7 +166,7 @@ func TestUnmeasuredHeadline(t *testing.T) {
 	kind := snapshots()
 	kind.Quantities = append(kind.Quantities, measure.Quantity{Key: "never", Name: measure.Text{En: "never", Ru: "никогда"}, Role: measure.Compared})
 	kind.Answer = []string{"never", "took"}
-	m, err := build(snapshotRun(t, 3, 4096), measure.Catalog{kind})
+	m, err := build(t.Context(), snapshotRun(t, 3, 4096), measure.Catalog{kind})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,20 +76,6 @@ func Environment(dir string) (record.Environment, error) {
 	return env, errors.Join(errs...)
 }
 
-// Free returns how many bytes of memory are available, and how many of the disk that holds
-// the existing folder dir.
-func Free(dir string) (memory, space uint64, err error) {
-	m, err := mem.VirtualMemory()
-	if err != nil {
-		return 0, 0, fmt.Errorf("free memory: %w", err)
-	}
-	d, err := disk.Usage(dir)
-	if err != nil {
-		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return m.Available, d.Free, nil
-}
-
 // inMemory reports that a file system type keeps files in memory only, where a
 // flush costs nothing and promises nothing.
 func inMemory(fstype string) bool {

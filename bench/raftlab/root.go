@@ -94,8 +94,8 @@ and a matrix of what to compare.
   raftlab history out/backends-*          between which of many runs it changed
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
-		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
+	cli.Version(root, core.Version)
 	root.AddCommand(newNew(lab), newRun(lab), newReport(lab), newCompare(lab), newHistory(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
 }

@@ -141,7 +141,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	for _, s := range set {
 		o, err := experiment.ParseOverride(s)
 		if err != nil {
-			return runner.Config{}, cli.Usagef("--set %s: %w", s, err)
+			return runner.Config{}, cli.Usage(err)
 		}
 		overrides = append(overrides, o)
 	}

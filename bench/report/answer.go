@@ -335,7 +335,7 @@ func (a *answer) verdict(over *stats.Strata, say change) string {
 	case stats.Equal:
 		return a.l.fill("the same within ±%d %%", "одинаково в пределах ±%d %%", int(100*stats.DefaultMargin)) + interval
 	default:
-		a.need = append(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, a.m.trialsFor(over.Needed(stats.DefaultMargin), over.N))
 		return say.say(over.Ratio) + interval + a.l.say(" (undecided)", " (не решено)")
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
 	"github.com/themilchenko/raftlab/bench/stats"
@@ -60,6 +61,44 @@ func TestTooFewTrials(t *testing.T) {
 	}
 	if !told {
 		t.Error("it is not told that the command was named")
+	}
+}
+
+// TestOneTrialLost: one invalid trial of six leaves five rounds to the pairs of its cell,
+// which is said, with the command that decides them: a seventh round makes up for it, in
+// the headline as for the pairs.
+func TestOneTrialLost(t *testing.T) {
+	s := threeFactors()
+	s.trials = 6
+	s.fail = func(cell experiment.Cell, trial int) string {
+		if cell.ID == "c02" && trial == 3 {
+			return "the leader changed"
+		}
+		return ""
+	}
+	m, err := build(t.Context(), s.folder(t), catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lang, wants := range map[Lang][]string{
+		English: {"Invalid trials leave 5 of 6 rounds to some pairs of cells", "fewer than 6. About 7 trials of each cell would decide", " --resume --trials 7 "},
+		Russian: {"осталось раундов: 5 из 6", "Около 7 испытаний на ячейку", " --resume --trials 7 "},
+	} {
+		l := newLanguage(lang)
+		headline, _, told := l.answer(m)
+		text := strings.Join(l.cautions(m, told), "\n")
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in\n%s\n%s", want, headline, text)
+			}
+		}
+	}
+	if got := m.trialsFor(6, 3); got != 9 {
+		t.Errorf("six rounds, of which three are there and three were lost: %d trials", got)
+	}
+	whole := scenario(t, "rate").model
+	if got := whole.trialsFor(6, whole.rounds()-1); got != 6 {
+		t.Errorf("a trial that is not run yet: %d trials", got)
 	}
 }
 

@@ -25,9 +25,8 @@ const (
 // what is undecided.
 func (l *language) cautions(m *model, told bool) []string {
 	var out []string
-	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Planned()), 0, 0, 0
+	run, planned, invalid, invalidTrials, rounds := len(m.trials), len(m.manifest.Planned()), 0, 0, m.rounds()
 	for _, c := range m.cells {
-		most = max(most, len(c.run))
 		if c.invalid() {
 			invalid++
 		} else {
@@ -50,11 +49,11 @@ func (l *language) cautions(m *model, told bool) []string {
 			"Недостоверны и исключены: %d из %s; см. «Достоверность».",
 			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
 	}
-	if most == 1 {
+	if rounds == 1 {
 		out = append(out, l.say("One trial: no interval, nothing is compared.",
 			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
-	if text := l.undecided(m, told); text != "" && most > 1 {
+	if text := l.undecided(m, told); text != "" && rounds > 1 {
 		out = append(out, text)
 	}
 	for _, w := range m.machine {
@@ -89,7 +88,7 @@ func (l *language) undecided(m *model, told bool) string {
 		for _, p := range c.pairs {
 			for _, vs := range p.vs {
 				if vs.Verdict(stats.DefaultMargin) == stats.Undecided {
-					needed, fewest = append(needed, vs.Needed(stats.DefaultMargin)), min(fewest, vs.N)
+					needed, fewest = append(needed, m.trialsFor(vs.Needed(stats.DefaultMargin), vs.N)), min(fewest, vs.N)
 				}
 			}
 		}
@@ -97,7 +96,11 @@ func (l *language) undecided(m *model, told bool) string {
 	slices.Sort(needed)
 	text := l.fill("Undecided: %d of %s between cells.", "Не решено: %d из %s между ячейками.",
 		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
-	if fewest < stats.MinRounds {
+	switch rounds := m.rounds(); {
+	case fewest < stats.MinRounds && rounds >= stats.MinRounds:
+		text += " " + l.fill("Invalid trials leave %d of %d rounds to some pairs of cells, and the test cannot single out a difference between two with fewer than %d.",
+			"Из-за недостоверных испытаний некоторым парам ячеек осталось раундов: %d из %d, а выделить различие двух ячеек критерий может не менее чем по %d.", fewest, rounds, stats.MinRounds)
+	case fewest < stats.MinRounds:
 		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
 			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(fewest, "round rounds", "раунду раундам раундам"), stats.MinRounds)
 	}

@@ -95,7 +95,7 @@ func (a *answer) fromTo(q measure.Quantity, first, last int) (text string, decid
 	case stats.Equal:
 		text += a.l.fill(": the same within ±%d %%", ": одинаково в пределах ±%d %%", int(100*stats.DefaultMargin))
 	case stats.Undecided:
-		a.need = append(a.need, over.Needed(stats.DefaultMargin))
+		a.need = append(a.need, a.m.trialsFor(over.Needed(stats.DefaultMargin), over.N))
 		text += a.l.fill(", which %s cannot tell from chance (undecided)", "; отличить это от случайности по %s нельзя (не решено)", a.l.roundsOf(over))
 	}
 	return text, verdict == stats.Differs

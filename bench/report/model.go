@@ -311,6 +311,23 @@ func (m *model) with(role measure.Role) []measure.Quantity {
 	})
 }
 
+// rounds is how many there were, complete or not.
+func (m *model) rounds() (most int) {
+	for _, c := range m.cells {
+		most = max(most, len(c.run))
+	}
+	return most
+}
+
+// trialsFor returns with how many trials of each cell in all there are so many rounds with
+// valid ones, if n of the rounds so far have: an invalid trial makes up for none.
+func (m *model) trialsFor(rounds, n int) int {
+	if !slices.ContainsFunc(m.trials, func(t *trial) bool { return t.reason != "" }) {
+		return rounds // what is missing was not run yet
+	}
+	return rounds + max(0, m.rounds()-n)
+}
+
 // answers are the quantities that the answer is about, without those that no trial gave.
 func (m *model) answers() []measure.Quantity {
 	var out []measure.Quantity

@@ -34,10 +34,13 @@ PEERS   := peers
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
+# The commit, where Go does not stamp it: in a worktree of git, or with -buildvcs=false.
+STAMP = -ldflags "-X github.com/themilchenko/raftlab/core.stamped=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || true)"
+
 .PHONY: build
 build: ## build the programs into bin/
 	mkdir -p bin
-	go build -o bin/ ./cmd/...
+	go build $(STAMP) -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to OUT
@@ -53,7 +56,7 @@ peers-test: ## test the module peers, with the official etcd server
 .PHONY: peers
 peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments/peers*.toml
 	cd $(PEERS)
-	go build -o ../bin/ ./raftlab-peers
+	go build $(STAMP) -o ../bin/ ./raftlab-peers
 	cd ..
 	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml experiments/peers-failover.toml $(if $(OUT),--out $(OUT))
 

@@ -62,7 +62,7 @@ var rules = []rule{
 	{"bench/report/doc", []string{"internal/visible"}},
 	{"bench/workload", []string{"core/size", "internal/poll"}},
 	{"bench/trace", []string{"core"}},
-	{"bench/calibrate", []string{"bench/record"}},
+	{"bench/calibrate", []string{"bench/record", "core"}},
 	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
 	{"bench/check", []string{"bench/workload", "kv/client"}},
 	{"bench/fault", nil},

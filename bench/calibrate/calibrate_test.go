@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -424,28 +423,6 @@ func TestHolding(t *testing.T) {
 	}
 	if m, ok := holding("/x", mounts[:1]); ok {
 		t.Errorf("/x is on %+v", m)
-	}
-}
-
-func TestProgramVersion(t *testing.T) {
-	settings := func(modified string) []debug.BuildSetting {
-		return []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: modified}}
-	}
-	tests := []struct {
-		info            *debug.BuildInfo
-		ok              bool
-		version, commit string
-	}{
-		{nil, false, unknown, unknown},
-		{&debug.BuildInfo{Main: debug.Module{Path: modulePath}}, true, unknown, unknown},
-		{&debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "v1.0.0"}, Settings: settings("false")}, true, "v1.0.0", "abc"},
-		{&debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "(devel)"}, Settings: settings("true")}, true, "(devel)", "abc-dirty"},
-		{&debug.BuildInfo{Main: debug.Module{Path: "other"}, Deps: []*debug.Module{{Path: modulePath, Version: "v1.2.0"}}, Settings: settings("true")}, true, "v1.2.0", unknown},
-	}
-	for _, tt := range tests {
-		if version, commit := programVersion(tt.info, tt.ok); version != tt.version || commit != tt.commit {
-			t.Errorf("%+v: %s, %s", tt.info, version, commit)
-		}
 	}
 }
 

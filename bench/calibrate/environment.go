@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/common"
@@ -17,12 +16,10 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/core"
 )
 
-const (
-	modulePath = "github.com/themilchenko/raftlab"
-	unknown    = "unknown"
-)
+const unknown = "unknown"
 
 // Environment describes the machine, the file system under the existing data
 // directory dir, and this program. Cores is the number of logical CPUs that the
@@ -45,7 +42,7 @@ func Environment(dir string) (record.Environment, error) {
 		DataDevice:     unknown,
 		Go:             runtime.Version(),
 	}
-	env.Raftlab, env.Commit = programVersion(debug.ReadBuildInfo())
+	env.Raftlab, env.Commit = core.Identify()
 
 	var errs []error
 	note := func(what string, err error) bool {
@@ -74,20 +71,6 @@ func Environment(dir string) (record.Environment, error) {
 		env.DataMemory = inMemory(mount.Fstype)
 	}
 	return env, errors.Join(errs...)
-}
-
-// Free returns how many bytes of memory are available, and how many of the disk that holds
-// the existing folder dir.
-func Free(dir string) (memory, space uint64, err error) {
-	m, err := mem.VirtualMemory()
-	if err != nil {
-		return 0, 0, fmt.Errorf("free memory: %w", err)
-	}
-	d, err := disk.Usage(dir)
-	if err != nil {
-		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return m.Available, d.Free, nil
 }
 
 // inMemory reports that a file system type keeps files in memory only, where a
@@ -139,40 +122,4 @@ func holding(path string, mounts []disk.PartitionStat) (found disk.PartitionStat
 func isBelow(path, mountpoint string) bool {
 	rel, err := filepath.Rel(mountpoint, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-// programVersion returns the version of raftlab in this program and the commit
-// it was built from, with "-dirty" for a tree that was changed since. The
-// commit is known only where raftlab is the program, not a part of another.
-func programVersion(info *debug.BuildInfo, ok bool) (version, commit string) {
-	version, commit = unknown, unknown
-	if !ok {
-		return version, commit
-	}
-	if info.Main.Path != modulePath {
-		for _, dep := range info.Deps {
-			if dep.Path == modulePath {
-				version = dep.Version
-			}
-		}
-		return version, commit
-	}
-	if info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	dirty := ""
-	for _, setting := range info.Settings {
-		switch setting.Key {
-		case "vcs.revision":
-			commit = setting.Value
-		case "vcs.modified":
-			if setting.Value == "true" {
-				dirty = "-dirty"
-			}
-		}
-	}
-	if commit != unknown {
-		commit += dirty
-	}
-	return version, commit
 }

@@ -208,7 +208,7 @@ func (d *draft) overrideCoupled(f *rawFactor, data any, at conf.Origin) {
 		name, _ := v.Data.(string)
 		i := slices.Index(names, name)
 		if i < 0 {
-			d.AddAt(at, "matrix."+f.name, "matrix.%s has no level %s; %s", f.name, conf.Show(v.Data), conf.Hint(name, names))
+			d.AddAt(at, "matrix."+f.name, "matrix.%s has no level %s; %s", f.name, conf.Show(v.Data), d.Hint(name, names))
 			return
 		}
 		kept = append(kept, f.coupled[i])

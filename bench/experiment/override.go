@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -36,11 +37,12 @@ type Override struct {
 func ParseOverride(text string) (Override, error) {
 	key, value, ok := strings.Cut(text, "=")
 	o := Override{Key: strings.TrimSpace(key), Value: strings.TrimSpace(value)}
+	err := o.check()
 	if !ok {
-		return Override{}, fmt.Errorf("%w: override %q has no %q: want KEY=VALUE, such as load.duration=2s", ErrInvalid, text, "=")
+		err = errors.New("want KEY=VALUE, such as load.duration=2s")
 	}
-	if err := o.check(); err != nil {
-		return Override{}, fmt.Errorf("%w: override %q: %w", ErrInvalid, text, err)
+	if err != nil {
+		return Override{}, &Error{File: "override " + text, Key: o.Key, Msg: err.Error(), Invalid: ErrInvalid}
 	}
 	return o, nil
 }
@@ -91,13 +93,13 @@ func (d *draft) override(o Override) {
 		}
 		if problem == "" {
 			known := append(d.schema.Names(""), d.factorNames()...)
-			problem = conf.Hint(o.Key, known, d.qualified()...)
+			problem = d.Hint(o.Key, known, d.qualified()...)
 		}
 		d.AddAt(at, o.Key, "unknown key %q; %s", o.Key, problem)
 		return
 	}
 	if isList {
-		d.AddAt(at, key, "%s takes one value; to compare several, override matrix.%s", key, o.Key)
+		d.AddAt(at, key, "%s takes one value; to compare several, give matrix.%s", key, o)
 		return
 	}
 	if s := d.setting(key); s != nil {

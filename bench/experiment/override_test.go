@@ -3,6 +3,7 @@ package experiment
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +96,12 @@ func TestOverrideErrors(t *testing.T) {
 		{"load.duration=5 parsecs", `override load.duration=5 parsecs: load.duration = "5 parsecs": want a duration in quotes: numbers with a unit (us, ms, s, m, h), such as "500ms" or "1m30s"`},
 		{"load.clinets=5", `override load.clinets=5: unknown key "load.clinets"; did you mean "load.clients"?`},
 		{"trails=5", `override trails=5: unknown key "trails"; did you mean "trials"?`},
-		{"clients=[1, 2]", `override clients=[1, 2]: load.clients takes one value; to compare several, override matrix.clients`},
+		{"clients=[1, 2]", `override clients=[1, 2]: load.clients takes one value; to compare several, give matrix.clients=[1, 2]`},
+		{"zzzzzz=1", `override zzzzzz=1: unknown key "zzzzzz"; see 'raftlab help experiment'`},
+		{"cluster.clients=1", `override cluster.clients=1: unknown key "cluster.clients"; did you mean "clients"? See 'raftlab help experiment'`},
+		{"options.zzz.x=1", `override options.zzz.x=1: unknown key "options.zzz.x"; see 'raftlab help experiment'`},
+		{"matrix.zzz=[1]", `override matrix.zzz=[1]: unknown key "zzz" in [matrix]; see 'raftlab help experiment'`},
+		{"backend=blot", `override backend=blot: cluster.backend = "blot": want one of "inmem", "bolt", "mdb", "wal"; did you mean "bolt"?`},
 		{"matrix.clients=4", `override matrix.clients=4: matrix.clients = 4: want a list, such as matrix.clients=[4]`},
 		{"matrix.clinets=[4]", `override matrix.clinets=[4]: unknown key "clinets" in [matrix]; did you mean "clients"?`},
 		{"matrix.backend=[\"blot\"]", `override matrix.backend=["blot"]: level "blot" of matrix.backend: want one of "inmem", "bolt", "mdb", "wal"; did you mean "bolt"?`},
@@ -123,7 +129,7 @@ func TestOverrideErrors(t *testing.T) {
 
 func TestParseOverrideRefuses(t *testing.T) {
 	for _, text := range []string{"", "load.duration", "=5", ".=5", "a..b=5", "a b=1", "title=\xff"} {
-		if o, err := ParseOverride(text); !errors.Is(err, ErrInvalid) {
+		if o, err := ParseOverride(text); !errors.Is(err, ErrInvalid) || strings.Count(err.Error(), "override") != 1 {
 			t.Errorf("%q: %v, %v", text, o, err)
 		}
 	}

@@ -57,7 +57,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 
 // newDraft reads a file and lays the overrides over it.
 func newDraft(file string, data []byte, known Known, overrides []Override) (*draft, error) {
-	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, MaxBytes: maxFileBytes}
+	kind := conf.Kind{Name: "experiment file", Invalid: ErrInvalid, Help: "raftlab help experiment", MaxBytes: maxFileBytes}
 	root, mistakes, err := kind.Parse(file, data)
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func (d *draft) checkBaseline(e *Experiment) {
 		}
 	}
 	if !slices.Contains(f.Levels, e.Baseline) {
-		d.AddAt(s.At, "baseline", "baseline = %s is no level of matrix.%s, the factor that is compared; %s", conf.Show(s.Data), f.Name, conf.Hint(e.Baseline, f.Levels))
+		d.AddAt(s.At, "baseline", "baseline = %s is no level of matrix.%s, the factor that is compared; %s", conf.Show(s.Data), f.Name, d.Hint(e.Baseline, f.Levels))
 	}
 }
 
@@ -233,8 +233,10 @@ func (d *draft) levels(e *Experiment, f rawFactor) (Factor, bool) {
 	for _, level := range f.levels {
 		scratch := *e
 		if err := d.apply(&scratch, f.key, level.Data); err != nil {
-			d.AddAt(f.at, f.key, "level %s of matrix.%s: %v", conf.Show(level.Data), f.name, err)
 			ok = false
+			if s := d.setting(f.key); s == nil || s.At != f.at { // an override that pins the factor was complained of already
+				d.AddAt(f.at, f.key, "level %s of matrix.%s: %v", conf.Show(level.Data), f.name, err)
+			}
 			continue
 		}
 		text := d.text(&scratch, f.key)

@@ -125,7 +125,7 @@ func (d *draft) readMeasure(p Plugin, e conf.Entry) {
 	for _, n := range table {
 		key := conf.Qualify(p.Name, n.Key)
 		if !slices.Contains(p.Options, n.Key) {
-			d.Add(n.Line, key, "unknown key %q in [%s]; %s", n.Key, p.Name, conf.Hint(n.Key, p.Options))
+			d.Add(n.Line, key, "unknown key %q in [%s]; %s", n.Key, p.Name, d.Hint(n.Key, p.Options))
 			continue
 		}
 		d.put(conf.Setting{Key: key, Data: n.Data, At: d.at(n)})
@@ -156,7 +156,7 @@ func (d *draft) readPlugin(kind string, plugin conf.Entry, name string) {
 		if kind == "" {
 			what = "engine, backend or transport"
 		}
-		d.Add(plugin.Line, name, "[%s]: there is no %s %q; %s", name, what, plugin.Key, conf.Hint(plugin.Key, names))
+		d.Add(plugin.Line, name, "[%s]: there is no %s %q; %s", name, what, plugin.Key, d.Hint(plugin.Key, names))
 		return
 	}
 	table, ok := d.WantTable(plugin, name)
@@ -171,7 +171,7 @@ func (d *draft) readPlugin(kind string, plugin conf.Entry, name string) {
 		case len(takers) > 1:
 			d.Add(n.Line, name+"."+n.Key, "%s.%s: %s", name, n.Key, choose(plugin.Key, takers))
 		default:
-			d.Add(n.Line, name+"."+n.Key, "unknown key %q in [%s]; %s", n.Key, name, conf.Hint(n.Key, d.known.options(kind, plugin.Key)))
+			d.Add(n.Line, name+"."+n.Key, "unknown key %q in [%s]; %s", n.Key, name, d.Hint(n.Key, d.known.options(kind, plugin.Key)))
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (d *draft) factorHint(name string) string {
 			return fmt.Sprintf("write %s", key)
 		}
 	}
-	return conf.Hint(name, d.factorNames(), d.qualified()...)
+	return d.Hint(name, d.factorNames(), d.qualified()...)
 }
 
 // qualified returns all keys of tables, also those that [raft] had once.

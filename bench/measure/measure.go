@@ -211,7 +211,7 @@ type Kind struct {
 	Accept func(cell experiment.Cell) error
 
 	// Room says what memory and disk a trial of the cell needs: what is not there is
-	// refused before the first trial. Nil: not worth asking.
+	// refused before the first trial. Nil: next to nothing, as members that hold no keys.
 	Room func(cell *record.CellInfo) []Need
 
 	// Run carries one trial out: it starts the group that t gives, and records into

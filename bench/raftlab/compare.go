@@ -72,11 +72,11 @@ func compareRuns(c *cobra.Command, lab Lab, f compareFlags, dirs []string) error
 	defer b.Close()
 	opts := report.CompareOptions{Margin: f.margin / 100, Lang: lang, Format: report.Format(f.format), Width: widthOf(c.OutOrStdout())}
 	if f.out == "" {
-		return report.Compare(c.OutOrStdout(), lab.Kinds, a, b, opts)
+		return report.Compare(c.Context(), c.OutOrStdout(), lab.Kinds, a, b, opts)
 	}
 	opts.Width = defaultWidth
 	var text bytes.Buffer
-	if err := report.Compare(&text, lab.Kinds, a, b, opts); err != nil {
+	if err := report.Compare(c.Context(), &text, lab.Kinds, a, b, opts); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(f.out, text.Bytes()); err != nil {

@@ -1,7 +1,6 @@
 package raftlab
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -45,14 +44,10 @@ change. Trials within a run are summed up by their median: the unit is the run.
 			}
 			err = report.History(c.Context(), c.OutOrStdout(), lab.Kinds, folders, report.HistoryOptions{
 				Format: format, Lang: l, Width: widthOf(c.OutOrStdout())})
-			switch {
-			case errors.Is(err, report.ErrNotOneExperiment):
+			if errors.Is(err, report.ErrNotOneExperiment) {
 				return cli.Usage(err)
-			case errors.Is(err, context.Canceled):
-				return cli.Said(exitInterrupted)
-			default:
-				return err
 			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&format, "format", report.HistoryFormats[0], "text, csv or json")

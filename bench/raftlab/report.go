@@ -2,6 +2,7 @@ package raftlab
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -92,14 +93,14 @@ func makeReport(c *cobra.Command, lab Lab, f reportFlags, dirs []string) error {
 	case formatTeX:
 		return makeChapter(c, lab, f, lang, folders)
 	case string(report.Text):
-		return report.Terminal(w, folders[0], lab.Kinds, lang, widthOf(w))
+		return report.Terminal(c.Context(), w, folders[0], lab.Kinds, lang, widthOf(w))
 	case "":
-		if err := report.Write(folders[0], lab.Kinds); err != nil {
+		if err := report.Write(c.Context(), folders[0], lab.Kinds); err != nil {
 			return fmt.Errorf("write the report: %w", err)
 		}
-		return printReport(w, folders[0], lab.Kinds, lang)
+		return printReport(c.Context(), w, folders[0], lab.Kinds, lang)
 	default:
-		names, err := report.WriteOnly(folders[0], lab.Kinds, report.Format(f.format))
+		names, err := report.WriteOnly(c.Context(), folders[0], lab.Kinds, report.Format(f.format))
 		for _, name := range names {
 			fmt.Fprintln(w, filepath.Join(folders[0].Dir(), filepath.FromSlash(name)))
 		}
@@ -112,7 +113,7 @@ func makeReport(c *cobra.Command, lab Lab, f reportFlags, dirs []string) error {
 
 // makeChapter writes a chapter in LaTeX, and compiles it if asked to.
 func makeChapter(c *cobra.Command, lab Lab, f reportFlags, lang report.Lang, folders []*record.Folder) error {
-	files, err := report.Chapter(folders, lab.Kinds, lang)
+	files, err := report.Chapter(c.Context(), folders, lab.Kinds, lang)
 	if err != nil {
 		return err
 	}
@@ -155,6 +156,9 @@ func compile(c *cobra.Command, sources []string) error {
 		run := exec.CommandContext(c.Context(), latexmk, "-cd", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", source)
 		run.Stdout, run.Stderr, run.WaitDelay = &said, &said, 5*time.Second
 		if err := run.Run(); err != nil {
+			if c.Context().Err() != nil {
+				return c.Context().Err()
+			}
 			log := strings.TrimSuffix(source, ".tex") + ".log"
 			return fmt.Errorf("compile %s: %w; its last words are below, all of them in %s. What is missing comes with: apt install %s\n%s", source, err, log, packages, lastLines(said.String(), 12))
 		}
@@ -190,8 +194,8 @@ func openRun(dir string) (*record.Folder, error) {
 }
 
 // printReport prints the table and where the report lies.
-func printReport(w io.Writer, folder *record.Folder, kinds measure.Catalog, lang report.Lang) error {
-	if err := report.Terminal(w, folder, kinds, lang, widthOf(w)); err != nil {
+func printReport(ctx context.Context, w io.Writer, folder *record.Folder, kinds measure.Catalog, lang report.Lang) error {
+	if err := report.Terminal(ctx, w, folder, kinds, lang, widthOf(w)); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)

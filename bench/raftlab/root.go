@@ -68,6 +68,9 @@ func Main(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer)
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, newRoot(lab), args, nil, stdout, stderr, func(err error) (string, int) {
+		if errors.Is(err, context.Canceled) {
+			return "interrupted", exitInterrupted
+		}
 		if errors.Is(err, core.ErrUnknownName) || errors.Is(err, core.ErrInvalid) {
 			return err.Error(), exitUsage
 		}
@@ -91,8 +94,8 @@ and a matrix of what to compare.
   raftlab history out/backends-*          between which of many runs it changed
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.`,
-		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
+	cli.Version(root, core.Version)
 	root.AddCommand(newNew(lab), newRun(lab), newReport(lab), newCompare(lab), newHistory(lab), newVerify(lab), newList(lab), newCalibrate(), newExperimentHelp(lab))
 	return root
 }

@@ -1,6 +1,7 @@
 package raftlab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -140,7 +141,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 	for _, s := range set {
 		o, err := experiment.ParseOverride(s)
 		if err != nil {
-			return runner.Config{}, cli.Usagef("--set %s: %w", s, err)
+			return runner.Config{}, cli.Usage(err)
 		}
 		overrides = append(overrides, o)
 	}
@@ -230,7 +231,7 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	if outcome.Folder == nil {
 		return err
 	}
-	if reportErr := present(stdout, outcome, cfg.Kinds, lang); reportErr != nil {
+	if reportErr := present(context.WithoutCancel(c.Context()), stdout, outcome, cfg.Kinds, lang); reportErr != nil {
 		return errors.Join(err, reportErr)
 	}
 	switch {
@@ -250,14 +251,15 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	return nil
 }
 
-// present writes the report files, prints the table and says where things are.
-func present(w io.Writer, outcome runner.Outcome, kinds measure.Catalog, lang report.Lang) error {
+// present writes the report files, prints the table and says where things are. What an
+// interrupted run has measured gets its report, too; a second Ctrl-C ends the program.
+func present(ctx context.Context, w io.Writer, outcome runner.Outcome, kinds measure.Catalog, lang report.Lang) error {
 	trials, err := outcome.Folder.Trials()
 	if err != nil || len(trials) == 0 {
 		return err
 	}
-	if err := report.Write(outcome.Folder, kinds); err != nil {
+	if err := report.Write(ctx, outcome.Folder, kinds); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	return printReport(w, outcome.Folder, kinds, lang)
+	return printReport(ctx, w, outcome.Folder, kinds, lang)
 }

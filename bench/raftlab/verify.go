@@ -37,7 +37,7 @@ was laid out by an earlier raftlab only results.csv is compared, which is told.`
 				return err
 			}
 			defer folder.Close()
-			found, err := verify.Run(folder, lab.Kinds, lab.known())
+			found, err := verify.Run(c.Context(), folder, lab.Kinds, lab.known())
 			if err != nil {
 				return err
 			}

@@ -163,7 +163,7 @@ type Environment struct {
 	DataDevice     string            `json:"data_device"`
 	DataMemory     bool              `json:"data_memory"` // the data directory is in memory: fsync costs nothing there
 	Go             string            `json:"go"`
-	Raftlab        string            `json:"raftlab"` // version
+	Raftlab        string            `json:"raftlab"` // version; with the hash of the executable where that and Commit do not tell the code: core.Identify
 	Commit         string            `json:"commit"`  // VCS revision, "-dirty" if the tree was changed; "unknown"
 	Modules        map[string]string `json:"modules"` // path → version of what the cells use
 }

@@ -65,6 +65,45 @@ func TestTooFewTrials(t *testing.T) {
 	}
 }
 
+// TestOneTrialLost: one invalid trial of six leaves five rounds to the pairs of its cell,
+// which is said, with the command that decides them: a seventh round makes up for it, in
+// the headline as for the pairs.
+func TestOneTrialLost(t *testing.T) {
+	s := threeFactors()
+	s.trials = 6
+	s.fail = func(cell experiment.Cell, trial int) string {
+		if cell.ID == "c02" && trial == 3 {
+			return "the leader changed"
+		}
+		return ""
+	}
+	m, err := build(t.Context(), s.folder(t), catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lang, wants := range map[Lang][]string{
+		English: {"Invalid trials leave ", " of them fewer than 6 rounds", "about 7 trials of each cell", " --resume --trials 7 "},
+		Russian: {"Из-за недостоверных испытаний у ", "меньше 6 раундов", "около 7 испытаний на ячейку", " --resume --trials 7 "},
+	} {
+		l := newLanguage(lang)
+		a := l.answer(m)
+		headline := a.headline()
+		text := strings.Join(l.cautions(m, a.decides), "\n")
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in\n%s\n%s", want, headline, text)
+			}
+		}
+	}
+	if got := m.trialsFor(6, 3); got != 9 {
+		t.Errorf("six rounds, of which three are there and three were lost: %d trials", got)
+	}
+	whole := scenario(t, "rate").model
+	if got := whole.trialsFor(6, whole.rounds()-1); got != 6 {
+		t.Errorf("a trial that is not run yet: %d trials", got)
+	}
+}
+
 // TestNothingIsSaidToBeTheSameForNothing: no report says that there is no difference; where
 // one is undecided, it says what would decide it, and equality comes with its margin.
 func TestNothingIsSaidToBeTheSameForNothing(t *testing.T) {
@@ -169,7 +208,7 @@ func TestUnmeasuredHeadline(t *testing.T) {
 	kind := snapshots()
 	kind.Quantities = append(kind.Quantities, measure.Quantity{Key: "never", Name: measure.Text{En: "never", Ru: "никогда"}, Role: measure.Compared})
 	kind.Answer = []string{"never", "took"}
-	m, err := build(snapshotRun(t, 3, 4096), measure.Catalog{kind})
+	m, err := build(t.Context(), snapshotRun(t, 3, 4096), measure.Catalog{kind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +257,7 @@ func TestManyLevels(t *testing.T) {
 		{many, []string{"Median latency (p50), lowest first: x ", "bolt 3.17 ms; each differs from bolt."}},
 		{lost, []string{"Median latency (p50), lowest first: x ", "; all undecided against bolt: too few rounds", "--resume --trials 7"}},
 	} {
-		m, err := build(c.folder(t), catalog())
+		m, err := build(t.Context(), c.folder(t), catalog())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,9 +26,8 @@ const (
 // what is undecided.
 func (l *language) cautions(m *model, told bool) []string {
 	var out []string
-	run, planned, invalid, invalidTrials, most := len(m.trials), len(m.manifest.Planned()), 0, 0, 0
+	run, planned, invalid, invalidTrials, rounds := len(m.trials), len(m.manifest.Planned()), 0, 0, m.rounds()
 	for _, c := range m.cells {
-		most = max(most, len(c.run))
 		if c.invalid() {
 			invalid++
 		} else {
@@ -51,11 +50,11 @@ func (l *language) cautions(m *model, told bool) []string {
 			"Недостоверны и исключены: %d из %s; см. «Достоверность».",
 			invalidTrials, l.count(run, "trial trials", "испытания испытаний испытаний")))
 	}
-	if most == 1 {
+	if rounds == 1 {
 		out = append(out, l.say("One trial: no interval, nothing is compared.",
 			"Одно испытание: доверительного интервала нет, ничего не сравнивается."))
 	}
-	if text := l.undecided(m, told); text != "" && most > 1 {
+	if text := l.undecided(m, told); text != "" && rounds > 1 {
 		out = append(out, text)
 	}
 	for _, w := range m.machine {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -16,11 +17,11 @@ import (
 // Chapter makes one chapter of some runs in LaTeX: of each its answer, tables and
 // figures, and for all how they were measured, what threatens their validity and from
 // which data each comes. The files are named relative to the chapter's folder.
-func Chapter(folders []*record.Folder, catalog measure.Catalog, lang Lang) ([]doc.TeXFile, error) {
+func Chapter(ctx context.Context, folders []*record.Folder, catalog measure.Catalog, lang Lang) ([]doc.TeXFile, error) {
 	l := newLanguage(lang)
 	var runs []*model
 	for _, f := range folders {
-		m, err := build(f, catalog)
+		m, err := build(ctx, f, catalog)
 		if err != nil {
 			return nil, fmt.Errorf("chapter: %w", err)
 		}

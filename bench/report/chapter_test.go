@@ -26,7 +26,7 @@ func hostileRun(t *testing.T) *record.Folder {
 
 // TestGoldenChapter: the text, the tables and a figure of a small chapter.
 func TestGoldenChapter(t *testing.T) {
-	files, err := Chapter([]*record.Folder{hostileRun(t)}, catalog(), Russian)
+	files, err := Chapter(t.Context(), []*record.Folder{hostileRun(t)}, catalog(), Russian)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestLaTeX(t *testing.T) {
 		}
 		for _, lang := range []Lang{English, Russian} {
 			t.Run(runs[0]+" "+string(lang), func(t *testing.T) {
-				files, err := Chapter(folders, catalog(), lang)
+				files, err := Chapter(t.Context(), folders, catalog(), lang)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +105,7 @@ func TestLaTeX(t *testing.T) {
 func TestChapter(t *testing.T) {
 	runs := []*record.Folder{scenario(t, "mixed").folder, scenario(t, "backends").folder}
 	for _, lang := range []Lang{English, Russian} {
-		files, err := Chapter(runs, catalog(), lang)
+		files, err := Chapter(t.Context(), runs, catalog(), lang)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,15 +41,15 @@ type CompareOptions struct {
 //
 // A difference between runs must pass a test, corrected over all comparisons,
 // and clear a margin: the machine is never quite the same in two runs.
-func Compare(w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts CompareOptions) error {
+func Compare(ctx context.Context, w io.Writer, catalog measure.Catalog, a, b *record.Folder, opts CompareOptions) error {
 	if opts.Margin < 0 {
 		return fmt.Errorf("compare: margin %g: must not be negative", opts.Margin)
 	}
-	ma, err := build(a, catalog)
+	ma, err := build(ctx, a, catalog)
 	if err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
-	mb, err := build(b, catalog)
+	mb, err := build(ctx, b, catalog)
 	if err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}

@@ -29,14 +29,14 @@ func compared(t *testing.T, a, b synth, opts CompareOptions) (*comparison, strin
 	t.Helper()
 	var out bytes.Buffer
 	fa, fb := a.folder(t), b.folder(t)
-	if err := Compare(&out, catalog(), fa, fb, opts); err != nil {
+	if err := Compare(t.Context(), &out, catalog(), fa, fb, opts); err != nil {
 		t.Fatal(err)
 	}
-	ma, err := build(fa, catalog())
+	ma, err := build(t.Context(), fa, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mb, err := build(fb, catalog())
+	mb, err := build(t.Context(), fb, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestCompareOneSettingApart(t *testing.T) {
 	}
 	var out bytes.Buffer
 	two := one(func(l *experiment.Load) { l.Clients, l.ValueSize = 64, 1024 })
-	if err := Compare(&out, catalog(), a.folder(t), two.folder(t), CompareOptions{}); !errors.Is(err, errNothingToCompare) {
+	if err := Compare(t.Context(), &out, catalog(), a.folder(t), two.folder(t), CompareOptions{}); !errors.Is(err, errNothingToCompare) {
 		t.Errorf("two settings apart: %v", err)
 	}
 	// Where some cells agree, only those are compared.
@@ -208,7 +208,7 @@ func TestCompareGolden(t *testing.T) {
 	fa, fb := a.folder(t), b.folder(t)
 	for _, lang := range []Lang{English, Russian} {
 		var out bytes.Buffer
-		if err := Compare(&out, catalog(), fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
+		if err := Compare(t.Context(), &out, catalog(), fa, fb, CompareOptions{Lang: lang, Width: 80}); err != nil {
 			t.Fatal(err)
 		}
 		text := strings.NewReplacer(fa.Dir(), "A/stores", fb.Dir(), "B/stores").Replace(out.String())
@@ -221,7 +221,7 @@ func TestCompareGolden(t *testing.T) {
 
 func TestCompareRefusesANegativeMargin(t *testing.T) {
 	f := scenario(t, "one").folder
-	if err := Compare(&bytes.Buffer{}, catalog(), f, f, CompareOptions{Margin: -1}); err == nil {
+	if err := Compare(t.Context(), &bytes.Buffer{}, catalog(), f, f, CompareOptions{Margin: -1}); err == nil {
 		t.Error("accepted")
 	}
 }

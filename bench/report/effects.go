@@ -1,8 +1,12 @@
 package report
 
 import (
+	"context"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
@@ -31,15 +35,20 @@ const everyPair = 12
 // compare sets every two levels of the compared factor against each other, the baseline
 // first, then in the order of the file; those of equal durability and the like come before
 // the others. An invalid cell is compared with nothing.
-func (m *model) compare() {
+func (m *model) compare(ctx context.Context) error {
 	levels := len(m.levels())
+	var pairs [][2]int
 	for a := range levels {
 		for b := range levels {
 			wanted := levels <= everyPair || a == m.base || b == a+1
 			if a != b && (a == m.base || a < b && b != m.base) && wanted {
-				m.contrasts = append(m.contrasts, m.contrast(a, b))
+				pairs = append(pairs, [2]int{a, b})
 			}
 		}
+	}
+	m.contrasts = make([]*contrast, len(pairs))
+	if err := atOnce(ctx, len(pairs), func(i int) { m.contrasts[i] = m.contrast(pairs[i][0], pairs[i][1]) }); err != nil {
+		return err
 	}
 	equal := func(c *contrast) int {
 		return -btoi(!slices.ContainsFunc(c.pairs, func(p *pair) bool { return len(p.unequal) > 0 }))
@@ -56,20 +65,31 @@ func (m *model) compare() {
 		}
 	}
 	stats.AdjustPaired(cells)
+	err := atOnce(ctx, len(m.contrasts), func(i int) { m.contrasts[i].stratify(m.compared()) })
 	for _, c := range m.contrasts {
-		c.over = map[string]*stats.Strata{}
 		for _, q := range m.compared() {
-			of := c.of(q.Key)
-			over := stats.Stratify(of)
-			if over.Count > 1 {
+			if over := c.over[q.Key]; over != nil && over.Count > 1 {
 				overall = append(overall, &over.Comparison)
-			} else if i := slices.IndexFunc(of, func(vs stats.Comparison) bool { return vs.N > 0 }); i >= 0 {
-				over.Comparison = of[i] // that of the cells, which stands on their test
 			}
-			c.over[q.Key] = &over
 		}
 	}
 	stats.AdjustHolm(overall)
+	return err
+}
+
+// atOnce calls f with each of 0 to n-1, on all processors, until ctx is cancelled.
+func atOnce(ctx context.Context, n int, f func(i int)) error {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	workers.Wait()
+	return ctx.Err()
 }
 
 func btoi(b bool) int {
@@ -107,6 +127,20 @@ func (m *model) contrast(base, this int) *contrast {
 		c.pairs = append(c.pairs, p)
 	}
 	return c
+}
+
+// stratify joins the comparisons of the combinations. That of a single one stands on the
+// test of the cells, which adjusted it.
+func (c *contrast) stratify(quantities []measure.Quantity) {
+	c.over = map[string]*stats.Strata{}
+	for _, q := range quantities {
+		of := c.of(q.Key)
+		over := stats.Stratify(of)
+		if i := slices.IndexFunc(of, func(vs stats.Comparison) bool { return vs.N > 0 }); i >= 0 && over.Count <= 1 {
+			over.Comparison = of[i]
+		}
+		c.over[q.Key] = &over
+	}
 }
 
 // at returns the cell of a group that has a level.

@@ -130,7 +130,7 @@ func TestCompareFormations(t *testing.T) {
 	one, other := scenario(t, "one").folder, scenario(t, "formation").folder
 	for _, pair := range [][2]*record.Folder{{one, other}, {other, one}} {
 		var out bytes.Buffer
-		err := Compare(&out, catalog(), pair[0], pair[1], CompareOptions{})
+		err := Compare(t.Context(), &out, catalog(), pair[0], pair[1], CompareOptions{})
 		if err == nil || !strings.Contains(err.Error(), other.Dir()) || !strings.Contains(err.Error(), "measured load") || out.Len() > 0 {
 			t.Errorf("%v\n%s", err, out.String())
 		}

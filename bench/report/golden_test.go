@@ -49,7 +49,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func rendered(t testing.TB, f *record.Folder) map[string][]byte {
 	t.Helper()
-	files, err := render(f, catalog())
+	files, err := render(t.Context(), f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestReportIsTheSameAgain(t *testing.T) {
 
 func TestWriteMakesAllFiles(t *testing.T) {
 	f := scenarios()["rate"].folder(t)
-	if err := Write(f, catalog()); err != nil {
+	if err := Write(t.Context(), f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{

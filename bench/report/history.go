@@ -88,10 +88,7 @@ type course struct {
 func readHistory(ctx context.Context, catalog measure.Catalog, folders []*record.Folder) (*history, error) {
 	h := &history{}
 	for _, f := range folders {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		m, err := build(f, catalog)
+		m, err := build(ctx, f, catalog)
 		if err != nil {
 			return nil, err
 		}

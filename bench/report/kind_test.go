@@ -2,9 +2,13 @@ package report
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,7 +85,7 @@ func snapshotRun(t *testing.T, slower, size int64) *record.Folder {
 func TestAnyKind(t *testing.T) {
 	catalog := measure.Catalog{snapshots()}
 	f, slower := snapshotRun(t, 3, 4096), snapshotRun(t, 9, 4096)
-	if err := Write(f, catalog); err != nil {
+	if err := Write(t.Context(), f, catalog); err != nil {
 		t.Fatal(err)
 	}
 	for name, wants := range map[string][]string{
@@ -103,14 +107,14 @@ func TestAnyKind(t *testing.T) {
 			}
 		}
 	}
-	if v, err := Verify(f, catalog); err != nil || len(v.Differences) > 0 {
+	if v, err := Verify(t.Context(), f, catalog); err != nil || len(v.Differences) > 0 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 	var out bytes.Buffer
-	if err := Compare(&out, catalog, f, slower, CompareOptions{}); err != nil || !strings.Contains(out.String(), "3.00×") {
+	if err := Compare(t.Context(), &out, catalog, f, slower, CompareOptions{}); err != nil || !strings.Contains(out.String(), "3.00×") {
 		t.Errorf("compare: %v\n%s", err, out.String())
 	}
-	if err := Write(f, measure.Catalog{}); err == nil || !strings.Contains(err.Error(), `no kind of measurement "snapshots"`) {
+	if err := Write(t.Context(), f, measure.Catalog{}); err == nil || !strings.Contains(err.Error(), `no kind of measurement "snapshots"`) {
 		t.Error(fmt.Sprint("an unknown kind: ", err))
 	}
 }
@@ -150,7 +154,7 @@ func TestOlderThanAQuantity(t *testing.T) {
 		Key: "later", Name: measure.Text{En: "later", Ru: "позже"}, Role: measure.Compared, Column: "later",
 	})
 	f := snapshotRun(t, 3, 4096)
-	if err := Write(f, measure.Catalog{kind}); err != nil {
+	if err := Write(t.Context(), f, measure.Catalog{kind}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := f.ReadFile("report.md")
@@ -158,7 +162,32 @@ func TestOlderThanAQuantity(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	var compared bytes.Buffer
-	if err := Compare(&compared, measure.Catalog{kind}, f, f, CompareOptions{}); err != nil || strings.Contains(compared.String(), "later") {
+	if err := Compare(t.Context(), &compared, measure.Catalog{kind}, f, f, CompareOptions{}); err != nil || strings.Contains(compared.String(), "later") {
 		t.Errorf("%v\n%s", err, compared.String())
+	}
+}
+
+// TestInterrupted: whoever waits for a report of much can end it, and nothing is written.
+func TestInterrupted(t *testing.T) {
+	f := snapshotRun(t, 3, 4096)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Write(ctx, f, measure.Catalog{snapshots()}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a report: %v", err)
+	}
+	if err := Compare(ctx, &bytes.Buffer{}, measure.Catalog{snapshots()}, f, f, CompareOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a comparison: %v", err)
+	}
+	if _, err := f.ReadFile("report.md"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a report was written: %v", err)
+	}
+	n := 0
+	err := atOnce(ctx, 1000, func(int) { n++ })
+	if !errors.Is(err, context.Canceled) || n > 0 {
+		t.Errorf("at once: %d done, %v", n, err)
+	}
+	done := make([]bool, 1000)
+	if err := atOnce(t.Context(), len(done), func(i int) { done[i] = true }); err != nil || slices.Contains(done, false) {
+		t.Errorf("at once: %v, %v", done, err)
 	}
 }

@@ -33,7 +33,7 @@ func calibrated(t *testing.T) *record.Folder {
 // both languages; verify computes that again.
 func TestAgainstTheMachine(t *testing.T) {
 	f := calibrated(t)
-	if err := Write(f, catalog()); err != nil {
+	if err := Write(t.Context(), f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	files := rendered(t, f)
@@ -65,7 +65,7 @@ func TestAgainstTheMachine(t *testing.T) {
 			}
 		}
 	}
-	if v, err := Verify(f, catalog()); err != nil || len(v.Differences) > 0 {
+	if v, err := Verify(t.Context(), f, catalog()); err != nil || len(v.Differences) > 0 {
 		t.Errorf("%+v, %v", v, err)
 	}
 	i := strings.Index(string(files[csvFile]), inOrder(table[2], table[0], []string{"floor_us"})[0])
@@ -74,7 +74,7 @@ func TestAgainstTheMachine(t *testing.T) {
 	if err := f.WriteFile(csvFile, forged); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := Verify(f, catalog()); err != nil || len(v.Differences) == 0 {
+	if v, err := Verify(t.Context(), f, catalog()); err != nil || len(v.Differences) == 0 {
 		t.Errorf("a forged floor: %+v, %v", v, err)
 	}
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -88,8 +89,9 @@ type inequality struct {
 // of its trials are valid.
 func (c *cell) invalid() bool { return len(c.run) > 0 && 2*c.valid <= len(c.run) }
 
-// build computes the model of a run.
-func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
+// build computes the model of a run; it ends early, with the error of ctx, once that is
+// cancelled.
+func build(ctx context.Context, f *record.Folder, catalog measure.Catalog) (*model, error) {
 	m := &model{manifest: f.Manifest()}
 	var err error
 	if m.kind, err = catalog.Lookup(m.manifest.Experiment.Measure); err != nil {
@@ -120,6 +122,9 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		byID[id.Cell].planned++
 	}
 	for i := range trials {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		t := &trials[i]
 		c := byID[t.Cell]
 		values, err := m.kind.Read(c.info, t)
@@ -136,7 +141,9 @@ func build(f *record.Folder, catalog measure.Catalog) (*model, error) {
 		c.summarize(m.kind)
 	}
 	m.base = m.baseline()
-	m.compare()
+	if err := m.compare(ctx); err != nil {
+		return nil, err
+	}
 	m.machine = stats.CheckMachine(m.inTime(flushes))
 	return m, nil
 }

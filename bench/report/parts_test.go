@@ -41,7 +41,7 @@ func TestParts(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		kind := parted(only)
 		f := snapshotRun(t, 3, 4096)
-		m, err := build(f, measure.Catalog{kind})
+		m, err := build(t.Context(), f, measure.Catalog{kind})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestParts(t *testing.T) {
 				}
 			}
 		}
-		if err := Write(f, measure.Catalog{kind}); err != nil {
+		if err := Write(t.Context(), f, measure.Catalog{kind}); err != nil {
 			t.Fatal(err)
 		}
 		for name, wants := range map[string][]string{

@@ -17,6 +17,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -49,15 +50,15 @@ const (
 
 // Write makes the tables, the plots and the reports in both languages from the trials in
 // the folder and writes them into it, replacing what is there. A run may be incomplete or
-// still under way; the reports say so.
-func Write(f *record.Folder, catalog measure.Catalog) error {
-	_, err := WriteOnly(f, catalog, HTML, Markdown, CSV, JSON)
+// still under way; the reports say so. Once ctx is cancelled, Write and its kin end early.
+func Write(ctx context.Context, f *record.Folder, catalog measure.Catalog) error {
+	_, err := WriteOnly(ctx, f, catalog, HTML, Markdown, CSV, JSON)
 	return err
 }
 
 // WriteOnly does what Write does for files of some formats, and returns their names.
-func WriteOnly(f *record.Folder, catalog measure.Catalog, formats ...Format) ([]string, error) {
-	files, err := render(f, catalog)
+func WriteOnly(ctx context.Context, f *record.Folder, catalog measure.Catalog, formats ...Format) ([]string, error) {
+	files, err := render(ctx, f, catalog)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
@@ -77,8 +78,8 @@ func WriteOnly(f *record.Folder, catalog measure.Catalog, formats ...Format) ([]
 // Terminal prints the run's answer and table in plain text, no line wider than
 // width columns as long as the names of the cells leave room. The table gives up
 // columns before lines are broken: the full one is in the report.
-func Terminal(w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang, width int) error {
-	m, err := build(f, catalog)
+func Terminal(ctx context.Context, w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang, width int) error {
+	m, err := build(ctx, f, catalog)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -92,8 +93,8 @@ const form = 5
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 
 // render makes all files of the report.
-func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
-	m, err := build(f, catalog)
+func render(ctx context.Context, f *record.Folder, catalog measure.Catalog) ([]file, error) {
+	m, err := build(ctx, f, catalog)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +113,9 @@ func render(f *record.Folder, catalog measure.Catalog) ([]file, error) {
 	}
 	files := []file{{csvFile, trials, CSV, first}, {summaryFile, cells, CSV, exports}, {jsonFile, model, JSON, exports}}
 	for _, code := range []Lang{English, Russian} {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		suffix, since := "", first
 		if code != English {
 			suffix = "." + string(code)

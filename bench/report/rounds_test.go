@@ -12,7 +12,7 @@ import (
 // added.
 func TestRounds(t *testing.T) {
 	f := scenarios()["one"].folder(t)
-	m, err := build(f, catalog())
+	m, err := build(t.Context(), f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -351,7 +351,7 @@ func scenario(t testing.TB, name string) *made {
 	}
 	x := &made{folder: s.folderIn(t, shared.dir)}
 	var err error
-	if x.model, err = build(x.folder, catalog()); err != nil {
+	if x.model, err = build(t.Context(), x.folder, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	x.files = rendered(t, x.folder)

@@ -39,9 +39,13 @@ func (l *language) undecided(m *model, told bool) string {
 	}
 	text := l.fill("Undecided: %d of %s between cells.", "Не решено: %d из %s между ячейками.",
 		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
-	if few > 0 {
-		text += " " + l.fill("Of them, %d have fewer than %d valid rounds, with which the test cannot single out a difference between two cells.",
-			"Из них у %d меньше %d достоверных раундов: по ним критерий не может выделить различие двух ячеек.", few, stats.MinRounds)
+	switch rounds := m.rounds(); {
+	case few > 0 && rounds >= stats.MinRounds:
+		text += " " + l.fill("Invalid trials leave %d of them fewer than %d rounds, with which the test cannot single out a difference between two cells.",
+			"Из-за недостоверных испытаний у %d из них меньше %d раундов: по ним критерий не может выделить различие двух ячеек.", few, stats.MinRounds)
+	case few > 0:
+		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
+			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(rounds, "round rounds", "раунду раундам раундам"), stats.MinRounds)
 	}
 	if told {
 		return text
@@ -62,7 +66,7 @@ func (l *language) decided(m *model, need []int) (text, command string) {
 		n, _ := slices.BinarySearch(need, most+1)
 		return need[:n]
 	}
-	within := upTo(max(2*m.planned(), stats.MinRounds))
+	within := upTo(max(2*m.rounds(), stats.MinRounds))
 	if len(within) == 0 {
 		within = upTo(mostTrials)
 	}
@@ -83,17 +87,22 @@ func (l *language) decided(m *model, need []int) (text, command string) {
 		"Около %s на ячейку решили бы %d из %d нерешённых вопросов (все — %s)", l.genitive(enough), len(within), len(need), rest), more(m, enough)
 }
 
-// planned is how many trials of each cell there are to be.
-func (m *model) planned() (trials int) {
+// rounds is how many there were, complete or not.
+func (m *model) rounds() (most int) {
 	for _, c := range m.cells {
-		trials = max(trials, c.planned)
+		most = max(most, len(c.run))
 	}
-	return trials
+	return most
 }
 
-// trialsFor is how many trials of each cell give so many rounds, if as many are invalid as
-// were of a comparison that has some.
-func (m *model) trialsFor(rounds, have int) int { return rounds + max(0, m.planned()-have) }
+// trialsFor returns with how many trials of each cell in all there are so many rounds with
+// valid ones, if n of the rounds so far have: an invalid trial makes up for none.
+func (m *model) trialsFor(rounds, n int) int {
+	if !slices.ContainsFunc(m.trials, func(t *trial) bool { return t.reason != "" }) {
+		return rounds // what is missing was not run yet
+	}
+	return rounds + max(0, m.rounds()-n)
+}
 
 // ending ends a sentence behind which a command may stand.
 func (l *language) ending(command string) string {

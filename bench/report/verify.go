@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -50,9 +51,9 @@ func (d Difference) String() string {
 // A file that was laid out by an earlier raftlab says the same in other words: its
 // text is not compared. Of the results.csv beside it, every field is, by the name of
 // its column.
-func Verify(f *record.Folder, catalog measure.Catalog) (Verification, error) {
+func Verify(ctx context.Context, f *record.Folder, catalog measure.Catalog) (Verification, error) {
 	var v Verification
-	files, err := render(f, catalog)
+	files, err := render(ctx, f, catalog)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}

@@ -20,7 +20,7 @@ import (
 func written(t *testing.T, name string) *record.Folder {
 	t.Helper()
 	f := scenarios()[name].folder(t)
-	if err := Write(f, catalog()); err != nil {
+	if err := Write(t.Context(), f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -28,7 +28,7 @@ func written(t *testing.T, name string) *record.Folder {
 
 func verified(t *testing.T, f *record.Folder) []Difference {
 	t.Helper()
-	v, err := Verify(f, catalog())
+	v, err := Verify(t.Context(), f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,23 +186,23 @@ func TestVerifyEarlierForm(t *testing.T) {
 	if err := os.Remove(filepath.Join(f.Dir(), "plots", "latency.svg")); err != nil { // it may have had others
 		t.Fatal(err)
 	}
-	v, err := Verify(f, catalog())
+	v, err := Verify(t.Context(), f, catalog())
 	if err != nil || len(v.Differences) > 0 || len(v.Unchecked) < 7 || !slices.Contains(v.Unchecked, "report.ru.html") {
 		t.Errorf("%+v, %v", v, err)
 	}
 	edit(csvFile, "3405.823", "1405.823")
-	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) != 1 || v.Differences[0].Column != "p50_us" || v.Differences[0].Row != 2 {
+	if v, err = Verify(t.Context(), f, catalog()); err != nil || len(v.Differences) != 1 || v.Differences[0].Column != "p50_us" || v.Differences[0].Row != 2 {
 		t.Errorf("an edited field: %+v, %v", v, err)
 	}
 	edit(csvFile, "1405.823", "3405.823")
 	edit(csvFile, ",p50_us", ",p49_us")
-	if v, err = Verify(f, catalog()); err != nil || len(v.Differences) == 0 || v.Differences[0].Column != "p49_us" {
+	if v, err = Verify(t.Context(), f, catalog()); err != nil || len(v.Differences) == 0 || v.Differences[0].Column != "p49_us" {
 		t.Errorf("a column of another name: %+v, %v", v, err)
 	}
 	if err := os.Remove(filepath.Join(f.Dir(), "report.html")); err != nil {
 		t.Fatal(err)
 	}
-	if v, _ = Verify(f, catalog()); !slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.File == "report.html" }) {
+	if v, _ = Verify(t.Context(), f, catalog()); !slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.File == "report.html" }) {
 		t.Errorf("a missing page: %+v", v)
 	}
 }
@@ -219,7 +219,7 @@ func TestVerifyTellsAFileOfAnEarlierForm(t *testing.T) {
 		if err := f.WriteFile("report.html", bytes.Replace(data, []byte(stamp()), []byte("raftlab report, "+old), 1)); err != nil {
 			t.Fatal(err)
 		}
-		if v, err := Verify(f, catalog()); err != nil || len(v.Differences) != want[0] || len(v.Unchecked) != want[1] {
+		if v, err := Verify(t.Context(), f, catalog()); err != nil || len(v.Differences) != want[0] || len(v.Unchecked) != want[1] {
 			t.Errorf("%s: %+v, %v", old, v, err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestVerifyDamagedTrial(t *testing.T) {
 	if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Verify(f, catalog()); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
+	if _, err := Verify(t.Context(), f, catalog()); err == nil || !strings.Contains(err.Error(), "c01-t01.json") {
 		t.Errorf("a damaged histogram: %v", err)
 	}
 }

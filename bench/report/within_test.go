@@ -20,7 +20,7 @@ func TestFailedOperations(t *testing.T) {
 		}
 	}}
 	f := s.folder(t)
-	if err := Write(f, catalog()); err != nil {
+	if err := Write(t.Context(), f, catalog()); err != nil {
 		t.Fatal(err)
 	}
 	report, err := f.ReadFile("report.md")
@@ -36,7 +36,7 @@ func TestFailedOperations(t *testing.T) {
 			t.Errorf("report.md does not say %q:\n%s", want, report)
 		}
 	}
-	m, err := build(f, catalog())
+	m, err := build(t.Context(), f, catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestUnsteadyTrials(t *testing.T) {
 			}
 		}}
 		f := s.folder(t)
-		m, err := build(f, catalog())
+		m, err := build(t.Context(), f, catalog())
 		if err != nil {
 			t.Fatal(err)
 		}

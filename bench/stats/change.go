@@ -2,7 +2,6 @@ package stats
 
 import (
 	"cmp"
-	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -46,17 +45,19 @@ func Changes(series [][]float64) []Course {
 		all[i] = newParted(values)
 		searched = append(searched, all[i])
 	}
+	orders := orders(series)
 	for len(searched) > 0 {
-		p := stepDown(len(searched), orders(series), func(i int, order []float64) float64 {
-			q, _ := searched[i].farthest(order)
-			return q
+		p := stepDown(len(searched), len(orders), Significance, func(i, from int, out []float64) {
+			for a := range out {
+				out[a], _ = searched[i].farthest(orders[from+a])
+			}
 		})
 		var further []*parted
 		for i, x := range searched {
 			if p[i] > Significance {
 				continue
 			}
-			_, at := x.farthest(nil)
+			_, at := x.farthest(orders[0])
 			x.starts, x.p = append(x.starts, at), append(x.p, p[i])
 			further = append(further, x)
 		}
@@ -69,68 +70,79 @@ func Changes(series [][]float64) []Course {
 	return out
 }
 
-// orders yields orders of the runs, as keys to sort them by, the one observed first. The
-// slice is valid until the next one.
-func orders(series [][]float64) iter.Seq[[]float64] {
-	return func(yield func([]float64) bool) {
-		runs := 0
-		for _, values := range series {
-			runs = max(runs, len(values))
-		}
-		keys := make([]float64, runs)
-		for i := range keys {
-			keys[i] = float64(i)
-		}
-		random := rand.New(rand.NewPCG(uint64(runs), rearranged))
-		for tried := 0; tried <= rearranged && yield(keys); tried++ {
-			for i := range keys {
-				keys[i] = random.Float64()
+// orders returns orders of the runs, the one observed first.
+func orders(series [][]float64) [][]int {
+	runs := 0
+	for _, values := range series {
+		runs = max(runs, len(values))
+	}
+	random := rand.New(rand.NewPCG(uint64(runs), rearranged))
+	out := make([][]int, 1+rearranged)
+	keys := make([]float64, runs)
+	for i := range out {
+		for run := range keys {
+			out[i] = append(out[i], run)
+			if keys[run] = float64(run); i > 0 {
+				keys[run] = random.Float64()
 			}
 		}
+		slices.SortFunc(out[i], func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
 	}
+	return out
 }
 
 // parted is a series with the changes found so far.
 type parted struct {
-	runs   []int     // those that have a value
-	logs   []float64 // their logarithms
-	starts []int     // indices into runs of the parts but the first, in the order found
-	p      []float64 // of each
+	values  []float64 // logarithms by run, NaN where it has none
+	runs    []int     // those that have a value
+	starts  []int     // indices into runs of the parts but the first, in the order found
+	p       []float64 // of each
+	scratch [3][]float64
 }
 
 func newParted(values []float64) *parted {
-	x := &parted{}
+	x := &parted{values: make([]float64, len(values))}
 	for t, v := range values {
-		if v > 0 && finite(v) {
-			x.runs, x.logs = append(x.runs, t), append(x.logs, math.Log(v))
+		if x.values[t] = math.NaN(); v > 0 && finite(v) {
+			x.runs, x.values[t] = append(x.runs, t), math.Log(v)
 		}
+	}
+	for i := range x.scratch {
+		x.scratch[i] = make([]float64, len(values)+1)
 	}
 	return x
 }
 
-// parts returns the bounds of the parts.
+// parts returns the bounds of the parts, as indices into runs.
 func (x *parted) parts() []int {
-	return append(append([]int{0}, slices.Sorted(slices.Values(x.starts))...), len(x.logs))
+	return append(append([]int{0}, slices.Sorted(slices.Values(x.starts))...), len(x.runs))
+}
+
+// logs are the values from one index into runs up to another.
+func (x *parted) logs(from, to int) (out []float64) {
+	for _, run := range x.runs[from:to] {
+		out = append(out, x.values[run])
+	}
+	return out
 }
 
 // farthest returns the largest energy statistic of a division of any part, in units of the
-// mean distance within the part, and where it divides. Within parts, runs are sorted by
-// the keys in order.
-func (x *parted) farthest(order []float64) (most float64, at int) {
+// mean distance within the part, and where it divides. Within parts, runs are in the order
+// given.
+func (x *parted) farthest(order []int) (most float64, at int) {
 	bounds := x.parts()
 	for i, from := range bounds[:len(bounds)-1] {
-		values := slices.Clone(x.logs[from:bounds[i+1]])
-		if order != nil {
-			places := make([]int, len(values))
-			for j := range places {
-				places[j] = from + j
-			}
-			slices.SortFunc(places, func(a, b int) int { return cmp.Compare(order[x.runs[a]], order[x.runs[b]]) })
-			for j, place := range places {
-				values[j] = x.logs[place]
+		if bounds[i+1]-from < 2*minSegment {
+			continue
+		}
+		first, last := x.runs[from], x.runs[bounds[i+1]-1]
+		values := x.scratch[0][:0]
+		for _, run := range order {
+			if run >= first && run <= last && !math.IsNaN(x.values[run]) {
+				values = append(values, x.values[run])
 			}
 		}
-		if q, j := divide(values); q > most {
+		if q, j := divide(values, x.scratch[1], x.scratch[2]); q > most {
 			most, at = q, from+j
 		}
 	}
@@ -140,36 +152,41 @@ func (x *parted) farthest(order []float64) (most float64, at int) {
 // divide finds the division of values with the largest energy statistic Q(τ, κ), eq. (5) to
 // (7) of the paper: between the first τ values and the next ones up to κ. It is in units
 // of the mean distance between two values, which no order changes.
-func divide(values []float64) (most float64, at int) {
+func divide(values, within, toFirst []float64) (most float64, at int) {
 	n := len(values)
-	if n < 2*minSegment {
-		return 0, 0
-	}
-	sums := make([][]float64, n+1) // sums[i][j]: of the distances of the first i values to the first j
-	sums[0] = make([]float64, n+1)
-	for i, a := range values {
-		sums[i+1] = make([]float64, n+1)
-		row := 0.0
-		for j, b := range values {
-			row += math.Abs(a - b)
-			sums[i+1][j+1] = sums[i][j+1] + row
+	// Distances are summed up over pairs: within[k] over those of the first k values, and
+	// toFirst[j], once τ is reached, from value j to the first τ.
+	within, toFirst = within[:n+1], toFirst[:n]
+	clear(toFirst)
+	within[0] = 0
+	for j, b := range values {
+		sum := 0.0
+		for _, a := range values[:j] {
+			sum += math.Abs(a - b)
 		}
+		within[j+1] = within[j] + sum
 	}
-	unit := sums[n][n] / float64(n*(n-1))
+	unit := 2 * within[n] / float64(n*(n-1))
 	if unit < noDifference {
 		return 0, 0
 	}
-	for first := minSegment; first <= n-minSegment; first++ {
-		for to := first + minSegment; to <= n; to++ {
-			a, b := float64(first), float64(to-first)
-			across := sums[first][to] - sums[first][first]
-			within := sums[first][first]/(a*(a-1)) + (sums[to][to]-sums[first][to]-across)/(b*(b-1))
-			if q := a * b / (a + b) * (2*across/(a*b) - within) / unit; q > most {
+	for first := 1; first <= n-minSegment; first++ {
+		a, added, across := float64(first), values[first-1], 0.0
+		left := within[first] / max(1, a-1)
+		for j := first; j < n; j++ {
+			toFirst[j] += math.Abs(values[j] - added)
+			across += toFirst[j]
+			b := float64(j + 1 - first)
+			if first < minSegment || b < minSegment {
+				continue
+			}
+			right := (within[j+1] - within[first] - across) / (b - 1)
+			if q := (across - b*left - a*right) / (a + b); q > most {
 				most, at = q, first
 			}
 		}
 	}
-	return most, at
+	return 2 * most / unit, at
 }
 
 // course returns what was found, in the order of the runs.
@@ -178,7 +195,7 @@ func (x *parted) course() Course {
 	bounds := x.parts()
 	squares, before := 0.0, 0.0
 	for part, from := range bounds[:len(bounds)-1] {
-		logs := x.logs[from:bounds[part+1]]
+		logs := x.logs(from, bounds[part+1])
 		squares += math.Pow(deviation(logs), 2) * float64(len(logs)-1)
 		level := math.Exp(Median(logs))
 		if part > 0 {
@@ -187,7 +204,7 @@ func (x *parted) course() Course {
 		}
 		before = level
 	}
-	if free := len(x.logs) - len(bounds) + 1; free > 0 {
+	if free := len(x.runs) - len(bounds) + 1; free > 0 {
 		out.Scatter = math.Sqrt(squares / float64(free))
 	}
 	return out

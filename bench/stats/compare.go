@@ -201,7 +201,8 @@ func (c *Comparison) judge() {
 		return
 	}
 	c.Difference = mean(present(c.plain))
-	c.P = signFlip(d)
+	of := newSubsets(d)
+	c.P = of.signFlip()
 	c.effect, c.scatter, c.least = mean(d), deviation(d), math.Pow(2, float64(1-c.N))
 	if c.HasRatio {
 		c.Ratio = math.Exp(c.effect)
@@ -212,7 +213,7 @@ func (c *Comparison) judge() {
 		c.Warnings = append(c.Warnings, Warning{Code: FewTrials, Have: float64(c.N), Want: MinForInterval})
 		return
 	}
-	c.CI, c.Coverage = typicalValues(d)
+	c.CI, c.Coverage = of.typicalValues()
 	if c.HasRatio {
 		c.CI = Interval{math.Exp(c.CI.Low), math.Exp(c.CI.High)}
 	}

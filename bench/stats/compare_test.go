@@ -309,6 +309,6 @@ func TestExchangesOfRounds(t *testing.T) {
 // TestBalanced: where ups and downs cancel out, every flip goes as far.
 func TestBalanced(t *testing.T) {
 	d := []float64{0.1, 0.2, -0.2, -0.1}
-	near(t, "p", signFlip(d), 1, 0)
+	near(t, "p", newSubsets(d).signFlip(), 1, 0)
 	near(t, "adjusted p", signFlips([][]float64{d})[0], 1, 0)
 }

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"iter"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -19,73 +18,132 @@ const (
 // difference: with n rounds its smallest p is 2 / 2^n.
 const MinRounds = 6
 
-// flips yields ways to give n differences a sign, the one observed (no sign changed)
-// first: all of them but for mirror images, or, beyond [exactRounds], a fixed random
-// sample. The slice is valid until the next one.
-func flips(n int) iter.Seq[[]float64] {
-	return func(yield func([]float64) bool) {
-		signs := slices.Repeat([]float64{1}, n)
-		if n > exactRounds {
-			random := rand.New(rand.NewPCG(uint64(n), sampled))
-			for tried := 0; tried <= sampled && yield(signs); tried++ {
-				var bits uint64
-				for i := range signs {
-					if i%64 == 0 {
-						bits = random.Uint64()
-					}
-					signs[i] = float64(int(bits&1)*2 - 1)
-					bits >>= 1
-				}
+// choices are ways to choose some of n things: all of them, or a fixed random sample.
+type choices struct {
+	count int
+	bytes [][]byte // bytes[b][c] has a bit for each of the things 8b to 8b+7: choice c has it
+}
+
+func newChoices(n, count int) choices {
+	c := choices{count, make([][]byte, (n+7)/8)}
+	for b := range c.bytes {
+		c.bytes[b] = make([]byte, count)
+	}
+	return c
+}
+
+// set makes choice i out of the bits of code, from thing 64*word on.
+func (c choices) set(i, word int, code uint64) {
+	for b := 8 * word; b < min(8*word+8, len(c.bytes)); b++ {
+		c.bytes[b][i] = byte(code)
+		code >>= 8
+	}
+}
+
+// sample returns the choice of all n things and [sampled] random ones.
+func sample(n int) choices {
+	random := rand.New(rand.NewPCG(uint64(n), sampled))
+	c := newChoices(n, 1+sampled)
+	for i := range c.count {
+		for word := range (n + 63) / 64 {
+			code := ^uint64(0)
+			if i > 0 {
+				code = random.Uint64()
 			}
-			return
-		}
-		for code := range 1 << max(0, n-1) {
-			for i := range max(0, n-1) {
-				signs[i] = float64(1 - 2*(code>>i&1))
-			}
-			if !yield(signs) {
-				return
-			}
+			c.set(i, word, code)
 		}
 	}
+	return c
+}
+
+// sums puts into out, for the choices from one on, the sum of those values that are chosen.
+// What eight bits add up to is worked out once for all choices.
+func (c choices) sums(values []float64, from int, out []float64) {
+	clear(out)
+	for b, column := range c.bytes {
+		var of [256]float64
+		for i := range 8 {
+			v := 0.0
+			if 8*b+i < len(values) {
+				v = values[8*b+i]
+			}
+			for code := range 1 << i {
+				of[1<<i|code] = of[code] + v
+			}
+		}
+		for i, code := range column[from : from+len(out)] {
+			out[i] += of[code]
+		}
+	}
+}
+
+// flips returns ways to give n differences a sign, as those that keep it, the one observed
+// first: all of them but for mirror images, or, beyond [exactRounds], a sample.
+func flips(n int) choices {
+	if n > exactRounds {
+		return sample(n)
+	}
+	c := newChoices(n, 1<<max(0, n-1))
+	for i := range c.count {
+		c.set(i, 0, ^uint64(i))
+	}
+	return c
 }
 
 // reaches reports x >= y, whatever rounding did to values that are equal; they are made of
 // values of the order of size.
 func reaches(x, y, size float64) bool { return x >= y-1e-9*size }
 
+// So many arrangements are looked at in one go, so that what is known of them stays close to
+// the processor; fewer at the beginning, where little may be enough.
+const (
+	firstBatch   = 64
+	largestBatch = 4096
+)
+
 // stepDown returns p-values, adjusted for their number, of so many hypotheses by the
 // step-down maxT procedure of Westfall & Young (Resampling-Based Multiple Testing, 1993,
 // algorithm 4.1; also Ge, Dudoit & Speed, Test 12, 2003, box 3). Arrangements are what
-// the data might have looked like if nothing differed, the one observed first; in each,
-// a statistic of the order of 1 says how far hypothesis i is from holding. As all hypotheses see the same
-// arrangement, what makes them depend on each other, a common base above all, is kept,
-// and what depends closely costs next to nothing.
-func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i int, a A) float64) []float64 {
+// the data might have looked like if nothing differed, the one observed first; for those
+// from one on, statistics says in numbers of the order of 1 how far hypothesis i is from
+// holding in each. As all hypotheses see the same arrangement, what makes them depend on
+// each other, a common base above all, is kept, and what depends closely costs next to
+// nothing.
+//
+// Values of p above enough need not be known, and once all are sure to be above it, no more
+// arrangements are looked at (curtailed: Besag & Clifford, Sequential Monte Carlo p-values,
+// Biometrika 78, 1991): such a p is too small, but above enough.
+func stepDown(hypotheses, arrangements int, enough float64, statistics func(i, from int, out []float64)) []float64 {
 	observed, order := make([]float64, hypotheses), make([]int, hypotheses)
+	for i := range order {
+		order[i] = i
+		statistics(i, 0, observed[i:i+1])
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return compareDown(observed[a], observed[b]) })
 	as := make([]int, hypotheses) // arrangements in which it, or one that held better, goes as far
-	tried := 0
-	for a := range arrangements {
-		if tried == 0 {
-			for i := range order {
-				order[i], observed[i] = i, statistic(i, a)
-			}
-			slices.SortStableFunc(order, func(i, j int) int { return compareDown(observed[i], observed[j]) })
-		}
-		tried++
-		most := 0.0
+	p := func(i int) float64 { return float64(as[i]) / float64(arrangements) }
+	values, most := make([]float64, largestBatch), make([]float64, largestBatch)
+	for from, size := 0, firstBatch; from < arrangements && hypotheses > 0 && p(order[0]) <= enough; from, size = from+size, min(2*size, largestBatch) {
+		size = min(size, arrangements-from)
+		values, most := values[:size], most[:size]
+		clear(most)
 		for _, i := range slices.Backward(order) {
-			most = max(most, statistic(i, a))
-			if reaches(most, observed[i], 1) {
-				as[i]++
+			statistics(i, from, values)
+			for a, v := range values {
+				if v > most[a] {
+					most[a] = v
+				}
+				if reaches(most[a], observed[i], 1) {
+					as[i]++
+				}
 			}
 		}
 	}
 	adjusted := make([]float64, hypotheses)
-	p := 0.0
+	largest := 0.0
 	for _, i := range order {
-		p = max(p, float64(as[i])/float64(tried))
-		adjusted[i] = p
+		largest = max(largest, p(i))
+		adjusted[i] = largest
 	}
 	return adjusted
 }
@@ -96,7 +154,7 @@ func stepDown[A any](hypotheses int, arrangements iter.Seq[A], statistic func(i 
 // Student's t. NaNs do not count.
 func signFlips(family [][]float64) []float64 {
 	rounds := 0
-	scaled := make([][]float64, len(family))
+	scaled, totals := make([][]float64, len(family)), make([]float64, len(family))
 	for i, d := range family {
 		rounds = max(rounds, len(d))
 		squares := 0.0
@@ -109,13 +167,16 @@ func signFlips(family [][]float64) []float64 {
 			}
 			return v / math.Sqrt(squares)
 		})
-	}
-	return stepDown(len(family), flips(rounds), func(i int, signs []float64) float64 {
-		sum := 0.0
-		for r, v := range scaled[i] {
-			sum += signs[r] * v
+		for _, v := range scaled[i] {
+			totals[i] += v
 		}
-		return math.Abs(sum)
+	}
+	kept := flips(rounds)
+	return stepDown(len(family), kept.count, 1, func(i, from int, out []float64) {
+		kept.sums(scaled[i], from, out)
+		for a, sum := range out {
+			out[a] = math.Abs(2*sum - totals[i])
+		}
 	})
 }
 
@@ -130,66 +191,92 @@ func compareDown(a, b float64) int {
 	}
 }
 
-// signFlip returns p of the hypothesis that the differences d are symmetric about zero: the
+// subsets has the sums of all subsets of some differences but the empty one, or, beyond
+// [exactRounds], of a sample of them.
+type subsets struct {
+	of    []float64
+	sums  []float64
+	sizes []float64 // nil: the subset at i has a difference for each bit of i+1
+}
+
+func newSubsets(d []float64) subsets {
+	if n := len(d); n <= exactRounds {
+		sums := make([]float64, 1<<n)
+		for i, v := range d {
+			for others := range 1 << i {
+				sums[1<<i|others] = sums[others] + v
+			}
+		}
+		return subsets{of: d, sums: sums[1:]}
+	}
+	s := subsets{d, make([]float64, sampled), make([]float64, sampled)}
+	in := sample(len(d))
+	in.sums(d, 1, s.sums)
+	in.sums(slices.Repeat([]float64{1}, len(d)), 1, s.sizes)
+	return s
+}
+
+// signFlip returns p of the hypothesis that the differences are symmetric about zero: the
 // share of all ways to flip signs in which the mean is as far from zero as observed (Fisher,
 // The Design of Experiments, 1935, §21).
-func signFlip(d []float64) float64 {
+func (s subsets) signFlip() float64 {
 	all, size, as := 0.0, 0.0, 1
-	for _, v := range d {
+	for _, v := range s.of {
 		all += v
 		size += math.Abs(v)
 	}
-	sums, _ := subsetSums(d)
-	for _, sum := range sums {
+	for _, sum := range s.sums {
 		if reaches(math.Abs(all-2*sum), math.Abs(all), size) { // the subset's signs are flipped
 			as++
 		}
 	}
-	return float64(as) / float64(len(sums)+1)
+	return float64(as) / float64(len(s.sums)+1)
 }
 
-// typicalValues returns an interval of the value about which the differences d are symmetric,
-// with its exact coverage: the values that [signFlip] does not reject. The means of the
-// 2^n - 1 subsets of d cut the line into 2^n pieces, each of which holds the true value with
+// typicalValues returns an interval of the value about which the differences are symmetric,
+// with its exact coverage: the values that signFlip does not reject. The means of the
+// 2^n - 1 subsets cut the line into 2^n pieces, each of which holds the true value with
 // the same probability (Hartigan, Using Subsample Values as Typical Values, JASA 64, 1969).
 // With up to five differences the interval is the range from the smallest to the largest, of
-// coverage 1 - 2^(1-n). Beyond [exactRounds], subsets are a fixed random sample, which keeps
-// it exact (ibid.).
-func typicalValues(d []float64) (Interval, float64) {
-	means, sizes := subsetSums(d)
-	for i, size := range sizes {
-		means[i] /= float64(size)
+// coverage 1 - 2^(1-n). A fixed random sample of the subsets keeps it exact (ibid.).
+func (s subsets) typicalValues() (Interval, float64) {
+	means := make([]float64, len(s.sums))
+	for i, sum := range s.sums {
+		size := float64(bits.OnesCount(uint(i + 1)))
+		if s.sizes != nil {
+			size = max(1, s.sizes[i]) // of 2^15 and more subsets, the empty one
+		}
+		means[i] = sum / size
 	}
-	slices.Sort(means)
 	pieces := float64(len(means) + 1)
 	k := max(1, int((1-Confidence)/2*pieces+1e-9))
-	return Interval{means[k-1], means[len(means)-k]}, 1 - 2*float64(k)/pieces
+	return Interval{ranked(means, k-1), ranked(means, len(means)-k)}, 1 - 2*float64(k)/pieces
 }
 
-// subsetSums returns the sum and the size of all subsets of d but the empty one, or of a
-// sample of them.
-func subsetSums(d []float64) (sums []float64, sizes []int) {
-	if n := len(d); n <= exactRounds {
-		sums, sizes = make([]float64, 1<<n), make([]int, 1<<n)
-		for subset := 1; subset < 1<<n; subset++ {
-			lowest, others := bits.TrailingZeros(uint(subset)), subset&(subset-1)
-			sums[subset], sizes[subset] = sums[others]+d[lowest], sizes[others]+1
-		}
-		return sums[1:], sizes[1:]
-	}
-	random := rand.New(rand.NewPCG(uint64(len(d)), sampled))
-	sums, sizes = make([]float64, sampled), make([]int, sampled)
-	for i := range sums {
-		var in uint64
-		for j, v := range d {
-			if j%64 == 0 {
-				in = random.Uint64()
+// ranked returns the value that sorted values would have at place k, and changes their order
+// (Hoare, Algorithm 65: FIND, Communications of the ACM 4, 1961).
+func ranked(values []float64, k int) float64 {
+	from, to := 0, len(values)-1
+	for from < to {
+		pivot, i, j := values[k], from, to
+		for i <= j {
+			for values[i] < pivot {
+				i++
 			}
-			sums[i] += v * float64(in&1)
-			sizes[i] += int(in & 1)
-			in >>= 1
+			for pivot < values[j] {
+				j--
+			}
+			if i <= j {
+				values[i], values[j] = values[j], values[i]
+				i, j = i+1, j-1
+			}
 		}
-		sizes[i] = max(1, sizes[i]) // of 2^15 and more subsets, the empty one
+		if j < k {
+			from = i
+		}
+		if k < i {
+			to = j
+		}
 	}
-	return sums, sizes
+	return values[k]
 }

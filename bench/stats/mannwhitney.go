@@ -2,7 +2,6 @@ package stats
 
 import (
 	"cmp"
-	"iter"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -184,76 +183,72 @@ func exchanges(family [][2][]float64) []float64 {
 	for _, x := range family {
 		n, m = max(n, len(x[0])), max(m, len(x[1]))
 	}
-	ranks := make([][]float64, len(family)) // of the n + m rounds; NaN where there is no value
+	ranks, there := make([][]float64, len(family)), make([][]float64, len(family)) // of the n + m rounds; 0 where there is no value
 	for i, x := range family {
-		ranks[i] = ranksOf(n, m, x)
+		ranks[i], there[i] = ranksOf(n, m, x)
 	}
-	return stepDown(len(family), splits(n, m), func(i int, first []bool) float64 {
-		return standardRankSum(ranks[i], first)
+	first, taken := splits(n, m), make([]float64, largestBatch)
+	return stepDown(len(family), first.count, 1, func(i, from int, out []float64) {
+		taken := taken[:len(out)]
+		first.sums(ranks[i], from, out)
+		first.sums(there[i], from, taken)
+		all := 0.0
+		for _, v := range there[i] {
+			all += v
+		}
+		for a, sum := range out {
+			out[a] = standardRankSum(sum, taken[a], all-taken[a])
+		}
 	})
 }
 
 // ranksOf ranks the values of two runs, with room for n rounds of the first and m of the
-// second.
-func ranksOf(n, m int, runs [2][]float64) []float64 {
-	a, b := present(runs[0]), present(runs[1])
-	doubled, _ := doubledMidranks(a, b)
-	out := slices.Repeat([]float64{math.NaN()}, n+m)
+// second, and says with 1 or 0 which are there.
+func ranksOf(n, m int, runs [2][]float64) (ranks, there []float64) {
+	doubled, _ := doubledMidranks(present(runs[0]), present(runs[1]))
+	ranks, there = make([]float64, n+m), make([]float64, n+m)
 	for run, values := range runs {
 		for r, v := range values {
 			if finite(v) {
-				out[run*n+r], doubled = float64(doubled[0])/2, doubled[1:]
+				ranks[run*n+r], there[run*n+r], doubled = float64(doubled[0])/2, 1, doubled[1:]
 			}
 		}
 	}
-	return out
+	return ranks, there
 }
 
-// standardRankSum is the distance of the rank sum of the first run from its mean, in its
-// standard deviations without ties.
-func standardRankSum(ranks []float64, first []bool) float64 {
-	sum, n, m := 0.0, 0.0, 0.0
-	for i, r := range ranks {
-		switch {
-		case math.IsNaN(r):
-		case first[i]:
-			sum, n = sum+r, n+1
-		default:
-			m++
-		}
-	}
+// standardRankSum is the distance of the rank sum of n values, beside m others, from its
+// mean, in its standard deviations without ties.
+func standardRankSum(sum, n, m float64) float64 {
 	if n == 0 || m == 0 {
 		return 0
 	}
 	return math.Abs(sum-n*(n+m+1)/2) / math.Sqrt(n*m*(n+m+1)/12)
 }
 
-// splits yields ways to take n of n + m rounds for the first run, the one observed first:
-// all of them where they are few, and otherwise a fixed random sample. The slice is valid
-// until the next one.
-func splits(n, m int) iter.Seq[[]bool] {
-	return func(yield func([]bool) bool) {
-		first := make([]bool, n+m)
-		if n+m <= 20 && choose(n+m, n) <= sampled {
-			for code := uint(1)<<n - 1; code < 1<<(n+m); code++ {
-				if bits.OnesCount(code) != n {
-					continue
-				}
-				for i := range first {
-					first[i] = code>>i&1 == 1
-				}
-				if !yield(first) {
-					return
-				}
+// splits returns ways to take n of n + m rounds for the first run, the one observed first:
+// all of them where they are few, and otherwise a fixed random sample.
+func splits(n, m int) choices {
+	if n+m <= 20 && choose(n+m, n) <= sampled {
+		c, i := newChoices(n+m, int(choose(n+m, n))), 0
+		for code := uint64(1)<<n - 1; code < 1<<(n+m); code++ {
+			if bits.OnesCount64(code) == n {
+				c.set(i, 0, code)
+				i++
 			}
-			return
 		}
-		for i := range n {
-			first[i] = true
-		}
-		random := rand.New(rand.NewPCG(uint64(n), uint64(m)))
-		for tried := 0; tried <= sampled && yield(first); tried++ {
-			random.Shuffle(n+m, func(i, j int) { first[i], first[j] = first[j], first[i] })
-		}
+		return c
 	}
+	c := newChoices(n+m, 1+sampled)
+	first := append(slices.Repeat([]bool{true}, n), make([]bool, m)...)
+	random := rand.New(rand.NewPCG(uint64(n), uint64(m)))
+	for i := range c.count {
+		for r, is := range first {
+			if is {
+				c.bytes[r/8][i] |= 1 << (r % 8)
+			}
+		}
+		random.Shuffle(n+m, func(i, j int) { first[i], first[j] = first[j], first[i] })
+	}
+	return c
 }

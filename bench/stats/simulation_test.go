@@ -145,12 +145,30 @@ type table struct{ strings.Builder }
 
 func (t *table) row(cells ...string) { t.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
 
+// falsely holds shares of histories in which something was found that is not there to
+// [Significance], each up to chance.
+type falsely struct{ total, n float64 }
+
+func (f *falsely) add(t *testing.T, what string, found float64) string {
+	f.total, f.n = f.total+found, f.n+1
+	if chance := 2 * math.Sqrt(Significance*(1-Significance)/histories); found > Significance+chance {
+		t.Errorf("%s: something found in %s of %d", what, percent(found), histories)
+	}
+	return percent(found)
+}
+
+func (f *falsely) check(t *testing.T) {
+	if f.total/f.n > Significance {
+		t.Errorf("something found in %.3f of all", f.total/f.n)
+	}
+}
+
 // falseAlarms has the share of experiments in which nothing differs and something was
 // found, and holds it to 5 %.
 func falseAlarms(t *testing.T, out *table) {
 	out.row("nothing differs; the machine has", "tables, 6 trials", "tables, 10 trials", "headline, 3 trials", "headline, 6 trials")
 	out.row("---", "--:", "--:", "--:", "--:")
-	total, n := 0.0, 0.0
+	var all falsely
 	for i, m := range machines {
 		cells := []string{m.name}
 		for j, rounds := range []int{6, 10, 3, 6} {
@@ -163,17 +181,11 @@ func falseAlarms(t *testing.T, out *table) {
 				AdjustHolm(statements)
 				return anyDiffers(statements)
 			})
-			cells = append(cells, percent(found))
-			total, n = total+found, n+1
-			if chance := 2 * math.Sqrt(Significance*(1-Significance)/histories); found > Significance+chance {
-				t.Errorf("%s, %d trials: something found in %s of %d", m.name, rounds, percent(found), histories)
-			}
+			cells = append(cells, all.add(t, fmt.Sprintf("%s, %d trials", m.name, rounds), found))
 		}
 		out.row(cells...)
 	}
-	if total/n > Significance {
-		t.Errorf("something found in %.3f of all", total/n)
-	}
+	all.check(t)
 }
 
 // power has how often a planted difference of one level is found.
@@ -287,6 +299,10 @@ func TestSimulation(t *testing.T) {
 	power(t, &out)
 	out.WriteString("\n")
 	coverages(t, &out)
+	out.WriteString("\n")
+	falseChanges(t, &out)
+	out.WriteString("\n")
+	foundChanges(t, &out)
 	const path, begin, end = "../../docs/statistics.md", "<!-- simulation -->\n", "<!-- /simulation -->"
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -30,7 +30,7 @@ func Stratify(strata []Comparison) Strata {
 	s := stratified(strata)
 	if s.N > 0 {
 		s.judge()
-		s.P, s.least = signFlip(s.pairs), math.Pow(2, float64(1-s.Pairs))
+		s.P, s.least = newSubsets(s.pairs).signFlip(), math.Pow(2, float64(1-s.Pairs))
 		if s.HasCI() {
 			s.CI, s.Coverage = s.interval()
 			if s.HasRatio {
@@ -57,10 +57,10 @@ type stratification struct {
 // pairs, each stratum moved to the mean of all. Then it goes with P, which has the same pairs.
 func (s stratification) interval() (Interval, float64) {
 	if s.N < MinRounds {
-		return typicalValues(s.d)
+		return newSubsets(s.d).typicalValues()
 	}
 	middle := mean(s.d)
-	return typicalValues(transformed(s.centred, func(v float64) float64 { return middle + v }))
+	return newSubsets(transformed(s.centred, func(v float64) float64 { return middle + v })).typicalValues()
 }
 
 // stratified is what Stratify makes, without judging it.

@@ -9,6 +9,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -30,7 +31,7 @@ type Verification struct {
 
 // Run verifies a run folder. Known is what experiments may name. The error says why the
 // verification could not be made; what could not be read of the run is a difference.
-func Run(f *record.Folder, kinds measure.Catalog, known experiment.Known) (Verification, error) {
+func Run(ctx context.Context, f *record.Folder, kinds measure.Catalog, known experiment.Known) (Verification, error) {
 	var v Verification
 	m := f.Manifest()
 	kind, err := kinds.Lookup(m.Experiment.Measure)
@@ -59,7 +60,7 @@ func Run(f *record.Folder, kinds measure.Catalog, known experiment.Known) (Verif
 	if err := v.checkLeftOut(kind, &m, trials); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	printed, err := report.Verify(f, kinds)
+	printed, err := report.Verify(ctx, f, kinds)
 	if err != nil {
 		return v, err
 	}

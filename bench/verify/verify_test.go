@@ -56,7 +56,7 @@ func ran(t *testing.T) (dir string, known experiment.Known) {
 	if err != nil || outcome.Ran != 4 {
 		t.Fatalf("%v, %+v", err, outcome)
 	}
-	if err := report.Write(outcome.Folder, runner.Kinds()); err != nil {
+	if err := report.Write(t.Context(), outcome.Folder, runner.Kinds()); err != nil {
 		t.Fatal(err)
 	}
 	if err := outcome.Folder.Close(); err != nil {
@@ -73,7 +73,7 @@ func TestOneThingTampered(t *testing.T) {
 		if err != nil {
 			return verify.Verification{}, err
 		}
-		return verify.Run(f, runner.Kinds(), known)
+		return verify.Run(t.Context(), f, runner.Kinds(), known)
 	}
 	if v, err := run(t, dir); err != nil || len(v.Differences)+len(v.Notes)+len(v.Unchecked) > 0 || v.Trials != 4 {
 		t.Fatalf("as it was written: %+v, %v", v, err)
@@ -179,7 +179,7 @@ func earlierDefaults(t *testing.T, dir string, known experiment.Known) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.Run(f, runner.Kinds(), known)
+	v, err := verify.Run(t.Context(), f, runner.Kinds(), known)
 	if err != nil || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "load.op_timeout: 9s") {
 		t.Errorf("notes %q, %v", v.Notes, err)
 	}

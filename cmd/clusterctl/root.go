@@ -38,8 +38,8 @@ NODE is an alias of the cluster file, or "leader": the node that leads now.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or cluster file, 3 a write's outcome
 is unknown, 130 interrupted.`,
-		Version: core.ModuleVersion("github.com/themilchenko/raftlab"),
 	})
+	cli.Version(root, core.Version)
 	// The program alone does nothing but print its help, so only the line with
 	// [command] is worth showing.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable .HasParent}}", 1))

@@ -78,6 +78,20 @@ func Root(c *cobra.Command) *cobra.Command {
 	return c
 }
 
+// Version gives the root of a program the flag --version. What is printed then may take a
+// while to find out, so it is asked for only when it is needed.
+func Version(root *cobra.Command, version func() string) {
+	root.Flags().BoolP("version", "v", false, "version for "+root.Name())
+	otherwise := root.RunE
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if asked, err := c.Flags().GetBool("version"); err != nil || !asked {
+			return otherwise(c, args)
+		}
+		_, err := fmt.Fprintf(c.OutOrStdout(), "%s version %s\n", c.Name(), version())
+		return err
+	}
+}
+
 // Help is the RunE of a command that only has others below it.
 func Help(c *cobra.Command, _ []string) error { return c.Help() }
 

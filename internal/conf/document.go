@@ -35,6 +35,7 @@ type Foreign struct {
 type Kind struct {
 	Name     string // for people: "experiment file"
 	Invalid  error  // what every [Mistake] in it is
+	Help     string // the command that lists all names, for errors about one; may be empty
 	MaxBytes int    // keeps a file that was named by mistake from being taken apart
 }
 
@@ -64,7 +65,7 @@ func (k Kind) Parse(file string, source []byte) (Table, *Mistakes, error) {
 		wrong.File, wrong.Invalid = file, k.Invalid
 		return nil, nil, wrong
 	}
-	return root, &Mistakes{File: file, Invalid: k.Invalid}, nil
+	return root, &Mistakes{File: file, Invalid: k.Invalid, Help: k.Help}, nil
 }
 
 // IsYAML reports whether a file of this name is taken for YAML.

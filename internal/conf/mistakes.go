@@ -40,6 +40,7 @@ type Origin struct {
 type Mistakes struct {
 	File    string
 	Invalid error
+	Help    string // see [Kind]
 	list    []*Mistake
 }
 
@@ -68,6 +69,44 @@ func (m *Mistakes) Err() error {
 		joined[i] = e
 	}
 	return errors.Join(joined...)
+}
+
+// mostListed is up to how many names are listed in a message about another.
+const mostListed = 12
+
+// Hint is [Hint] for a document: where more is known than can be listed, it says which
+// names have a part in common, and the command that lists all.
+func (m *Mistakes) Hint(got string, known []string, aliases ...string) string {
+	if m.Help == "" || len(known) <= mostListed || Nearest(got, slices.Concat(known, aliases)) != "" {
+		return Hint(got, known, aliases...)
+	}
+	if like := alike(got, known); len(like) > 0 {
+		return fmt.Sprintf("did you mean %s? See '%s'", strings.Join(like, " or "), m.Help)
+	}
+	return fmt.Sprintf("see '%s'", m.Help)
+}
+
+// alike returns the few known names, in quotes, whose last part is that of got, or else
+// has it within, the shortest first.
+func alike(got string, known []string) (names []string) {
+	const most, leastLetters = 3, 4
+	part := fold(lastPart(got))
+	same := func(name string) bool { return fold(lastPart(name)) == part }
+	within := func(name string) bool {
+		return len(part) >= leastLetters && strings.Contains(fold(lastPart(name)), part)
+	}
+	for _, is := range []func(string) bool{same, within} {
+		for _, name := range known {
+			if is(name) {
+				names = append(names, fmt.Sprintf("%q", name))
+			}
+		}
+		if len(names) > 0 {
+			break
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	return names[:min(most, len(names))]
 }
 
 // Hint ends a message about an unknown name: the nearest known one, or all. Aliases

@@ -182,13 +182,13 @@ func (s *Schema) Settings(name string, table Table, m *Mistakes, others map[stri
 				found = append(found, s.Settings(key, below, m, nil)...)
 			}
 		case name == "" && isTable:
-			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), Hint(e.Key, s.tables(others)))
+			m.Add(e.Line, key, "unknown table [%s]; %s", Abridge(e.Key), m.Hint(e.Key, s.tables(others)))
 		default:
 			where := "at the top level"
 			if name != "" {
 				where = "in [" + name + "]"
 			}
-			m.Add(e.Line, key, "unknown key %q %s; %s", Abridge(e.Key), where, s.misplaced(name, e.Key, others, IsYAML(m.File)))
+			m.Add(e.Line, key, "unknown key %q %s; %s", Abridge(e.Key), where, s.misplaced(name, e.Key, others, m))
 		}
 	}
 	return found
@@ -203,7 +203,7 @@ func (s *Schema) tables(others map[string]func(Entry)) []string {
 
 // misplaced ends a message about a key that its table does not have. In YAML a table is
 // a key like others.
-func (s *Schema) misplaced(table, name string, others map[string]func(Entry), yaml bool) string {
+func (s *Schema) misplaced(table, name string, others map[string]func(Entry), m *Mistakes) string {
 	if slices.Contains(s.Names(""), name) {
 		return "it belongs at the top of the file, above the first table"
 	}
@@ -218,13 +218,13 @@ func (s *Schema) misplaced(table, name string, others map[string]func(Entry), ya
 			return fmt.Sprintf("it belongs in [%s]", p.table)
 		}
 	}
-	if table != "" || yaml {
+	if table != "" || IsYAML(m.File) {
 		known, more = append(known, more...), nil
 	}
 	for _, p := range s.elsewhere {
 		more = append(more, p.keys...)
 	}
-	return Hint(name, known, more...)
+	return m.Hint(name, known, more...)
 }
 
 // WantTable returns the table that an entry should be, or notes that it is none.

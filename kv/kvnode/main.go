@@ -89,7 +89,7 @@ func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-c
 		fmt.Fprint(stdout, c.usage())
 		return exitOK
 	case c.version:
-		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", node.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		fmt.Fprintf(stdout, "kvnode %s %s %s/%s\n", core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	case c.describe:
 		if err := json.NewEncoder(stdout).Encode(s.parts()); err != nil {

@@ -175,7 +175,10 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 }
 
 // Version returns that of raftlab, as linked into this program.
-func Version() string { return core.ModuleVersion("github.com/themilchenko/raftlab") }
+func Version() string {
+	version, _ := core.Program()
+	return version
+}
 
 // HTTPAddress returns where clients and other nodes reach the node, as host:port.
 func (n *Node) HTTPAddress() string { return n.http }

@@ -147,7 +147,7 @@ func TestTrial(t *testing.T) {
 	if c := outcome.Folder.Manifest().Cells[0]; c.Engine.Version == "unknown" || c.Engine.Version == "" || c.Levels[0].Value != "etcd" {
 		t.Errorf("the cell is described as %+v", c)
 	}
-	if err := report.Write(outcome.Folder, runner.Kinds()); err != nil {
+	if err := report.Write(t.Context(), outcome.Folder, runner.Kinds()); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(outcome.Folder.Dir() + "/results.csv")

@@ -48,13 +48,15 @@ type key struct {
 	open  []int64 // writes that were not acknowledged: one of unknown outcome may yet take effect
 }
 
+func keyName(client, i int) string { return fmt.Sprintf("client-%05d-%05d", client, i) }
+
 func newClient(number int, s settings, all *tally, stopped *atomic.Bool) *client {
 	c := &client{number: number, all: all, stopped: stopped, acked: -1, held: -1, value: make([]byte, s.ValueSize)}
 	for i := range c.value {
 		c.value[i] = byte('a' + (i+number)%26)
 	}
 	for i := range s.Keys {
-		c.keys = append(c.keys, key{name: fmt.Sprintf("client-%05d-%05d", number, i)})
+		c.keys = append(c.keys, key{name: keyName(number, i)})
 	}
 	if s.Rate > 0 {
 		c.every = time.Duration(float64(s.Clients) / s.Rate * float64(time.Second))

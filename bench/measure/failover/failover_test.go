@@ -248,3 +248,35 @@ func TestPlanned(t *testing.T) {
 		}
 	}
 }
+
+// TestRoom: what is needed grows with what is asked for, and no rate makes more keys than
+// the clients have.
+func TestRoom(t *testing.T) {
+	needs := func(nodes int, settings map[string]any) (memory, disk float64) {
+		c := record.CellInfo{Cell: experiment.Cell{Settings: settings}, Durability: "disk"}
+		c.Cluster.Nodes = nodes
+		memory, _ = measure.Needs(Kind().Room(&c), measure.Memory)
+		disk, _ = measure.Needs(Kind().Room(&c), measure.Disk)
+		return memory, disk
+	}
+	memory, disk := needs(3, map[string]any{})
+	for name, x := range map[string]map[string]any{"clients": {"clients": int64(32)}, "keys": {"keys": int64(17)}, "value_size": {"value_size": int64(300)}, "nodes": {}} {
+		nodes := 3
+		if name == "nodes" {
+			nodes = 5
+		}
+		if m, d := needs(nodes, x); m <= memory || d <= disk {
+			t.Errorf("more %s: %g and %g B, before %g and %g", name, m, d, memory, disk)
+		}
+	}
+	huge := map[string]any{"clients": int64(100_000), "keys": int64(1_000_000)}
+	if m, d := needs(3, huge); m < 1e13 || d < 1e13 {
+		t.Errorf("100,000 clients of 1,000,000 keys: %g and %g B", m, d)
+	}
+	if _, slow := needs(3, map[string]any{"rate": 1.0}); slow >= disk {
+		t.Errorf("at one write per second: %g B, %g B without a rate", slow, disk)
+	}
+	if _, fast := needs(3, map[string]any{"rate": 1e6}); fast != disk {
+		t.Errorf("at a million writes per second: %g B, %g B without a rate", fast, disk)
+	}
+}

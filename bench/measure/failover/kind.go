@@ -182,7 +182,7 @@ func Kind() *measure.Kind {
 	}
 	return &measure.Kind{
 		Name: Name, Needs: []system.Ability{system.Kills}, Connects: true, Settings: defaults(), Quick: map[string]int64{"kills": 1, "pause": int64(time.Second), "duration": int64(time.Second)}, Planned: planned,
-		Accept: accept, Run: run, Read: read, Check: check,
+		Accept: accept, Room: room, Run: run, Read: read, Check: check,
 		Gates:      []string{"load", "acknowledged", "convergence", "clock"},
 		Quantities: quantities(), Answer: []string{"failover.p50", "needless"},
 		Columns: []measure.Setting{
@@ -209,6 +209,33 @@ func planned(c experiment.Cell) time.Duration {
 		return s.Duration
 	}
 	return time.Duration(s.Kills+1) * s.Pause
+}
+
+// clientBytesPerKey is what a client keeps of each of its keys beside its name.
+const clientBytesPerKey = 64
+
+// room is what the clients and what they write need. They write the same keys again and
+// again; how often without a rate nobody can foresee.
+func room(cell *record.CellInfo) []measure.Need {
+	s := settingsOf(cell)
+	nodes, clients, value := float64(cell.Cluster.Nodes), float64(s.Clients), float64(s.ValueSize)
+	key, keys := float64(len(keyName(0, 0))), clients*float64(s.Keys)
+	there := keys
+	if s.Rate > 0 {
+		there = min(there, math.Ceil(s.Rate*planned(cell.Cell).Seconds()))
+	}
+	why := fmt.Sprintf("%.0f keys with values of %d B on %d members", there, s.ValueSize, cell.Cluster.Nodes)
+	mend := "failover.clients, failover.keys, failover.value_size or cluster.nodes"
+	all := []measure.Need{
+		{Of: measure.Memory, Bytes: keys * (key + clientBytesPerKey), Why: fmt.Sprintf("the %.0f keys of %d clients", keys, s.Clients), Mend: "failover.clients or failover.keys"},
+		// The client's value, a write's copy of it, the leader's and a message to each follower.
+		{Of: measure.Memory, Bytes: clients * (key + value) * (2 + nodes), Why: fmt.Sprintf("%d writes under way of %.0f B", s.Clients, key+value), Mend: "failover.clients or failover.value_size"},
+		{Of: measure.Memory, Bytes: nodes * there * (key + value + measure.MapBytesPerKey), Why: why, Mend: mend},
+	}
+	if cell.Durability != durableNothing {
+		all = append(all, measure.Need{Of: measure.Disk, Bytes: nodes * there * (key + value), Why: why, Mend: mend})
+	}
+	return all
 }
 
 func accept(c experiment.Cell) error {

@@ -25,6 +25,12 @@ func Distinct(cells []*record.CellInfo, separator string, of func(*record.CellIn
 	return strings.Join(out, separator)
 }
 
+// Ascending does what Distinct does, in the order of an amount.
+func Ascending[N cmp.Ordered](cells []*record.CellInfo, separator string, by func(*record.CellInfo) N, of func(*record.CellInfo) string) string {
+	sorted := slices.SortedStableFunc(slices.Values(cells), func(a, b *record.CellInfo) int { return cmp.Compare(by(a), by(b)) })
+	return Distinct(sorted, separator, of)
+}
+
 // Protocol is that between clients and members; empty where members are called as
 // functions. Runs before it was kept had HTTP only, where nothing else was said.
 func Protocol(c *record.CellInfo) string {

@@ -93,7 +93,7 @@ func (l *language) levelsTable(m *model) (t doc.Table) {
 		if over {
 			t.Columns = append(t.Columns, doc.Column{Head: l.say("range", "размах"), Unit: "×", Number: true})
 		}
-		t.Columns = append(t.Columns, doc.Column{Head: "p", Number: true})
+		t.Columns = append(t.Columns, doc.Column{Head: "p", Number: true, Under: over})
 	}
 	a := answer{l: l, m: m}
 	for _, c := range m.contrasts {
@@ -193,12 +193,12 @@ func (l *language) notes(m *model) []doc.Item {
 }
 
 // testText names the test that p is of.
-func (l *language) testText(m *model) string {
+func (l *language) testText(runs ...*model) string {
 	text := l.say("paired permutation test over the rounds, adjusted for all comparisons of cells (Westfall and Young, 1993)",
-		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Уэстфолл и Янг, 1993)")
-	if len(m.groups) > 1 {
+		"парный перестановочный критерий по раундам с поправкой на все сравнения ячеек (Westfall и Young, 1993)")
+	if slices.ContainsFunc(runs, func(m *model) bool { return len(m.groups) > 1 }) {
 		text += l.say("; of levels over all combinations, stratified, adjusted after Holm (1979)",
-			"; для уровней по всем сочетаниям — стратифицированный, с поправкой по Холму (1979)")
+			"; для уровней по всем сочетаниям — стратифицированный, с поправкой по Холму (Holm, 1979)")
 	}
 	return text
 }
@@ -216,13 +216,15 @@ func (l *language) coverage(m *model) string {
 }
 
 // ratioCoverage says the same of the intervals of ratios between cells.
-func (l *language) ratioCoverage(m *model) string {
+func (l *language) ratioCoverage(runs ...*model) string {
 	least := map[int]float64{}
-	for _, c := range m.contrasts {
-		for _, p := range c.pairs {
-			for _, vs := range p.vs {
-				if vs.HasCI() {
-					keepLeast(least, vs.N, vs.Coverage)
+	for _, m := range runs {
+		for _, c := range m.contrasts {
+			for _, p := range c.pairs {
+				for _, vs := range p.vs {
+					if vs.HasCI() {
+						keepLeast(least, vs.N, vs.Coverage)
+					}
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,42 +15,94 @@ import (
 	"github.com/themilchenko/raftlab/bench/stats"
 )
 
-// methods tells how the figures came about, for a reader who was not there: the design,
-// what the kind says of its measurement, the machine, the statistics and the data.
-func (l *language) methods(m *model) doc.Terms {
+// methods tells how the figures of some runs came about, for a reader who was not there: the
+// design, what the kinds say of their measurements, the machine, the statistics and the data.
+// Of several runs it says what they share; their designs, costs and hashes are in tables.
+func (l *language) methods(runs ...*model) doc.Terms {
 	var out doc.Terms
 	add := func(term, text string) {
-		if text != "" {
-			out = append(out, doc.Item{Term: term, Text: text})
+		if item := (doc.Item{Term: term, Text: text}); text != "" && !slices.Contains(out, item) {
+			out = append(out, item)
 		}
 	}
-	add(l.say("Design", "План эксперимента"), l.designText(m))
-	add(l.say("Rounds", "Раунды"), l.leftOutText(m))
-	if m.kind.Method != nil {
-		for _, x := range m.kind.Method(m.infos(), l) {
-			add(x.Term, capital(x.Text))
+	all := infosOf(runs)
+	add(l.say("Design", "План эксперимента"), l.designText(runs))
+	for i, m := range runs {
+		text := l.leftOutText(m)
+		if text != "" && len(runs) > 1 {
+			text = l.fill("Experiment %d. ", "Эксперимент %d. ", i+1) + text
+		}
+		add(l.say("Rounds", "Раунды"), text)
+	}
+	for _, m := range runs {
+		of := slices.DeleteFunc(slices.Clone(runs), func(x *model) bool { return x.kind != m.kind })
+		if m.kind.Method != nil {
+			for _, x := range m.kind.Method(infosOf(of), l) {
+				add(x.Term, capital(x.Text))
+			}
+		}
+		for _, x := range m.kind.Tables {
+			if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
+				add(l.Say(x.Title), l.Say(x.Method))
+			}
 		}
 	}
-	for _, x := range m.kind.Tables {
-		if len(l.detailTable(m, x).Rows) > 0 && x.Method != (measure.Text{}) {
-			add(l.Say(x.Title), l.Say(x.Method))
-		}
-	}
-	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(m))
-	add(l.say("Settings of the members", "Настройки узлов"), runsText(m))
-	add(l.say("Machine", "Машина"), l.machineText(m))
-	add(l.say("Software", "Программное обеспечение"), l.softwareText(m))
-	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(m))
-	add(l.say("Comparisons", "Сравнения"), l.comparisonText(m))
+	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(all))
+	add(l.say("Settings of the members", "Настройки узлов"), runsText(all))
+	add(l.say("Machine", "Машина"), l.machineText(runs))
+	add(l.say("Software", "Программное обеспечение"), l.softwareText(runs))
+	add(l.say("Intervals", "Доверительные интервалы"), l.intervalText(runs))
+	add(l.say("Comparisons", "Сравнения"), l.comparisonText(runs))
 	add(l.say("Validity gates", "Проверки достоверности"), l.say(
 		"A trial that fails a gate is invalid and left out. A cell of which no more than half of the trials are valid is shown as invalid and compared with nothing.",
 		"Испытание, не прошедшее хотя бы одну проверку, недостоверно и исключается. Ячейка, у которой достоверна не более чем половина испытаний, показана как недостоверная и ни с чем не сравнивается."))
-	add(l.say("Data", "Исходные данные"), l.dataText(m))
+	add(l.say("Data", "Исходные данные"), l.dataText(runs))
 	return out
 }
 
-func (l *language) designText(m *model) string {
-	e := m.manifest.Experiment
+// infosOf are the cells of all runs.
+func infosOf(runs []*model) []*record.CellInfo {
+	var out []*record.CellInfo
+	for _, m := range runs {
+		out = append(out, m.infos()...)
+	}
+	return out
+}
+
+// sessionsOf are the sessions of all runs.
+func sessionsOf(runs []*model) []record.Session {
+	var out []record.Session
+	for _, m := range runs {
+		out = append(out, m.manifest.Sessions...)
+	}
+	return out
+}
+
+func (l *language) designText(runs []*model) string {
+	m := runs[0]
+	text := l.say("Each combination of levels that is measured is a cell; what each experiment varies and how many trials it has is in the table of designs.",
+		"Каждое измеряемое сочетание уровней факторов образует ячейку; что варьируется в каждом эксперименте и сколько в нём испытаний, показывает таблица планов.")
+	trials := l.say("All trials", "Все испытания")
+	if len(runs) == 1 {
+		text = l.variedText(m)
+		most := 0
+		for _, c := range m.cells {
+			most = max(most, c.planned)
+		}
+		trials = l.fill("%s of each cell", "Для каждой ячейки предусмотрено %s; испытания", l.trials(most))
+	}
+	var seeds []string
+	for _, m := range runs {
+		seeds = appendNew(seeds, strconv.FormatUint(m.manifest.Experiment.Seed, 10))
+	}
+	return text + " " + l.fill(
+		"%s are run in rounds that take every cell once, in an order drawn anew for each round (seed %s), so that what happens on the machine meanwhile falls on all cells alike. Each trial starts a new group of members in an empty folder; the trial, not the operation, is the unit of replication.",
+		"%s идут раундами: в каждом раунде каждая ячейка встречается один раз, а порядок ячеек внутри раунда случаен (начальное значение генератора %s), поэтому всё, что тем временем происходит на машине, сказывается на всех ячейках одинаково. Каждое испытание запускает новую группу узлов в пустом каталоге; единицей повторения служит испытание, а не операция.",
+		trials, strings.Join(seeds, ", "))
+}
+
+// variedText says what a run varies.
+func (l *language) variedText(m *model) string {
 	var varied []string
 	for _, f := range m.factors {
 		var levels []string
@@ -58,19 +111,11 @@ func (l *language) designText(m *model) string {
 		}
 		varied = append(varied, l.words(f, m.cells[0].info).head+" ("+strings.Join(levels, ", ")+")")
 	}
-	text := l.fill("One configuration is measured: %s.", "Измеряется одна конфигурация: %s.", l.fullLabel(nil, m.cells[0].info))
-	if len(varied) > 0 {
-		text = l.fill("The experiment varies %s; each combination of levels that is measured is a cell, %d in all.",
-			"В эксперименте варьируются: %s; каждое измеряемое сочетание уровней образует ячейку, всего ячеек: %d.", strings.Join(varied, ", "), len(m.cells))
+	if len(varied) == 0 {
+		return l.fill("One configuration is measured: %s.", "Измеряется одна конфигурация: %s.", l.fullLabel(nil, m.cells[0].info))
 	}
-	trials := 0
-	for _, c := range m.cells {
-		trials = max(trials, c.planned)
-	}
-	return text + " " + l.fill(
-		"%s of each cell are run, in rounds that take every cell once, in an order drawn anew for each round (seed %d), so that what happens on the machine meanwhile falls on all cells alike. Each trial starts a new group of members in an empty folder; the trial, not the operation, is the unit of replication.",
-		"Для каждой ячейки проводится %s. Испытания идут раундами: в каждом раунде каждая ячейка встречается один раз, а порядок ячеек внутри раунда случаен (начальное значение генератора %d), поэтому всё, что тем временем происходит на машине, сказывается на всех ячейках одинаково. Каждое испытание запускает новую группу узлов в пустом каталоге; единицей повторения служит испытание, а не операция.",
-		l.trials(trials), e.Seed)
+	return l.fill("The experiment varies %s; each combination of levels that is measured is a cell, %d in all.",
+		"В эксперименте варьируются: %s; каждое измеряемое сочетание уровней образует ячейку, всего ячеек: %d.", strings.Join(varied, ", "), len(m.cells))
 }
 
 // leftOutText says which cells were left out of rounds, and what was added to the run.
@@ -101,7 +146,7 @@ func (l *language) leftOutText(m *model) string {
 }
 
 // durabilityText says for each degree of durability which stores have it.
-func (l *language) durabilityText(m *model) string {
+func (l *language) durabilityText(cells []*record.CellInfo) string {
 	degrees := map[string]measure.Text{
 		"nothing": {En: "nothing survives the end of the process", Ru: "после завершения процесса не остаётся ничего"},
 		"os-buffer": {En: "a write that returned survives a crash of the process, not of the machine (OS buffer)",
@@ -109,22 +154,22 @@ func (l *language) durabilityText(m *model) string {
 		"disk": {En: "a write that returned was flushed to the disk", Ru: "завершённая запись сброшена на диск"},
 	}
 	var texts []string
-	for _, c := range m.cells {
-		stores := measure.Distinct(m.infos(), ", ", func(x *record.CellInfo) string {
-			if x.Durability != c.info.Durability {
+	for _, c := range cells {
+		stores := measure.Distinct(cells, ", ", func(x *record.CellInfo) string {
+			if x.Durability != c.Durability {
 				return ""
 			}
 			return x.Backend.Name
 		})
-		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.info.Durability]), c.info.Durability))
+		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.Durability]), c.Durability))
 	}
 	return strings.Join(texts, "; ") + "."
 }
 
 // runsText lists what the members ran with; settings that differ have all their values.
-func runsText(m *model) string {
+func runsText(cells []*record.CellInfo) string {
 	values := map[string][]string{}
-	for _, c := range m.infos() {
+	for _, c := range cells {
 		for key, value := range c.Runs {
 			values[key] = appendNew(values[key], value)
 		}
@@ -133,34 +178,35 @@ func runsText(m *model) string {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		texts = append(texts, key+" = "+strings.Join(values[key], ", "))
 	}
-	return strings.Join(texts, "; ")
+	if len(texts) == 0 {
+		return ""
+	}
+	return strings.Join(texts, "; ") + "."
 }
 
-// machineText says when and where was measured, and what the machine itself costs.
-func (l *language) machineText(m *model) string {
+// machineText says where was measured; of one run also when, and what the machine itself
+// costs.
+func (l *language) machineText(runs []*model) string {
 	var texts []string
-	for _, s := range m.manifest.Sessions {
+	sessions := sessionsOf(runs)
+	for _, s := range sessions {
 		e := s.Environment
-		data := e.DataFileSystem
-		if e.DataDevice != "" {
-			data += " (" + e.DataDevice + ")"
-		}
-		if e.DataMemory {
-			data += l.say(", in memory", ", в памяти")
-		}
-		text := l.fill("All members and the generator of the load ran on one machine: %s, usable cores: %d, memory %s, %s %s %s; the members’ data lay on %s.",
+		texts = appendNew(texts, l.fill("All members and the generator of the load ran on one machine: %s, usable cores: %d, memory %s, %s %s %s; the members’ data lay on %s.",
 			"Все узлы и генератор нагрузки работали на одной машине: %s, доступных ядер: %d, память %s, %s %s %s; данные узлов лежали на %s.",
-			e.CPU, e.Cores, l.memory(e.MemoryBytes), e.OS, e.Kernel, e.Arch, data)
-		texts = appendNew(texts, text)
+			e.CPU, e.Cores, l.memory(e.MemoryBytes), e.OS, e.Kernel, e.Arch, l.dataFiles(e)))
+	}
+	if len(runs) > 1 {
+		return strings.Join(append(texts, l.say("What the machine itself costs was measured before the first trial of each experiment and is in a table.",
+			"Базовые издержки машины измерены перед первым испытанием каждого эксперимента и приведены в таблице.")), " ")
 	}
 	var dates []string
-	for _, s := range m.manifest.Sessions {
-		dates = append(dates, s.Started.UTC().Format(time.DateOnly+" 15:04 UTC"))
+	for _, s := range sessions {
+		dates = append(dates, begun(s))
 	}
 	if len(dates) > 0 {
 		texts = append(texts, l.fill("Measured from %s.", "Начало измерений: %s.", strings.Join(dates, ", ")))
 	}
-	for _, s := range m.manifest.Sessions[:min(1, len(m.manifest.Sessions))] {
+	for _, s := range sessions[:min(1, len(sessions))] {
 		var costs []string
 		for _, c := range l.costs(s.Calibration) {
 			if c.N > 0 {
@@ -175,10 +221,13 @@ func (l *language) machineText(m *model) string {
 	return strings.Join(texts, " ")
 }
 
+// begun is when a session began.
+func begun(s record.Session) string { return s.Started.UTC().Format(time.DateOnly + " 15:04 UTC") }
+
 // softwareText has the versions.
-func (l *language) softwareText(m *model) string {
-	var programs []string
-	for _, s := range m.manifest.Sessions {
+func (l *language) softwareText(runs []*model) string {
+	var programs, libraries []string
+	for _, s := range sessionsOf(runs) {
 		e := s.Environment
 		text := strings.TrimSpace("raftlab " + e.Raftlab)
 		if e.Commit != "" && e.Commit != "unknown" {
@@ -186,43 +235,55 @@ func (l *language) softwareText(m *model) string {
 		}
 		programs = appendNew(programs, text, e.Go)
 	}
-	if libraries := modules(m); len(libraries) > 0 {
-		programs = append(programs, libraries...)
+	for _, m := range runs {
+		libraries = appendNew(libraries, modules(m)...)
 	}
-	return strings.Join(programs, ", ") + "."
+	return strings.Join(append(programs, libraries...), ", ") + "."
 }
 
 // intervalText tells how coarse the intervals are for the numbers of trials
 // that there are.
-func (l *language) intervalText(m *model) string {
+func (l *language) intervalText(runs []*model) string {
 	texts := []string{l.say("Of the median over the trials, by order statistics (Conover, Practical Nonparametric Statistics, §3.2): no distribution is assumed, and from six trials on the coverage is at least 95 %.",
 		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
-	var said []int
-	for _, c := range m.cells {
-		sum := c.sums[m.kind.Headline().Key]
-		if sum.HasCI() && !slices.Contains(said, sum.N) {
-			said = append(said, sum.N)
-			texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
-				"При числе испытаний %d он содержит истинную медиану с вероятностью %s %%.", sum.N, l.Locale.Number(100*sum.Coverage, 1)))
+	coverage := map[int]float64{}
+	for _, m := range runs {
+		for _, c := range m.cells {
+			if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+				keepLeast(coverage, sum.N, sum.Coverage)
+			}
 		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(coverage)) {
+		texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
+			"При числе испытаний %d интервал содержит истинную медиану с вероятностью %s %%.", n, l.Locale.Number(100*coverage[n], 1)))
 	}
 	return strings.Join(texts, " ")
 }
 
 // comparisonText names the test of cells against each other; empty where none was made.
-func (l *language) comparisonText(m *model) string {
-	n, _ := m.comparisons()
-	if n == 0 {
+func (l *language) comparisonText(runs []*model) string {
+	all := 0
+	var names []string
+	for _, m := range runs {
+		if n, _ := m.comparisons(); n > 0 {
+			all += n
+			for _, q := range m.compared() {
+				names = appendNew(names, l.longName(q))
+			}
+		}
+	}
+	if all == 0 {
 		return ""
 	}
-	var names []string
-	for _, q := range m.compared() {
-		names = append(names, l.longName(q))
+	count := l.fill("In all cells together: %s.", "Всего по ячейкам: %s.", l.comparisons(all))
+	if len(runs) > 1 {
+		count = l.say("The comparisons of one experiment are a family.", "Сравнения одного эксперимента образуют семейство.")
 	}
 	return l.fill(
-		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; the interval of a ratio is made of the typical values of the rounds (Hartigan, 1969), %s. In all cells together: %s. A difference is said where p ≤ %s; equality, where the whole interval lies within ±%s %%; else it is undecided.",
-		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал отношения построен по типичным значениям раундов (Хартиган, 1969), %s. Всего по ячейкам: %s. Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%s %%; иначе вопрос не решён.",
-		strings.Join(names, ", "), l.testText(m), l.ratioCoverage(m), l.comparisons(n), l.General(stats.Significance), l.General(100*stats.DefaultMargin))
+		"Trials run in rounds, one of each cell, so cells are compared within rounds (%s): a ratio is the geometric mean of the rounds’ ratios. p is of the %s; the interval of a ratio is made of the typical values of the rounds (Hartigan, 1969), %s. %s A difference is said where p ≤ %s; equality, where the whole interval lies within ±%s %%; else it is undecided.",
+		"Испытания идут раундами, по одному на ячейку, поэтому ячейки сравниваются внутри раундов (%s): отношение — среднее геометрическое отношений по раундам. p — %s; интервал отношения построен по типичным значениям раундов (Hartigan, 1969), %s. %s Различие признаётся при p ≤ %s, равенство — если весь интервал лежит в пределах ±%s %%; иначе вопрос не решён.",
+		strings.Join(names, ", "), l.testText(runs...), l.ratioCoverage(runs...), count, l.General(stats.Significance), l.General(100*stats.DefaultMargin))
 }
 
 func (l *language) comparisons(n int) string {
@@ -230,7 +291,12 @@ func (l *language) comparisons(n int) string {
 }
 
 // dataText says from which data the figures come.
-func (l *language) dataText(m *model) string {
+func (l *language) dataText(runs []*model) string {
+	if len(runs) > 1 {
+		return l.say("All figures are computed from the raw data of the runs, which the hashes in the table of provenance name.",
+			"Все числа вычислены по исходным данным измерений; их хеши приведены в таблице происхождения данных.")
+	}
+	m := runs[0]
 	return l.fill("All figures are computed from the raw data of the run %s; its full hash, %s, is the SHA-256 of what “sha256sum manifest.json trials/*.json” prints in the run folder.",
 		"Все числа вычислены по исходным данным измерений %s; полный хеш %s — это SHA-256 от вывода команды «sha256sum manifest.json trials/*.json» в папке измерений.",
 		record.ShortID(m.provenance), m.provenance)
@@ -239,22 +305,46 @@ func (l *language) dataText(m *model) string {
 // threats says what limits what the run can show, in the usual four groups (Cook and
 // Campbell, Quasi-Experimentation, 1979; Wohlin et al., Experimentation in Software
 // Engineering, 2012, ch. 8).
-func (l *language) threats(m *model) doc.Terms {
+//
+// Of several runs, what not all of them say tells of which experiments it is.
+func (l *language) threats(runs ...*model) doc.Terms {
 	var out doc.Terms
 	for _, x := range []struct {
-		term  string
-		texts []string
+		term string
+		of   func(*model) []string
 	}{
-		{l.say("Conclusion validity", "Валидность статистического вывода"), l.threatsToConclusions(m)},
-		{l.say("Internal validity", "Внутренняя валидность"), l.internalThreats(m)},
-		{l.say("Construct validity", "Конструктная валидность"), l.constructThreats(m)},
-		{l.say("External validity", "Внешняя валидность"), l.externalThreats(m)},
+		{l.say("Conclusion validity", "Валидность статистического вывода"), l.threatsToConclusions},
+		{l.say("Internal validity", "Внутренняя валидность"), l.internalThreats},
+		{l.say("Construct validity", "Конструктная валидность"), l.constructThreats},
+		{l.say("External validity", "Внешняя валидность"), l.externalThreats},
 	} {
-		if len(x.texts) > 0 {
-			out = append(out, doc.Item{Term: x.term, Text: strings.Join(x.texts, " ")})
+		if text := l.sharedText(runs, x.of); text != "" {
+			out = append(out, doc.Item{Term: x.term, Text: text})
 		}
 	}
 	return out
+}
+
+// sharedText says each sentence once, and of which runs it is where it is not of all.
+func (l *language) sharedText(runs []*model, of func(*model) []string) string {
+	var texts []string
+	by := map[string][]string{}
+	for i, m := range runs {
+		for _, text := range of(m) {
+			texts, by[text] = appendNew(texts, text), append(by[text], strconv.Itoa(i+1))
+		}
+	}
+	slices.SortStableFunc(texts, func(a, b string) int { return len(by[b]) - len(by[a]) })
+	for i, text := range texts {
+		if n := len(by[text]); n < len(runs) {
+			where := l.say("experiment", "эксперимент")
+			if n > 1 {
+				where = l.say("experiments", "эксперименты")
+			}
+			texts[i] = strings.TrimSuffix(text, ".") + " (" + where + " " + strings.Join(by[text], ", ") + ")."
+		}
+	}
+	return strings.Join(texts, " ")
 }
 
 func (l *language) threatsToConclusions(m *model) []string {

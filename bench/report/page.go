@@ -116,7 +116,11 @@ func other(code string) string {
 // checks says what came of the validity gates, what else limits the figures and what the
 // marks in the tables mean.
 func (l *language) checks(m *model, d *doc.Document) {
-	d.Add(doc.Heading{Text: l.say("Validity", "Достоверность"), Class: doc.Annex})
+	class := doc.Annex
+	if slices.ContainsFunc(m.trials, func(t *trial) bool { return t.reason != "" }) {
+		class = doc.Plain // the answer points here
+	}
+	d.Add(doc.Heading{Text: l.say("Validity", "Достоверность"), Class: class})
 	d.Add(l.gates(m)...)
 	if concerns := l.concerns(m); len(concerns) > 0 {
 		d.Add(doc.Heading{Text: l.say("Warnings", "Предупреждения"), Class: doc.Annex}, doc.List{Items: concerns})
@@ -147,6 +151,19 @@ func (l *language) origin(m *model, d *doc.Document) {
 
 // facts describe where a session took place.
 func (l *language) facts(e record.Environment) []doc.Item {
+	return []doc.Item{
+		{Term: l.say("CPU", "Процессор"), Text: e.CPU},
+		{Term: l.say("Usable cores", "Доступные ядра"), Text: fmt.Sprintf("%d (GOMAXPROCS %d)", e.Cores, e.GOMAXPROCS)},
+		{Term: l.say("Memory", "Память"), Text: l.memory(e.MemoryBytes)},
+		{Term: l.say("System", "Система"), Text: strings.TrimSpace(e.OS + " " + e.Kernel + " " + e.Arch)},
+		{Term: l.say("File system of the data", "Файловая система данных"), Text: l.dataFiles(e)},
+		{Term: "Go", Text: e.Go},
+		{Term: "raftlab", Text: strings.TrimSpace(e.Raftlab + " " + e.Commit)},
+	}
+}
+
+// dataFiles says where the members' data lay.
+func (l *language) dataFiles(e record.Environment) string {
 	files := e.DataFileSystem
 	if e.DataDevice != "" {
 		files += " (" + e.DataDevice + ")"
@@ -154,15 +171,7 @@ func (l *language) facts(e record.Environment) []doc.Item {
 	if e.DataMemory {
 		files += l.say(", in memory", ", в памяти")
 	}
-	return []doc.Item{
-		{Term: l.say("CPU", "Процессор"), Text: e.CPU},
-		{Term: l.say("Usable cores", "Доступные ядра"), Text: fmt.Sprintf("%d (GOMAXPROCS %d)", e.Cores, e.GOMAXPROCS)},
-		{Term: l.say("Memory", "Память"), Text: l.memory(e.MemoryBytes)},
-		{Term: l.say("System", "Система"), Text: strings.TrimSpace(e.OS + " " + e.Kernel + " " + e.Arch)},
-		{Term: l.say("File system of the data", "Файловая система данных"), Text: files},
-		{Term: "Go", Text: e.Go},
-		{Term: "raftlab", Text: strings.TrimSpace(e.Raftlab + " " + e.Commit)},
-	}
+	return files
 }
 
 // cost is something that the machine itself costs.
@@ -172,7 +181,7 @@ type cost struct {
 }
 
 func (l *language) costs(c record.Calibration) []cost {
-	out := []cost{{"fsync, 4 KiB", c.FsyncUS}, {"fdatasync, 4 KiB", c.FdatasyncUS}}
+	out := []cost{{"fsync, " + l.Bytes(4096), c.FsyncUS}, {"fdatasync, " + l.Bytes(4096), c.FdatasyncUS}}
 	for _, x := range []struct{ bytes, writers int }{{512, 1}, {512, 3}, {4096, 1}, {4096, 3}} { // alike for all sessions
 		at := slices.IndexFunc(c.Flushes, func(f record.Flushes) bool { return f.Bytes == x.bytes && f.Writers == x.writers })
 		name := l.fill("fdatasync in place, %s, writers: %d", "fdatasync на месте, %s, пишущих: %d", l.Bytes(uint64(x.bytes)), x.writers)

@@ -77,21 +77,21 @@ func (f factor) valueOf(c *cell) string { return f.value(c.info) }
 func (l *language) resultsTable(m *model) (above doc.Paragraph, t doc.Table) {
 	columns := l.nameColumns(m, true)
 	var alike []string
-	add := func(c column) {
+	add := func(c column, said string) {
 		first := c.of(m.cells[0]).Text
 		if len(m.cells) > 1 && !slices.ContainsFunc(m.cells, func(x *cell) bool { return c.of(x).Text != first }) {
-			alike = append(alike, l.fill("%s %s", "%s — %s", c.Head, first))
+			alike = append(alike, l.fill("%s %s", "%s — %s", said, first))
 			return
 		}
 		columns = append(columns, c)
 	}
-	add(l.durableColumn())
+	add(l.durableColumn(), l.say("durable", "сохранность"))
 	for _, q := range m.with(measure.Shown) {
 		columns = append(columns, l.quantityColumn(m, q))
 	}
-	add(l.validColumn())
+	add(l.validColumn(), l.say("valid", "достоверных испытаний"))
 	if len(alike) > 0 {
-		above.Text = l.say("All cells: ", "Все ячейки: ") + strings.Join(alike, ", ") + "."
+		above.Text = l.say("All cells: ", "Во всех ячейках: ") + strings.Join(alike, ", ") + "."
 	}
 	t = m.table(columns, m.cells)
 	t.Caption = l.say("Medians over the trials with their intervals", "Медианы по испытаниям с доверительными интервалами")

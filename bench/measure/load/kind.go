@@ -223,8 +223,9 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	items := []measure.Item{
 		{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: loadText(cells, w)},
 		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: measure.Fill(w, measure.Text{
-			En: "Warm-up %s, measured window %s.", Ru: "Прогрев %s, окно измерения %s.",
-		}, of(func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }), of(func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},
+			En: "Warm-up %s; measured window %s.", Ru: "Прогрев %s; окно измерения %s.",
+		}, measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Warmup }, func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }),
+			measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Duration }, func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
 	}
@@ -248,7 +249,9 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 			return write(c)
 		})
 	}
-	closed := of(func(c *record.CellInfo) string {
+	clients := func(c *record.CellInfo) int { return c.Load.Clients }
+	nodes := func(c *record.CellInfo) int { return c.Cluster.Nodes }
+	closed := measure.Ascending(cells, ", ", clients, func(c *record.CellInfo) string {
 		if c.Load.Open() {
 			return ""
 		}
@@ -270,6 +273,6 @@ func loadText(cells []*record.CellInfo, w measure.Words) string {
 	texts = append(texts, operationsText(cells, w)...)
 	return strings.Join(append(texts, measure.Fill(w, measure.Text{
 		En: "Group of %s voters, %s.", Ru: "Голосующих узлов: %s, %s.",
-	}, of(func(c *record.CellInfo) string { return strconv.Itoa(c.Cluster.Nodes) }),
+	}, measure.Ascending(cells, ", ", nodes, func(c *record.CellInfo) string { return strconv.Itoa(c.Cluster.Nodes) }),
 		of(func(c *record.CellInfo) string { return w.Term(c.Cluster.Mode) }))), " ")
 }

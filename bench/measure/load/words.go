@@ -18,8 +18,8 @@ func operationsText(cells []*record.CellInfo, w measure.Words) []string {
 		measure.Fill(w, measure.Text{En: "Operations: %s.", Ru: "Операции: %s."}, of(func(c *record.CellInfo) string { return mixText(&c.Load, w) })),
 		measure.Fill(w, measure.Text{
 			En: "Values of %s; %s keys of %s, chosen %s.", Ru: "Размер значения: %s; ключей: %s, размер ключа: %s; выбираются %s.",
-		}, of(func(c *record.CellInfo) string { return sizesText(&c.Load, w) }),
-			of(func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Keys) }),
+		}, measure.Ascending(cells, "; ", func(c *record.CellInfo) int { return c.Load.ValueSize }, func(c *record.CellInfo) string { return sizesText(&c.Load, w) }),
+			measure.Ascending(cells, "; ", func(c *record.CellInfo) int { return c.Load.Keys }, func(c *record.CellInfo) string { return strconv.Itoa(c.Load.Keys) }),
 			of(func(c *record.CellInfo) string { return w.Bytes(uint64(keySize(c))) }),
 			of(func(c *record.CellInfo) string { return keysText(&c.Load, w) })),
 	}

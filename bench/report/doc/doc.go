@@ -96,6 +96,16 @@ type Terms []Item
 // Item is a term with its explanation.
 type Item struct{ Term, Text string }
 
+// References say where tables and figures stand, in a document that lets them float; the
+// other renderers leave them out.
+type References []Reference
+
+// Reference is something that tables and figures with files of their own show.
+type Reference struct {
+	Term  string
+	Parts []Block
+}
+
 // Code is lines to be typed.
 type Code []string
 
@@ -115,6 +125,8 @@ type Column struct {
 	Head, Unit string
 	Number     bool   // aligned to the right
 	Spread     Spread // how much is shown of its values
+	Under      bool   // of texts that may stand below those of the column before it, where there is little room
+	below      string // the head of such a one that does
 }
 
 // Spread is how the interval of a value is shown.
@@ -149,6 +161,7 @@ type Cell struct {
 	Mark    string // after a space behind all else; a note explains it
 	Invalid bool   // must not be believed
 	Class   Class
+	below   string // the text of the column that stands under this one
 }
 
 // Value is a number with its interval, in the unit of its column.
@@ -166,13 +179,14 @@ const (
 	MarkInvalid = "(…)"
 )
 
-func (Heading) block()   {}
-func (Paragraph) block() {}
-func (List) block()      {}
-func (Terms) block()     {}
-func (Code) block()      {}
-func (Table) block()     {}
-func (Figure) block()    {}
+func (Heading) block()    {}
+func (Paragraph) block()  {}
+func (List) block()       {}
+func (Terms) block()      {}
+func (References) block() {}
+func (Code) block()       {}
+func (Table) block()      {}
+func (Figure) block()     {}
 
 // Used returns those of the notes that some table needs.
 func (d *Document) Used(notes []Item) []Item {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"unicode"
+	"unicode/utf8"
 )
 
 // TeXFile is a file of a document in LaTeX, by its slash-separated name.
@@ -65,7 +67,7 @@ func (t *texWriter) block(block Block) string {
 	var b strings.Builder
 	switch x := block.(type) {
 	case Heading:
-		command := []string{"section", "subsection"}[min(x.Depth, 1)]
+		command := []string{"FloatBarrier\n\\section", "subsection"}[min(x.Depth, 1)] // what floats stays in its section
 		return "\\" + command + "{" + t.text(x.Text) + "}\n"
 	case Paragraph:
 		if x.Term != "" {
@@ -80,7 +82,7 @@ func (t *texWriter) block(block Block) string {
 		if x.Title != "" {
 			b.WriteString("\\textbf{" + t.text(x.Title) + ":}\n")
 		}
-		b.WriteString("\\begin{itemize}\n")
+		b.WriteString("\\begin{itemize}\\RaftlabTight\n")
 		for _, text := range x.Items {
 			b.WriteString("\\item " + t.text(text) + "\n")
 		}
@@ -88,6 +90,10 @@ func (t *texWriter) block(block Block) string {
 	case Terms:
 		for _, i := range x {
 			b.WriteString("\\textbf{" + t.text(i.Term) + ".} " + t.text(i.Text) + "\\par\n")
+		}
+	case References:
+		for _, r := range x {
+			b.WriteString("\\textbf{" + t.text(r.Term) + ":} " + t.references(r.Parts) + ".\n")
 		}
 	case Code:
 		b.WriteString("\\begin{quote}\\ttfamily\\small\\raggedright\n")
@@ -103,6 +109,32 @@ func (t *texWriter) block(block Block) string {
 			"\\RaftlabCaption{" + t.text(x.Title) + "}{" + t.text(x.Caption) + "}\\label{fig:" + texLabel(x.File) + "}\n\\end{figure}\n"
 	}
 	return b.String()
+}
+
+// references name parts, each with its number.
+func (t *texWriter) references(parts []Block) string {
+	var out []string
+	add := func(title, word, kind, file string) {
+		out = append(out, fmt.Sprintf("%s (%s~\\ref{%s:%s})", t.text(uncapital(title)), TeXText(strings.ToLower(word)), kind, texLabel(file)))
+	}
+	for _, p := range parts {
+		switch x := p.(type) {
+		case Table:
+			add(x.Caption, t.l.Table, "tab", x.File)
+		case Figure:
+			add(x.Title, t.l.Figure, "fig", x.File)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// uncapital makes a title part of a sentence, unless it begins with a name such as CPU.
+func uncapital(title string) string {
+	first, width := utf8.DecodeRuneInString(title)
+	if second, _ := utf8.DecodeRuneInString(title[width:]); unicode.IsUpper(second) || second == utf8.RuneError {
+		return title
+	}
+	return string(unicode.ToLower(first)) + title[width:]
 }
 
 // file puts a text into a file of its own, where it is to have one.

@@ -21,9 +21,15 @@ func (t *texWriter) figure(f Figure) string {
 		columns = 2
 	}
 	rows := (len(f.Panels) + columns - 1) / columns
-	fmt.Fprintf(&b, "\\tikzset{%s}\n\\begin{tikzpicture}\n\\begin{groupplot}[raftlab, group style={group size=%d by %d, horizontal sep=0.13\\linewidth, vertical sep=20mm},\n  width=%s\\linewidth]\n",
-		styles, columns, rows, map[bool]string{true: "0.6", false: []string{"", "0.7", "0.36"}[columns]}[hasBars(f)])
-	for _, x := range f.Panels {
+	fmt.Fprintf(&b, "\\tikzset{%s}\n\\begin{tikzpicture}\n\\begin{groupplot}[raftlab, group style={group size=%d by %d, horizontal sep=0.12\\linewidth, vertical sep=%dmm},\n  width=%s\\linewidth]\n",
+		styles, columns, rows, texBetween(f), map[bool]string{true: "0.6", false: []string{"", "0.7", "0.38"}[columns]}[hasBars(f)])
+	for i, x := range f.Panels {
+		if below := i + columns; below < len(f.Panels) && f.Panels[below].X.Label == x.X.Label {
+			x.X.Label = "" // the lowest and the leftmost say it
+		}
+		if columns > 1 && i%columns > 0 && f.Panels[i-1].Y.Label == x.Y.Label {
+			x.Y.Label = ""
+		}
 		b.WriteString(t.panel(x, rows))
 	}
 	b.WriteString("\\end{groupplot}\n\\end{tikzpicture}\n")
@@ -40,6 +46,17 @@ func (t *texWriter) figure(f Figure) string {
 	}
 	b.WriteString("\\ifdefined\\RaftlabAlone\\def\\RaftlabEnd{\\end{document}}\\else\\let\\RaftlabEnd\\relax\\fi\\RaftlabEnd\n")
 	return b.String()
+}
+
+// texBetween is the room between rows of panels, in mm.
+func texBetween(f Figure) int {
+	if slices.ContainsFunc(f.Panels, func(p Panel) bool { return p.X.Label != f.Panels[0].X.Label }) {
+		return 18
+	}
+	if slices.ContainsFunc(f.Panels, func(p Panel) bool { return texLength(p.Title) > 26 }) { // of two lines
+		return 17
+	}
+	return 13
 }
 
 func hasBars(f Figure) bool { return slices.ContainsFunc(f.Panels, Panel.barred) }
@@ -95,7 +112,7 @@ func texLook(style int) string {
 // panel draws one panel of so many rows of them.
 func (t *texWriter) panel(x Panel, rows int) string {
 	var b strings.Builder
-	height := min(48, 215/float64(rows)-20) // mm
+	height := min(38, 215/float64(rows)-18) // mm; two figures of two rows are a page
 	label := fmt.Sprintf("ylabel style={align=center, text width=%.0fmm}", height)
 	if x.Low { // too low for a name beside it
 		height /= 2

@@ -4,20 +4,37 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // How tables are laid out: in what sizes of type, each with about how many characters
 // to a line of 165 mm, and from how many lines a table may break over pages.
 const (
-	longTable = 34
+	longTable = 22
 	wideText  = 26 // a column whose texts are longer has them broken
-	columnGap = 1.3
+	columnGap = 1.2
 )
 
-func texSizes() []texSize { return []texSize{{10, 88}, {9, 98}, {8, 110}} }
+func texSizes() []texSize { return []texSize{{10, 88}, {9, 98}, {8, 109}} }
 
 type texSize struct{ points, characters int }
+
+func (s texSize) set() string { return fmt.Sprintf("\\RaftlabTable{%d}{%d}", s.points, s.points+2) }
+
+// texLength is about how many digits are as wide as a text.
+func texLength(text string) float64 {
+	sum := 0.0
+	for _, r := range text {
+		switch {
+		case strings.ContainsRune(".,;:!'|()[]ijlt -–", r):
+			sum += 0.6
+		case strings.ContainsRune("mwMWжмшщюыфЖМШЩЮФ×%", r):
+			sum += 1.5
+		default:
+			sum++
+		}
+	}
+	return sum
+}
 
 // texColumn is how a column is set.
 type texColumn struct {
@@ -48,7 +65,7 @@ func (t *texWriter) table(x Table) string {
 	}
 	parts := []Table{shown}
 	if _, fits := t.columns(shown, last.characters); !fits {
-		parts = t.split(shown, last.characters)
+		parts = t.split(stacked(shown), last.characters)
 	}
 	size := sizes[0]
 	for _, p := range parts { // one for all
@@ -62,26 +79,63 @@ func (t *texWriter) table(x Table) string {
 			}
 		}
 	}
+	return t.set(x, parts, shown.Notes, size)
+}
+
+// set writes the parts of a table. A table stands where it is put, and does not float: a page
+// that a figure leaves half empty is filled by what follows.
+func (t *texWriter) set(x Table, parts []Table, notes []Item, size texSize) string {
 	text := ""
 	for i, p := range parts {
-		head := ""
-		switch {
-		case x.Caption == "":
-		case i == 0:
-			head = "\\caption{" + t.text(x.Caption) + "}"
-			if x.File != "" {
-				head += "\\label{tab:" + texLabel(x.File) + "}"
-			}
-		default:
-			head = "\\RaftlabContinued{" + t.continued() + "}"
-		}
-		notes := ""
+		columns, _ := t.columns(p, size.characters)
+		rows, lines := t.rows(p, columns)
+		head, below := t.caption(x, i), ""
 		if i == len(parts)-1 {
-			notes = t.notes(shown.Notes)
+			below = t.notes(notes)
 		}
-		text += t.part(p, size, head, notes)
+		if lines >= longTable {
+			text += t.long(columns, size, head, rows, below)
+			continue
+		}
+		text += "\\begin{RaftlabBlock}\n" + head + size.set() + "\n\\begin{tabular}" + texSpec(columns, size) + "\n" + t.head(columns) + rows +
+			"\\bottomrule\n\\end{tabular}\n" + below + "\\end{RaftlabBlock}\n"
 	}
 	return text
+}
+
+// caption stands above a part of a table.
+func (t *texWriter) caption(x Table, part int) string {
+	switch {
+	case x.Caption == "":
+		return ""
+	case part > 0:
+		return "\\RaftlabContinued{" + t.continued() + "}\n"
+	case x.File == "":
+		return "\\caption{" + t.text(x.Caption) + "}\n"
+	default:
+		return "\\caption{" + t.text(x.Caption) + "}\\label{tab:" + texLabel(x.File) + "}\n"
+	}
+}
+
+// stacked puts columns below the ones before them that may stand there.
+func stacked(x Table) Table {
+	out := Table{Columns: slices.Clone(x.Columns)}
+	for _, r := range x.Rows {
+		r.Cells = slices.Clone(r.Cells)
+		out.Rows = append(out.Rows, r)
+	}
+	for i := len(out.Columns) - 1; i > 0; i-- {
+		if !out.Columns[i].Under {
+			continue
+		}
+		out.Columns[i-1].below = out.Columns[i].Head
+		out.Columns = slices.Delete(out.Columns, i, i+1)
+		for j, r := range out.Rows {
+			r.Cells[i-1].below = r.Cells[i].Text
+			out.Rows[j].Cells = slices.Delete(r.Cells, i, i+1)
+		}
+	}
+	return out
 }
 
 // continued stands above the further pages and parts of a table.
@@ -138,11 +192,8 @@ func (t *texWriter) split(x Table, line int) []Table {
 	return append(parts, take(from, len(x.Columns)))
 }
 
-// part sets a table, or a part of one, that fits; a long one may break over pages.
-func (t *texWriter) part(x Table, size texSize, head, notes string) string {
-	columns, _ := t.columns(x, size.characters)
-	rows, lines := t.rows(x, columns)
-	set := fmt.Sprintf("\\RaftlabTable{%d}{%d}", size.points, size.points+2)
+// texSpec says how columns are aligned, and how wide those are whose texts are broken.
+func texSpec(columns []texColumn, size texSize) string {
 	spec := ""
 	for _, c := range columns {
 		switch {
@@ -154,24 +205,19 @@ func (t *texWriter) part(x Table, size texSize, head, notes string) string {
 			spec += "l"
 		}
 	}
-	spec = "{@{}" + spec + "@{}}"
-	top := t.head(columns)
-	if lines < longTable {
-		if head != "" {
-			head += "\n"
-		}
-		return "\\begin{table}[!htbp]\n\\centering\n" + head + set + "\n\\begin{tabular}" + spec + "\n" + top + rows +
-			"\\bottomrule\n\\end{tabular}\n" + notes + "\\end{table}\n"
-	}
-	again := ""
+	return "{@{}" + spec + "@{}}"
+}
+
+// long sets a table, or a part of one, that may break over pages.
+func (t *texWriter) long(columns []texColumn, size texSize, head, rows, notes string) string {
+	top, again := t.head(columns), ""
 	if head != "" {
-		if strings.HasPrefix(head, "\\Raftlab") {
-			head = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}", len(columns), t.continued())
-		}
-		head += "\\\\\n"
 		again = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}\\\\\n", len(columns), t.continued())
+		if head = strings.TrimSuffix(head, "\n") + "\\\\\n"; strings.HasPrefix(head, "\\Raftlab") {
+			head = again
+		}
 	}
-	return "\\begingroup" + set + "\n\\begin{longtable}" + spec + "\n" + head + top + "\\endfirsthead\n" + again + top +
+	return "\\begingroup\\RaftlabNeed{150pt}\\addvspace{14pt plus 4pt}" + size.set() + "\n\\begin{longtable}" + texSpec(columns, size) + "\n" + head + top + "\\endfirsthead\n" + again + top +
 		"\\endhead\n\\bottomrule\n\\endfoot\n" + rows + "\\end{longtable}\n" + notes + "\\par\\endgroup\n"
 }
 
@@ -179,18 +225,17 @@ func (t *texWriter) part(x Table, size texSize, head, notes string) string {
 // fit.
 func (t *texWriter) columns(x Table, line int) (out []texColumn, fits bool) {
 	const rangeSize = 0.8 // of the type of intervals, in that of the table
-	length := func(s string) float64 { return float64(utf8.RuneCountInString(s)) }
 	sum, breakable := 0.0, 0.0
 	for i, c := range x.Columns {
 		col := texColumn{Column: c}
 		for _, r := range x.Rows {
 			number, interval := t.cell(r.Cells[i], c.Spread)
-			col.width = max(col.width, length(number), rangeSize*length(interval))
+			col.width = max(col.width, texLength(number), rangeSize*texLength(interval))
 		}
 		col.broken = !c.Number && col.width > wideText
 		for _, word := range append(strings.Fields(c.Head), c.Unit) {
 			if !col.broken {
-				col.width = max(col.width, length(word))
+				col.width = max(col.width, texLength(word))
 			}
 		}
 		if sum += columnGap; col.broken {
@@ -209,6 +254,9 @@ func (t *texWriter) columns(x Table, line int) (out []texColumn, fits bool) {
 		if c.head = broken(c.Head, max(1, int(c.width))); c.Unit != "" {
 			c.head = append(c.head, c.Unit)
 		}
+		if c.below != "" {
+			c.head = append(c.head, c.below)
+		}
 	}
 	broken := func(c texColumn) bool { return c.broken && c.width < wideText/2 }
 	return out, room >= 0 && !slices.ContainsFunc(out, broken)
@@ -222,7 +270,7 @@ func (t *texWriter) cell(c Cell, s Spread) (text, interval string) {
 	case c.Series != nil:
 		return "", ""
 	default:
-		text = c.Text
+		text, interval = c.Text, c.below
 	}
 	if text = spaced(text, c.Mark); c.Invalid {
 		text = "(" + text + ")"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/measure"
@@ -150,6 +151,9 @@ func (m *model) exported() jsonReport {
 		out.Factors = append(out.Factors, jsonFactor{f.Name, f.Key, f.Levels})
 	}
 	for _, q := range m.kind.Quantities {
+		if q.Some && !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 }) {
+			continue
+		}
 		x := jsonQuantity{Key: q.Key, Unit: q.Unit, Column: q.Column}
 		if q.Name.En != "" {
 			x.Name = inBoth(func(l *language) string { return l.longName(q) })

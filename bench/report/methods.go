@@ -199,7 +199,7 @@ func (l *language) intervalText(m *model) string {
 		"Для медианы по испытаниям — по порядковым статистикам (Conover, Practical Nonparametric Statistics, §3.2): распределение не предполагается, доверительная вероятность начиная с шести испытаний не ниже 95 %.")}
 	var said []int
 	for _, c := range m.cells {
-		sum := c.sums[m.kind.Headline().Key]
+		sum := c.sums[m.headline().Key]
 		if sum.HasCI() && !slices.Contains(said, sum.N) {
 			said = append(said, sum.N)
 			texts = append(texts, l.fill("With %d trials it holds the true median with a probability of %s %%.",
@@ -264,7 +264,7 @@ func (l *language) threatsToConclusions(m *model) []string {
 		if n := len(c.used); fewest == 0 || n < fewest {
 			fewest = n
 		}
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+		if sum := c.sums[m.headline().Key]; sum.HasCI() {
 			coverage = min(coverage, sum.Coverage)
 		}
 	}

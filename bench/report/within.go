@@ -13,6 +13,9 @@ import (
 // courseWarnings tells where a trial was not at rest: at most one about its window, and one
 // about its warm-up.
 func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
+	if t.values.Ramp != nil {
+		return nil // it is not to be
+	}
 	var window, warmup []stats.Warning
 	for _, line := range kind.Lines {
 		if !line.Level {

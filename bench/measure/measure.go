@@ -87,7 +87,11 @@ type Values struct {
 
 	// Failed is how many samples of a distribution, by Quantity.Of, are operations that failed:
 	// they are there as the slowest of all.
-	Failed   map[string]int64
+	Failed map[string]int64
+	// AtLeast are the scalars that are at least what they say: what was measured reaches no
+	// farther. Such a value is compared with none.
+	AtLeast map[string]bool
+
 	Failures []Failure // of operations, the most frequent first
 }
 

@@ -84,6 +84,7 @@ type jsonSummary struct {
 	Interval *interval `json:"interval,omitempty"`
 	Coverage float64   `json:"coverage,omitempty"` // probability that the interval holds the true median
 	Unsure   bool      `json:"unsure,omitempty"`   // too few samples beyond the percentile
+	AtLeast  bool      `json:"at_least,omitempty"` // in some trial it is a lower bound
 }
 
 type interval struct {
@@ -182,7 +183,7 @@ func (m *model) exportedCell(c *cell) jsonCell {
 		if !measured || math.IsInf(sum.Median, 0) || math.IsNaN(sum.Median) { // which JSON has not
 			continue
 		}
-		v := jsonSummary{N: sum.N, Median: sum.Median, Unsure: c.unsure(q)}
+		v := jsonSummary{N: sum.N, Median: sum.Median, Unsure: c.unsure(q), AtLeast: c.atLeast(q)}
 		if sum.HasCI() {
 			v.Interval, v.Coverage = &interval{sum.CI.Low, sum.CI.High}, sum.Coverage
 		}

@@ -267,7 +267,7 @@ func (c *cell) byRound(q measure.Quantity) []float64 { return c.rounds[q.Key] }
 func (c *cell) takeByRound(q measure.Quantity) []float64 {
 	var out []float64
 	for _, t := range c.used {
-		if v, there := t.values.Of(q); there {
+		if v, there := t.values.Of(q); there && !t.values.AtLeast[q.Key] {
 			for len(out) < t.Trial {
 				out = append(out, math.NaN())
 			}

@@ -444,7 +444,7 @@ func scenarios() map[string]synth {
 		"rate": {name: "rate", titleRu: "Нагрузка", trials: 4, load: open, seed: 4,
 			matrix: []experiment.Factor{factorOf(keyRate, "50", "800", "3200")}},
 		"ramp": {name: "ramp", titleRu: "Нарастание", trials: 7, load: ramp, seed: 13,
-			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb")}},
+			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb", "inmem")}},
 		"kinds": {name: "kinds", titleRu: "Виды операций", trials: 7, load: kinds, seed: 14, change: splitWrites,
 			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb")}},
 		"payload": {name: "payload", titleRu: "Размер", trials: 10, load: closedLoop(), seed: 5,

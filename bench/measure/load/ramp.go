@@ -54,8 +54,8 @@ func (d *Data) alongRamp(v *measure.Values, l *experiment.Load, failed time.Dura
 	if v.Timeline != nil {
 		offered(v.Timeline, l)
 	}
-	if rate, there := held(v.Ramp, l); there {
-		v.Scalars["held"] = rate
+	if rate, atLeast, there := held(v.Ramp, l); there {
+		v.Scalars["held"], v.AtLeast = rate, map[string]bool{"held": atLeast}
 	}
 }
 
@@ -85,29 +85,33 @@ func (t *Timeline) byRate(l *experiment.Load) (steps []int, slow int) {
 	return steps, (len(steps) + 4) / 5
 }
 
-// held is the rate of a ramp beyond which p99 stays above so many times what it is in the slowest
-// fifth; the greatest rate that there is, if it never does. A single step above says nothing:
-// beyond what a group can take, all are.
-func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, there bool) {
-	p99 := slices.Clone(ramp.Window("latency.p99"))
-	rates := []float64{rateAt(l, 0)} // at the ends of the steps
-	for i := range p99 {
-		rates = append(rates, rateAt(l, min(time.Duration(i+1)*ramp.Step, time.Duration(l.Duration))))
-	}
+// held is the rate of a ramp beyond which p99 stays above so many times its median in the slowest
+// fifth: between the middles of two steps, where the line between their p99, on a logarithmic
+// scale, is at that. A single step above says nothing: beyond what a group can take, all are. If
+// it never stays above, it is the greatest rate that there is, and more is not known.
+func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, there bool) {
+	p99, rates := slices.Clone(ramp.Window("latency.p99")), slices.Clone(ramp.Window("offered"))
 	if l.RateTo < l.Rate {
 		slices.Reverse(p99)
 		slices.Reverse(rates)
 	}
-	none := func(v float64) bool { return math.IsNaN(v) }
-	slow := slices.DeleteFunc(slices.Clone(p99[:(len(p99)+4)/5]), none)
+	slow := slices.DeleteFunc(slices.Clone(p99[:(len(p99)+4)/5]), math.IsNaN)
 	if len(slow) == 0 {
-		return 0, false
+		return 0, false, false
 	}
-	limit, steps := maxAboveSlow*median(slow), len(p99)
+	limit, steps := maxAboveSlow*median(slow), len(p99) // that hold: one of the slow ones at least
 	for steps > 0 && !(p99[steps-1] <= limit) {
 		steps--
 	}
-	return rates[steps], true
+	if steps == len(p99) {
+		return l.TopRate(), true, true
+	}
+	below, above := p99[steps-1], p99[steps]
+	share := math.Log(limit/below) / math.Log(above/below)
+	if math.IsNaN(above) {
+		share = 0.5
+	}
+	return rates[steps-1] + share*(rates[steps]-rates[steps-1]), false, true
 }
 
 // atSlow is what happened in the slowest fifth of a ramp.
@@ -208,7 +212,7 @@ func rampText(cells []*record.CellInfo, w measure.Words) string {
 		return ""
 	}
 	return measure.Fill(w, measure.Text{
-		En: "Percentiles and throughput over the whole window would be of a mix of rates and are not given; nor is it asked whether the window was steady. It is told in at most 20 steps, each nearly of one rate. p99 holds up to the rate beyond which it stays above %[1]d times its median in the slowest fifth of the ramp; the greatest rate says that it held all along. The checks of load and errors are of that fifth, since a ramp may go beyond what the group takes; late starts count until the first operation had to wait in line.",
-		Ru: "Перцентили и пропускная способность за всё окно относились бы к смеси интенсивностей и не приводятся; постоянство внутри окна не проверяется. Окно разбито не более чем на 20 шагов, на каждом интенсивность почти постоянна. p99 держится до той интенсивности, выше которой он всё время больше своей медианы на пятой части окна с наименьшей интенсивностью более чем в %[1]d раза; наибольшая интенсивность означает, что он держался до конца. Проверки нагрузки и ошибок относятся к этой пятой части, поскольку нагрузка может превысить предел группы; опоздания учитываются до первой операции, которой пришлось ждать в очереди.",
+		En: "Percentiles and throughput over the whole window would be of a mix of rates and are not given; nor is it asked whether the window was steady. It is told in at most 20 steps, each nearly of one rate. p99 holds up to the rate beyond which it stays above %[1]d times its median in the slowest fifth of the ramp, by the line between the middles of two steps. The checks of load and errors are of that fifth, since a ramp may go beyond what the group takes; late starts count until the first operation had to wait in line.",
+		Ru: "Перцентили и пропускная способность за всё окно относились бы к смеси интенсивностей и не приводятся; постоянство внутри окна не проверяется. Окно разбито не более чем на 20 шагов, на каждом интенсивность почти постоянна. p99 держится до той интенсивности, выше которой он всё время больше своей медианы на пятой части окна с наименьшей интенсивностью более чем в %[1]d раза, — по прямой между серединами двух шагов. Проверки нагрузки и ошибок относятся к этой пятой части, поскольку нагрузка может превысить предел группы; опоздания учитываются до первой операции, которой пришлось ждать в очереди.",
 	}, maxAboveSlow)
 }

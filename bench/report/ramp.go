@@ -113,7 +113,7 @@ func (l *language) rampPanels(m *model, of measure.Figure) []doc.Panel {
 			rates = append(rates, sum.Median)
 		}
 	}
-	x := l.axis(l.Say(over.Name), over.Unit, rates, doc.LabelsBelow, spans(rates))
+	x := l.axis(l.Say(over.Name), over.Unit, rates, doc.LabelsBelow, false) // the rate changes evenly
 	p := panels{l: l}
 	for _, key := range of.Quantities[1:] {
 		line := m.kind.Line(key)

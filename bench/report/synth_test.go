@@ -229,7 +229,11 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 	}
 	steps := window / d.IntervalNS
 	for i := range steps {
-		d.Intervals = append(d.Intervals, ops*(i+1)/steps-ops*i/steps)
+		n := ops*(i+1)/steps - ops*i/steps
+		if c.Load.Ramps() {
+			n = ops*(i+1)*(i+1)/(steps*steps) - ops*i*i/(steps*steps)
+		}
+		d.Intervals = append(d.Intervals, n)
 	}
 	tr.Gates = gatesOf(ops)
 	if c.Load.Rate > 0 {

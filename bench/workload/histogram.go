@@ -21,6 +21,9 @@ const (
 	significantDigits = 3
 )
 
+// histogramBytes is what one takes in memory.
+const histogramBytes = 270 << 10
+
 // maxErrorTexts bounds how many different error texts are kept, and maxErrorRunes how long
 // each may be.
 const (

@@ -225,7 +225,7 @@ func (s *Spec) HistogramBytes() int {
 	if s.Rate > 0 {
 		each++
 	}
-	return s.recorders() * each * NewHistogram().ByteSize()
+	return s.recorders() * each * histogramBytes
 }
 
 // workers carry out the operations of an open loop.

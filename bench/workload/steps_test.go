@@ -172,6 +172,23 @@ func TestRampIsTold(t *testing.T) {
 	}
 }
 
+// TestLateStartsOfARamp count until an operation had to wait in line, which is the target's doing;
+// those of a rate that stays count all.
+func TestLateStartsOfARamp(t *testing.T) {
+	for _, to := range []float64{0, 1500} {
+		s := testSpec()
+		s.Rate, s.RateTo, s.MaxInFlight, s.Clients, s.Warmup, s.Duration = 500, to, 2, 1, 0, 400*time.Millisecond
+		r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error { time.Sleep(8 * time.Millisecond); return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := r.Scheduled - r.Errors[errNeverStarted.Error()]
+		if n := r.Lag.TotalCount(); r.Queued == 0 || (to == 0) != (n == started) || n == 0 {
+			t.Errorf("to %g: %d late starts of %d, %d in line", to, n, started, r.Queued)
+		}
+	}
+}
+
 // TestFirst: whichever is told first, the first failure is the one that came first.
 func TestFirst(t *testing.T) {
 	early, late := Failure{"early", 3}, Failure{"late", 5}

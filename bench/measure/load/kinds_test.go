@@ -3,6 +3,7 @@ package load
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/themilchenko/raftlab/bench/experiment"
@@ -42,6 +43,33 @@ func TestKindsOfASimpleMix(t *testing.T) {
 		}
 		if len(kinds) > 0 && (v.Distributions["kind.scan"] != v.Distributions["read.latency"] || v.Failed["kind.insert"] != 1 || v.Scalars["kind.insert.ops"] != 10) {
 			t.Errorf("%v", v.Scalars)
+		}
+	}
+}
+
+// TestRoomCountsKinds: each recorder has a histogram of each kind, and the plan knows.
+func TestRoomCountsKinds(t *testing.T) {
+	histograms := func(l experiment.Load) float64 {
+		l.ValueSize, l.Keys = 1, 1
+		for _, n := range room(&record.CellInfo{Cell: experiment.Cell{Load: l}}) {
+			if strings.Contains(n.Why, "histograms") {
+				return n.Bytes
+			}
+		}
+		return 0
+	}
+	one := float64(workload.NewHistogram().ByteSize())
+	for name, x := range map[string]struct {
+		load experiment.Load
+		want float64
+	}{
+		"a closed loop":   {experiment.Load{Clients: 4}, 4},
+		"many clients":    {experiment.Load{Clients: 1000, ReadRatio: 0.5}, 64 * 2},
+		"an open loop":    {experiment.Load{Clients: 1, Rate: 10, Mix: workload.Mix{Read: 0.4, Insert: 0.3, Write: 0.3}}, 64 * 4},
+		"a share of peak": {experiment.Load{Clients: 1, PeakShare: 0.5}, 64 * 2},
+	} {
+		if got := histograms(x.load); got < x.want*one || got > 1.1*x.want*one {
+			t.Errorf("%s: %.0f B, want %.0f histograms of %.0f B", name, got, x.want, one)
 		}
 	}
 }

@@ -22,6 +22,9 @@ func room(cell *record.CellInfo) []measure.Need {
 	}
 	keys, value, largest := float64(l.Keys), float64(l.ValueSize), float64(spec.ValueSizes.Max())
 	key := float64(len(spec.Key(0)))
+	if l.Open() {
+		spec.Rate = max(1, spec.Rate) // a share of the peak, too
+	}
 	underWay := float64(l.Clients)
 	if l.Rate > 0 { // a second's, should the group stand still for so long
 		underWay = max(underWay, min(l.TopRate(), workload.DefaultMaxInFlight))

@@ -106,6 +106,7 @@ type Load struct {
 	Preset          string       `json:"preset,omitempty" oneof:"ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f" doc:"a workload of YCSB (Cooper et al., Benchmarking Cloud Serving Systems with YCSB, SoCC 2010): its mix, its key_distribution, and value_size 1000, for a record is one value here, which an update writes whole; what the file says of these itself holds"`
 	Clients         int          `json:"clients" default:"16" min:"1" max:"100000" doc:"of a closed loop, each with one operation at a time"`
 	Rate            float64      `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
+	RateTo          float64      `json:"rate_to,omitempty" max:"10000000" unit:"operations per second" zero:"the rate stays" doc:"a ramp: the rate goes in a straight line from rate, which the warm-up has, to this at the end of duration; the report says up to which rate latency holds. For steps, give rate several levels in the matrix"`
 	PeakShare       float64      `json:"peak_share,omitempty" max:"2" unit:"share" zero:"rate counts" doc:"instead of a rate: open loop at this share of the peak, which is the throughput of a closed loop of clients that each trial begins with, for warmup and duration"`
 	Arrival         string       `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
 	Duration        Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
@@ -153,6 +154,12 @@ const maxScanLength = 1000
 // Open reports whether it is an open loop.
 func (l *Load) Open() bool { return l.Rate > 0 || l.PeakShare > 0 }
 
+// Ramps reports whether it is an open loop whose rate changes.
+func (l *Load) Ramps() bool { return l.RateTo > 0 }
+
+// TopRate is the greatest rate that there is; of a closed loop, or at a share of the peak, 0.
+func (l *Load) TopRate() float64 { return max(l.Rate, l.RateTo) }
+
 // Shares is which kinds of operations there are, and how many of each: the mix, or what
 // its short form stands for.
 func (l *Load) Shares() workload.Mix {
@@ -180,6 +187,7 @@ func (l *Load) Spec(seed uint64) (workload.Spec, error) {
 	return workload.Spec{
 		Clients:         l.Clients,
 		Rate:            l.Rate,
+		RateTo:          l.RateTo,
 		Arrival:         l.Arrival,
 		Warmup:          time.Duration(l.Warmup),
 		Duration:        time.Duration(l.Duration),

@@ -85,6 +85,10 @@ func (d *draft) checkLoad(c *Cell) bool {
 		d.complain("load.peak_share", "load.peak_share = %v beside load.rate = %v%s: the rate is the one or the other: remove one", l.PeakShare, l.Rate, c.describe())
 		return false
 	}
+	if why := l.badRamp(); why != "" {
+		d.complain("load.rate_to", "load.rate_to = %v%s: %s", l.RateTo, c.describe(), why)
+		return false
+	}
 	if mixed && l.ReadRatio > 0 {
 		d.complain(keyReadRatio, "load.read_ratio = %v beside load.mix%s: read_ratio is its short form: remove one", l.ReadRatio, c.describe())
 		return false
@@ -110,6 +114,22 @@ func (d *draft) checkLoad(c *Cell) bool {
 		return false
 	}
 	return true
+}
+
+// badRamp says what is wrong with rate_to, and the mend.
+func (l *Load) badRamp() string {
+	switch {
+	case !l.Ramps():
+	case l.PeakShare > 0:
+		return "a ramp begins at a rate, and load.peak_share gives another one to each trial: give load.rate instead, or remove rate_to"
+	case l.Rate == 0:
+		return "a ramp begins at a rate, and there is none: set load.rate to operations per second, or remove rate_to"
+	case l.Rate == l.RateTo:
+		return "it is load.rate, so the rate does not change: give another one, or remove rate_to; where the matrix varies both, give them as pairs: [[matrix.ramp]] with name, rate and rate_to"
+	case l.Operations > 0:
+		return "a ramp takes a time, and load.operations leaves that open: give load.duration instead"
+	}
+	return ""
 }
 
 // checkClients complains of clients where all that there is is an open loop, or where they

@@ -102,8 +102,15 @@ func TestLoadMistakes(t *testing.T) {
 		"no followers":        {"target = \"followers\"\n[cluster]\nnodes = 1", `x.toml:3: load.target = "followers": one node has no followers: raise cluster.nodes, or remove target`},
 		"news from followers": {"preset = \"ycsb-d\"\ntarget = \"all\"\nread_level = \"stale\"", `x.toml:5: load.read_level = "stale" beside load.target = "all" and reads of keys that are inserted meanwhile: a follower need not have them yet: set read_level = "linearizable"`},
 		"two rates":           {"peak_share = \"70%\"\nrate = 5", "x.toml:3: load.peak_share = 0.7 beside load.rate = 5: the rate is the one or the other: remove one"},
-		"a rate in per cent":  {"rate = \"70%\"", `x.toml:3: load.rate = "70%": want operations per second, without quotes; for a share of the peak, which is measured first, give peak_share = "70%"`},
-		"a foreign lease":     {"target = \"all\"\nread_ratio = 1\nread_level = \"lease\"", `x.toml:5: load.read_level = "lease" beside load.target = "all": only the leader has a lease: set read_level = "linearizable", which followers serve too`},
+		"a ramp from nowhere": {"rate_to = 500", "x.toml:3: load.rate_to = 500: a ramp begins at a rate, and there is none: set load.rate to operations per second, or remove rate_to"},
+		"a ramp from a share": {"peak_share = \"50%\"\nrate_to = 500", "x.toml:4: load.rate_to = 500: a ramp begins at a rate, and load.peak_share gives another one to each trial: give load.rate instead, or remove rate_to"},
+		"a level ramp":        {"rate = 500\nrate_to = 500", "x.toml:4: load.rate_to = 500: it is load.rate, so the rate does not change: give another one, or remove rate_to"},
+		"a ramp of operations": {"rate = 5\nrate_to = 500\noperations = 100",
+			"x.toml:4: load.rate_to = 500: a ramp takes a time, and load.operations leaves that open: give load.duration instead"},
+		"both ends varied": {"[matrix]\nrate = [50, 100]\nrate_to = [100, 200]",
+			"x.toml:5: load.rate_to = 100 (cell c03: rate = 100, rate_to = 100): it is load.rate, so the rate does not change: give another one, or remove rate_to; where the matrix varies both, give them as pairs: [[matrix.ramp]] with name, rate and rate_to"},
+		"a rate in per cent": {"rate = \"70%\"", `x.toml:3: load.rate = "70%": want operations per second, without quotes; for a share of the peak, which is measured first, give peak_share = "70%"`},
+		"a foreign lease":    {"target = \"all\"\nread_ratio = 1\nread_level = \"lease\"", `x.toml:5: load.read_level = "lease" beside load.target = "all": only the leader has a lease: set read_level = "linearizable", which followers serve too`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseWith(t, "name = \"x\"\n[load]\n"+x.load)
@@ -111,6 +118,36 @@ func TestLoadMistakes(t *testing.T) {
 				t.Errorf("%v\nwant %s", err, x.want)
 			}
 		})
+	}
+}
+
+// TestRamps: up, down, as pairs, and over what says the rate otherwise.
+func TestRamps(t *testing.T) {
+	for file, want := range map[string]string{
+		"[load]\nrate = 50\nrate_to = 5000": "50 5000 0",
+		"[load]\nrate = 50\nrate_to = 5":    "50 5 0",
+		"[[matrix.ramp]]\nname = \"up\"\nrate = 1\nrate_to = 9\n[[matrix.ramp]]\nname = \"down\"\nrate = 9\nrate_to = 1": "1 9 0, 9 1 0",
+	} {
+		e, err := parseWith(t, "name = \"x\"\n"+file)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		checkExperiment(t, e)
+		cells, err := e.Expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range cells {
+			got = append(got, fmt.Sprint(c.Load.Rate, c.Load.RateTo, c.Load.PeakShare))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %v", file, got)
+		}
+	}
+	e, err := parseWith(t, "name = \"x\"\n[load]\nrate = 50\nrate_to = 5000", "peak_share=50%")
+	if err != nil || e.Load.Rate != 0 || e.Load.RateTo != 0 {
+		t.Errorf("a share over a ramp: %+v, %v", e, err)
 	}
 }
 

@@ -123,7 +123,8 @@ func instead(key, other string) bool {
 	return slices.Contains(map[string][]string{
 		"load.operations": {"load.duration"}, "load.duration": {"load.operations"},
 		"load.value_sizes": {"load.value_size"}, "load.value_size": {"load.value_sizes"},
-		"load.rate": {"load.peak_share", "load.clients"}, "load.peak_share": {"load.rate"},
+		"load.rate": {"load.peak_share", "load.clients"}, "load.peak_share": {"load.rate", "load.rate_to"},
+		"load.rate_to": {"load.peak_share"},
 	}[key], other)
 }
 

@@ -344,7 +344,7 @@ func (d *draft) checkCells(measure string, cells []Cell) {
 				key, lease, heartbeat, c.describe())
 		}
 		if rate := c.Load.Rate; rate > 0 {
-			if operations := rate * time.Duration(c.Load.Duration).Seconds(); !rateDone && c.Load.Operations == 0 && operations < 1 {
+			if operations := c.Load.TopRate() * time.Duration(c.Load.Duration).Seconds(); !rateDone && c.Load.Operations == 0 && operations < 1 {
 				rateDone = true
 				d.complain("load.rate", "load.rate = %v for load.duration = %s%s is less than one operation: raise the one or the other",
 					rate, c.Load.Duration, c.describe())

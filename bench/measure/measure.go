@@ -74,6 +74,9 @@ type Quantity struct {
 	// gives the value itself.
 	Of       string
 	PerMille int
+
+	// Some: only some loads have it, and where no trial of a run does, nothing says so.
+	Some bool
 }
 
 // Values are what one trial gave. A key that is not there was not measured.
@@ -82,9 +85,17 @@ type Values struct {
 	Distributions map[string]*hdrhistogram.Histogram // by Quantity.Of, in nanoseconds; empty ones are not there
 	Timeline      *Timeline                          // what happened when; nil: it was not recorded
 
+	// Ramp is the same in few long steps, for a load whose rate changes, with the line [Samples];
+	// nil: it does not. Nothing about such a trial is level by design.
+	Ramp *Timeline
+
 	// Failed is how many samples of a distribution, by Quantity.Of, are operations that failed:
 	// they are there as the slowest of all.
-	Failed   map[string]int64
+	Failed map[string]int64
+	// AtLeast are the scalars that are at least what they say: what was measured reaches no
+	// farther. Such a value is compared with none.
+	AtLeast map[string]bool
+
 	Failures []Failure // of operations, the most frequent first
 }
 
@@ -104,6 +115,9 @@ type Timeline struct {
 	// such as the latency of no operation. What was not measured is not there.
 	Lines map[string][]float64
 }
+
+// Samples is the key of the line that says how many operations the percentiles of a step are of.
+const Samples = "samples"
 
 // Window returns a line's part within the window; nil where there is no such line.
 func (t *Timeline) Window(key string) []float64 { return t.part(key, false) }
@@ -129,6 +143,8 @@ type Line struct {
 	Name  Text   // at an axis
 	Unit  Unit
 	Level bool // it should be level all the time: a warning tells where it is not
+
+	PerMille int // of a percentile, as of a Quantity
 }
 
 // Of returns the value of a quantity, if the trial has one.
@@ -227,6 +243,10 @@ type Kind struct {
 	// there is nothing that Read does not check.
 	Check func(cell *record.CellInfo, t *record.Trial, v Values) []Contradiction
 
+	// Histograms is how many of the distributions that Quantities name a trial of the cell has
+	// of its own; nil: all.
+	Histograms func(cell *record.CellInfo) int
+
 	Gates      []string // that each trial has which was carried through
 	Quantities []Quantity
 	Lines      []Line // of the Timeline
@@ -265,6 +285,20 @@ type Table struct {
 	Interval   bool   // with the intervals of the medians
 	Result     bool   // stands with the results, before the plots
 	Greatest   Greatest
+
+	// Rows, instead of Quantities, give a cell several rows: one for each of them that it has
+	// values of. RowsOf heads the column of their names.
+	RowsOf Text
+	Rows   []Row
+	// Along, instead of Quantities, are Lines: a cell has a row for each step of its Ramp.
+	Along []string
+}
+
+// Row is one of the rows of a cell. The names of its quantities, which are the heads of the
+// table, are the same in all rows.
+type Row struct {
+	Name       Text
+	Quantities []string
 }
 
 // Greatest is a last column, which says the greatest of some quantities and which it is;
@@ -299,6 +333,7 @@ const (
 	ByLevel                 // each of the Quantities over the levels of a factor
 	Stacked                 // the Kind's Parts of each cell, end to end
 	Waterfall               // a panel for each cell: its Parts, each in a row of its own
+	OverRamp                // the other Lines that Quantities names over Quantities[0], along a Ramp
 	OverTime                // the Lines that Quantities names, along the load
 	Cumulative              // as Percentiles, by value; for the few who ask for it
 )
@@ -352,6 +387,10 @@ func (k *Kind) validate() error {
 	keys, lines := slices.Clone(k.Answer), []string(nil)
 	for _, t := range k.Tables {
 		keys = append(append(keys, t.Quantities...), t.Greatest.Quantities...)
+		for _, r := range t.Rows {
+			keys = append(keys, r.Quantities...)
+		}
+		lines = append(lines, t.Along...)
 		if t.OverTime != "" {
 			lines = append(lines, t.OverTime)
 		}
@@ -359,7 +398,7 @@ func (k *Kind) validate() error {
 	for _, f := range k.Figures {
 		switch f.Form {
 		case Percentiles, Cumulative: // which name a distribution
-		case OverTime:
+		case OverTime, OverRamp:
 			lines = append(lines, f.Quantities...)
 		default:
 			keys = append(keys, f.Quantities...)

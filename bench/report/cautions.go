@@ -60,7 +60,7 @@ func (l *language) cautions(m *model, told bool) []string {
 	for _, w := range m.machine {
 		out = append(out, l.warning(m.kind, w))
 	}
-	out = append(out, l.failuresCaution(m)...)
+	out = slices.Concat(out, l.failuresCaution(m), l.boundsCaution(m))
 	if m.kind.Cautions != nil {
 		for _, t := range m.kind.Cautions(m.infos()) {
 			out = append(out, l.Say(t))

@@ -208,7 +208,7 @@ func (l *language) testText(runs ...*model) string {
 func (l *language) coverage(m *model) string {
 	least := map[int]float64{} // by the number of trials: equal values make it differ
 	for _, c := range m.cells {
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+		if sum := c.sums[m.headline().Key]; sum.HasCI() {
 			keepLeast(least, sum.N, sum.Coverage)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ type jsonSummary struct {
 	Interval *interval `json:"interval,omitempty"`
 	Coverage float64   `json:"coverage,omitempty"` // probability that the interval holds the true median
 	Unsure   bool      `json:"unsure,omitempty"`   // too few samples beyond the percentile
+	AtLeast  bool      `json:"at_least,omitempty"` // in some trial it is a lower bound
 }
 
 type interval struct {
@@ -151,6 +153,9 @@ func (m *model) exported() jsonReport {
 		out.Factors = append(out.Factors, jsonFactor{f.Name, f.Key, f.Levels})
 	}
 	for _, q := range m.kind.Quantities {
+		if q.Some && !slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 }) {
+			continue
+		}
 		x := jsonQuantity{Key: q.Key, Unit: q.Unit, Column: q.Column}
 		if q.Name.En != "" {
 			x.Name = inBoth(func(l *language) string { return l.longName(q) })
@@ -179,7 +184,7 @@ func (m *model) exportedCell(c *cell) jsonCell {
 		if !measured || math.IsInf(sum.Median, 0) || math.IsNaN(sum.Median) { // which JSON has not
 			continue
 		}
-		v := jsonSummary{N: sum.N, Median: sum.Median, Unsure: c.unsure(q)}
+		v := jsonSummary{N: sum.N, Median: sum.Median, Unsure: c.unsure(q), AtLeast: c.atLeast(q)}
 		if sum.HasCI() {
 			v.Interval, v.Coverage = &interval{sum.CI.Low, sum.CI.High}, sum.Coverage
 		}

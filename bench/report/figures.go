@@ -41,6 +41,8 @@ func (l *language) figures(m *model, suffix string) ([]doc.Figure, error) {
 			f.Panels = l.stackedPanels(m, of)
 		case measure.Waterfall:
 			f.Panels, more = l.waterfallPanels(m, of)
+		case measure.OverRamp:
+			f.Panels = l.rampPanels(m, of)
 		case measure.OverTime:
 			f.Panels, more = l.timePanels(m, of)
 		}
@@ -570,7 +572,7 @@ func (m *model) mostLoaded() []*cell {
 	most := m.groups[0]
 	for _, g := range m.groups[1:] {
 		x, y := g[0].info.Load, most[0].info.Load
-		if cmp.Or(cmp.Compare(x.Rate, y.Rate), cmp.Compare(x.Clients, y.Clients)) >= 0 {
+		if cmp.Or(cmp.Compare(x.TopRate(), y.TopRate()), cmp.Compare(x.Clients, y.Clients)) >= 0 {
 			most = g
 		}
 	}

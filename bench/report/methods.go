@@ -249,7 +249,7 @@ func (l *language) intervalText(runs []*model) string {
 	coverage := map[int]float64{}
 	for _, m := range runs {
 		for _, c := range m.cells {
-			if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+			if sum := c.sums[m.headline().Key]; sum.HasCI() {
 				keepLeast(coverage, sum.N, sum.Coverage)
 			}
 		}
@@ -354,7 +354,7 @@ func (l *language) threatsToConclusions(m *model) []string {
 		if n := len(c.used); fewest == 0 || n < fewest {
 			fewest = n
 		}
-		if sum := c.sums[m.kind.Headline().Key]; sum.HasCI() {
+		if sum := c.sums[m.headline().Key]; sum.HasCI() {
 			coverage = min(coverage, sum.Coverage)
 		}
 	}

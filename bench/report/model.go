@@ -231,7 +231,7 @@ func (c *cell) summarize(kind *measure.Kind) {
 	}
 	if c.valid = len(c.used); c.valid == 0 {
 		for _, t := range c.run {
-			if _, measured := t.values.Of(kind.Headline()); measured {
+			if slices.ContainsFunc(kind.Answer, func(key string) bool { _, measured := t.values.Of(kind.Quantity(key)); return measured }) {
 				c.used = append(c.used, t)
 			}
 		}
@@ -274,7 +274,7 @@ func (c *cell) byRound(q measure.Quantity) []float64 { return c.rounds[q.Key] }
 func (c *cell) takeByRound(q measure.Quantity) []float64 {
 	var out []float64
 	for _, t := range c.used {
-		if v, there := t.values.Of(q); there {
+		if v, there := t.values.Of(q); there && !t.values.AtLeast[q.Key] {
 			for len(out) < t.Trial {
 				out = append(out, math.NaN())
 			}
@@ -307,7 +307,7 @@ func (m *model) with(role measure.Role) []measure.Quantity {
 		return slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[q.Key].N > 0 })
 	}
 	return slices.DeleteFunc(m.kind.With(role), func(q measure.Quantity) bool {
-		return !measured(q) && slices.ContainsFunc(m.kind.Quantities, measured)
+		return !measured(q) && (q.Some || slices.ContainsFunc(m.kind.Quantities, measured))
 	})
 }
 
@@ -320,6 +320,11 @@ func (m *model) answers() []measure.Quantity {
 		}
 	}
 	return slices.DeleteFunc(out, m.imposed)
+}
+
+// headline is the quantity that cells are mainly compared by.
+func (m *model) headline() measure.Quantity {
+	return append(m.answers(), m.kind.Headline())[0]
 }
 
 // comparisons counts the comparisons between cells by their verdict.

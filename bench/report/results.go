@@ -60,10 +60,7 @@ func results(m *model) doc.Table {
 	for _, c := range m.settingColumns() {
 		columns = append(columns, dataColumn[*trial]{c.name, func(t *trial) string { return c.of(t.cell) }})
 	}
-	for _, q := range m.kind.Quantities {
-		if q.Column == "" {
-			continue
-		}
+	for _, q := range m.columns() {
 		columns = append(columns, dataColumn[*trial]{q.Column, func(t *trial) string {
 			if v, there := t.values.Of(q); there {
 				return fixed(q, v)
@@ -91,6 +88,14 @@ func results(m *model) doc.Table {
 		{"session", func(t *trial) string { return strconv.Itoa(t.session + 1) }},
 		{"started", func(t *trial) string { return t.started.UTC().Format(time.RFC3339) }},
 	}...), m.trials)
+}
+
+// columns are the quantities that have a column; one that only some loads have, where some
+// trial has it.
+func (m *model) columns() []measure.Quantity {
+	return slices.DeleteFunc(slices.Clone(m.kind.Quantities), func(q measure.Quantity) bool {
+		return q.Column == "" || q.Some && !slices.ContainsFunc(m.trials, func(t *trial) bool { _, there := t.values.Of(q); return there })
+	})
 }
 
 // settingColumns are the columns that say what a cell is: its parts, what the kind names,
@@ -191,17 +196,14 @@ func summary(m *model) doc.Table {
 		{"valid", func(c *cell) string { return strconv.Itoa(c.valid) }},
 		{"invalid", func(c *cell) string { return strconv.FormatBool(c.invalid()) }},
 		{"coverage", func(c *cell) string {
-			sum := c.sums[m.kind.Headline().Key]
+			sum := c.sums[m.headline().Key]
 			if !sum.HasCI() {
 				return ""
 			}
 			return strconv.FormatFloat(sum.Coverage, 'f', 4, 64)
 		}},
 	}...)
-	for _, q := range m.kind.Quantities {
-		if q.Column == "" {
-			continue
-		}
+	for _, q := range m.columns() {
 		number := func(of func(stats.Summary) float64, there func(stats.Summary) bool) func(*cell) string {
 			return func(c *cell) string {
 				if sum, measured := c.sums[q.Key]; measured && there(sum) {

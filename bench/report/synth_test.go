@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure/formation"
 	"github.com/themilchenko/raftlab/bench/measure/load"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/workload"
 )
 
 // synth describes a run folder to make up: what it measures and how its trials
@@ -197,9 +198,12 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 	window := int64(c.Load.Duration)
 	ops := max(50, clients*window/(base*11/10))
 	if c.Load.Rate > 0 {
-		ops = int64(c.Load.Rate) * window / 1e9
+		ops = int64(c.Load.Rate+c.Load.RateTo) * window / 1e9
 	}
-	readShare := int64(c.Load.ReadRatio * 1000)
+	if c.Load.Ramps() {
+		ops /= 2
+	}
+	readShare := int64(c.Load.Shares().Reads() * 1000)
 	reads := ops * readShare / 1000
 	d := &load.Data{
 		WindowNS: window, IntervalNS: int64(100 * time.Millisecond),
@@ -216,13 +220,20 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 			d.SyncsPerNode = append(d.SyncsPerNode, uint64(ops/min(clients, 6)))
 		}
 	}
+	if c.Load.Ramps() {
+		d.Ramp = rampOf(&c.Load, base, ops)
+	}
 	if c.Load.Rate > 0 {
 		d.Scheduled = ops
 		d.LagHist = latencies(t, random, 5000, ops)
 	}
 	steps := window / d.IntervalNS
 	for i := range steps {
-		d.Intervals = append(d.Intervals, ops*(i+1)/steps-ops*i/steps)
+		n := ops*(i+1)/steps - ops*i/steps
+		if c.Load.Ramps() {
+			n = ops*(i+1)*(i+1)/(steps*steps) - ops*i*i/(steps*steps)
+		}
+		d.Intervals = append(d.Intervals, n)
 	}
 	tr.Gates = gatesOf(ops)
 	if c.Load.Rate > 0 {
@@ -234,6 +245,28 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 		}
 	}
 	return s.put(t, tr, load.Name, d)
+}
+
+// rampOf is a ramp whose latency takes off once more is due than a group of such a latency takes.
+func rampOf(l *experiment.Load, base, ops int64) *load.Timeline {
+	const steps = 10
+	t := &load.Timeline{StepNS: int64(l.Duration) / steps}
+	takes, backlog, due, done := 5e9/base*t.StepNS/1e9, int64(0), int64(0), int64(0)
+	for i := range int64(steps) {
+		n := int64(l.Rate+(l.RateTo-l.Rate)*float64(2*i+1)/(2*steps)) * t.StepNS / 1e9
+		if i == steps-1 {
+			n = ops - due
+		}
+		us := float64(base/1000 + 100*max(0, n+backlog-takes))
+		completed := min(n+backlog, takes)
+		if i == steps-1 {
+			completed = ops - done
+		}
+		backlog, due, done = backlog+n-completed, due+n, done+completed
+		t.Due, t.Completed, t.Failed, t.Slow = append(t.Due, n), append(t.Completed, completed), append(t.Failed, 0), append(t.Slow, 0)
+		t.P50US, t.P99US = append(t.P50US, us), append(t.P99US, 2*us)
+	}
+	return t
 }
 
 // put changes a trial and what it measured as the test wants it.
@@ -303,6 +336,14 @@ func latencies(t testing.TB, random *rand.Rand, base, n int64) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// splitWrites makes some of the writes of a trial inserts.
+func splitWrites(_ *record.Trial, data any) {
+	d := data.(*load.Data)
+	inserts := load.Operations{Completed: d.Writes.Completed / 200, Hist: d.Writes.Hist}
+	writes := load.Operations{Completed: d.Writes.Completed - inserts.Completed, Hist: d.Writes.Hist}
+	d.Kinds = map[workload.Kind]load.Operations{workload.Read: d.Reads, workload.Insert: inserts, workload.Write: writes}
 }
 
 // catalog is what the made up runs measured.
@@ -389,6 +430,10 @@ func scenarios() map[string]synth {
 	alone := forming
 	alone.name, alone.seed, alone.matrix = "alone", 12, nil
 	open := closedLoop()
+	ramp := closedLoop()
+	ramp.Rate, ramp.RateTo = 100, 5100
+	kinds := closedLoop()
+	kinds.Mix = workload.Mix{Read: 0.5, Insert: 0.3, Write: 0.2}
 	return map[string]synth{
 		"formation": forming, "stopped": stopped, "alone": alone,
 		"backends": threeFactors(),
@@ -402,6 +447,10 @@ func scenarios() map[string]synth {
 			matrix: []experiment.Factor{factorOf(keyClients, "1", "4", "64"), factorOf(keyBackend, "bolt", "mdb")}},
 		"rate": {name: "rate", titleRu: "Нагрузка", trials: 4, load: open, seed: 4,
 			matrix: []experiment.Factor{factorOf(keyRate, "50", "800", "3200")}},
+		"ramp": {name: "ramp", titleRu: "Нарастание", trials: 7, load: ramp, seed: 13,
+			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb", "inmem")}},
+		"kinds": {name: "kinds", titleRu: "Виды операций", trials: 7, load: kinds, seed: 14, change: splitWrites,
+			matrix: []experiment.Factor{factorOf(keyBackend, "bolt", "mdb")}},
 		"payload": {name: "payload", titleRu: "Размер", trials: 10, load: closedLoop(), seed: 5,
 			matrix: []experiment.Factor{factorOf(keyValueSize, "64", "1024", "65536")}},
 		"mixed": {name: "mixed", titleRu: "Чтения", trials: 7, load: mixed, seed: 6, memory: true,

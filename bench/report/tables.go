@@ -110,7 +110,7 @@ func (l *language) mainTable(m *model) doc.Table {
 	for _, q := range m.with(measure.Compared) {
 		add(&compared, l.quantityColumn(m, q))
 		to := &otherRatios
-		if q.Key == m.kind.Headline().Key {
+		if q.Key == m.headline().Key {
 			to = &ratio
 		} else {
 			others = append(others, compared[len(compared)-1])
@@ -161,20 +161,23 @@ func (l *language) quantityColumn(m *model, q measure.Quantity) column {
 		medians = append(medians, c.sums[q.Key].Median)
 	}
 	s := l.scale(q.Unit, medians...)
-	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true}, func(c *cell) doc.Cell {
-		sum, measured := c.sums[q.Key]
-		if !measured {
-			return doc.Cell{Text: markNone}
-		}
-		v := s.value(sum)
-		switch {
-		case c.atLeast(q):
-			v.Mark = markLeast
-		case c.unsure(q):
-			v.Mark = markUnsure
-		}
-		return doc.Cell{Value: v, Invalid: c.invalid()}
-	}}
+	return column{doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true}, func(c *cell) doc.Cell { return c.median(q, s) }}
+}
+
+// median is a cell of a table with the median of a quantity.
+func (c *cell) median(q measure.Quantity, s scale) doc.Cell {
+	sum, measured := c.sums[q.Key]
+	if !measured {
+		return doc.Cell{Text: markNone}
+	}
+	v := s.value(sum)
+	switch {
+	case c.atLeast(q):
+		v.Mark = markLeast
+	case c.unsure(q):
+		v.Mark = markUnsure
+	}
+	return doc.Cell{Value: v, Invalid: c.invalid()}
 }
 
 func (l *language) durableColumn() column {
@@ -188,6 +191,23 @@ func (l *language) validColumn() column {
 
 // detailTable is a table of the kind's own; there is none without values.
 func (l *language) detailTable(m *model, of measure.Table) (t doc.Table) {
+	switch {
+	case len(of.Rows) > 0:
+		t = l.rowsTable(m, of)
+	case len(of.Along) > 0:
+		t = l.rampTable(m, of)
+	default:
+		t = l.perCellTable(m, of)
+	}
+	t.Caption = l.Say(of.Title)
+	if note := l.Say(of.Note); note != "" {
+		t.Notes = append(t.Notes, doc.Item{Text: note})
+	}
+	return t
+}
+
+// perCellTable is one with a row for each cell.
+func (l *language) perCellTable(m *model, of measure.Table) doc.Table {
 	columns := l.nameColumns(m, true)
 	names := len(columns)
 	for _, key := range of.Quantities {
@@ -218,10 +238,44 @@ func (l *language) detailTable(m *model, of measure.Table) (t doc.Table) {
 			return !slices.ContainsFunc(slices.Concat(of.Quantities, of.Greatest.Quantities), func(key string) bool { return c.sums[key].N > 0 })
 		})
 	}
-	t = m.table(columns, cells)
-	t.Caption = l.Say(of.Title)
-	if note := l.Say(of.Note); note != "" {
-		t.Notes = []doc.Item{{Text: note}}
+	return m.table(columns, cells)
+}
+
+// rowsTable is one with several rows for a cell, those that it has values of.
+func (l *language) rowsTable(m *model, of measure.Table) doc.Table {
+	names := append(l.nameColumns(m, true), column{doc.Column{Head: l.Say(of.RowsOf)}, nil})
+	var t doc.Table
+	for _, x := range names {
+		t.Columns = append(t.Columns, x.Column)
+	}
+	scales := make([]scale, len(of.Rows[0].Quantities))
+	for i, key := range of.Rows[0].Quantities {
+		var medians []float64
+		for _, c := range m.cells {
+			for _, r := range of.Rows {
+				medians = append(medians, c.sums[r.Quantities[i]].Median)
+			}
+		}
+		q := m.kind.Quantity(key)
+		scales[i] = l.scale(q.Unit, medians...)
+		t.Columns = append(t.Columns, doc.Column{Head: l.Say(q.Name), Unit: scales[i].name, Number: true})
+	}
+	for _, c := range m.cells {
+		first := true
+		for _, r := range of.Rows {
+			if !slices.ContainsFunc(r.Quantities, func(key string) bool { return c.sums[key].N > 0 }) {
+				continue
+			}
+			row := doc.Row{First: first}
+			for _, x := range names[:len(names)-1] {
+				row.Cells = append(row.Cells, x.of(c))
+			}
+			row.Cells = append(row.Cells, doc.Cell{Text: l.Say(r.Name)})
+			for i, key := range r.Quantities {
+				row.Cells = append(row.Cells, c.median(m.kind.Quantity(key), scales[i]))
+			}
+			t.Rows, first = append(t.Rows, row), false
+		}
 	}
 	return t
 }

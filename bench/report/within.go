@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/report/doc"
@@ -13,6 +14,9 @@ import (
 // courseWarnings tells where a trial was not at rest: at most one about its window, and one
 // about its warm-up.
 func courseWarnings(kind *measure.Kind, t *trial) []stats.Warning {
+	if t.values.Ramp != nil {
+		return nil // it is not to be
+	}
 	var window, warmup []stats.Warning
 	for _, line := range kind.Lines {
 		if !line.Level {
@@ -75,12 +79,31 @@ func (l *language) failuresCaution(m *model) []string {
 // markLeast is that of a percentile that falls among operations that failed.
 const markLeast = "‡"
 
-// atLeast reports whether a percentile falls among operations that failed in some trial.
+// atLeast reports whether a value is no more than a lower bound in some trial: a percentile that
+// falls among operations that failed, or what was measured no farther.
 func (c *cell) atLeast(q measure.Quantity) bool {
-	return slices.ContainsFunc(c.used, func(t *trial) bool { return t.values.AmongFailed(q) })
+	return slices.ContainsFunc(c.used, func(t *trial) bool { return t.values.AmongFailed(q) || t.values.AtLeast[q.Key] })
+}
+
+// boundsCaution says where the answer has lower bounds, beside percentiles.
+func (l *language) boundsCaution(m *model) []string {
+	var out []string
+	for _, q := range m.answers() {
+		var cells []string
+		for _, c := range m.cells {
+			if slices.ContainsFunc(c.used, func(t *trial) bool { return t.values.AtLeast[q.Key] }) {
+				cells = append(cells, c.info.ID)
+			}
+		}
+		if len(cells) > 0 {
+			out = append(out, l.fill("%s: a lower bound in %s, for nothing was measured beyond; it is not compared.",
+				"%s: в %s это нижняя граница, дальше измерения не заходили; она не сравнивается.", capital(l.longName(q)), strings.Join(cells, ", ")))
+		}
+	}
+	return out
 }
 
 func (l *language) leastNote() doc.Item {
-	return doc.Item{Term: markLeast, Text: l.say("falls among operations that failed in some trial: at least so much",
-		"в каком-то из испытаний приходится на операции, завершившиеся ошибкой: не меньше указанного")}
+	return doc.Item{Term: markLeast, Text: l.say("at least so much: in some trial it falls among operations that failed, or nothing was measured beyond",
+		"не меньше указанного: в каком-то из испытаний приходится на операции, завершившиеся ошибкой, или дальше измерения не заходили")}
 }

@@ -38,10 +38,12 @@ type Plan struct {
 	Memory       uint64         // that is free
 	Disk         uint64         // that is free where the members' data goes
 
-	kind     *measure.Kind
-	rule     *until.Rule      // nil: no cell is left out
-	cells    map[string]*cell // by id
-	manifest record.Manifest
+	kind  *measure.Kind
+	rule  *until.Rule      // nil: no cell is left out
+	cells map[string]*cell // by id
+
+	histograms int // of all trials in a report
+	manifest   record.Manifest
 }
 
 // PlannedCell is one cell of a plan.
@@ -162,8 +164,13 @@ func (p *Plan) count(infos []record.CellInfo, missing []record.TrialID, before i
 	for _, id := range missing {
 		todo[id.Cell]++
 	}
+	each := map[string]int{}
+	for i := range infos {
+		each[infos[i].ID] = p.histogramsOf(&infos[i])
+	}
 	for _, id := range p.manifest.Planned() {
 		p.Trials++
+		p.histograms += each[id.Cell]
 		if id.Trial > before {
 			todo[id.Cell]++
 		}
@@ -228,7 +235,7 @@ func (p *Plan) checkRoom(cfg Config) (err error) {
 	}
 	trials := fmt.Sprintf("%d trials", p.Trials)
 	folder := measure.Need{Of: measure.Disk, Bytes: float64(p.Trials) * fileBytes, Why: "the files of " + trials, Mend: "trials, or take levels away from [matrix]"}
-	report := measure.Need{Of: measure.Memory, Bytes: float64(p.Trials * p.histograms() * histogramBytes), Why: "the histograms of " + trials, Mend: folder.Mend}
+	report := measure.Need{Of: measure.Memory, Bytes: float64(p.histograms) * histogramBytes, Why: "the histograms of " + trials, Mend: folder.Mend}
 	check("the run folder", []measure.Need{folder}, measure.Disk, outDisk, "the disk of "+out)
 	check("the report", []measure.Need{report}, measure.Memory, p.Memory, "memory")
 	p.Needs = append(append(heaviest, largest...), folder, report)
@@ -248,8 +255,11 @@ func only(needs []measure.Need, of measure.Resource) (out []measure.Need) {
 	return out
 }
 
-// histograms is how many a trial has in a report.
-func (p *Plan) histograms() int {
+// histogramsOf is how many a trial of a cell has in a report.
+func (p *Plan) histogramsOf(cell *record.CellInfo) int {
+	if p.kind.Histograms != nil {
+		return p.kind.Histograms(cell)
+	}
 	of := map[string]bool{}
 	for _, q := range p.kind.Quantities {
 		if q.Of != "" {

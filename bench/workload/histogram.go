@@ -21,6 +21,9 @@ const (
 	significantDigits = 3
 )
 
+// histogramBytes is what one takes in memory.
+const histogramBytes = 270 << 10
+
 // maxErrorTexts bounds how many different error texts are kept, and maxErrorRunes how long
 // each may be.
 const (
@@ -30,14 +33,16 @@ const (
 
 // Result is what a load saw.
 type Result struct {
-	Opened  time.Time     // when the window did
-	Window  time.Duration // length of the measured window
-	Elapsed time.Duration // of the whole load: warm-up, window and the wait for what was out
-	Writes  KindResult
-	Reads   KindResult
-	Errors  map[string]int64 // error text, without the operation's key → how often, in the window
-	First   *Failure         // of those that were to start in the window, the first to fail; nil: none has
+	Opened  time.Time             // when the window did
+	Window  time.Duration         // length of the measured window
+	Elapsed time.Duration         // of the whole load: warm-up, window and the wait for what was out
+	Writes  KindResult            // all that are no reads
+	Reads   KindResult            // and that are, scans too
+	Kinds   [kindCount]KindResult // by Kind: what those are made up of
+	Errors  map[string]int64      // error text, without the operation's key → how often, in the window
+	First   *Failure              // of those that were to start in the window, the first to fail; nil: none has
 	Steps   Steps
+	Ramp    Steps // the same in few long steps, where the rate changes
 
 	// Over the whole load, warm-up included:
 	Acknowledged uint64 // writes
@@ -51,7 +56,7 @@ type Result struct {
 
 	// Open loop only:
 	Scheduled int64                   // operations that were to start in the window
-	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
+	Lag       *hdrhistogram.Histogram // actual minus intended start, of those; of a ramp, until one had to wait in line
 	Queued    int64                   // of those, that found MaxInFlight others under way
 }
 
@@ -72,6 +77,18 @@ type KindResult struct {
 // Done is how many operations have ended, one way or the other.
 func (k *KindResult) Done() int64 { return k.Completed + k.Failed }
 
+// add adds up what was seen of the same kind, or of one that counts as the same.
+func (k *KindResult) add(o *KindResult) {
+	k.Completed += o.Completed
+	k.Failed += o.Failed
+	if o.Latency != nil {
+		if k.Latency == nil {
+			k.Latency = NewHistogram()
+		}
+		k.Latency.Merge(o.Latency)
+	}
+}
+
 // NewHistogram returns an empty histogram of durations, for [Record].
 func NewHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(lowestNS, highestNS, significantDigits)
@@ -89,11 +106,8 @@ func newResult(s Spec) Result {
 		Window: s.Duration,
 		Errors: map[string]int64{},
 	}
-	if s.Mix.Reads() < 1 {
-		r.Writes.Latency = NewHistogram()
-	}
-	if s.Mix.Reads() > 0 {
-		r.Reads.Latency = NewHistogram()
+	for _, kind := range s.Mix.Kinds() {
+		r.Kinds[kind].Latency = NewHistogram()
 	}
 	if s.Rate > 0 {
 		r.Lag = NewHistogram()
@@ -140,13 +154,13 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 	}
 	if r.Lag != nil && measured {
 		r.Scheduled++
-		if !at.Start.IsZero() {
+		if !at.Start.IsZero() && !op.behind {
 			Record(r.Lag, at.Start.Sub(at.Due))
 		}
 	}
-	k := &r.Writes
-	if op.Kind.Reads() {
-		k = &r.Reads
+	k := &r.Kinds[op.Kind]
+	if op.added > 0 {
+		k = &r.Kinds[Insert]
 	}
 	if err != nil {
 		l.see(at.Due, Never, measured)
@@ -222,13 +236,8 @@ func (r *Result) failed(text string, times int64) {
 
 // add adds up what was seen of the same load.
 func (r *Result) add(o *Result) {
-	for _, kind := range [][2]*KindResult{{&r.Writes, &o.Writes}, {&r.Reads, &o.Reads}} {
-		into, from := kind[0], kind[1]
-		into.Completed += from.Completed
-		into.Failed += from.Failed
-		if from.Latency != nil {
-			into.Latency.Merge(from.Latency)
-		}
+	for kind := range r.Kinds {
+		r.Kinds[kind].add(&o.Kinds[kind])
 	}
 	for _, text := range slices.Sorted(maps.Keys(o.Errors)) {
 		r.failed(text, o.Errors[text])
@@ -244,4 +253,15 @@ func (r *Result) add(o *Result) {
 	r.Acknowledged += o.Acknowledged
 	r.Scheduled += o.Scheduled
 	r.Queued += o.Queued
+}
+
+// sides adds up reads and writes.
+func (r *Result) sides() {
+	for kind := range r.Kinds {
+		side := &r.Writes
+		if Kind(kind).Reads() {
+			side = &r.Reads
+		}
+		side.add(&r.Kinds[kind])
+	}
 }

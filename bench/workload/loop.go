@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -126,13 +127,12 @@ func Prepare(ctx context.Context, spec Spec) (*Prepared, error) {
 // Run returns soon with what was measured and the context's error. It may be
 // called again: the operations are the same.
 func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
-	spec := p.shared.spec
-	clients, ready := spec.Clients, p.closed
+	spec, ready := p.shared.spec, p.closed
 	if spec.Rate > 0 {
-		clients, ready = spec.maxInFlight(), p.open
+		ready = p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders, strands := make([]*latencies, min(clients, shards)), make([]*strand, min(clients, shards))
+	recorders, strands := make([]*latencies, spec.recorders()), make([]*strand, spec.recorders())
 	course := newCourse(spec)
 	for i := range recorders {
 		strands[i] = course.strand()
@@ -151,12 +151,17 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	for _, r := range recorders {
 		result.add(&r.seen)
 	}
+	result.sides()
 	result.Opened, result.Elapsed = opens, end.Sub(begin)
 	result.ClientCPU = p.cost * time.Duration(result.Operations)
 	if ctx.Err() != nil { // cut short: the window is what there was of it
 		result.Window = min(max(end.Sub(opens), 0), result.Window)
 	}
-	result.Steps = course.sumUp(strands, result.Window)
+	steps := stepsIn(result.Window, shortestStep)
+	result.Steps = course.sumUp(strands, result.Window, perStep(course.warmup+steps, maxSteps))
+	if spec.RateTo > 0 {
+		result.Ramp = course.sumUp(strands, result.Window, perStep(steps, rampSteps))
+	}
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
 	return &result, ctx.Err()
@@ -205,6 +210,24 @@ type due struct {
 // histograms for every operation in flight; one for all, a lock that all want.
 const shards = 64
 
+// recorders is how many the clients share.
+func (s *Spec) recorders() int {
+	if s.Rate > 0 {
+		return min(s.maxInFlight(), shards)
+	}
+	return min(s.Clients, shards)
+}
+
+// HistogramBytes is about what the histograms of a load take while it runs: each recorder has
+// one of each kind of operation, and of an open loop one of late starts.
+func (s *Spec) HistogramBytes() int {
+	each := len(s.Mix.Kinds())
+	if s.Rate > 0 {
+		each++
+	}
+	return s.recorders() * each * histogramBytes
+}
+
 // workers carry out the operations of an open loop.
 type workers struct {
 	spec    Spec
@@ -245,14 +268,14 @@ var errNeverStarted = errors.New("never started: the backlog was still there lon
 // when the window has long closed is given up, and counts as failed: an overload
 // must end.
 func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) {
-	gap := w.spec.gaps()
+	arrival := w.spec.arrivals()
 	timer := newPacer(ctx)
 	defer timer.close()
 	length, counted := w.spec.length(), int64(0)
 	w.opens = begin.Add(w.spec.Warmup)
 	closes := w.opens.Add(length)
 	giveUp := closes.Add(min(w.spec.OpTimeout, length))
-	for next := (due{at: begin}); w.spec.Operations > 0 || next.at.Before(closes); next.at = next.at.Add(gap()) {
+	for next := (due{at: begin.Add(arrival())}); w.spec.Operations > 0 || next.at.Before(closes); next.at = begin.Add(arrival()) {
 		source.Next(&next.op, nil)
 		if w.spec.Operations > 0 && !next.at.Before(w.opens) {
 			if counted++; counted > w.spec.Operations {
@@ -260,6 +283,7 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 			}
 		}
 		next.op.warmUp = next.at.Before(w.opens)
+		next.op.behind = w.spec.RateTo > 0 && w.queued > 0
 		if time.Now().After(giveUp) {
 			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
 			continue
@@ -270,22 +294,35 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 	}
 }
 
-// gaps returns the time from one intended start to the next.
-func (s Spec) gaps() func() time.Duration {
-	mean := float64(time.Second) / s.Rate
-	if s.Arrival == Poisson {
-		const stream = 0x61727269766573 // "arrives"
-		rng := rand.New(rand.NewPCG(s.Seed, stream))
-		return func() time.Duration { return time.Duration(mean * rng.ExpFloat64()) }
-	}
-	// Summing a rounded gap would drift off the rate: keep the remainder.
-	carry := 0.0
+// arrivals returns what tells one intended start after another, as times after the load has
+// begun. Poisson arrivals at a rate that changes are those at a rate of one on a time that is
+// stretched to match (Çinlar, Introduction to Stochastic Processes, 1975, §4.7).
+func (s *Spec) arrivals() func() time.Duration {
+	const stream = 0x61727269766573 // "arrives"
+	rng := rand.New(rand.NewPCG(s.Seed, stream))
+	due := 0.0 // how many have been, on average
 	return func() time.Duration {
-		carry += mean
-		whole := time.Duration(carry)
-		carry -= float64(whole)
-		return whole
+		at := s.reaches(due)
+		if s.Arrival == Poisson {
+			due += rng.ExpFloat64()
+		} else {
+			due++
+		}
+		return at
 	}
+}
+
+// reaches is when so many operations are to have started, of a ramp that goes on for ever.
+func (s *Spec) reaches(due float64) time.Duration {
+	before := s.Rate * s.Warmup.Seconds()
+	if s.RateTo == 0 || due <= before {
+		return time.Duration(math.Round(due / s.Rate * float64(time.Second)))
+	}
+	// The t of rate·t + slope·t²/2 = due, in the form that does not cancel where the slope is
+	// small. A ramp down comes to zero only beyond the window.
+	due -= before
+	t := 2 * due / (s.Rate + math.Sqrt(max(0, s.Rate*s.Rate+2*s.slope()*due)))
+	return s.Warmup + time.Duration(math.Round(t*float64(time.Second)))
 }
 
 // hand gives d to a free worker, or to a new one, or waits for one.

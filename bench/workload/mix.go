@@ -21,8 +21,17 @@ type Mix struct {
 
 // kinds are the shares by kind, in the order of the fields.
 func (m *Mix) kinds() []choice {
-	return []choice{{Read, m.Read}, {Write, m.Write}, {insert, m.Insert}, {Scan, m.Scan},
+	return []choice{{Read, m.Read}, {Write, m.Write}, {Insert, m.Insert}, {Scan, m.Scan},
 		{ReadModifyWrite, m.ReadModifyWrite}, {CompareAndSet, m.CompareAndSet}, {WriteBatch, m.Batch}}
+}
+
+// Kinds are the kinds of operations that there are, in the order of the fields.
+func (m Mix) Kinds() []Kind {
+	var out []Kind
+	for _, c := range m.choices() {
+		out = append(out, c.kind)
+	}
+	return out
 }
 
 // Sum adds up the shares.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,7 +57,7 @@ func TestMixShares(t *testing.T) {
 		for range draws {
 			g.Next(&op, nil)
 			if op.added > 0 {
-				op.Kind = insert
+				op.Kind = Insert
 			}
 			count[op.Kind]++
 		}
@@ -133,9 +136,40 @@ func TestMixOfAll(t *testing.T) {
 		if len(r.Errors) > 0 || x.missing.Load() > 0 {
 			t.Errorf("rate %g: %v, and %d reads of keys that were not there", rate, r.Errors, x.missing.Load())
 		}
+		var sum [2]KindResult // writes and reads
+		for kind, k := range r.Kinds {
+			if (k.Latency != nil) != slices.Contains(s.Mix.Kinds(), Kind(kind)) || k.Latency != nil && k.Latency.TotalCount() == 0 {
+				t.Errorf("rate %g: %s: %+v", rate, Kind(kind), k)
+			}
+			side := 0
+			if Kind(kind).Reads() {
+				side = 1
+			}
+			sum[side].add(&k)
+		}
+		for i, side := range []KindResult{r.Writes, r.Reads} {
+			if sum[i].Completed != side.Completed || sum[i].Failed != side.Failed || !sum[i].Latency.Equals(side.Latency) {
+				t.Errorf("rate %g: kinds add up to %+v, want %+v", rate, sum[i], side)
+			}
+		}
 		if x.entries != r.Acknowledged || r.Reads.Completed == 0 || len(x.keys) == s.Keys {
 			t.Errorf("rate %g: %d entries, %d acknowledged, %d reads, %d keys", rate, x.entries, r.Acknowledged, r.Reads.Completed, len(x.keys))
 		}
+	}
+}
+
+// TestKindNames: kinds are named as the shares of a mix are, and read back.
+func TestKindNames(t *testing.T) {
+	fields := reflect.TypeFor[Mix]()
+	for i, c := range (&Mix{}).kinds() {
+		name := strings.TrimSuffix(fields.Field(i).Tag.Get("json"), ",omitempty")
+		var back Kind
+		if err := back.UnmarshalText([]byte(name)); err != nil || back != c.kind || c.kind.String() != name {
+			t.Errorf("%s: %s, %v", name, back, err)
+		}
+	}
+	if new(Kind).UnmarshalText([]byte("x")) == nil {
+		t.Error("a kind that there is not")
 	}
 }
 

@@ -87,7 +87,7 @@ func (g *generator) Next(op *Op, last error) (wait time.Duration, ok bool) {
 	}
 	*op = Op{Kind: g.kind()}
 	switch op.Kind {
-	case insert:
+	case Insert:
 		op.Kind = Write
 		op.added = g.growth.next.Add(1) - 1
 		op.Key, op.Value = g.spec.Key(int(op.added)), g.value()

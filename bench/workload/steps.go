@@ -12,7 +12,11 @@ import (
 const (
 	shortestStep = 100 * time.Millisecond
 	maxSteps     = 600
+	rampSteps    = 20 // of a window whose rate changes: in each, it is nearly one rate
 )
+
+// perStep is how many of so many steps are told as one, for there to be at most that many.
+func perStep(steps, most int) int { return max(1, (steps+most-1)/most) }
 
 // Steps is how a load went on, in steps of equal length: those of the warm-up, as many as
 // fit into it, and those of the window, of which the last may be cut short.
@@ -192,14 +196,14 @@ func (s *strand) flush() {
 	}
 }
 
-// sumUp tells what all recorders saw of a load whose window was so long. They have ended.
-func (c *course) sumUp(strands []*strand, window time.Duration) Steps {
+// sumUp tells what all recorders saw of a load whose window was so long, so many steps
+// together. They have ended.
+func (c *course) sumUp(strands []*strand, window time.Duration, together int) Steps {
 	for _, s := range strands {
 		s.flush()
 	}
 	count := c.warmup + stepsIn(window, shortestStep)
-	together := max(1, (count+maxSteps-1)/maxSteps) // steps that are told as one
-	skipped := c.warmup % together                  // of the warm-up, at its beginning
+	skipped := c.warmup % together // of the warm-up, at its beginning
 	out := Steps{Length: shortestStep * time.Duration(together), Warmup: c.warmup / together}
 	out.All = make([]Step, out.Warmup+stepsIn(window, out.Length))
 	latencies := make([]sketch, len(out.All))

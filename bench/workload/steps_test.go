@@ -81,7 +81,7 @@ func TestSumUp(t *testing.T) {
 			strands[i%2].saw(time.Duration(at), time.Millisecond)
 			strands[i%2].ended(time.Duration(at))
 		}
-		steps := c.sumUp(strands, window)
+		steps := c.sumUp(strands, window, perStep(c.warmup+stepsIn(window, shortestStep), maxSteps))
 		if len(steps.All) > maxSteps+1 || steps.Length%shortestStep != 0 || time.Duration(steps.Warmup)*steps.Length > warmup ||
 			time.Duration(len(steps.All)-steps.Warmup)*steps.Length < window || time.Duration(len(steps.All)-steps.Warmup-1)*steps.Length >= window {
 			t.Fatalf("%s and %s: %d steps of %s, %d before", warmup, window, len(steps.All), steps.Length, steps.Warmup)
@@ -143,6 +143,48 @@ func TestStepsAgreeWithTheWindow(t *testing.T) {
 		}
 		if slow > due/50 {
 			t.Errorf("rate %g: %d of %d are slower than p99", rate, slow, due)
+		}
+	}
+}
+
+// TestRampIsTold in few steps, in which all of the window is, each at the rate that it was to
+// have; what a slow target holds up is charged to when it was due.
+func TestRampIsTold(t *testing.T) {
+	s := testSpec()
+	s.Rate, s.RateTo, s.Warmup, s.Duration = 200, 1800, 150*time.Millisecond, 2200*time.Millisecond
+	r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error { return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ramp.Length != 2*shortestStep || r.Ramp.Warmup != 0 || len(r.Ramp.All) != 11 || len(r.Steps.All) != 23 {
+		t.Fatalf("%d steps of %s, %d before the window, and %d short ones", len(r.Ramp.All), r.Ramp.Length, r.Ramp.Warmup, len(r.Steps.All))
+	}
+	var due, completed int64
+	for i, x := range r.Ramp.All {
+		due, completed = due+x.Due, completed+x.Completed
+		middle := time.Duration(i)*r.Ramp.Length + r.Ramp.Length/2
+		if want := s.RateAt(middle) * r.Ramp.Length.Seconds(); math.Abs(float64(x.Due)-want) > 1.5 {
+			t.Errorf("step %d: %d were due, want %.1f", i, x.Due, want)
+		}
+	}
+	if due != r.Scheduled || completed != r.Writes.Completed+r.Reads.Completed || math.Abs(float64(due)-2200) > 1 {
+		t.Errorf("%d due and %d completed in all, want %d and %d", due, completed, r.Scheduled, r.Writes.Completed+r.Reads.Completed)
+	}
+}
+
+// TestLateStartsOfARamp count until an operation had to wait in line, which is the target's doing;
+// those of a rate that stays count all.
+func TestLateStartsOfARamp(t *testing.T) {
+	for _, to := range []float64{0, 1500} {
+		s := testSpec()
+		s.Rate, s.RateTo, s.MaxInFlight, s.Clients, s.Warmup, s.Duration = 500, to, 2, 1, 0, 400*time.Millisecond
+		r, err := run(t.Context(), s, targetFunc(func(context.Context, *Op) error { time.Sleep(8 * time.Millisecond); return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := r.Scheduled - r.Errors[errNeverStarted.Error()]
+		if n := r.Lag.TotalCount(); r.Queued == 0 || (to == 0) != (n == started) || n == 0 {
+			t.Errorf("to %g: %d late starts of %d, %d in line", to, n, started, r.Queued)
 		}
 	}
 }

@@ -43,9 +43,33 @@ const (
 	CompareAndSet   // a write on a condition
 	Scan            // a read of up to Limit keys after Key, in order, with their values
 	ReadModifyWrite // a read, then a write; no target sees one
+	Insert          // a write of a new key; a target sees a Write
 
-	insert // what a generator makes a Write of a new key
+	kindCount = int(Insert) + 1
 )
+
+// kindNames are those of the shares of a [Mix].
+func kindNames() [kindCount]string {
+	return [kindCount]string{Write: "write", Read: "read", Delete: "delete", WriteBatch: "batch", CompareAndSet: "compare_and_set",
+		Scan: "scan", ReadModifyWrite: "read_modify_write", Insert: "insert"}
+}
+
+// String returns the name of the kind.
+func (k Kind) String() string { return kindNames()[k] }
+
+// MarshalText implements encoding.TextMarshaler.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler: it reads a kind's name.
+func (k *Kind) UnmarshalText(text []byte) error {
+	names := kindNames()
+	i := slices.Index(names[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("workload: there is no kind of operation %q", text)
+	}
+	*k = Kind(i)
+	return nil
+}
 
 // Reads reports whether an operation of the kind changes nothing.
 func (k Kind) Reads() bool { return k == Read || k == Scan }
@@ -69,6 +93,7 @@ type Op struct {
 
 	added  int64 // the number of a key that is written for the first time, or 0
 	warmUp bool  // it is before the window, where the clock does not tell
+	behind bool  // of a ramp, beyond where it had an operation wait in line
 }
 
 // Target carries out operations. Do is called from many goroutines, once at a time
@@ -144,6 +169,7 @@ const maxExponent = 10
 type Spec struct {
 	Clients int     // closed loop: clients that each wait for their operation; open loop: workers to begin with
 	Rate    float64 // operations per second; 0: closed loop
+	RateTo  float64 // where the rate has come to at the window's end, in a straight line; 0: it stays
 	Arrival string  // open loop: Constant or Poisson; empty: Constant
 	// MaxInFlight bounds the workers of an open loop; 0: DefaultMaxInFlight.
 	// Operations beyond it wait, and their latency goes on counting.
@@ -187,6 +213,17 @@ func (s *Spec) length() time.Duration {
 	return s.Duration
 }
 
+// RateAt is the rate of an open loop at a time after the window has opened.
+func (s *Spec) RateAt(since time.Duration) float64 { return s.Rate + s.slope()*since.Seconds() }
+
+// slope is by how much the rate changes in a second of the window.
+func (s *Spec) slope() float64 {
+	if s.RateTo == 0 {
+		return 0
+	}
+	return (s.RateTo - s.Rate) / s.Duration.Seconds()
+}
+
 // grows: keys are added, or asked for by when they were.
 func (s *Spec) grows() bool { return s.Mix.Insert > 0 || s.KeyDistribution == Latest }
 
@@ -203,6 +240,8 @@ func (s Spec) Validate() error {
 	}
 	refuse(s.Clients < 1, "clients = %d: must be at least 1", s.Clients)
 	refuse(!(s.Rate >= 0 && s.Rate <= maxRate), "rate = %g: must be between 0 and %g", s.Rate, float64(maxRate))
+	refuse(!(s.RateTo >= 0 && s.RateTo <= maxRate), "rate to = %g: must be between 0 and %g", s.RateTo, float64(maxRate))
+	refuse(s.RateTo > 0 && (s.Rate == 0 || s.Operations > 0), "rate to = %g: needs a rate to begin with, and a duration", s.RateTo)
 	refuse(s.Arrival != "" && s.Arrival != Constant && s.Arrival != Poisson,
 		"arrival = %q: must be %s or %s", s.Arrival, Constant, Poisson)
 	refuse(s.MaxInFlight < 0, "max in flight = %d: must not be negative", s.MaxInFlight)

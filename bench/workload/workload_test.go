@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"go.uber.org/goleak"
 
@@ -391,26 +393,72 @@ func TestOverloadEnds(t *testing.T) {
 }
 
 func TestGapsMatchTheRate(t *testing.T) {
-	for _, arrival := range []string{Constant, Poisson} {
+	for _, process := range []string{Constant, Poisson} {
 		s := testSpec()
-		s.Rate, s.Arrival = 3000, arrival
-		gap := s.gaps()
+		s.Rate, s.Arrival = 3000, process
+		arrival := s.arrivals()
+		last := arrival()
 		const n = 60000
 		var sum, squares float64
 		for range n {
-			x := gap().Seconds() * s.Rate
+			next := arrival()
+			x := (next - last).Seconds() * s.Rate
+			last = next
 			sum += x
 			squares += x * x
 		}
 		mean := sum / n
 		variance := squares/n - mean*mean
 		if math.Abs(mean-1) > 0.03 {
-			t.Errorf("%s: gaps are %.3f of what the rate asks", arrival, mean)
+			t.Errorf("%s: gaps are %.3f of what the rate asks", process, mean)
 		}
-		want := map[string]float64{Constant: 0, Poisson: 1}[arrival]
+		want := map[string]float64{Constant: 0, Poisson: 1}[process]
 		if math.Abs(variance-want) > 0.1 {
-			t.Errorf("%s: variance %.3f, want %.0f", arrival, variance, want)
+			t.Errorf("%s: variance %.3f, want %.0f", process, variance, want)
 		}
+	}
+}
+
+// TestArrivalsFollowTheRamp: up and down, each operation is due when as many as came before it
+// should have started, by the area below the straight line of the rate.
+func TestArrivalsFollowTheRamp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := testSpec()
+		s.Rate, s.RateTo = rapid.Float64Range(1, 1e5).Draw(t, "rate"), rapid.Float64Range(1, 1e5).Draw(t, "to")
+		s.Warmup = time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "warm-up"))
+		s.Duration = time.Duration(rapid.Int64Range(int64(100*time.Millisecond), int64(time.Minute)).Draw(t, "duration"))
+		arrival, last, in := s.arrivals(), time.Duration(-1), 0
+		for i := range 2000 {
+			at := arrival()
+			if at < last {
+				t.Fatalf("operation %d is due %s before the one before it", i, last-at)
+			}
+			last = at
+			want := s.Rate * at.Seconds()
+			if since := at - s.Warmup; since > s.Duration {
+				break
+			} else if since > 0 {
+				in++
+				want = s.Rate*s.Warmup.Seconds() + (s.Rate+s.RateAt(since))/2*since.Seconds()
+			}
+			if math.Abs(want-float64(i)) > 1e-3 {
+				t.Fatalf("operation %d is due after %s, when %.6f should have been", i, at, want)
+			}
+		}
+		if all := (s.Rate + s.RateTo) / 2 * s.Duration.Seconds(); last >= s.Warmup+s.Duration && math.Abs(float64(in)-all) > 1.001 {
+			t.Fatalf("%d in the window, want %.3f", in, all)
+		}
+	})
+	s := testSpec()
+	s.Rate, s.RateTo, s.Arrival, s.Warmup, s.Duration = 1000, 9000, Poisson, time.Second, 10*time.Second
+	var halves [2]float64
+	for arrival, at := s.arrivals(), time.Duration(0); at < s.Warmup+s.Duration; at = arrival() {
+		if at >= s.Warmup {
+			halves[(at-s.Warmup)/(s.Duration/2)]++
+		}
+	}
+	if math.Abs(halves[0]-15000) > 6*math.Sqrt(15000) || math.Abs(halves[1]-35000) > 6*math.Sqrt(35000) {
+		t.Errorf("Poisson arrivals by halves: %v", halves)
 	}
 }
 

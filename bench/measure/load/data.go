@@ -22,17 +22,22 @@ import (
 // of a gate that changes makes a new form too.
 const (
 	Name    = "load"
-	version = 3 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind
+	version = 4 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind; 3 had no Kinds and no Ramp
 )
 
 // Data is what one trial measured.
 type Data struct {
-	WindowNS int64            `json:"window_ns"` // length of the measured window
-	Writes   Operations       `json:"writes"`
-	Reads    Operations       `json:"reads"`
+	WindowNS int64      `json:"window_ns"` // length of the measured window
+	Writes   Operations `json:"writes"`
+	Reads    Operations `json:"reads"`
+
+	// Kinds is what Writes and Reads are made up of, where one of them is of several kinds.
+	Kinds map[workload.Kind]Operations `json:"kinds,omitempty"`
+
 	Errors   map[string]int64 `json:"errors,omitempty"`      // text → how often, in the window
 	First    *Failure         `json:"first_error,omitempty"` // in the window
 	Timeline *Timeline        `json:"timeline,omitempty"`
+	Ramp     *Timeline        `json:"ramp,omitempty"` // the window in few steps, where the rate changes
 
 	Scheduled int64  `json:"scheduled,omitempty"` // open loop: operations intended to start in the window
 	LagHist   string `json:"lag_hist,omitempty"`  // open loop: actual minus intended start, as Operations.Hist
@@ -74,8 +79,13 @@ type Operations struct {
 	Hist      string `json:"hist,omitempty"` // as record.EncodeHistogram; nanoseconds
 }
 
+// sane: the counts can be added up.
+func (o *Operations) sane() bool {
+	return min(o.Completed, o.Failed) >= 0 && max(o.Completed, o.Failed) <= math.MaxInt64/16
+}
+
 // newData takes what the load saw.
-func newData(m *workload.Result) (*Data, error) {
+func newData(m *workload.Result, l *experiment.Load) (*Data, error) {
 	d := &Data{
 		Operations: m.Operations, WindowNS: int64(m.Window), Errors: m.Errors, Timeline: newTimeline(m.Steps),
 		Scheduled: m.Scheduled, Queued: m.Queued,
@@ -84,6 +94,9 @@ func newData(m *workload.Result) (*Data, error) {
 	}
 	if m.First != nil {
 		d.First = &Failure{m.First.Text, int64(m.First.After)}
+	}
+	if l.Ramps() {
+		d.Ramp = newRamp(m.Ramp)
 	}
 	for _, x := range []struct {
 		text *string
@@ -94,7 +107,9 @@ func newData(m *workload.Result) (*Data, error) {
 			return d, err
 		}
 	}
-	return d, nil
+	var err error
+	d.Kinds, err = newKinds(m, l.Shares())
+	return d, err
 }
 
 // between records what happened between two observations. Of clients that share the
@@ -149,7 +164,11 @@ func read(cell *record.CellInfo, t *record.Trial) (measure.Values, error) {
 	if !there || err != nil {
 		return measure.Values{}, err
 	}
-	return d.values(cell)
+	v, err := d.values(cell)
+	if cell.Load.Ramps() {
+		leaveOutMixed(&v)
+	}
+	return v, err
 }
 
 // values computes what the data say of a cell.
@@ -198,11 +217,17 @@ func (d *Data) values(cell *record.CellInfo) (measure.Values, error) {
 		put("snapshot.time", took/float64(n))
 	}
 	failed, err := d.distributions(&v, time.Duration(cell.Load.OpTimeout))
+	if err == nil {
+		err = d.putKinds(&v, &cell.Load)
+	}
 	if err != nil {
 		return v, err
 	}
 	if d.Timeline != nil {
 		v.Timeline = d.Timeline.lines(d.WindowNS, failed.Seconds())
+	}
+	if d.Ramp != nil {
+		d.alongRamp(&v, &cell.Load, failed)
 	}
 	d.effective(&v)
 	return v, nil
@@ -320,7 +345,7 @@ func (d *Data) validate(brokenOff bool) error {
 		return fmt.Errorf("load: no measured window and no failure")
 	}
 	for name, o := range map[string]Operations{"writes": d.Writes, "reads": d.Reads} {
-		if min(o.Completed, o.Failed) < 0 || max(o.Completed, o.Failed) > math.MaxInt64/4 {
+		if !o.sane() {
 			return fmt.Errorf("load: %s: %d completed and %d failed", name, o.Completed, o.Failed)
 		}
 	}
@@ -331,7 +356,7 @@ func (d *Data) validate(brokenOff bool) error {
 		} else if err != nil {
 			d.Timeline = nil
 		} else {
-			done = d.Timeline.inWindow()
+			done = d.Timeline.sum(d.Timeline.Completed)
 		}
 	}
 	for text, n := range d.Errors {
@@ -346,15 +371,29 @@ func (d *Data) validate(brokenOff bool) error {
 	if want := d.Writes.Failed + d.Reads.Failed; failed != want && !brokenOff {
 		return fmt.Errorf("load: the errors add up to %d, failed writes and reads to %d", failed, want)
 	}
+	if d.Ramp != nil {
+		if err := d.validateRamp(); err != nil && !brokenOff {
+			return err
+		} else if err != nil {
+			d.Ramp = nil
+		}
+	}
+	if d.Kinds != nil && !brokenOff {
+		return d.validateKinds()
+	}
 	return nil
 }
 
 // check looks for contradictions between a trial and its cell, and within the trial. Those
 // of one that was broken off say nothing.
-func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.Contradiction {
+func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.Contradiction {
 	d, there, err := dataOf(t)
 	if !there || err != nil || t.Failure != "" {
 		return nil
+	}
+	v, err := d.values(cell) // a ramp's, too, of the whole window
+	if err != nil {
+		return nil // which Read has told
 	}
 	var out []measure.Contradiction
 	refuse := func(bad bool, field string, is, want any) {
@@ -378,6 +417,17 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
 	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
 	refuse((d.Peak > 0) != (l.PeakShare > 0), "peak", d.Peak, fmt.Sprintf("one, where load.peak_share = %g", l.PeakShare))
+	refuse((d.Ramp != nil) != l.Ramps(), "ramp", d.Ramp != nil, fmt.Sprintf("load.rate_to = %g", l.RateTo))
+	if d.Ramp != nil {
+		step, want, off := d.offSchedule(&l)
+		refuse(off, fmt.Sprintf("ramp.due[%d]", step), d.Ramp.Due[step], fmt.Sprintf("%.1f by the schedule", want))
+	}
+	if t.Data[Name].Version >= kindsSince && several(shares) {
+		field, is, want := d.checkKinds(shares)
+		refuse(field != "", field, is, want)
+	} else {
+		refuse(d.Kinds != nil, "kinds", "some", "none, by load.mix")
+	}
 	if l.Open() {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {
@@ -388,7 +438,7 @@ func check(cell *record.CellInfo, t *record.Trial, v measure.Values) []measure.C
 		refuse(samples < ops-clients || samples > ops+clients, "hist",
 			fmt.Sprintf("%d samples", samples), fmt.Sprintf("%d operations, give or take %d", ops, clients))
 	}
-	again := []record.Gate{d.loadGate(), d.errorGate()}
+	again := []record.Gate{d.loadGate(), d.errorGate()} // those of forms 1 and 2
 	if t.Data[Name].Version >= gatesSince {
 		again = d.gates(cell, v)
 	}

@@ -55,14 +55,21 @@ const (
 // they are computed from.
 const gatesSince = 3
 
+// kindsSince is the form from which a trial has Data.Kinds.
+const kindsSince = 4
+
 // gates judges what can be judged by the data alone. What does not apply is not there.
 func (d *Data) gates(cell *record.CellInfo, v measure.Values) []record.Gate {
-	out := []record.Gate{d.loadGate(), d.errorGate(), d.clientGate(cell.Cluster.Mode != experiment.ModeInProcess), steadyGate(cell.Load.Open(), v)}
+	load, errors, steady, queue := d.loadGate(), d.errorGate(), steadyGate(cell.Load.Open(), v), d.queueGate()
+	if d.Ramp != nil {
+		load, errors, steady, queue = d.rampGates(&cell.Load)
+	}
+	out := []record.Gate{load, errors, d.clientGate(cell.Cluster.Mode != experiment.ModeInProcess), steady}
 	if d.Opened != nil {
 		out = append(out, d.connectionsGate())
 	}
 	if cell.Load.Open() {
-		out = append(out, latenessGate(v), d.queueGate())
+		out = append(out, latenessGate(v), queue)
 	}
 	return out
 }

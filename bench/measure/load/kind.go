@@ -14,9 +14,9 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check,
+		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check, Histograms: histograms,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
-		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99"}, Main: "latency",
+		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99", "held"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
 	}
 }
@@ -40,6 +40,7 @@ func quantities() []measure.Quantity {
 		measure.Quantity{Key: "cpu.op", Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"},
 			Long: measure.Text{En: "CPU time of all members per operation", Ru: "процессорное время всех узлов на операцию"},
 			Unit: measure.Seconds, Role: measure.Compared, Column: "cpu_per_op_us", Scale: 1e-6, Decimals: 3},
+		rampQuantity(),
 		count("ops", "ops"), count("errors", "errors"),
 		measure.Quantity{Key: "window", Unit: measure.Seconds, Column: "duration_s", Decimals: 3})
 	for _, x := range []struct {
@@ -50,7 +51,7 @@ func quantities() []measure.Quantity {
 		all = append(all, percentiles(x.of+".latency", x.of+"_", x.name, measure.Detail)...)
 		all = append(all, measure.Quantity{Key: x.of + ".throughput", Name: x.name, Unit: measure.OpsPerSecond})
 	}
-	return slices.Concat(all, []measure.Quantity{
+	return slices.Concat(all, kindQuantities(), []measure.Quantity{
 		count("scheduled", "scheduled"),
 		{Key: "lag.p99", Name: measure.Text{En: "lag p99", Ru: "опоздание p99"}, Unit: measure.Seconds,
 			Column: "lag_p99_us", Scale: 1e-6, Decimals: 3, Of: "lag", PerMille: 990},
@@ -67,8 +68,9 @@ func quantities() []measure.Quantity {
 func lines() []measure.Line {
 	return []measure.Line{
 		{Key: "throughput", Name: measure.Text{En: "throughput", Ru: "пропускная способность"}, Unit: measure.OpsPerSecond, Level: true},
-		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds, Level: true},
-		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds},
+		{Key: "latency.p50", Name: measure.Text{En: "p50", Ru: "p50"}, Unit: measure.Seconds, Level: true, PerMille: 500},
+		{Key: "latency.p99", Name: measure.Text{En: "p99", Ru: "p99"}, Unit: measure.Seconds, PerMille: 990},
+		{Key: "offered", Name: measure.Text{En: "offered load", Ru: "интенсивность"}, Unit: measure.OpsPerSecond},
 		{Key: "cpu", Name: measure.Text{En: "CPU of the members", Ru: "процессор узлов"}, Unit: measure.Cores},
 		{Key: "written", Name: measure.Text{En: "written to the disk", Ru: "запись на диск"}, Unit: measure.BytesPerSecond},
 		{Key: "syncs", Name: measure.Text{En: "flushes of the log stores", Ru: "сбросы хранилищ журнала"}, Unit: measure.PerSecond},
@@ -126,13 +128,8 @@ func columns() []measure.Setting {
 
 func tables() []measure.Table {
 	return []measure.Table{
-		{
-			Title: measure.Text{En: "Writes and reads apart", Ru: "Записи и чтения по отдельности"},
-			Quantities: []string{
-				"write.latency.p50", "write.latency.p99", "write.throughput", "read.latency.p50", "read.latency.p99", "read.throughput",
-			},
-			Whole: true, Interval: true, Result: true,
-		},
+		rampTable(),
+		kindTable(),
 		machineTable(),
 		{
 			Title:      measure.Text{En: "Latency in detail", Ru: "Задержка подробно"},
@@ -165,6 +162,7 @@ func figures() []measure.Figure {
 				Ru: "p50 и p99 задержки в зависимости от пропускной способности: медианы по испытаниям с доверительными интервалами.",
 			},
 		},
+		rampFigure(),
 		{
 			Name: "latency", Form: measure.Percentiles, Quantities: []string{"latency"}, Axis: latency,
 			Title: measure.Text{En: "Latency distribution", Ru: "Распределение задержки"},
@@ -174,7 +172,7 @@ func figures() []measure.Figure {
 			},
 		},
 		{
-			Name: "time", Form: measure.OverTime, Quantities: []string{"throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
+			Name: "time", Form: measure.OverTime, Quantities: []string{"offered", "throughput", "latency.p50", "latency.p99", "cpu", "written", "syncs"},
 			Title: measure.Text{En: "Over time", Ru: "Ход испытаний во времени"},
 			Axis:  measure.Text{En: "time since the window opened", Ru: "время от начала окна"},
 			Caption: measure.Text{
@@ -202,15 +200,15 @@ func figures() []measure.Figure {
 	}
 }
 
-// cautions says that a percentile may be of both kinds of operations.
+// cautions says that a percentile may be of several kinds of operations.
 func cautions(cells []*record.CellInfo) []measure.Text {
-	mixed := func(c *record.CellInfo) bool { r := c.Load.Shares().Reads(); return r > 0 && r < 1 }
+	mixed := func(c *record.CellInfo) bool { return len(c.Load.Shares().Kinds()) > 1 && !c.Load.Ramps() }
 	if !slices.ContainsFunc(cells, mixed) {
 		return nil
 	}
 	return []measure.Text{{
-		En: "Here p50 is of reads and writes together; a table below has them apart.",
-		Ru: "Здесь p50 относится к чтениям и записям вместе; ниже есть таблица, где они разделены.",
+		En: "Here p50 and p99 are of all kinds of operations together; a table below has each kind by itself.",
+		Ru: "Здесь p50 и p99 относятся ко всем видам операций вместе; ниже есть таблица, где они разделены.",
 	}}
 }
 
@@ -228,6 +226,9 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 			measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Duration }, func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
+	}
+	if ramp := rampText(cells, w); ramp != "" {
+		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Ramp", Ru: "Изменение интенсивности"}), Text: ramp})
 	}
 	items = append(items, measure.Protocols(cells, w)...)
 	if reads != "" {

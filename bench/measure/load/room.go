@@ -22,9 +22,12 @@ func room(cell *record.CellInfo) []measure.Need {
 	}
 	keys, value, largest := float64(l.Keys), float64(l.ValueSize), float64(spec.ValueSizes.Max())
 	key := float64(len(spec.Key(0)))
+	if l.Open() {
+		spec.Rate = max(1, spec.Rate) // a share of the peak, too
+	}
 	underWay := float64(l.Clients)
 	if l.Rate > 0 { // a second's, should the group stand still for so long
-		underWay = max(underWay, min(l.Rate, workload.DefaultMaxInFlight))
+		underWay = max(underWay, min(l.TopRate(), workload.DefaultMaxInFlight))
 	}
 	each := key + largest
 	if spec.Mix.Batch > 0 {
@@ -32,12 +35,13 @@ func room(cell *record.CellInfo) []measure.Need {
 	}
 	all := []measure.Need{
 		{Of: measure.Memory, Bytes: keys * (key + generatorBytesPerKey), Why: fmt.Sprintf("the generator's %d keys", l.Keys), Mend: "load.keys"},
+		{Of: measure.Memory, Bytes: float64(spec.HistogramBytes()), Why: fmt.Sprintf("the generator's histograms of %d kinds of operations", len(spec.Mix.Kinds())), Mend: "load.mix to fewer kinds"},
 		// The client's copy, the leader's and a message to each follower.
 		{Of: measure.Memory, Bytes: underWay * each * (1 + nodes), Why: fmt.Sprintf("%.0f operations under way of up to %.0f B", underWay, each), Mend: "load.clients or load.value_size"},
 	}
 	there := keys // if something reads them, they are written before the load
 	if spec.Mix.Looks() == 0 {
-		there = min(keys, l.Rate*cell.Planned().Seconds()) // what a closed loop writes nobody knows
+		there = min(keys, l.TopRate()*cell.Planned().Seconds()) // what a closed loop writes nobody knows
 	}
 	why := fmt.Sprintf("%.0f keys with values of %d B on %d members", there, l.ValueSize, cell.Cluster.Nodes)
 	all = append(all, measure.Need{Of: measure.Memory, Bytes: nodes * there * (key + value + measure.MapBytesPerKey), Why: why, Mend: "load.keys, load.value_size or cluster.nodes"})

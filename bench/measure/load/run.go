@@ -114,7 +114,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	if measured == nil {
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}
-	data, encoding := newData(measured)
+	data, encoding := newData(measured, &settings)
 	data.Peak, data.Snapshots = peak, taken
 	if seen := measured.Reads.Done() + measured.Writes.Done(); err == nil && seen < settings.Operations {
 		err = fmt.Errorf("%d of load.operations = %d came in %s: lower it, or measure a duration", seen, settings.Operations, measured.Window.Round(time.Second))

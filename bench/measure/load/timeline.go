@@ -27,6 +27,10 @@ type Timeline struct {
 	P99US []float64 `json:"p99_us"`
 	Slow  []int64   `json:"slow"` // of those, slower than the p99 of the window
 
+	// Of a ramp: operations that were to start in the step, and of those, that failed.
+	Due    []int64 `json:"due,omitempty"`
+	Failed []int64 `json:"failed,omitempty"`
+
 	CPUMS   []float64 `json:"cpu_ms,omitempty"`   // CPU time of the members
 	DiskKiB []float64 `json:"disk_kib,omitempty"` // by the members to disks
 	Syncs   []float64 `json:"syncs,omitempty"`    // flushes of the members' log stores
@@ -156,7 +160,7 @@ func (t *Timeline) validate(window int64) error {
 		return fmt.Errorf("load: timeline: %d steps of %d ns, %d of them before a window of %d ns", steps, t.StepNS, t.Warmup, window)
 	}
 	counts := func(n int64) bool { return n < 0 || n > math.MaxInt64/4/maxSteps }
-	for name, list := range map[string][]int64{"completed": t.Completed, "slow": t.Slow} {
+	for name, list := range map[string][]int64{"completed": t.Completed, "slow": t.Slow, "due": t.Due, "failed": t.Failed} {
 		if len(list) > 0 && len(list) != steps || slices.ContainsFunc(list, counts) {
 			return fmt.Errorf("load: timeline: %s: want %d counts", name, steps)
 		}
@@ -171,9 +175,9 @@ func (t *Timeline) validate(window int64) error {
 	return nil
 }
 
-// inWindow counts the operations that completed in the window.
-func (t *Timeline) inWindow() (sum int64) {
-	for _, n := range t.Completed[t.Warmup:] {
+// sum adds up one of the lists over the window.
+func (t *Timeline) sum(list []int64) (sum int64) {
+	for _, n := range list[t.Warmup:] {
 		sum += n
 	}
 	return sum

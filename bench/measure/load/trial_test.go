@@ -73,11 +73,22 @@ func carryOut(t *testing.T, x *measure.Trial) measure.Values {
 // TestTrialOfAMix: all kinds of operations, so many of them, with snapshots meanwhile.
 func TestTrialOfAMix(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	v := carryOut(t, newTrial(t, func(e *experiment.Experiment) {
+	x := newTrial(t, func(e *experiment.Experiment) {
 		e.Load.Mix = workload.Mix{Read: 0.3, Write: 0.2, Insert: 0.1, Scan: 0.1, ReadModifyWrite: 0.1, CompareAndSet: 0.1, Batch: 0.1}
 		e.Load.KeyDistribution, e.Load.ValueSizes = workload.Latest, "80% 16B, 20% 1KiB..2KiB"
 		e.Load.Operations, e.Load.SnapshotEvery = 3000, experiment.Duration(20*time.Millisecond)
-	}))
+	})
+	v := carryOut(t, x)
+	kinds := 0.0
+	for _, k := range x.Cell.Load.Mix.Kinds() {
+		kinds += v.Scalars["kind."+k.String()+".ops"]
+		if p50, there := v.Of(measure.Quantity{Of: "kind." + k.String(), PerMille: 500}); !there || p50 <= 0 {
+			t.Errorf("%s: p50 %v", k, p50)
+		}
+	}
+	if kinds != 3000 {
+		t.Errorf("kinds add up to %v operations", kinds)
+	}
 	if v.Scalars["ops"] != 3000 || v.Scalars["errors"] != 0 || v.Scalars["snapshots"] < 3 {
 		t.Errorf("%v operations, %v errors, %v snapshots", v.Scalars["ops"], v.Scalars["errors"], v.Scalars["snapshots"])
 	}

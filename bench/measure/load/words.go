@@ -133,5 +133,11 @@ func rateText(l *experiment.Load, w measure.Words) string {
 			Ru: "%s от пропускной способности замкнутого цикла с числом клиентов %d, которым такой же длительности начинается каждое испытание",
 		}, w.Number(100*l.PeakShare)+" %", l.Clients)
 	}
+	if l.Ramps() {
+		return measure.Fill(w, measure.Text{
+			En: "a rate that goes from %s to %s op/s over the window, after a warm-up at the first",
+			Ru: "интенсивность меняется за окно с %s до %s оп/с, прогрев — при первой",
+		}, w.Number(l.Rate), w.Number(l.RateTo))
+	}
 	return w.Number(l.Rate) + " " + w.Say(measure.Text{En: "op/s", Ru: "оп/с"})
 }

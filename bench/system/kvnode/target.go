@@ -122,7 +122,7 @@ func underWay(l experiment.Load) int { return max(l.Clients, workload.DefaultMax
 func usuallyUnderWay(l experiment.Load) int {
 	const takes, room = 0.05, 16 // seconds; requests
 	if l.Rate > 0 {
-		return min(int(l.Rate*takes)+room, underWay(l))
+		return min(int(l.TopRate()*takes)+room, underWay(l))
 	}
 	return l.Clients
 }

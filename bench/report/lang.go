@@ -467,7 +467,7 @@ func (l *language) words(f factor, c *record.CellInfo) factorWords {
 			number, _ := strconv.ParseFloat(v, 64)
 			return words(f.Name, v, name+" = "+l.General(number), l.fill("at %s = %s", "при %s = %s", name, l.General(number)), name)
 		}
-		return plain(f.Name, v, f.Name+" = "+v)
+		return plain(f.Name, v, f.Name[strings.LastIndexByte(f.Name, '.')+1:]+" = "+v)
 	}
 }
 

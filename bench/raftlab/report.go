@@ -95,10 +95,7 @@ func makeReport(c *cobra.Command, lab Lab, f reportFlags, dirs []string) error {
 	case string(report.Text):
 		return report.Terminal(c.Context(), w, folders[0], lab.Kinds, lang, widthOf(w))
 	case "":
-		if err := report.Write(c.Context(), folders[0], lab.Kinds); err != nil {
-			return fmt.Errorf("write the report: %w", err)
-		}
-		return printReport(c.Context(), w, folders[0], lab.Kinds, lang)
+		return writeReport(c.Context(), w, folders[0], lab.Kinds, lang)
 	default:
 		names, err := report.WriteOnly(c.Context(), folders[0], lab.Kinds, report.Format(f.format))
 		for _, name := range names {
@@ -193,10 +190,10 @@ func openRun(dir string) (*record.Folder, error) {
 	return folder, nil
 }
 
-// printReport prints the table and where the report lies.
-func printReport(ctx context.Context, w io.Writer, folder *record.Folder, kinds measure.Catalog, lang report.Lang) error {
-	if err := report.Terminal(ctx, w, folder, kinds, lang, widthOf(w)); err != nil {
-		return err
+// writeReport writes the report, prints its table and where it lies.
+func writeReport(ctx context.Context, w io.Writer, folder *record.Folder, kinds measure.Catalog, lang report.Lang) error {
+	if err := report.WriteAndPrint(ctx, w, folder, kinds, lang, widthOf(w)); err != nil {
+		return fmt.Errorf("write the report: %w", err)
 	}
 	fmt.Fprintln(w)
 	for _, name := range []string{"report.html", "report.md", "report.ru.html", "report.ru.md", "results.csv", "summary.csv", "report.json"} {

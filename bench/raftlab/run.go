@@ -251,15 +251,12 @@ func runOne(c *cobra.Command, cfg runner.Config, f runFlags, lang report.Lang) e
 	return nil
 }
 
-// present writes the report files, prints the table and says where things are. What an
-// interrupted run has measured gets its report, too; a second Ctrl-C ends the program.
+// present writes and prints the report of what was measured, also by a run that was
+// interrupted; a second Ctrl-C ends the program.
 func present(ctx context.Context, w io.Writer, outcome runner.Outcome, kinds measure.Catalog, lang report.Lang) error {
 	trials, err := outcome.Folder.Trials()
 	if err != nil || len(trials) == 0 {
 		return err
 	}
-	if err := report.Write(ctx, outcome.Folder, kinds); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return printReport(ctx, w, outcome.Folder, kinds, lang)
+	return writeReport(ctx, w, outcome.Folder, kinds, lang)
 }

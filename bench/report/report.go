@@ -56,19 +56,43 @@ func Write(ctx context.Context, f *record.Folder, catalog measure.Catalog) error
 	return err
 }
 
+// WriteAndPrint does what Write does and then Terminal, and works the numbers out once.
+func WriteAndPrint(ctx context.Context, w io.Writer, f *record.Folder, catalog measure.Catalog, lang Lang, width int) error {
+	m, err := build(ctx, f, catalog)
+	if err == nil {
+		_, err = m.write(ctx, f, HTML, Markdown, CSV, JSON)
+	}
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return doc.Terminal(w, newLanguage(lang).brief(m), width)
+}
+
 // WriteOnly does what Write does for files of some formats, and returns their names.
 func WriteOnly(ctx context.Context, f *record.Folder, catalog measure.Catalog, formats ...Format) ([]string, error) {
-	files, err := render(ctx, f, catalog)
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
+	m, err := build(ctx, f, catalog)
 	var names []string
+	if err == nil {
+		names, err = m.write(ctx, f, formats...)
+	}
+	if err != nil {
+		return names, fmt.Errorf("report: %w", err)
+	}
+	return names, nil
+}
+
+// write makes the files of some formats and returns their names.
+func (m *model) write(ctx context.Context, f *record.Folder, formats ...Format) (names []string, err error) {
+	files, err := m.files(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, x := range files {
 		if !slices.Contains(formats, x.format) {
 			continue
 		}
 		if err := f.WriteFile(x.name, x.data); err != nil {
-			return names, fmt.Errorf("report: %w", err)
+			return names, err
 		}
 		names = append(names, x.name)
 	}
@@ -98,6 +122,10 @@ func render(ctx context.Context, f *record.Folder, catalog measure.Catalog) ([]f
 	if err != nil {
 		return nil, err
 	}
+	return m.files(ctx)
+}
+
+func (m *model) files(ctx context.Context) ([]file, error) {
 	const first, exports = 1, 5 // forms
 	trials, err := doc.CSV(results(m))
 	if err != nil {

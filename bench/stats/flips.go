@@ -56,21 +56,25 @@ func sample(n int) choices {
 	return c
 }
 
+// eight has what the values 8b to 8b+7 add up to, by the bits of those that are chosen.
+func eight(values []float64, b int) (of [256]float64) {
+	for i := range 8 {
+		v := 0.0
+		if 8*b+i < len(values) {
+			v = values[8*b+i]
+		}
+		for code := range 1 << i {
+			of[1<<i|code] = of[code] + v
+		}
+	}
+	return of
+}
+
 // sums puts into out, for the choices from one on, the sum of those values that are chosen.
-// What eight bits add up to is worked out once for all choices.
 func (c choices) sums(values []float64, from int, out []float64) {
 	clear(out)
 	for b, column := range c.bytes {
-		var of [256]float64
-		for i := range 8 {
-			v := 0.0
-			if 8*b+i < len(values) {
-				v = values[8*b+i]
-			}
-			for code := range 1 << i {
-				of[1<<i|code] = of[code] + v
-			}
-		}
+		of := eight(values, b)
 		for i, code := range column[from : from+len(out)] {
 			out[i] += of[code]
 		}
@@ -196,7 +200,7 @@ func compareDown(a, b float64) int {
 type subsets struct {
 	of    []float64
 	sums  []float64
-	sizes []float64 // nil: the subset at i has a difference for each bit of i+1
+	sizes []int // nil: the subset at i has a difference for each bit of i+1
 }
 
 func newSubsets(d []float64) subsets {
@@ -209,10 +213,22 @@ func newSubsets(d []float64) subsets {
 		}
 		return subsets{of: d, sums: sums[1:]}
 	}
-	s := subsets{d, make([]float64, sampled), make([]float64, sampled)}
-	in := sample(len(d))
-	in.sums(d, 1, s.sums)
-	in.sums(slices.Repeat([]float64{1}, len(d)), 1, s.sizes)
+	s := subsets{d, make([]float64, sampled), make([]int, sampled)}
+	of := make([][256]float64, (len(d)+7)/8)
+	for b := range of {
+		of[b] = eight(d, b)
+	}
+	random := rand.New(rand.NewPCG(uint64(len(d)), sampled)) // as in sample, which would be large
+	for i := range s.sums {
+		for b := 0; b < len(of); b += 8 {
+			code := random.Uint64()
+			s.sizes[i] += bits.OnesCount64(code << max(0, 8*b+64-len(d)))
+			for j := b; j < min(b+8, len(of)); j++ {
+				s.sums[i] += of[j][byte(code)]
+				code >>= 8
+			}
+		}
+	}
 	return s
 }
 
@@ -242,11 +258,11 @@ func (s subsets) signFlip() float64 {
 func (s subsets) typicalValues() (Interval, float64) {
 	means := make([]float64, len(s.sums))
 	for i, sum := range s.sums {
-		size := float64(bits.OnesCount(uint(i + 1)))
+		size := bits.OnesCount(uint(i + 1))
 		if s.sizes != nil {
 			size = max(1, s.sizes[i]) // of 2^15 and more subsets, the empty one
 		}
-		means[i] = sum / size
+		means[i] = sum / float64(size)
 	}
 	pieces := float64(len(means) + 1)
 	k := max(1, int((1-Confidence)/2*pieces+1e-9))

@@ -217,7 +217,7 @@ func (t *texWriter) long(columns []texColumn, size texSize, head, rows, notes st
 			head = again
 		}
 	}
-	return "\\begingroup\\RaftlabNeed{150pt}\\addvspace{14pt plus 4pt}" + size.set() + "\n\\begin{longtable}" + texSpec(columns, size) + "\n" + head + top + "\\endfirsthead\n" + again + top +
+	return "\\begingroup\\RaftlabLong" + size.set() + "\n\\begin{longtable}" + texSpec(columns, size) + "\n" + head + top + "\\endfirsthead\n" + again + top +
 		"\\endhead\n\\bottomrule\n\\endfoot\n" + rows + "\\end{longtable}\n" + notes + "\\par\\endgroup\n"
 }
 

@@ -65,14 +65,13 @@ func (l *language) chapter(runs []*model) (doc.Document, error) {
 		}
 		addRun(&d, l.page(m, figures), n)
 	}
-	d.Add(doc.Heading{Text: l.say("How this was measured", "Методика измерений")}, l.methods(runs...))
+	d.Add(doc.Heading{Text: l.say("How this was measured", "Методика измерений")}, l.methods(runs...), l.provenanceTable(runs))
 	if len(runs) > 1 {
 		d.Add(l.costsTable(runs), doc.Heading{Text: l.say("What tables and figures show", "Пояснения к таблицам и рисункам"), Depth: 1}, legends)
 	}
 	d.Add(doc.Heading{Text: l.say("Threats to validity", "Угрозы валидности")}, doc.Paragraph{Text: l.say(
 		"Threats are told in the four groups that are usual for experiments (Cook and Campbell, 1979; Wohlin et al., 2012, ch. 8).",
-		"Угрозы изложены по четырём группам, принятым для экспериментов (Cook и Campbell, 1979; Wohlin и др., 2012, гл. 8).")}, l.threats(runs...),
-		doc.Heading{Text: l.say("Provenance of the data", "Происхождение данных")}, l.provenanceTable(runs))
+		"Угрозы изложены по четырём группам, принятым для экспериментов (Cook и Campbell, 1979; Wohlin и др., 2012, гл. 8).")}, l.threats(runs...))
 	d.Add(doc.Heading{Text: l.say("Sources", "Источники")}, doc.List{Items: cited(d)})
 	return d, nil
 }
@@ -90,7 +89,7 @@ func (l *language) addOpening(d *doc.Document, runs []*model) {
 		doc.Paragraph{Text: l.say(
 			"Each section begins with the question and its answer. How was measured, what tables and figures show and what threatens the validity is said for all experiments at the end of the chapter.",
 			"Каждый раздел начинается с вопроса и ответа на него. Методика измерений, пояснения к таблицам и рисункам и угрозы валидности, общие для всех экспериментов, изложены в конце главы.")},
-		doc.References{{Term: l.say("Tables for all experiments", "Общие таблицы"), Parts: []doc.Block{designs, l.costsTable(runs), data}}}, designs)
+		doc.References{{Term: l.say("Tables for all experiments", "Общие таблицы"), Parts: []doc.Block{designs, data, l.costsTable(runs)}}}, designs)
 }
 
 // source says from which data a table or figure is.

@@ -126,7 +126,7 @@ func TestChapter(t *testing.T) {
 				t.Errorf("%s: %s does not say of which data it is", lang, name)
 			}
 		}
-		if n := strings.Count(chapter, `\section{`); n != 6 { // two runs, methods, threats, provenance, sources
+		if n := strings.Count(chapter, `\section{`); n != 5 { // two runs, methods, threats, sources
 			t.Errorf("%s: %d sections:\n%s", lang, n, chapter)
 		}
 		for _, m := range []*model{scenario(t, "mixed").model, scenario(t, "backends").model} {

@@ -67,13 +67,17 @@ func (l *language) chapter(runs []*model) (doc.Document, error) {
 		addRun(&d, l.page(m, figures), n)
 	}
 	d.Add(doc.Heading{Text: l.say("How this was measured", "Методика измерений")}, l.methods(runs...))
+	data := l.provenanceTable(runs)
+	if len(runs) == 1 {
+		d.Add(doc.References{{Term: l.say("Provenance", "Происхождение данных"), Parts: []doc.Block{data}}})
+	}
+	d.Add(data)
 	if len(runs) > 1 {
 		d.Add(l.costsTable(runs), doc.Heading{Text: l.say("What tables and figures show", "Пояснения к таблицам и рисункам"), Depth: 1}, legends)
 	}
 	d.Add(doc.Heading{Text: l.say("Threats to validity", "Угрозы валидности")}, doc.Paragraph{Text: l.say(
 		"Threats are told in the four groups that are usual for experiments (Cook and Campbell, 1979; Wohlin et al., 2012, ch. 8).",
-		"Угрозы изложены по четырём группам, принятым для экспериментов (Cook и Campbell, 1979; Wohlin и др., 2012, гл. 8).")}, l.threats(runs...),
-		doc.Heading{Text: l.say("Provenance of the data", "Происхождение данных")}, l.provenanceTable(runs))
+		"Угрозы изложены по четырём группам, принятым для экспериментов (Cook и Campbell, 1979; Wohlin и др., 2012, гл. 8).")}, l.threats(runs...))
 	d.Add(doc.Heading{Text: l.say("Sources", "Источники")}, doc.List{Items: cited(d)})
 	return d, nil
 }
@@ -89,14 +93,14 @@ func (l *language) addOpening(d *doc.Document, runs []*model) {
 	d.Add(doc.List{Title: l.fill("The chapter reports %s", "В главе приведены результаты %s",
 		l.count(len(runs), "experiment experiments", "эксперимента экспериментов экспериментов")), Items: items},
 		doc.Paragraph{Text: l.say(
-			"Each section begins with the question and its answer. How was measured, what tables and figures show and what threatens the validity is said for all experiments at the end of the chapter.",
+			"Each section begins with the question and its answer. How it was measured, what tables and figures show and what threatens the validity is said for all experiments at the end of the chapter.",
 			"Каждый раздел начинается с вопроса и ответа на него. Методика измерений, пояснения к таблицам и рисункам и угрозы валидности, общие для всех экспериментов, изложены в конце главы.")},
-		doc.References{{Term: l.say("Tables for all experiments", "Общие таблицы"), Parts: []doc.Block{designs, l.costsTable(runs), data}}}, designs)
+		doc.References{{Term: l.say("Tables for all experiments", "Общие таблицы"), Parts: []doc.Block{designs, data, l.costsTable(runs)}}}, designs)
 }
 
 // source says from which data a table or figure is.
 func (l *language) source(m *model) string {
-	return l.fill("Data: run %s.", "Данные: измерения %s.", record.ShortID(m.provenance))
+	return l.fill("Data: run\u00a0%s.", "Данные: измерения\u00a0%s.", record.ShortID(m.provenance))
 }
 
 // addRun adds of a run's report what a reader needs: text first, and then tables and figures,
@@ -231,7 +235,7 @@ func (l *language) designTable(runs []*model) doc.Table {
 		}
 		return strings.Join(values, ", ")
 	}
-	keys := []string{keyBackend, keyTransport, keyEngine, keyNodes, keyMode, keyDiscovery, keyClients, keyRate, keyValueSize}
+	keys := []string{keyBackend, keyTransport, keyEngine, keyNodes, keyMode, keyDiscovery, keyClients, keyRate, keyValueSize, "load.keys", "load.warmup", "load.duration"}
 	varied := map[string][]string{}
 	for i, m := range runs {
 		t.Columns = append(t.Columns, doc.Column{Head: strconv.Itoa(i + 1), Unit: m.manifest.Experiment.Name})
@@ -279,8 +283,8 @@ func (l *language) settingValue(key, value string) string {
 // costsTable has what the machine itself cost before each run.
 func (l *language) costsTable(runs []*model) doc.Table {
 	t := doc.Table{
-		Caption: l.say("What the machine itself costs, before the first trial: median / 99th percentile, µs", "Базовые издержки машины перед первым испытанием: медиана / 99-й перцентиль, мкс"),
-		File:    "tables/machine.tex", Columns: []doc.Column{{}},
+		Caption: l.say("What the machine itself costs", "Базовые издержки машины"), File: "tables/machine.tex", Columns: []doc.Column{{}},
+		Notes: []doc.Item{{Text: l.say("Median / 99th percentile, in µs, before the first trial.", "Медиана / 99-й перцентиль, мкс, перед первым испытанием.")}},
 	}
 	for _, c := range l.costs(record.Calibration{}) {
 		t.Rows = append(t.Rows, doc.Row{First: true, Cells: []doc.Cell{{Text: c.name}}})

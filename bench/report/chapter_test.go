@@ -126,7 +126,17 @@ func TestChapter(t *testing.T) {
 				t.Errorf("%s: %s does not say of which data it is", lang, name)
 			}
 		}
-		if n := strings.Count(chapter, `\section{`); n != 5 { // two runs, methods, threats, provenance
+		for name, text := range all {
+			for _, label := range regexp.MustCompile(`\\label\{(.*?)\}`).FindAllStringSubmatch(text, -1) {
+				if !strings.Contains(chapter, `\ref{`+label[1]+`}`) {
+					t.Errorf("%s: nothing refers to %s of %s", lang, label[1], name)
+				}
+			}
+		}
+		if strings.Contains(chapter, "ecdf") {
+			t.Errorf("%s: a figure that a page shows only when asked to", lang)
+		}
+		if n := strings.Count(chapter, `\section{`); n != 5 { // two runs, methods, threats, sources
 			t.Errorf("%s: %d sections:\n%s", lang, n, chapter)
 		}
 		for _, m := range []*model{scenario(t, "mixed").model, scenario(t, "backends").model} {
@@ -135,8 +145,11 @@ func TestChapter(t *testing.T) {
 			}
 		}
 		same := newLanguage(lang).say("A trial that fails a gate", "не прошедшее хотя бы одну проверку")
-		if n := strings.Count(chapter, same); n != 1 {
-			t.Errorf("%s: what holds for both runs is said %d times", lang, n)
+		legend := newLanguage(lang).say("The percentile axis stretches the tail", "Ось перцентилей растягивает хвост")
+		for _, said := range []string{same, legend} {
+			if n := strings.Count(chapter, said); n != 1 {
+				t.Errorf("%s: what holds for both runs is said %d times: %s", lang, n, said)
+			}
 		}
 		if lang == Russian && strings.Contains(strings.Join(slices.Collect(maps.Values(all)), ""), " 0.05") {
 			t.Error("a decimal point in Russian")

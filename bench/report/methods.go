@@ -80,8 +80,8 @@ func sessionsOf(runs []*model) []record.Session {
 
 func (l *language) designText(runs []*model) string {
 	m := runs[0]
-	text := l.say("Each combination of levels that is measured is a cell; what each experiment varies and how many trials it has is in the table of designs.",
-		"Каждое измеряемое сочетание уровней факторов образует ячейку; что варьируется в каждом эксперименте и сколько в нём испытаний, показывает таблица планов.")
+	text := l.say("Each combination of levels that is measured is a cell; what each experiment varies and how many trials it has is in the table of designs. Where several values are listed below, they are of different experiments and cells.",
+		"Каждое измеряемое сочетание уровней факторов образует ячейку; что варьируется в каждом эксперименте и сколько в нём испытаний, показывает таблица планов. Несколько значений, перечисленных ниже, относятся к разным экспериментам и ячейкам.")
 	trials := l.say("All trials", "Все испытания")
 	if len(runs) == 1 {
 		text = l.variedText(m)

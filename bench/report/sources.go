@@ -16,7 +16,7 @@ func sources() []source {
 	return []source{
 		{"Bailey,", "Bailey N. T. J. On queueing processes with bulk service. Journal of the Royal Statistical Society B, 16, 1954."},
 		{"Bayley", "Bayley G. V., Hammersley J. M. The “effective” number of independent observations in an autocorrelated time series. Supplement to the Journal of the Royal Statistical Society, 8, 1946."},
-		{"Conover", "Conover W. J. Practical Nonparametric Statistics. Wiley."},
+		{"Conover", "Conover W. J. Practical Nonparametric Statistics. 3rd ed. Wiley, 1999."},
 		{"Cook", "Cook T. D., Campbell D. T. Quasi-Experimentation: Design and Analysis Issues for Field Settings. Houghton Mifflin, 1979."},
 		{"Cox", "Cox D. R., Lewis P. A. W. The Statistical Analysis of Series of Events. Methuen, 1966."},
 		{"Denning", "Denning P. J., Buzen J. P. The operational analysis of queueing network models. ACM Computing Surveys, 10, 1978."},

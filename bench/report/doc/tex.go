@@ -105,7 +105,7 @@ func (t *texWriter) block(block Block) string {
 		return t.file(x.File, t.table(x))
 	case Figure:
 		t.parts = append(t.parts, TeXFile{x.File, []byte(t.figure(x))})
-		return "\\begin{figure}[!htbp]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
+		return "\\begin{figure}[!htp]\n\\centering\n\\input{\\RaftlabDir " + strings.TrimSuffix(x.File, ".tex") + "}\n" +
 			"\\RaftlabCaption{" + t.text(x.Title) + "}{" + t.text(x.Caption) + "}\\label{fig:" + texLabel(x.File) + "}\n\\end{figure}\n"
 	}
 	return b.String()

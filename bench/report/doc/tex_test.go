@@ -81,6 +81,33 @@ func texFiles(t *testing.T, d Document) map[string]string {
 	return out
 }
 
+// TestTeXNarrow: columns that may stand below others do so where there is too little room, and
+// the notes of a table that breaks stay with its last rows.
+func TestTeXNarrow(t *testing.T) {
+	table := Table{Caption: "Wide", File: "tables/wide.tex", Columns: []Column{{Head: "name"}}, Notes: []Item{{Term: "p", Text: "a test"}}}
+	for range 8 {
+		table.Columns = append(table.Columns, Column{Head: "from to", Unit: "s"}, Column{Head: "p", Under: true})
+	}
+	for range longTable {
+		r := Row{First: true, Cells: []Cell{{Text: "a"}}}
+		for range 8 {
+			r.Cells = append(r.Cells, Cell{Text: "10.25–20.5"}, Cell{Text: "0.0125"})
+		}
+		table.Rows = append(table.Rows, r)
+	}
+	d := Document{Locale: english(), Title: "A"}
+	d.Add(table)
+	text := texFiles(t, d)["tables/wide.tex"]
+	for _, want := range []string{`\begin{longtable}{@{}lllllllll@{}}`, `s\\p}`, `\RaftlabRange{0.0125}`, `\setbox\RaftlabSaved\vbox{\begin{RaftlabNotes}`, "a test"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q:\n%s", want, text[:min(len(text), 2000)])
+		}
+	}
+	if table.Columns[2].Head != "p" || table.Rows[0].Cells[1].below != "" {
+		t.Error("the table that was given is changed")
+	}
+}
+
 // TestTeXTakesTheCells: cells come out as in the other formats, and groups and
 // environments nest in every file.
 func TestTeXTakesTheCells(t *testing.T) {

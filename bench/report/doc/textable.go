@@ -210,15 +210,19 @@ func texSpec(columns []texColumn, size texSize) string {
 
 // long sets a table, or a part of one, that may break over pages.
 func (t *texWriter) long(columns []texColumn, size texSize, head, rows, notes string) string {
+	span := func(align, text string) string {
+		return fmt.Sprintf("\\multicolumn{%d}{@{}%s@{}}{%s}\\\\\n", len(columns), align, text)
+	}
 	top, again := t.head(columns), ""
 	if head != "" {
-		again = fmt.Sprintf("\\multicolumn{%d}{@{}l@{}}{%s}\\\\\n", len(columns), t.continued())
+		again = span("l", t.continued())
 		if head = strings.TrimSuffix(head, "\n") + "\\\\\n"; strings.HasPrefix(head, "\\Raftlab") {
 			head = again
 		}
 	}
-	return "\\begingroup\\RaftlabNeed{150pt}\\addvspace{14pt plus 4pt}" + size.set() + "\n\\begin{longtable}" + texSpec(columns, size) + "\n" + head + top + "\\endfirsthead\n" + again + top +
-		"\\endhead\n\\bottomrule\n\\endfoot\n" + rows + "\\end{longtable}\n" + notes + "\\par\\endgroup\n"
+	return "\\begingroup\\RaftlabLong" + size.set() + "\\setbox\\RaftlabSaved\\vbox{" + notes + "}\n\\begin{longtable}" + texSpec(columns, size) + "\n" +
+		head + top + "\\endfirsthead\n" + again + top + "\\endhead\n\\bottomrule\\RaftlabFoot\n\\endfoot\n\\bottomrule\n" + span("c", "\\hbox to 0pt{\\hss\\box\\RaftlabSaved\\hss}") +
+		"\\endlastfoot\n" + rows + "\\end{longtable}\n\\par\\endgroup\n"
 }
 
 // columns lays the columns out for a line of so many characters, and says whether they

@@ -417,17 +417,10 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
 	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
 	refuse((d.Peak > 0) != (l.PeakShare > 0), "peak", d.Peak, fmt.Sprintf("one, where load.peak_share = %g", l.PeakShare))
-	refuse((d.Ramp != nil) != l.Ramps(), "ramp", d.Ramp != nil, fmt.Sprintf("load.rate_to = %g", l.RateTo))
-	if d.Ramp != nil {
-		step, want, off := d.offSchedule(&l)
-		refuse(off, fmt.Sprintf("ramp.due[%d]", step), d.Ramp.Due[step], fmt.Sprintf("%.1f by the schedule", want))
+	if t.Data[Name].Version >= kindsSince {
+		out = append(out, d.checkKinds(shares)...)
 	}
-	if t.Data[Name].Version >= kindsSince && several(shares) {
-		field, is, want := d.checkKinds(shares)
-		refuse(field != "", field, is, want)
-	} else {
-		refuse(d.Kinds != nil, "kinds", "some", "none, by load.mix")
-	}
+	out = append(out, d.checkRamp(&l)...)
 	if l.Open() {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {

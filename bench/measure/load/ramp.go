@@ -10,6 +10,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/stats"
 	"github.com/themilchenko/raftlab/bench/workload"
 )
 
@@ -55,7 +56,8 @@ func (d *Data) alongRamp(v *measure.Values, l *experiment.Load, failed time.Dura
 		offered(v.Timeline, l)
 	}
 	if rate, atLeast, there := held(v.Ramp, l); there {
-		v.Scalars["held"], v.AtLeast = rate, map[string]bool{"held": atLeast}
+		due, _, _ := d.atSlow(l)
+		v.Scalars["held"], v.AtLeast, v.Unsure = rate, map[string]bool{"held": atLeast}, map[string]bool{"held": !stats.Reliable(990, due)}
 	}
 }
 
@@ -73,16 +75,13 @@ func leaveOutMixed(v *measure.Values) {
 	}
 }
 
-// byRate are the steps of a ramp within the window, those of the lowest rates first; and how many
-// of these are the slowest fifth.
-func (t *Timeline) byRate(l *experiment.Load) (steps []int, slow int) {
-	for i := t.Warmup; i < len(t.Completed); i++ {
-		steps = append(steps, i)
-	}
+// slowFifth is the part of a list, which is by step, that is of the lowest rates.
+func slowFifth[T any](byStep []T, l *experiment.Load) []T {
+	n := (len(byStep) + 4) / 5
 	if l.RateTo < l.Rate {
-		slices.Reverse(steps)
+		return byStep[len(byStep)-n:]
 	}
-	return steps, (len(steps) + 4) / 5
+	return byStep[:n]
 }
 
 // held is the rate of a ramp beyond which p99 stays above so many times its median in the slowest
@@ -91,13 +90,13 @@ func (t *Timeline) byRate(l *experiment.Load) (steps []int, slow int) {
 // it never stays above, it is the greatest rate that there is, and more is not known.
 func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, there bool) {
 	p99, rates := slices.Clone(ramp.Window("latency.p99")), slices.Clone(ramp.Window("offered"))
+	slow := slices.DeleteFunc(slices.Clone(slowFifth(p99, l)), math.IsNaN)
+	if len(slow) == 0 {
+		return 0, false, false
+	}
 	if l.RateTo < l.Rate {
 		slices.Reverse(p99)
 		slices.Reverse(rates)
-	}
-	slow := slices.DeleteFunc(slices.Clone(p99[:(len(p99)+4)/5]), math.IsNaN)
-	if len(slow) == 0 {
-		return 0, false, false
 	}
 	limit, steps := maxAboveSlow*median(slow), len(p99) // that hold: one of the slow ones at least
 	for steps > 0 && !(p99[steps-1] <= limit) {
@@ -116,11 +115,13 @@ func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, th
 
 // atSlow is what happened in the slowest fifth of a ramp.
 func (d *Data) atSlow(l *experiment.Load) (due, completed, failed int64) {
-	steps, slow := d.Ramp.byRate(l)
-	for _, i := range steps[:slow] {
-		due, completed, failed = due+d.Ramp.Due[i], completed+d.Ramp.Completed[i], failed+d.Ramp.Failed[i]
+	of := func(list []int64) (sum int64) {
+		for _, n := range slowFifth(list[d.Ramp.Warmup:], l) {
+			sum += n
+		}
+		return sum
 	}
-	return due, completed, failed
+	return of(d.Ramp.Due), of(d.Ramp.Completed), of(d.Ramp.Failed)
 }
 
 // rampGates stand where a load of one rate has those that ask for the whole of it: a ramp is
@@ -159,21 +160,26 @@ func (d *Data) validateRamp() error {
 	return nil
 }
 
-// offSchedule finds a step of a ramp in which other operations were due than the rate asks for:
-// of those that come at equal gaps, an end of the step may have one more or less.
-func (d *Data) offSchedule(l *experiment.Load) (step int, want float64, off bool) {
-	if l.Arrival == workload.Poisson {
-		return 0, 0, false
+// checkRamp finds a step of a ramp in which other operations were due than the rate asks for: of
+// those that come at equal gaps, each end of a step may have one more or less.
+func (d *Data) checkRamp(l *experiment.Load) []measure.Contradiction {
+	if (d.Ramp != nil) != l.Ramps() {
+		return []measure.Contradiction{{Field: "ramp", Printed: fmt.Sprint(d.Ramp != nil), Computed: fmt.Sprintf("load.rate_to = %g", l.RateTo)}}
 	}
-	for i := d.Ramp.Warmup; i < len(d.Ramp.Due); i++ {
-		from := time.Duration(int64(i-d.Ramp.Warmup) * d.Ramp.StepNS)
+	if d.Ramp == nil || l.Arrival == workload.Poisson {
+		return nil
+	}
+	for i, due := range d.Ramp.Due[d.Ramp.Warmup:] {
+		from := time.Duration(int64(i) * d.Ramp.StepNS)
 		to := min(from+time.Duration(d.Ramp.StepNS), time.Duration(d.WindowNS))
 		want := (rateAt(l, from) + rateAt(l, to)) / 2 * (to - from).Seconds()
-		if math.Abs(float64(d.Ramp.Due[i])-want) > 2 {
-			return i, want, true
+		if math.Abs(float64(due)-want) > 2 {
+			return []measure.Contradiction{{
+				Field: fmt.Sprintf("ramp.due[%d]", d.Ramp.Warmup+i), Printed: fmt.Sprint(due), Computed: fmt.Sprintf("%.1f by the schedule", want),
+			}}
 		}
 	}
-	return 0, 0, false
+	return nil
 }
 
 func rampQuantity() measure.Quantity {

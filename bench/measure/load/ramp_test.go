@@ -107,6 +107,9 @@ func TestRampGates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !v.Unsure["held"] || v.AtLeast["held"] {
+		t.Errorf("twenty operations at the slowest: %v", v.Unsure)
+	}
 	near(t, "held", v.Scalars["held"], 60+20*math.Log(2000./1200)/math.Log(1e5/1200), 1e-9)
 	if p99 := v.Ramp.Window("latency.p99"); p99[4] != timeout.Seconds() || v.Ramp.Window(measure.Samples)[4] != 100 {
 		t.Errorf("p99 %v", p99)

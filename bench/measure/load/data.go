@@ -96,7 +96,7 @@ func newData(m *workload.Result, l *experiment.Load) (*Data, error) {
 		d.First = &Failure{m.First.Text, int64(m.First.After)}
 	}
 	if l.Ramps() {
-		d.Ramp = newRamp(m.Ramp)
+		d.Ramp = newRamp(m)
 	}
 	for _, x := range []struct {
 		text *string
@@ -141,6 +141,9 @@ func (d *Data) during(samples []system.Usage, opened time.Time, generator time.D
 	n, known := between(samples, opened, opened.Add(time.Duration(d.WindowNS)), func(u system.Usage) int64 { return u.Opened })
 	if known {
 		d.Opened = new(int64(math.Round(n)))
+	}
+	if d.Ramp != nil && known {
+		d.Ramp.Opened = d.Ramp.opened(samples, opened, time.Duration(d.WindowNS))
 	}
 }
 

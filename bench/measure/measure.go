@@ -95,6 +95,8 @@ type Values struct {
 	// AtLeast are the scalars that are at least what they say: what was measured reaches no
 	// farther. Such a value is compared with none.
 	AtLeast map[string]bool
+	// Unsure are the scalars that stand on too few samples.
+	Unsure map[string]bool
 
 	Failures []Failure // of operations, the most frequent first
 }
@@ -279,10 +281,8 @@ type Table struct {
 	Quantities []string
 	Note       Text
 	Method     Text   // how its figures came about, told where the report tells that of all
-	Whole      bool   // left out unless every column has values
 	Sparse     bool   // without the rows of cells that have no value
 	OverTime   string // with a small picture of that Line over the window; empty: without
-	Interval   bool   // with the intervals of the medians
 	Result     bool   // stands with the results, before the plots
 	Greatest   Greatest
 

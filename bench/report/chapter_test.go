@@ -61,7 +61,7 @@ func TestLaTeX(t *testing.T) {
 			t.Errorf("%s with %s: %s", file, engine, line)
 		}
 	}
-	for _, runs := range [][]string{{"hostile"}, {"backends", "invalid", "formation", "rate"}} {
+	for _, runs := range [][]string{{"hostile"}, {"backends", "invalid", "formation", "rate"}, {"ramp", "kinds"}} {
 		var folders []*record.Folder
 		for _, name := range runs {
 			if name == "hostile" {

@@ -286,8 +286,10 @@ func (c *cell) takeByRound(q measure.Quantity) []float64 {
 
 // unsure reports that some trial has too few samples beyond a percentile.
 func (c *cell) unsure(q measure.Quantity) bool {
-	return q.Of != "" && q.PerMille < 1000 && slices.ContainsFunc(c.used, func(t *trial) bool {
-		return t.values.Distributions[q.Of] != nil && !stats.Reliable(q.PerMille, t.values.Independent(q.Of))
+	percentile := q.Of != "" && q.PerMille < 1000
+	return slices.ContainsFunc(c.used, func(t *trial) bool {
+		return t.values.Unsure[q.Key] ||
+			percentile && t.values.Distributions[q.Of] != nil && !stats.Reliable(q.PerMille, t.values.Independent(q.Of))
 	})
 }
 

@@ -48,46 +48,36 @@ func (c *cell) unsureAt(line measure.Line, step int) bool {
 
 // rampTable has a row for each step of each cell's ramp.
 func (l *language) rampTable(m *model, of measure.Table) doc.Table {
-	names := l.nameColumns(m, true)
-	var t doc.Table
-	for _, x := range names {
-		t.Columns = append(t.Columns, x.Column)
-	}
-	sums, scales := map[string]map[*cell][]stats.Summary{}, map[string]scale{}
+	var columns []doc.Column
+	scales := map[string]scale{}
 	for _, key := range of.Along {
-		sums[key] = map[*cell][]stats.Summary{}
 		var medians []float64
 		for _, c := range m.cells {
-			sums[key][c] = c.ramp(key)
-			for _, sum := range sums[key][c] {
+			for _, sum := range c.ramp(key) {
 				medians = append(medians, sum.Median)
 			}
 		}
 		line := m.kind.Line(key)
 		scales[key] = l.scale(line.Unit, medians...)
-		t.Columns = append(t.Columns, doc.Column{Head: l.Say(line.Name), Unit: scales[key].name, Number: true, Spread: doc.Alone})
+		columns = append(columns, doc.Column{Head: l.Say(line.Name), Unit: scales[key].name, Number: true, Spread: doc.Alone})
 	}
-	for _, c := range m.cells {
-		for step := range sums[of.Along[0]][c] {
-			row := doc.Row{First: step == 0}
-			for _, x := range names {
-				row.Cells = append(row.Cells, x.of(c))
-			}
-			for _, key := range of.Along {
+	return m.severalRows(l.nameColumns(m, true), columns, func(c *cell) [][]doc.Cell {
+		rows := make([][]doc.Cell, len(c.ramp(of.Along[0])))
+		for _, key := range of.Along {
+			for step, sum := range c.ramp(key) {
 				at := doc.Cell{Text: markNone}
-				if all := sums[key][c]; step < len(all) && all[step].N > 0 {
-					v := scales[key].value(all[step])
+				if sum.N > 0 {
+					v := scales[key].value(sum)
 					if c.unsureAt(m.kind.Line(key), step) {
 						v.Mark = markUnsure
 					}
 					at = doc.Cell{Value: v, Invalid: c.invalid()}
 				}
-				row.Cells = append(row.Cells, at)
+				rows[step] = append(rows[step], at)
 			}
-			t.Rows = append(t.Rows, row)
 		}
-	}
-	return t
+		return rows
+	})
 }
 
 // rampPanels set lines along a ramp against the first of them, each in panels of its own.

@@ -264,7 +264,7 @@ func rampOf(l *experiment.Load, base, ops int64) *load.Timeline {
 		}
 		backlog, due, done = backlog+n-completed, due+n, done+completed
 		t.Due, t.Completed, t.Failed, t.Slow = append(t.Due, n), append(t.Completed, completed), append(t.Failed, 0), append(t.Slow, 0)
-		t.P50US, t.P99US = append(t.P50US, us), append(t.P99US, 2*us)
+		t.P50US, t.P99US, t.LagP99US = append(t.P50US, us), append(t.P99US, 2*us), append(t.LagP99US, 5)
 	}
 	return t
 }

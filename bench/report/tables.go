@@ -212,14 +212,9 @@ func (l *language) perCellTable(m *model, of measure.Table) doc.Table {
 	names := len(columns)
 	for _, key := range of.Quantities {
 		measured := slices.ContainsFunc(m.cells, func(c *cell) bool { return c.sums[key].N > 0 })
-		if !measured && of.Whole {
-			return doc.Table{}
-		}
 		if measured {
 			x := l.quantityColumn(m, m.kind.Quantity(key))
-			if !of.Interval {
-				x.Spread = doc.Alone
-			}
+			x.Spread = doc.Alone
 			columns = append(columns, x)
 		}
 	}
@@ -241,14 +236,29 @@ func (l *language) perCellTable(m *model, of measure.Table) doc.Table {
 	return m.table(columns, cells)
 }
 
-// rowsTable is one with several rows for a cell, those that it has values of.
-func (l *language) rowsTable(m *model, of measure.Table) doc.Table {
-	names := append(l.nameColumns(m, true), column{doc.Column{Head: l.Say(of.RowsOf)}, nil})
+// severalRows is a table in which a cell may have several rows, each with what is in columns.
+func (m *model) severalRows(names []column, columns []doc.Column, rows func(*cell) [][]doc.Cell) doc.Table {
 	var t doc.Table
 	for _, x := range names {
 		t.Columns = append(t.Columns, x.Column)
 	}
-	scales := make([]scale, len(of.Rows[0].Quantities))
+	t.Columns = append(t.Columns, columns...)
+	for _, c := range m.cells {
+		for i, cells := range rows(c) {
+			row := doc.Row{First: i == 0}
+			for _, x := range names {
+				row.Cells = append(row.Cells, x.of(c))
+			}
+			row.Cells = append(row.Cells, cells...)
+			t.Rows = append(t.Rows, row)
+		}
+	}
+	return t
+}
+
+// rowsTable is one with the rows of a kind of measurement, those that a cell has values of.
+func (l *language) rowsTable(m *model, of measure.Table) doc.Table {
+	columns, scales := []doc.Column{{Head: l.Say(of.RowsOf)}}, []scale{}
 	for i, key := range of.Rows[0].Quantities {
 		var medians []float64
 		for _, c := range m.cells {
@@ -257,27 +267,22 @@ func (l *language) rowsTable(m *model, of measure.Table) doc.Table {
 			}
 		}
 		q := m.kind.Quantity(key)
-		scales[i] = l.scale(q.Unit, medians...)
-		t.Columns = append(t.Columns, doc.Column{Head: l.Say(q.Name), Unit: scales[i].name, Number: true})
+		s := l.scale(q.Unit, medians...)
+		columns, scales = append(columns, doc.Column{Head: l.Say(q.Name), Unit: s.name, Number: true}), append(scales, s)
 	}
-	for _, c := range m.cells {
-		first := true
+	return m.severalRows(l.nameColumns(m, true), columns, func(c *cell) (rows [][]doc.Cell) {
 		for _, r := range of.Rows {
 			if !slices.ContainsFunc(r.Quantities, func(key string) bool { return c.sums[key].N > 0 }) {
 				continue
 			}
-			row := doc.Row{First: first}
-			for _, x := range names[:len(names)-1] {
-				row.Cells = append(row.Cells, x.of(c))
-			}
-			row.Cells = append(row.Cells, doc.Cell{Text: l.Say(r.Name)})
+			row := []doc.Cell{{Text: l.Say(r.Name)}}
 			for i, key := range r.Quantities {
-				row.Cells = append(row.Cells, c.median(m.kind.Quantity(key), scales[i]))
+				row = append(row, c.median(m.kind.Quantity(key), scales[i]))
 			}
-			t.Rows, first = append(t.Rows, row), false
+			rows = append(rows, row)
 		}
-	}
-	return t
+		return rows
+	})
 }
 
 // greatestColumn says the greatest median of some quantities, and which it is.

@@ -43,6 +43,7 @@ type Result struct {
 	First   *Failure              // of those that were to start in the window, the first to fail; nil: none has
 	Steps   Steps
 	Ramp    Steps // the same in few long steps, where the rate changes
+	RampLag Steps // and in place of latencies, how late operations started
 
 	// Over the whole load, warm-up included:
 	Acknowledged uint64 // writes
@@ -56,7 +57,7 @@ type Result struct {
 
 	// Open loop only:
 	Scheduled int64                   // operations that were to start in the window
-	Lag       *hdrhistogram.Histogram // actual minus intended start, of those; of a ramp, until one had to wait in line
+	Lag       *hdrhistogram.Histogram // actual minus intended start, of those
 	Queued    int64                   // of those, that found MaxInFlight others under way
 }
 
@@ -124,6 +125,7 @@ type latencies struct {
 	mu     sync.Mutex
 	seen   Result
 	strand *strand
+	late   *strand // of the late starts of a ramp
 }
 
 func newLatencies(s Spec, own *strand) *latencies {
@@ -154,8 +156,11 @@ func (l *latencies) End(op *Op, at Times, err error) error {
 	}
 	if r.Lag != nil && measured {
 		r.Scheduled++
-		if !at.Start.IsZero() && !op.behind {
+		if !at.Start.IsZero() {
 			Record(r.Lag, at.Start.Sub(at.Due))
+			if l.late != nil {
+				l.late.saw(at.Due.Sub(l.opens), at.Start.Sub(at.Due))
+			}
 		}
 	}
 	k := &r.Kinds[op.Kind]

@@ -132,11 +132,15 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 		ready = p.open
 	}
 	// Histograms are large, and clients may be many: the load begins when they are there.
-	recorders, strands := make([]*latencies, spec.recorders()), make([]*strand, spec.recorders())
-	course := newCourse(spec)
+	recorders, strands, late := make([]*latencies, spec.recorders()), make([]*strand, spec.recorders()), make([]*strand, spec.recorders())
+	course, lateness := newCourse(spec), &course{warmup: int(spec.Warmup / shortestStep)}
 	for i := range recorders {
 		strands[i] = course.strand()
 		recorders[i] = newLatencies(spec, strands[i])
+		if spec.RateTo > 0 {
+			late[i] = lateness.strand()
+			recorders[i].late = late[i]
+		}
 	}
 	run := ready(ctx, spec.Mix.withSteps(target), recorders)
 	begin := time.Now()
@@ -161,6 +165,7 @@ func (p *Prepared) Run(ctx context.Context, target Target) (*Result, error) {
 	result.Steps = course.sumUp(strands, result.Window, perStep(course.warmup+steps, maxSteps))
 	if spec.RateTo > 0 {
 		result.Ramp = course.sumUp(strands, result.Window, perStep(steps, rampSteps))
+		result.RampLag = lateness.sumUp(late, result.Window, perStep(steps, rampSteps))
 	}
 	// Sub uses the monotonic clock; without it, the wall clock.
 	result.ClockDrift = end.Round(0).Sub(begin.Round(0)) - result.Elapsed
@@ -283,7 +288,6 @@ func (w *workers) schedule(ctx context.Context, source Source, begin time.Time) 
 			}
 		}
 		next.op.warmUp = next.at.Before(w.opens)
-		next.op.behind = w.spec.RateTo > 0 && w.queued > 0
 		if time.Now().After(giveUp) {
 			_ = w.loop.Clients[0].Recorders[0].End(&next.op, Times{Due: next.at}, errNeverStarted) // it does not fail
 			continue

@@ -93,7 +93,6 @@ type Op struct {
 
 	added  int64 // the number of a key that is written for the first time, or 0
 	warmUp bool  // it is before the window, where the clock does not tell
-	behind bool  // of a ramp, beyond where it had an operation wait in line
 }
 
 // Target carries out operations. Do is called from many goroutines, once at a time

@@ -96,7 +96,7 @@ func newData(m *workload.Result, l *experiment.Load) (*Data, error) {
 		d.First = &Failure{m.First.Text, int64(m.First.After)}
 	}
 	if l.Ramps() {
-		d.Ramp = newRamp(m.Ramp)
+		d.Ramp = newRamp(m)
 	}
 	for _, x := range []struct {
 		text *string
@@ -141,6 +141,9 @@ func (d *Data) during(samples []system.Usage, opened time.Time, generator time.D
 	n, known := between(samples, opened, opened.Add(time.Duration(d.WindowNS)), func(u system.Usage) int64 { return u.Opened })
 	if known {
 		d.Opened = new(int64(math.Round(n)))
+	}
+	if d.Ramp != nil && known {
+		d.Ramp.Opened = d.Ramp.opened(samples, opened, time.Duration(d.WindowNS))
 	}
 }
 
@@ -417,17 +420,10 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
 	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
 	refuse((d.Peak > 0) != (l.PeakShare > 0), "peak", d.Peak, fmt.Sprintf("one, where load.peak_share = %g", l.PeakShare))
-	refuse((d.Ramp != nil) != l.Ramps(), "ramp", d.Ramp != nil, fmt.Sprintf("load.rate_to = %g", l.RateTo))
-	if d.Ramp != nil {
-		step, want, off := d.offSchedule(&l)
-		refuse(off, fmt.Sprintf("ramp.due[%d]", step), d.Ramp.Due[step], fmt.Sprintf("%.1f by the schedule", want))
+	if t.Data[Name].Version >= kindsSince {
+		out = append(out, d.checkKinds(shares)...)
 	}
-	if t.Data[Name].Version >= kindsSince && several(shares) {
-		field, is, want := d.checkKinds(shares)
-		refuse(field != "", field, is, want)
-	} else {
-		refuse(d.Kinds != nil, "kinds", "some", "none, by load.mix")
-	}
+	out = append(out, d.checkRamp(&l)...)
 	if l.Open() {
 		refuse(samples+failed != d.Scheduled, "scheduled", d.Scheduled, fmt.Sprintf("%d samples and %d errors", samples, failed))
 	} else {

@@ -60,19 +60,21 @@ const kindsSince = 4
 
 // gates judges what can be judged by the data alone. What does not apply is not there.
 func (d *Data) gates(cell *record.CellInfo, v measure.Values) []record.Gate {
-	load, errors, steady, queue := d.loadGate(), d.errorGate(), steadyGate(cell.Load.Open(), v), d.queueGate()
 	if d.Ramp != nil {
-		load, errors, steady, queue = d.rampGates(&cell.Load)
+		return d.rampGates(cell, v)
 	}
-	out := []record.Gate{load, errors, d.clientGate(cell.Cluster.Mode != experiment.ModeInProcess), steady}
+	out := []record.Gate{d.loadGate(), d.errorGate(), d.clientGate(apart(cell)), steadyGate(cell.Load.Open(), v)}
 	if d.Opened != nil {
-		out = append(out, d.connectionsGate())
+		out = append(out, connectionsGate(float64(*d.Opened), float64(d.Writes.Completed+d.Reads.Completed)))
 	}
 	if cell.Load.Open() {
-		out = append(out, latenessGate(v), queue)
+		out = append(out, latenessGate(v), d.queueGate())
 	}
 	return out
 }
+
+// apart: the clients have a process of their own.
+func apart(cell *record.CellInfo) bool { return cell.Cluster.Mode != experiment.ModeInProcess }
 
 // judge waits for the group to come to rest and passes the gates' verdicts.
 func judge(ctx context.Context, t *measure.Trial, g system.Group, d *Data, measured *workload.Result, before, after system.Observation) ([]record.Gate, error) {
@@ -156,10 +158,10 @@ func (d *Data) clientGate(apart bool) record.Gate {
 }
 
 // connectionsGate: were the connections there before the window opened?
-func (d *Data) connectionsGate() record.Gate {
-	percent := 100 * float64(*d.Opened) / float64(max(1, d.Writes.Completed+d.Reads.Completed))
+func connectionsGate(opened, completed float64) record.Gate {
+	percent := 100 * opened / max(1, completed)
 	return measure.AtMost("connections", "%", percent, maxOpenedPercent, fmt.Sprintf(
-		"%d connections were opened within the window, and what that takes is in the latencies; use a longer warm-up", *d.Opened))
+		"%.0f connections were opened within the window, and what that takes is in the latencies; use a longer warm-up", opened))
 }
 
 // latenessGate: did the open loop keep its schedule?

@@ -113,22 +113,25 @@ func (d *Data) validateKinds() error {
 
 // checkKinds tells where kinds are not those of the mix, or their latencies are not together those
 // of writes and reads.
-func (d *Data) checkKinds(mix workload.Mix) (field, is, want string) {
-	kinds := mix.Kinds()
+func (d *Data) checkKinds(mix workload.Mix) []measure.Contradiction {
+	wrong := func(field, is, want string) []measure.Contradiction {
+		return []measure.Contradiction{{Field: field, Printed: is, Computed: want}}
+	}
+	var kinds []workload.Kind // to be recorded
+	if several(mix) {
+		kinds = mix.Kinds()
+	}
 	for k := range d.Kinds {
 		if !slices.Contains(kinds, k) {
-			return "kinds." + k.String(), "operations", "none, by load.mix"
+			return wrong("kinds."+k.String(), "operations", "none, by load.mix")
 		}
 	}
 	var sides [2][]*hdrhistogram.Histogram
 	for _, k := range kinds {
 		o, there := d.Kinds[k]
-		if !there {
-			return "kinds." + k.String(), "nothing", "operations, by load.mix"
-		}
 		h, err := record.DecodeHistogram(o.Hist)
-		if err != nil {
-			return "kinds." + k.String(), err.Error(), "a histogram"
+		if !there || err != nil {
+			return wrong("kinds."+k.String(), "nothing", "operations, by load.mix")
 		}
 		at := 0
 		if k.Reads() {
@@ -139,11 +142,11 @@ func (d *Data) checkKinds(mix workload.Mix) (field, is, want string) {
 	for i, side := range []Operations{d.Writes, d.Reads} {
 		sum, err := record.MergeHistograms(sides[i]...)
 		whole, errWhole := record.DecodeHistogram(side.Hist)
-		if err != nil || errWhole != nil || !sum.Equals(whole) {
-			return []string{"writes", "reads"}[i] + ".hist", "other latencies", "those of its kinds together"
+		if len(kinds) > 0 && (err != nil || errWhole != nil || !sum.Equals(whole)) {
+			return wrong([]string{"writes", "reads"}[i]+".hist", "other latencies", "those of its kinds together")
 		}
 	}
-	return "", "", ""
+	return nil
 }
 
 // allKinds are those that a mix may have, with their names.
@@ -186,7 +189,7 @@ func kindQuantities() []measure.Quantity {
 func kindTable() measure.Table {
 	t := measure.Table{
 		Title: measure.Text{En: "By kind of operation", Ru: "По видам операций"}, RowsOf: measure.Text{En: "operations", Ru: "операции"},
-		Interval: true, Result: true,
+		Result: true,
 		Note: measure.Text{
 			En: "Of the operations that a load mixes, each kind by itself: medians over the trials, of the latency and of how many completed in the window.",
 			Ru: "Виды операций смешанной нагрузки по отдельности: медианы по испытаниям для задержки и числа завершившихся в окне.",

@@ -10,6 +10,8 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/stats"
+	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/workload"
 )
 
@@ -22,12 +24,24 @@ import (
 const maxAboveSlow = 2
 
 // newRamp takes the steps of a ramp.
-func newRamp(s workload.Steps) *Timeline {
-	t := newTimeline(s)
-	for _, x := range s.All {
+func newRamp(m *workload.Result) *Timeline {
+	t := newTimeline(m.Ramp)
+	for _, x := range m.Ramp.All {
 		t.Due, t.Failed = append(t.Due, x.Due), append(t.Failed, x.Failed)
 	}
+	t.LagP99US = newTimeline(m.RampLag).P99US
 	return t
+}
+
+// opened is how many connections were opened in each step, none before the window.
+func (t *Timeline) opened(samples []system.Usage, opened time.Time, window time.Duration) []float64 {
+	out := make([]float64, len(t.Completed))
+	for i := range out[t.Warmup:] {
+		from := time.Duration(int64(i) * t.StepNS)
+		to := min(from+time.Duration(t.StepNS), window)
+		out[t.Warmup+i], _ = between(samples, opened.Add(from), opened.Add(to), func(u system.Usage) int64 { return u.Opened })
+	}
+	return out
 }
 
 // rateAt is the rate that the schedule has at a time after the window has opened.
@@ -55,7 +69,8 @@ func (d *Data) alongRamp(v *measure.Values, l *experiment.Load, failed time.Dura
 		offered(v.Timeline, l)
 	}
 	if rate, atLeast, there := held(v.Ramp, l); there {
-		v.Scalars["held"], v.AtLeast = rate, map[string]bool{"held": atLeast}
+		due, _, _ := d.atSlow(l)
+		v.Scalars["held"], v.AtLeast, v.Unsure = rate, map[string]bool{"held": atLeast}, map[string]bool{"held": !stats.Reliable(990, due)}
 	}
 }
 
@@ -73,37 +88,56 @@ func leaveOutMixed(v *measure.Values) {
 	}
 }
 
-// byRate are the steps of a ramp within the window, those of the lowest rates first; and how many
-// of these are the slowest fifth.
-func (t *Timeline) byRate(l *experiment.Load) (steps []int, slow int) {
-	for i := t.Warmup; i < len(t.Completed); i++ {
-		steps = append(steps, i)
+// fifth is how many of so many steps are the fifth that is judged by itself.
+func fifth(steps int) int { return (steps + 4) / 5 }
+
+// slowest adds up a list of a ramp over so many steps of the window, those of the lowest rates.
+func slowest[N int64 | float64](t *Timeline, list []N, steps int, l *experiment.Load) (sum N) {
+	list = list[min(t.Warmup, len(list)):]
+	for i := range min(steps, len(list)) {
+		if l.RateTo < l.Rate {
+			i = len(list) - 1 - i
+		}
+		sum += list[i]
 	}
-	if l.RateTo < l.Rate {
-		slices.Reverse(steps)
-	}
-	return steps, (len(steps) + 4) / 5
+	return sum
 }
 
-// held is the rate of a ramp beyond which p99 stays above so many times its median in the slowest
-// fifth: between the middles of two steps, where the line between their p99, on a logarithmic
-// scale, is at that. A single step above says nothing: beyond what a group can take, all are. If
-// it never stays above, it is the greatest rate that there is, and more is not known.
-func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, there bool) {
-	p99, rates := slices.Clone(ramp.Window("latency.p99")), slices.Clone(ramp.Window("offered"))
+// byRate is a line of a ramp, the lowest rates first.
+func byRate(ramp *measure.Timeline, key string, l *experiment.Load) []float64 {
+	line := slices.Clone(ramp.Window(key))
 	if l.RateTo < l.Rate {
-		slices.Reverse(p99)
-		slices.Reverse(rates)
+		slices.Reverse(line)
 	}
-	slow := slices.DeleteFunc(slices.Clone(p99[:(len(p99)+4)/5]), math.IsNaN)
+	return line
+}
+
+// holding is in how many steps of a ramp, those of the lowest rates, p99 holds: in those beyond it
+// stays above the limit, so many times its median in the slowest fifth. A single step above says
+// nothing: beyond what a group can take, all are. 0: there is no p99 to begin with.
+func holding(ramp *measure.Timeline, l *experiment.Load) (steps int, limit float64) {
+	p99 := byRate(ramp, "latency.p99", l)
+	slow := slices.DeleteFunc(slices.Clone(p99[:fifth(len(p99))]), math.IsNaN)
 	if len(slow) == 0 {
-		return 0, false, false
+		return 0, 0
 	}
-	limit, steps := maxAboveSlow*median(slow), len(p99) // that hold: one of the slow ones at least
-	for steps > 0 && !(p99[steps-1] <= limit) {
+	limit = maxAboveSlow * median(slow)
+	for steps = len(p99); !(p99[steps-1] <= limit); {
 		steps--
 	}
-	if steps == len(p99) {
+	return steps, limit
+}
+
+// held is the rate up to which p99 holds: between the middles of two steps, where the line between
+// their p99, on a logarithmic scale, is at the limit. If it holds all along, it is the greatest
+// rate that there is, and more is not known.
+func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, there bool) {
+	steps, limit := holding(ramp, l)
+	p99, rates := byRate(ramp, "latency.p99", l), byRate(ramp, "offered", l)
+	switch steps {
+	case 0:
+		return 0, false, false
+	case len(p99):
 		return l.TopRate(), true, true
 	}
 	below, above := p99[steps-1], p99[steps]
@@ -116,25 +150,46 @@ func held(ramp *measure.Timeline, l *experiment.Load) (rate float64, atLeast, th
 
 // atSlow is what happened in the slowest fifth of a ramp.
 func (d *Data) atSlow(l *experiment.Load) (due, completed, failed int64) {
-	steps, slow := d.Ramp.byRate(l)
-	for _, i := range steps[:slow] {
-		due, completed, failed = due+d.Ramp.Due[i], completed+d.Ramp.Completed[i], failed+d.Ramp.Failed[i]
-	}
-	return due, completed, failed
+	steps := fifth(len(d.Ramp.Due) - d.Ramp.Warmup)
+	of := func(list []int64) int64 { return slowest(d.Ramp, list, steps, l) }
+	return of(d.Ramp.Due), of(d.Ramp.Completed), of(d.Ramp.Failed)
 }
 
-// rampGates stand where a load of one rate has those that ask for the whole of it: a ramp is
-// there to go beyond what a group takes, so it is enough if the group could take its beginning.
-func (d *Data) rampGates(l *experiment.Load) (load, errors, steady, queue record.Gate) {
-	due, completed, failed := d.atSlow(l)
+// rampGates stand in place of those of one rate: a ramp is there to go beyond what a group takes, so
+// it is enough if the group could take its beginning.
+func (d *Data) rampGates(cell *record.CellInfo, v measure.Values) []record.Gate {
+	due, completed, failed := d.atSlow(&cell.Load)
 	percent := func(n int64) float64 { return 100 * float64(n) / float64(max(1, due)) }
 	skip := func(name, unit string, limit float64) record.Gate {
 		return record.Gate{Name: name, Verdict: record.Skip, Unit: unit, Limit: limit, Reason: "the rate changes by design"}
 	}
-	load = measure.AtLeast("load", "%", percent(completed), minLoadPercent, fmt.Sprintf(
-		"%.1f %% of the scheduled rate was reached in the slowest fifth of the ramp; let it begin at a lower rate", percent(completed)))
-	errors = measure.AtMost("errors", "%", percent(failed), maxErrorPercent, fmt.Sprintf("%d of %d operations failed in the slowest fifth of the ramp", failed, due))
-	return load, errors, skip("steady", "×", maxRising), skip("queue", "%", maxQueuedPercent)
+	out := []record.Gate{
+		measure.AtLeast("load", "%", percent(completed), minLoadPercent, fmt.Sprintf(
+			"%.1f %% of the scheduled rate was reached in the slowest fifth of the ramp; let it begin at a lower rate", percent(completed))),
+		measure.AtMost("errors", "%", percent(failed), maxErrorPercent, fmt.Sprintf("%d of %d operations failed in the slowest fifth of the ramp", failed, due)),
+		d.clientGate(apart(cell)),
+		skip("steady", "×", maxRising),
+	}
+	steps, _ := holding(v.Ramp, &cell.Load)
+	if d.Opened != nil {
+		out = append(out, connectionsGate(slowest(d.Ramp, d.Ramp.Opened, steps, &cell.Load), float64(slowest(d.Ramp, d.Ramp.Completed, steps, &cell.Load))))
+	}
+	return append(out, rampLateness(v.Ramp, &cell.Load, steps), skip("queue", "%", maxQueuedPercent))
+}
+
+// rampLateness is the lateness gate where p99 holds: beyond, operations have to wait for others, and
+// for processors that have too much to do.
+func rampLateness(ramp *measure.Timeline, l *experiment.Load, steps int) record.Gate {
+	lag, p99 := byRate(ramp, "lag.p99", l), byRate(ramp, "latency.p99", l)
+	var shares []float64
+	for i := range min(steps, len(lag)) {
+		if share := 100 * lag[i] / p99[i]; !math.IsNaN(share) {
+			shares = append(shares, share)
+		}
+	}
+	percent := median(shares)
+	return measure.AtMost("lateness", "%", percent, maxLatePercent, fmt.Sprintf(
+		"where p99 holds, operations were started late by %.0f %% of their latency, both at p99: the load generator could not keep its schedule", percent))
 }
 
 // validateRamp checks that the steps of a ramp agree with what is told of the whole window.
@@ -142,7 +197,7 @@ func (d *Data) validateRamp() error {
 	if err := d.Ramp.validate(d.WindowNS); err != nil {
 		return fmt.Errorf("ramp: %w", err)
 	}
-	if n := len(d.Ramp.Completed); len(d.Ramp.Due) != n || len(d.Ramp.Failed) != n || len(d.Ramp.P99US) != n || len(d.Ramp.P50US) != n {
+	if n := len(d.Ramp.Completed); len(d.Ramp.Due) != n || len(d.Ramp.Failed) != n || len(d.Ramp.P99US) != n || len(d.Ramp.P50US) != n || len(d.Ramp.LagP99US) != n {
 		return fmt.Errorf("load: ramp: lists that are not as long as the others")
 	}
 	for what, x := range map[string]struct {
@@ -159,21 +214,26 @@ func (d *Data) validateRamp() error {
 	return nil
 }
 
-// offSchedule finds a step of a ramp in which other operations were due than the rate asks for:
-// of those that come at equal gaps, an end of the step may have one more or less.
-func (d *Data) offSchedule(l *experiment.Load) (step int, want float64, off bool) {
-	if l.Arrival == workload.Poisson {
-		return 0, 0, false
+// checkRamp finds a step of a ramp in which other operations were due than the rate asks for: of
+// those that come at equal gaps, each end of a step may have one more or less.
+func (d *Data) checkRamp(l *experiment.Load) []measure.Contradiction {
+	if (d.Ramp != nil) != l.Ramps() {
+		return []measure.Contradiction{{Field: "ramp", Printed: fmt.Sprint(d.Ramp != nil), Computed: fmt.Sprintf("load.rate_to = %g", l.RateTo)}}
 	}
-	for i := d.Ramp.Warmup; i < len(d.Ramp.Due); i++ {
-		from := time.Duration(int64(i-d.Ramp.Warmup) * d.Ramp.StepNS)
+	if d.Ramp == nil || l.Arrival == workload.Poisson {
+		return nil
+	}
+	for i, due := range d.Ramp.Due[d.Ramp.Warmup:] {
+		from := time.Duration(int64(i) * d.Ramp.StepNS)
 		to := min(from+time.Duration(d.Ramp.StepNS), time.Duration(d.WindowNS))
 		want := (rateAt(l, from) + rateAt(l, to)) / 2 * (to - from).Seconds()
-		if math.Abs(float64(d.Ramp.Due[i])-want) > 2 {
-			return i, want, true
+		if math.Abs(float64(due)-want) > 2 {
+			return []measure.Contradiction{{
+				Field: fmt.Sprintf("ramp.due[%d]", d.Ramp.Warmup+i), Printed: fmt.Sprint(due), Computed: fmt.Sprintf("%.1f by the schedule", want),
+			}}
 		}
 	}
-	return 0, 0, false
+	return nil
 }
 
 func rampQuantity() measure.Quantity {
@@ -212,7 +272,7 @@ func rampText(cells []*record.CellInfo, w measure.Words) string {
 		return ""
 	}
 	return measure.Fill(w, measure.Text{
-		En: "Percentiles and throughput over the whole window would be of a mix of rates and are not given; nor is it asked whether the window was steady. It is told in at most 20 steps, each nearly of one rate. p99 holds up to the rate beyond which it stays above %[1]d times its median in the slowest fifth of the ramp, by the line between the middles of two steps. The checks of load and errors are of that fifth, since a ramp may go beyond what the group takes; late starts count until the first operation had to wait in line.",
-		Ru: "Перцентили и пропускная способность за всё окно относились бы к смеси интенсивностей и не приводятся; постоянство внутри окна не проверяется. Окно разбито не более чем на 20 шагов, на каждом интенсивность почти постоянна. p99 держится до той интенсивности, выше которой он всё время больше своей медианы на пятой части окна с наименьшей интенсивностью более чем в %[1]d раза, — по прямой между серединами двух шагов. Проверки нагрузки и ошибок относятся к этой пятой части, поскольку нагрузка может превысить предел группы; опоздания учитываются до первой операции, которой пришлось ждать в очереди.",
+		En: "Percentiles and throughput over the whole window would be of a mix of rates and are not given; nor is it asked whether the window was steady. It is told in at most 20 steps, each nearly of one rate. p99 holds up to the rate beyond which it stays above %[1]d times its median in the slowest fifth of the ramp, by the line between the middles of two steps. The checks of load and errors are of that fifth, since a ramp may go beyond what the group takes, and those of late starts and opened connections of all steps in which p99 holds.",
+		Ru: "Перцентили и пропускная способность за всё окно относились бы к смеси интенсивностей и не приводятся; постоянство внутри окна не проверяется. Окно разбито не более чем на 20 шагов, на каждом интенсивность почти постоянна. p99 держится до той интенсивности, выше которой он всё время больше своей медианы на пятой части окна с наименьшей интенсивностью более чем в %[1]d раза, — по прямой между серединами двух шагов. Проверки нагрузки и ошибок относятся к этой пятой части, поскольку нагрузка может превысить предел группы, а проверки опозданий и открытых соединений — ко всем шагам, на которых p99 держится.",
 	}, maxAboveSlow)
 }

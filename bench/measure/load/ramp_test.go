@@ -13,6 +13,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system"
 )
 
 // TestTrialOfARamp: the load rises as its schedule says, and nothing of it is told as of one rate.
@@ -94,7 +95,8 @@ func ramped(t *testing.T) (*record.CellInfo, Data) {
 		Timeline: &Timeline{StepNS: 1e9, Completed: []int64{20, 40, 60, 30, 30}},
 		Ramp: &Timeline{
 			StepNS: 1e9, Completed: []int64{20, 40, 60, 30, 30}, Due: []int64{20, 40, 60, 80, 100}, Failed: []int64{0, 0, 0, 1, 4},
-			P50US: []float64{900, 900, 900, 1e4, 1e5}, P99US: []float64{1000, 1100, 1200, 1e5, never},
+			P50US: []float64{900, 900, 900, 1e4, 1e5}, P99US: []float64{1000, 1100, 1200, 1e5, never}, Slow: []int64{0, 0, 0, 0, 3},
+			LagP99US: []float64{100, 700, 100, 9e4, 1e7},
 		},
 	}
 }
@@ -106,6 +108,9 @@ func TestRampGates(t *testing.T) {
 	v, err := read(cell, trialOf(t, d, ""))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !v.Unsure["held"] || v.AtLeast["held"] {
+		t.Errorf("twenty operations at the slowest: %v", v.Unsure)
 	}
 	near(t, "held", v.Scalars["held"], 60+20*math.Log(2000./1200)/math.Log(1e5/1200), 1e-9)
 	if p99 := v.Ramp.Window("latency.p99"); p99[4] != timeout.Seconds() || v.Ramp.Window(measure.Samples)[4] != 100 {
@@ -129,6 +134,18 @@ func TestRampGates(t *testing.T) {
 	}
 	d.Ramp.Completed[0], d.Ramp.Failed[0] = 18, 1
 	if got := verdicts(d); got != "load FAIL, errors FAIL, steady SKIP, queue SKIP" {
+		t.Error(got)
+	}
+	d.Opened, d.Ramp.Opened = new(int64), []float64{0, 0, 0, 50, 50} // where it does not hold
+	if got := verdicts(d); got != "load FAIL, errors FAIL, steady SKIP, queue SKIP" {
+		t.Error(got)
+	}
+	d.Ramp.Opened[1] = 1
+	if got := verdicts(d); got != "load FAIL, errors FAIL, steady SKIP, connections FAIL, queue SKIP" {
+		t.Error(got)
+	}
+	d.Ramp.LagP99US[0], d.Opened = 600, nil
+	if got := verdicts(d); got != "load FAIL, errors FAIL, steady SKIP, lateness FAIL, queue SKIP" {
 		t.Error(got)
 	}
 	down := *cell
@@ -178,5 +195,24 @@ func TestRampContradictions(t *testing.T) {
 		if _, err := read(cell, trialOf(t, d, "the machine stopped")); err != nil {
 			t.Errorf("%s, broken off: %v", name, err)
 		}
+	}
+}
+
+// TestOpenedByStep: the steps add up to the window, of which the last may be cut short.
+func TestOpenedByStep(t *testing.T) {
+	opened := time.Now()
+	var samples []system.Usage
+	for i := range 20 {
+		samples = append(samples, system.Usage{At: opened.Add(time.Duration(i-5) * 30 * time.Millisecond), Opened: int64(i * i)})
+	}
+	ramp := Timeline{StepNS: 1e8, Warmup: 1, Completed: make([]int64, 4)}
+	const window = 250 * time.Millisecond
+	steps, sum := ramp.opened(samples, opened, window), 0.0
+	for _, n := range steps {
+		sum += n
+	}
+	want, known := between(samples, opened, opened.Add(window), func(u system.Usage) int64 { return u.Opened })
+	if !known || math.Abs(sum-want) > 1e-9 || steps[0] != 0 || len(steps) != 4 || steps[3] <= 0 {
+		t.Errorf("%v, want %v in all", steps, want)
 	}
 }

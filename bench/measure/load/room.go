@@ -35,7 +35,7 @@ func room(cell *record.CellInfo) []measure.Need {
 	}
 	all := []measure.Need{
 		{Of: measure.Memory, Bytes: keys * (key + generatorBytesPerKey), Why: fmt.Sprintf("the generator's %d keys", l.Keys), Mend: "load.keys"},
-		{Of: measure.Memory, Bytes: float64(spec.HistogramBytes()), Why: fmt.Sprintf("the generator's histograms of %d kinds of operations", len(spec.Mix.Kinds())), Mend: "load.mix to fewer kinds"},
+		{Of: measure.Memory, Bytes: float64(spec.HistogramBytes()), Why: "the generator’s histograms of latency", Mend: "the number of kinds in load.mix"},
 		// The client's copy, the leader's and a message to each follower.
 		{Of: measure.Memory, Bytes: underWay * each * (1 + nodes), Why: fmt.Sprintf("%.0f operations under way of up to %.0f B", underWay, each), Mend: "load.clients or load.value_size"},
 	}

@@ -27,9 +27,12 @@ type Timeline struct {
 	P99US []float64 `json:"p99_us"`
 	Slow  []int64   `json:"slow"` // of those, slower than the p99 of the window
 
-	// Of a ramp: operations that were to start in the step, and of those, that failed.
-	Due    []int64 `json:"due,omitempty"`
-	Failed []int64 `json:"failed,omitempty"`
+	// Of a ramp: operations that were to start in the step, of those, that failed, how late they
+	// started, and connections that were opened.
+	Due      []int64   `json:"due,omitempty"`
+	Failed   []int64   `json:"failed,omitempty"`
+	LagP99US []float64 `json:"lag_p99_us,omitempty"`
+	Opened   []float64 `json:"opened,omitempty"`
 
 	CPUMS   []float64 `json:"cpu_ms,omitempty"`   // CPU time of the members
 	DiskKiB []float64 `json:"disk_kib,omitempty"` // by the members to disks
@@ -165,7 +168,7 @@ func (t *Timeline) validate(window int64) error {
 			return fmt.Errorf("load: timeline: %s: want %d counts", name, steps)
 		}
 	}
-	for name, list := range map[string][]float64{"p50_us": t.P50US, "p99_us": t.P99US, "cpu_ms": t.CPUMS, "disk_kib": t.DiskKiB, "syncs": t.Syncs} {
+	for name, list := range map[string][]float64{"p50_us": t.P50US, "p99_us": t.P99US, "lag_p99_us": t.LagP99US, "opened": t.Opened, "cpu_ms": t.CPUMS, "disk_kib": t.DiskKiB, "syncs": t.Syncs} {
 		latency := strings.HasSuffix(name, "_us")
 		bad := func(v float64) bool { return !(v >= 0 && v <= math.MaxInt64) && !(latency && v == never) }
 		if len(list) > 0 && len(list) != steps || slices.ContainsFunc(list, bad) {
@@ -197,7 +200,7 @@ func (t *Timeline) lines(window int64, failed float64) *measure.Timeline {
 		}
 		out.Lines["throughput"] = append(out.Lines["throughput"], perSecond)
 	}
-	for key, list := range map[string][]float64{"latency.p50": t.P50US, "latency.p99": t.P99US} {
+	for key, list := range map[string][]float64{"latency.p50": t.P50US, "latency.p99": t.P99US, "lag.p99": t.LagP99US} {
 		for _, v := range list[:min(steps, len(list))] {
 			switch v {
 			case 0:

@@ -110,7 +110,7 @@ func (l *language) rampPanels(m *model, of measure.Figure) []doc.Panel {
 		if len(values[line.Unit]) == 0 {
 			continue
 		}
-		y := l.axis("", line.Unit, values[line.Unit], doc.LabelsBeside, spans(values[line.Unit]))
+		y := l.axis("", line.Unit, values[line.Unit], doc.LabelsBeside, line.Unit != over.Unit && spans(values[line.Unit]))
 		for _, c := range m.cells {
 			at := c.ramp(over.Key)
 			for i, sum := range c.ramp(key) {

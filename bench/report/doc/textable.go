@@ -14,7 +14,7 @@ const (
 	columnGap = 1.2
 )
 
-func texSizes() []texSize { return []texSize{{10, 88}, {9, 98}, {8, 109}} }
+func texSizes() []texSize { return []texSize{{10, 88}, {9, 98}, {8, 107}} }
 
 type texSize struct{ points, characters int }
 

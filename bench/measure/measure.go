@@ -59,6 +59,9 @@ type Quantity struct {
 	Role Role
 	More bool // the more of it, the better, as throughput; of others, such as times, the less
 
+	// Apart: it answers another question than the first quantity of its kind's answer does.
+	Apart bool
+
 	// Imposed: the load sets it where that comes at a rate, and does not wait for answers.
 	// It is compared with nothing then.
 	Imposed bool

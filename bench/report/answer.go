@@ -76,11 +76,21 @@ func (l *language) answer(m *model) *answer {
 		first := quantities[0]
 		a.add(a.levels(first))
 		a.follow(0)
+		apart := func(q measure.Quantity) bool { return q.Apart }
+		for _, q := range quantities[1:] {
+			if apart(q) {
+				a.add(a.levels(q))
+			}
+		}
 		if len(a.m.groups) > 1 {
-			a.add(a.dependence(first))
+			of, depends := "", a.dependence(first)
+			if slices.ContainsFunc(quantities, apart) { // something else was said meanwhile
+				of = a.l.fill("for %s, ", "%s: ", a.l.longName(first))
+			}
+			a.add(btos(depends != "", of+depends))
 		}
 		a.add(a.ahead(first))
-		for _, q := range quantities[1:] {
+		for _, q := range slices.DeleteFunc(quantities[1:], apart) {
 			a.add(a.levels(q))
 		}
 	}
@@ -547,7 +557,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 		items = append(items, a.l.changeOf(most.Ratios[i]).say(most.Ratios[i])+" "+a.placed(most.factor, i))
 	}
 	what := a.l.words(most.factor, a.m.cells[0].info).what
-	text := a.l.fill("That depends most on %s", "Сильнее всего это зависит от %s", what)
+	text := a.l.fill("that depends most on %s", "сильнее всего это зависит от %s", what)
 	if full {
 		text += a.l.fill(" (interaction: %s %% of the variation)", " (взаимодействие: %s %% изменчивости)", a.l.percent(share(most.factor)))
 	}

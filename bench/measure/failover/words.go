@@ -21,6 +21,7 @@ func quantities() []measure.Quantity {
 	whole.Long = measure.Text{En: "the mean time without service", Ru: "среднее время без обслуживания"}
 	needless := count("needless", "needless_elections", measure.Shown, measure.Text{En: "needless elections", Ru: "лишние выборы"})
 	needless.Long = measure.Text{En: "needless elections per trial", Ru: "число лишних выборов за испытание"}
+	needless.Apart = true
 	return []measure.Quantity{
 		p50,
 		time("failover.max", "failover_max_ms", measure.Shown, measure.Text{En: "failover max", Ru: "простой макс."}),

@@ -163,7 +163,7 @@ func quantities() []measure.Quantity {
 		late("voters.late", "all_voters_late_ms"),
 		{Key: "messages", Name: measure.Text{En: "messages at rest", Ru: "сообщения в покое"}, Unit: measure.PerSecond, Role: measure.Shown,
 			Column: "messages_per_s", Decimals: 3},
-		{Key: "bytes", Name: measure.Text{En: "bytes at rest", Ru: "байты в покое"}, Unit: measure.BytesPerSecond, Role: measure.Shown,
+		{Key: "bytes", Name: measure.Text{En: "bytes at rest", Ru: "байты в покое"}, Unit: measure.BytesPerSecond, Role: measure.Shown, Apart: true,
 			Column: "bytes_per_s", Decimals: 2},
 	}
 }

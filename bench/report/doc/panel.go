@@ -393,8 +393,9 @@ func (f frame) notes(c *canvas, p Panel) {
 			}
 			best, fewest := box{}, math.MaxInt
 			for _, at := range around(f.x(p.X, m.X), f.y(p.Y, m.Y), face.width(m.Label), face.size) {
+				apart := box{at.left - 1, at.top, at.right + 1, at.bottom} // a browser may round a width up
 				if !at.within(inside) || slices.ContainsFunc(c.marks, at.overlaps) ||
-					slices.ContainsFunc(c.texts, func(t placed) bool { return t.overlaps(at) }) {
+					slices.ContainsFunc(c.texts, func(t placed) bool { return t.overlaps(apart) }) {
 					continue
 				}
 				crossing := 0

@@ -68,7 +68,7 @@ func describe(cell experiment.Cell) (record.CellInfo, error) {
 		ReadLevel:       system.ReadLevel(cell),
 	}
 	_, tuning := tuning(cell.Raft)
-	return info, errors.Join(refuseParts(cell.Cluster), refuseLoad(cell.Load), tuning)
+	return info, errors.Join(refuseParts(cell.Cluster), refuseLoad(cell), tuning)
 }
 
 // refuseParts refuses parts that only a group of raftlab's has. What stands in a cell
@@ -86,7 +86,8 @@ func refuseParts(c experiment.Cluster) error {
 	return errors.Join(errs...)
 }
 
-func refuseLoad(l experiment.Load) error {
+func refuseLoad(cell experiment.Cell) error {
+	l := cell.Load
 	if l.Shares().Looks() > 0 && l.ReadLevel != experiment.ReadLinearizable && l.ReadLevel != experiment.ReadStale {
 		return fmt.Errorf("load.read_level = %q: etcd has none by that name; it has %q and %q", l.ReadLevel, experiment.ReadLinearizable, experiment.ReadStale)
 	}
@@ -99,10 +100,6 @@ func refuseLoad(l experiment.Load) error {
 	if l.SnapshotEvery != 0 {
 		return fmt.Errorf("load.snapshot_every = %s: etcd writes a snapshot after so many entries (raft.snapshot_threshold), and cannot be told to", l.SnapshotEvery)
 	}
-	sizes, err := l.Sizes()
-	if err != nil {
-		return err
-	}
 	keys := 1
 	if l.Mix.Batch > 0 {
 		keys = cmp.Or(l.BatchSize, experiment.DefaultBatchSize)
@@ -110,10 +107,7 @@ func refuseLoad(l experiment.Load) error {
 	if keys > maxTxnOps {
 		return fmt.Errorf("load.batch_size = %d: a transaction of etcd has %d operations at most", keys, maxTxnOps)
 	}
-	if keys*(l.KeySize+sizes.Max()) > maxRequestBytes {
-		return fmt.Errorf("load.value_size = %d: etcd takes requests of up to 1.5 MiB", sizes.Max())
-	}
-	return nil
+	return system.RefuseWrites(cell, system.Limit{Bytes: uint64(max(1, maxRequestBytes-keys*l.KeySize)), What: "a request to etcd"})
 }
 
 // maxTxnOps is how many operations a transaction may have with etcd's defaults.

@@ -3,6 +3,7 @@ package etcd
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,13 +59,50 @@ func TestRefuses(t *testing.T) {
 			c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout = time.Second, 2*time.Second
 		},
 		`raft.heartbeat_timeout = 15ms: etcd takes multiples of 10ms`: func(c *experiment.Cell) { c.Raft.HeartbeatTimeout = 15 * time.Millisecond },
-		`load.value_size = 2000000: etcd takes requests of up to`:     func(c *experiment.Cell) { c.Load.ValueSize = 2_000_000 },
+		`value_size = 2000000: a request to etcd takes at most`:       func(c *experiment.Cell) { c.Load.ValueSize = 2_000_000 },
 		`load.read_level = "lease": etcd has none`: func(c *experiment.Cell) {
 			c.Load.ReadRatio, c.Load.ReadLevel = 1, "lease"
 		},
 	} {
 		if _, err := describe(cell(t, change)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// TestShippedExperiments: etcd takes every cell that the experiments ask it for, whatever
+// they measure.
+func TestShippedExperiments(t *testing.T) {
+	files, err := filepath.Glob("../../experiments/peers*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := cluster.Builtin()
+		e, err := experiment.Parse(file, source, runner.Known(parts, runner.Systems(parts, "kvnode").With(New()), runner.Kinds()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cells, err := e.Expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := 0
+		for _, c := range cells {
+			if c.Cluster.Mode != Name {
+				continue
+			}
+			asked++
+			if _, err := describe(c); err != nil {
+				t.Errorf("%s: %s: %v", file, c.ID, err)
+			}
+		}
+		if asked == 0 {
+			t.Errorf("%s asks etcd for nothing", file)
 		}
 	}
 }

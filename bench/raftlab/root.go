@@ -33,6 +33,7 @@ const (
 
 // Lab is what a raftlab can measure, and how.
 type Lab struct {
+	Program string // its name, in commands that reports tell
 	Parts cluster.Catalogs
 	// Systems returns the systems under test, given the path of the program kvnode.
 	Systems func(kvnode string) system.Catalog
@@ -46,6 +47,7 @@ func (l Lab) known() experiment.Known { return runner.Known(l.Parts, l.Systems("
 func Builtin() Lab {
 	parts := cluster.Builtin()
 	return Lab{
+		Program: "raftlab",
 		Parts:   parts,
 		Systems: func(kvnode string) system.Catalog { return runner.Systems(parts, kvnode) },
 		Kinds:   runner.Kinds(),

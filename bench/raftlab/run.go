@@ -168,7 +168,7 @@ func configure(file string, f runFlags, lab Lab, several bool) (runner.Config, e
 		Source:     source,
 		Overrides:  set,
 		Quick:      f.quick,
-		Command:    commandLine(file, f),
+		Command:    commandLine(lab.Program, file, f),
 		Out:        out,
 		DataDir:    f.dataDir,
 		Systems:    lab.Systems(kvnode(f.kvnode)),
@@ -191,8 +191,8 @@ func kvnode(path string) string {
 }
 
 // commandLine is how to repeat the run, without the folders of this machine.
-func commandLine(file string, f runFlags) []string {
-	line := []string{"raftlab", "run", filepath.ToSlash(file)}
+func commandLine(program, file string, f runFlags) []string {
+	line := []string{program, "run", filepath.ToSlash(file)}
 	if f.quick {
 		line = append(line, "--quick")
 	}

@@ -18,6 +18,7 @@ func main() {
 		return
 	}
 	lab := raftlab.Builtin()
+	lab.Program = "raftlab-peers"
 	builtin := lab.Systems
 	lab.Systems = func(kvnode string) system.Catalog { return builtin(kvnode).With(etcd.New()) }
 	os.Exit(raftlab.Main(context.Background(), lab, os.Args[1:], os.Stdout, os.Stderr))

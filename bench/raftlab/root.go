@@ -34,7 +34,7 @@ const (
 // Lab is what a raftlab can measure, and how.
 type Lab struct {
 	Program string // its name, in commands that reports tell
-	Parts cluster.Catalogs
+	Parts   cluster.Catalogs
 	// Systems returns the systems under test, given the path of the program kvnode.
 	Systems func(kvnode string) system.Catalog
 	Kinds   measure.Catalog

@@ -112,7 +112,7 @@ func texLook(style int) string {
 // panel draws one panel of so many rows of them.
 func (t *texWriter) panel(x Panel, rows int) string {
 	var b strings.Builder
-	height := min(38, 215/float64(rows)-18) // mm; two figures of two rows are a page
+	height := min(36, 215/float64(rows)-18) // mm; two figures of two rows are a page
 	label := fmt.Sprintf("ylabel style={align=center, text width=%.0fmm}", height)
 	if x.Low { // too low for a name beside it
 		height /= 2

@@ -244,7 +244,7 @@ const mostLevels = 4
 func (a *answer) told(q measure.Quantity) []*contrast {
 	var out []*contrast
 	for _, c := range a.m.against() {
-		if over := c.over[q.Key]; over.N > 0 {
+		if over := c.on(q); over.N > 0 {
 			out = append(out, c)
 		}
 	}
@@ -252,7 +252,7 @@ func (a *answer) told(q measure.Quantity) []*contrast {
 	if len(out) <= mostLevels {
 		return out
 	}
-	far := func(c *contrast) float64 { return math.Abs(math.Log(c.over[q.Key].Ratio)) }
+	far := func(c *contrast) float64 { return math.Abs(math.Log(c.on(q).Ratio)) }
 	sorted := slices.Clone(out)
 	slices.SortStableFunc(sorted, func(x, y *contrast) int { return cmp.Compare(far(y), far(x)) })
 	return slices.DeleteFunc(out, func(c *contrast) bool { return slices.Contains(sorted[mostLevels:], c) })
@@ -260,12 +260,12 @@ func (a *answer) told(q measure.Quantity) []*contrast {
 
 // ratios reports whether all comparisons of a quantity have a ratio.
 func (a *answer) ratios(q measure.Quantity) bool {
-	return !slices.ContainsFunc(a.m.against(), func(c *contrast) bool { return c.over[q.Key].N > 0 && !c.over[q.Key].HasRatio })
+	return !slices.ContainsFunc(a.m.against(), func(c *contrast) bool { return c.on(q).N > 0 && !c.on(q).HasRatio })
 }
 
 // ratio says how a level compares with the baseline over all combinations.
 func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
-	over, w := c.over[q.Key], a.wordsAt(c.this)
+	over, w := c.on(q), a.wordsAt(c.this)
 	say := a.l.changeOf(over.Ratio)
 	text := a.verdict(over, say)
 	switch {
@@ -289,14 +289,14 @@ func (a *answer) span(text string, over *stats.Strata, first bool) string {
 // by says by how much a time differs, where no other level is told beside it: what something
 // adds, rather than how many times it is longer.
 func (a *answer) by(q measure.Quantity, c *contrast) string {
-	if q.Unit != measure.Seconds || len(a.m.against()) > 1 || c.over[q.Key].Verdict(stats.DefaultMargin) != stats.Differs {
+	if q.Unit != measure.Seconds || len(a.m.against()) > 1 || c.on(q).Verdict(stats.DefaultMargin) != stats.Differs {
 		return ""
 	}
 	var all []float64
 	for _, vs := range c.of(q.Key) {
 		if vs.N > 0 {
 			all = append(all, math.Abs(vs.Other-vs.Base))
-			if (vs.Other > vs.Base) != (c.over[q.Key].Ratio > 1) {
+			if (vs.Other > vs.Base) != (c.on(q).Ratio > 1) {
 				return ""
 			}
 		}
@@ -348,11 +348,25 @@ func (a *answer) values(q measure.Quantity) string {
 	if a.many() {
 		return a.inOrder(q)
 	}
-	var items []string
+	type amount struct {
+		text, against string
+		places        []string
+	}
+	var amounts []amount // levels that have the same are told together
 	for level := range a.m.levels() {
-		if text := a.value(q, level); text != "" {
-			items = append(items, text)
+		text, against := a.value(q, level)
+		i := slices.IndexFunc(amounts, func(x amount) bool { return x.text == text && x.against == against })
+		switch {
+		case text == "":
+		case i >= 0:
+			amounts[i].places = append(amounts[i].places, a.named(level))
+		default:
+			amounts = append(amounts, amount{text, against, []string{a.wordsAt(level).placed}})
 		}
+	}
+	var items []string
+	for _, x := range amounts {
+		items = append(items, a.l.fill("%s %s", "%[2]s — %[1]s", x.text, a.l.list(x.places))+x.against)
 	}
 	if len(items) == 0 {
 		return ""
@@ -384,7 +398,7 @@ func (a *answer) inOrder(q measure.Quantity) string {
 		if level == a.m.base {
 			continue
 		}
-		over := a.m.between(a.m.base, level).over[q.Key]
+		over := a.m.between(a.m.base, level).on(q)
 		v := over.Verdict(stats.DefaultMargin)
 		tested = tested || over.Testable()
 		if verdicts[v] = append(verdicts[v], a.named(level)); v == stats.Undecided {
@@ -409,7 +423,7 @@ func (a *answer) inOrder(q measure.Quantity) string {
 		not = append(not, a.l.fill("undecided with %s", "не решено — %s", a.l.list(of)))
 	}
 	switch {
-	case !tested:
+	case len(verdicts[stats.Undecided]) > 0 && !tested:
 		text += a.l.fill("; all undecided against %s: too few rounds", "; относительно %s не решено: мало раундов", a.named(a.m.base))
 	case len(not) > 0:
 		text += a.l.fill("; against %s it is %s", "; относительно %s: %s", a.named(a.m.base), strings.Join(not, a.l.say(" and ", "; ")))
@@ -419,8 +433,9 @@ func (a *answer) inOrder(q measure.Quantity) string {
 	return text + "."
 }
 
-// value says a quantity at one level of the compared factor.
-func (a *answer) value(q measure.Quantity, level int) string {
+// value says a quantity at one level of the compared factor, and how that stands against
+// the baseline.
+func (a *answer) value(q measure.Quantity, level int) (text, against string) {
 	var low, high stats.Summary
 	invalid := true
 	n := 0
@@ -442,24 +457,23 @@ func (a *answer) value(q measure.Quantity, level int) string {
 		invalid, n = invalid && c.invalid(), n+1
 	}
 	if n == 0 {
-		return ""
+		return "", ""
 	}
-	text := a.l.summary(q.Unit, low)
+	text = a.l.summary(q.Unit, low)
 	if n > 1 {
 		text = a.l.span(q.Unit, low.Median, high.Median)
 	}
-	text = a.l.fill("%s %s", "%[2]s — %[1]s", text, a.wordsAt(level).placed)
 	if invalid {
-		text += a.l.say(" (invalid)", " (недостоверно)")
+		against = a.l.say(" (invalid)", " (недостоверно)")
 	}
 	if level == a.m.base || q.Role < measure.Compared || n > 1 {
-		return text
+		return text, against
 	}
 	c := a.m.between(a.m.base, level)
-	if over := c.over[q.Key]; over != nil && over.HasRatio {
-		text += ", " + a.verdict(over, a.l.changeOf(over.Ratio))
+	if over := c.on(q); over.HasRatio {
+		against += ", " + a.verdict(over, a.l.changeOf(over.Ratio))
 	}
-	return text + a.dagger(c)
+	return text, against + a.dagger(c)
 }
 
 // span writes the ends of a range in one unit.
@@ -482,7 +496,7 @@ func (a *answer) free(q measure.Quantity) bool {
 		return false
 	}
 	for _, c := range a.m.against() {
-		over := c.over[q.Key]
+		over := c.on(q)
 		if over.N == 0 || over.Verdict(stats.DefaultMargin) != stats.Differs || over.Range.Low < 1 {
 			return false
 		}
@@ -507,7 +521,7 @@ func (a *answer) shares(q measure.Quantity) string {
 	number := func(v float64) string { return a.l.Locale.Number(v, btoi(v > 99.4)) }
 	var items []string
 	for _, c := range a.told(q) {
-		over := c.over[q.Key]
+		over := c.on(q)
 		span := a.l.fill("%s–%s %%", "%s–%s %%", number(share(over.Range.Low)), number(share(over.Range.High)))
 		if number(share(over.Range.Low)) == number(share(over.Range.High)) {
 			span = number(share(over.Ratio)) + " %"
@@ -571,7 +585,7 @@ func (a *answer) extremes(q measure.Quantity) string {
 	var from, to int // groups
 	widest := 0.0
 	for _, c := range a.told(q) {
-		over := c.over[q.Key]
+		over := c.on(q)
 		if !over.HasRatio || over.Verdict(stats.DefaultMargin) != stats.Differs {
 			continue
 		}
@@ -636,10 +650,10 @@ func (a *answer) ahead(q measure.Quantity) string {
 	}
 	best, next := ranked[0], ranked[1]
 	c := a.m.between(best, next)
-	if c == nil || best == a.m.base || next == a.m.base || c.over[q.Key].N == 0 {
+	if c == nil || best == a.m.base || next == a.m.base || c.on(q).N == 0 {
 		return ""
 	}
-	over := *c.over[q.Key]
+	over := *c.on(q)
 	if c.this == next { // say it of the best
 		over = inverted(over)
 	}
@@ -682,7 +696,7 @@ func (a *answer) ranking(q measure.Quantity) (levels []int, durable string) {
 		if level == a.m.base {
 			return 0
 		}
-		v := math.Log(a.m.between(a.m.base, level).over[q.Key].Ratio)
+		v := math.Log(a.m.between(a.m.base, level).on(q).Ratio)
 		if q.More {
 			return -v
 		}
@@ -693,7 +707,7 @@ func (a *answer) ranking(q measure.Quantity) (levels []int, durable string) {
 			durable = degrees[greatest]
 			continue
 		}
-		if level == a.m.base || a.m.between(a.m.base, level).over[q.Key].HasRatio {
+		if level == a.m.base || a.m.between(a.m.base, level).on(q).HasRatio {
 			levels = append(levels, level)
 		}
 	}

@@ -270,3 +270,22 @@ func TestManyLevels(t *testing.T) {
 		}
 	}
 }
+
+// TestAnyQuantityMayBeAsked: what no comparison is made of can be the first of a kind's
+// answer, and its sentences are made all the same.
+func TestAnyQuantityMayBeAsked(t *testing.T) {
+	for _, name := range names() {
+		m := scenario(t, name).model
+		if len(m.factors) == 0 {
+			continue
+		}
+		for _, q := range m.kind.Quantities {
+			a := &answer{l: newLanguage(English), m: m}
+			for _, say := range []func(measure.Quantity) string{a.levels, a.course, a.dependence, a.ahead, a.values} {
+				if text := say(q); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+					t.Errorf("%s: %s: %s", name, q.Key, text)
+				}
+			}
+		}
+	}
+}

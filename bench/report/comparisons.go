@@ -99,7 +99,7 @@ func (l *language) levelsTable(m *model) (t doc.Table) {
 	for _, c := range m.contrasts {
 		r := doc.Row{First: true, Cells: []doc.Cell{{Text: l.fill("%s vs %s", "%s к %s", a.wordsAt(c.this).short, a.wordsAt(c.base).short)}}}
 		for _, q := range m.compared() {
-			s := c.over[q.Key]
+			s := c.on(q)
 			ratio, span := doc.Cell{Text: markNone}, doc.Cell{Text: markNone}
 			if s.N > 0 && s.HasRatio {
 				ratio = ratioOf(s.Comparison, s.Verdict(stats.DefaultMargin))

@@ -52,13 +52,13 @@ func (a *answer) measured(q measure.Quantity) []int {
 // file against the earlier one.
 func (a *answer) turned(q measure.Quantity, from, to int) (stats.Strata, *contrast) {
 	c := a.m.between(from, to)
-	if c == nil || c.over[q.Key].N == 0 || !c.over[q.Key].HasRatio {
+	if c == nil || c.on(q).N == 0 || !c.on(q).HasRatio {
 		return stats.Strata{}, nil
 	}
 	if c.base == from {
-		return *c.over[q.Key], c
+		return *c.on(q), c
 	}
-	return inverted(*c.over[q.Key]), c
+	return inverted(*c.on(q)), c
 }
 
 // fromTo says where the course begins and ends.

@@ -25,7 +25,7 @@ type pair struct {
 type contrast struct {
 	base, this int                      // levels, by their place
 	pairs      []*pair                  // by group
-	over       map[string]*stats.Strata // by the key of the quantity
+	over       map[string]*stats.Strata // by the key of the quantity: see on
 }
 
 // everyPair is up to how many levels all are set against each other; of more, each is set
@@ -68,7 +68,7 @@ func (m *model) compare(ctx context.Context) error {
 	err := atOnce(ctx, len(m.contrasts), func(i int) { m.contrasts[i].stratify(m.compared()) })
 	for _, c := range m.contrasts {
 		for _, q := range m.compared() {
-			if over := c.over[q.Key]; over != nil && over.Count > 1 {
+			if over := c.on(q); over.Count > 1 {
 				overall = append(overall, &over.Comparison)
 			}
 		}
@@ -150,6 +150,14 @@ func (m *model) at(g []*cell, level int) *cell {
 		return nil
 	}
 	return g[i]
+}
+
+// on is what c came to over all combinations; of a quantity that is not compared, nothing.
+func (c *contrast) on(q measure.Quantity) *stats.Strata {
+	if over := c.over[q.Key]; over != nil {
+		return over
+	}
+	return &stats.Strata{}
 }
 
 // of has the comparisons of a quantity, a zero one where there is none.

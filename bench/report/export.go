@@ -214,7 +214,7 @@ func (m *model) exportedComparisons() (cells, levels []jsonComparison) {
 					cells = append(cells, c)
 				}
 			}
-			if over := x.over[q.Key]; over != nil && over.N > 0 && len(m.groups) > 1 {
+			if over := x.on(q); over.N > 0 && len(m.groups) > 1 {
 				c := exportedComparison(m.levels()[x.base], m.levels()[x.this], q, over.Comparison)
 				c.Verdict = verdictName(over.Verdict(stats.DefaultMargin))
 				levels = append(levels, c)

@@ -96,6 +96,29 @@ func (h engineHarness) properties() []property[engineHarness] {
 		{"WithoutQuorum", checkWithoutQuorum},
 		{"CloseWithProposals", checkCloseWithProposals},
 		{"LargeEntries", checkLargeProposals},
+		{"ReadBarrier", checkReadBarrier},
+		{"ReadIndex", checkReadIndex},
+		{"ReadsTogether", checkReadsTogether},
+		{"ReadAfterTransfer", checkReadAfterTransfer},
+		{"DeposedLeader", checkDeposedLeader},
+		{"OldAnswers", checkOldAnswers},
+		{"Lease", checkLease},
+		{"Election", checkElection},
+		{"Failover", checkFailover},
+		{"Transfer", checkTransfer},
+		{"Membership", checkMembership},
+		{"RemoveLeader", checkRemoveLeader},
+		{"Address", checkAddress},
+		{"Replaced", checkReplaced},
+		{"Snapshot", checkSnapshot},
+		{"Install", checkInstall},
+		{"InstallUnderLoad", checkInstallUnderLoad},
+	}
+	if h.able.campaigns {
+		all = append(all, property[engineHarness]{"Campaign", checkCampaign})
+	}
+	if h.durable {
+		all = append(all, property[engineHarness]{"Restart", checkRestart})
 	}
 	if h.able.proposes {
 		all = append(all,

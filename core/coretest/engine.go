@@ -62,7 +62,8 @@ func TestEngine(t *testing.T, s EngineSubject, opts ...Option) {
 // engineHarness founds groups for the properties and knows what the subject offers.
 type engineHarness struct {
 	EngineSubject
-	durable bool
+	durable bool // what the log store has is there after a restart
+	wire    bool // the network moves bytes
 	able    abilities
 }
 
@@ -74,6 +75,7 @@ func (h *engineHarness) probe(t *checker) {
 	s := h.Store(t.T, t.TempDir())
 	h.durable = s.Describe().Durability != core.DurableNothing
 	t.must("closing an empty store", s.Close())
+	h.wire = h.Network().Describe().Wire
 	if info := h.Engine.Describe(); info.Name == "" || info.Library == "" || info.Version == "" {
 		t.Errorf("Describe() = %+v: want a name, a library and its version", info)
 	}
@@ -113,12 +115,35 @@ func (h engineHarness) properties() []property[engineHarness] {
 		{"Snapshot", checkSnapshot},
 		{"Install", checkInstall},
 		{"InstallUnderLoad", checkInstallUnderLoad},
+		{"WriteFails", checkWriteFails},
+		{"TermFails", checkTermFails},
+		{"StartFails", checkStartFails},
+		{"ReadFails", checkReadFails},
+		{"HangingLeader", checkHangingLeader},
+		{"HangingFollower", checkHangingFollower},
+		{"ShortStall", checkShortStall},
+		{"HangBeyondLimit", checkHangBeyondLimit},
+		{"CloseWhileItHangs", checkCloseWhileItHangs},
+		{"LostLog", checkLostLog},
+		{"RandomFaults", checkRandomFaults},
 	}
 	if h.able.campaigns {
 		all = append(all, property[engineHarness]{"Campaign", checkCampaign})
 	}
+	if h.able.acquaints && h.wire { // structs are carried without connections
+		all = append(all, property[engineHarness]{"Acquaintance", checkAcquaintance})
+	}
+	if h.able.probes {
+		all = append(all, property[engineHarness]{"Probe", checkProbe})
+	}
 	if h.durable {
-		all = append(all, property[engineHarness]{"Restart", checkRestart})
+		all = append(all,
+			property[engineHarness]{"Restart", checkRestart},
+			property[engineHarness]{"DamagedLog", checkDamagedLog},
+			property[engineHarness]{"PowerCut", checkPowerCut},
+			property[engineHarness]{"WipedVoter", checkWipedVoter},
+			property[engineHarness]{"TwoGroups", checkTwoGroups},
+			property[engineHarness]{"Moved", checkMoved})
 	}
 	if h.able.proposes {
 		all = append(all,

@@ -74,6 +74,12 @@ func (c *cluster) freeAddress() string {
 	return link.Address()
 }
 
+// beside returns the harness with a network that a group has already.
+func (h engineHarness) beside(c *cluster) engineHarness {
+	h.Network = func() core.Network { return c.routes }
+	return h
+}
+
 // found makes a group of n voters, under n1, and starts them.
 func (h engineHarness) found(t *checker, n int, change ...func(*cluster)) *cluster {
 	t.Helper()
@@ -104,7 +110,9 @@ func (m *member) member(voter bool) core.Member {
 func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 	t := m.in.t
 	t.Helper()
+	m.mu.Lock()
 	m.machine = newMachine(m.id, m.in.truth)
+	m.mu.Unlock()
 	m.logs = readable{faulty.Wrap(m.disk.On(m.in.h.Store(t.T, filepath.Join(m.dir, "log"))), m.decide), &m.spoilt}
 	cfg := core.ReplicaConfig{
 		ID: m.id, Incarnation: m.incarnation, Service: m.service, FSM: m.machine, Logs: m.logs,
@@ -178,6 +186,13 @@ func (m *member) start(bootstrap []core.Member, change ...func(*core.ReplicaConf
 	})
 }
 
+// now returns the replica and its state machine, for callers beside those that start it.
+func (m *member) now() (core.Replica, *machine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.Replica, m.machine
+}
+
 // stop closes the replica.
 func (m *member) stop() {
 	m.in.t.Helper()
@@ -234,7 +249,15 @@ func compareText(a, b string) int {
 	return 0
 }
 
-func (m *member) leads() bool { return m.running.Load() && m.Status().Role == core.Leader }
+// leads says whether a member leads, and can: one whose disk hangs leads no more, whatever
+// its role.
+func (m *member) leads() bool {
+	if !m.running.Load() {
+		return false
+	}
+	s := m.Status()
+	return s.Role == core.Leader && s.Stalled == 0
+}
 
 // up returns the members that run.
 func (c *cluster) up() (up []*member) {

@@ -47,7 +47,8 @@ func (w *load) one(ctx context.Context, key string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*beat)
 	defer cancel()
-	_, err := m.Propose(ctx, command(key, "v"))
+	replica, _ := m.now()
+	_, err := replica.Propose(ctx, command(key, "v"))
 	switch {
 	case err == nil:
 		w.mu.Lock()

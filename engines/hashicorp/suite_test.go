@@ -22,7 +22,7 @@ func TestEngine(t *testing.T) {
 		}
 		return s
 	}
-	short := hashicorp.Engine{Options: hashicorp.Options{TrailingLogs: 2}}
+	short := hashicorp.Engine{Options: hashicorp.Options{TrailingLogs: 2, LogCache: -1}}
 	for name, s := range map[string]coretest.EngineSubject{
 		"wal over tcp, overlapped": {Engine: short, Store: onWAL,
 			Network: func() core.Network { return tcp.New(tcp.Options{}) }, Tuning: core.Tuning{Persistence: core.Overlapped}},

@@ -1,11 +1,16 @@
 package coretest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/pprof"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/core"
 )
@@ -47,15 +52,39 @@ type EngineSubject struct {
 // put back; no term has two leaders; no index or term of a status falls.
 func TestEngine(t *testing.T, s EngineSubject, opts ...Option) {
 	t.Helper()
-	h, cfg := engineHarness{EngineSubject: s}, configOf(opts)
-	within(t, cfg.deadline, h.probe)
+	left := goroutinesOf(func() {
+		h, cfg := engineHarness{EngineSubject: s}, configOf(opts)
+		within(t, cfg.deadline, h.probe)
+		if !t.Failed() {
+			runBeside(t, cfg, h, h.properties())
+		}
+	})
 	if t.Failed() {
-		t.FailNow()
+		return // what hangs is there still
 	}
-	before := goleak.IgnoreCurrent()
-	runBeside(t, cfg, h, h.properties())
-	if cfg.only == "" && !t.Failed() {
-		goleak.VerifyNone(t, before)
+	within(t, defaultDeadline, func(t *checker) {
+		t.eventually("no goroutine is left of the replicas, all of which are closed", left)
+	})
+}
+
+// goroutinesOf runs do and returns what finds the goroutines that are left of all that do
+// has begun.
+func goroutinesOf(do func()) (left func() error) {
+	const key = "coretest"
+	label := strconv.FormatUint(rand.Uint64(), 36)
+	// Goroutines have the labels of the one that began them.
+	pprof.Do(context.Background(), pprof.Labels(key, label), func(context.Context) { do() })
+	return func() error {
+		var all strings.Builder
+		if err := pprof.Lookup("goroutine").WriteTo(&all, 1); err != nil {
+			return err
+		}
+		for stacks := range strings.SplitSeq(all.String(), "\n\n") {
+			if strings.Contains(stacks, fmt.Sprintf("%q:%q", key, label)) {
+				return errors.New(stacks)
+			}
+		}
+		return nil
 	}
 }
 
@@ -85,6 +114,7 @@ func (h *engineHarness) probe(t *checker) {
 	_, h.able.campaigns = m.Replica.(core.Campaigner)
 	_, h.able.probes = m.Replica.(core.Prober)
 	_, h.able.acquaints = m.Replica.(core.Acquainted)
+	m.stop()
 }
 
 // properties returns those that the subject promises.
@@ -156,14 +186,12 @@ func (h engineHarness) properties() []property[engineHarness] {
 // atOnce is how many properties of engines run beside each other.
 const atOnce = 6
 
-// runBeside is runAll for properties that wait most of the time: some run at once, but
-// for the first, which has the process to itself.
+// runBeside is runAll for properties that wait most of the time: some run at once.
 func runBeside(t *testing.T, cfg config, h engineHarness, properties []property[engineHarness]) {
 	t.Helper()
-	runAll(t, cfg, h, properties[:1])
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
-	for _, p := range properties[1:] {
+	for _, p := range properties {
 		slots <- struct{}{}
 		running.Go(func() {
 			runAll(t, cfg, h, []property[engineHarness]{p})

@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 
-	"go.uber.org/goleak"
-
 	"github.com/themilchenko/raftlab/core"
 )
 
-// checkEngineClose: Close ends everything that the replica has, any number of times. The
-// property runs alone, so that goroutines that are left are its own.
+// checkEngineClose: Close ends everything that a replica has, any number of times.
 func checkEngineClose(t *checker, h engineHarness) {
-	before := goleak.IgnoreCurrent()
-	c := h.found(t, 3)
+	left := goroutinesOf(func() { closeAll(t, h.found(t, 3)) })
+	t.eventually("no goroutine is left after Close", left)
+}
+
+func closeAll(t *checker, c *cluster) {
 	c.put("k", "v")
 	for _, m := range c.members {
 		closers := group{t: t}
@@ -49,7 +49,6 @@ func checkEngineClose(t *checker, h engineHarness) {
 			}
 		}
 	}
-	t.should("goroutines that outlive Close", goleak.Find(before))
 }
 
 // checkSettings: what cannot be is refused, and the parts stay the caller's.

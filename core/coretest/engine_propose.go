@@ -147,6 +147,7 @@ func checkCloseWithProposals(t *checker, h engineHarness) {
 	leader := c.leader()
 	c.isolate(leader)
 	const n = 16
+	before := leader.Status()
 	answers := make(chan error, n)
 	for i := range n {
 		go func() {
@@ -154,6 +155,10 @@ func checkCloseWithProposals(t *checker, h engineHarness) {
 			answers <- err
 		}()
 	}
+	t.until("the proposals are appended, or it leads no more", func() bool {
+		s := leader.Status()
+		return s.LastIndex >= before.LastIndex+n || s.Role != core.Leader
+	})
 	leader.stop()
 	for range n {
 		err := mustReceive(t, answers, "the answer to a proposal of a replica that was closed")

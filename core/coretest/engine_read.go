@@ -230,12 +230,12 @@ func checkLease(t *checker, h engineHarness) {
 	for _, m := range others {
 		c.routes.hold(m.address, old.address)
 	}
-	time.Sleep(timeout / 4)
+	time.Sleep(timeout / 5) // the others answer heartbeats meanwhile
 	for _, m := range others {
 		c.routes.lose(old.address, m.address)
 	}
 	begun := time.Now() // nothing is sent to the others any more
-	time.Sleep(timeout * 3 / 4)
+	time.Sleep(timeout * 11 / 20)
 	c.routes.release()
 	time.Sleep(time.Until(begun.Add(timeout + timeout/40))) // one whose timer was short may be elected
 	next := c.leaderAmong(others)

@@ -14,9 +14,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
-	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // engineSubject is hashicorp's engine, on disks in memory.
@@ -30,7 +30,7 @@ func engineSubject() EngineSubject {
 			defer mu.Unlock()
 			return d.open(dir, core.DurableDisk)
 		},
-		Network: func() core.Network { return tcp.New(tcp.Options{}) },
+		Network: func(t *testing.T) core.Network { return clustertest.TCP(t) },
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -49,7 +50,7 @@ type member struct {
 
 // newCluster makes places for n members of a group, and starts none.
 func newCluster(t *checker, h engineHarness, n int) *cluster {
-	c := &cluster{t: t, h: h, routes: newRoutes(h.Network()), truth: newTruth(), tuning: h.tuning()}
+	c := &cluster{t: t, h: h, routes: newRoutes(h.Network(t.T)), truth: newTruth(), tuning: h.tuning()}
 	t.Cleanup(func() { c.truth.report(t) })
 	for range n {
 		c.newMember()
@@ -76,7 +77,7 @@ func (c *cluster) freeAddress() string {
 
 // beside returns the harness with a network that a group has already.
 func (h engineHarness) beside(c *cluster) engineHarness {
-	h.Network = func() core.Network { return c.routes }
+	h.Network = func(*testing.T) core.Network { return c.routes }
 	return h
 }
 

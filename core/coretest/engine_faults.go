@@ -32,13 +32,13 @@ func (m *member) stopped(cause error) {
 // checkWriteFails: a replica whose log store cannot write stops and says why; no write is
 // tried again, nothing is acknowledged, and the others go on.
 func checkWriteFails(t *checker, h engineHarness) {
-	for who, pick := range map[string]func(c *cluster) *member{
-		"leader":   func(c *cluster) *member { return c.leader() },
-		"follower": func(c *cluster) *member { return c.without(c.leader())[0] },
-	} {
+	beside(t, []string{"leader", "follower"}, func(who string) {
 		c := h.found(t, 3)
 		c.put("k", "v")
-		m := pick(c)
+		m := c.leader()
+		if who == "follower" {
+			m = c.without(m)[0]
+		}
 		var tried atomic.Int32
 		plan := faulty.Plan(func(faulty.Write) error { tried.Add(1); return syscall.EIO })
 		m.plan.Store(&plan)
@@ -61,7 +61,7 @@ func checkWriteFails(t *checker, h engineHarness) {
 		}
 		c.put("k", "x")
 		c.everywhere("k", "x")
-	}
+	})
 }
 
 // checkTermFails: so does one that cannot save a term.
@@ -302,34 +302,34 @@ func checkCloseWhileItHangs(t *checker, h engineHarness) {
 	}
 }
 
-// checkPowerCut: the power goes while the group is written to, at a moment when the leader's
-// or a follower's disk has not got a write, or has and has not said so. What was
+// checkPowerCut: the power goes while the group is written to, also when the leader's or a
+// follower's disk has not got a write, or has and has not said so. What was
 // acknowledged is there again.
 func checkPowerCut(t *checker, h engineHarness) {
-	for what, gate := range map[string]func(leader, follower *member) *faulty.Gate{
-		"at any moment":                       nil,
-		"before the leader's write":           func(leader, _ *member) *faulty.Gate { return &leader.disk.Before },
-		"before the leader's write returns":   func(leader, _ *member) *faulty.Gate { return &leader.disk.After },
-		"before the follower's write":         func(_, follower *member) *faulty.Gate { return &follower.disk.Before },
-		"before the follower's write returns": func(_, follower *member) *faulty.Gate { return &follower.disk.After },
-	} {
+	beside(t, []string{"at any moment", "before the leader's write", "after the leader's write", "before the follower's write", "after the follower's write"}, func(when string) {
 		c := h.found(t, 3, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = time.Minute, 2*time.Minute })
 		c.fill(3, "v")
 		away := c.without(c.leader())[0] // so both others have to have what is acknowledged
 		away.stop()
 		w := c.write(4)
 		w.more(10)
-		if gate != nil {
-			leader := c.leader()
-			g := gate(leader, c.without(leader)[0])
-			g.Shut()
-			t.until("a write is held back", func() bool { return g.Waiting() > 0 })
-		}
-		leader := c.leaderNow()
-		if leader == nil {
-			leader = c.up()[0]
-		}
+		leader := c.leader()
 		other := c.without(leader)[0]
+		var gate *faulty.Gate
+		switch when {
+		case "before the leader's write":
+			gate = &leader.disk.Before
+		case "after the leader's write":
+			gate = &leader.disk.After
+		case "before the follower's write":
+			gate = &other.disk.Before
+		case "after the follower's write":
+			gate = &other.disk.After
+		}
+		if gate != nil {
+			gate.Shut()
+			t.until("a write is held back", func() bool { return gate.Waiting() > 0 })
+		}
 		leader.disk.Cut()
 		other.crash()
 		leader.crash()
@@ -341,10 +341,10 @@ func checkPowerCut(t *checker, h engineHarness) {
 		c.everywhere("k", "after")
 		for _, key := range keys {
 			if !leader.machine.has(key, "v") || !away.machine.has(key, "v") {
-				t.Errorf("power cut %s: %s, which was acknowledged, is lost", what, key)
+				t.Errorf("power cut %s: %s, which was acknowledged, is lost", when, key)
 			}
 		}
 		other.start(nil)
 		w.audit()
-	}
+	})
 }

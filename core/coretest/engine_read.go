@@ -12,7 +12,7 @@ import (
 // checkReadBarrier: a read after a barrier sees what was acknowledged, and no entry is
 // written for it but one a term.
 func checkReadBarrier(t *checker, h engineHarness) {
-	for _, n := range []int{1, 3, 5} {
+	beside(t, []int{1, 3, 5}, func(n int) {
 		c := h.found(t, n)
 		for i := range 10 {
 			value := fmt.Sprint(i)
@@ -44,7 +44,7 @@ func checkReadBarrier(t *checker, h engineHarness) {
 			}
 			return nil
 		})
-	}
+	})
 }
 
 // readEverywhere reads on all members that run with an index of the leader's.
@@ -134,7 +134,7 @@ func checkReadAfterTransfer(t *checker, h engineHarness) {
 // checkDeposedLeader: a leader that is cut off passes no barrier once another one may have
 // acknowledged something.
 func checkDeposedLeader(t *checker, h engineHarness) {
-	for _, n := range []int{3, 5} {
+	beside(t, []int{3, 5}, func(n int) {
 		c := h.found(t, n)
 		c.put("k", "old")
 		old := c.leader()
@@ -157,7 +157,7 @@ func checkDeposedLeader(t *checker, h engineHarness) {
 		c.routes.heal()
 		c.everywhere("k", "new")
 		t.until("the old leader follows", func() bool { return old.Status().LeaderID != old.id || old.Status().Term >= next.Status().Term })
-	}
+	})
 }
 
 // checkOldAnswers: what the others have answered before a read began does not show that a

@@ -172,7 +172,9 @@ func (h engineHarness) properties() []engineProperty {
 		engineProperty{"ShortStall", checkShortStall},
 		engineProperty{"HangBeyondLimit", checkHangBeyondLimit},
 		engineProperty{"CloseWhileItHangs", checkCloseWhileItHangs},
-		engineProperty{"LostLog", checkLostLog})
+		engineProperty{"LostLog", checkLostLog},
+		engineProperty{"NotBeforeDisk", checkNotBeforeDisk},
+		engineProperty{"Trace", checkTrace})
 	offer(h.able.proposes,
 		engineProperty{"Begin", checkBegin},
 		engineProperty{"BeginTellsOnce", checkBeginTellsOnce})

@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type cluster struct {
 	routes  *routes
 	truth   *truth
 	tuning  core.Tuning
+	mixed   bool      // the second member has the other way of persistence
 	members []*member // also those that were added later, or do not run
 }
 
@@ -121,6 +123,10 @@ func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 	}
 	if len(m.id)%2 == 0 {
 		cfg.FSM = batching{m.machine}
+	}
+	if m.in.mixed && m.id == "n2" {
+		other := map[string]string{core.Overlapped: core.Serial}
+		cfg.Tuning.Persistence = cmp.Or(other[cfg.Tuning.Persistence], core.Overlapped)
 	}
 	if m.in.h.durable {
 		cfg.SnapshotDir = filepath.Join(m.dir, "snapshots")
@@ -231,23 +237,13 @@ func (m *member) Status() core.Status {
 			m.in.truth.complain("%s: the %s of the status falls from %d to %d", m.id, v.what, v.old, v.now)
 		}
 	}
-	if !slices.IsSortedFunc(s.Members, func(a, b core.Member) int { return compareText(a.ID, b.ID) }) {
+	if !slices.IsSortedFunc(s.Members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) }) {
 		m.in.truth.complain("%s: the members of the status are not sorted by id: %+v", m.id, s.Members)
 	}
 	if old.Role == core.Leader && s.Role == core.Leader && old.Term == s.Term {
 		m.in.truth.leads(m.id, s.Term) // the fields are read one after the other, so it takes two
 	}
 	return s
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // leads says whether a member leads, and can: one whose disk hangs leads no more, whatever

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -266,20 +267,74 @@ func checkShortStall(t *checker, h engineHarness) {
 // checkHangBeyondLimit: one whose disk hangs for too long stops with the cause, and Close
 // returns although the store does not.
 func checkHangBeyondLimit(t *checker, h engineHarness) {
-	c := h.found(t, 1, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = beat, 2*beat })
-	m := c.members[0]
-	c.put("k", "v")
-	m.disk.Before.Shut()
-	_, err := m.Propose(t.context(), command("k", "doubtful"))
-	if !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrClosed) {
-		t.Errorf("Propose on a disk that hangs: %v", err)
+	beside(t, []int{1, 3}, func(n int) {
+		c := h.found(t, n, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = beat, 2*beat })
+		c.put("k", "v")
+		m := c.leader()
+		m.disk.Before.Shut()
+		_, err := m.Propose(t.context(), command("k", "doubtful"))
+		if !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrClosed) {
+			t.Errorf("Propose on a disk that hangs: %v", err)
+		}
+		m.stopped(core.ErrStalled)
+		if err := t.ended("Close on a disk that hangs", start(m.Replica.Close)); !errors.Is(err, core.ErrStalled) {
+			t.Errorf("Close on a disk that hangs: %v, want core.ErrStalled", err)
+		}
+		m.disk.Open() // what was left behind ends, and closes the store
+		t.until("the log store is closed", func() bool { _, err := m.logs.LastIndex(); return errors.Is(err, core.ErrClosed) })
+	})
+}
+
+// checkNotBeforeDisk: nothing is acknowledged, shown as committed or applied before the
+// leader's disk and those of a majority have it; reads do not wait for it.
+func checkNotBeforeDisk(t *checker, h engineHarness) {
+	type slowness struct {
+		whose    string
+		inFlight int
 	}
-	m.stopped(core.ErrStalled)
-	if err := t.ended("Close on a disk that hangs", start(m.Replica.Close)); !errors.Is(err, core.ErrStalled) {
-		t.Errorf("Close on a disk that hangs: %v, want core.ErrStalled", err)
-	}
-	m.disk.Open() // what was left behind ends, and closes the store
-	t.until("the log store is closed", func() bool { _, err := m.logs.LastIndex(); return errors.Is(err, core.ErrClosed) })
+	beside(t, []slowness{{"leader", 1}, {"leader", 2}, {"leader", 16}, {"followers", 2}}, func(s slowness) {
+		c := h.found(t, 3, func(c *cluster) {
+			c.tuning.StallTimeout, c.tuning.StallLimit, c.tuning.MaxInFlight = time.Minute, time.Minute, s.inFlight
+		})
+		c.put("k", "before")
+		c.everywhere("k", "before")
+		leader := c.leader()
+		hang := c.without(leader)
+		if s.whose == "leader" {
+			hang = []*member{leader}
+		}
+		before := leader.Status()
+		for _, m := range hang {
+			m.disk.Before.Shut()
+		}
+		answer := start(func() error { _, err := leader.Propose(t.context(), command("k", "after")); return err })
+		t.until("the disks hang", func() bool {
+			return !slices.ContainsFunc(hang, func(m *member) bool { return m.disk.Before.Waiting() == 0 })
+		})
+		time.Sleep(beat / 4) // if somebody is too early, it is mostly seen
+		for _, m := range c.members {
+			if s := m.Status(); s.Term == before.Term && (s.CommitIndex > before.LastIndex || s.AppliedIndex > before.LastIndex || !m.machine.has("k", "before")) {
+				t.Errorf("%s: %+v, and the disk of the %s has %d", m.id, s, hang[0].id, before.LastIndex)
+			}
+		}
+		if err := leader.ReadBarrier(t.shortly(5)); s.whose == "leader" && h.Tuning.Persistence == core.Overlapped && err != nil && leader.leads() {
+			t.Errorf("ReadBarrier waits for a write that is not acknowledged: %v", err)
+		}
+		select {
+		case err := <-answer:
+			if err == nil {
+				t.Errorf("acknowledged while the disks of %s hang", s.whose)
+			}
+			return
+		default:
+		}
+		for _, m := range hang {
+			m.disk.Open()
+		}
+		if err := t.ended("the write", answer); err == nil {
+			c.everywhere("k", "after")
+		}
+	})
 }
 
 // checkCloseWhileItHangs: an orderly end waits for a disk that comes back, and Status for

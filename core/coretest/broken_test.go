@@ -25,7 +25,7 @@ const brokenEnv = "CORETEST_RUN_BROKEN"
 const brokenDeadline = 1500 * time.Millisecond
 
 // brokenEngineDeadline leaves time for elections.
-const brokenEngineDeadline = 15 * time.Second
+const brokenEngineDeadline = 9 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(brokenEnv) != "" {

@@ -1,6 +1,6 @@
 // Package coretest holds the conformance suites and shared benchmarks of the
-// contracts in package core: whoever writes a log store, a transport, a wire or
-// a network calls one function per contract from a test of their own.
+// contracts in package core: whoever writes a log store, a transport, a wire, a
+// network or an engine calls one function per contract from a test of their own.
 //
 //	func TestStore(t *testing.T) {
 //		coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {

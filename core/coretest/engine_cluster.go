@@ -328,7 +328,7 @@ func (c *checker) until(what string, holds func() bool) {
 	})
 }
 
-// within returns a context that ends with the checker's patience.
+// context returns a context that ends with the checker's patience.
 func (c *checker) context() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
 	c.Cleanup(cancel)
@@ -429,7 +429,7 @@ func (c *cluster) everywhere(key, value string, of ...*member) {
 	}
 }
 
-// as calls the leader until it does what is asked, also where leadership changes.
+// asLeader calls the leader until it does what is asked, also where leadership changes.
 func (c *cluster) asLeader(what string, call func(leader *member) error) {
 	c.t.Helper()
 	c.t.eventually(what, func() error {

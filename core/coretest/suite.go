@@ -59,7 +59,7 @@ func configOf(opts []Option) config {
 	return cfg
 }
 
-// WithDeadline sets how long one property may take (default one minute).
+// WithDeadline sets how long one property may take (default one minute, for engines three).
 func WithDeadline(limit time.Duration) Option {
 	return func(cfg *config) { cfg.deadline = limit }
 }

@@ -24,6 +24,9 @@ const brokenEnv = "CORETEST_RUN_BROKEN"
 // is to do anyway.
 const brokenDeadline = 1500 * time.Millisecond
 
+// brokenEngineDeadline leaves time for elections.
+const brokenEngineDeadline = 9 * time.Second
+
 func TestMain(m *testing.M) {
 	if os.Getenv(brokenEnv) != "" {
 		os.Exit(m.Run()) // what is broken leaks
@@ -46,7 +49,7 @@ type broken struct {
 // suite is a conformance suite with a correct subject and broken ones.
 type suite struct {
 	name    string
-	correct func(t *testing.T, opts ...Option)
+	correct func(t *testing.T, opts ...Option) // nil: it is run elsewhere
 	broken  []broken
 }
 
@@ -56,6 +59,7 @@ func suites() []suite {
 		{"Transport", correctTransport, brokenTransports()},
 		{"Wire", correctWire, brokenWires()},
 		{"Network", correctNetwork, brokenNetworks()},
+		{"Engine", nil, brokenEngines()}, // package engines/hashicorp runs a correct one
 	}
 }
 
@@ -67,10 +71,12 @@ func TestBroken(t *testing.T) {
 	for _, s := range suites() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			t.Run("correct", func(t *testing.T) {
-				t.Parallel()
-				s.correct(t)
-			})
+			if s.correct != nil {
+				t.Run("correct", func(t *testing.T) {
+					t.Parallel()
+					s.correct(t)
+				})
+			}
 			if s.name == "LogStore" {
 				t.Run("panicking", func(t *testing.T) {
 					t.Parallel()
@@ -83,6 +89,9 @@ func TestBroken(t *testing.T) {
 					limit := brokenDeadline
 					if b.property == "KilledWriter" || b.property == "FailingFlush" {
 						limit = defaultDeadline // they start processes, and must fail for their own reason
+					}
+					if s.name == "Engine" {
+						limit = brokenEngineDeadline
 					}
 					b.run(t, only(b.property), WithDeadline(limit))
 				})
@@ -129,6 +138,14 @@ func TestSuitesCanFail(t *testing.T) {
 			if !slices.Contains(caught, property) {
 				t.Errorf("property %s of suite %s is tried against no broken subject", property, s.name)
 			}
+		}
+		if s.correct == nil {
+			for _, p := range everyEngineProperty() {
+				if !slices.Contains(caught, p.name) {
+					t.Errorf("property %s of suite %s is tried against no broken subject", p.name, s.name)
+				}
+			}
+			continue
 		}
 		if results[s.name+"/correct"] != "PASS" {
 			t.Errorf("%s against a correct subject: the result is %q, want PASS", s.name, results[s.name+"/correct"])

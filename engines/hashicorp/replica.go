@@ -222,6 +222,9 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 		if !ok {
 			return fmt.Errorf("transfer leadership to %s: %w: no such member", id, core.ErrNotFound)
 		}
+		if !target.Voter { // the library would have it tried, and the group lose its leader
+			return fmt.Errorf("transfer leadership to %s: %w: it has no vote", id, core.ErrInvalid)
+		}
 		op += " to " + id
 		transfer = func() raft.Future {
 			return r.raft.LeadershipTransferToServer(serverID(id, target.Incarnation), raft.ServerAddress(target.Address))
@@ -313,7 +316,7 @@ func (r *replica) Status() core.Status {
 		Incarnation:   self.Incarnation,
 		Group:         self.Group,
 		Address:       r.address,
-		Role:          role(r.raft.State()),
+		Role:          r.role(),
 		Term:          r.raft.CurrentTerm(),
 		LeaderID:      id,
 		LeaderAddress: address,
@@ -346,8 +349,15 @@ func (r *replica) members() []core.Member {
 	return members
 }
 
-func role(s raft.RaftState) core.Role {
-	switch s {
+// role asks done first: the library, told to stop while it changes its state, may end in
+// another one than raft.Shutdown.
+func (r *replica) role() core.Role {
+	select {
+	case <-r.done:
+		return core.Stopped
+	default:
+	}
+	switch r.raft.State() {
 	case raft.Leader:
 		return core.Leader
 	case raft.Candidate:

@@ -265,8 +265,15 @@ func (r *replica) member(id string) (core.Member, bool) {
 	return core.Member{}, false
 }
 
+// configurationPatience is how long a snapshot waits until the newest configuration is
+// applied, without which the library takes none. That configuration may never be committed.
+const configurationPatience = time.Second
+
 // Snapshot implements core.Replica.
 func (r *replica) Snapshot(ctx context.Context) error {
+	patient, cancel := context.WithTimeout(ctx, configurationPatience)
+	_ = r.seen.wait(patient, r.raft.GetConfiguration().Index(), r.done, func() error { return nil }) // the library refuses if it must
+	cancel()
 	_, err := r.await(ctx, "snapshot", func() raft.Future { return r.raft.Snapshot() })
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil

@@ -140,7 +140,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if r.gate.requests != nil {
 		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
-	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
+	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.Happened, r.stallGivenUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)

@@ -110,7 +110,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 		if err := g.follow(from); err != nil {
 			return respond(rpc, nil, err)
 		}
-		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.load() {
+		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.Load() {
 			// True: all that it holds is applied here, so the leader may go on after it.
 			return respond(rpc, &raft.InstallSnapshotResponse{RPCHeader: g.replica.header(), Term: current, Success: true}, nil)
 		}

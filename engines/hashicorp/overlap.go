@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 // overlap lets a leader write to its log store while it replicates (Raft dissertation,
@@ -56,8 +57,8 @@ type overlap struct {
 	appended uint64      // how many have ever become pending
 	written  uint64      // how many of these are durable
 	writing  bool
-	closed   bool  // nothing becomes pending any more
-	moved    event // as changed, for those that wait for other things too
+	closed   bool          // nothing becomes pending any more
+	moved    sharing.Event // as changed, for those that wait for other things too
 }
 
 // How much may be pending, and how much of that goes into one write. A command that is
@@ -222,7 +223,7 @@ func (o *overlap) wrote(n int) {
 		o.first.Store(0)
 	}
 	o.changed.Broadcast()
-	o.moved.happened()
+	o.moved.Happened()
 }
 
 // drain waits until what is pending now is durable, not for what comes meanwhile:
@@ -244,7 +245,7 @@ func (o *overlap) abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.changed.Broadcast()
-	o.moved.happened()
+	o.moved.Happened()
 }
 
 // until returns index, or D if that is less.
@@ -339,7 +340,7 @@ func (o *overlap) Close() error {
 // written.
 func (o *overlap) await(index uint64, quit <-chan struct{}) error {
 	for o.pendingUpTo(index) {
-		moved := o.moved.channel() // before it is looked at again
+		moved := o.moved.Channel() // before it is looked at again
 		if !o.pendingUpTo(index) {
 			break
 		}

@@ -122,7 +122,7 @@ func (r *replica) settle(key *byte, future raft.ApplyFuture) {
 
 // lookAgain has all that wait look whether this replica still leads.
 func (r *replica) lookAgain() {
-	r.deposed.happened()
+	r.deposed.Happened()
 	for key, future := range r.proposals.lost() {
 		go r.settle(key, future)
 	}

@@ -36,9 +36,9 @@ type replica struct {
 	log       core.LogStore // what the library writes to: the overlap, or the guard itself
 	tail      *tail
 	transport core.Transport
-	applied   progress // all entries but no-ops
-	seen      progress // those that state machines see: commands and configurations
-	trace     *tracer  // nil: off
+	applied   sharing.Progress // all entries but no-ops
+	seen      sharing.Progress // those that state machines see: commands and configurations
+	trace     *tracer          // nil: off
 	logger    hclog.Logger
 	muted     *atomic.Bool // stops the log: connections that break while stopping are no news
 
@@ -52,7 +52,7 @@ type replica struct {
 	reads       sharing.Rounds
 
 	proposals    proposals
-	deposed      event          // leadership was lost
+	deposed      sharing.Event  // leadership was lost
 	transferring atomic.Bool    // a transfer of leadership has begun and none has succeeded since
 	working      sync.WaitGroup // watchLeadership, and pump
 	quit         chan struct{}  // ends both
@@ -108,7 +108,7 @@ func (r *replica) awaitOr(ctx context.Context, op string, giveUp func(op string)
 	for {
 		var look <-chan struct{}
 		if giveUp != nil {
-			look = r.deposed.channel()
+			look = r.deposed.Channel()
 			if err := giveUp(op); err != nil {
 				return nil, err
 			}

@@ -322,9 +322,9 @@ func (t *tail) DeleteRange(low, high uint64) error {
 // appliedIndex returns how far the state machine has come, with the entries that it
 // does not get to see.
 func (r *replica) appliedIndex(snapshot uint64) uint64 {
-	applied := max(r.applied.load(), snapshot)
+	applied := max(r.applied.Load(), snapshot)
 	queued := r.raft.AppliedIndex() // first: what it counts is in the tail
-	if visible := r.tail.visible.Load(); queued > applied && visible <= max(r.seen.load(), snapshot) {
+	if visible := r.tail.visible.Load(); queued > applied && visible <= max(r.seen.Load(), snapshot) {
 		return queued
 	}
 	return applied

@@ -13,6 +13,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/handshake"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 // guardedTransport has requests of the others pass the gate, finds members that have
@@ -372,7 +373,7 @@ type outages struct {
 
 	mu       sync.Mutex
 	failures map[raft.ServerID]int
-	back     event // a member has answered again
+	back     sharing.Event // a member has answered again
 }
 
 func newOutages(current func(raft.ServerID, uint64) bool, closed <-chan struct{}) *outages {
@@ -389,7 +390,7 @@ func (o *outages) ended(id raft.ServerID, err error) {
 	}
 	if o.failures[id] > 0 {
 		delete(o.failures, id)
-		o.back.happened()
+		o.back.Happened()
 	}
 }
 
@@ -401,7 +402,7 @@ const lookInterval = 500 * time.Millisecond
 func (o *outages) await(id raft.ServerID, term uint64) error {
 	var tick *time.Ticker
 	for {
-		back := o.back.channel() // before the failures are looked at
+		back := o.back.Channel() // before the failures are looked at
 		o.mu.Lock()
 		down := o.failures[id] >= toleratedFailures
 		o.mu.Unlock()

@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 )
 
 // Name is the engine's name in the catalogue.
@@ -77,6 +78,10 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	timeout, limit, err := failstop.Limits(cfg.Tuning, conf.HeartbeatTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("raft settings of %s: %w", cfg.ID, err)
+	}
 	snapshots, err := openSnapshots(cfg.SnapshotDir, logger)
 	if err != nil {
 		return nil, err
@@ -97,12 +102,12 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
-	r.logs = &guard{LogStore: cfg.Logs, gapless: core.IsMonotonic(cfg.Logs), onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
+	r.logs = newGuard(cfg.Logs, failstop.NewWatch(timeout, limit), r.storeFailed)
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
 	r.self.logs = r.logs
 	holdsData, err := r.self.settle(cfg, snapshots)
 	if err != nil {
-		err = cmp.Or(r.logs.failed(), err) // the library turns the store's error into text
+		err = cmp.Or(r.logs.Failed(), err) // the library turns the store's error into text
 		return nil, err
 	}
 	conf.LocalID = r.self.server
@@ -140,7 +145,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if r.gate.requests != nil {
 		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
-	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.Happened, r.stallGivenUp) })
+	r.watchdog.Go(func() { r.logs.Watch.Run(r.unwatch, r.deposed.Happened, r.logs.GiveUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
@@ -157,7 +162,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) (err error) {
 	defer func() {
 		p := recover()
-		failure := r.logs.failed()
+		failure := r.logs.Failed()
 		switch {
 		case p == nil && err == nil: // what failed meanwhile, begin tells
 		case failure != nil: // the library turns the store's error into text
@@ -235,7 +240,7 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 	if err == nil {
 		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, first)
 	}
-	if failure := r.logs.failed(); failure != nil {
+	if failure := r.logs.Failed(); failure != nil {
 		err = failure // the library turns the store's error into text
 	}
 	if err != nil {
@@ -260,10 +265,6 @@ func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.C
 	conf.PreVoteDisabled = e.Options.DisablePreVote
 	if err := cmp.Or(checkPersistence(cfg.Tuning.Persistence), raft.ValidateConfig(conf)); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
-	}
-	if timeout, limit := stallLimits(cfg.Tuning, conf.HeartbeatTimeout); limit < timeout {
-		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
-			core.ErrInvalid, cfg.ID, limit, timeout)
 	}
 	return conf, nil
 }

@@ -127,7 +127,7 @@ func (o *overlap) StoreLog(entry *raft.Log) error { return o.StoreLogs([]*raft.L
 // StoreLogs implements raft.LogStore. A leader's commands are pending when it returns.
 func (o *overlap) StoreLogs(entries []*raft.Log) error {
 	if o.append(entries) {
-		return o.failed()
+		return o.Failed()
 	}
 	o.drain()
 	defer o.next.Store(0)
@@ -148,11 +148,11 @@ func (o *overlap) append(entries []*raft.Log) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.pending) > 0 && o.failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
+	for len(o.pending) > 0 && o.Failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
 		o.changed.Wait()
 	}
 	leads := o.leads.Load()
-	if o.closed || o.failed() != nil || leads == nil || !(*leads)() {
+	if o.closed || o.Failed() != nil || leads == nil || !(*leads)() {
 		return false
 	}
 	o.pending = append(o.pending, entries...)
@@ -232,7 +232,7 @@ func (o *overlap) wrote(n int) {
 func (o *overlap) drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for target := o.appended; o.written < target && o.failed() == nil; {
+	for target := o.appended; o.written < target && o.Failed() == nil; {
 		o.changed.Wait()
 	}
 }
@@ -344,7 +344,7 @@ func (o *overlap) await(index uint64, quit <-chan struct{}) error {
 		if !o.pendingUpTo(index) {
 			break
 		}
-		if err := o.failed(); err != nil {
+		if err := o.Failed(); err != nil {
 			return err
 		}
 		select {

@@ -157,9 +157,9 @@ func (r *replica) translate(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown),
 		errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, cmp.Or(r.logs.failed(), err))
-	case r.logs.failed() != nil: // the library turns the store's error into text
-		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.failed())
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, cmp.Or(r.logs.Failed(), err))
+	case r.logs.Failed() != nil: // the library turns the store's error into text
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.Failed())
 	default:
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -322,7 +322,7 @@ func (r *replica) Status() core.Status {
 		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
-		Stalled:       r.logs.watch.stalled(),
+		Stalled:       r.logs.Watch.Stalled(),
 	}
 	if s.Role == core.Leader {
 		s.Followers = r.rounds.followers(s.Members, r.self.server, s.Term)
@@ -422,7 +422,7 @@ func (r *replica) shutDown() error {
 	var err error
 	select {
 	case err = <-finished:
-	case <-r.logs.watch.given:
+	case <-r.logs.Watch.Given():
 		patience := time.NewTimer(r.grace)
 		defer patience.Stop()
 		select {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/handshake"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -62,7 +63,7 @@ func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
 
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if t.replica.logs.watch.stalled() > 0 {
+	if t.replica.logs.Watch.Stalled() > 0 {
 		return errMuted
 	}
 	trim(req)
@@ -101,7 +102,7 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{p, t.replica.logs.watch, addressed(t.replica.header(), id)}, nil
+	return guardedPipeline{p, t.replica.logs.Watch, addressed(t.replica.header(), id)}, nil
 }
 
 // ask calls a member as routes.call does, and refuses an answer of a term that no group
@@ -138,7 +139,7 @@ func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAdd
 // InstallSnapshot implements raft.Transport. A snapshot is read once, so it is the
 // library that tries again.
 func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if t.replica.logs.watch.stalled() > 0 {
+	if t.replica.logs.Watch.Stalled() > 0 {
 		return errMuted
 	}
 	req.RPCHeader = addressed(req.RPCHeader, id)
@@ -190,13 +191,13 @@ func trim(req *raft.AppendEntriesRequest) {
 // guardedTransport.
 type guardedPipeline struct {
 	raft.AppendPipeline
-	watch  *watch
+	watch  *failstop.Watch
 	header raft.RPCHeader // of each request
 }
 
 // AppendEntries implements raft.AppendPipeline.
 func (p guardedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if p.watch.stalled() > 0 {
+	if p.watch.Stalled() > 0 {
 		return nil, errMuted
 	}
 	trim(req)

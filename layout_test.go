@@ -45,6 +45,7 @@ var rules = []rule{
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},
+	{"engines/internal/identity", []string{"core"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft

@@ -29,6 +29,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
 )
 
 // Name is the engine's name in the catalogue.
@@ -64,8 +65,12 @@ func (Engine) Describe() core.EngineInfo {
 }
 
 // HasState implements core.Engine. All that counts is in logs: a snapshot without a log
-// is what is left of a member that has lost its vote.
+// is what is left of a member that has lost its vote. What another engine has written is
+// state, which Start refuses.
 func (Engine) HasState(logs core.LogStore, _ string) (bool, error) {
+	if other, err := identity.Engine(logs); err != nil || other != "" {
+		return true, err
+	}
 	term, last, err := logState(logs)
 	return term > 0 || last > 0, err
 }
@@ -104,8 +109,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	}
 	r.logs = newGuard(cfg.Logs, failstop.NewWatch(timeout, limit), r.storeFailed)
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
-	r.self.logs = r.logs
-	holdsData, err := r.self.settle(cfg, snapshots)
+	holdsData, err := r.self.settle(cfg, r.logs, snapshots)
 	if err != nil {
 		err = cmp.Or(r.logs.Failed(), err) // the library turns the store's error into text
 		return nil, err
@@ -236,7 +240,7 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 			ID: serverID(m.ID, m.Incarnation), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
 		})
 	}
-	err := r.self.enter(core.GroupID(members))
+	err := r.self.Enter(core.GroupID(members))
 	if err == nil {
 		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, first)
 	}
@@ -244,7 +248,7 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 		err = failure // the library turns the store's error into text
 	}
 	if err != nil {
-		return fmt.Errorf("bootstrap %s: %w", r.self.id, err)
+		return fmt.Errorf("bootstrap %s: %w", r.self.ID, err)
 	}
 	return nil
 }

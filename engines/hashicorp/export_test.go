@@ -8,6 +8,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
 )
 
 // VotesAtOnce returns an engine whose replicas vote as soon as they run, also after a
@@ -30,9 +31,7 @@ const MaxPerMember = maxPerMember
 
 // FrameAs frames a wire as the node who would.
 func FrameAs(wire core.Wire, who core.Identity) core.Transport {
-	self := &persona{id: who.ID, server: serverID(who.ID, who.Incarnation), met: map[raft.ServerID]core.Identity{}}
-	self.group.Store(&who.Group)
-	return Frame(wire, FrameOptions{self: self})
+	return Frame(wire, FrameOptions{self: &persona{Self: identity.New(who), server: serverID(who.ID, who.Incarnation)}})
 }
 
 // Remembered returns how many peers' answers a replica keeps.

@@ -93,7 +93,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 	g.replica.received(rpc)
 	from, term, err := g.check(rpc)
 	if err != nil {
-		g.self.refusals.say(g.logger, from, err)
+		g.self.Refusals.Say(g.logger, from, err)
 		return respond(rpc, nil, err)
 	}
 	switch request := rpc.Command.(type) {
@@ -196,10 +196,10 @@ func (r *replica) credible(term uint64) error {
 
 // follow makes the leader's group this replica's, if it has none.
 func (g *gate) follow(leader core.Identity) error {
-	if *g.self.group.Load() != "" {
+	if *g.self.Group() != "" {
 		return nil
 	}
-	return g.self.enter(leader.Group)
+	return g.self.Enter(leader.Group)
 }
 
 // beyondSnapshot returns what is left of a request once that is taken off which a

@@ -130,7 +130,7 @@ func (r *replica) lookAgain() {
 
 // giveUpProposals completes those whose fate nobody tells any more.
 func (r *replica) giveUpProposals() {
-	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.id, core.ErrClosed)
+	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.ID, core.ErrClosed)
 	if r.cause != nil {
 		err = fmt.Errorf("%w: %w", err, r.cause)
 	}

@@ -151,7 +151,7 @@ func (r *replica) translate(op string, err error) error {
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		address, id := r.leader()
-		if id == r.self.id {
+		if id == r.self.ID {
 			address, id = "", "" // it is handing leadership over
 		}
 		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
@@ -176,11 +176,11 @@ func (r *replica) stopped(op string) error {
 	select {
 	case <-r.done:
 		if r.cause != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.id, core.ErrClosed, r.cause)
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.cause)
 		}
 	default:
 	}
-	return fmt.Errorf("%s: replica %s: %w", op, r.self.id, core.ErrClosed)
+	return fmt.Errorf("%s: replica %s: %w", op, r.self.ID, core.ErrClosed)
 }
 
 // Add implements core.Replica.
@@ -305,7 +305,7 @@ func (s settled) Error() error { return s.err }
 
 // Status implements core.Replica.
 func (r *replica) Status() core.Status {
-	self := r.self.identity()
+	self := r.self.Identity()
 	address, id := r.leader()
 	snapshotIndex, _ := strconv.ParseUint(r.raft.Stats()["last_snapshot_index"], 10, 64)
 	s := core.Status{
@@ -403,7 +403,7 @@ func (r *replica) stop(cause error) {
 			r.drain()
 			r.muted.Store(true)
 			if err := r.shutDown(); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.id, err)
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.ID, err)
 			}
 			r.cause = cause
 			r.giveUpProposals()

@@ -148,7 +148,7 @@ func (c *accepted) introduce() error {
 	if self == nil {
 		return nil
 	}
-	peer, err := handshake.Accept(c.Conn, time.Now().Add(introduction), self.identity(), nil)
+	peer, err := handshake.Accept(c.Conn, time.Now().Add(introduction), self.Identity(), nil)
 	if err != nil {
 		if peer.ID == "" {
 			peer.ID, _, _ = net.SplitHostPort(c.RemoteAddr().String())
@@ -156,12 +156,12 @@ func (c *accepted) introduce() error {
 		select {
 		case <-f.done:
 		default:
-			self.refusals.say(f.opts.Logger, peer, err)
+			self.Refusals.Say(f.opts.Logger, peer, err)
 		}
 		return io.EOF
 	}
 	c.touch()
-	self.meets(peer)
+	self.Meets(peer)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.server = serverID(peer.ID, peer.Incarnation)

@@ -28,5 +28,5 @@ func (r *replica) refuseStalled(op string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w: a write of %s has not returned for %s",
-		r.translate(op, raft.ErrNotLeader), core.ErrStalled, r.self.id, age.Round(time.Millisecond))
+		r.translate(op, raft.ErrNotLeader), core.ErrStalled, r.self.ID, age.Round(time.Millisecond))
 }

@@ -305,7 +305,7 @@ func (d *routes) call(id raft.ServerID, configured raft.ServerAddress, answer ra
 	err := call(at)
 	if err == nil && answer != nil {
 		from, _ := sender(answer.GetRPCHeader())
-		if err = d.self.recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
+		if err = d.self.Recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
 			err = &strangerError{at: at, from: from.String(), meant: string(id)}
 		}
 	}

@@ -46,6 +46,8 @@ var rules = []rule{
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},
 	{"engines/internal/identity", []string{"core"}},
+	{"engines/internal/snapshots", nil},
+	{"engines/internal/links", []string{"core", "engines/internal/identity"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft

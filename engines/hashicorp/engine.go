@@ -30,6 +30,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/snapshots"
 )
 
 // Name is the engine's name in the catalogue.
@@ -44,8 +45,6 @@ const (
 
 	// DefaultPersistence holds where core.Tuning.Persistence is empty.
 	DefaultPersistence = core.Serial
-
-	snapshotsKept = 2
 )
 
 var _ core.Engine = Engine{}
@@ -87,7 +86,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raft settings of %s: %w", cfg.ID, err)
 	}
-	snapshots, err := openSnapshots(cfg.SnapshotDir, logger)
+	kept, err := snapshots.Open(cfg.SnapshotDir, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	}
 	r.logs = newGuard(cfg.Logs, failstop.NewWatch(timeout, limit), r.storeFailed)
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
-	holdsData, err := r.self.settle(cfg, r.logs, snapshots)
+	holdsData, err := r.self.settle(cfg, r.logs, kept)
 	if err != nil {
 		err = cmp.Or(r.logs.Failed(), err) // the library turns the store's error into text
 		return nil, err
@@ -120,7 +119,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		noVotesBefore = time.Now().Add(conf.HeartbeatTimeout)
 	}
 	if !holdsData {
-		if err := r.found(conf, snapshots, cfg.Bootstrap); err != nil {
+		if err := r.found(conf, kept, cfg.Bootstrap); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +127,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = r.connect(cfg)
-	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), snapshots, e.Options.LogCache); err != nil {
+	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), kept, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return traceReplica(r), nil
@@ -212,17 +211,6 @@ func (r *replica) connect(cfg core.ReplicaConfig) core.Transport {
 		return t
 	}
 	return relaying{t, r.hear}
-}
-
-func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
-	if dir == "" {
-		return raft.NewInmemSnapshotStore(), nil
-	}
-	s, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, logger)
-	if err != nil {
-		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
-	}
-	return s, nil
 }
 
 // found writes the first configuration into an empty log.

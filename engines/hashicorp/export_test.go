@@ -9,6 +9,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/links"
 )
 
 // VotesAtOnce returns an engine whose replicas vote as soon as they run, also after a
@@ -27,7 +28,7 @@ func ServerID(m core.Member) raft.ServerID { return serverID(m.ID, m.Incarnation
 const ToleratedFailures = toleratedFailures
 
 // MaxPerMember is how many connections of one member are kept.
-const MaxPerMember = maxPerMember
+const MaxPerMember = links.MaxPerMember
 
 // FrameAs frames a wire as the node who would.
 func FrameAs(wire core.Wire, who core.Identity) core.Transport {

@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/handshake"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/links"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -267,21 +268,15 @@ func (p *relay) run(from raft.ServerID, hear hear) {
 	}
 }
 
-// routes knows which members are reached elsewhere than at the address that the
-// configuration has for them. A member is looked for elsewhere only after nobody
-// was reached at that address, so it stays with a member that answers there,
-// whatever is said of it.
+// routes calls members where links.Routes has them.
 type routes struct {
-	locate func(id string) (address string, known bool) // nil: nobody moves
-	own    raft.ServerAddress                           // no other member is there
-	self   *persona
-
-	mu sync.Mutex
-	to map[raft.ServerID]raft.ServerAddress
+	*links.Routes
+	own  raft.ServerAddress // no other member is there
+	self *persona
 }
 
 func newRoutes(own string, self *persona, locate func(id string) (string, bool)) *routes {
-	return &routes{own: raft.ServerAddress(own), self: self, locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+	return &routes{Routes: links.NewRoutes(locate), own: raft.ServerAddress(own), self: self}
 }
 
 // call calls a member where it was last reached, and says where that was. Where
@@ -294,12 +289,12 @@ func newRoutes(own string, self *persona, locate func(id string) (string, bool))
 // is nil for answers that the library does not put their sender in: those to snapshots
 // and to transfers of leadership, which change nothing if another member gives them.
 func (d *routes) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
-	at := d.target(id, configured)
+	at := raft.ServerAddress(d.Target(string(id), string(configured)))
 	if at == d.own {
 		// Sent there, it would come to this replica, which takes it for another's: a
 		// leader would step down.
 		err := &strangerError{at: at, from: "this replica", meant: string(id)}
-		d.failed(id, configured, at)
+		d.Failed(string(id), string(configured), string(at))
 		return at, err
 	}
 	err := call(at)
@@ -310,7 +305,7 @@ func (d *routes) call(id raft.ServerID, configured raft.ServerAddress, answer ra
 		}
 	}
 	if unreachable(err) {
-		d.failed(id, configured, at)
+		d.Failed(string(id), string(configured), string(at))
 	}
 	return at, err
 }
@@ -330,34 +325,6 @@ func unreachable(err error) bool {
 	var stranger *strangerError
 	var refused *handshake.RefusedError
 	return errors.As(err, &network) || errors.As(err, &stranger) || errors.As(err, &refused)
-}
-
-func (d *routes) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
-	if d.locate == nil {
-		return configured
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at, found := d.to[id]; found {
-		return at
-	}
-	return configured
-}
-
-// failed notes that the member was not reached at an address.
-func (d *routes) failed(id raft.ServerID, configured, at raft.ServerAddress) {
-	if d.locate == nil {
-		return
-	}
-	member, _ := memberID(id)
-	elsewhere, known := d.locate(member)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at == configured && known && raft.ServerAddress(elsewhere) != configured {
-		d.to[id] = raft.ServerAddress(elsewhere)
-	} else {
-		delete(d.to, id)
-	}
 }
 
 // toleratedFailures is how many calls in a row may fail before the next one waits

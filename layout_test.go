@@ -43,6 +43,7 @@ var rules = []rule{
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
+	{"engines/etcd", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},
 	{"engines/internal/identity", []string{"core"}},

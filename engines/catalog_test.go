@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := engines.New(engines.Builtin(), "etcd", nil); !errors.Is(err, core.ErrUnknownName) {
+	if _, err := engines.New(engines.Builtin(), "ratis", nil); !errors.Is(err, core.ErrUnknownName) {
 		t.Error(err)
 	}
 }

@@ -6,18 +6,25 @@ package snapshots
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
-const kept = 2
+const (
+	kept   = 2
+	folder = "snapshots" // the library's name for it
+)
 
 // Open returns the snapshots in the folder dir, made where missing, or in memory where that
-// is empty. A snapshot is in the list once its sink is closed, and not before.
+// is empty. A snapshot is in the list once its sink is closed, and not before. What a crash
+// has left of one that was not is removed.
 func Open(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
 	if dir == "" {
 		return &memory{}, nil
@@ -25,6 +32,13 @@ func Open(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
 	s, err := raft.NewFileSnapshotStoreWithLogger(dir, kept, logger)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
+	}
+	unfinished, err := filepath.Glob(filepath.Join(dir, folder, "*.tmp")) // the library's name for them
+	for _, path := range unfinished {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tidy up snapshots in %s: %w", dir, err)
 	}
 	return s, nil
 }

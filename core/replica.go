@@ -56,7 +56,8 @@ type Replica interface {
 	Remove(ctx context.Context, id string) error
 
 	// TransferLeadership hands leadership to the voter id, or, where id is
-	// empty, to the most up-to-date voter. Leader only.
+	// empty, to the most up-to-date voter. Leader only. A member that is unknown
+	// (ErrNotFound) or has no vote (ErrInvalid) is refused, and the leader stays.
 	TransferLeadership(ctx context.Context, id string) error
 
 	// Snapshot writes a snapshot of the state machine and lets the log before it

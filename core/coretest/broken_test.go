@@ -24,6 +24,9 @@ const brokenEnv = "CORETEST_RUN_BROKEN"
 // is to do anyway.
 const brokenDeadline = 1500 * time.Millisecond
 
+// brokenEngineDeadline leaves time for elections.
+const brokenEngineDeadline = 15 * time.Second
+
 func TestMain(m *testing.M) {
 	if os.Getenv(brokenEnv) != "" {
 		os.Exit(m.Run()) // what is broken leaks
@@ -56,6 +59,7 @@ func suites() []suite {
 		{"Transport", correctTransport, brokenTransports()},
 		{"Wire", correctWire, brokenWires()},
 		{"Network", correctNetwork, brokenNetworks()},
+		{"Engine", correctEngine, brokenEngines()},
 	}
 }
 
@@ -83,6 +87,9 @@ func TestBroken(t *testing.T) {
 					limit := brokenDeadline
 					if b.property == "KilledWriter" || b.property == "FailingFlush" {
 						limit = defaultDeadline // they start processes, and must fail for their own reason
+					}
+					if s.name == "Engine" {
+						limit = brokenEngineDeadline
 					}
 					b.run(t, only(b.property), WithDeadline(limit))
 				})

@@ -62,6 +62,7 @@ type driver struct {
 	reads         map[uint64]*reading
 	lastRead      uint64
 	transfer      *transfer
+	summons       *received        // a leader's MsgTimeoutNow that waits for changes to be applied
 	echoes        map[uint64]int64 // the newest time that a leader has sent
 	sendings      sendings
 	nextLook      int // tick at which it is looked whether to snapshot
@@ -181,6 +182,7 @@ func (d *driver) run(quit <-chan struct{}) (err error) {
 			return nil
 		}
 		d.gather()
+		d.heed()
 		if d.hasRoom() {
 			d.take()
 		}
@@ -269,6 +271,29 @@ func (d *driver) step(m *received) {
 		d.heard(m)
 	}
 	_ = d.node.Step(m.Message) // what it does not want, it drops
+	if t == pb.MsgTimeoutNow {
+		d.summons = m
+		d.heed()
+	}
+}
+
+// heed has the replica stand for election that its leader gives leadership to. The library
+// does not do so, without a word, while a change of the configuration is committed and not applied
+// here; and the leader does not ask twice.
+func (d *driver) heed() {
+	m := d.summons
+	if m == nil {
+		return
+	}
+	s := d.node.BasicStatus()
+	if s.RaftState != raft.StateFollower || s.GetTerm() != m.GetTerm() || s.Lead != m.GetFrom() {
+		d.summons = nil
+		return
+	}
+	if s.Applied == s.GetCommit() {
+		d.summons = nil
+		_ = d.node.Step(m.Message)
+	}
 }
 
 // heard notes an answer to this replica as the leader.

@@ -79,12 +79,13 @@ func (r *replica) Begin(command []byte, c core.Completion) {
 // with that when a transfer has failed or its caller has left. From the beginning
 // of a transfer on, until one succeeds, the future of every proposal is looked at.
 func (r *replica) begin(command []byte, timeout time.Duration, c core.Completion) {
-	if err := r.refuseStalled(opPropose); err != nil {
-		c.Complete(core.Applied{}, err)
-		return
-	}
 	if !r.enter() {
 		c.Complete(core.Applied{}, r.stopped(opPropose))
+		return
+	}
+	if err := r.refuseStalled(opPropose); err != nil {
+		r.callDone()
+		c.Complete(core.Applied{}, err)
 		return
 	}
 	// Counted before the state is looked at: a loss of leadership that follows is

@@ -222,6 +222,9 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 		if !ok {
 			return fmt.Errorf("transfer leadership to %s: %w: no such member", id, core.ErrNotFound)
 		}
+		if !target.Voter { // the library would have it tried, and the group lose its leader
+			return fmt.Errorf("transfer leadership to %s: %w: it has no vote", id, core.ErrInvalid)
+		}
 		op += " to " + id
 		transfer = func() raft.Future {
 			return r.raft.LeadershipTransferToServer(serverID(id, target.Incarnation), raft.ServerAddress(target.Address))

@@ -211,14 +211,14 @@ func (t *tail) DeleteRange(low, high uint64) error {
 }
 
 // appliedIndex returns how far the state machine has come, with the entries that it
-// does not get to see.
+// does not get to see. It never falls: what is found to be applied is remembered, since
+// the next entry to come hides it.
 func (r *replica) appliedIndex(snapshot uint64) uint64 {
-	applied := max(r.applied.Load(), snapshot)
 	queued := r.raft.AppliedIndex() // first: what it counts is in the tail
-	if visible := r.tail.visible.Load(); queued > applied && visible <= max(r.seen.Load(), snapshot) {
-		return queued
+	if visible := r.tail.visible.Load(); visible <= max(r.seen.Load(), snapshot) {
+		r.applied.Advance(queued)
 	}
-	return applied
+	return max(r.applied.Load(), snapshot)
 }
 
 // boundedCache is a log cache that large entries go round. An index is stored

@@ -51,19 +51,19 @@ func newApplier(r *replica, index, term, snapshot uint64, members *configuration
 	return a
 }
 
-// add queues a job; false: the applier is gone.
-func (a *applier) add(j job) bool {
+// add queues a job. One that comes when the applier is gone is dropped.
+func (a *applier) add(j job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
-		return false
+		a.drop([]job{j})
+		return
 	}
 	a.work = append(a.work, j)
 	select {
 	case a.wake <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // run works until quit is closed, or the state machine cannot go on.
@@ -224,9 +224,7 @@ func (a *applier) save(tell func(error)) {
 			saving := a.saving
 			a.r.working.Go(func() { // what is applied now is to be in it: so another one, after this
 				<-saving
-				if !a.add(job{save: tell}) {
-					tell(a.r.stopped("snapshot"))
-				}
+				a.add(job{save: tell})
 			})
 			return
 		}

@@ -204,9 +204,7 @@ func (r *replica) Campaign(ctx context.Context) error {
 func (r *replica) Snapshot(ctx context.Context) error {
 	const op = "snapshot"
 	written := make(chan error, 1)
-	if !r.applier.add(job{save: func(err error) { written <- err }}) {
-		return r.stopped(op)
-	}
+	r.applier.add(job{save: func(err error) { written <- err }})
 	select {
 	case err := <-written:
 		if err != nil {

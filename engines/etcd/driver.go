@@ -23,22 +23,21 @@ import (
 //
 // The library runs with storage messages (AsyncStorageWrites): it goes on while entries are
 // written or applied, and is told when they are. That bounds the entries that wait to be applied,
-// also while a snapshot is restored. They are written here, in place, or with the option
-// by a goroutine of their own.
+// also while a snapshot is restored.
 //
 // What a leader sends does not wait for its own disk (Raft dissertation, §10.2.1), unless
 // persistence is serial: it counts itself in for an entry only once that is written, and
-// takes in answers only then too, or applies it only then, so what is acknowledged is on a majority
-// that includes the leader. What others send waits for all that they had written before: votes
-// and answers are promises, and who stands for election must not, after a crash, be elected
-// in the same term for a log that it has lost.
+// applies it only then, so what is acknowledged is on a majority that includes the leader.
+// What others send waits for all that they had written before: votes and answers are
+// promises, and who stands for election must not, after a crash, be elected in the same term
+// for a log that it has lost.
 type driver struct {
 	r       *replica
 	set     settings
 	node    *raft.RawNode
 	log     *log
 	applier *applier
-	writer  *writer // nil: entries are written in place
+	writer  *writer
 
 	inbox chan *received
 	wake  chan struct{} // holds one once there is a task
@@ -53,6 +52,9 @@ type driver struct {
 	lead        uint64
 	leads       time.Time // since when, where it does
 	members     *configuration
+	writing     int // writes that the writer has
+	savedTerm   uint64
+	savedVote   uint64 // as of the last of them
 	ticks       int
 	transferred bool // leadership of this term was to be given away
 	expelled    bool // it led, and is no member any more
@@ -81,8 +83,8 @@ const maxGathered = 256
 
 func newDriver(r *replica, l *log) *driver {
 	return &driver{
-		r: r, set: r.set, log: l, members: l.members, role: core.Follower, term: l.term,
-		inbox: make(chan *received, 64), wake: make(chan struct{}, 1),
+		r: r, set: r.set, log: l, members: l.members, role: core.Follower, term: l.term, savedTerm: l.term, savedVote: l.vote,
+		writer: newWriter(r), inbox: make(chan *received, 64), wake: make(chan struct{}, 1),
 		reads: map[uint64]*reading{}, echoes: map[uint64]int64{}, sendings: sendings{},
 	}
 }
@@ -165,17 +167,13 @@ func (d *driver) run(quit <-chan struct{}) (err error) {
 		if d.hasRoom() {
 			proposals = d.r.proposals.wake
 		}
-		var written <-chan *write
-		if d.writer != nil {
-			written = d.writer.done
-		}
 		select {
 		case <-ticker.C:
 			d.tick()
 		case m := <-d.inbox:
 			d.step(m)
-		case w := <-written:
-			d.deliver(w)
+		case done := <-d.writer.done:
+			d.written(done)
 		case <-d.wake:
 		case <-proposals:
 		case <-quit:
@@ -329,66 +327,6 @@ func (d *driver) follow(m *received) error {
 	return d.log.exclusive(func() error { return d.r.self.Enter(m.group) })
 }
 
-// ready does what the library asks for.
-func (d *driver) ready() error {
-	rd := d.node.Ready()
-	d.note(rd)
-	d.matched(rd.Entries)
-	for _, s := range rd.ReadStates {
-		d.answered(s.RequestCtx, s.Index)
-	}
-	w := &write{}
-	for _, m := range rd.Messages {
-		switch m.GetTo() {
-		case raft.LocalAppendThread:
-			w.append = m
-		case raft.LocalApplyThread:
-			if err := d.commit(m); err != nil {
-				return err
-			}
-		default:
-			w.after = append(w.after, m)
-		}
-	}
-	if d.role == core.Leader && d.set.Persistence == core.Overlapped {
-		d.sendAll(w.after)
-		w.after = nil
-	}
-	w.incoming, d.arrived = d.arrived, nil
-	if w.incoming != nil && (w.append == nil || w.append.GetSnapshot() == nil) {
-		w.incoming.discard() // the library does not need it
-		w.incoming = nil
-	}
-	if d.writer != nil {
-		d.hand(w)
-		return nil
-	}
-	if err := w.do(d.r, core.SpanAppend); err != nil {
-		return err
-	}
-	d.deliver(w)
-	return nil
-}
-
-// hand hands a write to the writer, and takes those that are done while that has no room.
-func (d *driver) hand(w *write) {
-	if entries := w.append.GetEntries(); d.r.trace != nil && len(entries) > 0 {
-		span := d.r.trace.span(core.SpanAppend, entries, d.r.trace.now())
-		span.Commit = d.r.committed.Load()
-		d.r.trace.record(span)
-	}
-	for {
-		select {
-		case d.writer.work <- w:
-			return
-		case done := <-d.writer.done:
-			d.deliver(done)
-		case <-d.r.quit:
-			return
-		}
-	}
-}
-
 // note takes in the state of the library.
 func (d *driver) note(rd raft.Ready) {
 	if rd.HardState != nil {
@@ -471,9 +409,7 @@ func (d *driver) commit(m *pb.Message) error {
 		}
 		j.changes = append(j.changes, next)
 	}
-	if !d.applier.add(j) {
-		return errors.New("the state machine has stopped")
-	}
+	d.applier.add(j)
 	return nil
 }
 
@@ -485,32 +421,6 @@ func (d *driver) configure(members *configuration) {
 	d.r.peers.configure(members)
 	d.r.contacts.keep(members)
 	d.publish()
-}
-
-// deliver hands on what waited for a write: the library's own messages to it, and the others.
-func (d *driver) deliver(w *write) {
-	if w.incoming != nil {
-		d.applier.add(job{restore: w.incoming.meta})
-		d.configure(configurationOf(w.incoming.meta))
-		d.r.lastIndex.Store(w.incoming.meta.Index)
-		w.incoming.settle(nil)
-	}
-	if w.append != nil {
-		for _, m := range w.append.GetResponses() {
-			if m.GetTo() == d.r.number {
-				_ = d.node.Step(m)
-			} else {
-				d.send(m)
-			}
-		}
-	}
-	d.sendAll(w.after)
-}
-
-func (d *driver) sendAll(messages []*pb.Message) {
-	for _, m := range messages {
-		d.send(m)
-	}
 }
 
 // send sends a message to another member. While the log store has stalled nothing is sent that

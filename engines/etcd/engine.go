@@ -206,9 +206,6 @@ func (r *replica) drive(newest *hraft.SnapshotMeta) error {
 	r.applier = newApplier(r, applied, term, saved, members)
 	r.driver.applier = r.applier
 	r.log.outdated = r.driver.outdated
-	if r.options.AsyncStorageWrites {
-		r.driver.writer = newWriter(r)
-	}
 	if err := r.driver.start(applied); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // Options are the knobs that only this engine has: [options.etcd] of an experiment,
 // [engine-options] of a node. A zero field means the default.
 type Options struct {
-	AsyncStorageWrites bool   `key:"async_storage_writes" doc:"the log is written by a goroutine of its own, so messages are handled while a flush is under way"`
+	AsyncStorageWrites bool   `key:"async_storage_writes" doc:"a leader appends proposals while its log store writes, instead of having those that come meanwhile share the next write"`
 	LogCache           int    `key:"log_cache" min:"-1" unit:"entries" doc:"how many recent entries, of 16 MiB at most, are kept in memory in front of the log store; -1: none"`
 	TrailingLogs       uint64 `key:"trailing_logs" unit:"entries" doc:"how many entries stay in the log behind a snapshot, for followers that lag a little"`
 }
@@ -75,6 +75,8 @@ func settle(t core.Tuning) (settings, error) {
 	switch {
 	case s.tick < minTick:
 		return s, fmt.Errorf("%w: heartbeat_timeout = %s: the engine etcd needs at least %s", core.ErrInvalid, s.HeartbeatTimeout, ticksPerTimeout*minTick)
+	case s.LeaderLeaseTimeout > s.HeartbeatTimeout:
+		return s, fmt.Errorf("%w: leader_lease_timeout = %s is more than heartbeat_timeout = %s", core.ErrInvalid, s.LeaderLeaseTimeout, s.HeartbeatTimeout)
 	case s.MaxAppendEntries < 1 || s.MaxInFlight < 1:
 		return s, fmt.Errorf("%w: max_append_entries = %d, max_in_flight = %d: both need to be at least 1", core.ErrInvalid, s.MaxAppendEntries, s.MaxInFlight)
 	case s.Persistence != core.Serial && s.Persistence != core.Overlapped:

@@ -192,8 +192,12 @@ type pending struct {
 	bytes       int           // of these
 }
 
-// hasRoom says whether more may be taken.
+// hasRoom says whether more may be taken. What comes while the log is written shares the
+// next write, and the next messages, unless it is to go ahead.
 func (d *driver) hasRoom() bool {
+	if d.writing > 0 && d.role == core.Leader && !d.r.options.AsyncStorageWrites {
+		return false
+	}
 	return len(d.pending.uncommitted) < maxUncommitted && d.pending.bytes < maxUncommittedBytes
 }
 

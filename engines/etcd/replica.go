@@ -91,9 +91,7 @@ type view struct {
 func (r *replica) start() {
 	r.door = links.Open(r.peers.wire, r.self, r.logger, r.serve)
 	r.driving.Go(func() { r.failed(r.driver.run(r.quit)) })
-	if r.driver.writer != nil {
-		r.driving.Go(func() { r.failed(r.driver.writer.run(r.quit)) })
-	}
+	r.driving.Go(func() { r.failed(r.driver.writer.run(r.quit)) })
 	r.working.Go(func() { r.failed(r.applier.run(r.quit)) })
 	r.watchdog.Go(func() { r.store.Watch.Run(r.unwatch, r.stalls.Happened, r.store.GiveUp) })
 	close(r.started)

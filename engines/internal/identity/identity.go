@@ -124,7 +124,7 @@ func usedBy(logs core.LogStore, engine string, found State) (unmarked bool, err 
 		return false, err
 	}
 	if used == "" {
-		if !found.HoldsData() {
+		if found.Term == 0 && found.Last == 0 {
 			return engine != Unmarked, nil
 		}
 		used = Unmarked

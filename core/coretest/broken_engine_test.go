@@ -14,9 +14,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
-	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // engineSubject is hashicorp's engine, on disks in memory.
@@ -30,7 +30,7 @@ func engineSubject() EngineSubject {
 			defer mu.Unlock()
 			return d.open(dir, core.DurableDisk)
 		},
-		Network: func() core.Network { return tcp.New(tcp.Options{}) },
+		Network: func(t *testing.T) core.Network { return clustertest.TCP(t) },
 	}
 }
 
@@ -386,6 +386,46 @@ func (s fanciful) GetLog(index uint64, out *raft.Log) error {
 	return nil
 }
 
+// eager is a log store that has entries when it is given them, and writes them later.
+type eager struct {
+	core.LogStore
+	mu   *sync.Mutex
+	has  map[uint64]raft.Log
+	work chan []*raft.Log
+}
+
+func newEager(s core.LogStore) eager {
+	e := eager{s, &sync.Mutex{}, map[uint64]raft.Log{}, make(chan []*raft.Log, 1000)}
+	go func() {
+		for entries := range e.work {
+			_ = s.StoreLogs(entries)
+		}
+	}()
+	return e
+}
+
+func (e eager) StoreLog(l *raft.Log) error { return e.StoreLogs([]*raft.Log{l}) }
+
+func (e eager) StoreLogs(entries []*raft.Log) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range entries {
+		e.has[l.Index] = *l
+	}
+	e.work <- slices.Clone(entries)
+	return nil
+}
+
+func (e eager) GetLog(index uint64, out *raft.Log) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l, ok := e.has[index]; ok {
+		*out = l
+		return nil
+	}
+	return e.LogStore.GetLog(index, out)
+}
+
 // amnesiac is a log store that does not keep the term.
 type amnesiac struct{ core.LogStore }
 
@@ -421,6 +461,8 @@ func brokenFailures() []broken {
 				return h.Replica.Status()
 			}
 		}),
+		engineOn("NotBeforeDisk", "does-not-wait-for-its-disk", func(cfg *core.ReplicaConfig) { cfg.Logs = newEager(cfg.Logs) }),
+		engineOn("Trace", "traces-nothing", func(cfg *core.ReplicaConfig) { cfg.Trace = nil }),
 		engineOn("LostLog", "begins-anew", func(cfg *core.ReplicaConfig) { cfg.Joined = false }),
 		engineOn("Restart", "forgets-its-term", func(cfg *core.ReplicaConfig) { cfg.Logs = amnesiac{cfg.Logs} }),
 		engineWith("PowerCut", "acknowledges-at-once", func(h *hookedReplica) {

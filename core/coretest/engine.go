@@ -24,8 +24,10 @@ type EngineSubject struct {
 	// [TestLogStore]. Where it keeps nothing (core.DurableNothing), what is to survive a
 	// restart is not checked.
 	Store func(t *testing.T, dir string) core.LogStore
-	// Network makes the network of one group. It is asked for once per group.
-	Network func() core.Network
+	// Network makes the network of one group; it is asked for once per group. A member that
+	// starts again listens where it did before, so what Listen("") gives must stay free
+	// meanwhile. On TCP that takes a host of the group's own, such as 127.1.2.3.
+	Network func(t *testing.T) core.Network
 	// Tuning is what all replicas run with, such as a way of persistence. The timeouts
 	// are the suite's.
 	Tuning core.Tuning
@@ -40,7 +42,7 @@ type EngineSubject struct {
 //		coretest.TestEngine(t, coretest.EngineSubject{
 //			Engine:  myengine.Engine{Options: myengine.Options{TrailingLogs: 4}},
 //			Store:   func(t *testing.T, dir string) core.LogStore { … },
-//			Network: func() core.Network { return tcp.New(tcp.Options{}) },
+//			Network: func(t *testing.T) core.Network { return clustertest.TCP(t) },
 //		})
 //	}
 //
@@ -104,7 +106,7 @@ func (h *engineHarness) probe(t *checker) {
 	s := h.Store(t.T, t.TempDir())
 	h.durable = s.Describe().Durability != core.DurableNothing
 	t.must("closing an empty store", s.Close())
-	h.wire = h.Network().Describe().Wire
+	h.wire = h.Network(t.T).Describe().Wire
 	if info := h.Engine.Describe(); info.Name == "" || info.Library == "" || info.Version == "" {
 		t.Errorf("Describe() = %+v: want a name, a library and its version", info)
 	}
@@ -117,69 +119,69 @@ func (h *engineHarness) probe(t *checker) {
 	m.stop()
 }
 
+type engineProperty = property[engineHarness]
+
 // properties returns those that the subject promises.
-func (h engineHarness) properties() []property[engineHarness] {
-	all := []property[engineHarness]{
-		{"Close", checkEngineClose},
-		{"Settings", checkSettings},
-		{"Propose", checkPropose},
-		{"ProposeCopies", checkProposeCopies},
-		{"OnFollower", checkOnFollower},
-		{"WithoutQuorum", checkWithoutQuorum},
-		{"CloseWithProposals", checkCloseWithProposals},
-		{"LargeEntries", checkLargeProposals},
-		{"ReadBarrier", checkReadBarrier},
-		{"ReadIndex", checkReadIndex},
-		{"ReadsTogether", checkReadsTogether},
-		{"ReadAfterTransfer", checkReadAfterTransfer},
-		{"DeposedLeader", checkDeposedLeader},
-		{"OldAnswers", checkOldAnswers},
-		{"Lease", checkLease},
-		{"Election", checkElection},
-		{"Failover", checkFailover},
-		{"Transfer", checkTransfer},
-		{"Membership", checkMembership},
-		{"RemoveLeader", checkRemoveLeader},
-		{"Address", checkAddress},
-		{"Replaced", checkReplaced},
-		{"Snapshot", checkSnapshot},
-		{"Install", checkInstall},
-		{"InstallUnderLoad", checkInstallUnderLoad},
-		{"WriteFails", checkWriteFails},
-		{"TermFails", checkTermFails},
-		{"StartFails", checkStartFails},
-		{"ReadFails", checkReadFails},
-		{"HangingLeader", checkHangingLeader},
-		{"HangingFollower", checkHangingFollower},
-		{"ShortStall", checkShortStall},
-		{"HangBeyondLimit", checkHangBeyondLimit},
-		{"CloseWhileItHangs", checkCloseWhileItHangs},
-		{"LostLog", checkLostLog},
-		{"RandomFaults", checkRandomFaults},
+func (h engineHarness) properties() []engineProperty {
+	var all []engineProperty
+	offer := func(offered bool, some ...engineProperty) {
+		if offered {
+			all = append(all, some...)
+		}
 	}
-	if h.able.campaigns {
-		all = append(all, property[engineHarness]{"Campaign", checkCampaign})
-	}
-	if h.able.acquaints && h.wire { // structs are carried without connections
-		all = append(all, property[engineHarness]{"Acquaintance", checkAcquaintance})
-	}
-	if h.able.probes {
-		all = append(all, property[engineHarness]{"Probe", checkProbe})
-	}
-	if h.durable {
-		all = append(all,
-			property[engineHarness]{"Restart", checkRestart},
-			property[engineHarness]{"DamagedLog", checkDamagedLog},
-			property[engineHarness]{"PowerCut", checkPowerCut},
-			property[engineHarness]{"WipedVoter", checkWipedVoter},
-			property[engineHarness]{"TwoGroups", checkTwoGroups},
-			property[engineHarness]{"Moved", checkMoved})
-	}
-	if h.able.proposes {
-		all = append(all,
-			property[engineHarness]{"Begin", checkBegin},
-			property[engineHarness]{"BeginTellsOnce", checkBeginTellsOnce})
-	}
+	offer(h.durable, // which take longest
+		engineProperty{"PowerCut", checkPowerCut},
+		engineProperty{"Restart", checkRestart},
+		engineProperty{"WipedVoter", checkWipedVoter},
+		engineProperty{"TwoGroups", checkTwoGroups},
+		engineProperty{"Moved", checkMoved},
+		engineProperty{"DamagedLog", checkDamagedLog})
+	offer(true,
+		engineProperty{"RandomFaults", checkRandomFaults},
+		engineProperty{"Failover", checkFailover},
+		engineProperty{"Close", checkEngineClose},
+		engineProperty{"Settings", checkSettings},
+		engineProperty{"Propose", checkPropose},
+		engineProperty{"ProposeCopies", checkProposeCopies},
+		engineProperty{"OnFollower", checkOnFollower},
+		engineProperty{"WithoutQuorum", checkWithoutQuorum},
+		engineProperty{"CloseWithProposals", checkCloseWithProposals},
+		engineProperty{"LargeEntries", checkLargeProposals},
+		engineProperty{"ReadBarrier", checkReadBarrier},
+		engineProperty{"ReadIndex", checkReadIndex},
+		engineProperty{"ReadsTogether", checkReadsTogether},
+		engineProperty{"ReadAfterTransfer", checkReadAfterTransfer},
+		engineProperty{"DeposedLeader", checkDeposedLeader},
+		engineProperty{"OldAnswers", checkOldAnswers},
+		engineProperty{"Lease", checkLease},
+		engineProperty{"Election", checkElection},
+		engineProperty{"Transfer", checkTransfer},
+		engineProperty{"Membership", checkMembership},
+		engineProperty{"RemoveLeader", checkRemoveLeader},
+		engineProperty{"Address", checkAddress},
+		engineProperty{"Replaced", checkReplaced},
+		engineProperty{"Snapshot", checkSnapshot},
+		engineProperty{"Install", checkInstall},
+		engineProperty{"InstallUnderLoad", checkInstallUnderLoad},
+		engineProperty{"WriteFails", checkWriteFails},
+		engineProperty{"TermFails", checkTermFails},
+		engineProperty{"StartFails", checkStartFails},
+		engineProperty{"ReadFails", checkReadFails},
+		engineProperty{"HangingLeader", checkHangingLeader},
+		engineProperty{"HangingFollower", checkHangingFollower},
+		engineProperty{"ShortStall", checkShortStall},
+		engineProperty{"HangBeyondLimit", checkHangBeyondLimit},
+		engineProperty{"CloseWhileItHangs", checkCloseWhileItHangs},
+		engineProperty{"LostLog", checkLostLog},
+		engineProperty{"NotBeforeDisk", checkNotBeforeDisk},
+		engineProperty{"Trace", checkTrace})
+	offer(h.able.proposes,
+		engineProperty{"Begin", checkBegin},
+		engineProperty{"BeginTellsOnce", checkBeginTellsOnce})
+	offer(h.able.campaigns, engineProperty{"Campaign", checkCampaign})
+	offer(h.able.acquaints && h.wire, // structs are carried without connections
+		engineProperty{"Acquaintance", checkAcquaintance})
+	offer(h.able.probes, engineProperty{"Probe", checkProbe})
 	return all
 }
 
@@ -187,18 +189,27 @@ func (h engineHarness) properties() []property[engineHarness] {
 const atOnce = 6
 
 // runBeside is runAll for properties that wait most of the time: some run at once.
-func runBeside(t *testing.T, cfg config, h engineHarness, properties []property[engineHarness]) {
+func runBeside(t *testing.T, cfg config, h engineHarness, properties []engineProperty) {
 	t.Helper()
 	slots := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
 	for _, p := range properties {
 		slots <- struct{}{}
 		running.Go(func() {
-			runAll(t, cfg, h, []property[engineHarness]{p})
+			runAll(t, cfg, h, []engineProperty{p})
 			<-slots
 		})
 	}
 	running.Wait()
+}
+
+// beside runs a part of a property for each of some values, beside each other.
+func beside[V any](t *checker, values []V, part func(V)) {
+	parts := group{t: t}
+	for _, v := range values {
+		parts.do(func() { part(v) })
+	}
+	parts.Wait()
 }
 
 // beat is the timeout that the suite's elections wait for.

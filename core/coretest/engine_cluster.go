@@ -1,6 +1,7 @@
 package coretest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -23,6 +25,7 @@ type cluster struct {
 	routes  *routes
 	truth   *truth
 	tuning  core.Tuning
+	mixed   bool      // the second member has the other way of persistence
 	members []*member // also those that were added later, or do not run
 }
 
@@ -49,7 +52,7 @@ type member struct {
 
 // newCluster makes places for n members of a group, and starts none.
 func newCluster(t *checker, h engineHarness, n int) *cluster {
-	c := &cluster{t: t, h: h, routes: newRoutes(h.Network()), truth: newTruth(), tuning: h.tuning()}
+	c := &cluster{t: t, h: h, routes: newRoutes(h.Network(t.T)), truth: newTruth(), tuning: h.tuning()}
 	t.Cleanup(func() { c.truth.report(t) })
 	for range n {
 		c.newMember()
@@ -76,7 +79,7 @@ func (c *cluster) freeAddress() string {
 
 // beside returns the harness with a network that a group has already.
 func (h engineHarness) beside(c *cluster) engineHarness {
-	h.Network = func() core.Network { return c.routes }
+	h.Network = func(*testing.T) core.Network { return c.routes }
 	return h
 }
 
@@ -120,6 +123,10 @@ func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 	}
 	if len(m.id)%2 == 0 {
 		cfg.FSM = batching{m.machine}
+	}
+	if m.in.mixed && m.id == "n2" {
+		other := map[string]string{core.Overlapped: core.Serial}
+		cfg.Tuning.Persistence = cmp.Or(other[cfg.Tuning.Persistence], core.Overlapped)
 	}
 	if m.in.h.durable {
 		cfg.SnapshotDir = filepath.Join(m.dir, "snapshots")
@@ -230,23 +237,13 @@ func (m *member) Status() core.Status {
 			m.in.truth.complain("%s: the %s of the status falls from %d to %d", m.id, v.what, v.old, v.now)
 		}
 	}
-	if !slices.IsSortedFunc(s.Members, func(a, b core.Member) int { return compareText(a.ID, b.ID) }) {
+	if !slices.IsSortedFunc(s.Members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) }) {
 		m.in.truth.complain("%s: the members of the status are not sorted by id: %+v", m.id, s.Members)
 	}
 	if old.Role == core.Leader && s.Role == core.Leader && old.Term == s.Term {
 		m.in.truth.leads(m.id, s.Term) // the fields are read one after the other, so it takes two
 	}
 	return s
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // leads says whether a member leads, and can: one whose disk hangs leads no more, whatever

@@ -11,7 +11,7 @@ import (
 
 // checkElection: a group finds a leader by itself, and all of it that one.
 func checkElection(t *checker, h engineHarness) {
-	for _, n := range []int{1, 3, 5} {
+	beside(t, []int{1, 3, 5}, func(n int) {
 		c := newCluster(t, h, n)
 		for _, m := range c.members {
 			m.start(c.configuration())
@@ -42,13 +42,13 @@ func checkElection(t *checker, h engineHarness) {
 				t.Errorf("group of %d: the status of a follower is %+v", n, s)
 			}
 		}
-	}
+	})
 }
 
 // checkFailover: leaders go, as long as a majority is there it goes on with all that was
 // acknowledged; without one nothing is acknowledged, and none is elected.
 func checkFailover(t *checker, h engineHarness) {
-	for _, n := range []int{3, 5} {
+	beside(t, []int{3, 5}, func(n int) {
 		c := h.found(t, n)
 		for gone := range n / 2 {
 			c.put(fmt.Sprint("k", gone), "v")
@@ -72,7 +72,7 @@ func checkFailover(t *checker, h engineHarness) {
 				t.Fatalf("group of %d: %s leads without a majority", n, m.id)
 			}
 		}
-	}
+	})
 }
 
 // checkCampaign: whoever is told to stands for election at once, and wins.

@@ -3,6 +3,7 @@ package coretest
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/themilchenko/raftlab/core"
 )
@@ -11,6 +12,13 @@ import (
 func checkEngineClose(t *checker, h engineHarness) {
 	left := goroutinesOf(func() { closeAll(t, h.found(t, 3)) })
 	t.eventually("no goroutine is left after Close", left)
+	c := h.found(t, 3)
+	leader := c.leader()
+	for _, m := range c.without(leader) {
+		c.routes.hold(m.address, leader.address)
+	}
+	time.Sleep(beat / 2) // messages go out, and are not answered
+	leader.stop()
 }
 
 func closeAll(t *checker, c *cluster) {

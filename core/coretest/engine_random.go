@@ -78,10 +78,10 @@ func (r *history) done() (n int) {
 
 // checkRandomFaults: clients read and write a few keys on whatever member, while members
 // are cut off, lose their power, take snapshots and hand leadership over, by a fixed
-// seed. What the clients see is linearizable.
+// seed. What the clients see is linearizable. Not all members have the same way of persistence.
 func checkRandomFaults(t *checker, h engineHarness) {
 	const clients, faults = 5, 8
-	c := h.found(t, 3)
+	c := h.found(t, 3, func(c *cluster) { c.mixed = true })
 	r := &history{begun: time.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -101,7 +101,7 @@ func checkInstallUnderLoad(t *checker, h engineHarness) {
 
 // checkRestart: members come back with their data: one, then all, from log and snapshot.
 func checkRestart(t *checker, h engineHarness) {
-	for _, n := range []int{1, 3} {
+	beside(t, []int{1, 3}, func(n int) {
 		c := h.found(t, n)
 		c.fill(30, "v")
 		c.everywhere("f29", "v")
@@ -119,7 +119,6 @@ func checkRestart(t *checker, h engineHarness) {
 			m.stop()
 		}
 		for _, m := range c.members {
-			has := false
 			cfg := m.config(nil)
 			has, err := h.Engine.HasState(cfg.Logs, cfg.SnapshotDir)
 			if err != nil || !has {
@@ -137,5 +136,5 @@ func checkRestart(t *checker, h engineHarness) {
 		c.readEverywhere("f0", "v")
 		c.put("k", "after")
 		c.everywhere("k", "after")
-	}
+	})
 }

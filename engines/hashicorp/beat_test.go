@@ -119,7 +119,7 @@ func TestNoLeaseBesideAVote(t *testing.T) {
 	h := newHomes(t, tcp.New(tcp.Options{}), false)
 	h.tuning = quiet
 	disk := newPlatter()
-	disk.ops = []faulty.Op{faulty.Set}
+	disk.Ops = []faulty.Op{faulty.Set}
 	var all []*member
 	for i := range h.members {
 		all = append(all, h.run(t, i, h.members, func(c *core.ReplicaConfig) {
@@ -129,7 +129,7 @@ func TestNoLeaseBesideAVote(t *testing.T) {
 			}
 		}))
 	}
-	t.Cleanup(disk.before.Open)
+	t.Cleanup(disk.Before.Open)
 	(&room{homes: h, running: [3]*member(all)}).lead(t, 0)
 	wire, err := h.network.Listen("")
 	if err != nil {
@@ -139,7 +139,7 @@ func TestNoLeaseBesideAVote(t *testing.T) {
 	defer n3.Close()
 	s := all[0].Status()
 	eventually(t, "n2 has all", func() bool { return all[1].Status().LastIndex == s.LastIndex })
-	disk.before.Shut()
+	disk.Before.Shut()
 	voted := make(chan error, 1)
 	go func() {
 		request := raft.RequestVoteRequest{RPCHeader: hashicorp.Header(all[2].Replica, h.members[1]), Term: s.Term + 1,
@@ -151,14 +151,14 @@ func TestNoLeaseBesideAVote(t *testing.T) {
 		}
 		voted <- err
 	}()
-	eventually(t, "n2 saves the term", func() bool { return disk.before.Waiting() > 0 })
+	eventually(t, "n2 saves the term", func() bool { return disk.Before.Waiting() > 0 })
 	header := hashicorp.Header(all[0].Replica, h.members[1])
 	request := raft.AppendEntriesRequest{RPCHeader: header, Term: s.Term, Leader: header.Addr}
 	var answer raft.AppendEntriesResponse
 	if err := n3.AppendEntries(hashicorp.ServerID(h.members[1]), raft.ServerAddress(h.members[1].Address), &request, &answer); err == nil && answer.Success {
 		t.Errorf("%+v", answer)
 	}
-	disk.before.Open()
+	disk.Before.Open()
 	if err := <-voted; err != nil {
 		t.Error(err)
 	}

@@ -80,8 +80,8 @@ func onPlatter(t *testing.T) (*platter, *hashicorp.Overlap) {
 	p := newPlatter()
 	o := hashicorp.NewOverlap(p.open(), time.Minute)
 	t.Cleanup(func() {
-		p.before.Open()
-		p.after.Open()
+		p.Before.Open()
+		p.After.Open()
 		_ = o.Close()
 	})
 	return p, o
@@ -108,11 +108,11 @@ func bounds(t *testing.T, s core.LogStore) (first, last uint64) {
 // goes into one write.
 func TestPendingEntries(t *testing.T) {
 	p, o := onPlatter(t)
-	p.before.Shut()
+	p.Before.Shut()
 	for index := uint64(1); index <= 20; index++ {
 		mustStore(t, o, command(index, 1))
 	}
-	eventually(t, "the first is being written", func() bool { return p.before.Waiting() == 1 })
+	eventually(t, "the first is being written", func() bool { return p.Before.Waiting() == 1 })
 	if first, last := bounds(t, o); first != 1 || last != 20 || o.Durable(last) != 0 {
 		t.Errorf("the log goes from %d to %d, and %d is durable", first, last, o.Durable(last))
 	}
@@ -123,12 +123,12 @@ func TestPendingEntries(t *testing.T) {
 	if err := o.GetLog(21, &got); err != raft.ErrLogNotFound {
 		t.Errorf("entry 21: %v", err)
 	}
-	p.before.Open()
+	p.Before.Open()
 	if err := o.Await(20); err != nil {
 		t.Fatal(err)
 	}
-	if _, last := bounds(t, p.logs); last != 20 || p.writes() > 2 {
-		t.Errorf("the disk ends at %d after %d writes, want 20 after 1 or 2", last, p.writes())
+	if _, last := bounds(t, p.logs); last != 20 || p.Writes() > 2 {
+		t.Errorf("the disk ends at %d after %d writes, want 20 after 1 or 2", last, p.Writes())
 	}
 }
 
@@ -150,17 +150,17 @@ func TestWhatMayNotBePending(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, o := onPlatter(t)
-			p.before.Shut()
+			p.Before.Shut()
 			mustStore(t, o, command(1, 1), command(2, 1))
 			done := make(chan error, 1)
 			go func() { done <- do(o) }()
-			eventually(t, "the write is held back", func() bool { return p.before.Waiting() == 1 })
+			eventually(t, "the write is held back", func() bool { return p.Before.Waiting() == 1 })
 			select {
 			case err := <-done:
 				t.Fatalf("it returned (%v) before what is pending is on disk", err)
 			case <-time.After(5 * time.Millisecond): // if it does not wait, it is mostly seen
 			}
-			p.before.Open()
+			p.Before.Open()
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
@@ -179,13 +179,13 @@ func TestDeleteBesideWrites(t *testing.T) {
 	if err := o.Drain(); err != nil {
 		t.Fatal(err)
 	}
-	p.before.Shut()
+	p.Before.Shut()
 	mustStore(t, o, command(4, 1))
-	eventually(t, "the write is held back", func() bool { return p.before.Waiting() == 1 })
+	eventually(t, "the write is held back", func() bool { return p.Before.Waiting() == 1 })
 	deleted := make(chan error, 1)
 	go func() { deleted <- o.DeleteRange(1, 2) }()
-	eventually(t, "the deletion is on its way too", func() bool { return p.before.Waiting() == 2 })
-	p.before.Open()
+	eventually(t, "the deletion is on its way too", func() bool { return p.Before.Waiting() == 2 })
+	p.Before.Open()
 	if err := <-deleted; err != nil {
 		t.Fatal(err)
 	}
@@ -241,8 +241,8 @@ func TestFailingWrite(t *testing.T) {
 			t.Errorf("%s after the failure: %v", name, err)
 		}
 	}
-	if o.Durable(3) != 1 || p.writes() != 1 {
-		t.Errorf("%d is durable after %d writes", o.Durable(3), p.writes())
+	if o.Durable(3) != 1 || p.Writes() != 1 {
+		t.Errorf("%d is durable after %d writes", o.Durable(3), p.Writes())
 	}
 	if err := o.Close(); err != nil {
 		t.Error(err)
@@ -252,7 +252,7 @@ func TestFailingWrite(t *testing.T) {
 // TestFullQueue: a leader whose disk is slower than its clients waits in the end.
 func TestFullQueue(t *testing.T) {
 	p, o := onPlatter(t)
-	p.before.Shut()
+	p.Before.Shut()
 	large := make([]byte, 16<<20)
 	stored := make(chan uint64, 100)
 	go func() {
@@ -269,7 +269,7 @@ func TestFullQueue(t *testing.T) {
 	if len(stored) != 4 {
 		t.Errorf("%d of 16 MiB are pending", len(stored))
 	}
-	p.before.Open()
+	p.Before.Open()
 	for range stored {
 	}
 	if err := o.Await(8); err != nil {
@@ -334,9 +334,9 @@ func TestAnswersOfAPipeline(t *testing.T) {
 				t.Fatal(err)
 			}
 			pipeline := openPipeline(t, network, o)
-			p.before.Shut()
+			p.Before.Shut()
 			mustStore(t, o, command(2, 1))
-			eventually(t, "it is being written", func() bool { return p.before.Waiting() == 1 })
+			eventually(t, "it is being written", func() bool { return p.Before.Waiting() == 1 })
 			sent := []*raft.AppendEntriesRequest{of(1, command(1, 1)), of(1), of(0, command(2, 1)), of(1, command(1, 1), command(2, 1)), of(1)}
 			for _, req := range sent {
 				if _, err := pipeline.AppendEntries(req, new(raft.AppendEntriesResponse)); err != nil {
@@ -367,7 +367,7 @@ func TestAnswersOfAPipeline(t *testing.T) {
 		}
 		t.Run(name+"/until it is durable", func(t *testing.T) {
 			p, _, answers := held(t)
-			p.before.Open()
+			p.Before.Open()
 			for _, entries := range []int{2, 0} {
 				if a := <-answers; len(a.req.Entries) != entries || !a.resp.Success {
 					t.Errorf("%+v to %+v", a.resp, a.req)
@@ -376,8 +376,8 @@ func TestAnswersOfAPipeline(t *testing.T) {
 		})
 		t.Run(name+"/a write that fails", func(t *testing.T) {
 			p, _, answers := held(t)
-			p.cut()
-			p.before.Open()
+			p.Cut()
+			p.Before.Open()
 			if a := <-answers; a.resp.Success {
 				t.Errorf("%+v to %+v", a.resp, a.req)
 			}
@@ -408,7 +408,7 @@ func TestOverlapAgainstAModel(t *testing.T) {
 		steps := map[string]func(){
 			"commands": func() {
 				if len(log) == 0 {
-					p.before.Open() // what does not follow an entry is written at once
+					p.Before.Open() // what does not follow an entry is written at once
 				}
 				var batch []*raft.Log
 				for range rapid.IntRange(1, 4).Draw(rt, "entries") {
@@ -418,19 +418,19 @@ func TestOverlapAgainstAModel(t *testing.T) {
 				check(rt, o.StoreLogs(batch))
 			},
 			"noop": func() {
-				p.before.Open()
+				p.Before.Open()
 				log = append(log, &raft.Log{Index: last() + 1, Term: term, Type: raft.LogNoop})
 				check(rt, o.StoreLog(log[len(log)-1]))
 				settled = last()
 			},
 			"term": func() {
-				p.before.Open()
+				p.Before.Open()
 				term++
 				check(rt, o.SetUint64([]byte("term"), term))
 				settled = last()
 			},
 			"truncate": func() {
-				p.before.Open()
+				p.Before.Open()
 				from := rapid.Uint64Range(start, last()+1).Draw(rt, "from")
 				if from <= last() {
 					check(rt, o.DeleteRange(from, last()))
@@ -439,14 +439,14 @@ func TestOverlapAgainstAModel(t *testing.T) {
 				settled = min(settled, last())
 			},
 			"compact": func() {
-				if until := o.Durable(last()); until >= start && until < last() && p.before.Waiting() == 0 {
-					p.before.Open()
+				if until := o.Durable(last()); until >= start && until < last() && p.Before.Waiting() == 0 {
+					p.Before.Open()
 					check(rt, o.DeleteRange(start, until))
 					log, start = log[until+1-start:], until+1
 				}
 			},
-			"slow": func() { p.before.Shut() },
-			"fast": func() { p.before.Open() },
+			"slow": func() { p.Before.Shut() },
+			"fast": func() { p.Before.Open() },
 		}
 		names := []string{"commands", "commands", "commands", "noop", "term", "truncate", "compact", "slow", "fast"}
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
@@ -454,8 +454,8 @@ func TestOverlapAgainstAModel(t *testing.T) {
 			sameLog(rt, o, start, log)
 		}
 		durable := max(settled, o.Durable(last()))
-		p.cut()
-		p.before.Open()
+		p.Cut()
+		p.Before.Open()
 		_ = o.Close()
 
 		disk := p.open()

@@ -116,45 +116,6 @@ func leaderOf(t *testing.T, all []*mover) (leader *mover) {
 	return leader
 }
 
-// TestAllMove: all members come back at addresses that the configuration has not.
-func TestAllMove(t *testing.T) {
-	told := &whereabouts{}
-	all := movers(t, told)
-	for _, m := range all {
-		m.stop(t)
-	}
-	for _, m := range all {
-		m.run(t, "", nil)
-		told.set(m.id, m.cfg.Link.Address())
-	}
-	leader := leaderOf(t, all)
-	put(t, leader.member, "moved", "2")
-	for _, m := range all {
-		eventually(t, m.id+" has the write", func() bool { return m.has("moved", "2") })
-	}
-	eventually(t, "the leader knows where they answer", func() bool {
-		for _, f := range leader.Status().Followers {
-			if at, _ := told.locate(f.ID); f.Address != at {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// TestStaysWithWhoAnswers: a member that answers is not looked for elsewhere.
-func TestStaysWithWhoAnswers(t *testing.T) {
-	told := &whereabouts{}
-	for _, id := range []string{"n1", "n2", "n3"} {
-		told.set(id, "127.0.0.1:1")
-	}
-	all := movers(t, told)
-	put(t, leaderOf(t, all).member, "second", "2")
-	for _, m := range all {
-		eventually(t, m.id+" has the write", func() bool { return m.has("second", "2") })
-	}
-}
-
 // TestAnswerOfAnotherMember: n3, which does not stand for election, has the port that
 // n2 had, and n2 is gone. What n3 answers there does not count for n2; it does for
 // n3, once n1 is told.

@@ -47,56 +47,6 @@ func TestStoreFailsWhileStarting(t *testing.T) {
 	}
 }
 
-// TestHasState: a term or an entry in the log is state, and a log that cannot be read is
-// not one without any.
-func TestHasState(t *testing.T) {
-	never := []byte("raftlab.other")
-	for name, test := range map[string]struct {
-		write func(core.LogStore) error
-		want  bool
-	}{
-		"new":     {func(core.LogStore) error { return nil }, false},
-		"other":   {func(s core.LogStore) error { return s.Set(never, []byte("x")) }, false},
-		"term":    {func(s core.LogStore) error { return s.SetUint64([]byte("CurrentTerm"), 1) }, true},
-		"entries": {func(s core.LogStore) error { return s.StoreLog(&raft.Log{Index: 5, Term: 1}) }, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			logs := inmem.New()
-			if err := test.write(logs); err != nil {
-				t.Fatal(err)
-			}
-			if has, err := (hashicorp.Engine{}).HasState(logs, ""); err != nil || has != test.want {
-				t.Errorf("%t, %v", has, err)
-			}
-		})
-	}
-	for _, what := range []string{"term", "last index"} {
-		if _, err := (hashicorp.Engine{}).HasState(unreadable{inmem.New(), what}, ""); !errors.Is(err, core.ErrDamaged) {
-			t.Errorf("the %s cannot be read: %v", what, err)
-		}
-	}
-}
-
-// unreadable is a log store of which one thing is damaged.
-type unreadable struct {
-	core.LogStore
-	what string
-}
-
-func (u unreadable) GetUint64(key []byte) (uint64, error) {
-	if u.what == "term" {
-		return 0, core.ErrDamaged
-	}
-	return u.LogStore.GetUint64(key)
-}
-
-func (u unreadable) LastIndex() (uint64, error) {
-	if u.what == "last index" {
-		return 0, core.ErrDamaged
-	}
-	return u.LogStore.LastIndex()
-}
-
 // TestReplacedLog: a log that ends before the newest snapshot, as a crash may leave it
 // while a snapshot of the leader's takes its place, does not stop a store that takes no gaps.
 func TestReplacedLog(t *testing.T) {

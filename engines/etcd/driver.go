@@ -52,7 +52,8 @@ type driver struct {
 	lead        uint64
 	leads       time.Time // since when, where it does
 	members     *configuration
-	writing     int // writes that the writer has
+	writing     int           // writes that the writer has
+	held        []*pb.Message // answers that wait for these
 	savedTerm   uint64
 	savedVote   uint64 // as of the last of them
 	ticks       int
@@ -268,11 +269,26 @@ func (d *driver) step(m *received) {
 	if d.role == core.Leader && m.GetTerm() == d.term && raft.IsResponseMsg(t) {
 		d.heard(m)
 	}
+	if d.ahead(m.Message) {
+		d.held = append(d.held, m.Message)
+		return
+	}
 	_ = d.node.Step(m.Message) // what it does not want, it drops
 	if t == pb.MsgTimeoutNow {
 		d.summons = m
 		d.heed()
 	}
+}
+
+// ahead says whether a member has answered for an entry that is not durable here yet. A majority
+// of followers would do for the library; that the leader has the entry too is what
+// core.Tuning.Persistence promises.
+func (d *driver) ahead(m *pb.Message) bool {
+	if d.writing == 0 || d.role != core.Leader || m.GetType() != pb.MsgAppResp || m.GetReject() || m.GetTerm() != d.term {
+		return false
+	}
+	last, _ := d.log.LastIndex() // never fails
+	return m.GetIndex() > last
 }
 
 // heed has the replica stand for election that its leader gives leadership to. The library

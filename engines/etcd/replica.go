@@ -108,11 +108,12 @@ func (r *replica) storeFailed(err error) {
 	}()
 }
 
-// failed stops the replica after an error.
+// failed stops the replica after an error of one of its goroutines.
 func (r *replica) failed(err error) {
 	if err == nil {
 		return
 	}
+	<-r.started                                  // what is to be waited for runs
 	if cause := r.store.Failed(); cause != nil { // what the library makes of it says less
 		err = cause
 	}

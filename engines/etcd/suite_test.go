@@ -6,10 +6,10 @@ import (
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/wal"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
 	"github.com/themilchenko/raftlab/engines/etcd"
-	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 // TestEngine runs the conformance suite on the parts that differ for the engine: a store
@@ -30,7 +30,7 @@ func TestEngine(t *testing.T) {
 		return s
 	}
 	inMemory := func(*testing.T, string) core.LogStore { return inmem.New() }
-	network := func() core.Network { return tcp.New(tcp.Options{}) }
+	network := func(t *testing.T) core.Network { return clustertest.TCP(t) }
 	short := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, LogCache: -1}}
 	async := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, AsyncStorageWrites: true}}
 	for name, s := range map[string]coretest.EngineSubject{

@@ -15,6 +15,7 @@ type write struct {
 	append   *pb.Message   // MsgStorageAppend; nil: nothing
 	incoming *incoming     // the snapshot in it
 	after    []*pb.Message // to be sent behind it
+	handed   core.Span     // where it is traced: from the driver to the writer
 }
 
 // writer is the goroutine that writes to the log. The driver goes on meanwhile: a leader whose
@@ -98,6 +99,9 @@ func (w *writer) do(batch []*write) error {
 		return err
 	}
 	if w.r.trace != nil && len(entries) > 0 {
+		for _, next := range batch {
+			w.r.trace.record(next.handed)
+		}
 		w.r.trace.record(w.r.trace.span(core.SpanWrite, entries, begun))
 	}
 	return nil
@@ -190,9 +194,8 @@ func (d *driver) hand(w *write) {
 		return
 	}
 	if entries := w.append.GetEntries(); d.r.trace != nil && len(entries) > 0 {
-		span := d.r.trace.span(core.SpanAppend, entries, d.r.trace.now())
-		span.Commit = d.r.committed.Load()
-		d.r.trace.record(span)
+		w.handed = d.r.trace.span(core.SpanAppend, entries, d.r.trace.now())
+		w.handed.Commit = d.r.committed.Load()
 	}
 	d.writing++
 	for {
@@ -212,6 +215,15 @@ func (d *driver) written(done []*write) {
 	d.writing -= len(done)
 	for _, w := range done {
 		d.deliver(w)
+	}
+	held := d.held
+	d.held = nil
+	for _, m := range held {
+		if d.ahead(m) {
+			d.held = append(d.held, m)
+		} else {
+			_ = d.node.Step(m)
+		}
 	}
 }
 

@@ -23,6 +23,8 @@ type Entry struct {
 	// Unused are the keys of the tuning that the engine has nothing for. They may be set all
 	// the same, for files that other engines run too, and are told as not honoured.
 	Unused []string
+	// NeedsWire: it takes only networks with a wire.
+	NeedsWire bool
 	// New makes the engine. An option that is unknown or has a wrong value is an error
 	// that is core.ErrInvalid.
 	New func(core.Options) (core.Engine, error)
@@ -30,6 +32,15 @@ type Entry struct {
 
 // Schema describes the options.
 func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
+
+// Takes refuses a network that the engine, called name, cannot use.
+func (e Entry) Takes(name string, n core.NetworkInfo) error {
+	if !e.NeedsWire || n.Wire {
+		return nil
+	}
+	return fmt.Errorf("%w: the engine %s needs a network with a wire, and %s hands over messages as structs of hashicorp/raft: take tcp",
+		core.ErrInvalid, name, n.Name)
+}
 
 // Settings says what a replica of the engine, called name, runs with, its defaults
 // included: as text, "raft.persistence" and "NAME.OPTION". What is off is left out, and so
@@ -62,7 +73,7 @@ func Builtin() *Catalog {
 		etcd.Name: {
 			Options: etcd.DefaultOptions(),
 			Tuning:  etcd.DefaultTuning(),
-			Unused:  etcd.Unused(),
+			Unused:  etcd.Unused(), NeedsWire: true,
 			New: func(o core.Options) (core.Engine, error) {
 				var e etcd.Engine
 				if err := conf.FromMap(&e.Options, o, "options."+etcd.Name); err != nil {

@@ -23,20 +23,19 @@ func TestEngine(t *testing.T) {
 		return s
 	}
 	onBolt := func(t *testing.T, dir string) core.LogStore {
-		s, err := bolt.Open(dir, bolt.Options{})
+		s, err := bolt.Open(dir, bolt.Options{NoSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	inMemory := func(*testing.T, string) core.LogStore { return inmem.New() }
 	network := func(t *testing.T) core.Network { return clustertest.TCP(t) }
 	short := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, LogCache: -1}}
 	async := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, AsyncStorageWrites: true}}
 	for name, s := range map[string]coretest.EngineSubject{
-		"wal":          {Engine: short, Store: onWAL, Network: network},
-		"bolt, async":  {Engine: async, Store: onBolt, Network: network},
-		"inmem serial": {Engine: short, Store: inMemory, Network: network, Tuning: core.Tuning{Persistence: core.Serial}},
+		"wal":                 {Engine: short, Store: onWAL, Network: network},
+		"bolt, serial, async": {Engine: async, Store: onBolt, Network: network, Tuning: core.Tuning{Persistence: core.Serial}},
+		"inmem":               {Engine: async, Store: func(*testing.T, string) core.LogStore { return inmem.New() }, Network: network},
 	} {
 		t.Run(name, func(t *testing.T) { coretest.TestEngine(t, s) })
 	}

@@ -261,7 +261,7 @@ func (d *driver) step(m *received) {
 	if m.snapshot != nil {
 		d.arrived = m.snapshot
 	}
-	d.r.trace.received(m.Message)
+	d.r.trace.received(m.Message, d.r.lastIndex.Load())
 	if m.sent != 0 && carries(t) && m.GetTerm() >= d.term {
 		d.echoes[m.GetFrom()] = max(d.echoes[m.GetFrom()], m.sent)
 		d.r.lastContact.Store(time.Now().UnixNano())

@@ -5,23 +5,15 @@ import (
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
-	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
 	"github.com/themilchenko/raftlab/engines/etcd"
 )
 
-// TestEngine runs the conformance suite on the parts that differ for the engine: a store
-// without gaps and others, and each way in which it writes.
+// TestEngine runs the conformance suite on the parts that differ for the engine: a store that
+// outlives the replica or not, and each way in which it writes.
 func TestEngine(t *testing.T) {
-	onWAL := func(t *testing.T, dir string) core.LogStore {
-		s, err := wal.Open(dir, wal.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	onBolt := func(t *testing.T, dir string) core.LogStore {
 		s, err := bolt.Open(dir, bolt.Options{NoSync: true})
 		if err != nil {
@@ -33,9 +25,8 @@ func TestEngine(t *testing.T) {
 	short := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, LogCache: -1}}
 	async := etcd.Engine{Options: etcd.Options{TrailingLogs: 2, AsyncStorageWrites: true}}
 	for name, s := range map[string]coretest.EngineSubject{
-		"wal":                 {Engine: short, Store: onWAL, Network: network},
-		"bolt, serial, async": {Engine: async, Store: onBolt, Network: network, Tuning: core.Tuning{Persistence: core.Serial}},
-		"inmem":               {Engine: async, Store: func(*testing.T, string) core.LogStore { return inmem.New() }, Network: network},
+		"bolt":                 {Engine: short, Store: onBolt, Network: network},
+		"inmem, serial, async": {Engine: async, Store: func(*testing.T, string) core.LogStore { return inmem.New() }, Network: network, Tuning: core.Tuning{Persistence: core.Serial}},
 	} {
 		t.Run(name, func(t *testing.T) { coretest.TestEngine(t, s) })
 	}

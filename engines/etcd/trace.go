@@ -58,14 +58,15 @@ func (c *tracedCompletion) Complete(applied core.Applied, err error) {
 	c.Completion.Complete(applied, err)
 }
 
-// received records that entries have come.
-func (t *tracer) received(m *pb.Message) {
+// received records that entries have come, those left out up to last, which were there.
+func (t *tracer) received(m *pb.Message, last uint64) {
 	if t == nil || m.GetType() != pb.MsgApp || len(m.GetEntries()) == 0 {
 		return
 	}
 	s := t.span(core.SpanReceive, m.GetEntries(), t.now())
-	s.End = s.Begin
-	t.record(s)
+	if s.First, s.End = max(s.First, last+1), s.Begin; s.First <= s.Last {
+		t.record(s)
+	}
 }
 
 // span returns the span of entries that has begun at begun and ends now.
@@ -78,12 +79,19 @@ func (t *tracer) span(kind core.SpanKind, entries []*pb.Entry, begun time.Time) 
 // driver's own.
 type sendings map[uint64][]core.Span
 
-// sent notes a message with entries.
+// sent notes a message with entries, of which those are left out that were sent before and are
+// not answered: they are sent once more.
 func (s sendings) sent(t *tracer, m *pb.Message) {
 	if t == nil || m.GetType() != pb.MsgApp || len(m.GetEntries()) == 0 {
 		return
 	}
-	s[m.GetTo()] = append(s[m.GetTo()], t.span(core.SpanSend, m.GetEntries(), t.now()))
+	span, open := t.span(core.SpanSend, m.GetEntries(), t.now()), s[m.GetTo()]
+	if n := len(open); n > 0 {
+		span.First = max(span.First, open[n-1].Last+1)
+	}
+	if span.First <= span.Last {
+		s[m.GetTo()] = append(open, span)
+	}
 }
 
 // answered records those that an answer is for.

@@ -19,12 +19,15 @@ var ErrPower = errors.New("the power is off")
 type Disk struct {
 	Before Gate // holds writes back that are not on the disk yet
 	After  Gate // those that are, and have not returned
-	Ops    []Op // which kinds of writes the gates hold; none: all. Set before any is held
 
-	mu    sync.RWMutex // held for reading by every write that reaches the disk
-	power int          // how often it was switched on or off
-	count atomic.Int64 // StoreLogs calls that have reached the disk
+	ops   atomic.Pointer[[]Op] // which kinds of writes the gates hold; nil: all
+	mu    sync.RWMutex         // held for reading by every write that reaches the disk
+	power int                  // how often it was switched on or off
+	count atomic.Int64         // StoreLogs calls that have reached the disk
 }
+
+// Only has the gates hold writes of the kinds ops only.
+func (d *Disk) Only(ops ...Op) { d.ops.Store(&ops) }
 
 // On switches the power on and returns the store as it is until the power is cut.
 func (d *Disk) On(store core.LogStore) core.LogStore {
@@ -62,9 +65,13 @@ type powered struct {
 func (s powered) Unwrap() core.LogStore { return s.LogStore }
 
 func (s powered) flush(op Op, write func() error) error {
-	_ = s.disk.Before.Hold(s.disk.Ops...)(Write{Op: op}) // a gate has no error
+	var only []Op
+	if ops := s.disk.ops.Load(); ops != nil {
+		only = *ops
+	}
+	_ = s.disk.Before.Hold(only...)(Write{Op: op}) // a gate has no error
 	err := s.onDisk(op, write)
-	_ = s.disk.After.Hold(s.disk.Ops...)(Write{Op: op})
+	_ = s.disk.After.Hold(only...)(Write{Op: op})
 	if err == nil {
 		err = s.onDisk("", func() error { return nil }) // it does not return if the power went meanwhile
 	}

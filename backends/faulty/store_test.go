@@ -79,3 +79,43 @@ func TestGate(t *testing.T) {
 		t.Errorf("let through, yet the log ends at %d, %v", last, err)
 	}
 }
+
+// TestDisk: what has not reached a disk when its power is cut never does; what has is
+// there, and neither is acknowledged.
+func TestDisk(t *testing.T) {
+	for name, test := range map[string]struct {
+		gate func(*faulty.Disk) *faulty.Gate
+		want uint64
+	}{
+		"before the write": {func(d *faulty.Disk) *faulty.Gate { return &d.Before }, 1},
+		"after the write":  {func(d *faulty.Disk) *faulty.Gate { return &d.After }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			below, disk := inmem.New(), new(faulty.Disk)
+			s := disk.On(below)
+			if err := s.StoreLog(&raft.Log{Index: 1}); err != nil {
+				t.Fatal(err)
+			}
+			disk.Only(faulty.StoreLogs)
+			test.gate(disk).Shut()
+			if err := s.SetUint64([]byte("not held"), 1); err != nil {
+				t.Fatal(err)
+			}
+			written := make(chan error, 1)
+			go func() { written <- s.StoreLog(&raft.Log{Index: 2}) }()
+			for test.gate(disk).Waiting() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			disk.Cut()
+			if err := <-written; !errors.Is(err, faulty.ErrPower) {
+				t.Errorf("a write that the power went from: %v", err)
+			}
+			if err := s.Set([]byte("k"), nil); !errors.Is(err, faulty.ErrPower) {
+				t.Errorf("a write without power: %v", err)
+			}
+			if last, err := disk.On(below).LastIndex(); err != nil || last != test.want || disk.Writes() != int(test.want) {
+				t.Errorf("the log ends at %d after %d writes, %v: want %d", last, disk.Writes(), err, test.want)
+			}
+		})
+	}
+}

@@ -34,7 +34,10 @@ func engineSubject() EngineSubject {
 	}
 }
 
-func correctEngine(t *testing.T, opts ...Option) { TestEngine(t, engineSubject(), opts...) }
+// everyEngineProperty returns those of an engine that offers all there is.
+func everyEngineProperty() []engineProperty {
+	return engineHarness{durable: true, wire: true, able: abilities{true, true, true, true}}.properties()
+}
 
 // brokenEngine is an engine with a defect.
 type brokenEngine struct {

@@ -20,12 +20,14 @@ import (
 
 // cluster is a group of members in this process.
 type cluster struct {
-	t       *checker
-	h       engineHarness
-	routes  *routes
-	truth   *truth
-	tuning  core.Tuning
-	mixed   bool      // the second member has the other way of persistence
+	t      *checker
+	h      engineHarness
+	routes *routes
+	truth  *truth
+	tuning core.Tuning
+	mixed  bool // the second member has the other way of persistence
+
+	mu      sync.Mutex
 	members []*member // also those that were added later, or do not run
 }
 
@@ -66,6 +68,8 @@ func (c *cluster) newMember() *member {
 	m := &member{in: c, id: fmt.Sprintf("n%d", len(c.members)+1), incarnation: core.NewIncarnation(), dir: c.t.TempDir()}
 	m.service = m.id + ".example:80"
 	m.address = c.freeAddress()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.members = append(c.members, m)
 	return m
 }
@@ -75,6 +79,14 @@ func (c *cluster) freeAddress() string {
 	c.t.must("Listen", err)
 	c.t.must("closing a link", link.Close())
 	return link.Address()
+}
+
+// slowly is a change of a group that has its timeouts some times longer, the lease as long
+// as the others.
+func slowly(times time.Duration) func(*cluster) {
+	return func(c *cluster) {
+		c.tuning.HeartbeatTimeout, c.tuning.ElectionTimeout, c.tuning.LeaderLeaseTimeout = times*beat, times*beat, times*beat
+	}
 }
 
 // beside returns the harness with a network that a group has already.
@@ -258,6 +270,8 @@ func (m *member) leads() bool {
 
 // up returns the members that run.
 func (c *cluster) up() (up []*member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, m := range c.members {
 		if m.running.Load() {
 			up = append(up, m)
@@ -371,16 +385,25 @@ func (c *cluster) leader(of ...*member) (leader *member) {
 }
 
 // put writes on the leader, whoever that is, until it is acknowledged.
-func (c *cluster) put(key, value string) (applied core.Applied) {
+func (c *cluster) put(key, value string) core.Applied {
 	c.t.Helper()
-	c.t.eventually("the write of "+key+" is acknowledged", func() (err error) {
-		m := c.leaderNow()
-		if m == nil {
-			return errNotYet
-		}
-		applied, err = m.Propose(c.t.shortly(20), command(key, value))
-		if err != nil && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrClosed) {
-			c.t.Fatalf("Propose on the leader: %v: an error of no kind", err)
+	return c.putBy(c.up, key, value)
+}
+
+// putBy writes on whoever leads of some members.
+func (c *cluster) putBy(of func() []*member, key, value string) (applied core.Applied) {
+	c.t.Helper()
+	c.t.eventually("the write of "+key+" is acknowledged", func() error {
+		err := errNotYet
+		for _, m := range of() {
+			if !m.leads() {
+				continue
+			}
+			applied, err = m.Propose(c.t.shortly(20), command(key, value))
+			if err != nil && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrClosed) {
+				c.t.Fatalf("Propose on the leader: %v: an error of no kind", err)
+			}
+			break
 		}
 		return err
 	})

@@ -230,7 +230,7 @@ func checkHangingFollower(t *checker, h engineHarness) {
 	c := h.found(t, 3, patient)
 	c.put("k", "v")
 	hangs := c.without(c.leader())[0]
-	hangs.disk.Ops = []faulty.Op{faulty.Set}
+	hangs.disk.Only(faulty.Set)
 	hangs.disk.Before.Shut()
 	other := c.without(c.leader(), hangs)[0]
 	t.until("a new term is not saved", func() bool {

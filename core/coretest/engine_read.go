@@ -144,8 +144,7 @@ func checkDeposedLeader(t *checker, h engineHarness) {
 		}
 		c.isolate(minority...)
 		next := c.leader(c.without(minority...)...)
-		_, err := next.Propose(t.context(), command("k", "new"))
-		t.must("Propose on the majority's side", err)
+		c.putBy(func() []*member { return c.without(minority...) }, "k", "new")
 		_, errIndex := old.ReadIndex(t.shortly(4))
 		for what, err := range map[string]error{
 			"ReadIndex": errIndex, "ReadBarrier": old.ReadBarrier(t.shortly(4)), "LeaseBarrier": old.LeaseBarrier(t.shortly(4)),
@@ -163,9 +162,7 @@ func checkDeposedLeader(t *checker, h engineHarness) {
 // checkOldAnswers: what the others have answered before a read began does not show that a
 // replica still leads. It arrives once there is another leader.
 func checkOldAnswers(t *checker, h engineHarness) {
-	c := h.found(t, 3, func(c *cluster) {
-		c.tuning.HeartbeatTimeout, c.tuning.ElectionTimeout, c.tuning.LeaderLeaseTimeout = 5*beat, 5*beat, 5*beat
-	})
+	c := h.found(t, 3, slowly(5))
 	c.put("k", "old")
 	old := c.leader()
 	others := c.without(old)
@@ -174,10 +171,9 @@ func checkOldAnswers(t *checker, h engineHarness) {
 		c.routes.hold(m.address, old.address)
 	}
 	time.Sleep(beat) // the others answer heartbeats meanwhile; too little only makes this see less
-	c.isolate(old) // what is held still arrives
-	next := c.leaderAmong(others)
-	_, err := next.Propose(t.context(), command("k", "new"))
-	t.must("Propose on the next leader", err)
+	c.isolate(old)   // what is held still arrives
+	c.leaderAmong(others)
+	c.putBy(func() []*member { return others }, "k", "new")
 	read := start(func() error { return old.ReadBarrier(t.context()) })
 	time.Sleep(beat / 4) // it begins; too early an arrival only makes this see less
 	c.routes.release()
@@ -210,9 +206,7 @@ func (c *cluster) leaderAmong(of []*member) (leader *member) {
 // when its answer arrives.
 func checkLease(t *checker, h engineHarness) {
 	const timeout = 3 * beat
-	c := h.found(t, 3, func(c *cluster) {
-		c.tuning.HeartbeatTimeout, c.tuning.ElectionTimeout, c.tuning.LeaderLeaseTimeout = timeout, timeout, timeout
-	})
+	c := h.found(t, 3, slowly(3))
 	for shown, tries := false, 0; !shown && tries < 3; tries++ {
 		c.put("k", "old")
 		c.asLeader("a barrier by lease passes", func(m *member) error {
@@ -238,14 +232,13 @@ func (c *cluster) lateAnswers(timeout time.Duration) (shown bool) {
 		c.routes.hold(m.address, old.address)
 	}
 	time.Sleep(timeout / 5) // the others answer heartbeats meanwhile
-	c.isolate(old) // what is held still arrives
-	begun := time.Now() // nothing is sent to the others any more
+	c.isolate(old)          // what is held still arrives
+	begun := time.Now()     // nothing is sent to the others any more
 	time.Sleep(timeout * 2 / 5)
 	c.routes.release()
 	time.Sleep(time.Until(begun.Add(timeout + timeout/40))) // one whose timer was short may be elected
-	next := c.leaderAmong(others)
-	_, err := next.Propose(t.context(), command("k", "new"))
-	t.must("Propose on the next leader", err)
+	c.leaderAmong(others)
+	c.putBy(func() []*member { return others }, "k", "new")
 	shown = old.Status().Role == core.Leader
 	if err := old.LeaseBarrier(t.shortly(1)); err == nil && !old.machine.has("k", "new") {
 		t.Errorf("LeaseBarrier passes %v after the last message that was answered: a read misses a write that was acknowledged", time.Since(begun))

@@ -119,7 +119,7 @@ func TestNoLeaseBesideAVote(t *testing.T) {
 	h := newHomes(t, tcp.New(tcp.Options{}), false)
 	h.tuning = quiet
 	disk := newPlatter()
-	disk.Ops = []faulty.Op{faulty.Set}
+	disk.Only(faulty.Set)
 	var all []*member
 	for i := range h.members {
 		all = append(all, h.run(t, i, h.members, func(c *core.ReplicaConfig) {

@@ -152,7 +152,7 @@ func figure8(t *testing.T, broken func(hashicorp.Engine) hashicorp.Engine, until
 
 	n1 := r.start(t, 0)
 	r.start(t, 1)
-	r.disks[0].Ops = []faulty.Op{faulty.StoreLogs}
+	r.disks[0].Only(faulty.StoreLogs)
 	r.disks[0].Before.Shut()
 	eventually(t, "n1 leads", func() bool {
 		if n1.Status().Role == core.Follower {

@@ -21,7 +21,7 @@ func TestTransferWaitsForTheDisk(t *testing.T) {
 	r := newRoom(t, nil)
 	old, disk := r.running[0], r.disks[0]
 	put(t, old, "k", "v")
-	disk.Ops = []faulty.Op{faulty.StoreLogs}
+	disk.Only(faulty.StoreLogs)
 	disk.Before.Shut()
 	w := write(t, old, 4)
 	eventually(t, "writes are pending", func() bool { return disk.Before.Waiting() > 0 })
@@ -61,7 +61,7 @@ func TestPendingTailIsTruncated(t *testing.T) {
 	old := r.running[0]
 	put(t, old, "k", "v")
 	stop(t, r.running[1], r.running[2])
-	r.disks[0].Ops = []faulty.Op{faulty.StoreLogs}
+	r.disks[0].Only(faulty.StoreLogs)
 	r.disks[0].Before.Shut()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -103,7 +103,7 @@ func TestSnapshotBesidePendingEntries(t *testing.T) {
 			leader := r.start(t, 0)
 			r.start(t, 1)
 			r.lead(t, 0)
-			r.disks[0].Ops = []faulty.Op{faulty.StoreLogs}
+			r.disks[0].Only(faulty.StoreLogs)
 			for i := range 50 {
 				put(t, leader, fmt.Sprint(i), "v")
 			}

@@ -316,7 +316,7 @@ func (r *replica) Status() core.Status {
 		Incarnation:   self.Incarnation,
 		Group:         self.Group,
 		Address:       r.address,
-		Role:          role(r.raft.State()),
+		Role:          r.role(),
 		Term:          r.raft.CurrentTerm(),
 		LeaderID:      id,
 		LeaderAddress: address,
@@ -349,8 +349,15 @@ func (r *replica) members() []core.Member {
 	return members
 }
 
-func role(s raft.RaftState) core.Role {
-	switch s {
+// role asks done first: the library, told to stop while it changes its state, may end in
+// another one than raft.Shutdown.
+func (r *replica) role() core.Role {
+	select {
+	case <-r.done:
+		return core.Stopped
+	default:
+	}
+	switch r.raft.State() {
 	case raft.Leader:
 		return core.Leader
 	case raft.Candidate:

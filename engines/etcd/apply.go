@@ -37,9 +37,8 @@ type applier struct {
 // job is one of: entries, a snapshot to restore, a question for a snapshot.
 type job struct {
 	entries []*pb.Entry
-	waiting []*proposal      // nil, or one for each entry
-	changes []*configuration // those that the entries make
-	applied *pb.Message      // tells the library
+	waiting []*proposal // nil, or one for each entry
+	applied *pb.Message // tells the library
 	restore *hraft.SnapshotMeta
 	save    func(error) // told once a snapshot of all that is applied now is written
 }
@@ -87,7 +86,7 @@ func (a *applier) run(quit <-chan struct{}) error {
 			default:
 			}
 			if err := a.do(j, work[i+1:]); err != nil {
-				a.drop(work[i+1:])
+				a.drop(work[i:])
 				return err
 			}
 		}
@@ -132,17 +131,23 @@ func (a *applier) do(j job, later []job) error {
 	case j.save != nil:
 		a.save(j.save)
 	default:
-		a.apply(j)
+		return a.apply(j)
 	}
 	return nil
 }
 
 // apply has the state machine take in entries, and tells who waits for them.
-func (a *applier) apply(j job) {
+func (a *applier) apply(j job) (err error) {
 	begun := a.r.trace.now()
 	a.commands = a.commands[:0]
+	members := a.members
 	for _, e := range j.entries {
-		if e.GetType() == pb.EntryNormal && len(e.GetData()) > 0 {
+		switch {
+		case e.GetType() != pb.EntryNormal:
+			if members, _, err = members.next(e); err != nil {
+				return err
+			}
+		case len(e.GetData()) > 0:
 			a.commands = append(a.commands, core.BatchEntry{Index: e.GetIndex(), Command: unmarked(e.GetData())})
 		}
 	}
@@ -158,15 +163,13 @@ func (a *applier) apply(j job) {
 		a.r.trace.record(core.Span{Kind: core.SpanApply, First: a.commands[0].Index, Last: a.commands[len(a.commands)-1].Index, Begin: begun, End: a.r.trace.now()})
 	}
 	last := j.entries[len(j.entries)-1]
-	a.index, a.term = last.GetIndex(), last.GetTerm()
-	if n := len(j.changes); n > 0 {
-		a.members = j.changes[n-1]
-	}
+	a.index, a.term, a.members = last.GetIndex(), last.GetTerm(), members
 	a.r.appliedTerm.Store(a.term) // before the index: a term's reads look at it first
 	a.r.applied.Advance(a.index)
 	a.complete(j)
 	clear(a.commands)
-	a.r.driver.finished(j.applied, len(j.changes) > 0 || len(a.commands) < len(j.entries))
+	a.r.driver.finished(j.applied, len(a.commands) < len(j.entries))
+	return nil
 }
 
 // complete hands over the results, in the order of the indexes.

@@ -262,10 +262,6 @@ func (d *driver) step(m *received) {
 		d.arrived = m.snapshot
 	}
 	d.r.trace.received(m.Message, d.r.lastIndex.Load())
-	if m.sent != 0 && carries(t) && m.GetTerm() >= d.term {
-		d.echoes[m.GetFrom()] = max(d.echoes[m.GetFrom()], m.sent)
-		d.r.lastContact.Store(time.Now().UnixNano())
-	}
 	if d.role == core.Leader && m.GetTerm() == d.term && raft.IsResponseMsg(t) {
 		d.heard(m)
 	}
@@ -274,7 +270,13 @@ func (d *driver) step(m *received) {
 		return
 	}
 	_ = d.node.Step(m.Message) // what it does not want, it drops
-	if t == pb.MsgTimeoutNow {
+	switch {
+	case carries(t):
+		if s := d.node.BasicStatus(); s.GetTerm() == m.GetTerm() && s.Lead == m.GetFrom() { // it follows that one
+			d.echoes[m.GetFrom()] = max(d.echoes[m.GetFrom()], m.sent)
+			d.r.lastContact.Store(time.Now().UnixNano())
+		}
+	case t == pb.MsgTimeoutNow:
 		d.summons = m
 		d.heed()
 	}
@@ -405,25 +407,20 @@ func (d *driver) publish() {
 func (d *driver) commit(m *pb.Message) error {
 	j := job{entries: m.GetEntries(), waiting: d.pending.committed(m.GetEntries()), applied: m.GetResponses()[0]}
 	for _, e := range j.entries {
-		if e.GetType() != pb.EntryConfChangeV2 {
+		if e.GetType() != pb.EntryConfChangeV2 || e.GetIndex() <= d.members.index { // that has taken effect before the start
 			continue
 		}
-		next := d.members
-		if e.GetIndex() > d.members.index { // otherwise it has taken effect before the start
-			var steps []*pb.ConfChangeV2
-			var err error
-			if next, steps, err = d.members.next(e); err != nil {
-				return d.r.store.Fail(err)
-			}
-			if err := d.log.saveMembers(e.GetIndex(), next); err != nil {
-				return err
-			}
-			for _, s := range steps {
-				d.node.ApplyConfChange(s)
-			}
-			d.configure(next)
+		next, steps, err := d.members.next(e)
+		if err != nil {
+			return d.r.store.Fail(err)
 		}
-		j.changes = append(j.changes, next)
+		if err := d.log.saveMembers(e.GetIndex(), next); err != nil {
+			return err
+		}
+		for _, s := range steps {
+			d.node.ApplyConfChange(s)
+		}
+		d.configure(next)
 	}
 	d.applier.add(j)
 	return nil
@@ -451,6 +448,8 @@ func (d *driver) send(m *pb.Message) {
 	}
 	f := frame{Message: m}
 	switch {
+	case t == pb.MsgReadIndex || t == pb.MsgTransferLeader:
+		return // it was asked as a leader, and is none: nobody is to be asked in its place
 	case t == pb.MsgSnap:
 		d.r.sendSnapshot(m, d.stamp())
 		return

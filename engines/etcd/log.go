@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	hraft "github.com/hashicorp/raft"
@@ -416,7 +417,17 @@ func (l *log) saveMembers(commit uint64, c *configuration) error {
 
 // found writes the first configuration into an empty log, as its first entry.
 func (l *log) found(c *configuration) error {
-	data, err := (&configuration{}).encode(changeFound, c.members...)
+	// Voters first: the library takes members in one by one, and no group without a voter.
+	members := slices.SortedStableFunc(slices.Values(c.members), func(a, b core.Member) int {
+		switch {
+		case a.Voter == b.Voter:
+			return 0
+		case a.Voter:
+			return -1
+		}
+		return 1
+	})
+	data, err := (&configuration{}).encode(changeFound, members...)
 	if err != nil {
 		return err
 	}

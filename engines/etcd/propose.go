@@ -69,7 +69,6 @@ func newProposals() *proposals { return &proposals{wake: make(chan struct{}, 1)}
 // returns false if the proposal was not added.
 func (q *proposals) add(p *proposal, giveUp <-chan struct{}) bool {
 	for {
-		room := q.room.Channel() // before it is looked for
 		q.mu.Lock()
 		if q.closed {
 			q.mu.Unlock()
@@ -84,6 +83,7 @@ func (q *proposals) add(p *proposal, giveUp <-chan struct{}) bool {
 			}
 			return true
 		}
+		room := q.room.Channel()
 		q.mu.Unlock()
 		select {
 		case <-room:

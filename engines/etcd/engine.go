@@ -151,7 +151,7 @@ func (r *replica) found(first []core.Member) error {
 	}
 	c := &configuration{}
 	for _, m := range first {
-		if err := c.distinct(m); err != nil {
+		if err := c.distinct(m, number); err != nil {
 			return err
 		}
 		c.members = append(c.members, m)
@@ -165,7 +165,7 @@ func (r *replica) connect(cfg core.ReplicaConfig) {
 	p := &peers{
 		wire: cfg.Link.Wire, self: r.self, own: r.address, logger: r.logger, epoch: time.Now(), quit: r.quit,
 		pause: r.set.HeartbeatTimeout / 2, silence: max(2*r.set.HeartbeatTimeout, time.Second),
-		senders: map[uint64]*sender{}, heard: map[uint64]place{}, voices: map[uint64]*voice{}, conns: map[net.Conn]struct{}{},
+		senders: map[lane]*sender{}, heard: map[uint64]place{}, voices: map[uint64]*voice{}, conns: map[net.Conn]struct{}{},
 		members: r.log.members,
 	}
 	p.lost = func(n uint64) { r.driver.post(func(d *driver) { d.node.ReportUnreachable(n) }) }

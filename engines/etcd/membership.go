@@ -151,7 +151,7 @@ func membersOf(records []record) (members []core.Member) {
 func (c *configuration) encode(kind string, members ...core.Member) ([]byte, error) {
 	cc := &pb.ConfChangeV2{Transition: pb.ConfChangeTransitionAuto.Enum()}
 	for _, m := range members {
-		if err := c.distinct(m); err != nil {
+		if err := c.distinct(m, number); err != nil {
 			return nil, err
 		}
 		t := pb.ConfChangeAddLearnerNode
@@ -174,9 +174,11 @@ func (c *configuration) encode(kind string, members ...core.Member) ([]byte, err
 }
 
 // distinct refuses a member whose number is another's.
-func (c *configuration) distinct(m core.Member) error {
-	if other, taken := c.numbered(number(m)); taken && (other.ID != m.ID || other.Incarnation != m.Incarnation) {
-		return fmt.Errorf("%w: the library cannot tell %s from %s: give one of them another id", core.ErrInvalid, m.ID, other.ID)
+func (c *configuration) distinct(m core.Member, number func(core.Member) uint64) error {
+	for _, other := range c.members {
+		if number(other) == number(m) && (other.ID != m.ID || other.Incarnation != m.Incarnation) {
+			return fmt.Errorf("%w: the library cannot tell %s from %s: give one of them another id", core.ErrInvalid, m.ID, other.ID)
+		}
 	}
 	return nil
 }

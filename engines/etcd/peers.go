@@ -19,9 +19,10 @@ import (
 	"github.com/themilchenko/raftlab/engines/internal/links"
 )
 
-// Each replica dials each of the others: its messages go out on that connection, the other's
-// come in on one that the other has dialled. A snapshot has a connection of its own, so that
-// heartbeats do not wait behind it. A connection is between two incarnations, so what one has
+// Each replica dials each of the others, twice: entries and what answers them go out on one
+// connection, heartbeats and votes on another, since those must not wait behind a message of
+// many MiB. The other's come in on connections that the other has dialled. A snapshot has one of its
+// own. A connection is between two incarnations, so what one has
 // said never counts for another; and what waits to be sent when a connection breaks is
 // dropped, as the library expects of a network.
 
@@ -54,11 +55,21 @@ type peers struct {
 
 	mu      sync.Mutex
 	closed  bool
-	senders map[uint64]*sender
+	senders map[lane]*sender
 	heard   map[uint64]place // who has dialled in, and where it says that it is
 	voices  map[uint64]*voice
 	conns   map[net.Conn]struct{}
 	members *configuration
+}
+
+// lane is what one connection carries.
+type lane struct {
+	to   uint64
+	bulk bool // entries, and what answers them
+}
+
+func laneOf(m *pb.Message) lane {
+	return lane{m.GetTo(), m.GetType() == pb.MsgApp || m.GetType() == pb.MsgAppResp}
 }
 
 // voice is when somebody was last heard, in nanoseconds since 1970.
@@ -139,8 +150,10 @@ func (p *peers) who(n uint64) (core.Identity, bool) {
 func (p *peers) at(n uint64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.senders[n]; s != nil && s.connected != "" {
-		return s.connected
+	for _, bulk := range []bool{false, true} {
+		if s := p.senders[lane{n, bulk}]; s != nil && s.connected != "" {
+			return s.connected
+		}
 	}
 	to, _ := p.name(n)
 	return to.at
@@ -148,16 +161,16 @@ func (p *peers) at(n uint64) string {
 
 // send queues a message. One that cannot be sent is dropped.
 func (p *peers) send(f frame) {
-	n := f.GetTo()
+	to := laneOf(f.Message)
 	p.mu.Lock()
-	s := p.senders[n]
+	s := p.senders[to]
 	if s == nil {
-		if _, known := p.name(n); !known || p.closed {
+		if _, known := p.name(to.to); !known || p.closed {
 			p.mu.Unlock()
 			return
 		}
-		s = &sender{peers: p, to: n, queue: make(chan frame, maxQueued)}
-		p.senders[n] = s
+		s = &sender{peers: p, lane: to, queue: make(chan frame, maxQueued)}
+		p.senders[to] = s
 		p.running.Go(s.run)
 	}
 	select { // under the lock: a sender that ends takes no more
@@ -165,7 +178,7 @@ func (p *peers) send(f frame) {
 		p.mu.Unlock()
 	default:
 		p.mu.Unlock()
-		p.lost(n)
+		p.lost(to.to)
 	}
 }
 
@@ -244,10 +257,10 @@ func (p *peers) shut() {
 	}
 }
 
-// sender sends messages to one member.
+// sender sends messages of one lane.
 type sender struct {
-	peers     *peers
-	to        uint64
+	peers *peers
+	lane
 	queue     chan frame
 	connected string // address; empty: there is no connection. The lock of peers guards it.
 
@@ -290,7 +303,7 @@ func (s *sender) retire() bool {
 	if len(s.queue) > 0 {
 		return false
 	}
-	delete(s.peers.senders, s.to)
+	delete(s.peers.senders, s.lane)
 	return true
 }
 

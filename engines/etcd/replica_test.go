@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/core/handshake"
 	"github.com/themilchenko/raftlab/engines/etcd"
 	"github.com/themilchenko/raftlab/kv"
 	mem "github.com/themilchenko/raftlab/transports/inmem"
@@ -353,6 +356,50 @@ func TestLeaderLeaves(t *testing.T) {
 	}
 	eventually(t, "n1 is out", func() bool { return all[0].Status().Role == core.Stopped })
 	set(t, leader(t, all[1], all[2]), "k", "v")
+}
+
+// forge has n1 believe that n2 sends it a heartbeat of a term.
+func forge(t *testing.T, n1, n2 *member, term, commit uint64) {
+	t.Helper()
+	link, err := n1.network.Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	conn, err := link.Wire.Dial(raft.ServerAddress(n1.bind), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	from, to := n2.self(), n1.self()
+	self := core.Identity{ID: from.ID, Incarnation: from.Incarnation, Group: n1.Status().Group}
+	if _, err := handshake.Dial(conn, time.Now().Add(time.Second), self, core.Identity{ID: to.ID, Incarnation: to.Incarnation}); err != nil {
+		t.Fatal(err)
+	}
+	if err := etcd.Forge(conn, from, to, term, commit); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has arrived", func() bool { return n1.Status().Term >= term || n1.Status().Role == core.Stopped })
+}
+
+// TestLibraryPanics: what the library panics on stops the replica, with the reason, and not
+// the process; who waits is told.
+func TestLibraryPanics(t *testing.T) {
+	all := group(t, 2)
+	all[1].stop(t)
+	set := make(chan error, 1)
+	go func() {
+		_, err := all[0].Propose(context.Background(), kv.EncodeSet("k", []byte("v")))
+		set <- err
+	}()
+	forge(t, all[0], all[1], all[0].Status().Term+1, 1<<20) // it was told that this is committed, and does not have it
+	<-all[0].Done()
+	if err := all[0].Err(); err == nil || !strings.Contains(err.Error(), "etcd/raft gave up") {
+		t.Errorf("%v", err)
+	}
+	if err := <-set; err == nil {
+		t.Error("acknowledged")
+	}
 }
 
 // TestNeedsWire: a network that takes structs of another library is refused at once.

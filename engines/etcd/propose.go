@@ -23,6 +23,9 @@ const (
 	maxUncommitted      = 8192
 	maxUncommittedBytes = 64 << 20
 	maxBatchBytes       = 8 << 20
+	// maxCommandBytes leaves room for one command in a message. One that fits into none would
+	// hold up all that follow it.
+	maxCommandBytes = 64 << 20
 )
 
 // The library takes an entry without data for a no-op, and cuts nothing off. So a command
@@ -160,7 +163,11 @@ func (r *replica) Begin(command []byte, c core.Completion) { r.begin(command, c,
 
 // begin has a command wait for the driver, for as long as giveUp lets it.
 func (r *replica) begin(command []byte, c core.Completion, giveUp <-chan struct{}) {
-	if err := r.refuse(opPropose); err != nil {
+	err := r.refuse(opPropose)
+	if n := len(command); err == nil && n > maxCommandBytes {
+		err = fmt.Errorf("%s: %w: a command of %d bytes, at most %d are allowed", opPropose, core.ErrInvalid, n, maxCommandBytes)
+	}
+	if err != nil {
 		c.Complete(core.Applied{}, err)
 		return
 	}
@@ -168,7 +175,7 @@ func (r *replica) begin(command []byte, c core.Completion, giveUp <-chan struct{
 	if r.proposals.add(p, giveUp) {
 		return
 	}
-	err := r.stopped(opPropose)
+	err = r.stopped(opPropose)
 	select {
 	case <-r.quit:
 	case <-giveUp:

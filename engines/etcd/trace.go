@@ -69,6 +69,34 @@ func (t *tracer) received(m *pb.Message, last uint64) {
 	}
 }
 
+// handed notes what the driver has done with a write since begun.
+func (t *tracer) handed(w *write, begun time.Time, committed uint64, ahead bool) {
+	if t == nil {
+		return
+	}
+	if entries := w.append.GetEntries(); ahead && len(entries) > 0 {
+		w.handed = t.span(core.SpanAppend, entries, begun)
+	}
+	w.handed.Commit = committed
+}
+
+// written records a write that has begun at begun and is durable: one that nobody waited for
+// is a SpanWrite beside the SpanAppend.
+func (t *tracer) written(w *write, begun time.Time) {
+	entries := w.append.GetEntries()
+	if t == nil || len(entries) == 0 {
+		return
+	}
+	if w.handed.Kind == core.SpanAppend {
+		t.record(w.handed)
+		t.record(t.span(core.SpanWrite, entries, begun))
+		return
+	}
+	s := t.span(core.SpanAppend, entries, begun)
+	s.Commit = w.handed.Commit
+	t.record(s)
+}
+
 // span returns the span of entries that has begun at begun and ends now.
 func (t *tracer) span(kind core.SpanKind, entries []*pb.Entry, begun time.Time) core.Span {
 	first, last := entries[0], entries[len(entries)-1]

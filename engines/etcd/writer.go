@@ -15,7 +15,9 @@ type write struct {
 	append   *pb.Message   // MsgStorageAppend; nil: nothing
 	incoming *incoming     // the snapshot in it
 	after    []*pb.Message // to be sent behind it
-	handed   core.Span     // where it is traced: from the driver to the writer
+	// Where it is traced: of a leader that goes on beside the write, how long it took to put
+	// the entries into the log and send them; else nothing but what was committed.
+	handed core.Span
 }
 
 // writer is the goroutine that writes to the log. The driver goes on meanwhile: a leader whose
@@ -98,11 +100,8 @@ func (w *writer) do(batch []*write) error {
 	if err := w.r.log.save(term, vote, entries); err != nil {
 		return err
 	}
-	if w.r.trace != nil && len(entries) > 0 {
-		for _, next := range batch {
-			w.r.trace.record(next.handed)
-		}
-		w.r.trace.record(w.r.trace.span(core.SpanWrite, entries, begun))
+	for _, next := range batch {
+		w.r.trace.written(next, begun)
 	}
 	return nil
 }
@@ -133,6 +132,7 @@ func (w *writer) install(next *write) error {
 
 // ready does what the library asks for.
 func (d *driver) ready() error {
+	begun := d.r.trace.now()
 	rd := d.node.Ready()
 	d.note(rd)
 	d.matched(rd.Entries)
@@ -164,8 +164,14 @@ func (d *driver) ready() error {
 		}
 		d.arrived = nil
 	}
+	d.r.trace.handed(w, begun, d.r.committed.Load(), d.leadsAhead())
 	d.hand(w)
 	return nil
+}
+
+// leadsAhead says whether messages go out beside the write of what is in them.
+func (d *driver) leadsAhead() bool {
+	return d.role == core.Leader && d.set.Persistence == core.Overlapped
 }
 
 // atOnce says whether a message does not wait for what is being written. Heartbeats and their
@@ -176,7 +182,7 @@ func (d *driver) atOnce(m *pb.Message) bool {
 	case pb.MsgHeartbeat, pb.MsgHeartbeatResp:
 		return true
 	}
-	return d.role == core.Leader && d.set.Persistence == core.Overlapped
+	return d.leadsAhead()
 }
 
 // hand hands a write to the writer, if there is anything to write or that is waited for, and
@@ -192,10 +198,6 @@ func (d *driver) hand(w *write) {
 	}
 	if !dirty && len(w.append.GetResponses()) == 0 && len(w.after) == 0 {
 		return
-	}
-	if entries := w.append.GetEntries(); d.r.trace != nil && len(entries) > 0 {
-		w.handed = d.r.trace.span(core.SpanAppend, entries, d.r.trace.now())
-		w.handed.Commit = d.r.committed.Load()
 	}
 	d.writing++
 	for {

@@ -213,7 +213,8 @@ func (r *replica) drive(newest *hraft.SnapshotMeta) error {
 	return nil
 }
 
-// libraryLogger takes the library's log lines.
+// libraryLogger takes the library's log lines. What it has for information is for who debugs
+// it: it comes with every other write.
 type libraryLogger struct{ to *slog.Logger }
 
 func (l libraryLogger) log(level slog.Level, text func() string) {
@@ -233,8 +234,8 @@ func (l libraryLogger) printf(level slog.Level, format string, v []any) {
 // The methods of raft.Logger. What is fatal is a panic, which the driver makes an error of.
 func (l libraryLogger) Debug(v ...any)                   { l.print(slog.LevelDebug, v) }
 func (l libraryLogger) Debugf(format string, v ...any)   { l.printf(slog.LevelDebug, format, v) }
-func (l libraryLogger) Info(v ...any)                    { l.print(slog.LevelInfo, v) }
-func (l libraryLogger) Infof(format string, v ...any)    { l.printf(slog.LevelInfo, format, v) }
+func (l libraryLogger) Info(v ...any)                    { l.print(slog.LevelDebug, v) }
+func (l libraryLogger) Infof(format string, v ...any)    { l.printf(slog.LevelDebug, format, v) }
 func (l libraryLogger) Warning(v ...any)                 { l.print(slog.LevelWarn, v) }
 func (l libraryLogger) Warningf(format string, v ...any) { l.printf(slog.LevelWarn, format, v) }
 func (l libraryLogger) Error(v ...any)                   { l.print(slog.LevelError, v) }

@@ -95,7 +95,8 @@ func (h engineHarness) beside(c *cluster) engineHarness {
 	return h
 }
 
-// found makes a group of n voters, under n1, and starts them.
+// found makes a group of n voters, starts them and waits until one leads: n1, if it can be
+// told to stand at once.
 func (h engineHarness) found(t *checker, n int, change ...func(*cluster)) *cluster {
 	t.Helper()
 	c := newCluster(t, h, n)
@@ -105,7 +106,10 @@ func (h engineHarness) found(t *checker, n int, change ...func(*cluster)) *clust
 	for _, m := range c.members {
 		m.start(c.configuration())
 	}
-	c.lead(c.members[0])
+	if candidate, ok := c.members[0].Replica.(core.Campaigner); ok {
+		_ = candidate.Campaign(t.shortly(5)) // another one does, too
+	}
+	c.leader()
 	return c
 }
 
@@ -301,11 +305,13 @@ func (c *cluster) isolate(some ...*member) {
 func (c *checker) eventually(what string, try func() error) {
 	c.Helper()
 	end := time.Now().Add(c.patience)
+	pause := time.Millisecond
 	for err := try(); err != nil; err = try() {
 		if time.Now().After(end) {
 			c.Fatalf("waited %v in vain until %s: %v", c.patience, what, err)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(pause)
+		pause = min(2*pause, beat/10) // to look costs time that others need
 	}
 }
 
@@ -322,7 +328,7 @@ func (c *checker) until(what string, holds func() bool) {
 	})
 }
 
-// within returns a context that ends with the checker's patience.
+// context returns a context that ends with the checker's patience.
 func (c *checker) context() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
 	c.Cleanup(cancel)
@@ -399,7 +405,7 @@ func (c *cluster) putBy(of func() []*member, key, value string) (applied core.Ap
 			if !m.leads() {
 				continue
 			}
-			applied, err = m.Propose(c.t.shortly(20), command(key, value))
+			applied, err = m.Propose(c.t.shortly(40), command(key, value))
 			if err != nil && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrClosed) {
 				c.t.Fatalf("Propose on the leader: %v: an error of no kind", err)
 			}
@@ -423,7 +429,7 @@ func (c *cluster) everywhere(key, value string, of ...*member) {
 	}
 }
 
-// as calls the leader until it does what is asked, also where leadership changes.
+// asLeader calls the leader until it does what is asked, also where leadership changes.
 func (c *cluster) asLeader(what string, call func(leader *member) error) {
 	c.t.Helper()
 	c.t.eventually(what, func() error {

@@ -2,7 +2,6 @@ package coretest
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -82,6 +81,6 @@ func checkSettings(t *checker, h engineHarness) {
 		if _, err := cfg.Logs.LastIndex(); err != nil {
 			t.Errorf("the log store after a Start that failed: %v, want it to be open still", err)
 		}
-		t.should(fmt.Sprintf("closing the parts after a Start that failed"), errors.Join(cfg.Link.Close(), cfg.Logs.Close()))
+		t.should("closing the parts after a Start that failed", errors.Join(cfg.Link.Close(), cfg.Logs.Close()))
 	}
 }

@@ -21,6 +21,7 @@ type routes struct {
 	mu    sync.Mutex
 	cut   map[route]bool
 	held  map[route]chan struct{}
+	known map[string]bool // addresses
 	conns map[*routedConn]bool
 }
 
@@ -30,7 +31,7 @@ type route struct{ from, to string }
 var errCut = errors.New("the route is cut")
 
 func newRoutes(n core.Network) *routes {
-	return &routes{Network: n, cut: map[route]bool{}, held: map[route]chan struct{}{}, conns: map[*routedConn]bool{}}
+	return &routes{Network: n, cut: map[route]bool{}, held: map[route]chan struct{}{}, known: map[string]bool{}, conns: map[*routedConn]bool{}}
 }
 
 // lose cuts a route.
@@ -100,17 +101,31 @@ func (r *routes) arrives(way route, closed <-chan struct{}) {
 	}
 }
 
-// Listen implements core.Network.
+// Listen implements core.Network. It chooses no address twice: a member keeps its own while
+// nobody listens there.
 func (r *routes) Listen(bind string) (core.Link, error) {
 	link, err := r.Network.Listen(bind)
 	if err != nil {
 		return link, err
+	}
+	r.mu.Lock()
+	taken := r.known[link.Address()]
+	r.known[link.Address()] = true
+	r.mu.Unlock()
+	if bind == "" && taken {
+		return r.another(link)
 	}
 	if link.Wire != nil {
 		return core.Link{Wire: routedWire{link.Wire, r, link.Address()}}, nil
 	}
 	t := &routedTransport{Transport: link.Transport, routes: r, self: link.Address(), closed: make(chan struct{})}
 	return core.Link{Transport: t}, nil
+}
+
+// another listens where nobody has yet, in place of link.
+func (r *routes) another(link core.Link) (core.Link, error) {
+	defer link.Close()
+	return r.Listen("")
 }
 
 // routedWire is a core.Wire of routes. Both directions of a connection are looked after by

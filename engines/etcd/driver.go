@@ -27,7 +27,8 @@ import (
 //
 // What a leader sends does not wait for its own disk (Raft dissertation, §10.2.1), unless
 // persistence is serial: it counts itself in for an entry only once that is written, and
-// applies it only then, so what is acknowledged is on a majority that includes the leader.
+// applies it only then, and answers of others for it wait until then (ahead), so what is
+// committed is on a majority that includes the leader.
 // What others send waits for all that they had written before: votes and answers are
 // promises, and who stands for election must not, after a crash, be elected in the same term
 // for a log that it has lost.

@@ -43,7 +43,12 @@ var rules = []rule{
 	{"transports/inmem", []string{"core"}},
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
-	{"engines/hashicorp", []string{"core", "internal/sharing"}},
+	{"engines/etcd", []string{"core", "engines/internal", "internal/sharing"}},
+	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
+	{"engines/internal/failstop", []string{"core"}},
+	{"engines/internal/identity", []string{"core"}},
+	{"engines/internal/snapshots", nil},
+	{"engines/internal/links", []string{"core", "engines/internal/identity"}},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft

@@ -63,7 +63,16 @@ func TestEveryCombination(t *testing.T) {
 				for _, nodes := range []int{1, 3} {
 					t.Run(fmt.Sprintf("%s/%s/%s/%d", engine, backend, transport, nodes), func(t *testing.T) {
 						t.Parallel()
-						testGroup(t, spec(t, engine, backend, transport, nodes))
+						s := spec(t, engine, backend, transport, nodes)
+						if entry, err := engines.Builtin().Lookup(engine); err != nil {
+							t.Fatal(err)
+						} else if entry.Takes(engine, s.Network.Describe()) != nil {
+							if _, err := cluster.StartInProcess(t.Context(), s); !errors.Is(err, core.ErrInvalid) {
+								t.Errorf("a group on a network that the engine does not take: %v", err)
+							}
+							return
+						}
+						testGroup(t, s)
 					})
 				}
 			}

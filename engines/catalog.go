@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/etcd"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 	"github.com/themilchenko/raftlab/internal/conf"
 )
@@ -19,6 +20,11 @@ type Entry struct {
 	Options any
 	// Tuning is what holds where a field of a replica's tuning is zero.
 	Tuning core.Tuning
+	// Unused are the keys of the tuning that the engine has nothing for. They may be set all
+	// the same, for files that other engines run too, and are told as not honoured.
+	Unused []string
+	// NeedsWire: it takes only networks with a wire.
+	NeedsWire bool
 	// New makes the engine. An option that is unknown or has a wrong value is an error
 	// that is core.ErrInvalid.
 	New func(core.Options) (core.Engine, error)
@@ -27,9 +33,19 @@ type Entry struct {
 // Schema describes the options.
 func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
 
+// Takes refuses a network that the engine, called name, cannot use.
+func (e Entry) Takes(name string, n core.NetworkInfo) error {
+	if !e.NeedsWire || n.Wire {
+		return nil
+	}
+	return fmt.Errorf("%w: the engine %s needs a network with a wire, and %s hands over messages as structs of hashicorp/raft: take tcp",
+		core.ErrInvalid, name, n.Name)
+}
+
 // Settings says what a replica of the engine, called name, runs with, its defaults
 // included: as text, "raft.persistence" and "NAME.OPTION". What is off is left out, and so
-// are timeouts that follow another one.
+// are timeouts that follow another one and what is not set and not used; what is set and not
+// used says so.
 func (e Entry) Settings(name string, t core.Tuning, o core.Options) map[string]string {
 	out := map[string]string{}
 	add := func(table string, settings map[string]any) {
@@ -38,6 +54,11 @@ func (e Entry) Settings(name string, t core.Tuning, o core.Options) map[string]s
 		}
 	}
 	add("raft", conf.Map(t.Over(e.Tuning)))
+	for _, key := range e.Unused {
+		if key = conf.Qualify("raft", key); out[key] != "" {
+			out[key] = "not honoured by " + name
+		}
+	}
 	add(name, conf.Map(e.Options))
 	add(name, o)
 	return out
@@ -49,6 +70,18 @@ type Catalog = core.Catalog[Entry]
 // Builtin returns a new catalogue of the engines that come with raftlab.
 func Builtin() *Catalog {
 	return core.NewCatalog("engine", check, map[string]Entry{
+		etcd.Name: {
+			Options: etcd.DefaultOptions(),
+			Tuning:  etcd.DefaultTuning(),
+			Unused:  etcd.Unused(), NeedsWire: true,
+			New: func(o core.Options) (core.Engine, error) {
+				var e etcd.Engine
+				if err := conf.FromMap(&e.Options, o, "options."+etcd.Name); err != nil {
+					return nil, fmt.Errorf("%w: %w", core.ErrInvalid, err)
+				}
+				return e, nil
+			},
+		},
 		hashicorp.Name: {
 			Options: hashicorp.DefaultOptions(),
 			Tuning:  hashicorp.DefaultTuning(),

@@ -5,9 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/transports/tcp"
 )
 
 func TestOptions(t *testing.T) {
@@ -24,7 +29,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := engines.New(engines.Builtin(), "etcd", nil); !errors.Is(err, core.ErrUnknownName) {
+	if _, err := engines.New(engines.Builtin(), "ratis", nil); !errors.Is(err, core.ErrUnknownName) {
 		t.Error(err)
 	}
 }
@@ -42,5 +47,40 @@ func TestEntriesSayTheirDefaults(t *testing.T) {
 	}
 	if err := engines.Builtin().Register("none", engines.Entry{}); err == nil {
 		t.Error("an entry without New")
+	}
+}
+
+// TestAnothersLog: a log that one engine has written is state to the other, which refuses it
+// and says which engine to take.
+func TestAnothersLog(t *testing.T) {
+	for name, other := range map[string]string{hashicorp.Name: "etcd", "etcd": hashicorp.Name} {
+		logs := inmem.New()
+		var err error
+		if name == "etcd" {
+			err = logs.Set([]byte("raftlab.engine"), []byte("etcd"))
+		} else {
+			err = errors.Join(logs.SetUint64([]byte("CurrentTerm"), 1), logs.StoreLog(&raft.Log{Index: 1, Term: 1}))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := engines.New(engines.Builtin(), other, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err := e.HasState(logs, ""); !held || err != nil {
+			t.Errorf("%s finds no state of %s: %v", other, name, err)
+		}
+		link, err := tcp.New(tcp.Options{}).Listen("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.Start(core.ReplicaConfig{ID: "n1", FSM: kv.New(), Logs: logs, Link: link})
+		if !errors.Is(err, core.ErrInvalid) || !strings.Contains(err.Error(), "--engine "+name) {
+			t.Errorf("%s on a log of %s: %v", other, name, err)
+		}
+		if err := errors.Join(link.Close(), logs.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

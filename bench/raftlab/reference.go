@@ -34,11 +34,17 @@ func reference(lab Lab) []conf.Section {
 		table("cluster", "[cluster]", ""),
 	}
 	for name, e := range catalogs.Engines.All() {
+		text := fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)
+		if len(e.Unused) > 0 {
+			text += fmt.Sprintf(" %s has nothing for %s: a report says so where one is set.", name, strings.Join(e.Unused, ", "))
+		}
+		own := "What this engine has beside."
+		if name == "hashicorp" {
+			own += " [raft] takes these keys too, as it once did."
+		}
 		sections = append(sections,
-			conf.Section{Title: "[raft]", Schema: conf.SchemaOf(core.Tuning{}), Defaults: &e.Tuning,
-				Text: fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)},
-			conf.Section{Title: "[options." + name + "]", Schema: e.Schema(), Defaults: conf.New(e.Options),
-				Text: "What this engine has beside. [raft] takes these keys too, as it once did."})
+			conf.Section{Title: "[raft]", Schema: conf.SchemaOf(core.Tuning{}), Defaults: &e.Tuning, Text: text},
+			conf.Section{Title: "[options." + name + "]", Schema: e.Schema(), Defaults: conf.New(e.Options), Text: own})
 	}
 	sections = append(sections,
 		table("load", "[load]", `With measure = "load".`),

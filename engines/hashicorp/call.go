@@ -156,12 +156,12 @@ func (f *framed) dial(to peer) (*dialled, error) {
 	if self == nil {
 		return c, nil
 	}
-	who, err := handshake.Dial(conn, deadline, self.identity(), identityOf(to.id))
+	who, err := handshake.Dial(conn, deadline, self.Identity(), identityOf(to.id))
 	if err != nil {
 		f.discard(c)
 		return nil, fmt.Errorf("hashicorp: %s: %w", to.at, err)
 	}
-	self.meets(who)
+	self.Meets(who)
 	return c, nil
 }
 

@@ -28,6 +28,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/snapshots"
 )
 
 // Name is the engine's name in the catalogue.
@@ -42,8 +45,6 @@ const (
 
 	// DefaultPersistence holds where core.Tuning.Persistence is empty.
 	DefaultPersistence = core.Serial
-
-	snapshotsKept = 2
 )
 
 var _ core.Engine = Engine{}
@@ -63,8 +64,12 @@ func (Engine) Describe() core.EngineInfo {
 }
 
 // HasState implements core.Engine. All that counts is in logs: a snapshot without a log
-// is what is left of a member that has lost its vote.
+// is what is left of a member that has lost its vote. What another engine has written is
+// state, which Start refuses.
 func (Engine) HasState(logs core.LogStore, _ string) (bool, error) {
+	if other, err := identity.Engine(logs); err != nil || other != "" {
+		return true, err
+	}
 	term, last, err := logState(logs)
 	return term > 0 || last > 0, err
 }
@@ -77,7 +82,11 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshots(cfg.SnapshotDir, logger)
+	timeout, limit, err := failstop.Limits(cfg.Tuning, conf.HeartbeatTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("raft settings of %s: %w", cfg.ID, err)
+	}
+	kept, err := snapshots.Open(cfg.SnapshotDir, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +106,11 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		grace:     2 * conf.LeaderLeaseTimeout,
 		done:      make(chan struct{}),
 	}
-	r.logs = &guard{LogStore: cfg.Logs, gapless: core.IsMonotonic(cfg.Logs), onFailure: r.storeFailed, watch: newWatch(stallLimits(cfg.Tuning, conf.HeartbeatTimeout))}
+	r.logs = newGuard(cfg.Logs, failstop.NewWatch(timeout, limit), r.storeFailed)
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
-	r.self.logs = r.logs
-	holdsData, err := r.self.settle(cfg, snapshots)
+	holdsData, err := r.self.settle(cfg, r.logs, kept)
 	if err != nil {
-		err = cmp.Or(r.logs.failed(), err) // the library turns the store's error into text
+		err = cmp.Or(r.logs.Failed(), err) // the library turns the store's error into text
 		return nil, err
 	}
 	conf.LocalID = r.self.server
@@ -111,7 +119,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		noVotesBefore = time.Now().Add(conf.HeartbeatTimeout)
 	}
 	if !holdsData {
-		if err := r.found(conf, snapshots, cfg.Bootstrap); err != nil {
+		if err := r.found(conf, kept, cfg.Bootstrap); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +127,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 	r.outages = newOutages(r.sendsTo, r.quit)
 	r.gate = newGate(r, logger, noVotesBefore)
 	r.transport = r.connect(cfg)
-	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), snapshots, e.Options.LogCache); err != nil {
+	if err := r.start(conf, newMachine(tracedFSM(cfg.FSM, r.trace), r), kept, e.Options.LogCache); err != nil {
 		return nil, errors.Join(fmt.Errorf("start replica %s: %w", cfg.ID, err), r.transport.Close())
 	}
 	return traceReplica(r), nil
@@ -140,7 +148,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if r.gate.requests != nil {
 		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
-	r.watchdog.Go(func() { r.logs.watch.run(r.unwatch, r.deposed.happened, r.stallGivenUp) })
+	r.watchdog.Go(func() { r.logs.Watch.Run(r.unwatch, r.deposed.Happened, r.logs.GiveUp) })
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
@@ -157,7 +165,7 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 func (r *replica) newRaft(conf *raft.Config, fsm raft.FSM, snapshots raft.SnapshotStore, cache int) (err error) {
 	defer func() {
 		p := recover()
-		failure := r.logs.failed()
+		failure := r.logs.Failed()
 		switch {
 		case p == nil && err == nil: // what failed meanwhile, begin tells
 		case failure != nil: // the library turns the store's error into text
@@ -205,17 +213,6 @@ func (r *replica) connect(cfg core.ReplicaConfig) core.Transport {
 	return relaying{t, r.hear}
 }
 
-func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
-	if dir == "" {
-		return raft.NewInmemSnapshotStore(), nil
-	}
-	s, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, logger)
-	if err != nil {
-		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
-	}
-	return s, nil
-}
-
 // found writes the first configuration into an empty log.
 func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members []core.Member) error {
 	if len(members) == 0 {
@@ -231,15 +228,15 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 			ID: serverID(m.ID, m.Incarnation), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
 		})
 	}
-	err := r.self.enter(core.GroupID(members))
+	err := r.self.Enter(core.GroupID(members))
 	if err == nil {
 		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, first)
 	}
-	if failure := r.logs.failed(); failure != nil {
+	if failure := r.logs.Failed(); failure != nil {
 		err = failure // the library turns the store's error into text
 	}
 	if err != nil {
-		return fmt.Errorf("bootstrap %s: %w", r.self.id, err)
+		return fmt.Errorf("bootstrap %s: %w", r.self.ID, err)
 	}
 	return nil
 }
@@ -260,10 +257,6 @@ func (e Engine) raftConfig(cfg core.ReplicaConfig, logger hclog.Logger) (*raft.C
 	conf.PreVoteDisabled = e.Options.DisablePreVote
 	if err := cmp.Or(checkPersistence(cfg.Tuning.Persistence), raft.ValidateConfig(conf)); err != nil {
 		return nil, fmt.Errorf("%w: raft settings of %s: %w", core.ErrInvalid, cfg.ID, err)
-	}
-	if timeout, limit := stallLimits(cfg.Tuning, conf.HeartbeatTimeout); limit < timeout {
-		return nil, fmt.Errorf("%w: raft settings of %s: stall_limit = %s is less than stall_timeout = %s: raise the one or lower the other",
-			core.ErrInvalid, cfg.ID, limit, timeout)
 	}
 	return conf, nil
 }

@@ -7,6 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/links"
 )
 
 // VotesAtOnce returns an engine whose replicas vote as soon as they run, also after a
@@ -25,13 +28,11 @@ func ServerID(m core.Member) raft.ServerID { return serverID(m.ID, m.Incarnation
 const ToleratedFailures = toleratedFailures
 
 // MaxPerMember is how many connections of one member are kept.
-const MaxPerMember = maxPerMember
+const MaxPerMember = links.MaxPerMember
 
 // FrameAs frames a wire as the node who would.
 func FrameAs(wire core.Wire, who core.Identity) core.Transport {
-	self := &persona{id: who.ID, server: serverID(who.ID, who.Incarnation), met: map[raft.ServerID]core.Identity{}}
-	self.group.Store(&who.Group)
-	return Frame(wire, FrameOptions{self: self})
+	return Frame(wire, FrameOptions{self: &persona{Self: identity.New(who), server: serverID(who.ID, who.Incarnation)}})
 }
 
 // Remembered returns how many peers' answers a replica keeps.
@@ -47,14 +48,14 @@ type Overlap = overlap
 
 // NewOverlap returns one on store.
 func NewOverlap(store core.LogStore, stall time.Duration) *Overlap {
-	o := newOverlap(&guard{LogStore: store, watch: newWatch(stall, stall)})
-	o.onFailure = func(error) { o.abandon() }
+	var o *overlap
+	o = newOverlap(newGuard(store, failstop.NewWatch(stall, stall), func(error) { o.abandon() }))
 	o.begin(func() bool { return true })
 	return o
 }
 
 // Drain waits until what is pending is durable, or never will be.
-func (o *overlap) Drain() error { o.drain(); return o.failed() }
+func (o *overlap) Drain() error { o.drain(); return o.Failed() }
 
 // Durable returns the index up to which nothing is pending.
 func (o *overlap) Durable(last uint64) uint64 { return o.until(last) }
@@ -90,7 +91,7 @@ func Depose(o *Overlap) { o.begin(func() bool { return false }) }
 func StallTimeout(t core.Tuning) time.Duration {
 	conf := raft.DefaultConfig()
 	apply(conf, t)
-	timeout, _ := stallLimits(t, conf.HeartbeatTimeout)
+	timeout, _, _ := failstop.Limits(t, conf.HeartbeatTimeout)
 	return timeout
 }
 

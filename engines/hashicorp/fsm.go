@@ -44,8 +44,8 @@ func (m *machine) Apply(entry *raft.Log) any {
 }
 
 func (m *machine) applied(index uint64, entries []core.BatchEntry) {
-	m.replica.seen.advance(index)
-	m.replica.applied.advance(index)
+	m.replica.seen.Advance(index)
+	m.replica.applied.Advance(index)
 	for range m.replica.proposals.applied(entries) {
 		m.replica.callDone()
 	}
@@ -61,7 +61,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture snapshot: %w", err)
 	}
-	return &snapshot{s, m.replica.seen.load()}, nil
+	return &snapshot{s, m.replica.seen.Load()}, nil
 }
 
 // Restore implements raft.FSM.
@@ -71,7 +71,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
-	if seen := m.replica.seen.load(); index < seen {
+	if seen := m.replica.seen.Load(); index < seen {
 		return fmt.Errorf("restore: the snapshot is of index %d, and %d is applied: reads would go back", index, seen)
 	}
 	if err := m.fsm.Restore(from); err != nil {

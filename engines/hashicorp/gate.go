@@ -93,7 +93,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 	g.replica.received(rpc)
 	from, term, err := g.check(rpc)
 	if err != nil {
-		g.self.refusals.say(g.logger, from, err)
+		g.self.Refusals.Say(g.logger, from, err)
 		return respond(rpc, nil, err)
 	}
 	switch request := rpc.Command.(type) {
@@ -110,7 +110,7 @@ func (g *gate) handle(rpc *raft.RPC) bool {
 		if err := g.follow(from); err != nil {
 			return respond(rpc, nil, err)
 		}
-		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.load() {
+		if current := g.replica.raft.CurrentTerm(); term >= current && request.LastLogIndex <= g.replica.applied.Load() {
 			// True: all that it holds is applied here, so the leader may go on after it.
 			return respond(rpc, &raft.InstallSnapshotResponse{RPCHeader: g.replica.header(), Term: current, Success: true}, nil)
 		}
@@ -196,10 +196,10 @@ func (r *replica) credible(term uint64) error {
 
 // follow makes the leader's group this replica's, if it has none.
 func (g *gate) follow(leader core.Identity) error {
-	if *g.self.group.Load() != "" {
+	if *g.self.Group() != "" {
 		return nil
 	}
-	return g.self.enter(leader.Group)
+	return g.self.Enter(leader.Group)
 }
 
 // beyondSnapshot returns what is left of a request once that is taken off which a

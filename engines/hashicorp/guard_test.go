@@ -2,10 +2,12 @@ package hashicorp
 
 import (
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 )
 
 // beatCatcher is a transport that keeps the library's handler of heartbeats.
@@ -21,7 +23,7 @@ func (c *beatCatcher) SetHeartbeatHandler(handle func(raft.RPC)) { c.handle = ha
 // it has made of the replica's state.
 func TestHeartbeatsBeginNoTerm(t *testing.T) {
 	store := inmem.New()
-	g := &guard{LogStore: store, watch: newWatch(leastStallTimeout, leastStallLimit)}
+	g := newGuard(store, failstop.NewWatch(time.Minute, time.Minute), func(error) {})
 	conf := raft.DefaultConfig()
 	conf.LocalID, conf.Logger = "n1", newLogger(nil, nil)
 	_, inner := raft.NewInmemTransport("n1")

@@ -4,6 +4,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 )
 
 // Options are the knobs that only this library has: [options.hashicorp] of an
@@ -26,7 +27,7 @@ func DefaultOptions() Options {
 func DefaultTuning() core.Tuning {
 	conf := raft.DefaultConfig()
 	apply(conf, core.Tuning{})
-	timeout, limit := stallLimits(core.Tuning{}, conf.HeartbeatTimeout)
+	timeout, limit, _ := failstop.Limits(core.Tuning{}, conf.HeartbeatTimeout)
 	return core.Tuning{
 		HeartbeatTimeout:   conf.HeartbeatTimeout,
 		ElectionTimeout:    conf.ElectionTimeout,

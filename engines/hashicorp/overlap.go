@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 // overlap lets a leader write to its log store while it replicates (Raft dissertation,
@@ -56,8 +57,8 @@ type overlap struct {
 	appended uint64      // how many have ever become pending
 	written  uint64      // how many of these are durable
 	writing  bool
-	closed   bool  // nothing becomes pending any more
-	moved    event // as changed, for those that wait for other things too
+	closed   bool          // nothing becomes pending any more
+	moved    sharing.Event // as changed, for those that wait for other things too
 }
 
 // How much may be pending, and how much of that goes into one write. A command that is
@@ -126,7 +127,7 @@ func (o *overlap) StoreLog(entry *raft.Log) error { return o.StoreLogs([]*raft.L
 // StoreLogs implements raft.LogStore. A leader's commands are pending when it returns.
 func (o *overlap) StoreLogs(entries []*raft.Log) error {
 	if o.append(entries) {
-		return o.failed()
+		return o.Failed()
 	}
 	o.drain()
 	defer o.next.Store(0)
@@ -147,11 +148,11 @@ func (o *overlap) append(entries []*raft.Log) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.pending) > 0 && o.failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
+	for len(o.pending) > 0 && o.Failed() == nil && (len(o.pending)+len(entries) > maxPendingEntries || o.bytes+size > maxPendingBytes) {
 		o.changed.Wait()
 	}
 	leads := o.leads.Load()
-	if o.closed || o.failed() != nil || leads == nil || !(*leads)() {
+	if o.closed || o.Failed() != nil || leads == nil || !(*leads)() {
 		return false
 	}
 	o.pending = append(o.pending, entries...)
@@ -222,7 +223,7 @@ func (o *overlap) wrote(n int) {
 		o.first.Store(0)
 	}
 	o.changed.Broadcast()
-	o.moved.happened()
+	o.moved.Happened()
 }
 
 // drain waits until what is pending now is durable, not for what comes meanwhile:
@@ -231,7 +232,7 @@ func (o *overlap) wrote(n int) {
 func (o *overlap) drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for target := o.appended; o.written < target && o.failed() == nil; {
+	for target := o.appended; o.written < target && o.Failed() == nil; {
 		o.changed.Wait()
 	}
 }
@@ -244,7 +245,7 @@ func (o *overlap) abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.changed.Broadcast()
-	o.moved.happened()
+	o.moved.Happened()
 }
 
 // until returns index, or D if that is less.
@@ -339,11 +340,11 @@ func (o *overlap) Close() error {
 // written.
 func (o *overlap) await(index uint64, quit <-chan struct{}) error {
 	for o.pendingUpTo(index) {
-		moved := o.moved.channel() // before it is looked at again
+		moved := o.moved.Channel() // before it is looked at again
 		if !o.pendingUpTo(index) {
 			break
 		}
-		if err := o.failed(); err != nil {
+		if err := o.Failed(); err != nil {
 			return err
 		}
 		select {

@@ -123,7 +123,7 @@ func (r *replica) settle(key *byte, future raft.ApplyFuture) {
 
 // lookAgain has all that wait look whether this replica still leads.
 func (r *replica) lookAgain() {
-	r.deposed.happened()
+	r.deposed.Happened()
 	for key, future := range r.proposals.lost() {
 		go r.settle(key, future)
 	}
@@ -131,7 +131,7 @@ func (r *replica) lookAgain() {
 
 // giveUpProposals completes those whose fate nobody tells any more.
 func (r *replica) giveUpProposals() {
-	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.id, core.ErrClosed)
+	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.ID, core.ErrClosed)
 	if r.cause != nil {
 		err = fmt.Errorf("%w: %w", err, r.cause)
 	}

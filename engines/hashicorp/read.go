@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 // ReadBarrier implements core.Replica.
@@ -25,8 +26,8 @@ func (r *replica) WaitApplied(ctx context.Context, index uint64) error {
 	return r.waitFor(ctx, "wait until applied", &r.seen, index)
 }
 
-func (r *replica) waitFor(ctx context.Context, op string, p *progress, index uint64) error {
-	err := p.wait(ctx, index, r.done, func() error { return r.stopped(op) })
+func (r *replica) waitFor(ctx context.Context, op string, p *sharing.Progress, index uint64) error {
+	err := p.Wait(ctx, index, r.done, func() error { return r.stopped(op) })
 	if err != nil {
 		return fmt.Errorf("%s: index %d: %w", op, index, err)
 	}
@@ -61,7 +62,7 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 		if err := r.refuseStalled(op); err != nil {
 			return 0, err
 		}
-		deposed := r.deposed.channel() // before the state: see Propose
+		deposed := r.deposed.Channel() // before the state: see Propose
 		if r.raft.State() != raft.Leader {
 			return 0, r.translate(op, raft.ErrNotLeader)
 		}
@@ -83,7 +84,7 @@ func (r *replica) confirmedIndex(ctx context.Context) (uint64, error) {
 		if err := r.waitFor(ctx, op, &r.applied, index); err != nil {
 			return 0, err
 		}
-		return r.seen.load(), nil
+		return r.seen.Load(), nil
 	}
 }
 
@@ -146,14 +147,14 @@ func (r *replica) ensureBarrier(ctx context.Context, op string, term uint64) err
 // its caller has left: the next read would wait for it in vain.
 type barrier struct {
 	raft.Future
-	applied *progress
+	applied *sharing.Progress
 }
 
 // Error implements raft.Future.
 func (b barrier) Error() error {
 	err := b.Future.Error()
 	if indexed, ok := b.Future.(raft.IndexFuture); ok && err == nil { // the library's barrier is a log future
-		b.applied.advance(indexed.Index())
+		b.applied.Advance(indexed.Index())
 	}
 	return err
 }
@@ -175,7 +176,7 @@ func readFailed(op string, err error) error {
 // majority of the voters to messages sent after the read began.
 type rounds struct {
 	clock atomic.Uint64 // orders sends and the beginnings of reads
-	moved event         // agreements has changed
+	moved sharing.Event // agreements has changed
 
 	mu         sync.Mutex
 	agreements map[raft.ServerID]agreement
@@ -204,7 +205,7 @@ func (r *rounds) agreed(id raft.ServerID, a agreement) {
 		r.agreements[id] = a
 	}
 	r.mu.Unlock()
-	r.moved.happened()
+	r.moved.Happened()
 }
 
 // followers returns what the members other than self have said in term. What others
@@ -264,7 +265,7 @@ func (r *rounds) most(servers []raft.Server, self raft.ServerID, agrees func(agr
 // messages of term sent after since. The library must have been made to send some.
 func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-chan struct{}) error {
 	for {
-		moved := r.rounds.moved.channel()
+		moved := r.rounds.moved.Channel()
 		servers := r.raft.GetConfiguration().Configuration().Servers
 		if r.rounds.majority(servers, r.self.server, term, since) {
 			return nil
@@ -272,7 +273,7 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 		select {
 		case <-moved:
 		case <-deposed: // or only told to look
-			deposed = r.deposed.channel()
+			deposed = r.deposed.Channel()
 			if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
 				return &core.NotLeaderError{}
 			}
@@ -283,82 +284,6 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 			return ctx.Err()
 		case <-r.done:
 			return r.stopped("verify leadership")
-		}
-	}
-}
-
-// event is something that happens now and then and that many wait for. The zero value
-// is ready.
-type event struct {
-	mu   sync.Mutex
-	next chan struct{} // made by the first that waits, closed when it happens
-}
-
-// channel returns what is closed when the event happens next.
-func (e *event) channel() <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.next == nil {
-		e.next = make(chan struct{})
-	}
-	return e.next
-}
-
-func (e *event) happened() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.next != nil {
-		close(e.next)
-		e.next = nil
-	}
-}
-
-// progress is an index that only grows and that callers can wait for. Advancing
-// costs two atomic operations while nobody waits. The zero value is ready.
-type progress struct {
-	index   atomic.Uint64
-	waiting atomic.Int32
-	moved   event
-}
-
-func (p *progress) load() uint64 { return p.index.Load() }
-
-func (p *progress) advance(to uint64) {
-	for {
-		old := p.index.Load()
-		if to <= old {
-			return
-		}
-		if p.index.CompareAndSwap(old, to) {
-			break
-		}
-	}
-	if p.waiting.Load() > 0 {
-		p.moved.happened()
-	}
-}
-
-// wait returns nil once the index is at least target, or the error of the
-// context or of stopped.
-func (p *progress) wait(ctx context.Context, target uint64, stopped <-chan struct{}, reason func() error) error {
-	if p.index.Load() >= target {
-		return nil
-	}
-	// Announced before the index is read again, so that advance either sees the
-	// waiter or the waiter sees the new index.
-	p.waiting.Add(1)
-	defer p.waiting.Add(-1)
-	for {
-		moved := p.moved.channel()
-		if p.index.Load() >= target {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-stopped:
-			return reason()
 		}
 	}
 }

@@ -36,9 +36,9 @@ type replica struct {
 	log       core.LogStore // what the library writes to: the overlap, or the guard itself
 	tail      *tail
 	transport core.Transport
-	applied   progress // all entries but no-ops
-	seen      progress // those that state machines see: commands and configurations
-	trace     *tracer  // nil: off
+	applied   sharing.Progress // all entries but no-ops
+	seen      sharing.Progress // those that state machines see: commands and configurations
+	trace     *tracer          // nil: off
 	logger    hclog.Logger
 	muted     *atomic.Bool // stops the log: connections that break while stopping are no news
 
@@ -52,7 +52,7 @@ type replica struct {
 	reads       sharing.Rounds
 
 	proposals    proposals
-	deposed      event          // leadership was lost
+	deposed      sharing.Event  // leadership was lost
 	transferring atomic.Bool    // a transfer of leadership has begun and none has succeeded since
 	working      sync.WaitGroup // watchLeadership, and pump
 	quit         chan struct{}  // ends both
@@ -108,7 +108,7 @@ func (r *replica) awaitOr(ctx context.Context, op string, giveUp func(op string)
 	for {
 		var look <-chan struct{}
 		if giveUp != nil {
-			look = r.deposed.channel()
+			look = r.deposed.Channel()
 			if err := giveUp(op); err != nil {
 				return nil, err
 			}
@@ -151,15 +151,15 @@ func (r *replica) translate(op string, err error) error {
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		address, id := r.leader()
-		if id == r.self.id {
+		if id == r.self.ID {
 			address, id = "", "" // it is handing leadership over
 		}
 		return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown),
 		errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, cmp.Or(r.logs.failed(), err))
-	case r.logs.failed() != nil: // the library turns the store's error into text
-		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.failed())
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, cmp.Or(r.logs.Failed(), err))
+	case r.logs.Failed() != nil: // the library turns the store's error into text
+		return fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.logs.Failed())
 	default:
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -176,11 +176,11 @@ func (r *replica) stopped(op string) error {
 	select {
 	case <-r.done:
 		if r.cause != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.id, core.ErrClosed, r.cause)
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.cause)
 		}
 	default:
 	}
-	return fmt.Errorf("%s: replica %s: %w", op, r.self.id, core.ErrClosed)
+	return fmt.Errorf("%s: replica %s: %w", op, r.self.ID, core.ErrClosed)
 }
 
 // Add implements core.Replica.
@@ -315,7 +315,7 @@ func (s settled) Error() error { return s.err }
 
 // Status implements core.Replica.
 func (r *replica) Status() core.Status {
-	self := r.self.identity()
+	self := r.self.Identity()
 	address, id := r.leader()
 	snapshotIndex, _ := strconv.ParseUint(r.raft.Stats()["last_snapshot_index"], 10, 64)
 	s := core.Status{
@@ -332,7 +332,7 @@ func (r *replica) Status() core.Status {
 		AppliedIndex:  r.appliedIndex(snapshotIndex),
 		SnapshotIndex: snapshotIndex,
 		Members:       r.members(),
-		Stalled:       r.logs.watch.stalled(),
+		Stalled:       r.logs.Watch.Stalled(),
 	}
 	if s.Role == core.Leader {
 		s.Followers = r.rounds.followers(s.Members, r.self.server, s.Term)
@@ -420,7 +420,7 @@ func (r *replica) stop(cause error) {
 			r.drain()
 			r.muted.Store(true)
 			if err := r.shutDown(); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.id, err)
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.ID, err)
 			}
 			r.cause = cause
 			r.giveUpProposals()
@@ -439,7 +439,7 @@ func (r *replica) shutDown() error {
 	var err error
 	select {
 	case err = <-finished:
-	case <-r.logs.watch.given:
+	case <-r.logs.Watch.Given():
 		patience := time.NewTimer(r.grace)
 		defer patience.Stop()
 		select {

@@ -3,27 +3,13 @@ package hashicorp
 import (
 	"fmt"
 	"io"
-	"net"
-	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/themilchenko/raftlab/core/handshake"
+	"github.com/themilchenko/raftlab/engines/internal/links"
 )
 
-// Bounds of what comes in: whoever reaches the port can send anything.
-const (
-	// introduction is how long a connection may take until it is known whose it is.
-	introduction = 5 * time.Second
-	// maxUnknown is how many connections may be in that time, and maxPerMember how many
-	// a member may have beyond it. The oldest goes, of a member the one longest idle: a
-	// healthy one has a handful.
-	maxUnknown   = 32
-	maxPerMember = 16
-
-	requestBuffer = 64 << 10 // bytes read at once of requests
-)
+const requestBuffer = 64 << 10 // bytes read at once of requests
 
 // The bytes with which requests begin.
 const (
@@ -34,139 +20,22 @@ const (
 	requestPreVote
 )
 
-// The pauses after an accept that failed.
-const minAcceptPause, maxAcceptPause = 5 * time.Millisecond, time.Second
-
-// accept takes connections until the transport is closed.
-func (f *framed) accept() {
-	pause := minAcceptPause
-	for {
-		conn, err := f.wire.Accept()
-		if err == nil {
-			pause = minAcceptPause
-			if c, ok := f.take(conn); ok {
-				f.serving.Go(c.serve)
-			}
-			continue
-		}
-		select {
-		case <-f.done:
-			return
-		default:
-		}
-		f.opts.Logger.Error("accept a connection", "error", err)
-		select {
-		case <-f.done:
-			return
-		case <-time.After(pause):
-			pause = min(2*pause, maxAcceptPause)
-		}
-	}
-}
-
-// accepted is a connection of somebody else. Its handler alone reads and writes.
+// accepted is a connection of somebody else.
 type accepted struct {
-	net.Conn
+	*links.Conn
 	owner *framed
 	in    *source
 	out   drain
-	used  atomic.Int64 // when bytes last came, in nanoseconds
-
-	server  raft.ServerID // that has dialled; empty while that is not known. The transport's lock guards it,
-	dropped bool          // and this: closed to make room
-}
-
-// take makes a new connection known, unless the transport is closed.
-func (f *framed) take(conn net.Conn) (*accepted, bool) {
-	c := &accepted{Conn: conn, owner: f, out: drain{conn: conn}}
-	c.in = newSource(c, requestBuffer, f.opts.Timeout)
-	c.touch()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		conn.Close()
-		return nil, false
-	}
-	f.accepted[c] = struct{}{}
-	if f.opts.self != nil {
-		f.makeRoom("", maxUnknown)
-	}
-	return c, true
-}
-
-// makeRoom closes the accepted connection of a member, "" of nobody known, that has
-// been idle for longest, if there are more than limit. The lock is held.
-func (f *framed) makeRoom(server raft.ServerID, limit int) {
-	var oldest *accepted
-	n := 0
-	for c := range f.accepted {
-		if c.dropped || c.server != server {
-			continue
-		}
-		n++
-		if oldest == nil || c.used.Load() < oldest.used.Load() {
-			oldest = c
-		}
-	}
-	if n > limit {
-		oldest.dropped = true
-		oldest.Close() // its handler sees that, and does the rest
-	}
-}
-
-func (c *accepted) touch() { c.used.Store(time.Now().UnixNano()) }
-
-// Read implements net.Conn.
-func (c *accepted) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.touch()
-	return n, err
 }
 
 // serve answers the requests of a connection, one after the other.
-func (c *accepted) serve() {
-	f := c.owner
-	err := c.introduce()
-	for err == nil {
-		err = c.serveOne()
-	}
-	c.Close()
-	f.mu.Lock()
-	delete(f.accepted, c)
-	expected := err == io.EOF || f.closed || c.dropped
-	f.mu.Unlock()
-	if !expected {
-		f.opts.Logger.Error("serve a connection", "from", c.RemoteAddr(), "error", err)
-	}
-}
-
-// introduce finds out which member has dialled. Why one is refused is logged once: it
-// tries again and again.
-func (c *accepted) introduce() error {
-	f := c.owner
-	self := f.opts.self
-	if self == nil {
-		return nil
-	}
-	peer, err := handshake.Accept(c.Conn, time.Now().Add(introduction), self.identity(), nil)
-	if err != nil {
-		if peer.ID == "" {
-			peer.ID, _, _ = net.SplitHostPort(c.RemoteAddr().String())
+func (f *framed) serve(conn *links.Conn) error {
+	c := &accepted{Conn: conn, owner: f, in: newSource(conn, requestBuffer, f.opts.Timeout), out: drain{conn: conn}}
+	for {
+		if err := c.serveOne(); err != nil {
+			return err
 		}
-		select {
-		case <-f.done:
-		default:
-			self.refusals.say(f.opts.Logger, peer, err)
-		}
-		return io.EOF
 	}
-	c.touch()
-	self.meets(peer)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c.server = serverID(peer.ID, peer.Incarnation)
-	f.makeRoom(c.server, maxPerMember)
-	return nil
 }
 
 // serveOne waits for a request and answers it.

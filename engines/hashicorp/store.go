@@ -2,7 +2,6 @@ package hashicorp
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -10,10 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 )
-
-// errStoreFailed is the cause of a replica that its log store stopped.
-var errStoreFailed = errors.New("log store failed, replica stopped")
 
 // errStopping answers a heartbeat that the library was too late to answer.
 var errStopping = errors.New("the replica is stopping")
@@ -21,24 +18,26 @@ var errStopping = errors.New("the replica is stopping")
 // errElection answers a heartbeat of a term that is about to be over.
 var errElection = errors.New("a newer term has begun")
 
-// guard makes a replica fail-stop: after the first write that its log store
-// could not do, no further one is tried (a second fsync may report success for
-// data that the first one lost) and the replica is told to stop. So it is after a
-// read that failed, for instance of an entry that is damaged. It also watches how
-// long writes take.
+// guard makes a replica fail-stop (package failstop).
 //
 // The library panics where it cannot save its term, or read a committed entry. To take
 // only the replica down and not the process, guard ends the goroutine that asked, which
 // is one of the library's own: seen from the group, the member has crashed.
+//
+// To a store that says itself that it takes no gaps the library would remove all of the log
+// when it installs a snapshot, whatever follows that: entries that this replica has
+// acknowledged, and that may be committed by its answer (Raft dissertation, figure 5.3,
+// step 6, keeps them). So guard hides what the store says (raft.MonotonicLogStore), and
+// failstop closes the gap when it comes.
 type guard struct {
-	core.LogStore
-	gapless   bool // the store takes no gaps
-	onFailure func(error)
-	failure   atomic.Pointer[error]
-	phase     atomic.Int32
-	watch     *watch
-	term      atomic.Uint64 // the newest that was to be saved; by then it may be
-	missed    atomic.Uint64 // the index last asked for that was not there; while starting
+	*failstop.Store
+	phase  atomic.Int32
+	term   atomic.Uint64 // the newest that was to be saved; by then it may be
+	missed atomic.Uint64 // the index last asked for that was not there; while starting
+}
+
+func newGuard(logs core.LogStore, watch *failstop.Watch, onFailure func(error)) *guard {
+	return &guard{Store: failstop.Wrap(logs, watch, onFailure)}
 }
 
 // The phases of a guard. Which leaves starting first, Start or a failure, has to stop
@@ -54,69 +53,7 @@ func (g *guard) begin() error {
 	if g.phase.CompareAndSwap(starting, running) {
 		return nil
 	}
-	return g.failed()
-}
-
-func (g *guard) failed() error {
-	if p := g.failure.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// fail notes that the store cannot be relied on any more, and why.
-func (g *guard) fail(err error) error {
-	err = fmt.Errorf("%w: %w", errStoreFailed, err)
-	if g.failure.CompareAndSwap(nil, &err) {
-		g.onFailure(err)
-	}
-	return err
-}
-
-// StoreLog implements raft.LogStore.
-func (g *guard) StoreLog(entry *raft.Log) error { return g.StoreLogs([]*raft.Log{entry}) }
-
-// StoreLogs implements raft.LogStore.
-//
-// A gap before the entries is where a snapshot of the leader's lies: the log ends before it,
-// and all that is in it is covered. The library leaves such a log as it is, which a
-// store without gaps cannot, so here it is removed then. To a store that says itself that it
-// takes no gaps the library would do that when it installs the snapshot, whatever
-// follows it in the log: entries that this replica has acknowledged, and that may be
-// committed by its answer (Raft dissertation, figure 5.3, step 6, keeps them). So
-// guard hides what the store says (raft.MonotonicLogStore).
-func (g *guard) StoreLogs(entries []*raft.Log) error {
-	return g.write(func() error {
-		if g.gapless && len(entries) > 0 {
-			if err := g.closeGap(entries[0].Index); err != nil {
-				return err
-			}
-		}
-		return g.LogStore.StoreLogs(entries)
-	})
-}
-
-// closeGap empties the log if it ends before the entry ahead of next.
-func (g *guard) closeGap(next uint64) error {
-	last, err := g.LogStore.LastIndex()
-	if err != nil || last == 0 || next <= last+1 {
-		return err
-	}
-	first, err := g.LogStore.FirstIndex()
-	if err != nil {
-		return err
-	}
-	return g.LogStore.DeleteRange(first, last)
-}
-
-// DeleteRange implements raft.LogStore.
-func (g *guard) DeleteRange(low, high uint64) error {
-	return g.write(func() error { return g.LogStore.DeleteRange(low, high) })
-}
-
-// Set implements raft.StableStore.
-func (g *guard) Set(key, value []byte) error {
-	return g.write(func() error { return g.LogStore.Set(key, value) })
+	return g.Failed()
 }
 
 // SetUint64 implements raft.StableStore. The library panics on its errors: once
@@ -130,7 +67,7 @@ func (g *guard) SetUint64(key []byte, value uint64) error {
 	if string(key) == "CurrentTerm" { // as the library knows it
 		g.term.Store(value)
 	}
-	err := g.write(func() error { return g.LogStore.SetUint64(key, value) })
+	err := g.Store.SetUint64(key, value)
 	if err != nil && g.phase.Load() == running {
 		runtime.Goexit()
 	}
@@ -142,7 +79,7 @@ func (g *guard) SetUint64(key []byte, value uint64) error {
 // GetLog implements raft.LogStore. The library panics on the errors of a read for its
 // state machine: once the replica runs, that one does not return.
 func (g *guard) GetLog(index uint64, out *raft.Log) error {
-	err := g.LogStore.GetLog(index, out)
+	err := g.Store.GetLog(index, out)
 	if err == nil {
 		return nil
 	}
@@ -152,7 +89,6 @@ func (g *guard) GetLog(index uint64, out *raft.Log) error {
 		}
 		return err
 	}
-	err = g.fail(err)
 	if g.phase.Load() == running && calledBy("raft.(*Raft).processLogs") {
 		runtime.Goexit()
 	}
@@ -175,51 +111,6 @@ func calledBy(function string) bool {
 			return false
 		}
 	}
-}
-
-// FirstIndex implements raft.LogStore.
-func (g *guard) FirstIndex() (uint64, error) {
-	index, err := g.LogStore.FirstIndex()
-	return index, g.read(err)
-}
-
-// LastIndex implements raft.LogStore.
-func (g *guard) LastIndex() (uint64, error) {
-	index, err := g.LogStore.LastIndex()
-	return index, g.read(err)
-}
-
-// Get implements raft.StableStore.
-func (g *guard) Get(key []byte) ([]byte, error) {
-	value, err := g.LogStore.Get(key)
-	return value, g.read(err)
-}
-
-// GetUint64 implements raft.StableStore.
-func (g *guard) GetUint64(key []byte) (uint64, error) {
-	value, err := g.LogStore.GetUint64(key)
-	return value, g.read(err)
-}
-
-// Close implements core.LogStore.
-func (g *guard) Close() error { return g.watch.during(g.LogStore.Close) }
-
-// read passes on the error of a read: that a key is not there is none.
-func (g *guard) read(err error) error {
-	if err == nil || err.Error() == "not found" { // as the library knows it
-		return err
-	}
-	return g.fail(err)
-}
-
-func (g *guard) write(call func() error) error {
-	if err := g.failed(); err != nil {
-		return err
-	}
-	if err := g.watch.during(call); err != nil {
-		return g.fail(err)
-	}
-	return g.failed() // it was given up meanwhile
 }
 
 // isolated wraps the library's heartbeat handler, which runs on the goroutine
@@ -324,10 +215,10 @@ func (t *tail) DeleteRange(low, high uint64) error {
 // the next entry to come hides it.
 func (r *replica) appliedIndex(snapshot uint64) uint64 {
 	queued := r.raft.AppliedIndex() // first: what it counts is in the tail
-	if visible := r.tail.visible.Load(); visible <= max(r.seen.load(), snapshot) {
-		r.applied.advance(queued)
+	if visible := r.tail.visible.Load(); visible <= max(r.seen.Load(), snapshot) {
+		r.applied.Advance(queued)
 	}
-	return max(r.applied.load(), snapshot)
+	return max(r.applied.Load(), snapshot)
 }
 
 // boundedCache is a log cache that large entries go round. An index is stored

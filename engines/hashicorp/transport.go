@@ -13,6 +13,9 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/handshake"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/links"
+	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
 // guardedTransport has requests of the others pass the gate, finds members that have
@@ -61,7 +64,7 @@ func (t guardedTransport) DecodePeer(encoded []byte) raft.ServerAddress {
 
 // AppendEntries implements raft.Transport.
 func (t guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if t.replica.logs.watch.stalled() > 0 {
+	if t.replica.logs.Watch.Stalled() > 0 {
 		return errMuted
 	}
 	trim(req)
@@ -100,7 +103,7 @@ func (t guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Se
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{p, t.replica.logs.watch, addressed(t.replica.header(), id)}, nil
+	return guardedPipeline{p, t.replica.logs.Watch, addressed(t.replica.header(), id)}, nil
 }
 
 // ask calls a member as routes.call does, and refuses an answer of a term that no group
@@ -137,7 +140,7 @@ func (t guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAdd
 // InstallSnapshot implements raft.Transport. A snapshot is read once, so it is the
 // library that tries again.
 func (t guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if t.replica.logs.watch.stalled() > 0 {
+	if t.replica.logs.Watch.Stalled() > 0 {
 		return errMuted
 	}
 	req.RPCHeader = addressed(req.RPCHeader, id)
@@ -189,13 +192,13 @@ func trim(req *raft.AppendEntriesRequest) {
 // guardedTransport.
 type guardedPipeline struct {
 	raft.AppendPipeline
-	watch  *watch
+	watch  *failstop.Watch
 	header raft.RPCHeader // of each request
 }
 
 // AppendEntries implements raft.AppendPipeline.
 func (p guardedPipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if p.watch.stalled() > 0 {
+	if p.watch.Stalled() > 0 {
 		return nil, errMuted
 	}
 	trim(req)
@@ -265,21 +268,15 @@ func (p *relay) run(from raft.ServerID, hear hear) {
 	}
 }
 
-// routes knows which members are reached elsewhere than at the address that the
-// configuration has for them. A member is looked for elsewhere only after nobody
-// was reached at that address, so it stays with a member that answers there,
-// whatever is said of it.
+// routes calls members where links.Routes has them.
 type routes struct {
-	locate func(id string) (address string, known bool) // nil: nobody moves
-	own    raft.ServerAddress                           // no other member is there
-	self   *persona
-
-	mu sync.Mutex
-	to map[raft.ServerID]raft.ServerAddress
+	*links.Routes
+	own  raft.ServerAddress // no other member is there
+	self *persona
 }
 
 func newRoutes(own string, self *persona, locate func(id string) (string, bool)) *routes {
-	return &routes{own: raft.ServerAddress(own), self: self, locate: locate, to: map[raft.ServerID]raft.ServerAddress{}}
+	return &routes{Routes: links.NewRoutes(locate), own: raft.ServerAddress(own), self: self}
 }
 
 // call calls a member where it was last reached, and says where that was. Where
@@ -292,23 +289,23 @@ func newRoutes(own string, self *persona, locate func(id string) (string, bool))
 // is nil for answers that the library does not put their sender in: those to snapshots
 // and to transfers of leadership, which change nothing if another member gives them.
 func (d *routes) call(id raft.ServerID, configured raft.ServerAddress, answer raft.WithRPCHeader, call func(at raft.ServerAddress) error) (raft.ServerAddress, error) {
-	at := d.target(id, configured)
+	at := raft.ServerAddress(d.Target(string(id), string(configured)))
 	if at == d.own {
 		// Sent there, it would come to this replica, which takes it for another's: a
 		// leader would step down.
 		err := &strangerError{at: at, from: "this replica", meant: string(id)}
-		d.failed(id, configured, at)
+		d.Failed(string(id), string(configured), string(at))
 		return at, err
 	}
 	err := call(at)
 	if err == nil && answer != nil {
 		from, _ := sender(answer.GetRPCHeader())
-		if err = d.self.recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
+		if err = d.self.Recognise(from); err == nil && serverID(from.ID, from.Incarnation) != id {
 			err = &strangerError{at: at, from: from.String(), meant: string(id)}
 		}
 	}
 	if unreachable(err) {
-		d.failed(id, configured, at)
+		d.Failed(string(id), string(configured), string(at))
 	}
 	return at, err
 }
@@ -330,34 +327,6 @@ func unreachable(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &stranger) || errors.As(err, &refused)
 }
 
-func (d *routes) target(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {
-	if d.locate == nil {
-		return configured
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at, found := d.to[id]; found {
-		return at
-	}
-	return configured
-}
-
-// failed notes that the member was not reached at an address.
-func (d *routes) failed(id raft.ServerID, configured, at raft.ServerAddress) {
-	if d.locate == nil {
-		return
-	}
-	member, _ := memberID(id)
-	elsewhere, known := d.locate(member)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at == configured && known && raft.ServerAddress(elsewhere) != configured {
-		d.to[id] = raft.ServerAddress(elsewhere)
-	} else {
-		delete(d.to, id)
-	}
-}
-
 // toleratedFailures is how many calls in a row may fail before the next one waits
 // for a sign of life. The library doubles its pause with each: after six it is 320 ms.
 const toleratedFailures = 6
@@ -372,7 +341,7 @@ type outages struct {
 
 	mu       sync.Mutex
 	failures map[raft.ServerID]int
-	back     event // a member has answered again
+	back     sharing.Event // a member has answered again
 }
 
 func newOutages(current func(raft.ServerID, uint64) bool, closed <-chan struct{}) *outages {
@@ -389,7 +358,7 @@ func (o *outages) ended(id raft.ServerID, err error) {
 	}
 	if o.failures[id] > 0 {
 		delete(o.failures, id)
-		o.back.happened()
+		o.back.Happened()
 	}
 }
 
@@ -401,7 +370,7 @@ const lookInterval = 500 * time.Millisecond
 func (o *outages) await(id raft.ServerID, term uint64) error {
 	var tick *time.Ticker
 	for {
-		back := o.back.channel() // before the failures are looked at
+		back := o.back.Channel() // before the failures are looked at
 		o.mu.Lock()
 		down := o.failures[id] >= toleratedFailures
 		o.mu.Unlock()

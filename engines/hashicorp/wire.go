@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/links"
 )
 
 // Defaults of [FrameOptions].
@@ -73,10 +75,14 @@ func Frame(wire core.Wire, opts FrameOptions) core.Transport {
 	}
 	f := &framed{
 		opts: opts, wire: wire, consumer: make(chan raft.RPC), done: make(chan struct{}),
-		accepted: map[*accepted]struct{}{}, dialled: map[*dialled]struct{}{},
-		idle: map[peer][]*dialled{}, pipelines: map[*pipeline]struct{}{},
+		dialled: map[*dialled]struct{}{},
+		idle:    map[peer][]*dialled{}, pipelines: map[*pipeline]struct{}{},
 	}
-	f.serving.Go(f.accept)
+	var self *identity.Self
+	if opts.self != nil {
+		self = opts.self.Self
+	}
+	f.door = links.Open(wire, self, opts.Logger, f.serve)
 	return f
 }
 
@@ -88,7 +94,7 @@ type framed struct {
 	wire     core.Wire
 	consumer chan raft.RPC
 	beats    atomic.Pointer[func(raft.RPC)]
-	serving  sync.WaitGroup // accept, and a handler for each accepted connection
+	door     *links.Door // has a handler for each accepted connection
 
 	closing sync.Once
 	done    chan struct{} // closed when Close begins
@@ -96,7 +102,6 @@ type framed struct {
 
 	mu        sync.Mutex
 	closed    bool
-	accepted  map[*accepted]struct{}
 	dialled   map[*dialled]struct{} // those in use, the idle ones and those of pipelines
 	idle      map[peer][]*dialled   // the one used last is the last
 	pipelines map[*pipeline]struct{}
@@ -130,9 +135,6 @@ func (f *framed) Close() error {
 		f.closed = true
 		close(f.done)
 		var open []net.Conn
-		for c := range f.accepted {
-			open = append(open, c.Conn)
-		}
 		for c := range f.dialled {
 			open = append(open, c.Conn)
 		}
@@ -140,14 +142,14 @@ func (f *framed) Close() error {
 		f.pipelines = map[*pipeline]struct{}{}
 		f.mu.Unlock()
 
-		f.failure = f.wire.Close()
+		f.failure = f.door.Shut()
 		for _, c := range open {
 			c.Close() // one that was dead already is no failure
 		}
 		for p := range pipelines {
 			p.end()
 		}
-		f.serving.Wait()
+		f.door.Wait()
 	})
 	return f.failure
 }

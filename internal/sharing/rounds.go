@@ -1,6 +1,6 @@
 // Package sharing has callers that wait for the same thing wait for it together: a question
-// whose answer must not be older than the caller, such as the read index of a leader. It
-// asks nothing by itself, and starts no goroutine.
+// whose answer must not be older than the caller, such as the read index of a leader; an
+// index that grows; something that happens. It asks nothing by itself, and starts no goroutine.
 package sharing
 
 import (

@@ -32,6 +32,7 @@ type crowd struct {
 	t       *testing.T
 	dir     string
 	timeout string // of heartbeats
+	engine  string
 	nodes   map[string]*gossiper
 }
 
@@ -41,7 +42,7 @@ type gossiper struct {
 }
 
 func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, dir: t.TempDir(), timeout: "200ms", nodes: map[string]*gossiper{}}
+	c := &crowd{t: t, dir: t.TempDir(), timeout: "200ms", engine: "hashicorp", nodes: map[string]*gossiper{}}
 	t.Cleanup(func() {
 		for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
 			c.nodes[id].kill()
@@ -56,7 +57,7 @@ func newCrowd(t *testing.T) *crowd {
 // start starts a node on new ports, and on the data of its id, if there are any.
 func (c *crowd) start(id string, args ...string) *gossiper {
 	c.t.Helper()
-	args = append([]string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--profile", "local",
+	args = append([]string{"--id", id, "--haddr", "127.0.0.1:0", "--raddr", "127.0.0.1:0", "--profile", "local", "--engine", c.engine,
 		"--raft-option", "heartbeat_timeout=" + c.timeout, "--raft-option", "election_timeout=" + c.timeout, "--raft-option", "leader_lease_timeout=" + c.timeout}, args...)
 	if !slices.Contains(args, "--gossip") {
 		args = append(args, "--gossip", "127.0.0.1:0")

@@ -41,6 +41,32 @@ func TestFirstElection(t *testing.T) {
 	}
 }
 
+// TestOtherEngine: nodes on etcd/raft found a group, one joins, the leader is killed, and what
+// was acknowledged is there; a folder of theirs is no other engine's.
+func TestOtherEngine(t *testing.T) {
+	c := newCrowd(t)
+	c.engine = "etcd"
+	c.mustFound()
+	leader := c.agreed(five)
+	c.put(leader, "first", "1")
+	c.started("node6", "--gossip-join", c.nodes[leader].gossip)
+	c.agreed(five + " node6")
+	c.awaitKey("node6", "first", "1")
+	c.nodes[leader].kill()
+	delete(c.nodes, leader)
+	c.put("node6", "second", "2")
+	for id := range c.nodes {
+		c.awaitKey(id, "first", "1")
+		c.awaitKey(id, "second", "2")
+	}
+	c.engine = "hashicorp"
+	other := c.start(leader)
+	defer delete(c.nodes, leader)
+	if code, err := other.exit(); err != nil || code != exitFailed || !strings.Contains(other.output(), "give --engine etcd or another directory") {
+		t.Errorf("exit code %d, %v\n%s", code, err, other.output())
+	}
+}
+
 // TestLife: a node joins and leaves; two crash and come back elsewhere.
 func TestLife(t *testing.T) {
 	c := newCrowd(t)

@@ -166,6 +166,11 @@ func (c *commandLine) chooseNetwork(s *settings) error {
 	if err != nil {
 		return err
 	}
+	if entry, err := c.catalogs.Engines.Lookup(c.Engine); err == nil { // otherwise chooseEngine tells
+		if err := entry.Takes(c.Engine, s.network); err != nil {
+			return fmt.Errorf("--transport: %w", err)
+		}
+	}
 	s.Network, err = t.New(t.Tuned(c.TransportOptions.plain(), s.Tuning.MaxInFlight))
 	return err
 }

@@ -95,6 +95,9 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
+	if err := engine.Takes(cell.Cluster.Engine, network); err != nil {
+		return p, err
+	}
 	p.info = record.CellInfo{
 		Cell:            cell,
 		Engine:          record.Part(p.engine.Describe()),

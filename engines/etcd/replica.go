@@ -1,0 +1,348 @@
+package etcd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/links"
+	"github.com/themilchenko/raftlab/internal/sharing"
+)
+
+var (
+	_ core.Replica    = (*replica)(nil)
+	_ core.Campaigner = (*replica)(nil)
+	_ core.Prober     = (*replica)(nil)
+	_ core.Acquainted = (*replica)(nil)
+	_ core.Proposer   = (*replica)(nil)
+)
+
+// replica is a core.Replica on etcd/raft. What the library is asked, its driver asks.
+type replica struct {
+	self      *identity.Self
+	number    uint64 // as the library knows it
+	address   string
+	options   Options
+	set       settings
+	fsm       core.FSM
+	store     *failstop.Store
+	snapshots hraft.SnapshotStore
+	logger    *slog.Logger
+	trace     *tracer // nil: off
+	votesFrom time.Time
+
+	log     *log
+	driver  *driver
+	applier *applier
+	peers   *peers
+	door    *links.Door
+
+	proposals *proposals
+	reads     sharing.Rounds
+	stalls    sharing.Event // a write takes longer than it may
+	contacts  contacts
+	receiving sync.Mutex // a snapshot
+
+	view        atomic.Pointer[view]
+	applied     sharing.Progress
+	appliedTerm atomic.Uint64 // of the last entry that is applied
+	committed   atomic.Uint64
+	lastIndex   atomic.Uint64
+	lastContact atomic.Int64 // when a leader was last heard, Unix nanoseconds; 0: never
+
+	working  sync.WaitGroup // all goroutines but the driver's and the watchdog's
+	driving  sync.WaitGroup
+	watchdog sync.WaitGroup
+	quit     chan struct{} // ends all but the watchdog
+	unwatch  chan struct{} // ends that
+	started  chan struct{} // closed once all run
+	aborted  chan struct{} // closed if the start has failed
+	entering sync.RWMutex  // held for reading by who adds to working from outside
+
+	stopOnce sync.Once
+	done     chan struct{}
+	cause    error // why it stopped; set before quit is closed
+	closeErr error
+}
+
+// view is what the driver last made known of the library's state. It is never changed.
+type view struct {
+	role        core.Role
+	term        uint64
+	lead        uint64
+	members     *configuration
+	voters      []uint64
+	transferred bool
+	expelled    bool
+}
+
+// start runs the replica's goroutines.
+func (r *replica) start() {
+	r.door = links.Open(r.peers.wire, r.self, r.logger, r.serve)
+	r.driving.Go(func() { r.failed(r.driver.run(r.quit)) })
+	r.driving.Go(func() { r.failed(r.driver.writer.run(r.quit)) })
+	r.working.Go(func() { r.failed(r.applier.run(r.quit)) })
+	r.watchdog.Go(func() { r.store.Watch.Run(r.unwatch, r.stalls.Happened, r.store.GiveUp) })
+	close(r.started)
+}
+
+// storeFailed is called, once, on the goroutine whose call failed.
+func (r *replica) storeFailed(err error) {
+	go func() {
+		select {
+		case <-r.started:
+			r.failed(err)
+		case <-r.aborted: // Start tells
+		}
+	}()
+}
+
+// failed stops the replica after an error of one of its goroutines.
+func (r *replica) failed(err error) {
+	if err == nil {
+		return
+	}
+	<-r.started                                  // what is to be waited for runs
+	if cause := r.store.Failed(); cause != nil { // what the library makes of it says less
+		err = cause
+	}
+	r.logger.Error("the replica stops", "error", err)
+	r.stop(err)
+}
+
+// call has the driver run a task, and waits for that.
+func (r *replica) call(ctx context.Context, op string, task func(*driver)) error {
+	ran := make(chan struct{})
+	if !r.driver.post(func(d *driver) { task(d); close(ran) }) {
+		return r.stopped(op)
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", op, ctx.Err())
+	case <-r.done:
+		return r.stopped(op)
+	}
+}
+
+// refuse returns an error where the replica does not lead, cannot serve as the leader, or is
+// closed.
+func (r *replica) refuse(op string) error {
+	select {
+	case <-r.quit:
+		return r.stopped(op)
+	default:
+	}
+	if v := r.view.Load(); v.role != core.Leader {
+		return r.notLeader(op)
+	}
+	if age := r.store.Watch.Stalled(); age > 0 {
+		return fmt.Errorf("%s: %w: %w: a write of %s has not returned for %s", op, &core.NotLeaderError{}, core.ErrStalled, r.self.ID, age.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// notLeader says who leads, as far as it is known.
+func (r *replica) notLeader(op string) error {
+	id, address := r.leader(r.view.Load())
+	if id == r.self.ID { // it gives leadership away
+		id, address = "", ""
+	}
+	return fmt.Errorf("%s: %w", op, &core.NotLeaderError{LeaderID: id, LeaderAddress: address})
+}
+
+func (r *replica) leader(v *view) (id, address string) {
+	if v.lead == r.number {
+		return r.self.ID, r.address
+	}
+	m, ok := v.members.numbered(v.lead)
+	if !ok {
+		who, ok := r.peers.who(v.lead)
+		if !ok {
+			return "", ""
+		}
+		m.ID = who.ID
+	}
+	return m.ID, cmp.Or(r.peers.at(v.lead), m.Address)
+}
+
+func (r *replica) stopped(op string) error {
+	select {
+	case <-r.quit:
+		if r.cause != nil {
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.cause)
+		}
+	default:
+	}
+	return fmt.Errorf("%s: replica %s: %w", op, r.self.ID, core.ErrClosed)
+}
+
+// Status implements core.Replica.
+func (r *replica) Status() core.Status {
+	self, v := r.self.Identity(), r.view.Load()
+	id, address := r.leader(v)
+	s := core.Status{
+		ID: self.ID, Incarnation: self.Incarnation, Group: self.Group, Address: r.address,
+		Role: v.role, Term: v.term, LeaderID: id, LeaderAddress: address,
+		LastIndex: r.lastIndex.Load(), CommitIndex: r.committed.Load(), AppliedIndex: r.applied.Load(),
+		SnapshotIndex: r.log.snapshotIndex(), Members: slices.Clone(v.members.members), Stalled: r.store.Watch.Stalled(),
+	}
+	switch {
+	case r.isClosed() || v.expelled:
+		s.Role = core.Stopped
+	case v.role == core.Leader:
+		s.Followers = r.contacts.followers(v, r.number, r.peers.at)
+	default:
+		if at := r.lastContact.Load(); at != 0 {
+			s.LastContact = time.Unix(0, at)
+		}
+	}
+	return s
+}
+
+func (r *replica) isClosed() bool {
+	select {
+	case <-r.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Done implements core.Replica.
+func (r *replica) Done() <-chan struct{} { return r.done }
+
+// Err implements core.Replica.
+func (r *replica) Err() error {
+	select {
+	case <-r.done:
+		return r.cause
+	default:
+		return nil
+	}
+}
+
+// Close implements core.Replica.
+func (r *replica) Close() error {
+	r.stop(nil)
+	<-r.done
+	return r.closeErr
+}
+
+// stop begins to shut everything down, which ends when done is closed.
+func (r *replica) stop(cause error) {
+	r.stopOnce.Do(func() {
+		r.cause = cause
+		close(r.quit)
+		go func() { // waited for through done
+			if err := r.shutDown(); err != nil {
+				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.ID, err)
+			}
+			close(r.done)
+		}()
+	})
+}
+
+// shutDown waits for everything, unless a write has taken longer than the limit: what hangs
+// in the operating system cannot be ended, and is left behind with what waits for it. They
+// end when it returns; nothing is written any more then.
+func (r *replica) shutDown() error {
+	finished := make(chan error, 1)
+	go func() { finished <- r.closeAll() }()
+	var err error
+	select {
+	case err = <-finished:
+	case <-r.store.Watch.Given():
+		patience := time.NewTimer(2 * r.set.HeartbeatTimeout)
+		defer patience.Stop()
+		select {
+		case err = <-finished:
+		case <-patience.C:
+			err = fmt.Errorf("%w: its files stay open until a write has returned, or the process has ended", core.ErrStalled)
+		}
+	}
+	r.driver.leave() // again, or at last
+	for _, p := range r.proposals.close() {
+		p.fail(r.stopped(opPropose))
+	}
+	close(r.unwatch)
+	r.watchdog.Wait()
+	return err
+}
+
+func (r *replica) closeAll() error {
+	err := r.door.Shut()
+	r.peers.shut()
+	r.driving.Wait()
+	r.driver.leave()
+	r.door.Wait()
+	r.peers.running.Wait()
+	r.entering.Lock() // who comes from now on sees that the replica is closed
+	r.entering.Unlock()
+	r.working.Wait()
+	return errors.Join(err, r.store.Close())
+}
+
+// Acquaintance implements core.Acquainted.
+func (r *replica) Acquaintance(id string) (core.Identity, bool) {
+	m, ok := r.view.Load().members.find(id)
+	if !ok {
+		return core.Identity{}, false
+	}
+	return r.self.Met(identity.Name(m.ID, m.Incarnation))
+}
+
+// enter runs work that closing waits for; false: the replica is closed.
+func (r *replica) enter(work func()) bool {
+	r.entering.RLock()
+	defer r.entering.RUnlock()
+	if r.isClosed() {
+		return false
+	}
+	r.working.Go(work)
+	return true
+}
+
+// Probe implements core.Prober: it makes a connection, and says nothing on it.
+func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, error) {
+	op := "probe " + m.ID + " at " + m.Address
+	type outcome struct {
+		peer core.Identity
+		err  error
+	}
+	answer := make(chan outcome, 1)
+	if !r.enter(func() { // ends soon after the replica is closed
+		who := core.Identity{ID: m.ID, Incarnation: m.Incarnation}
+		conn, err := r.peers.introduce(who, m.Address, time.Now().Add(r.peers.silence))
+		if err == nil {
+			r.peers.discard(conn)
+			who, _ = r.self.Met(identity.Name(m.ID, m.Incarnation))
+		}
+		answer <- outcome{who, err}
+	}) {
+		return core.Identity{}, r.stopped(op)
+	}
+	select {
+	case a := <-answer:
+		if a.err != nil {
+			return core.Identity{}, fmt.Errorf("%s: %w", op, a.err)
+		}
+		return a.peer, nil
+	case <-ctx.Done():
+		return core.Identity{}, fmt.Errorf("%s: %w", op, ctx.Err())
+	case <-r.quit:
+		return core.Identity{}, r.stopped(op)
+	}
+}

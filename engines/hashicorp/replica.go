@@ -272,7 +272,7 @@ const configurationPatience = time.Second
 // Snapshot implements core.Replica.
 func (r *replica) Snapshot(ctx context.Context) error {
 	patient, cancel := context.WithTimeout(ctx, configurationPatience)
-	_ = r.seen.wait(patient, r.raft.GetConfiguration().Index(), r.done, func() error { return nil }) // the library refuses if it must
+	_ = r.seen.Wait(patient, r.raft.GetConfiguration().Index(), r.done, func() error { return nil }) // the library refuses if it must
 	cancel()
 	_, err := r.await(ctx, "snapshot", func() raft.Future { return r.raft.Snapshot() })
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {

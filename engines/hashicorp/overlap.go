@@ -291,16 +291,28 @@ func (o *overlap) FirstIndex() (uint64, error) {
 	return first, err
 }
 
-// LastIndex implements raft.LogStore.
+// LastIndex implements raft.LogStore. The store is not asked under the lock, which a write of
+// it may hold up; if entries have come to be pending meanwhile, all before them may have been
+// deleted from it, and its answer says nothing.
 func (o *overlap) LastIndex() (uint64, error) {
-	o.mu.Lock()
-	n := len(o.pending)
-	if n > 0 {
+	ends := func() (pending, appended uint64) {
+		o.mu.Lock()
 		defer o.mu.Unlock()
-		return o.pending[n-1].Index, nil
+		if n := len(o.pending); n > 0 {
+			pending = o.pending[n-1].Index
+		}
+		return pending, o.appended
 	}
-	o.mu.Unlock()
-	return o.guard.LastIndex()
+	for {
+		pending, before := ends()
+		if pending > 0 {
+			return pending, nil
+		}
+		last, err := o.guard.LastIndex()
+		if _, after := ends(); after == before {
+			return last, err
+		}
+	}
 }
 
 // DeleteRange implements raft.LogStore. What a snapshot covers has been applied, so it is

@@ -281,36 +281,46 @@ func (o *overlap) getPending(index uint64, out *raft.Log) bool {
 	return true
 }
 
-// FirstIndex implements raft.LogStore.
-func (o *overlap) FirstIndex() (uint64, error) {
-	pending := o.first.Load() // before the store is asked: what is written meanwhile is then in it
-	first, err := o.guard.FirstIndex()
-	if first == 0 && err == nil {
-		first = pending
+// ends are the first and the last index that is pending, 0 if none is, and how many entries
+// have been.
+func (o *overlap) ends() (first, last, appended uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.pending); n > 0 {
+		first, last = o.pending[0].Index, o.pending[n-1].Index
 	}
-	return first, err
+	return first, last, o.appended
 }
 
-// LastIndex implements raft.LogStore. The store is not asked under the lock, which a write of
-// it may hold up; if entries have come to be pending meanwhile, all before them may have been
-// deleted from it, and its answer says nothing.
-func (o *overlap) LastIndex() (uint64, error) {
-	ends := func() (pending, appended uint64) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if n := len(o.pending); n > 0 {
-			pending = o.pending[n-1].Index
-		}
-		return pending, o.appended
-	}
+// FirstIndex implements raft.LogStore. The store is not asked under the lock, which a write of
+// it may hold up. Where it is empty, and entries have come to be pending meanwhile, all before
+// them may have been deleted from it: that does not make the log empty.
+func (o *overlap) FirstIndex() (uint64, error) {
 	for {
-		pending, before := ends()
+		pending, _, before := o.ends() // first: what is written meanwhile is then in the store
+		stored, err := o.guard.FirstIndex()
+		if stored > 0 || err != nil {
+			return stored, err
+		}
+		if _, _, after := o.ends(); pending > 0 || after == before {
+			return pending, nil
+		}
+	}
+}
+
+// LastIndex implements raft.LogStore: see FirstIndex.
+func (o *overlap) LastIndex() (uint64, error) {
+	for {
+		_, pending, before := o.ends()
 		if pending > 0 {
 			return pending, nil
 		}
-		last, err := o.guard.LastIndex()
-		if _, after := ends(); after == before {
-			return last, err
+		stored, err := o.guard.LastIndex()
+		if stored > 0 || err != nil {
+			return stored, err
+		}
+		if _, _, after := o.ends(); after == before {
+			return 0, nil
 		}
 	}
 }

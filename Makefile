@@ -83,10 +83,11 @@ test: ## run all tests, with the race detector where there is concurrency
 
 # What to hunt with: how long in all and a round, the first round's seed (0: by the
 # clock), cells, kinds of faults (empty: all), and another kvnode than this one (with
-# PERSISTENCE= and CLIENT=http if it does not know those settings).
+# ENGINE=, PERSISTENCE= and CLIENT=http if it does not know those settings).
 DURATION  ?= 20m
 ROUND     ?= 45s
 SEED      ?= 0
+ENGINE    ?= hashicorp,etcd
 NODES     ?= 3,5
 BACKEND   ?= bolt,mdb
 DISCOVERY ?= static,gossip
@@ -98,7 +99,7 @@ KVNODE    ?=
 .PHONY: soak
 soak: ## hunt for lost writes and stale reads with random faults for DURATION
 	go test -count=1 -timeout 0 -run '^TestSoak$$' ./bench/hunt -v -args -soak $(DURATION) -round $(ROUND) -seed $(SEED) \
-		-nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -client "$(CLIENT)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
+		-engine "$(ENGINE)" -nodes $(NODES) -backend $(BACKEND) -discovery $(DISCOVERY) -persistence "$(PERSISTENCE)" -client "$(CLIENT)" -faults "$(FAULTS)" -kvnode "$(abspath $(KVNODE))"
 
 ROUNDS ?= 5
 

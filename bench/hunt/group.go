@@ -133,6 +133,9 @@ func (g *group) flags(n *node, peers []*node, expect int) []string {
 	if g.cfg.overRESP() {
 		flags = append(flags, "--resp", bindRESP+":0", "--resp-advertise", n.resp.Address())
 	}
+	if g.cfg.Engine != "" {
+		flags = append(flags, "--engine", g.cfg.Engine)
+	}
 	if g.cfg.Persistence != "" {
 		flags = append(flags, "--raft-option", "persistence="+g.cfg.Persistence)
 	}

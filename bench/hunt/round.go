@@ -41,6 +41,7 @@ type Config struct {
 	Kvnode    string // path of the program
 	Dir       string // of the round's files; it must not exist
 	Seed      uint64
+	Engine    string // empty: the nodes' default
 	Nodes     int    // 3 or 5
 	Backend   string // bolt, mdb, wal or pebble
 	Discovery string // static or gossip
@@ -61,8 +62,10 @@ func (c Config) overRESP() bool { return c.Client == "resp" }
 // String says the cell.
 func (c Config) String() string {
 	cell := fmt.Sprintf("%d nodes, %s, %s", c.Nodes, c.Backend, c.Discovery)
-	if c.Persistence != "" {
-		cell += ", " + c.Persistence
+	for _, more := range []string{c.Engine, c.Persistence} {
+		if more != "" {
+			cell += ", " + more
+		}
 	}
 	if c.overRESP() {
 		cell += ", over the Redis protocol"
@@ -74,6 +77,9 @@ func (c Config) String() string {
 func (c Config) Again() string {
 	command := fmt.Sprintf("make soak SEED=%d NODES=%d BACKEND=%s DISCOVERY=%s DURATION=%v ROUND=%v",
 		c.Seed, c.Nodes, c.Backend, c.Discovery, c.Duration, c.Duration)
+	if c.Engine != "" {
+		command += " ENGINE=" + c.Engine
+	}
 	if c.Persistence != "" {
 		command += " PERSISTENCE=" + c.Persistence
 	}

@@ -25,6 +25,7 @@ var (
 	duration  = flag.Duration("soak", 0, "hunt for this long in all")
 	round     = flag.Duration("round", 45*time.Second, "length of a round's schedule")
 	seed      = flag.Uint64("seed", 0, "seed of the first round; the next has the next one. 0: by the clock")
+	engine    = flag.String("engine", "", "engines; empty: the nodes' default")
 	nodes     = flag.String("nodes", "3,5", "sizes of groups")
 	persists  = flag.String("persistence", "", "values of raft.persistence; empty: the nodes' default")
 	backends  = flag.String("backend", "bolt,mdb", "log stores")
@@ -70,26 +71,35 @@ func knowsPeers(t *testing.T, program string) bool {
 // cells are all combinations, the sizes varying fastest.
 func cells(t *testing.T) []Config {
 	t.Helper()
-	var all []Config
 	for _, proto := range strings.Split(*protocols, ",") {
 		if proto != "http" && proto != "resp" {
 			t.Fatalf("CLIENT=%s: want http, resp or http,resp", *protocols)
 		}
-		for _, d := range strings.Split(*discovery, ",") {
-			for _, b := range strings.Split(*backends, ",") {
-				for _, p := range strings.Split(*persists, ",") {
-					for _, n := range strings.Split(*nodes, ",") {
-						c := Config{Backend: b, Discovery: d, Persistence: p, Client: proto, Duration: *round, Out: os.Stdout}
-						if _, err := fmt.Sscan(n, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
-							t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
-						}
-						if *faults != "" {
-							c.Faults = strings.Split(*faults, ",")
-						}
-						all = append(all, c)
-					}
-				}
+	}
+	all := []Config{{Duration: *round, Out: os.Stdout}}
+	times := func(values string, set func(c *Config, value string)) {
+		var more []Config
+		for _, c := range all {
+			for _, v := range strings.Split(values, ",") {
+				set(&c, v)
+				more = append(more, c)
 			}
+		}
+		all = more
+	}
+	times(*engine, func(c *Config, v string) { c.Engine = v })
+	times(*protocols, func(c *Config, v string) { c.Client = v })
+	times(*discovery, func(c *Config, v string) { c.Discovery = v })
+	times(*backends, func(c *Config, v string) { c.Backend = v })
+	times(*persists, func(c *Config, v string) { c.Persistence = v })
+	times(*nodes, func(c *Config, v string) {
+		if _, err := fmt.Sscan(v, &c.Nodes); err != nil || c.Nodes != 3 && c.Nodes != 5 {
+			t.Fatalf("NODES=%s: want 3, 5 or 3,5", *nodes)
+		}
+	})
+	if *faults != "" {
+		for i := range all {
+			all[i].Faults = strings.Split(*faults, ",")
 		}
 	}
 	return all

@@ -9,11 +9,14 @@ import (
 	"testing"
 )
 
-// TestDocsNameTests: each test that the documentation names is there, those of conformance
-// suites (TestEngine/PowerCut) by the property.
+// TestDocsNameTests: each test that the documentation names is there, parts of
+// one (TestEngine/PowerCut) too: properties of suites, subtests, scripts.
 func TestDocsNameTests(t *testing.T) {
 	var code strings.Builder
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".txtar") {
+			code.WriteString("/" + d.Name())
+		}
 		if err != nil || !strings.HasSuffix(path, ".go") {
 			return err
 		}
@@ -38,8 +41,9 @@ func TestDocsNameTests(t *testing.T) {
 			if !strings.Contains(code.String(), "func "+m[1]+"(") {
 				t.Errorf("%s names %s, which is nowhere", path, m[1])
 			}
-			if m[2] != "" && !strings.Contains(code.String(), `{"`+m[2]+`", check`) {
-				t.Errorf("%s names %s/%s, which is no property of a suite", path, m[1], m[2])
+			part := regexp.MustCompile(`{"` + m[2] + `", check|\.Run\("` + m[2] + `"|/` + m[2] + `\.txtar`)
+			if m[2] != "" && !part.MatchString(code.String()) {
+				t.Errorf("%s names %s/%s, which is no part of it", path, m[1], m[2])
 			}
 		}
 	}

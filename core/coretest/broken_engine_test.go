@@ -263,6 +263,9 @@ func brokenLeaders() []broken {
 			config:  func(cfg *core.ReplicaConfig) { cfg.FSM = slow{cfg.FSM} },
 			replica: func(h *hookedReplica) { h.barrier = believes(h) },
 		}),
+		engineWith("ReadAfterRestart", "reads-what-it-knows-to-be-committed", func(h *hookedReplica) {
+			h.index = func(context.Context) (uint64, error) { return h.status().CommitIndex, nil }
+		}),
 		engineWith("DeposedLeader", "reads-whoever-leads", func(h *hookedReplica) {
 			h.barrier = func(context.Context) error { return nil }
 		}),

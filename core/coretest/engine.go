@@ -132,6 +132,7 @@ func (h engineHarness) properties() []engineProperty {
 	offer(h.durable, // which take longest
 		engineProperty{"PowerCut", checkPowerCut},
 		engineProperty{"Restart", checkRestart},
+		engineProperty{"ReadAfterRestart", checkReadAfterRestart},
 		engineProperty{"WipedVoter", checkWipedVoter},
 		engineProperty{"TwoGroups", checkTwoGroups},
 		engineProperty{"Moved", checkMoved},

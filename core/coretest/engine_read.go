@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/themilchenko/raftlab/backends/faulty"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -131,6 +132,32 @@ func checkReadAfterTransfer(t *checker, h engineHarness) {
 	}
 }
 
+// checkReadAfterRestart: a group of one serves what it has acknowledged before it was stopped, and
+// nothing older: not before it has committed an entry of its new term.
+func checkReadAfterRestart(t *checker, h engineHarness) {
+	c := h.found(t, 1, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = time.Minute, time.Minute })
+	c.fill(10, "v")
+	c.compact(c.members[0])
+	c.put("k", "v")
+	m := c.leader()
+	m.stop()
+	var gate faulty.Gate
+	gate.Shut()
+	defer gate.Open()
+	plan := gate.Hold(faulty.StoreLogs)
+	m.plan.Store(&plan)
+	m.start(c.configuration())
+	t.until("the first entry of the term is being stored", func() bool { return gate.Waiting() > 0 })
+	if index, err := m.ReadIndex(t.shortly(4)); err == nil {
+		t.must("WaitApplied", m.WaitApplied(t.context(), index))
+		if !m.machine.has("k", "v") {
+			t.Errorf("ReadIndex is %d before anything of the term is committed: a read misses what was acknowledged", index)
+		}
+	}
+	gate.Open()
+	c.readEverywhere("k", "v")
+}
+
 // checkDeposedLeader: a leader that is cut off passes no barrier once another one may have
 // acknowledged something.
 func checkDeposedLeader(t *checker, h engineHarness) {
@@ -207,7 +234,7 @@ func (c *cluster) leaderAmong(of []*member) (leader *member) {
 func checkLease(t *checker, h engineHarness) {
 	const timeout = 3 * beat
 	c := h.found(t, 3, slowly(3))
-	for shown, tries := false, 0; !shown && tries < 3; tries++ {
+	for shown, tries := false, 0; !shown && tries < 8; tries++ {
 		c.put("k", "old")
 		c.asLeader("a barrier by lease passes", func(m *member) error {
 			if err := m.LeaseBarrier(t.context()); err != nil {
@@ -243,6 +270,7 @@ func (c *cluster) lateAnswers(timeout time.Duration) (shown bool) {
 	if err := old.LeaseBarrier(t.shortly(1)); err == nil && !old.machine.has("k", "new") {
 		t.Errorf("LeaseBarrier passes %v after the last message that was answered: a read misses a write that was acknowledged", time.Since(begun))
 	}
+	shown = shown && old.Status().Role == core.Leader
 	t.until("the lease runs out", func() bool { return old.LeaseBarrier(t.shortly(1)) != nil })
 	return shown
 }

@@ -190,6 +190,7 @@ func (d *driver) run(quit <-chan struct{}) (err error) {
 			if err := d.ready(); err != nil {
 				return err
 			}
+			d.askWaiting()
 		}
 		if d.arrived != nil { // the library has nothing to say to it
 			d.arrived.discard()

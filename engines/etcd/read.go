@@ -13,7 +13,7 @@ import (
 // reading is a read index that the library was asked for.
 type reading struct {
 	done  chan readIndex // takes one
-	asked int            // tick at which it was asked for last
+	asked int            // tick at which it was asked for last; 0: not yet
 }
 
 type readIndex struct {
@@ -108,9 +108,30 @@ func (d *driver) read(asked *reading) {
 	d.askAgain(d.lastRead)
 }
 
+// askAgain asks the library, once this leader has committed an entry of its term: until then it
+// may not know what its predecessors, or it before a restart, have acknowledged. The library sees to
+// that itself, but not in a group of one.
 func (d *driver) askAgain(read uint64) {
-	d.reads[read].asked = d.ticks
+	if !d.committedInTerm() {
+		d.reads[read].asked = 0
+		return
+	}
+	d.reads[read].asked = max(1, d.ticks)
 	d.node.ReadIndex(binary.BigEndian.AppendUint64(nil, read))
+}
+
+// askWaiting asks for what could not be asked for before.
+func (d *driver) askWaiting() {
+	for read, asked := range d.reads {
+		if asked.asked == 0 {
+			d.askAgain(read)
+		}
+	}
+}
+
+func (d *driver) committedInTerm() bool {
+	term, err := d.log.Term(d.r.committed.Load())
+	return err == nil && term == d.term
 }
 
 // answered hands over a read index.

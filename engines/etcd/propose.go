@@ -205,7 +205,10 @@ func (d *driver) hasRoom() bool {
 	if d.writing > 0 && d.role == core.Leader && !d.r.options.AsyncStorageWrites {
 		return false
 	}
-	return len(d.pending.uncommitted) < maxUncommitted && d.pending.bytes < maxUncommittedBytes
+	p := &d.pending
+	p.mu.Lock() // a stop takes what is pending from a driver that hangs
+	defer p.mu.Unlock()
+	return len(p.uncommitted) < maxUncommitted && p.bytes < maxUncommittedBytes
 }
 
 // take has the library take what waits, in one go: one message for each follower, one flush.

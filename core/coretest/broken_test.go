@@ -105,18 +105,24 @@ func TestBroken(t *testing.T) {
 // must be such a one. The run is a process of its own, as a failed subtest cannot
 // be taken back.
 func TestSuitesCanFail(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestBroken$", "-test.v", "-test.parallel=16", "-rapid.nofailfile", "-rapid.seed=1")
-	cmd.Env = append(os.Environ(), brokenEnv+"=1")
-	cmd.Dir = t.TempDir()
-	output, err := cmd.CombinedOutput()
-	if _, exited := err.(*exec.ExitError); !exited || bytes.Contains(output, []byte("panic:")) {
-		t.Fatalf("the broken subjects: %v, want a run with failures\n%s", err, output)
-	}
+	output := runBroken(t, "^TestBroken$")
 	results := map[string]string{} // of each subtest: PASS or FAIL
-	for _, m := range regexp.MustCompile(`(?m)^\s*--- (\w+): TestBroken/(\S+)`).FindAllSubmatch(output, -1) {
-		results[string(m[2])] = string(m[1])
+	read := func(output []byte) {
+		for _, m := range regexp.MustCompile(`(?m)^\s*--- (\w+): TestBroken/(\S+)`).FindAllSubmatch(output, -1) {
+			results[string(m[2])] = string(m[1])
+		}
+	}
+	read(output)
+	for _, s := range suites() { // what a defect does may take two members at the right time
+		for _, b := range s.broken {
+			name := s.name + "/" + b.defect + "/" + b.property
+			for range 2 {
+				if s.name == "Engine" && results[name] == "PASS" {
+					t.Logf("%s: it passes, and is tried again", name)
+					read(runBroken(t, "^TestBroken$/^"+s.name+"$/^"+b.defect+"$"))
+				}
+			}
+		}
 	}
 	for _, s := range suites() {
 		var caught []string
@@ -168,4 +174,20 @@ func TestSuitesCanFail(t *testing.T) {
 	if t.Failed() {
 		t.Logf("output of the run:\n%s", output)
 	}
+}
+
+// runBroken runs TestBroken or a part of it, in a process of its own. The whole must fail.
+func runBroken(t *testing.T, some string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run="+some, "-test.v", "-test.parallel=16", "-rapid.nofailfile", "-rapid.seed=1")
+	cmd.Env = append(os.Environ(), brokenEnv+"=1")
+	cmd.Dir = t.TempDir()
+	output, err := cmd.CombinedOutput()
+	_, exited := err.(*exec.ExitError)
+	if err == nil && some == "^TestBroken$" || err != nil && !exited || bytes.Contains(output, []byte("panic:")) {
+		t.Fatalf("the broken subjects: %v, want a run with failures\n%s", err, output)
+	}
+	return output
 }

@@ -325,14 +325,8 @@ func (a *attempt) runLarge() (*http.Response, error) {
 		written <- err
 	}()
 	resp, err := a.readHead()
-	select {
-	case writeErr := <-written:
-		a.spent = writeErr != nil
-	default:
-		a.spent = true
-		_ = a.link.SetWriteDeadline(past)
-		<-written
-	}
+	_ = a.link.SetWriteDeadline(past) // ends a write that the node takes no more of, and no other
+	a.spent = <-written != nil
 	a.sent = n > 0
 	return resp, err
 }

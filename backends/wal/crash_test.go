@@ -104,6 +104,18 @@ func openOn(d *testDisk) (*Store, error) {
 	return open(d, "", Options{SegmentBytes: MinSegmentBytes}, io.NopCloser(nil))
 }
 
+// TestTornEntryOfIndexThree: the number of a commit frame within the entry of a torn first append is
+// no append that follows it.
+func TestTornEntryOfIndexThree(t *testing.T) {
+	const seed, runs = 18394996346844676404, 43
+	random := rand.New(rand.NewPCG(seed, 0))
+	for run := range runs {
+		if err := crashRepeatedly(random, run); err != nil {
+			t.Fatalf("run %d: %v", run, err)
+		}
+	}
+}
+
 // TestPowerLoss crashes a machine at any call that changes its disk, again and again on one
 // disk: what has returned is there, and of the call that was under way all or nothing;
 // and what a store has served once it was opened again outlives the next crash.

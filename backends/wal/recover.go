@@ -42,7 +42,7 @@ func scan(f io.ReaderAt, at, size int64) (c contents, lost bool, err error) {
 	r := bufio.NewReaderSize(io.NewSectionReader(f, at, size-at), 1<<18)
 	sum := crc32.New(castagnoli())
 	c.end, c.last = at, at
-	now, torn := contents{end: at}, false
+	now, torn, begun := contents{end: at}, false, false // begun: there are frames behind the last commit
 	var b [headerBytes]byte
 	if at == 0 {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
@@ -60,17 +60,20 @@ func scan(f io.ReaderAt, at, size int64) (c contents, lost bool, err error) {
 		begin := now.end
 		now.end += frameBytes
 		switch kind := binary.LittleEndian.Uint32(frame); {
+		case kind == frameCommit && !begun: // it commits nothing: an index of 3 in an entry, say
+			return c, false, nil
 		case kind == frameCommit && value == sum.Sum32():
 			if torn {
 				return c, true, nil
 			}
 			now.last = c.end
-			c = now
+			c, begun = now, false
 			sum.Reset()
 		case kind == frameCommit:
-			torn = true
+			torn, begun = true, false
 			sum.Reset()
 		case kind == frameEntry, kind == frameIndex:
+			begun = true
 			payload := (int64(value) + frameBytes - 1) &^ (frameBytes - 1)
 			if payload > size-now.end {
 				return c, false, nil

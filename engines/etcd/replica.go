@@ -69,6 +69,7 @@ type replica struct {
 	started  chan struct{} // closed once all run
 	aborted  chan struct{} // closed if the start has failed
 	entering sync.RWMutex  // held for reading by who adds to working from outside
+	left     bool          // under entering: nobody may any more
 
 	stopOnce sync.Once
 	done     chan struct{}
@@ -289,7 +290,8 @@ func (r *replica) closeAll() error {
 	r.driver.leave()
 	r.door.Wait()
 	r.peers.running.Wait()
-	r.entering.Lock() // who comes from now on sees that the replica is closed
+	r.entering.Lock()
+	r.left = true // nobody adds to what is waited for now
 	r.entering.Unlock()
 	r.working.Wait()
 	return errors.Join(err, r.store.Close())
@@ -308,7 +310,7 @@ func (r *replica) Acquaintance(id string) (core.Identity, bool) {
 func (r *replica) enter(work func()) bool {
 	r.entering.RLock()
 	defer r.entering.RUnlock()
-	if r.isClosed() {
+	if r.left || r.isClosed() {
 		return false
 	}
 	r.working.Go(work)

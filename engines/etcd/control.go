@@ -213,7 +213,7 @@ func (r *replica) Snapshot(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", op, ctx.Err())
-	case <-r.done:
+	case <-r.Done():
 		return r.stopped(op)
 	}
 }

@@ -73,9 +73,10 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		return nil, fmt.Errorf("raft settings of %s: %w", cfg.ID, err)
 	}
 	r := &replica{
+		Ending:  failstop.NewEnding(),
 		address: cfg.Link.Address(), options: e.Options.withDefaults(), set: set, fsm: cfg.FSM, logger: cfg.Logger, trace: newTracer(cfg.Trace),
 		proposals: newProposals(), contacts: contacts{of: map[uint64]contact{}},
-		quit: make(chan struct{}), unwatch: make(chan struct{}), done: make(chan struct{}),
+		quit:    make(chan struct{}),
 		started: make(chan struct{}), aborted: make(chan struct{}),
 	}
 	if r.logger == nil {

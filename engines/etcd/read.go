@@ -53,7 +53,7 @@ func (r *replica) askReadIndex(ctx context.Context) (uint64, error) {
 			}
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%s: %w", op, ctx.Err())
-		case <-r.done:
+		case <-r.Done():
 			return 0, r.stopped(op)
 		}
 	}
@@ -62,7 +62,7 @@ func (r *replica) askReadIndex(ctx context.Context) (uint64, error) {
 // WaitApplied implements core.Replica.
 func (r *replica) WaitApplied(ctx context.Context, index uint64) error {
 	const op = "wait until applied"
-	if err := r.applied.Wait(ctx, index, r.done, func() error { return r.stopped(op) }); err != nil {
+	if err := r.applied.Wait(ctx, index, r.Done(), func() error { return r.stopped(op) }); err != nil {
 		return fmt.Errorf("%s: index %d: %w", op, index, err)
 	}
 	return nil

@@ -30,6 +30,7 @@ var (
 
 // replica is a core.Replica on etcd/raft. What the library is asked, its driver asks.
 type replica struct {
+	*failstop.Ending
 	self      *identity.Self
 	number    uint64 // as the library knows it
 	address   string
@@ -63,18 +64,11 @@ type replica struct {
 
 	working  sync.WaitGroup // all goroutines but the driver's and the watchdog's
 	driving  sync.WaitGroup
-	watchdog sync.WaitGroup
-	quit     chan struct{} // ends all but the watchdog
-	unwatch  chan struct{} // ends that
+	quit     chan struct{} // ends all of them
 	started  chan struct{} // closed once all run
 	aborted  chan struct{} // closed if the start has failed
 	entering sync.RWMutex  // held for reading by who adds to working from outside
 	left     bool          // under entering: nobody may any more
-
-	stopOnce sync.Once
-	done     chan struct{}
-	cause    error // why it stopped; set before quit is closed
-	closeErr error
 }
 
 // view is what the driver last made known of the library's state. It is never changed.
@@ -94,7 +88,7 @@ func (r *replica) start() {
 	r.driving.Go(func() { r.failed(r.driver.run(r.quit)) })
 	r.driving.Go(func() { r.failed(r.driver.writer.run(r.quit)) })
 	r.working.Go(func() { r.failed(r.applier.run(r.quit)) })
-	r.watchdog.Go(func() { r.store.Watch.Run(r.unwatch, r.stalls.Happened, r.store.GiveUp) })
+	r.Guard(r.store, r.stalls.Happened)
 	close(r.started)
 }
 
@@ -133,7 +127,7 @@ func (r *replica) call(ctx context.Context, op string, task func(*driver)) error
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", op, ctx.Err())
-	case <-r.done:
+	case <-r.Done():
 		return r.stopped(op)
 	}
 }
@@ -182,8 +176,8 @@ func (r *replica) leader(v *view) (id, address string) {
 func (r *replica) stopped(op string) error {
 	select {
 	case <-r.quit:
-		if r.cause != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.cause)
+		if r.Cause() != nil {
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.Cause())
 		}
 	default:
 	}
@@ -222,65 +216,25 @@ func (r *replica) isClosed() bool {
 	}
 }
 
-// Done implements core.Replica.
-func (r *replica) Done() <-chan struct{} { return r.done }
-
-// Err implements core.Replica.
-func (r *replica) Err() error {
-	select {
-	case <-r.done:
-		return r.cause
-	default:
-		return nil
-	}
-}
-
 // Close implements core.Replica.
 func (r *replica) Close() error {
 	r.stop(nil)
-	<-r.done
-	return r.closeErr
+	return r.Ended()
 }
 
-// stop begins to shut everything down, which ends when done is closed.
+// stop begins to shut everything down, which ends when Done tells it.
 func (r *replica) stop(cause error) {
-	r.stopOnce.Do(func() {
-		r.cause = cause
-		close(r.quit)
-		go func() { // waited for through done
-			if err := r.shutDown(); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.ID, err)
-			}
-			close(r.done)
-		}()
-	})
-}
-
-// shutDown waits for everything, unless a write has taken longer than the limit: what hangs
-// in the operating system cannot be ended, and is left behind with what waits for it. They
-// end when it returns; nothing is written any more then.
-func (r *replica) shutDown() error {
-	finished := make(chan error, 1)
-	go func() { finished <- r.closeAll() }()
-	var err error
-	select {
-	case err = <-finished:
-	case <-r.store.Watch.Given():
-		patience := time.NewTimer(2 * r.set.HeartbeatTimeout)
-		defer patience.Stop()
-		select {
-		case err = <-finished:
-		case <-patience.C:
-			err = fmt.Errorf("%w: its files stay open until a write has returned, or the process has ended", core.ErrStalled)
+	r.End(cause, func() { close(r.quit) }, func() error {
+		err := r.Shut(r.store, 2*r.set.HeartbeatTimeout, r.closeAll)
+		r.driver.leave() // again, or at last
+		for _, p := range r.proposals.close() {
+			p.fail(r.stopped(opPropose))
 		}
-	}
-	r.driver.leave() // again, or at last
-	for _, p := range r.proposals.close() {
-		p.fail(r.stopped(opPropose))
-	}
-	close(r.unwatch)
-	r.watchdog.Wait()
-	return err
+		if err != nil {
+			return fmt.Errorf("close replica %s: %w", r.self.ID, err)
+		}
+		return nil
+	})
 }
 
 func (r *replica) closeAll() error {

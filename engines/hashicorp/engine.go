@@ -91,6 +91,7 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		return nil, err
 	}
 	r := &replica{
+		Ending:    failstop.NewEnding(),
 		self:      &persona{},
 		trace:     newTracer(cfg.Trace),
 		address:   cfg.Link.Address(),
@@ -99,12 +100,10 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		proposals: proposals{waiting: map[*byte]proposal{}},
 		rounds:    newRounds(),
 		quit:      make(chan struct{}),
-		unwatch:   make(chan struct{}),
 		idle:      make(chan struct{}, 1),
 		missed:    &missed{heartbeat: conf.HeartbeatTimeout, election: conf.ElectionTimeout},
 		lease:     min(conf.LeaderLeaseTimeout, conf.HeartbeatTimeout*4/5), // clocks do not run alike
 		grace:     2 * conf.LeaderLeaseTimeout,
-		done:      make(chan struct{}),
 	}
 	r.logs = newGuard(cfg.Logs, failstop.NewWatch(timeout, limit), r.storeFailed)
 	r.log = r.persistence(cmp.Or(cfg.Tuning.Persistence, DefaultPersistence), e.overlapBroken)
@@ -148,13 +147,12 @@ func (r *replica) start(conf *raft.Config, fsm raft.FSM, snapshots raft.Snapshot
 	if r.gate.requests != nil {
 		r.working.Go(func() { r.gate.pump(r.transport.Consumer(), r.quit) })
 	}
-	r.watchdog.Go(func() { r.logs.Watch.Run(r.unwatch, r.deposed.Happened, r.logs.GiveUp) })
+	r.Guard(r.logs.Store, r.deposed.Happened)
 	if err := r.logs.begin(); err != nil {
 		err = errors.Join(err, r.raft.Shutdown().Error())
 		close(r.quit)
 		r.working.Wait()
-		close(r.unwatch)
-		r.watchdog.Wait()
+		r.Unguard()
 		return err
 	}
 	return nil

@@ -169,7 +169,7 @@ func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, erro
 		return a.peer, nil
 	case <-ctx.Done():
 		return core.Identity{}, fmt.Errorf("%s: %w", op, ctx.Err())
-	case <-r.done:
+	case <-r.Done():
 		return core.Identity{}, r.stopped(op)
 	}
 }

@@ -132,8 +132,8 @@ func (r *replica) lookAgain() {
 // giveUpProposals completes those whose fate nobody tells any more.
 func (r *replica) giveUpProposals() {
 	err := fmt.Errorf("%s: %w: replica %s: %w", opPropose, core.ErrOutcomeUnknown, r.self.ID, core.ErrClosed)
-	if r.cause != nil {
-		err = fmt.Errorf("%w: %w", err, r.cause)
+	if r.Cause() != nil {
+		err = fmt.Errorf("%w: %w", err, r.Cause())
 	}
 	for _, p := range r.proposals.close() {
 		r.callDone()

@@ -27,7 +27,7 @@ func (r *replica) WaitApplied(ctx context.Context, index uint64) error {
 }
 
 func (r *replica) waitFor(ctx context.Context, op string, p *sharing.Progress, index uint64) error {
-	err := p.Wait(ctx, index, r.done, func() error { return r.stopped(op) })
+	err := p.Wait(ctx, index, r.Done(), func() error { return r.stopped(op) })
 	if err != nil {
 		return fmt.Errorf("%s: index %d: %w", op, index, err)
 	}
@@ -282,7 +282,7 @@ func (r *replica) awaitRound(ctx context.Context, term, since uint64, deposed <-
 			}
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-r.done:
+		case <-r.Done():
 			return r.stopped("verify leadership")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -28,6 +29,7 @@ var (
 
 // replica is a core.Replica on hashicorp/raft.
 type replica struct {
+	*failstop.Ending
 	self      *persona
 	address   string
 	raft      *raft.Raft
@@ -56,19 +58,12 @@ type replica struct {
 	transferring atomic.Bool    // a transfer of leadership has begun and none has succeeded since
 	working      sync.WaitGroup // watchLeadership, and pump
 	quit         chan struct{}  // ends both
-	watchdog     sync.WaitGroup
-	unwatch      chan struct{} // ends it
 
 	calls   atomic.Int64  // calls of the library being waited for
 	closing atomic.Bool   // no new ones
 	idle    chan struct{} // told when calls falls to 0 while closing
 	lease   time.Duration // from when a message was sent that a majority agreed to
 	grace   time.Duration // how long a stop waits for calls that are out, and a member may be silent that is to lead
-
-	stopOnce sync.Once
-	done     chan struct{}
-	cause    error // why it stopped; set before done is closed
-	closeErr error
 }
 
 // await runs start and waits for the future it returns, for ctx and for the
@@ -119,7 +114,7 @@ func (r *replica) awaitOr(ctx context.Context, op string, giveUp func(op string)
 		case <-look:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, ctx.Err())
-		case <-r.done:
+		case <-r.Done():
 			return nil, fmt.Errorf("%s: %w: %w", op, core.ErrOutcomeUnknown, r.stopped(op))
 		}
 	}
@@ -174,9 +169,9 @@ func (r *replica) leader() (address, id string) {
 
 func (r *replica) stopped(op string) error {
 	select {
-	case <-r.done:
-		if r.cause != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.cause)
+	case <-r.Done():
+		if r.Cause() != nil {
+			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.Cause())
 		}
 	default:
 	}
@@ -272,7 +267,7 @@ const configurationPatience = time.Second
 // Snapshot implements core.Replica.
 func (r *replica) Snapshot(ctx context.Context) error {
 	patient, cancel := context.WithTimeout(ctx, configurationPatience)
-	_ = r.seen.Wait(patient, r.raft.GetConfiguration().Index(), r.done, func() error { return nil }) // the library refuses if it must
+	_ = r.seen.Wait(patient, r.raft.GetConfiguration().Index(), r.Done(), func() error { return nil }) // the library refuses if it must
 	cancel()
 	_, err := r.await(ctx, "snapshot", func() raft.Future { return r.raft.Snapshot() })
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
@@ -360,7 +355,7 @@ func (r *replica) members() []core.Member {
 // another one than raft.Shutdown.
 func (r *replica) role() core.Role {
 	select {
-	case <-r.done:
+	case <-r.Done():
 		return core.Stopped
 	default:
 	}
@@ -376,24 +371,10 @@ func (r *replica) role() core.Role {
 	}
 }
 
-// Done implements core.Replica.
-func (r *replica) Done() <-chan struct{} { return r.done }
-
-// Err implements core.Replica.
-func (r *replica) Err() error {
-	select {
-	case <-r.done:
-		return r.cause
-	default:
-		return nil
-	}
-}
-
 // Close implements core.Replica.
 func (r *replica) Close() error {
 	r.stop(nil)
-	<-r.done
-	return r.closeErr
+	return r.Ended()
 }
 
 // storeFailed is called, once, on the goroutine whose call failed: it must not
@@ -407,50 +388,24 @@ func (r *replica) storeFailed(err error) {
 	go r.stop(err)
 }
 
-// stop lets the calls that are out finish, then shuts everything down and
-// closes done. Its goroutine is waited for through done.
+// stop lets the calls that are out finish, then shuts everything down.
 func (r *replica) stop(cause error) {
-	r.stopOnce.Do(func() {
+	r.End(cause, func() {
 		r.closing.Store(true)
 		if cause != nil && r.overlap != nil {
 			// The library does not know yet. It steps down when a write of its own is refused.
 			r.working.Go(func() { r.raft.Barrier(r.grace) })
 		}
-		go func() {
-			r.drain()
-			r.muted.Store(true)
-			if err := r.shutDown(); err != nil {
-				r.closeErr = fmt.Errorf("close replica %s: %w", r.self.ID, err)
-			}
-			r.cause = cause
-			r.giveUpProposals()
-			close(r.done)
-		}()
-	})
-}
-
-// shutDown stops the library and closes the transport and the log store. It waits for
-// them, and for those who wait for a write, unless one has taken longer than the
-// limit: what hangs in the operating system cannot be ended, and is left behind, with
-// what waits for it. They end when it returns; nothing is written any more then.
-func (r *replica) shutDown() error {
-	finished := make(chan error, 1)
-	go func() { finished <- r.closeAll() }()
-	var err error
-	select {
-	case err = <-finished:
-	case <-r.logs.Watch.Given():
-		patience := time.NewTimer(r.grace)
-		defer patience.Stop()
-		select {
-		case err = <-finished:
-		case <-patience.C:
-			err = fmt.Errorf("%w: its files stay open until a write has returned, or the process has ended", core.ErrStalled)
+	}, func() error {
+		r.drain()
+		r.muted.Store(true)
+		err := r.Shut(r.logs.Store, r.grace, r.closeAll)
+		r.giveUpProposals()
+		if err != nil {
+			return fmt.Errorf("close replica %s: %w", r.self.ID, err)
 		}
-	}
-	close(r.unwatch)
-	r.watchdog.Wait()
-	return err
+		return nil
+	})
 }
 
 func (r *replica) closeAll() error {

@@ -1,0 +1,93 @@
+package failstop
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+)
+
+// Ending is how a replica ends, and the watch over its log store until then. The replica embeds
+// it; the zero value is none.
+type Ending struct {
+	once     sync.Once
+	done     chan struct{}
+	cause    error // set before anything tells of the end
+	closeErr error // set before done is closed
+	unwatch  chan struct{}
+	watchdog sync.WaitGroup
+}
+
+// NewEnding returns that of a replica that runs.
+func NewEnding() *Ending {
+	return &Ending{done: make(chan struct{}), unwatch: make(chan struct{})}
+}
+
+// Done implements core.Replica.
+func (e *Ending) Done() <-chan struct{} { return e.done }
+
+// Err implements core.Replica.
+func (e *Ending) Err() error {
+	select {
+	case <-e.done:
+		return e.cause
+	default:
+		return nil
+	}
+}
+
+// Cause is why the replica ends. Call it only once something has told that it does.
+func (e *Ending) Cause() error { return e.cause }
+
+// Ended waits for the end, and returns what closing came to.
+func (e *Ending) Ended() error {
+	<-e.done
+	return e.closeErr
+}
+
+// End ends the replica, the first time it is called: begin is run at once, and then shut on a
+// goroutine that is waited for through Done.
+func (e *Ending) End(cause error, begin func(), shut func() error) {
+	e.once.Do(func() {
+		e.cause = cause
+		begin()
+		go func() {
+			e.closeErr = shut()
+			close(e.done)
+		}()
+	})
+}
+
+// Guard watches the writes of s until Shut, or Unguard: see [Watch.Run].
+func (e *Ending) Guard(s *Store, stalled func()) {
+	e.watchdog.Go(func() { s.Watch.Run(e.unwatch, stalled, s.GiveUp) })
+}
+
+// Unguard ends the watch.
+func (e *Ending) Unguard() {
+	close(e.unwatch)
+	e.watchdog.Wait()
+}
+
+// Shut waits for closeAll, unless a write to s has taken longer than the limit: what hangs in the
+// operating system cannot be ended, and is left behind after patience, with what waits for it.
+// They end when it returns; nothing is written any more then.
+func (e *Ending) Shut(s *Store, patience time.Duration, closeAll func() error) error {
+	defer e.Unguard()
+	finished := make(chan error, 1)
+	go func() { finished <- closeAll() }()
+	select {
+	case err := <-finished:
+		return err
+	case <-s.Watch.Given():
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-finished:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%w: its files stay open until a write has returned, or the process has ended", core.ErrStalled)
+	}
+}

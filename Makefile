@@ -23,7 +23,7 @@ PLAIN := ./bench/experiment ./bench/report ./bench/stats
 # hashicorp/raft v1.7.3 reads a peer without its lock while the address of that peer is
 # updated (updateLastAppended), which ends any test in which a member moves, now and then.
 # Those run without the detector.
-MOVES := ^(TestMoves|TestAddressIsTaken|TestAddressesGoRound|TestStrayOfAnotherGroup|TestWithGossip)$$
+MOVES := ^(TestMoves|TestAddressIsTaken|TestAddressesGoRound|TestStrayOfAnotherGroup|TestWithGossip)$$|^TestEngine$$/./^Address$$
 
 # Modules of their own: plug-ins as a third party's are, and the systems that raftlab is
 # set beside.
@@ -73,7 +73,7 @@ test: ## run all tests, with the race detector where there is concurrency
 	{
 		failed=0
 		go test -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -count=1 $(RACE) -timeout 8m -skip '$(MOVES)' $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
-		go test -count=1 -timeout 8m -run '$(MOVES)' ./discovery/steward || failed=1
+		go test -count=1 -timeout 8m -run '$(MOVES)' ./discovery/steward ./engines/... || failed=1
 		go test -timeout 8m $(PLAIN) || failed=1
 		(cd $(PLUGINS) && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1
 		left=$$(ls -A "$$TMPDIR")

@@ -22,7 +22,7 @@ func (t *texWriter) figure(f Figure) string {
 	}
 	rows := (len(f.Panels) + columns - 1) / columns
 	fmt.Fprintf(&b, "\\tikzset{%s}\n\\begin{tikzpicture}\n\\begin{groupplot}[raftlab, group style={group size=%d by %d, horizontal sep=0.12\\linewidth, vertical sep=%dmm},\n  width=%s\\linewidth]\n",
-		styles, columns, rows, texBetween(f), map[bool]string{true: "0.6", false: []string{"", "0.7", "0.38"}[columns]}[hasBars(f)])
+		styles, columns, rows, texBetween(f), texWidth(f, columns))
 	for i, x := range f.Panels {
 		if below := i + columns; below < len(f.Panels) && f.Panels[below].X.Label == x.X.Label {
 			x.X.Label = "" // the lowest and the leftmost say it
@@ -46,6 +46,24 @@ func (t *texWriter) figure(f Figure) string {
 	}
 	b.WriteString("\\ifdefined\\RaftlabAlone\\def\\RaftlabEnd{\\end{document}}\\else\\let\\RaftlabEnd\\relax\\fi\\RaftlabEnd\n")
 	return b.String()
+}
+
+// texWidth is how much of the line a panel is wide, of so many beside each other. Long labels at
+// the left take from it.
+func texWidth(f Figure, columns int) string {
+	longest := 4.0 // for which there is room
+	for _, p := range f.Panels {
+		for _, tick := range p.Y.Ticks {
+			longest = max(longest, texLength(tick.Label))
+		}
+	}
+	switch {
+	case hasBars(f):
+		return "0.6"
+	case columns == 1:
+		return "0.7"
+	}
+	return strconv.FormatFloat(0.38-0.01*(longest-4), 'g', 3, 64)
 }
 
 // texBetween is the room between rows of panels, in mm.

@@ -158,8 +158,8 @@ func (h holed) GetLog(index uint64, out *raft.Log) error {
 	return h.LogStore.GetLog(index, out)
 }
 
-// checkReadFails: a leader that cannot read what it is to send stops, if it has to read,
-// and the group goes on.
+// checkReadFails: a leader that cannot read what it is to send stops, if it has to read, as
+// does a follower with what it is to apply, and the group goes on.
 func checkReadFails(t *checker, h engineHarness) {
 	c := h.found(t, 3)
 	c.put("k", "v")
@@ -180,6 +180,18 @@ func checkReadFails(t *checker, h engineHarness) {
 	})
 	c.put("k", "last")
 	c.everywhere("k", "last")
+	c = h.found(t, 3)
+	follower := c.without(c.leader())[0]
+	follower.spoilt.Store(true)
+	c.put("k", "v")
+	t.until("the follower has applied, or has stopped", func() bool {
+		return isClosed(follower.Done()) || follower.machine.has("k", "v")
+	})
+	if isClosed(follower.Done()) {
+		follower.stopped(core.ErrDamaged)
+	}
+	c.put("k", "last")
+	c.everywhere("k", "last", c.without(follower)...)
 }
 
 // patient has writes take as long as they do.

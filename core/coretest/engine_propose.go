@@ -357,7 +357,11 @@ func checkTrace(t *checker, h engineHarness) {
 			m.start(c.configuration(), func(cfg *core.ReplicaConfig) { cfg.Trace = all[m.id] })
 		}
 		c.lead(c.members[0])
-		c.put("k", "first")
+		first := c.put("k", "first").Index
+		t.until("the leader has heard from all", func() bool { // until then it may send the same again
+			m := c.leaderNow()
+			return m != nil && !slices.ContainsFunc(m.Status().Followers, func(f core.FollowerStatus) bool { return f.LastIndex < first })
+		})
 		applied := c.put("k", "v")
 		index, leader := applied.Index, all[c.leader().id]
 		t.until("all have done with the entry", func() bool {

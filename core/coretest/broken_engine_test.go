@@ -471,6 +471,7 @@ func brokenFailures() []broken {
 		engineOn("Trace", "traces-nothing", func(cfg *core.ReplicaConfig) { cfg.Trace = nil }),
 		engineOn("LostLog", "begins-anew", func(cfg *core.ReplicaConfig) { cfg.Joined = false }),
 		engineOn("Restart", "forgets-its-term", func(cfg *core.ReplicaConfig) { cfg.Logs = amnesiac{cfg.Logs} }),
+		engineOn("PowerCut", "has-entries-before-its-disk", func(cfg *core.ReplicaConfig) { cfg.Logs = newEager(cfg.Logs) }),
 		engineWith("PowerCut", "acknowledges-at-once", func(h *hookedReplica) {
 			h.propose = func(ctx context.Context, command []byte) (core.Applied, error) {
 				if !bytes.HasPrefix(command, []byte("w")) {

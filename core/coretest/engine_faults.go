@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -137,8 +138,8 @@ func checkDamagedLog(t *checker, h engineHarness) {
 		} else {
 			t.should("closing the parts after a Start that failed", errors.Join(cfg.Link.Close(), cfg.Logs.Close()))
 		}
-		if !errors.Is(err, core.ErrDamaged) {
-			t.Errorf("Start on %s: %v, want core.ErrDamaged", what, err)
+		if !errors.Is(err, core.ErrDamaged) || !strings.Contains(err.Error(), "log entry ") {
+			t.Errorf("Start on %s: %v, want core.ErrDamaged that names the log entry", what, err)
 		}
 		if m.machine.has("f9", "v") {
 			t.Errorf("with %s the state is whole", what)
@@ -157,8 +158,8 @@ func (h holed) GetLog(index uint64, out *raft.Log) error {
 	return h.LogStore.GetLog(index, out)
 }
 
-// checkReadFails: a leader that cannot read what it is to send stops, if it has to read,
-// and the group goes on.
+// checkReadFails: a leader that cannot read what it is to send stops, if it has to read, as
+// does a follower with what it is to apply, and the group goes on.
 func checkReadFails(t *checker, h engineHarness) {
 	c := h.found(t, 3)
 	c.put("k", "v")
@@ -179,6 +180,18 @@ func checkReadFails(t *checker, h engineHarness) {
 	})
 	c.put("k", "last")
 	c.everywhere("k", "last")
+	c = h.found(t, 3)
+	follower := c.without(c.leader())[0]
+	follower.spoilt.Store(true)
+	c.put("k", "v")
+	t.until("the follower has applied, or has stopped", func() bool {
+		return isClosed(follower.Done()) || follower.machine.has("k", "v")
+	})
+	if isClosed(follower.Done()) {
+		follower.stopped(core.ErrDamaged)
+	}
+	c.put("k", "last")
+	c.everywhere("k", "last", c.without(follower)...)
 }
 
 // patient has writes take as long as they do.
@@ -225,20 +238,28 @@ func checkHangingLeader(t *checker, h engineHarness) {
 	t.until("the old leader has no stalled write", func() bool { return old.Status().Stalled == 0 })
 }
 
-// checkHangingFollower: one that cannot save a term holds nobody up.
-func checkHangingFollower(t *checker, h engineHarness) {
-	c := h.found(t, 3, patient)
+// hangTerm has leadership go on to another member, and returns the one whose disk hangs
+// with the new term.
+func (c *cluster) hangTerm() *member {
+	c.t.Helper()
 	c.put("k", "v")
 	hangs := c.without(c.leader())[0]
 	hangs.disk.Only(faulty.Set)
 	hangs.disk.Before.Shut()
 	other := c.without(c.leader(), hangs)[0]
-	t.until("a new term is not saved", func() bool {
+	c.t.until("a new term is not saved", func() bool {
 		if m := c.leaderNow(); m != nil && m != other {
-			_ = m.TransferLeadership(t.shortly(5), other.id)
+			_ = m.TransferLeadership(c.t.shortly(5), other.id)
 		}
 		return hangs.disk.Before.Waiting() > 0
 	})
+	return hangs
+}
+
+// checkHangingFollower: one that cannot save a term holds nobody up.
+func checkHangingFollower(t *checker, h engineHarness) {
+	c := h.found(t, 3, patient)
+	hangs := c.hangTerm()
 	c.put("k", "w")
 	t.until("it says that it has stalled", func() bool { return hangs.Status().Stalled > 0 })
 	hangs.disk.Open()
@@ -267,14 +288,23 @@ func checkShortStall(t *checker, h engineHarness) {
 // checkHangBeyondLimit: one whose disk hangs for too long stops with the cause, and Close
 // returns although the store does not.
 func checkHangBeyondLimit(t *checker, h engineHarness) {
-	beside(t, []int{1, 3}, func(n int) {
-		c := h.found(t, n, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = beat, 2*beat })
+	type hang struct {
+		n    int
+		term bool // a follower's, with a new term
+	}
+	beside(t, []hang{{n: 1}, {n: 3}, {n: 3, term: true}}, func(s hang) {
+		c := h.found(t, s.n, func(c *cluster) { c.tuning.StallTimeout, c.tuning.StallLimit = beat, 2*beat })
 		c.put("k", "v")
-		m := c.leader()
-		m.disk.Before.Shut()
-		_, err := m.Propose(t.context(), command("k", "doubtful"))
-		if !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrClosed) {
-			t.Errorf("Propose on a disk that hangs: %v", err)
+		var m *member
+		if s.term {
+			m = c.hangTerm()
+		} else {
+			m = c.leader()
+			m.disk.Before.Shut()
+			_, err := m.Propose(t.context(), command("k", "doubtful"))
+			if !errors.Is(err, core.ErrOutcomeUnknown) && !errors.Is(err, core.ErrNotLeader) && !errors.Is(err, core.ErrClosed) {
+				t.Errorf("Propose on a disk that hangs: %v", err)
+			}
 		}
 		m.stopped(core.ErrStalled)
 		if err := t.ended("Close on a disk that hangs", start(m.Replica.Close)); !errors.Is(err, core.ErrStalled) {
@@ -308,8 +338,10 @@ func checkNotBeforeDisk(t *checker, h engineHarness) {
 			m.disk.Before.Shut()
 		}
 		answer := start(func() error { _, err := leader.Propose(t.context(), command("k", "after")); return err })
-		t.until("the disks hang", func() bool {
-			return !slices.ContainsFunc(hang, func(m *member) bool { return m.disk.Before.Waiting() == 0 })
+		t.until("the disks hang, and the followers have what goes out before the leader's disk has it", func() bool {
+			early := s.whose == "leader" && h.Tuning.Persistence == core.Overlapped && leader.leads()
+			return !slices.ContainsFunc(hang, func(m *member) bool { return m.disk.Before.Waiting() == 0 }) &&
+				(!early || !slices.ContainsFunc(leader.Status().Followers, func(f core.FollowerStatus) bool { return f.LastIndex <= before.LastIndex }))
 		})
 		time.Sleep(beat / 4) // if somebody is too early, it is mostly seen
 		for _, m := range c.members {

@@ -87,14 +87,6 @@ func Breaking(e Engine, pendingNoops, unheld bool) Engine {
 // Depose has the overlap's replica lead no more.
 func Depose(o *Overlap) { o.begin(func() bool { return false }) }
 
-// StallTimeout returns how long a write may take with a tuning.
-func StallTimeout(t core.Tuning) time.Duration {
-	conf := raft.DefaultConfig()
-	apply(conf, t)
-	timeout, _, _ := failstop.Limits(t, conf.HeartbeatTimeout)
-	return timeout
-}
-
 // Traced reports whether a replica of cfg has any of the decorators that trace.
 func Traced(r core.Replica, cfg core.ReplicaConfig) bool {
 	bare, isBare := r.(*replica)

@@ -60,8 +60,7 @@ func (r *room) start(t *testing.T, i int, change ...func(*core.ReplicaConfig)) *
 	})
 	r.running[i] = r.run(t, i, r.members, change...)
 	t.Cleanup(func() { // before the member is closed, which waits for its writes
-		r.disks[i].Before.Open()
-		r.disks[i].After.Open()
+		r.disks[i].Open()
 	})
 	return r.running[i]
 }
@@ -70,8 +69,6 @@ func (r *room) start(t *testing.T, i int, change ...func(*core.ReplicaConfig)) *
 func (r *room) crash(t *testing.T, i int) {
 	t.Helper()
 	r.disks[i].Cut()
-	r.disks[i].Before.Open()
-	r.disks[i].After.Open()
 	if err := r.running[i].Close(); err != nil {
 		t.Error(err)
 	}

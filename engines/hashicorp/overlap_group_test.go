@@ -194,3 +194,17 @@ func TestUnknownPersistence(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// waitLeader waits until one of the members leads and answers reads.
+func waitLeader(t *testing.T, members []*member) (leader *member) {
+	t.Helper()
+	eventually(t, "one of the others leads", func() bool {
+		for _, m := range members {
+			if m.Status().Role == core.Leader && m.ReadBarrier(deadline(t)) == nil {
+				leader = m
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}

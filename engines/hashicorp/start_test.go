@@ -83,3 +83,24 @@ func TestReplacedLog(t *testing.T) {
 		t.Errorf("%d keys", m.kv.Len())
 	}
 }
+
+// TestHasState: a term or an entry in the log is state; what the application keeps is none.
+func TestHasState(t *testing.T) {
+	for name, test := range map[string]struct {
+		write func(core.LogStore) error
+		want  bool
+	}{
+		"new":     {func(core.LogStore) error { return nil }, false},
+		"other":   {func(s core.LogStore) error { return s.Set([]byte("raftlab.other"), []byte("x")) }, false},
+		"term":    {func(s core.LogStore) error { return s.SetUint64([]byte("CurrentTerm"), 1) }, true},
+		"entries": {func(s core.LogStore) error { return s.StoreLog(&raft.Log{Index: 5, Term: 1}) }, true},
+	} {
+		logs := inmem.New()
+		if err := test.write(logs); err != nil {
+			t.Fatal(err)
+		}
+		if has, err := (hashicorp.Engine{}).HasState(logs, ""); err != nil || has != test.want {
+			t.Errorf("%s: %t, %v, want %t", name, has, err, test.want)
+		}
+	}
+}

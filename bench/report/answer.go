@@ -29,7 +29,7 @@ func Brief(kind *measure.Kind, v measure.Values) string {
 	return strings.Join(out, ", ")
 }
 
-// most is of how many sentences the headline consists.
+// mostSentences is of how many sentences the headline consists at most.
 const mostSentences = 3
 
 // answer is what a run has found: in at most three sentences that answer the question of
@@ -267,14 +267,14 @@ func (a *answer) ratios(q measure.Quantity) bool {
 func (a *answer) ratio(q measure.Quantity, c *contrast, first bool) string {
 	over, w := c.on(q), a.wordsAt(c.this)
 	say := a.l.changeOf(over.Ratio)
-	text := a.verdict(over, say)
+	text, where := a.verdict(over, say), a.combinations(over)
 	switch {
 	case over.Verdict(stats.DefaultMargin) == stats.Undecided:
 		return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
 	case over.Count > 1:
-		return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, a.span(say.from(over.Range)+a.by(q, c), over, first)) + a.dagger(c)
+		where = a.span(say.from(over.Range)+a.by(q, c), over, first)
 	}
-	return a.l.fill("%s %s", "%[2]s — %[1]s", text, w.placed) + a.dagger(c)
+	return a.l.fill("%s %s (%s)", "%[2]s — %[1]s (%[3]s)", text, w.placed, where) + a.dagger(c)
 }
 
 // span is a range over the combinations of the other factors, named where it is the first of
@@ -422,12 +422,13 @@ func (a *answer) inOrder(q measure.Quantity) string {
 	if of := verdicts[stats.Undecided]; len(of) > 0 {
 		not = append(not, a.l.fill("undecided with %s", "не решено — %s", a.l.list(of)))
 	}
+	all := func(v stats.Verdict) bool { return len(verdicts[v]) > 0 && len(verdicts[v]) == len(places)-1 }
 	switch {
-	case len(verdicts[stats.Undecided]) > 0 && !tested:
+	case all(stats.Undecided) && !tested:
 		text += a.l.fill("; all undecided against %s: too few rounds", "; относительно %s не решено: мало раундов", a.named(a.m.base))
 	case len(not) > 0:
 		text += a.l.fill("; against %s it is %s", "; относительно %s: %s", a.named(a.m.base), strings.Join(not, a.l.say(" and ", "; ")))
-	case len(verdicts[stats.Differs]) > 0:
+	case all(stats.Differs):
 		text += a.l.fill("; each differs from %s", "; каждое отличается от %s", a.named(a.m.base))
 	}
 	return text + "."
@@ -583,7 +584,7 @@ func (a *answer) dependence(q measure.Quantity) string {
 func (a *answer) extremes(q measure.Quantity) string {
 	var most *contrast
 	var from, to int // groups
-	widest := 0.0
+	widest := 1.0    // of a single combination there are none
 	for _, c := range a.told(q) {
 		over := c.on(q)
 		if !over.HasRatio || over.Verdict(stats.DefaultMargin) != stats.Differs {

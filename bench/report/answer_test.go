@@ -82,8 +82,8 @@ func TestOneTrialLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for lang, wants := range map[Lang][]string{
-		English: {"Invalid trials leave ", " of them fewer than 6 rounds", "about 7 trials of each cell", " --resume --trials 7 "},
-		Russian: {"Из-за недостоверных испытаний у ", "меньше 6 раундов", "около 7 испытаний на ячейку", " --resume --trials 7 "},
+		English: {"Invalid or missing trials leave ", " of them fewer than 6 rounds", "about 7 trials of each cell", " --resume --trials 7 "},
+		Russian: {"Из-за недостоверных или непроведённых испытаний у ", "меньше 6 раундов", "около 7 испытаний на ячейку", " --resume --trials 7 "},
 	} {
 		l := newLanguage(lang)
 		a := l.answer(m)
@@ -101,6 +101,60 @@ func TestOneTrialLost(t *testing.T) {
 	whole := scenario(t, "rate").model
 	if got := whole.trialsFor(6, whole.rounds()-1); got != 6 {
 		t.Errorf("a trial that is not run yet: %d trials", got)
+	}
+}
+
+// TestOneCombinationIsLeft: where all others are invalid, the headline says of how many the
+// ratio is, and names no extremes.
+func TestOneCombinationIsLeft(t *testing.T) {
+	s := threeFactors()
+	s.matrix = s.matrix[:2]
+	s.fail = func(cell experiment.Cell, _ int) string {
+		return btos(cell.Cluster.Transport == "inmem", "the leader changed")
+	}
+	m, err := build(t.Context(), s.folder(t), catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lang, want := range map[Lang]string{English: "(over 1 of the 2 combinations)", Russian: "(в 1 из 2 сочетаний)"} {
+		a := newLanguage(lang).answer(m)
+		text := a.headline() + strings.Join(texts(a.more), " ")
+		if !strings.Contains(text, want) || strings.Contains(text, a.l.say("extremes", "крайние")) {
+			t.Errorf("%q is not in %q, or extremes are", want, text)
+		}
+	}
+}
+
+// TestOrderOfManyLevels: "all" and "each" are said of all levels only.
+func TestOrderOfManyLevels(t *testing.T) {
+	s := threeFactors()
+	s.trials, s.matrix = 5, []experiment.Factor{factorOf(keyClients, "1", "2", "4", "8", "16", "32", "64")}
+	m, err := build(t.Context(), s.folder(t), catalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := "all undecided against 1 client: too few rounds"
+	q := m.headline()
+	for _, c := range m.against() {
+		c.on(q).Adjusted, c.on(q).HasRatio, c.on(q).CI, c.on(q).Coverage = 1, true, stats.Interval{Low: 0.5, High: 2}, 0.9375
+	}
+	order := func() string { return (&answer{l: newLanguage(English), m: m}).inOrder(q) }
+	if text := order(); !strings.Contains(text, all) {
+		t.Errorf("%q does not say %q", text, all)
+	}
+	m.against()[0].on(q).CI = stats.Interval{Low: 0.99, High: 1.01}
+	if text := order(); strings.Contains(text, "all undecided") || !strings.Contains(text, "the same within ±5 % with 2 clients and undecided with 4 clients, ") {
+		t.Errorf("one is the same: %q", text)
+	}
+	for _, c := range m.against() {
+		c.on(q).Adjusted = 0.01
+	}
+	if text := order(); !strings.Contains(text, "each differs from 1 client") {
+		t.Errorf("all differ: %q", text)
+	}
+	m.against()[0].on(q).N = 0
+	if text := order(); strings.Contains(text, "each differs") {
+		t.Errorf("one is not compared: %q", text)
 	}
 }
 

@@ -337,10 +337,7 @@ func (l *language) sharedText(runs []*model, of func(*model) []string) string {
 	slices.SortStableFunc(texts, func(a, b string) int { return len(by[b]) - len(by[a]) })
 	for i, text := range texts {
 		if n := len(by[text]); n < len(runs) {
-			where := l.say("experiment", "эксперимент")
-			if n > 1 {
-				where = l.say("experiments", "эксперименты")
-			}
+			where := l.plural(n, "experiment experiments", "эксперимент эксперименты")
 			texts[i] = strings.TrimSuffix(text, ".") + " (" + where + " " + strings.Join(by[text], ", ") + ")."
 		}
 	}
@@ -349,11 +346,9 @@ func (l *language) sharedText(runs []*model, of func(*model) []string) string {
 
 func (l *language) threatsToConclusions(m *model) []string {
 	var texts []string
-	fewest, coverage := 0, 1.0
+	fewest, coverage := len(m.cells[0].used), 1.0
 	for _, c := range m.cells {
-		if n := len(c.used); fewest == 0 || n < fewest {
-			fewest = n
-		}
+		fewest = min(fewest, len(c.used))
 		if sum := c.sums[m.headline().Key]; sum.HasCI() {
 			coverage = min(coverage, sum.Coverage)
 		}

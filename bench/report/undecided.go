@@ -41,8 +41,8 @@ func (l *language) undecided(m *model, told bool) string {
 		by[stats.Undecided], l.count(all, "comparison comparisons", "сравнения сравнений сравнений"))
 	switch rounds := m.rounds(); {
 	case few > 0 && rounds >= stats.MinRounds:
-		text += " " + l.fill("Invalid trials leave %d of them fewer than %d rounds, with which the test cannot single out a difference between two cells.",
-			"Из-за недостоверных испытаний у %d из них меньше %d раундов: по ним критерий не может выделить различие двух ячеек.", few, stats.MinRounds)
+		text += " " + l.fill("Invalid or missing trials leave %d of them fewer than %d rounds, with which the test cannot single out a difference between two cells.",
+			"Из-за недостоверных или непроведённых испытаний у %d из них меньше %d раундов: по ним критерий не может выделить различие двух ячеек.", few, stats.MinRounds)
 	case few > 0:
 		text += " " + l.fill("With %s the test cannot single out a difference between two cells; it takes %d.",
 			"По %s критерий не может выделить различие двух ячеек; нужно %d.", l.count(rounds, "round rounds", "раунду раундам раундам"), stats.MinRounds)

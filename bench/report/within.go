@@ -96,8 +96,8 @@ func (l *language) boundsCaution(m *model) []string {
 			}
 		}
 		if len(cells) > 0 {
-			out = append(out, l.fill("%s: a lower bound in %s, for nothing was measured beyond; it is not compared.",
-				"%s: в %s это нижняя граница, дальше измерения не заходили; она не сравнивается.", capital(l.longName(q)), strings.Join(cells, ", ")))
+			out = append(out, l.fill("%s: a lower bound in trials of %s, for nothing was measured beyond; these are not compared.",
+				"%s: в испытаниях %s это нижняя граница, дальше измерения не заходили; такие испытания не сравниваются.", capital(l.longName(q)), strings.Join(cells, ", ")))
 		}
 	}
 	return out

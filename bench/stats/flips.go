@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -123,7 +124,7 @@ func stepDown(hypotheses, arrangements int, enough float64, statistics func(i, f
 		order[i] = i
 		statistics(i, 0, observed[i:i+1])
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return compareDown(observed[a], observed[b]) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(observed[b], observed[a]) })
 	as := make([]int, hypotheses) // arrangements in which it, or one that held better, goes as far
 	p := func(i int) float64 { return float64(as[i]) / float64(arrangements) }
 	values, most := make([]float64, largestBatch), make([]float64, largestBatch)
@@ -182,17 +183,6 @@ func signFlips(family [][]float64) []float64 {
 			out[a] = math.Abs(2*sum - totals[i])
 		}
 	})
-}
-
-func compareDown(a, b float64) int {
-	switch {
-	case a > b:
-		return -1
-	case a < b:
-		return 1
-	default:
-		return 0
-	}
 }
 
 // subsets has the sums of all subsets of some differences but the empty one, or, beyond

@@ -49,6 +49,7 @@ var rules = []rule{
 	{"engines/internal/identity", []string{"core"}},
 	{"engines/internal/snapshots", nil},
 	{"engines/internal/links", []string{"core", "engines/internal/identity"}},
+	{"engines/programs/flushes", nil},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft

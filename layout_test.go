@@ -44,6 +44,7 @@ var rules = []rule{
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/etcd", []string{"core", "engines/internal", "internal/sharing"}},
+	{"engines/program", []string{"kv/client", "internal"}},
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},
 	{"engines/internal/identity", []string{"core"}},
@@ -93,6 +94,7 @@ var rules = []rule{
 	{"bench/raftlab", []string{"core", "backends", "cluster", "bench", "internal"}}, // the program
 	{"cmd", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "bench", "internal"}},
 	{"internal/atomicfile", nil},
+	{"internal/child", []string{"internal/poll"}},
 	{"internal/cli", []string{"internal/visible"}},
 	{"internal/hostport", nil},
 	{"internal/lockfile", nil},

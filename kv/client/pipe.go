@@ -43,7 +43,7 @@ type pipe struct {
 // exchange is a request and its answer.
 type exchange struct {
 	seq   uint64
-	reply reply
+	reply Reply
 	err   error
 	sent  bool // with err: something of it may have left this process
 	done  bool
@@ -68,16 +68,16 @@ func newPipe(c net.Conn) *pipe { return &pipe{net: c, in: make([]byte, 16<<10)} 
 
 // do sends one command and returns the answer. With an error, sent tells whether
 // something of it may have left this process, or may yet.
-func (p *pipe) do(ctx context.Context, args ...[]byte) (r reply, sent bool, err error) {
+func (p *pipe) do(ctx context.Context, args ...[]byte) (r Reply, sent bool, err error) {
 	x := exchanges.Get().(*exchange)
 	p.mu.Lock()
 	if p.err != nil {
 		defer p.mu.Unlock()
-		return reply{}, false, p.err
+		return Reply{}, false, p.err
 	}
 	if len(p.out) > maxQueuedBytes {
 		defer p.mu.Unlock()
-		return reply{}, false, errFull
+		return Reply{}, false, errFull
 	}
 	p.out = appendCommand(p.out, args)
 	p.last++
@@ -157,7 +157,7 @@ func (p *pipe) writeRest(out []byte, written int) {
 }
 
 // await waits for the answer, and meanwhile reads for all if nobody does.
-func (p *pipe) await(ctx context.Context, x *exchange) (reply, bool, error) {
+func (p *pipe) await(ctx context.Context, x *exchange) (Reply, bool, error) {
 	for {
 		p.mu.Lock()
 		switch {
@@ -171,7 +171,7 @@ func (p *pipe) await(ctx context.Context, x *exchange) (reply, bool, error) {
 			case <-x.wake:
 			default:
 			}
-			x.reply = reply{}
+			x.reply = Reply{}
 			exchanges.Put(x)
 			return r, sent, err
 		case ctx.Err() != nil:
@@ -180,7 +180,7 @@ func (p *pipe) await(ctx context.Context, x *exchange) (reply, bool, error) {
 				p.handOver()
 			}
 			p.mu.Unlock()
-			return reply{}, true, ctx.Err() // also what is queued will be sent
+			return Reply{}, true, ctx.Err() // also what is queued will be sent
 		case p.reader == nil || p.reader == x:
 			p.reader = x
 			p.mu.Unlock()
@@ -265,7 +265,7 @@ func (p *pipe) read(ctx context.Context, x *exchange) {
 }
 
 // answered gives an answer to the exchange whose turn it is; under p.mu.
-func (p *pipe) answered(r reply) {
+func (p *pipe) answered(r Reply) {
 	if p.head == len(p.waiting) {
 		p.fail(errors.New("an answer to nothing that was asked"))
 		return
@@ -327,25 +327,25 @@ func appendLine(b []byte, sign byte, n int) []byte {
 	return append(strconv.AppendInt(append(b, sign), int64(n), 10), '\r', '\n')
 }
 
-// reply is an answer of the protocol's version 2.
-type reply struct {
-	kind  byte // + - : $ *
-	text  []byte
-	n     int64 // of :
-	null  bool
-	items []reply
+// Reply is an answer of the protocol's version 2.
+type Reply struct {
+	Kind  byte   // + - : $ *
+	Text  []byte // of + - $
+	N     int64  // of :
+	Null  bool   // of $ and *
+	Items []Reply
 }
 
 // own returns the reply with bytes of its own.
-func (r reply) own() reply {
+func (r Reply) own() Reply {
 	switch {
-	case r.kind == '+' && string(r.text) == "OK":
-		r.text = okText
-	case r.text != nil:
-		r.text = bytes.Clone(r.text)
+	case r.Kind == '+' && string(r.Text) == "OK":
+		r.Text = okText
+	case r.Text != nil:
+		r.Text = bytes.Clone(r.Text)
 	}
-	for i := range r.items {
-		r.items[i] = r.items[i].own()
+	for i := range r.Items {
+		r.Items[i] = r.Items[i].own()
 	}
 	return r
 }
@@ -362,7 +362,7 @@ const (
 var errReply = errors.New("not an answer of the Redis protocol: look whether a kvnode serves it there")
 
 // parseReply takes one reply from the beginning of b; size 0: it has not come as a whole.
-func parseReply(b []byte, depth int) (r reply, size int, err error) {
+func parseReply(b []byte, depth int) (r Reply, size int, err error) {
 	end := bytes.IndexByte(b[:min(len(b), maxLineBytes)], '\n')
 	switch {
 	case len(b) > 0 && !slices.Contains([]byte("+-:$*"), b[0]), end < 0 && len(b) >= maxLineBytes, end >= 0 && (end < 2 || b[end-1] != '\r'), depth > maxReplyDepth:
@@ -370,38 +370,38 @@ func parseReply(b []byte, depth int) (r reply, size int, err error) {
 	case end < 0:
 		return r, 0, nil
 	}
-	r.kind, r.text, size = b[0], b[1:end-1], end+1
-	if r.kind == '+' || r.kind == '-' {
+	r.Kind, r.Text, size = b[0], b[1:end-1], end+1
+	if r.Kind == '+' || r.Kind == '-' {
 		return r, size, nil
 	}
-	r.n, err = strconv.ParseInt(string(r.text), 10, 64)
+	r.N, err = strconv.ParseInt(string(r.Text), 10, 64)
 	if err != nil {
 		return r, 0, errReply
 	}
-	r.text = nil
+	r.Text = nil
 	switch {
-	case r.kind == ':':
-	case r.n == -1:
-		r.null = true
-	case r.n < 0, r.kind == '$' && r.n > maxReplyBytes, r.kind == '*' && r.n > maxReplyItems:
+	case r.Kind == ':':
+	case r.N == -1:
+		r.Null = true
+	case r.N < 0, r.Kind == '$' && r.N > maxReplyBytes, r.Kind == '*' && r.N > maxReplyItems:
 		return r, 0, errReply
-	case r.kind == '$':
-		n := int(r.n)
+	case r.Kind == '$':
+		n := int(r.N)
 		if len(b) < size+n+2 {
 			return r, 0, nil
 		}
 		if b[size+n] != '\r' || b[size+n+1] != '\n' {
 			return r, 0, errReply
 		}
-		r.text = b[size : size+n : size+n]
+		r.Text = b[size : size+n : size+n]
 		size += n + 2
 	default:
-		for range r.n {
+		for range r.N {
 			item, n, err := parseReply(b[size:], depth+1)
 			if n == 0 || err != nil {
 				return r, 0, err
 			}
-			r.items = append(r.items, item)
+			r.Items = append(r.Items, item)
 			size += n
 		}
 	}

@@ -126,7 +126,7 @@ func FuzzReply(f *testing.F) {
 		}
 		mine := r.own()
 		clear(stream)
-		if mine.kind == 0 {
+		if mine.Kind == 0 {
 			t.Fatal("a reply of no kind")
 		}
 	})

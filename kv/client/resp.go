@@ -107,10 +107,10 @@ func (c *RESP) Get(ctx context.Context, key string, level Consistency) (Value, e
 	switch {
 	case err != nil:
 		return Value{}, fmt.Errorf("get %.40q: %w", key, err)
-	case r.null:
+	case r.Null:
 		return Value{}, fmt.Errorf("get %.40q: %w", key, ErrNotFound)
 	}
-	return Value{Data: r.text}, nil
+	return Value{Data: r.Text}, nil
 }
 
 // Set sets the key.
@@ -136,7 +136,7 @@ func (c *RESP) Delete(ctx context.Context, key string) (uint64, error) {
 // SetIfAbsent sets the key if there is none. Otherwise the error is an [ErrCondition].
 func (c *RESP) SetIfAbsent(ctx context.Context, key string, value []byte) (uint64, error) {
 	r, err := c.do(ctx, "", setWord, []byte(key), value, []byte("NX"))
-	if err == nil && r.null {
+	if err == nil && r.Null {
 		err = ErrCondition
 	}
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *RESP) SetIfAbsent(ctx context.Context, key string, value []byte) (uint6
 // SetIfEqual sets the key if it holds old. Otherwise the error is an [ErrCondition].
 func (c *RESP) SetIfEqual(ctx context.Context, key string, value, old []byte) error {
 	r, err := c.do(ctx, "", setWord, []byte(key), value, []byte("IFEQ"), old)
-	if err == nil && r.null {
+	if err == nil && r.Null {
 		err = ErrCondition
 	}
 	if err != nil {
@@ -204,7 +204,7 @@ func (e *RESPError) refused() bool {
 
 // do sends a command to the leader, or a stale read to any node, until one has taken it,
 // the deadline has come or it would not be safe to go on. A level makes it a read.
-func (c *RESP) do(ctx context.Context, level Consistency, args ...[]byte) (reply, error) {
+func (c *RESP) do(ctx context.Context, level Consistency, args ...[]byte) (Reply, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
@@ -216,10 +216,10 @@ func (c *RESP) do(ctx context.Context, level Consistency, args ...[]byte) (reply
 	for {
 		endpoint, ok := c.endpoints.pick(level != Stale, tried)
 		if c.closed.Load() {
-			return reply{}, fmt.Errorf("client: %w", ErrClosed)
+			return Reply{}, fmt.Errorf("client: %w", ErrClosed)
 		}
 		if ctx.Err() != nil {
-			return reply{}, gaveUp(ctx, errors.As(last, new(*RESPError)), last)
+			return Reply{}, gaveUp(ctx, errors.As(last, new(*RESPError)), last)
 		}
 		if !ok { // all of them
 			_ = poll.Sleep(ctx, wait/2+rand.N(wait/2)) // the loop looks at ctx next
@@ -235,20 +235,20 @@ func (c *RESP) do(ctx context.Context, level Consistency, args ...[]byte) (reply
 		case errors.As(err, &told) && told.refused():
 			c.redirected(endpoint, told)
 		case errors.As(err, &told):
-			return reply{}, err
+			return Reply{}, err
 		case level == "" && err.(*Unanswered).Sent:
-			return reply{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+			return Reply{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
 		tried, last = append(tried, endpoint), err
 	}
 }
 
 // try sends the command to one node. The error is a *RESPError or an *Unanswered.
-func (c *RESP) try(ctx context.Context, endpoint string, level Consistency, args [][]byte) (reply, error) {
+func (c *RESP) try(ctx context.Context, endpoint string, level Consistency, args [][]byte) (Reply, error) {
 	p, err := c.pipe(ctx, lane{endpoint, level, c.next.Add(1) % c.perNode})
 	if err != nil {
 		c.endpoints.fails(endpoint)
-		return reply{}, err
+		return Reply{}, err
 	}
 	if level != "" && len(c.endpoints.given) > 1 { // a read can leave a node that hangs
 		var cancel context.CancelFunc
@@ -261,17 +261,22 @@ func (c *RESP) try(ctx context.Context, endpoint string, level Consistency, args
 		if !errors.Is(ctx.Err(), context.Canceled) { // that would not be the node's fault
 			c.endpoints.fails(endpoint)
 		}
-		return reply{}, &Unanswered{Endpoint: endpoint, Sent: sent, Cause: err}
+		return Reply{}, &Unanswered{Endpoint: endpoint, Sent: sent, Cause: err}
 	}
-	if r.kind != '-' {
+	if r.Kind != '-' {
 		if level != Stale && c.endpoints.knownLeader() != endpoint {
 			c.endpoints.leads(endpoint)
 			c.endpoints.works(endpoint)
 		}
 		return r, nil
 	}
-	prefix, message, _ := strings.Cut(string(r.text), " ")
-	return reply{}, &RESPError{Endpoint: endpoint, Prefix: prefix, Message: message}
+	return Reply{}, refusal(endpoint, r)
+}
+
+// refusal is the error that an answer is.
+func refusal(endpoint string, r Reply) *RESPError {
+	prefix, message, _ := strings.Cut(string(r.Text), " ")
+	return &RESPError{Endpoint: endpoint, Prefix: prefix, Message: message}
 }
 
 // redirected takes in what a node says that did not take a command.
@@ -325,14 +330,14 @@ func (c *RESP) dial(ctx context.Context, l lane) (*pipe, error) {
 		forward = "yes"
 	}
 	greeting := [][]string{{"RAFT.FORWARD", forward}, {"RAFT.READLEVEL", cmp.Or(name, "linearizable")}, {"RAFT.STATUS"}}
-	var r reply
+	var r Reply
 	for _, words := range greeting {
 		args := make([][]byte, len(words))
 		for i, word := range words {
 			args[i] = []byte(word)
 		}
-		if r, _, err = p.do(ctx, args...); err == nil && r.kind == '-' {
-			err = fmt.Errorf("%w: %s: %s", errReply, words[0], r.text)
+		if r, _, err = p.do(ctx, args...); err == nil && r.Kind == '-' {
+			err = fmt.Errorf("%w: %s: %s", errReply, words[0], r.Text)
 		}
 		if err != nil {
 			p.close()
@@ -347,16 +352,56 @@ func (c *RESP) dial(ctx context.Context, l lane) (*pipe, error) {
 }
 
 // isOurs refuses a node of another group than the client's, by its status.
-func (c *RESP) isOurs(status reply) error {
-	for i := 0; i+1 < len(status.items); i += 2 {
-		if string(status.items[i].text) != "group" {
+func (c *RESP) isOurs(status Reply) error {
+	for i := 0; i+1 < len(status.Items); i += 2 {
+		if string(status.Items[i].Text) != "group" {
 			continue
 		}
-		group := string(status.items[i+1].text)
+		group := string(status.Items[i+1].Text)
 		if group == "" || c.group.CompareAndSwap(nil, &group) || *c.group.Load() == group {
 			return nil
 		}
 		return fmt.Errorf("it is of group %.40s, and other nodes that this client was given are not: two groups are mixed up; leave the addresses of one of them out", group)
 	}
 	return errReply
+}
+
+// Conn is one connection of the Redis protocol to one node, for what is asked of that node
+// and no other. Safe for concurrent use; what several callers send goes out together, and
+// is answered in its order.
+type Conn struct {
+	endpoint string
+	pipe     *pipe
+}
+
+// Dial connects to the node that serves the Redis protocol at the endpoint, host:port.
+func Dial(ctx context.Context, endpoint string) (*Conn, error) {
+	raw, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", endpoint)
+	if err != nil {
+		return nil, &Unanswered{Endpoint: endpoint, Cause: err}
+	}
+	return &Conn{endpoint: endpoint, pipe: newPipe(raw)}, nil
+}
+
+// Do sends a command and returns its answer. The error is a *[RESPError] where that is one,
+// and an *[Unanswered] where there is none. A connection that has failed stays so.
+func (c *Conn) Do(ctx context.Context, words ...string) (Reply, error) {
+	args := make([][]byte, len(words))
+	for i, word := range words {
+		args[i] = []byte(word)
+	}
+	r, sent, err := c.pipe.do(ctx, args...)
+	switch {
+	case err != nil:
+		return Reply{}, &Unanswered{Endpoint: c.endpoint, Sent: sent, Cause: err}
+	case r.Kind == '-':
+		return Reply{}, refusal(c.endpoint, r)
+	}
+	return r, nil
+}
+
+// Close closes the connection; calls under way fail.
+func (c *Conn) Close() error {
+	c.pipe.close()
+	return nil
 }

@@ -26,9 +26,22 @@ type Entry struct {
 	// NeedsWire: it takes only networks with a wire.
 	NeedsWire bool
 	// New makes the engine. An option that is unknown or has a wrong value is an error
-	// that is core.ErrInvalid.
+	// that is core.ErrInvalid. Nil: the engine is a Program.
 	New func(core.Options) (core.Engine, error)
+	// Program is set instead of all of the above for an engine that is a program of its own.
+	Program *Program
 }
+
+// Program is an engine that brings its own log store and network, as one process for each
+// member: a program called raftlab-NAME, which docs/engine-programs.md tells what to do.
+// Only it knows its version, its options and their defaults. Experiments run it.
+type Program struct {
+	Library string // in a few words: "Apache Ratis, in Java"
+	Needs   string // what building it takes: "cargo, on Debian: apt install cargo"
+}
+
+// FileName is what the program of the engine called name is called.
+func (*Program) FileName(name string) string { return "raftlab-" + name }
 
 // Schema describes the options.
 func (e Entry) Schema() *conf.Schema { return conf.SchemaOf(e.Options) }
@@ -82,6 +95,15 @@ func Builtin() *Catalog {
 				return e, nil
 			},
 		},
+		"ratis": {Program: &Program{
+			Library: "Apache Ratis, in Java", Needs: "a JDK of version 17 or later and Maven (on Debian: apt install openjdk-17-jdk-headless maven)",
+		}},
+		"raft-rs": {Program: &Program{
+			Library: "raft-rs of TiKV, in Rust", Needs: "Rust with cargo (on Debian: apt install cargo)",
+		}},
+		"braft": {Program: &Program{
+			Library: "braft on brpc, in C++", Needs: "cmake, a C++ compiler, and braft and brpc, installed by hand: no registry has them",
+		}},
 		hashicorp.Name: {
 			Options: hashicorp.DefaultOptions(),
 			Tuning:  hashicorp.DefaultTuning(),
@@ -97,16 +119,38 @@ func Builtin() *Catalog {
 }
 
 func check(e Entry) error {
-	if e.New == nil {
-		return errors.New("it needs New")
+	if (e.New == nil) == (e.Program == nil) {
+		return errors.New("it needs New, or is a Program")
 	}
 	return nil
+}
+
+// Library refuses an engine, called name, that cannot be part of a Go program.
+func (e Entry) Library(name string) error {
+	if e.Program == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: the engine %s is a program of its own, %s: experiments run it, with engine = %q and mode = \"process\"",
+		core.ErrInvalid, name, e.Program.FileName(name), name)
+}
+
+// Libraries are the names of the engines that can be part of a Go program.
+func Libraries(c *Catalog) (names []string) {
+	for name, e := range c.All() {
+		if e.Program == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // New makes the engine called name with its options.
 func New(c *Catalog, name string, o core.Options) (core.Engine, error) {
 	e, err := c.Lookup(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.Library(name); err != nil {
 		return nil, err
 	}
 	return e.New(o)

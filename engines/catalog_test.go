@@ -29,14 +29,17 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := engines.New(engines.Builtin(), "ratis", nil); !errors.Is(err, core.ErrUnknownName) {
+	if _, err := engines.New(engines.Builtin(), "viewstamped", nil); !errors.Is(err, core.ErrUnknownName) {
 		t.Error(err)
+	}
+	if _, err := engines.New(engines.Builtin(), "ratis", nil); !errors.Is(err, core.ErrInvalid) || !strings.Contains(err.Error(), "raftlab-ratis") {
+		t.Errorf("a program: %v", err)
 	}
 }
 
 // TestEntriesSayTheirDefaults: they are in the reference of experiments.
 func TestEntriesSayTheirDefaults(t *testing.T) {
-	for _, name := range engines.Builtin().Names() {
+	for _, name := range engines.Libraries(engines.Builtin()) {
 		e, err := engines.Builtin().Lookup(name)
 		if err != nil {
 			t.Fatal(err)
@@ -46,7 +49,10 @@ func TestEntriesSayTheirDefaults(t *testing.T) {
 		}
 	}
 	if err := engines.Builtin().Register("none", engines.Entry{}); err == nil {
-		t.Error("an entry without New")
+		t.Error("an entry that is nothing")
+	}
+	if err := engines.Builtin().Register("mine", engines.Entry{Program: &engines.Program{Library: "mine", Needs: "nothing"}}); err != nil {
+		t.Errorf("a program of somebody else: %v", err)
 	}
 }
 

@@ -96,7 +96,7 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 		levels[k] = Level{Factor: f.Name, Value: f.Levels[level]}
 	}
 	combined.Load.settle()
-	return Cell{
+	c := Cell{
 		Levels:    levels,
 		Cluster:   combined.Cluster,
 		Raft:      combined.Raft,
@@ -104,7 +104,16 @@ func (e *Experiment) cell(keys *conf.Schema, i int) (Cell, error) {
 		Formation: combined.Formation,
 		Options:   combined.Options.clone(),
 		Settings:  maps.Clone(combined.Settings),
-	}, nil
+	}
+	if slices.Contains(e.Own, c.Cluster.Engine) {
+		said := e.said(&c)
+		for key, value := range c.Cluster.places() {
+			if said[key] == "" {
+				*value = Own
+			}
+		}
+	}
+	return c, nil
 }
 
 // applyText is apply of a level as text wrote it.

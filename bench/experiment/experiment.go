@@ -38,6 +38,10 @@ type Experiment struct {
 	// has all. The others keep their ids.
 	Exclude []map[string]string `json:"exclude,omitempty" key:"-"`
 
+	// Own are the engines that cells have which bring their log store and transport: where
+	// nothing is said of these, they are [Own] there.
+	Own []string `json:"own,omitempty" key:"-"`
+
 	Options Options `json:"options,omitempty" key:"-"`
 	// Settings of what is measured, where that is neither a load nor a formation.
 	Settings map[string]any `json:"settings,omitempty" key:"-"`
@@ -56,11 +60,21 @@ const (
 type Cluster struct {
 	Nodes     int    `json:"nodes" default:"3" min:"1" max:"99" doc:"voters"`
 	Engine    string `json:"engine" default:"hashicorp" doc:"implementation of Raft"`
-	Backend   string `json:"backend" default:"wal" doc:"log store"`
-	Transport string `json:"transport" default:"tcp" doc:"network of Raft"`
-	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a kvnode process, which takes its own defaults for what is left out (process); etcd is one that raftlab-peers has"`
+	Backend   string `json:"backend" default:"wal" doc:"log store; an engine that is a program has its own, and is told none"`
+	Transport string `json:"transport" default:"tcp" doc:"network of Raft; an engine that is a program has its own"`
+	Mode      string `json:"mode" default:"inprocess" doc:"the system: all members within the runner, called as functions (inprocess), or each a process of kvnode, or of the engine where that is a program, which takes its own defaults for what is left out (process); etcd is one that raftlab-peers has"`
 	Discovery string `json:"discovery" default:"static" oneof:"static gossip" doc:"one founds the group and the others are told its address, or they find each other; gossip needs mode = \"process\""`
 	Profile   string `json:"profile,omitempty" oneof:"local lan wan" zero:"what kvnode takes for its own: lan" doc:"timings of Raft and of gossip, as of kvnode --profile; needs mode = \"process\""`
+
+	Durability string `json:"durability,omitempty" oneof:"disk os-buffer nothing" zero:"any" doc:"what every cell has to keep of an acknowledged write, by what its parts say: disk, os-buffer (it survives a crash of the process) or nothing; a cell that keeps another is refused before the first trial"`
+}
+
+// Own is the log store and the transport of an engine that brings them.
+const Own = "own"
+
+// places are the keys of what some engines bring, with what a cluster has there.
+func (c *Cluster) places() map[string]*string {
+	return map[string]*string{"cluster.backend": &c.Backend, "cluster.transport": &c.Transport}
 }
 
 // Modes: where the members of the group run.

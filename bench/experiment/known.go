@@ -22,6 +22,13 @@ type Plugin struct {
 	Defaults map[string]any
 	// Load: the measure puts the load of the [load] table to the group.
 	Load bool
+	// Own: the engine brings its log store and its network.
+	Own bool
+	// Ask returns the options, where it takes asking to know them; it is called for files that
+	// give some. With an error they are taken unseen: whoever runs the plug-in looks at them
+	// again.
+	Ask func() ([]string, error)
+	any bool // it takes options of any name
 	// Connects: the measure has clients of its own, and they connect as [load] says.
 	Connects bool
 }
@@ -51,6 +58,9 @@ func PluginOf(kind, name string, options any) Plugin {
 		Defaults: conf.Map(options),
 	}
 }
+
+// takes reports whether there is an option of that name.
+func (p Plugin) takes(option string) bool { return p.any || slices.Contains(p.Options, option) }
 
 // named returns the plug-ins of a kind with a name. As a kind "" stands for all but
 // measures and systems, and as a name for any.
@@ -101,7 +111,7 @@ func (k Known) options(kind, name string) []string {
 func (k Known) takers(name, option string) []string {
 	var takers []string
 	for _, p := range k.named("", name) {
-		if slices.Contains(p.Options, option) {
+		if p.takes(option) {
 			takers = append(takers, p.Kind)
 		}
 	}
@@ -133,7 +143,7 @@ func (k Known) owner(key string) (p Plugin, option string) {
 	owner, option, ok := splitOption(key)
 	kind, name := splitOwner(owner)
 	for _, p := range k.named(kind, name) {
-		if ok && slices.Contains(p.Options, option) {
+		if ok && p.takes(option) {
 			return p, option
 		}
 	}

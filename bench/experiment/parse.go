@@ -48,6 +48,7 @@ func Parse(file string, data []byte, known Known, overrides []Override) (*Experi
 		d.Add(d.matrixLine, "matrix", "%s", strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": "))
 		return nil, d.Err()
 	}
+	d.checkOwn(e, cells)
 	d.checkCells(e.Measure, cells)
 	if err := d.Err(); err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func newDraft(file string, data []byte, known Known, overrides []Override) (*dra
 	if err != nil {
 		return nil, err
 	}
+	known = known.asked(root, overrides)
 	d := &draft{Mistakes: mistakes, known: known, schema: Schema(known)}
 	d.read(root)
 	for _, o := range overrides {
@@ -145,6 +147,7 @@ func (d *draft) resolveAll() *Experiment {
 			e.Matrix = append(e.Matrix, factor)
 		}
 	}
+	d.findOwn(e)
 	d.checkBaseline(e)
 	d.checkUntil(e)
 	d.checkMeasure(e)

@@ -40,8 +40,12 @@ func Schema(known Known) *conf.Schema {
 	s.Check("load.scan_length", func(text string) error { return checkSizes(text, maxScanLength) })
 	if known != nil {
 		s.Restrict("cluster.engine", known.names(KindEngine))
-		s.Restrict("cluster.backend", known.names(KindBackend))
-		s.Restrict("cluster.transport", known.names(KindTransport))
+		var own []string
+		if slices.ContainsFunc(known, func(p Plugin) bool { return p.Own }) {
+			own = []string{Own}
+		}
+		s.Restrict("cluster.backend", append(known.names(KindBackend), own...))
+		s.Restrict("cluster.transport", append(known.names(KindTransport), own...))
 		s.Restrict("cluster.mode", known.names(KindSystem))
 		s.Restrict("measure", append([]string{MeasureLoad, MeasureFormation}, known.names(KindMeasure)...))
 	}

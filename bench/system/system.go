@@ -44,6 +44,8 @@ const (
 type System struct {
 	Name      string // of `cluster.mode = "NAME"` in an experiment
 	Abilities []Ability
+	// Takes tells of systems with one name which runs a cell; nil: it does.
+	Takes func(experiment.Cell) bool
 
 	// Describe says what the system would run for a cell: the parts, with the
 	// versions of their libraries, and what they guarantee. It comes from the program
@@ -272,14 +274,16 @@ func Elsewhere(name, program string) *System {
 	}
 }
 
-// Lookup returns the system of a name.
-func (c Catalog) Lookup(name string) (*System, error) {
-	names := make([]string, len(c))
-	for i, s := range c {
-		if s.Name == name {
+// For returns the system that runs a cell.
+func (c Catalog) For(cell experiment.Cell) (*System, error) {
+	var names []string
+	for _, s := range c {
+		if s.Name == cell.Cluster.Mode && (s.Takes == nil || s.Takes(cell)) {
 			return s, nil
 		}
-		names[i] = s.Name
+		if !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+		}
 	}
-	return nil, fmt.Errorf("there is no system %q; there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no system %q; there are %s", cell.Cluster.Mode, strings.Join(names, ", "))
 }

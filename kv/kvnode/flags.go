@@ -12,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery/gossip/founding"
+	"github.com/themilchenko/raftlab/engines"
 	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/node"
@@ -96,7 +97,14 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 		return want(err != nil || slices.Contains(networked(known.Transports), name),
 			"it stays within one process, and a kvnode is one: want a network, such as tcp")
 	})
-	s.Restrict("engine", known.Engines.Names())
+	s.Restrict("engine", engines.Libraries(known.Engines))
+	s.Check("engine", func(name string) error {
+		e, err := known.Engines.Lookup(name)
+		if err != nil {
+			return nil // which chooseEngine tells
+		}
+		return e.Library(name)
+	})
 	s.Find("profile").Doc = profilesDoc()
 	s.Find("bootstrap-expect").Max = fmt.Sprint(founding.MaxExpect)
 	s.Find("request-timeout").Default, s.Find("request-timeout").Max = api.DefaultTimeout.String(), api.MaxTimeout.String()
@@ -146,7 +154,7 @@ What [raft] and --raft-option take:
 		b.WriteString("  " + strings.Join(keys, ", ") + "\n")
 	}
 	b.WriteString("\nWhat [engine-options] and --engine-option take:\n\n")
-	for _, name := range c.catalogs.Engines.Names() {
+	for _, name := range engines.Libraries(c.catalogs.Engines) {
 		b.WriteString("  " + name + ": " + strings.Join(c.engineOptions(name), ", ") + "\n")
 	}
 	b.WriteString("\nExit codes: 0 stopped in order, 1 failed, 2 wrong usage or settings.\n")

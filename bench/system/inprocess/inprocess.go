@@ -67,6 +67,9 @@ func resolve(c cluster.Catalogs, cell experiment.Cell) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
+	if err := engine.Library(cell.Cluster.Engine); err != nil {
+		return p, err
+	}
 	options := cell.Options.Of(experiment.KindEngine, cell.Cluster.Engine, engine.Schema().Keys())
 	if p.engine, err = engine.New(options); err != nil {
 		return p, err

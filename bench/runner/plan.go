@@ -136,7 +136,7 @@ func (p *Plan) describe(ctx context.Context, cfg Config, cells []experiment.Cell
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := cfg.Systems.Lookup(c.Cluster.Mode)
+		s, err := cfg.Systems.For(c)
 		if err != nil {
 			return nil, err
 		}

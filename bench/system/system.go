@@ -76,7 +76,8 @@ type Options struct {
 // so only a machine in trouble needs longer than the 30 s that it has by default.
 func (o Options) StartTimeout() time.Duration { return cmp.Or(o.Timeout, 30*time.Second) }
 
-// Group is one group of members that hold the same map. The first leads after Lead. Methods other than Start and Close are for a group that has
+// Group is one group of members that hold the same map. The first leads after Lead, until
+// something happens to it. Methods other than Start and Close are for a group that has
 // started, but for Members, whose own methods may be called while it starts.
 type Group interface {
 	// Start starts all members and returns once they serve.
@@ -130,9 +131,17 @@ type Observation struct {
 	At         time.Time
 	Leadership Leadership
 	Commands   uint64        // applied by the first member so far
-	Syncs      []uint64      // flushes of each member's log store; empty where it does not count them
+	Syncs      []uint64      // flushes of each member, of its log store at least; empty where they are not counted
 	CPU        time.Duration // of all members and clients
 	ClientsCPU time.Duration // of the clients, where they share no process with members; 0: they do
+	Used       []Used        // by each member, in their order; empty: members share this process, or it is not told
+}
+
+// Used is what the process of a member has used so far, and holds.
+type Used struct {
+	CPU       time.Duration
+	PeakBytes int64 // the most of its memory that was resident at once, since it started
+	Threads   int   // now
 }
 
 // Usage is what a group has used until one moment. A counter that the system does not have

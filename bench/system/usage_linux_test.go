@@ -33,3 +33,24 @@ func TestDiskWritten(t *testing.T) {
 		t.Errorf("%d B were flushed, and the disk has taken %d", size, after-before)
 	}
 }
+
+// TestUsedBy: what this process has used goes up with it, and one that there is not has used
+// nothing that could be told.
+func TestUsedBy(t *testing.T) {
+	const size = 8 << 20
+	before, err := UsedBy(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := make([]byte, before.PeakBytes+size)
+	for i := range held {
+		held[i] = byte(i)
+	}
+	after, err := UsedBy(os.Getpid())
+	if err != nil || after.CPU <= before.CPU || after.PeakBytes < before.PeakBytes+size/2 || after.Threads < 1 {
+		t.Errorf("%+v, then with %d B more %+v, %v", before, len(held), after, err)
+	}
+	if got, err := UsedBy(1 << 30); err == nil {
+		t.Errorf("a process that there is not: %+v", got)
+	}
+}

@@ -22,7 +22,7 @@ import (
 // of a gate that changes makes a new form too.
 const (
 	Name    = "load"
-	version = 4 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind; 3 had no Kinds and no Ramp
+	version = 5 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind; 3 had no Kinds and no Ramp; 4 had no Acknowledged and no Members
 )
 
 // Data is what one trial measured.
@@ -48,13 +48,15 @@ type Data struct {
 
 	// Over the whole load, warm-up included:
 	Commands     uint64   `json:"commands"`                 // commands that the leader applied
-	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member's log store, where it counts them
+	Acknowledged uint64   `json:"acknowledged,omitempty"`   // writes
+	SyncsPerNode []uint64 `json:"syncs_per_node,omitempty"` // flushes of each member, where they are counted; the leader is the first
 	CPUNS        int64    `json:"cpu_ns"`                   // CPU time of all members and clients
 	LoadNS       int64    `json:"load_ns"`                  // length of the load
 	MembersCPUNS int64    `json:"members_cpu_ns,omitempty"` // CPU time of all members
 	ClientsCPUNS int64    `json:"clients_cpu_ns,omitempty"` // of the clients: of their process, or of the load generator alone where members share it
 	Processors   int      `json:"processors,omitempty"`     // that both had
 	Operations   int64    `json:"operations,omitempty"`     // that ended
+	Members      []Member `json:"members,omitempty"`        // where they are processes; the leader is the first
 
 	// Forms 1 and 2: operations completed in each interval of the window.
 	IntervalNS int64   `json:"interval_ns,omitempty"`
@@ -87,7 +89,7 @@ func (o *Operations) sane() bool {
 // newData takes what the load saw.
 func newData(m *workload.Result, l *experiment.Load) (*Data, error) {
 	d := &Data{
-		Operations: m.Operations, WindowNS: int64(m.Window), Errors: m.Errors, Timeline: newTimeline(m.Steps),
+		Operations: m.Operations, Acknowledged: m.Acknowledged, WindowNS: int64(m.Window), Errors: m.Errors, Timeline: newTimeline(m.Steps),
 		Scheduled: m.Scheduled, Queued: m.Queued,
 		Writes: Operations{Completed: m.Writes.Completed, Failed: m.Writes.Failed},
 		Reads:  Operations{Completed: m.Reads.Completed, Failed: m.Reads.Failed},
@@ -124,10 +126,7 @@ func (d *Data) between(before, after system.Observation, generator time.Duration
 	d.ClientsCPUNS, d.Processors = int64(clients), runtime.GOMAXPROCS(0)
 	d.MembersCPUNS = max(0, d.CPUNS-int64(clients))
 	d.LoadNS = int64(after.At.Sub(before.At))
-	d.SyncsPerNode = slices.Clone(after.Syncs)
-	for i := range before.Syncs {
-		d.SyncsPerNode[i] -= before.Syncs[i]
-	}
+	d.SyncsPerNode, d.Members = syncsOf(before, after), membersOf(before, after)
 }
 
 // during records what was used meanwhile. The clients' process has a CPU time of its own where
@@ -207,6 +206,7 @@ func (d *Data) values(cell *record.CellInfo) (measure.Values, error) {
 	if d.Operations > 0 && d.MembersCPUNS > 0 {
 		put("cpu.op", time.Duration(d.MembersCPUNS).Seconds()/float64(d.Operations))
 	}
+	d.putMembers(&v, cell)
 	if d.Peak > 0 {
 		put("peak", d.Peak)
 		put("rate", d.Peak*cell.Load.PeakShare)
@@ -382,9 +382,11 @@ func (d *Data) validate(brokenOff bool) error {
 		}
 	}
 	if d.Kinds != nil && !brokenOff {
-		return d.validateKinds()
+		if err := d.validateKinds(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return d.validateMembers()
 }
 
 // check looks for contradictions between a trial and its cell, and within the trial. Those
@@ -414,7 +416,7 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 	} else {
 		refuse(len(x.Completed)-x.Warmup != x.stepsIn(d.WindowNS), "timeline", len(x.Completed)-x.Warmup, x.stepsIn(d.WindowNS))
 	}
-	refuse(len(d.SyncsPerNode) > cell.Cluster.Nodes, "syncs_per_node", len(d.SyncsPerNode), fmt.Sprintf("at most %d", cell.Cluster.Nodes))
+	out = append(out, d.checkMembers(cell, t.Data[Name].Version)...)
 	refuse(shares.Reads() == 0 && d.Reads != none, "reads", d.Reads.Completed, "none")
 	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])

@@ -60,6 +60,15 @@ const kindsSince = 4
 
 // gates judges what can be judged by the data alone. What does not apply is not there.
 func (d *Data) gates(cell *record.CellInfo, v measure.Values) []record.Gate {
+	out := d.courseGates(cell, v)
+	if d.proves(cell) {
+		out = append(out, d.flushGate(cell))
+	}
+	return out
+}
+
+// courseGates judges how the load went.
+func (d *Data) courseGates(cell *record.CellInfo, v measure.Values) []record.Gate {
 	if d.Ramp != nil {
 		return d.rampGates(cell, v)
 	}

@@ -115,3 +115,47 @@ func TestGates(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushGate: what is said to be on the disks of a majority takes so many flushes, whoever
+// shares them; those of one member stand in for no other.
+func TestFlushGate(t *testing.T) {
+	for _, x := range []struct {
+		name    string
+		nodes   int
+		load    experiment.Load
+		writes  uint64
+		syncs   []uint64
+		figure  float64
+		verdict record.Verdict
+	}{
+		{"one for each write on all", 3, experiment.Load{Clients: 1}, 10, []uint64{10, 10, 10}, 3, record.Pass},
+		{"just a majority", 3, experiment.Load{Clients: 1}, 10, []uint64{10, 10, 0}, 2, record.Pass},
+		{"a majority that changes", 3, experiment.Load{Clients: 1}, 9, []uint64{9, 2, 7}, 2, record.Pass},
+		{"one too few", 3, experiment.Load{Clients: 1}, 10, []uint64{10, 9, 0}, 1.9, record.Fail},
+		{"many of one member", 3, experiment.Load{Clients: 1}, 10, []uint64{1000, 3, 3}, 1.6, record.Fail},
+		{"none", 3, experiment.Load{Clients: 1}, 10, []uint64{0, 0, 0}, 0, record.Fail},
+		{"shared by four", 3, experiment.Load{Clients: 4}, 10, []uint64{3, 2, 1}, (10 + 8 + 4) / 10., record.Pass},
+		{"too few to be shared by four", 3, experiment.Load{Clients: 4}, 12, []uint64{3, 2, 0}, 20 / 12., record.Fail},
+		{"five members", 5, experiment.Load{Clients: 1}, 4, []uint64{4, 4, 3, 0, 0}, 11 / 4., record.Fail},
+		{"one member", 1, experiment.Load{Clients: 1}, 4, []uint64{4}, 1, record.Pass},
+		{"an open loop", 3, experiment.Load{Clients: 1, Rate: 1}, 4097, []uint64{2, 2, 1}, (2*4097 + 4096) / 4097., record.Pass},
+		{"not at all, in an open loop", 3, experiment.Load{Clients: 1, PeakShare: 0.5}, 100, []uint64{0, 0, 0}, 0, record.Fail},
+		{"not counted", 3, experiment.Load{Clients: 1}, 10, nil, 0, record.Skip},
+	} {
+		cell := &record.CellInfo{Cell: experiment.Cell{Cluster: experiment.Cluster{Nodes: x.nodes}, Load: x.load}, Durability: "disk"}
+		d := &Data{Acknowledged: x.writes, SyncsPerNode: x.syncs, Commands: x.writes}
+		g := d.flushGate(cell)
+		if math.Abs(g.Figure-x.figure) > 1e-9 || g.Verdict != x.verdict || g.Verdict != g.Decide() || (g.Reason == "") != (g.Verdict == record.Pass) {
+			t.Errorf("%s: %+v, want %v, %s", x.name, g, x.figure, x.verdict)
+		}
+		named := func() bool {
+			return slices.ContainsFunc(d.gates(cell, measure.Values{}), func(g record.Gate) bool { return g.Name == "flushes" })
+		}
+		if !named() {
+			t.Errorf("%s: it is not among the gates", x.name)
+		}
+		if cell.Durability = "os-buffer"; named() {
+			t.Errorf("%s: it is asked for where nobody speaks of a disk", x.name)
+		}
+	}
+}

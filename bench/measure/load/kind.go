@@ -61,7 +61,7 @@ func quantities() []measure.Quantity {
 		{Key: "rate", Name: measure.Text{En: "scheduled", Ru: "по расписанию"}, Unit: measure.OpsPerSecond},
 		{Key: "snapshots", Name: measure.Text{En: "snapshots", Ru: "снимков"}, Column: "snapshots"},
 		{Key: "snapshot.time", Name: measure.Text{En: "time of a snapshot", Ru: "время снимка"}, Unit: measure.Seconds, Column: "snapshot_ms", Scale: 1e-3, Decimals: 3},
-	}, machineQuantities())
+	}, memberQuantities(), machineQuantities())
 }
 
 // lines are what a trial's timeline has.
@@ -127,7 +127,7 @@ func columns() []measure.Setting {
 }
 
 func tables() []measure.Table {
-	return []measure.Table{
+	return append([]measure.Table{
 		rampTable(),
 		kindTable(),
 		machineTable(),
@@ -140,7 +140,7 @@ func tables() []measure.Table {
 				Ru: "Каждое значение — медиана по испытаниям. Независимых измерений столько, скольким независимым операциям равноценны измеренные в хвосте распределения: медленные операции идут подряд. Процессор и сбросы учтены вместе с прогревом; сбросы усреднены по узлам. «Во времени» — пропускная способность на протяжении окна, сумма по всем испытаниям, от нуля.",
 			},
 		},
-	}
+	}, memberTables()...)
 }
 
 func figures() []measure.Figure {

@@ -131,8 +131,9 @@ func checkLatency(t testing.TB, of string, v measure.Values, values []int64, fai
 func valid(t testing.TB) Data {
 	return Data{
 		WindowNS: 1e9, LoadNS: 1e9, Errors: map[string]int64{"timeout": 1}, First: &Failure{"timeout", 3e8},
-		Timeline: &Timeline{StepNS: 5e8, Warmup: 1, Completed: []int64{3, 4, 6}, P50US: []float64{2, 3, 4}, P99US: []float64{4, never, 9}, Slow: []int64{0, 1, 1}},
-		Writes:   Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
+		Timeline:     &Timeline{StepNS: 5e8, Warmup: 1, Completed: []int64{3, 4, 6}, P50US: []float64{2, 3, 4}, P99US: []float64{4, never, 9}, Slow: []int64{0, 1, 1}},
+		Acknowledged: 13,
+		Writes:       Operations{Completed: 10, Failed: 1, Hist: encode(t, []int64{1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000})},
 	}
 }
 
@@ -155,6 +156,8 @@ func TestReadRefuses(t *testing.T) {
 		"negative error":   func(d *Data) { d.Errors["x"] = -1 },
 		"too many":         func(d *Data) { d.Timeline.Completed[1] = math.MaxInt64 },
 		"time":             func(d *Data) { d.CPUNS = -1 },
+		"a member's time":  func(d *Data) { d.Members = []Member{{CPUNS: -1}} },
+		"flushes":          func(d *Data) { d.SyncsPerNode = []uint64{math.MaxUint64} },
 	} {
 		d := valid(t)
 		spoil(&d)
@@ -202,6 +205,8 @@ func TestCheck(t *testing.T) {
 		"load_ns":        func(d *Data) { d.LoadNS = 1 },
 		"timeline":       func(d *Data) { d.Timeline.Warmup, d.Timeline.Completed = 0, []int64{4, 6, 0} },
 		"syncs_per_node": func(d *Data) { d.SyncsPerNode = make([]uint64, 4) },
+		"members":        func(d *Data) { d.Members = make([]Member, 2) },
+		"acknowledged":   func(d *Data) { d.Acknowledged = 0 },
 		"reads":          func(d *Data) { d.Writes, d.Reads = Operations{}, d.Writes },
 		"hist":           func(d *Data) { d.Writes.Completed, d.Timeline.Completed[1] = 12, 6 }, // more than samples and clients
 		"scheduled":      func(d *Data) { d.Scheduled = 11 },
@@ -256,4 +261,16 @@ func TestMembersCPU(t *testing.T) {
 	before.ClientsCPU, after.ClientsCPU = 0, 0
 	d.between(before, after, time.Second)
 	near(t, "together", float64(d.MembersCPUNS), 9e9, 0)
+
+	before.Syncs, after.Syncs = []uint64{5, 7}, []uint64{9, 7}
+	before.Used, after.Used = []system.Used{{CPU: 1}, {CPU: 2}}, []system.Used{{CPU: 4, PeakBytes: 8, Threads: 3}, {CPU: 2}}
+	d.between(before, after, 0)
+	if !slices.Equal(d.SyncsPerNode, []uint64{4, 0}) || !slices.Equal(d.Members, []Member{{3, 8, 3}, {}}) {
+		t.Errorf("flushes %v, members %+v", d.SyncsPerNode, d.Members)
+	}
+	for _, x := range []system.Observation{{}, {Syncs: []uint64{9, 8, 7}}, {Syncs: []uint64{4, 7}}} { // not counted, or from the beginning
+		if d.between(before, x, 0); d.SyncsPerNode != nil || d.Members != nil {
+			t.Errorf("%v: flushes %v, members %+v", x.Syncs, d.SyncsPerNode, d.Members)
+		}
+	}
 }

@@ -89,7 +89,7 @@ func ramped(t *testing.T) (*record.CellInfo, Data) {
 	}}
 	latencies := slices.Repeat([]int64{2e6}, 295)
 	return cell, Data{
-		WindowNS: 5e9, LoadNS: 5e9, Processors: 1, Scheduled: 300, Queued: 30, Errors: map[string]int64{"late": 5},
+		WindowNS: 5e9, LoadNS: 5e9, Processors: 1, Scheduled: 300, Queued: 30, Acknowledged: 180, Errors: map[string]int64{"late": 5},
 		Writes:   Operations{Completed: 180, Failed: 5, Hist: encode(t, latencies)},
 		LagHist:  encode(t, []int64{1000}),
 		Timeline: &Timeline{StepNS: 1e9, Completed: []int64{20, 40, 60, 30, 30}},

@@ -313,6 +313,12 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 			return o, fmt.Errorf("CPU time of %s: %w", g.file.Nodes[i].Alias, err)
 		}
 		o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
+		switch used, err := system.UsedBy(int(p.Pid)); {
+		case err == nil:
+			o.Used = append(o.Used, used)
+		case !errors.Is(err, errors.ErrUnsupported):
+			return o, fmt.Errorf("%s: %w", g.file.Nodes[i].Alias, err)
+		}
 	}
 	return o, nil
 }

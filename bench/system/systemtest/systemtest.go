@@ -240,6 +240,14 @@ func (c *contract) load(t *testing.T) {
 			t.Errorf("member %d has flushed %d times before the load and %d after: writes are said to be on the disk", i+1, before.Syncs[i], after.Syncs[i])
 		}
 	}
+	if n := len(after.Used); n != 0 && n != c.info.Cluster.Nodes || n != len(before.Used) {
+		t.Errorf("what %d members have used, and %d before", n, len(before.Used))
+	}
+	for i, u := range after.Used {
+		if b := before.Used[i]; u.CPU <= b.CPU || u.PeakBytes < max(b.PeakBytes, 1<<16) || u.Threads < 1 {
+			t.Errorf("member %d has used %+v, and %+v before", i+1, u, b)
+		}
+	}
 	if after.Leadership != before.Leadership {
 		t.Logf("leadership went from %s to %s", before.Leadership, after.Leadership)
 	}

@@ -77,6 +77,7 @@ var rules = []rule{
 	{"bench/system", []string{"core/trace", "kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/clients", []string{"core", "kv", "cluster/clusterfile", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/kvnode", []string{"core", "kv", "cluster", "internal/conf", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/systemtest", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/workload", "internal/poll"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},

@@ -28,6 +28,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/system/clients"
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
@@ -40,8 +41,6 @@ import (
 	"github.com/themilchenko/raftlab/kv/client"
 	"github.com/themilchenko/raftlab/kv/node"
 )
-
-func protocol(cell experiment.Cell) string { return cmp.Or(cell.Load.Client, experiment.ClientHTTP) }
 
 // answerTimeout bounds how long the program takes to say what it would run.
 const answerTimeout = 10 * time.Second
@@ -61,14 +60,14 @@ func New(path string, known cluster.Catalogs) *system.System {
 
 // describe asks the program what it would run with the settings of a cell.
 func describe(ctx context.Context, path string, cell experiment.Cell, known cluster.Catalogs) (record.CellInfo, error) {
-	info := record.CellInfo{Cell: cell, Acknowledgement: system.Answered, Protocol: protocol(cell), ReadLevel: system.ReadLevel(cell)}
+	info := record.CellInfo{Cell: cell, Acknowledgement: system.Answered, Protocol: clients.Protocol(cell), ReadLevel: system.ReadLevel(cell)}
 	if _, err := exec.LookPath(path); err != nil {
 		return info, fmt.Errorf("mode = %q needs the program kvnode: build it (make build), or name it with --kvnode: %w", experiment.ModeProcess, err)
 	}
-	if cell.Load.Connections != 0 && protocol(cell) != experiment.ClientRESP {
+	if cell.Load.Connections != 0 && clients.Protocol(cell) != experiment.ClientRESP {
 		return info, fmt.Errorf("load.connections = %d: over HTTP each request under way has a connection: leave it out, or give client = %q", cell.Load.Connections, experiment.ClientRESP)
 	}
-	if cell.Load.Mix.Scan > 0 && protocol(cell) == experiment.ClientRESP {
+	if cell.Load.Mix.Scan > 0 && clients.Protocol(cell) == experiment.ClientRESP {
 		return info, fmt.Errorf("load.mix.scan = %g: SCAN of the Redis protocol gives keys without values, and begins where a cursor says: leave scans out, or give client = %q", cell.Load.Mix.Scan, experiment.ClientHTTP)
 	}
 	if err := system.RefuseWrites(cell, limits(known, cell)...); err != nil {
@@ -171,7 +170,7 @@ type group struct {
 	file    *clusterfile.File
 	cluster *process.Cluster
 	client  *client.Client
-	loads   []load // over the protocol that is measured; the clients share them
+	clients *clients.Clients // over the protocol that is measured
 	nodes   []*client.Node
 
 	mu      sync.Mutex
@@ -190,7 +189,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
-	if protocol(s.Cell.Cell) == experiment.ClientRESP {
+	if clients.Protocol(s.Cell.Cell) == experiment.ClientRESP {
 		if err := file.ServeRESP("127.0.0.1"); err != nil {
 			return nil, err
 		}
@@ -208,7 +207,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 	if err != nil {
 		return nil, err
 	}
-	loads, err := openLoads(file.Nodes, s.Cell)
+	load, err := clients.Open(file.Nodes, s.Cell)
 	if err != nil {
 		return nil, errors.Join(err, asks.Close())
 	}
@@ -218,7 +217,7 @@ func newGroup(path string, s system.Spec, known cluster.Catalogs) (*group, error
 			first.Do(s.Starting)
 		}
 	}}
-	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, loads: loads, nodes: asks.Nodes(),
+	return &group{spec: s, file: file, cluster: process.New(file, options), client: asks, clients: load, nodes: asks.Nodes(),
 		members: make([]*psutil.Process, c.Nodes)}, nil
 }
 
@@ -276,7 +275,7 @@ func (g *group) Lead(ctx context.Context) error {
 			return err
 		}
 		if s.Leader != nil && s.Leader.ID == first {
-			return connect(ctx, g.loads, g.spec.Cell.Load)
+			return g.clients.Connect(ctx)
 		}
 		if err := g.client.Transfer(ctx, first); err != nil {
 			return fmt.Errorf("make %s the leader: %w", first, err)
@@ -284,19 +283,9 @@ func (g *group) Lead(ctx context.Context) error {
 	}
 }
 
-func (g *group) Target(level string) workload.Target {
-	levels := map[string]client.Consistency{experiment.ReadLease: client.Leader, experiment.ReadStale: client.Stale}
-	return &target{loads: g.loads, level: cmp.Or(levels[level], client.Linearizable)}
-}
+func (g *group) Target(level string) workload.Target { return g.clients.Target(level) }
 
-func (g *group) Set(ctx context.Context, ops []kv.Op) error {
-	pairs := map[string][]byte{}
-	for _, op := range ops {
-		pairs[op.Key] = op.Value
-	}
-	_, err := g.loads[0].SetAll(ctx, pairs)
-	return err
-}
+func (g *group) Set(ctx context.Context, ops []kv.Op) error { return g.clients.Set(ctx, ops) }
 
 func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 	o := system.Observation{At: time.Now(), ClientsCPU: system.ProcessCPU()}
@@ -338,10 +327,7 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 // would have to be asked.
 func (g *group) Usage() (system.Usage, error) {
 	u := system.NewUsage(g.spec.Dir)
-	u.Opened = 0
-	for _, l := range g.loads {
-		u.Opened += l.opened()
-	}
+	u.Opened = g.clients.Opened()
 	for i := range g.file.Nodes {
 		if p := g.process(i); p != nil {
 			if err := u.AddProcess(int(p.Pid)); err != nil {
@@ -407,7 +393,7 @@ func (g *group) Explain(err error) error {
 func (g *group) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return errors.Join(g.cluster.Stop(ctx), closeLoads(g.loads), g.client.Close(), g.cluster.Close())
+	return errors.Join(g.cluster.Stop(ctx), g.clients.Close(), g.client.Close(), g.cluster.Close())
 }
 
 // Traces implements system.Traced: the members leave theirs in their folders.

@@ -11,10 +11,9 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system/clients"
 	"github.com/themilchenko/raftlab/bench/workload"
-	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/kv/api"
-	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // TestSent reads the counters of a node.
@@ -84,41 +83,6 @@ func loadOf(connections int, target string) *record.CellInfo {
 	return &record.CellInfo{Cell: experiment.Cell{Load: experiment.Load{Client: experiment.ClientRESP, Connections: connections, Target: target}}}
 }
 
-// TestParts: so many connections are shared by the clients in turn, and so are the members
-// that they ask.
-func TestParts(t *testing.T) {
-	nodes := []clusterfile.Node{
-		{HTTPAddress: "127.0.0.1:4", RESPAddress: "127.0.0.1:1"}, {HTTPAddress: "127.0.0.1:5", RESPAddress: "127.0.0.1:2"}, {HTTPAddress: "127.0.0.1:6", RESPAddress: "127.0.0.1:3"},
-	}
-	overHTTP := func(target string) *record.CellInfo {
-		c := loadOf(0, target)
-		c.Load.Client = ""
-		return c
-	}
-	for _, x := range []struct {
-		cell *record.CellInfo
-		want int
-	}{
-		{loadOf(0, ""), 1}, {loadOf(1, ""), 1}, {loadOf(3, "leader"), 3}, {loadOf(3, "followers"), 4}, {loadOf(0, "all"), 3},
-		{overHTTP(""), 1}, {overHTTP("followers"), 2}, {overHTTP("all"), 3},
-	} {
-		loads, err := openLoads(nodes, x.cell)
-		if err != nil || len(loads) != x.want {
-			t.Fatalf("%+v: %d loads, %v", x.cell.Load, len(loads), err)
-		}
-		seen := map[client.Map]int{}
-		for i := range 12 {
-			seen[(&target{loads: loads}).Part(i).(*target).loads[0].Map]++
-		}
-		if len(seen) != x.want {
-			t.Errorf("%+v: 12 clients share %d", x.cell.Load, len(seen))
-		}
-		if err := closeLoads(loads); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // TestTargets: each client has a member of its own, which takes its writes too, and reads
 // there what others have written elsewhere; over both protocols.
 func TestTargets(t *testing.T) {
@@ -127,29 +91,24 @@ func TestTargets(t *testing.T) {
 		for _, whom := range []string{experiment.TargetFollowers, experiment.TargetAll} {
 			cell := loadOf(0, whom)
 			cell.Load.Client = protocol
-			loads, err := openLoads(g.file.Nodes, cell)
+			all, err := clients.Open(g.file.Nodes, cell)
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole := &target{loads: loads, level: client.Linearizable}
+			whole := all.Target(experiment.ReadLinearizable).(workload.Parted)
 			for round := range 4 {
 				key, value := protocol+whom, fmt.Sprint(round)
 				if err := whole.Part(round).Do(t.Context(), &workload.Op{Kind: workload.Write, Key: key, Value: []byte(value)}); err != nil {
 					t.Fatalf("%s, %s: a write: %v", protocol, whom, err)
 				}
-				for other := range loads {
+				for other := range g.file.Nodes {
 					read := workload.Op{Kind: workload.Read, Key: key}
 					if err := whole.Part(other).Do(t.Context(), &read); err != nil || string(read.Value) != value {
 						t.Errorf("%s, %s: %q, %v, want %s", protocol, whom, read.Value, err, value)
 					}
 				}
 			}
-			for i, l := range loads {
-				if leader := l.Leader(); leader != "" {
-					t.Errorf("%s, %s: client %d goes to %s", protocol, whom, i, leader)
-				}
-			}
-			if err := closeLoads(loads); err != nil {
+			if err := all.Close(); err != nil {
 				t.Error(err)
 			}
 		}

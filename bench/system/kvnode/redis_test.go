@@ -14,10 +14,10 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/bench/system/clients"
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/cluster/clustertest"
-	"github.com/themilchenko/raftlab/kv/client"
 )
 
 // How often TestRedisBenchmark measures with each, and for how long.
@@ -41,29 +41,29 @@ func TestRedisBenchmark(t *testing.T) {
 	address := g.file.Nodes[0].RESPAddress
 	t.Logf("SET of 256 B, %d members, writes/s: medians of %d rounds; the ratio is that of each round, with the lowest and the highest", len(g.nodes), *redisRounds)
 	t.Log("clients = connections  generator  redis-benchmark  ratio                generator on 2 connections")
-	for _, clients := range []int{1, 16, 64} {
-		own, err := openLoads(g.file.Nodes, loadOf(clients, ""))
+	for _, n := range []int{1, 16, 64} {
+		own, err := clients.Open(g.file.Nodes, loadOf(n, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
-		each := &target{loads: own, level: client.Linearizable}
+		each := own.Target(experiment.ReadLinearizable)
 		var ours, theirs, ratios, shared []float64
 		for round := range *redisRounds {
 			var x, y float64
 			for _, first := range []bool{round%2 == 0, round%2 == 1} {
 				if first {
-					x = generated(t, each, clients)
+					x = generated(t, each, n)
 				} else {
-					y = benchmarked(t, address, clients)
+					y = benchmarked(t, address, n)
 				}
 			}
 			ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, x/y)
-			shared = append(shared, generated(t, g.Target(experiment.ReadLinearizable), clients))
+			shared = append(shared, generated(t, g.Target(experiment.ReadLinearizable), n))
 		}
-		if err := closeLoads(own); err != nil {
+		if err := own.Close(); err != nil {
 			t.Error(err)
 		}
-		t.Logf("%21d  %9.0f  %15.0f  %.2f (%.2f to %.2f)  %26.0f", clients,
+		t.Logf("%21d  %9.0f  %15.0f  %.2f (%.2f to %.2f)  %26.0f", n,
 			middle(ours), middle(theirs), middle(ratios), slices.Min(ratios), slices.Max(ratios), middle(shared))
 	}
 }

@@ -1,6 +1,10 @@
-package kvnode
+// Package clients is what the clients of a cell ask where its members are processes: over
+// which protocol, which of the members, and on how many connections. It starts no member and
+// measures nothing.
+package clients
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +15,21 @@ import (
 	"github.com/themilchenko/raftlab/bench/workload"
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
 )
+
+// Protocol is that of the clients of a cell.
+func Protocol(cell experiment.Cell) string {
+	return cmp.Or(cell.Load.Client, experiment.ClientHTTP)
+}
+
+// Clients drive the members of a cell. All methods are safe for concurrent use; those that
+// ask are for members that have started.
+type Clients struct {
+	loads []load
+	load  experiment.Load
+}
 
 // load is what clients ask: the group for writes, or a node that forwards them, and one
 // node for reads.
@@ -40,13 +57,14 @@ func (l load) opened() int64 {
 	return n
 }
 
-// openLoads returns what the clients of a cell share: for each member that they ask, as
-// many as they have connections.
-func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, err error) {
+// Open returns the clients of a cell, for each member that they ask as many as they have
+// connections; they connect when they are used. The caller closes them.
+func Open(nodes []clusterfile.Node, cell *record.CellInfo) (*Clients, error) {
+	c := &Clients{load: cell.Load}
 	over, perNode := func(nodes []clusterfile.Node, stay bool) (load, error) {
 		return overHTTP(nodes, underWay(cell.Load), stay)
 	}, 1
-	if protocol(cell.Cell) == experiment.ClientRESP {
+	if Protocol(cell.Cell) == experiment.ClientRESP {
 		connections := cell.Load.Connections
 		over = func(nodes []clusterfile.Node, stay bool) (load, error) { return overRESP(nodes, connections, stay) }
 		perNode = max(1, connections)
@@ -66,12 +84,12 @@ func openLoads(nodes []clusterfile.Node, cell *record.CellInfo) (loads []load, e
 		for _, which := range asked {
 			l, err := over(which, len(asked) > 1 || len(which) < len(nodes))
 			if err != nil {
-				return nil, errors.Join(err, closeLoads(loads))
+				return nil, errors.Join(err, c.Close())
 			}
-			loads = append(loads, l)
+			c.loads = append(c.loads, l)
 		}
 	}
-	return loads, nil
+	return c, nil
 }
 
 // overHTTP returns a load that asks the leader among nodes, or, with stay, whichever of
@@ -127,21 +145,47 @@ func usuallyUnderWay(l experiment.Load) int {
 	return l.Clients
 }
 
-// connect has the connections ready that a load will usually need.
-func connect(ctx context.Context, loads []load, l experiment.Load) error {
-	for _, x := range loads {
+// Connect has the connections ready that the load will usually need: what that takes is no
+// part of an operation.
+func (c *Clients) Connect(ctx context.Context) error {
+	for _, x := range c.loads {
 		if x.connect == nil {
 			continue
 		}
-		if err := x.connect(ctx, (usuallyUnderWay(l)+len(loads)-1)/len(loads)); err != nil {
+		if err := x.connect(ctx, (usuallyUnderWay(c.load)+len(c.loads)-1)/len(c.loads)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func closeLoads(loads []load) (err error) {
-	for _, l := range loads {
+// Set writes all keys of ops in one entry.
+func (c *Clients) Set(ctx context.Context, ops []kv.Op) error {
+	pairs := map[string][]byte{}
+	for _, op := range ops {
+		pairs[op.Key] = op.Value
+	}
+	_, err := c.loads[0].SetAll(ctx, pairs)
+	return err
+}
+
+// Target is what system.Group has.
+func (c *Clients) Target(level string) workload.Target {
+	levels := map[string]client.Consistency{experiment.ReadLease: client.Leader, experiment.ReadStale: client.Stale}
+	return &target{loads: c.loads, level: cmp.Or(levels[level], client.Linearizable)}
+}
+
+// Opened counts the connections that were opened so far.
+func (c *Clients) Opened() (n int64) {
+	for _, l := range c.loads {
+		n += l.opened()
+	}
+	return n
+}
+
+// Close closes all connections.
+func (c *Clients) Close() (err error) {
+	for _, l := range c.loads {
 		err = errors.Join(err, l.Close())
 		if r, ok := l.reads.(*client.RESP); ok {
 			err = errors.Join(err, r.Close())

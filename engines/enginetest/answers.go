@@ -25,11 +25,11 @@ import (
 func usage(ctx context.Context, g *group) error {
 	var errs []error
 	for name, change := range map[string]func(*program.Spec) (extra []string){
-		"an unknown flag":             func(*program.Spec) []string { return []string{"--no-such-flag=1"} },
-		"an address that is none":     func(s *program.Spec) []string { s.Raft = "nowhere"; return nil },
-		"an address without a port":   func(s *program.Spec) []string { s.RESP = "127.0.0.1"; return nil },
-		"an unknown setting":          func(s *program.Spec) []string { s.Settings["colour"] = "1"; return nil },
-		"a value that is no number":   func(s *program.Spec) []string { s.Settings["snapshot_threshold"] = "many"; return nil },
+		"an unknown flag":           func(*program.Spec) []string { return []string{"--no-such-flag=1"} },
+		"an address that is none":   func(s *program.Spec) []string { s.Raft = "nowhere"; return nil },
+		"an address without a port": func(s *program.Spec) []string { s.RESP = "127.0.0.1"; return nil },
+		"an unknown setting":        func(s *program.Spec) []string { s.Settings["colour"] = "1"; return nil },
+		"a value that is no number": func(s *program.Spec) []string { s.Settings["snapshot_threshold"] = "many"; return nil },
 	} {
 		s := g.members[0].spec
 		s.Settings = g.subject.settings()
@@ -67,7 +67,7 @@ func described(ctx context.Context, g *group) error {
 	}
 	_, err = program.Describe(ctx, g.subject.Path, map[string]string{"colour": "1"})
 	if err == nil || !strings.Contains(err.Error(), "colour") || !strings.Contains(err.Error(), "exit status 2") {
-		errs = append(errs, fmt.Errorf("describe with the unknown setting colour: %w; want exit status 2 and a line that names it", err))
+		errs = append(errs, fmt.Errorf("describe with the unknown setting colour: %v; want exit status 2 and a line that names it", err))
 	}
 	return errors.Join(errs...)
 }
@@ -96,14 +96,14 @@ func (w *wire) say(text, want string) error {
 		line, err := w.in.ReadString('\n')
 		word, _, _ := strings.Cut(want, " ")
 		if err != nil || line != want && !strings.HasPrefix(line, word+" ") {
-			return fmt.Errorf("%.100q is answered %.100q, %w; want %.100q", text, line, err, word)
+			return fmt.Errorf("%.100q is answered %.100q, %v; want %.100q", text, line, err, word)
 		}
 		return nil
 	}
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(w.in, got)
 	if err != nil || string(got) != want {
-		return fmt.Errorf("%.100q is answered %.100q, %w; want %.100q", text, got[:n], err, want)
+		return fmt.Errorf("%.100q is answered %.100q, %v; want %.100q", text, got[:n], err, want)
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (c conversation) hold(ctx context.Context, m *member) error {
 		}
 		if s.Closed {
 			if rest, err := io.ReadAll(w.in); err != nil || len(rest) > 0 {
-				return fmt.Errorf("after %.100q: %q, %w; want the end of the connection", s.Send, rest, err)
+				return fmt.Errorf("after %.100q: %q, %v; want the end of the connection", s.Send, rest, err)
 			}
 		}
 	}
@@ -249,7 +249,7 @@ func own(ctx context.Context, m *member) error {
 		}
 	}
 	if rest, err := io.ReadAll(w.in); err != nil || len(rest) > 0 {
-		return fmt.Errorf("after QUIT: %q, %w; want the end of the connection", rest, err)
+		return fmt.Errorf("after QUIT: %q, %v; want the end of the connection", rest, err)
 	}
 	return nil
 }
@@ -344,7 +344,7 @@ func notLeader(ctx context.Context, g *group) error {
 				}
 				var told *client.RESPError
 				if !errors.As(err, &told) || told.Prefix != "NOTLEADER" || told.Message != want {
-					return fmt.Errorf("%s is answered %q, %w; want NOTLEADER %s", words[0], r.Text, err, want)
+					return fmt.Errorf("%s is answered %q, %v; want NOTLEADER %s", words[0], r.Text, err, want)
 				}
 			}
 			return nil

@@ -126,7 +126,7 @@ func (g *group) kill(members ...*member) error {
 		}
 		select {
 		case <-m.process.Done():
-			errs = append(errs, fmt.Errorf("%s ended by itself: %w", m.spec.ID, m.process.Err()))
+			errs = append(errs, fmt.Errorf("%s ended by itself: %v", m.spec.ID, m.process.Err()))
 		default:
 			errs = append(errs, m.process.Kill())
 		}
@@ -194,6 +194,9 @@ func (g *group) agrees(ctx context.Context) error {
 			}
 			if err == nil {
 				s, err = c.Status(ctx)
+			}
+			if err == nil && s.Role == "leader" { // it may have to apply what was committed before it led
+				_, err = c.Do(ctx, "GET", "whole")
 			}
 			if err == nil {
 				d, err = c.Digest(ctx)

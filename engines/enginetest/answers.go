@@ -35,7 +35,9 @@ func usage(ctx context.Context, g *group) error {
 		s.Settings = g.subject.settings()
 		s.Dir = filepath.Join(g.dir, "usage")
 		extra := change(&s)
-		code, said, err := s.Try(ctx, extra...)
+		try, cancel := context.WithTimeout(ctx, healTime)
+		code, said, err := s.Try(try, extra...)
+		cancel()
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))

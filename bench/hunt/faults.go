@@ -114,8 +114,10 @@ func processKinds() []kind {
 		{name: "one-way", takes: 5 * time.Second, weight: 8, do: oneWay},
 		{name: "slow", takes: 3 * time.Second, weight: 5, do: slow},
 		{name: "transfer", takes: 2 * time.Second, weight: 8, do: transfer},
+		{name: "relay", takes: 4 * time.Second, weight: 6, do: relay},
 		{name: "snapshot", takes: 2 * time.Second, weight: 6, do: snapshot},
 		{name: "away", takes: 16 * time.Second, weight: 8, do: away, fits: func(_ Config, t tuning) bool { return t.small }},
+		{name: "install", takes: 12 * time.Second, weight: 8, do: install, fits: func(_ Config, t tuning) bool { return t.small }},
 		{name: "lease", takes: 12 * time.Second, weight: 8, do: lease, fits: func(_ Config, t tuning) bool { return t.heartbeat >= time.Second }},
 		{name: "forged-vote", takes: 3 * time.Second, weight: 3, do: forgedVote},
 		{name: "crowd", takes: 4 * time.Second, weight: 3, do: crowd},
@@ -228,6 +230,30 @@ func transfer(ctx context.Context, g *group, s step, random *rand.Rand) string {
 	return fmt.Sprintf("%s → %s: %v", leader.id, to, short(err))
 }
 
+// relay hands leadership round, and back, as fast as it goes: what the first leader has begun is
+// committed by another one, or not, while it leads again.
+func relay(ctx context.Context, g *group, s step, random *rand.Rand) string {
+	leader, others := g.roles(ctx, random)
+	names := []string{leader.id}
+	for range 6 {
+		to := others[0]
+		if random.IntN(2) == 0 {
+			to = others[random.IntN(len(others))]
+		}
+		result := "done"
+		if g.transfer(ctx, to.id, leader) != nil {
+			result = "not done"
+			leader, others = g.roles(ctx, random)
+		} else {
+			i := slices.Index(others, to)
+			leader, others[i] = to, leader
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", to.id, result))
+		pause(ctx, time.Duration(random.IntN(100))*time.Millisecond)
+	}
+	return strings.Join(names, " → ")
+}
+
 func short(err error) string {
 	if err == nil {
 		return "done"
@@ -277,6 +303,31 @@ func away(ctx context.Context, g *group, s step, random *rand.Rand) string {
 		pause(ctx, 200*time.Millisecond)
 	}
 	return fmt.Sprintf("%s, %s for %v", victim.id, how, hold)
+}
+
+// install has a member that was stopped come back once the others have compacted their logs, and
+// ends it, or now and then the leader, anywhere while a snapshot is sent to it and takes the
+// place of its log.
+func install(ctx context.Context, g *group, s step, random *rand.Rand) string {
+	_, others := g.roles(ctx, random)
+	victim := others[0]
+	ends := 0
+	for range 4 {
+		g.kill(victim)
+		pause(ctx, s.hold/3)
+		g.snapshotOn(ctx, others[1:]...)
+		leader, _ := g.roles(ctx, random)
+		g.snapshotOn(ctx, leader)
+		g.bringBack(ctx, victim)
+		pause(ctx, time.Duration(random.IntN(400))*time.Millisecond)
+		if leader != victim && random.IntN(4) == 0 {
+			ends++
+			g.kill(leader)
+			g.bringBack(ctx, leader)
+		}
+	}
+	g.readAll(ctx, victim)
+	return fmt.Sprintf("%s, ended 4 times, its leader %d times", victim.id, ends)
 }
 
 // lease has followers restart just before others, whose logs are as long, stand for

@@ -164,6 +164,7 @@ func identityKinds() []kind {
 	gossips := func(c Config, _ tuning) bool { return c.gossips() }
 	return []kind{
 		{name: "removed", takes: 10 * time.Second, weight: 6, data: true, do: removed},
+		{name: "grown", takes: 10 * time.Second, weight: 6, data: true, do: grown},
 		{name: "moved-one", takes: 6 * time.Second, weight: 5, do: moved(1)},
 		{name: "moved-two", takes: 8 * time.Second, weight: 4, do: moved(2)},
 		{name: "moved-all", takes: 8 * time.Second, weight: 4, do: moved(-1)},
@@ -177,21 +178,68 @@ func identityKinds() []kind {
 
 // removed takes a member out of the group and adds it again in a new folder.
 func removed(ctx context.Context, g *group, s step, random *rand.Rand) string {
-	_, others := g.roles(ctx, random)
-	victim := others[0]
-	if g.cfg.gossips() {
-		err := g.at(ctx, victim, (*client.Node).Leave)
-		pause(ctx, s.hold)
-		victim.process.kill()
-		victim.process.killed = true // it was asked to
-		g.log("%s leaves: %v", victim.id, short(err))
-	} else {
-		g.noteEnd(victim)
+	victim, others := g.roles(ctx, random)
+	if random.IntN(3) > 0 {
+		victim = others[0]
 	}
+	g.part(ctx, victim, s.hold)
 	victim.suspect = "removed"
-	g.remove(ctx, victim)
 	g.replace(ctx, victim)
 	return victim.id
+}
+
+// part takes a member out of the group, which has to go on without it.
+func (g *group) part(ctx context.Context, n *node, hold time.Duration) {
+	if g.cfg.gossips() {
+		err := g.at(ctx, n, (*client.Node).Leave)
+		pause(ctx, hold)
+		n.process.kill()
+		n.process.killed = true // it was asked to
+		g.log("%s leaves: %v", n.id, short(err))
+	} else {
+		g.noteEnd(n)
+	}
+	g.remove(ctx, n)
+}
+
+// grown adds one more member, has it lead, and takes it out again: the group is written to
+// meanwhile.
+func grown(ctx context.Context, g *group, s step, random *rand.Rand) string {
+	leader, others := g.roles(ctx, random)
+	id := fmt.Sprintf("n%d", len(g.nodes)+1)
+	name := fmt.Sprintf("%s.%d", id, s.seed)
+	n := &node{id: id, name: name, dir: filepath.Join(g.dir, name)}
+	if err := g.newProxies(n); err != nil {
+		return err.Error()
+	}
+	if random.IntN(2) == 0 {
+		g.snapshotOn(ctx, leader)
+	}
+	err := g.start(ctx, n)
+	votes := func(ctx context.Context) error {
+		members, err := g.members(ctx)
+		if i := slices.IndexFunc(members, func(m api.Member) bool { return m.ID == id }); err == nil && (i < 0 || !members[i].Voter) {
+			err = errors.New(id + " has no vote")
+		}
+		return err
+	}
+	if err == nil {
+		err = g.await(ctx, comeBack, votes)
+	}
+	g.noteEnd(n)
+	if err != nil && ctx.Err() == nil {
+		g.report.violate(Beyond, "%s, a new node: it is no voter: %v; see %s", id, err, n.process.log)
+	}
+	transfer := g.transfer(ctx, id, g.nodes...)
+	pause(ctx, s.hold/2)
+	if random.IntN(2) == 0 {
+		g.kill(others[0])
+		g.bringBack(ctx, others[0])
+	}
+	pause(ctx, s.hold/2)
+	g.part(ctx, n, s.hold)
+	g.dismiss(n)
+	return fmt.Sprintf("by %s: %v, leadership to it: %v", id, short(err), short(transfer))
 }
 
 // moved starts nodes at addresses where nobody has been; -1: all.

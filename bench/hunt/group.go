@@ -296,15 +296,7 @@ func (g *group) isVoter(ctx context.Context, n *node) error {
 	if err := g.at(ctx, n, (*client.Node).Ready); err != nil {
 		return err
 	}
-	leader, err := g.leader(ctx)
-	if err != nil {
-		return err
-	}
-	var members []api.Member
-	err = g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) (err error) {
-		members, err = c.Members(ctx)
-		return err
-	}, leader)
+	members, err := g.members(ctx)
 	if err != nil {
 		return err
 	}
@@ -318,6 +310,19 @@ func (g *group) isVoter(ctx context.Context, n *node) error {
 		return fmt.Errorf("the members are %v; want %s as a voter at %s", members, n.id, n.raft.Address())
 	}
 	return nil
+}
+
+// members returns the members as the leader has them.
+func (g *group) members(ctx context.Context) (members []api.Member, err error) {
+	leader, err := g.leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = g.ask(ctx, func(ctx context.Context, c *client.Client, _ *client.Node) (err error) {
+		members, err = c.Members(ctx)
+		return err
+	}, leader)
+	return members, err
 }
 
 // leader returns the node that most nodes that answer follow.

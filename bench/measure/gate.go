@@ -12,6 +12,10 @@ import (
 // something is measured.
 const maxClockDriftMS = 20.0
 
+// FlushGate is the gate that says whether what is acknowledged as being on the disk can have
+// been flushed. Where it is skipped, that is not proved.
+const FlushGate = "flushes"
+
 // AtMost makes a gate that passes with a figure of at most limit. The reason is told
 // where it fails.
 func AtMost(name, unit string, figure, limit float64, reason string) record.Gate {
@@ -82,4 +86,12 @@ func LeaderGate(before, after system.Leadership) record.Gate {
 	}
 	return AtMost("leader", "changes", changes, 0,
 		fmt.Sprintf("%s led in term %d at the start, %s in term %d at the end", before, before.Term, after, after.Term))
+}
+
+// PlacedGate is LeaderGate of a group whose first member was made the leader: it still is.
+func PlacedGate(first string, before, after system.Leadership) record.Gate {
+	if before.ID == first {
+		return LeaderGate(before, after)
+	}
+	return AtMost("leader", "changes", 1, 0, fmt.Sprintf("%s led in term %d at the start, and %s was to", before, before.Term, first))
 }

@@ -159,6 +159,10 @@ func (l *language) concerns(m *model) []string {
 		where := l.fullLabel(m.factors, c.info)
 		l.invalidTrials(c, where, note)
 		l.failures(c, where, note)
+		if slices.ContainsFunc(c.gates, func(g gateSummary) bool { return g.Name == measure.FlushGate && g.judged == 0 }) {
+			note(l.say("That acknowledged writes are on the disk is not proved: their flushes were not counted",
+				"Не доказано, что подтверждённые записи лежат на диске: их сбросы не считались"), spot{where: where})
+		}
 		for _, w := range c.warnings {
 			trial := spot{l.fill("%s, trial %s", "%s, испытание %s", where, w.Subject), l.ratio(w.Have), math.Abs(math.Log(w.Have)), true}
 			switch w.Code {

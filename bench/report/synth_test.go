@@ -209,7 +209,12 @@ func (s synth) trial(t testing.TB, c record.CellInfo, number int) record.Trial {
 		WindowNS: window, IntervalNS: int64(100 * time.Millisecond),
 		Writes: load.Operations{Completed: ops - reads, Hist: latencies(t, random, base, ops-reads)},
 		Reads:  load.Operations{Completed: reads, Hist: latencies(t, random, base/9+1, reads)},
-		LoadNS: window * 5 / 4, CPUNS: window * 3 / 2, MembersCPUNS: window, Operations: ops * 5 / 4, Commands: uint64(ops),
+		LoadNS: window * 5 / 4, CPUNS: window * 3 / 2, MembersCPUNS: window, Operations: ops * 5 / 4, Commands: uint64(ops), Acknowledged: uint64(ops - reads),
+	}
+	if c.Cluster.Mode == experiment.ModeProcess {
+		for i := range c.Cluster.Nodes {
+			d.Members = append(d.Members, load.Member{CPUNS: window / int64(2+i), PeakBytes: int64(80-i) << 20, Threads: 14 - i})
+		}
 	}
 	tr := record.Trial{
 		TrialID: record.TrialID{Cell: c.ID, Trial: number}, Started: time.Date(2026, 3, 14, 6, 30+number, index, 0, time.UTC), Leader: "n1",

@@ -133,6 +133,7 @@ func (h engineHarness) properties() []engineProperty {
 		engineProperty{"PowerCut", checkPowerCut},
 		engineProperty{"Restart", checkRestart},
 		engineProperty{"ReadAfterRestart", checkReadAfterRestart},
+		engineProperty{"LeaseAfterRestart", checkLeaseAfterRestart},
 		engineProperty{"WipedVoter", checkWipedVoter},
 		engineProperty{"TwoGroups", checkTwoGroups},
 		engineProperty{"Moved", checkMoved},

@@ -66,6 +66,10 @@ func checkInstall(t *checker, h engineHarness) {
 	if s := empty.Status(); s.SnapshotIndex == 0 {
 		t.Errorf("%s was empty, and has no snapshot: %+v", empty.id, s)
 	}
+	t.until("the log of "+empty.id+" ends with what is committed, or behind it", func() bool {
+		s := empty.Status()
+		return s.CommitIndex <= s.LastIndex
+	})
 	c.routes.heal()
 	c.everywhere("k", "behind", lags)
 	if s := lags.Status(); s.SnapshotIndex == 0 {

@@ -274,3 +274,21 @@ func (c *cluster) lateAnswers(timeout time.Duration) (shown bool) {
 	t.until("the lease runs out", func() bool { return old.LeaseBarrier(t.shortly(1)) != nil })
 	return shown
 }
+
+// checkLeaseAfterRestart: what the others say to a leader that was restarted, and leads again,
+// gives it a lease of its messages since then, and not of those of before.
+func checkLeaseAfterRestart(t *checker, h engineHarness) {
+	const timeout = 3 * beat
+	c := h.found(t, 3, slowly(3))
+	m := c.leader()
+	t.eventually("a barrier by lease passes", func() error { return m.LeaseBarrier(t.context()) })
+	time.Sleep(5 * timeout) // longer than it runs the second time; too little only makes this see less
+	m.restart()
+	c.lead(m)
+	t.eventually("a barrier by lease passes again", func() error { return m.LeaseBarrier(t.context()) })
+	c.isolate(m)
+	time.Sleep(timeout + timeout/40)
+	if err := m.LeaseBarrier(t.shortly(1)); err == nil {
+		t.Errorf("LeaseBarrier passes %v after the last message to the others, which have answered the replica before its restart", timeout)
+	}
+}

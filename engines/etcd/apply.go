@@ -3,6 +3,7 @@ package etcd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,7 @@ func (a *applier) add(j job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
-		a.drop([]job{j})
+		a.drop([]job{j}, a.r.stopped("apply"))
 		return
 	}
 	a.work = append(a.work, j)
@@ -81,12 +82,12 @@ func (a *applier) run(quit <-chan struct{}) error {
 		for i, j := range work {
 			select {
 			case <-quit:
-				a.drop(work[i:])
+				a.drop(work[i:], a.r.stopped("apply"))
 				return nil
 			default:
 			}
 			if err := a.do(j, work[i+1:]); err != nil {
-				a.drop(work[i:])
+				a.drop(work[i:], a.r.stopped("apply"))
 				return err
 			}
 		}
@@ -100,21 +101,21 @@ func (a *applier) leave() {
 	left := a.work
 	a.work = nil
 	a.mu.Unlock()
-	a.drop(left)
+	a.drop(left, a.r.stopped("apply"))
 	if a.saving != nil {
 		<-a.saving
 	}
 }
 
-func (a *applier) drop(work []job) {
+func (a *applier) drop(work []job, cause error) {
 	for _, j := range work {
 		for _, p := range j.waiting {
 			if p != nil {
-				p.fail(unknown(opPropose, a.r.stopped("apply")))
+				p.fail(unknown(opPropose, cause))
 			}
 		}
 		if j.save != nil {
-			j.save(a.r.stopped("snapshot"))
+			j.save(cause)
 		}
 	}
 }
@@ -122,10 +123,8 @@ func (a *applier) drop(work []job) {
 func (a *applier) do(j job, later []job) error {
 	switch {
 	case j.restore != nil:
-		for _, l := range later {
-			if l.restore != nil { // the files of this one may be gone
-				return nil
-			}
+		if a.superseded(later) { // its files may be gone
+			return nil
 		}
 		return a.restore(j.restore)
 	case j.save != nil:
@@ -136,8 +135,22 @@ func (a *applier) do(j job, later []job) error {
 	return nil
 }
 
-// apply has the state machine take in entries, and tells who waits for them.
+// superseded says whether another snapshot waits to be restored, in later or behind that.
+func (a *applier) superseded(later []job) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	restores := func(j job) bool { return j.restore != nil }
+	return slices.ContainsFunc(later, restores) || slices.ContainsFunc(a.work, restores)
+}
+
+// apply has the state machine take in entries, and tells who waits for them. Those behind a snapshot
+// that was superseded are in the next one.
 func (a *applier) apply(j job) (err error) {
+	if j.entries[0].GetIndex() > a.index+1 {
+		a.drop([]job{j}, errors.New("a snapshot of a later state has taken its place"))
+		a.r.driver.finished(j.applied, true)
+		return nil
+	}
 	begun := a.r.trace.now()
 	a.commands = a.commands[:0]
 	members := a.members

@@ -66,11 +66,28 @@ type driver struct {
 	reads         map[uint64]*reading
 	lastRead      uint64
 	transfer      *transfer
-	summons       *received        // a leader's MsgTimeoutNow that waits for changes to be applied
-	echoes        map[uint64]int64 // the newest time that a leader has sent
+	summons       *received // a leader's MsgTimeoutNow that waits for changes to be applied
+	echo          echo
+	loyal         time.Time // until then no vote is given unasked for by the leader: see LeaseBarrier
 	sendings      sendings
 	nextLook      int // tick at which it is looked whether to snapshot
 	askedSnapshot int // tick before which none is asked for again
+}
+
+// echo is what a follower says to its leader of when that one was heard: the newest time that it has
+// sent in its term. Times of an earlier term may be those of another process, whose clock began
+// at another moment.
+type echo struct {
+	to, term uint64
+	sent     int64
+}
+
+// heard notes a message of the leader.
+func (e *echo) heard(m *received) {
+	if m.GetTerm() != e.term {
+		*e = echo{to: m.GetFrom(), term: m.GetTerm()}
+	}
+	e.sent = max(e.sent, m.sent)
 }
 
 // received is a message of another member.
@@ -87,7 +104,7 @@ func newDriver(r *replica, l *log) *driver {
 	return &driver{
 		r: r, set: r.set, log: l, members: l.members, role: core.Follower, term: l.term, savedTerm: l.term, savedVote: l.vote,
 		writer: newWriter(r), inbox: make(chan *received, 64), wake: make(chan struct{}, 1),
-		reads: map[uint64]*reading{}, echoes: map[uint64]int64{}, sendings: sendings{},
+		reads: map[uint64]*reading{}, sendings: sendings{}, loyal: r.votesFrom,
 	}
 }
 
@@ -104,6 +121,7 @@ func (d *driver) start(applied uint64) (err error) {
 		MaxSizePerMsg:             uint64(d.set.MaxAppendEntries) * bytesPerEntry,
 		MaxCommittedSizePerReady:  maxUnappliedBytes,
 		MaxInflightMsgs:           d.set.MaxInFlight,
+		MaxInflightBytes:          max(maxInflightBytes, uint64(d.set.MaxAppendEntries)*bytesPerEntry),
 		CheckQuorum:               true,
 		PreVote:                   true,
 		StepDownOnRemoval:         true,
@@ -113,8 +131,12 @@ func (d *driver) start(applied uint64) (err error) {
 	return err
 }
 
-// maxUnappliedBytes bounds the entries that were handed to the applier and are not applied.
-const maxUnappliedBytes = 8 << 20
+const (
+	// maxUnappliedBytes bounds the entries that were handed to the applier and are not applied.
+	maxUnappliedBytes = 8 << 20
+	// maxInflightBytes bounds those on the way to a member: many messages may be large ones.
+	maxInflightBytes = 64 << 20
+)
 
 // caught makes an error of a panic.
 func caught(err *error) {
@@ -257,8 +279,8 @@ func (d *driver) step(m *received) {
 		return
 	}
 	vote := t == pb.MsgVote || t == pb.MsgPreVote
-	if vote && time.Now().Before(d.r.votesFrom) && len(m.GetContext()) == 0 {
-		return // a promise of before the start may still hold: see LeaseBarrier
+	if vote && time.Now().Before(d.loyal) && len(m.GetContext()) == 0 {
+		return // also where the library has forgotten, in a new term, that there was a leader
 	}
 	if m.snapshot != nil {
 		d.arrived = m.snapshot
@@ -275,8 +297,10 @@ func (d *driver) step(m *received) {
 	switch {
 	case carries(t):
 		if s := d.node.BasicStatus(); s.GetTerm() == m.GetTerm() && s.Lead == m.GetFrom() { // it follows that one
-			d.echoes[m.GetFrom()] = max(d.echoes[m.GetFrom()], m.sent)
-			d.r.lastContact.Store(time.Now().UnixNano())
+			now := time.Now()
+			d.echo.heard(m)
+			d.loyal = now.Add(d.set.loyalty)
+			d.r.lastContact.Store(now.UnixNano())
 		}
 	case t == pb.MsgTimeoutNow:
 		d.summons = m
@@ -349,12 +373,14 @@ func (d *driver) follow(m *received) error {
 
 // note takes in the state of the library.
 func (d *driver) note(rd raft.Ready) {
+	if n := len(rd.Entries); n > 0 {
+		d.r.lastIndex.Store(rd.Entries[n-1].GetIndex())
+	} else if !raft.IsEmptySnap(rd.Snapshot) {
+		d.r.lastIndex.Store(rd.Snapshot.GetMetadata().GetIndex())
+	}
 	if rd.HardState != nil {
 		d.term = rd.GetTerm()
 		d.r.committed.Store(rd.GetCommit())
-	}
-	if n := len(rd.Entries); n > 0 {
-		d.r.lastIndex.Store(rd.Entries[n-1].GetIndex())
 	}
 	if rd.SoftState == nil && rd.HardState == nil {
 		return
@@ -407,7 +433,7 @@ func (d *driver) publish() {
 // before anything that the library says because of them is sent. They are durable first, with
 // the commit index: see stored.
 func (d *driver) commit(m *pb.Message) error {
-	j := job{entries: m.GetEntries(), waiting: d.pending.committed(m.GetEntries()), applied: m.GetResponses()[0]}
+	j := job{entries: m.GetEntries(), applied: m.GetResponses()[0]}
 	for _, e := range j.entries {
 		if e.GetType() != pb.EntryConfChangeV2 || e.GetIndex() <= d.members.index { // that has taken effect before the start
 			continue
@@ -424,6 +450,7 @@ func (d *driver) commit(m *pb.Message) error {
 		}
 		d.configure(next)
 	}
+	j.waiting = d.pending.committed(j.entries) // last: who stops a driver that hangs tells those that are pending
 	d.applier.add(j)
 	return nil
 }
@@ -462,7 +489,9 @@ func (d *driver) send(m *pb.Message) {
 		d.transferred = true
 		d.publish()
 	default:
-		f.echo = d.echoes[m.GetTo()]
+		if m.GetTo() == d.echo.to && m.GetTerm() == d.echo.term {
+			f.echo = d.echo.sent
+		}
 	}
 	d.r.peers.send(f)
 }

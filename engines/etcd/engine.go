@@ -117,7 +117,7 @@ func (r *replica) prepare(cfg core.ReplicaConfig) error {
 		}
 	}
 	if held {
-		r.votesFrom = time.Now().Add(r.set.HeartbeatTimeout)
+		r.votesFrom = time.Now().Add(r.set.loyalty) // a promise of before may still hold
 	}
 	r.connect(cfg)
 	return r.drive(newest)

@@ -178,24 +178,22 @@ func (l *log) align(low uint64) (err error) {
 	return nil
 }
 
-// restart has the log begin behind a snapshot, with nothing in it.
+// restart has the log begin behind a snapshot, with nothing in it. What is read meanwhile is
+// compacted, and not missing: a snapshot of the replica's own may be finished just now.
 func (l *log) restart(s *hraft.SnapshotMeta) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	if err := l.empty(); err != nil {
-		return err
-	}
+	l.deleting.Lock()
+	defer l.deleting.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.first, l.firstTerm, l.last, l.recent, l.bytes = s.Index+1, s.Term, s.Index, nil, 0
 	l.snapshot = s
-	return nil
+	l.mu.Unlock()
+	return l.empty()
 }
 
 // empty deletes all entries of the store.
 func (l *log) empty() error {
-	l.deleting.Lock()
-	defer l.deleting.Unlock()
 	low, err := l.store.FirstIndex()
 	if err != nil {
 		return err
@@ -309,11 +307,14 @@ func (l *log) cached(index uint64) *pb.Entry {
 	return nil
 }
 
-// read returns an entry from the store. That it is not there is damage.
+// read returns an entry from the store. That it is not there is damage, unless it was deleted meanwhile.
 func (l *log) read(index uint64) (*pb.Entry, error) {
 	var entry hraft.Log
 	err := l.store.GetLog(index, &entry)
 	if err == hraft.ErrLogNotFound {
+		if first, _ := l.FirstIndex(); index < first {
+			return nil, raft.ErrCompacted
+		}
 		err = l.store.Fail(fmt.Errorf("the log store is %w: log entry %d is missing", core.ErrDamaged, index))
 	}
 	if err != nil {

@@ -80,6 +80,47 @@ func TestWhereTheLogBegins(t *testing.T) {
 	}
 }
 
+// meddling is a store that has something happen right after entries were deleted.
+type meddling struct {
+	core.LogStore
+	deleted func()
+}
+
+func (m meddling) DeleteRange(low, high uint64) error {
+	err := m.LogStore.DeleteRange(low, high)
+	m.deleted()
+	return err
+}
+
+// TestCompactedMeanwhile: a snapshot of the replica's own is done while the leader's takes the
+// place of the log: the entries that it would look at are gone, and that is no damage.
+func TestCompactedMeanwhile(t *testing.T) {
+	s := storeOf(t, 1, 20)
+	var l *log
+	met := 0
+	s.LogStore = meddling{s.LogStore, func() {
+		met++
+		if err := l.compacted(snapshotOf(15, 1), 10); err != nil {
+			t.Error(err)
+		}
+	}}
+	l, err := openLog(s, snapshotOf(5, 1), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.restart(snapshotOf(30, 2)); err != nil || met != 1 {
+		t.Fatal(met, err)
+	}
+	if err := errors.Join(s.Failed(), l.drop()); err != nil {
+		t.Error(err)
+	}
+	first, _ := l.FirstIndex()
+	term, err := l.Term(30)
+	if first != 31 || term != 2 || err != nil || l.snapshotIndex() != 30 {
+		t.Errorf("begins with %d after term %d and snapshot %d, %v", first, term, l.snapshotIndex(), err)
+	}
+}
+
 // TestUnfinishedFounding: a crash before the term is stored leaves nothing that counts.
 func TestUnfinishedFounding(t *testing.T) {
 	s := failstop.Wrap(inmem.New(), failstop.NewWatch(time.Minute, time.Minute), func(error) {})

@@ -58,8 +58,9 @@ const (
 // settings are a tuning with what follows from it.
 type settings struct {
 	core.Tuning
-	tick  time.Duration
-	lease time.Duration // from when a message was sent that a majority answered
+	tick    time.Duration
+	lease   time.Duration // from when a message was sent that a majority answered
+	loyalty time.Duration // from when a follower has heard its leader
 }
 
 func settle(t core.Tuning) (settings, error) {
@@ -72,6 +73,7 @@ func settle(t core.Tuning) (settings, error) {
 	// A follower keeps to its leader for ticksPerTimeout ticks, of which the first may be over
 	// at once and the second come early; clocks do not run alike.
 	s.lease = s.HeartbeatTimeout * 7 / ticksPerTimeout
+	s.loyalty = s.HeartbeatTimeout * 8 / ticksPerTimeout
 	switch {
 	case s.tick < minTick:
 		return s, fmt.Errorf("%w: heartbeat_timeout = %s: the engine etcd needs at least %s", core.ErrInvalid, s.HeartbeatTimeout, ticksPerTimeout*minTick)

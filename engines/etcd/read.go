@@ -77,9 +77,10 @@ func (r *replica) ReadBarrier(ctx context.Context) error {
 	return r.WaitApplied(ctx, index)
 }
 
-// LeaseBarrier implements core.Replica. A follower gives no vote for a heartbeat timeout from
-// a message of its leader on (the library's CheckQuorum), nor does it after a restart, so the
-// lease counts from when a message was sent that a majority has answered.
+// LeaseBarrier implements core.Replica. A follower gives no vote for most of a heartbeat timeout
+// from a message of its leader on, nor after a restart (the library's CheckQuorum, which forgets
+// it in a new term; and driver.loyal, which does not). So the lease counts from when a message was
+// sent that a majority has answered.
 //
 // What this term acknowledged was applied here first; what earlier terms did, the term's
 // no-op has brought in: once that is applied, there is nothing to wait for.
@@ -91,7 +92,7 @@ func (r *replica) LeaseBarrier(ctx context.Context) error {
 		return err
 	}
 	v := r.view.Load()
-	if v.transferred || r.appliedTerm.Load() != v.term || !r.contacts.leased(v, r.number, time.Now().Add(-r.set.lease)) {
+	if v.role != core.Leader || v.transferred || r.appliedTerm.Load() != v.term || !r.contacts.leased(v, r.number, time.Now().Add(-r.set.lease)) {
 		return r.ReadBarrier(ctx)
 	}
 	return nil

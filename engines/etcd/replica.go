@@ -188,10 +188,11 @@ func (r *replica) stopped(op string) error {
 func (r *replica) Status() core.Status {
 	self, v := r.self.Identity(), r.view.Load()
 	id, address := r.leader(v)
+	applied, committed := r.applied.Load(), r.committed.Load() // before what they are at most
 	s := core.Status{
 		ID: self.ID, Incarnation: self.Incarnation, Group: self.Group, Address: r.address,
 		Role: v.role, Term: v.term, LeaderID: id, LeaderAddress: address,
-		LastIndex: r.lastIndex.Load(), CommitIndex: r.committed.Load(), AppliedIndex: r.applied.Load(),
+		LastIndex: r.lastIndex.Load(), CommitIndex: committed, AppliedIndex: applied,
 		SnapshotIndex: r.log.snapshotIndex(), Members: slices.Clone(v.members.members), Stalled: r.store.Watch.Stalled(),
 	}
 	switch {

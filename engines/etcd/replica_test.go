@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+	pb "go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/backends/faulty"
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/backends/wal"
 	"github.com/themilchenko/raftlab/core"
@@ -358,8 +363,8 @@ func TestLeaderLeaves(t *testing.T) {
 	set(t, leader(t, all[1], all[2]), "k", "v")
 }
 
-// forge has n1 believe that n2 sends it a heartbeat of a term.
-func forge(t *testing.T, n1, n2 *member, term, commit uint64) {
+// forge has n1 believe that n2 sends it messages, and returns once it has taken them in.
+func forge(t *testing.T, n1, n2 *member, messages ...*pb.Message) {
 	t.Helper()
 	link, err := n1.network.Listen("")
 	if err != nil {
@@ -376,10 +381,33 @@ func forge(t *testing.T, n1, n2 *member, term, commit uint64) {
 	if _, err := handshake.Dial(conn, time.Now().Add(time.Second), self, core.Identity{ID: to.ID, Incarnation: to.Incarnation}); err != nil {
 		t.Fatal(err)
 	}
-	if err := etcd.Forge(conn, from, to, term, commit); err != nil {
+	nonsense := &pb.Message{} // it ends the connection
+	if err := etcd.Forge(conn, from, to, append(messages, nonsense)...); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has arrived", func() bool { return n1.Status().Term >= term || n1.Status().Role == core.Stopped })
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("forged messages: %v", err)
+	}
+}
+
+// TestLoyal: a follower's promise to give no vote holds also where a late answer has raised its
+// term: the leader of before has a lease on the strength of it.
+func TestLoyal(t *testing.T) {
+	all := group(t, 3, func(m *member) { m.cfg.Tuning.HeartbeatTimeout = 5 * time.Second })
+	n2, n3 := all[1], all[2]
+	eventually(t, "n2 follows", func() bool { return n2.Status().LeaderID == "n1" })
+	n3.stop(t)
+	term := n2.Status().Term
+	answer := &pb.Message{Type: pb.MsgPreVoteResp.Enum(), Term: proto.Uint64(term + 1), Reject: proto.Bool(true)}
+	vote := &pb.Message{Type: pb.MsgVote.Enum(), Term: proto.Uint64(term + 2), Index: proto.Uint64(1 << 20), LogTerm: proto.Uint64(term + 1)}
+	forge(t, n2, n3, answer, vote)
+	if voted, err := etcd.Voted(deadline(t), n2.Replica); voted || err != nil {
+		t.Errorf("voted %t, %v", voted, err)
+	}
+	eventually(t, "it has the term of the answer", func() bool { return n2.Status().Term == term+1 })
 }
 
 // TestLibraryPanics: what the library panics on stops the replica, with the reason, and not
@@ -392,13 +420,44 @@ func TestLibraryPanics(t *testing.T) {
 		_, err := all[0].Propose(context.Background(), kv.EncodeSet("k", []byte("v")))
 		set <- err
 	}()
-	forge(t, all[0], all[1], all[0].Status().Term+1, 1<<20) // it was told that this is committed, and does not have it
+	forge(t, all[0], all[1], &pb.Message{ // it was told that this is committed, and does not have it
+		Type: pb.MsgHeartbeat.Enum(), Term: proto.Uint64(all[0].Status().Term + 1), Commit: proto.Uint64(1 << 20),
+	})
 	<-all[0].Done()
 	if err := all[0].Err(); err == nil || !strings.Contains(err.Error(), "etcd/raft gave up") {
 		t.Errorf("%v", err)
 	}
 	if err := <-set; err == nil {
 		t.Error("acknowledged")
+	}
+}
+
+// TestChangeNotSaved: a change of the configuration that is committed and cannot be stored
+// stops the replica, and who waits for the change is told.
+func TestChangeNotSaved(t *testing.T) {
+	var broken atomic.Bool
+	m := group(t, 1, func(m *member) {
+		m.store = func(dir string) (core.LogStore, error) {
+			logs, err := onBolt(dir)
+			return faulty.Wrap(logs, func(w faulty.Write) error {
+				if broken.Load() && w.Op == faulty.Set {
+					return errors.New("disk full")
+				}
+				return nil
+			}), err
+		}
+	})[0]
+	broken.Store(true)
+	added := make(chan error, 1)
+	go func() { added <- m.Add(context.Background(), core.Member{ID: "n2", Address: "127.0.0.1:1"}) }()
+	<-m.Done()
+	select {
+	case err := <-added:
+		if !errors.Is(err, core.ErrOutcomeUnknown) {
+			t.Error(err)
+		}
+	case <-deadline(t).Done():
+		t.Error("nobody is told")
 	}
 }
 

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
+	"github.com/themilchenko/raftlab/engines/hashicorp"
 )
 
 func TestWAL(t *testing.T) {
@@ -50,6 +53,21 @@ func TestUnix(t *testing.T) {
 	}
 	coretest.TestNetwork(t, func() core.Network { return unixSockets{} })
 	coretest.TestWire(t, func(t *testing.T) (a, b core.Wire) { return listen(t), listen(t) })
+}
+
+func TestWindowed(t *testing.T) {
+	coretest.TestEngine(t, coretest.EngineSubject{
+		// Few entries behind a snapshot, so that who lags needs it; and few commands under way.
+		Engine: windowed{hashicorp.Engine{Options: hashicorp.Options{TrailingLogs: 2}}, 4},
+		Store: func(t *testing.T, dir string) core.LogStore {
+			s, err := bolt.Open(dir, bolt.Options{NoSync: true}) // the disk is not what is tested
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+		Network: func(t *testing.T) core.Network { return clustertest.TCP(t) },
+	})
 }
 
 func BenchmarkLogStore(b *testing.B) {

@@ -100,7 +100,7 @@ func judge(ctx context.Context, t *measure.Trial, g system.Group, d *Data, measu
 		return nil, err
 	}
 	return append(d.gates(t.Cell, values),
-		measure.LeaderGate(before.Leadership, after.Leadership),
+		measure.PlacedGate(g.Members()[0].ID(), before.Leadership, after.Leadership),
 		convergence,
 		acknowledgedGate(measured.Acknowledged, rested.Commands-before.Commands),
 		measure.ClockGate(measured.ClockDrift),

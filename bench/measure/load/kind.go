@@ -227,6 +227,10 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
 	}
+	items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Leader", Ru: "Лидер"}), Text: w.Say(measure.Text{
+		En: "The first member leads: where another was elected, leadership was transferred to it before the load; in one process it is told to stand for election. A trial that another member leads, or in which the leader or its term changes, is invalid.",
+		Ru: "Лидер — первый узел: если избран другой, лидерство передаётся первому до начала нагрузки; в одном процессе ему велят выдвинуть себя. Испытание, которым руководит другой узел либо в котором меняется лидер или его срок, недостоверно.",
+	})})
 	if ramp := rampText(cells, w); ramp != "" {
 		items = append(items, measure.Item{Term: w.Say(measure.Text{En: "Ramp", Ru: "Изменение интенсивности"}), Text: ramp})
 	}

@@ -101,13 +101,13 @@ func (d *Data) proves(cell *record.CellInfo) bool {
 // cannot show that they have: fewer flushes than that show that they have not. Where they
 // are not counted, what the parts say of themselves is not proved.
 func (d *Data) flushGate(cell *record.CellInfo) record.Gate {
-	const name, unit = "flushes", "members"
+	const unit = "members"
 	needed := majority(cell)
 	if len(d.SyncsPerNode) == 0 {
-		return record.Gate{Name: name, Verdict: record.Skip, Limit: needed, AtLeast: true, Unit: unit, Reason: "the members’ flushes are not counted"}
+		return record.Gate{Name: measure.FlushGate, Verdict: record.Skip, Limit: needed, AtLeast: true, Unit: unit, Reason: "the members’ flushes are not counted"}
 	}
 	figure := d.flushed(atOnce(&cell.Load))
-	return measure.AtLeast(name, unit, figure, needed, fmt.Sprintf(
+	return measure.AtLeast(measure.FlushGate, unit, figure, needed, fmt.Sprintf(
 		"writes are said to be on the disk of a majority when they are acknowledged, and with %v flushes %d writes can have been on %.4g members’, at most %d writes to a flush",
 		d.SyncsPerNode, d.Acknowledged, figure, atOnce(&cell.Load)))
 }
@@ -192,17 +192,18 @@ func (d *Data) checkMembers(cell *record.CellInfo, version int) (out []measure.C
 // memberQuantities are what putMembers gives.
 func memberQuantities() []measure.Quantity {
 	out := []measure.Quantity{
+		{Key: "leader.syncs", Name: measure.Text{En: "leader’s flushes per write", Ru: "сбросов лидера на запись"}, Column: "leader_syncs_per_command", Decimals: 4, Some: true},
+		{Key: "follower.syncs", Name: measure.Text{En: "a follower’s", Ru: "ведомого"}, Column: "follower_syncs_per_command", Decimals: 4, Some: true},
 		{Key: "memory", Name: measure.Text{En: "memory", Ru: "память"}, Long: measure.Text{En: "most memory of a member", Ru: "наибольшая память узла"},
 			Unit: measure.Bytes, Role: measure.Shown, Column: "memory_bytes", Some: true},
-		{Key: "flushed", Name: measure.Text{En: "flushed on at most", Ru: "сброшена не более чем на"}, Column: "flushed_members", Decimals: 4, Some: true},
-		{Key: "flushed.needed", Name: measure.Text{En: "needed", Ru: "нужно"}, Column: "flushed_needed", Some: true},
+		{Key: "flushed", Name: measure.Text{En: "members that can have flushed a write", Ru: "узлов, которые могли сбросить запись"}, Column: "flushed_members", Decimals: 4, Some: true},
+		{Key: "flushed.needed", Name: measure.Text{En: "that had to", Ru: "должны были"}, Column: "flushed_needed", Some: true},
 	}
 	for _, role := range []string{leader, follower} {
 		of := func(key, column string, q measure.Quantity) {
 			q.Key, q.Column, q.Some = role+key, role+column, true
 			out = append(out, q)
 		}
-		of(".syncs", "_syncs_per_command", measure.Quantity{Name: measure.Text{En: "flushes per write", Ru: "сбросов на запись"}, Decimals: 4})
 		of(".cpu.op", "_cpu_per_op_us", measure.Quantity{Name: measure.Text{En: "CPU per op", Ru: "процессор на операцию"}, Unit: measure.Seconds, Scale: 1e-6, Decimals: 3})
 		of(".cpu", "_cpu_cores", measure.Quantity{Name: measure.Text{En: "CPU", Ru: "процессор"}, Unit: measure.Cores, Decimals: 3})
 		of(".memory", "_memory_bytes", measure.Quantity{Name: measure.Text{En: "memory", Ru: "память"}, Unit: measure.Bytes})
@@ -214,7 +215,7 @@ func memberQuantities() []measure.Quantity {
 // memberRoles are the rows of a cell: the leader, and the followers on average.
 func memberRoles() []measure.Row {
 	row := func(role string, name measure.Text) measure.Row {
-		return measure.Row{Name: name, Quantities: []string{role + ".syncs", role + ".cpu.op", role + ".cpu", role + ".memory", role + ".threads"}}
+		return measure.Row{Name: name, Quantities: []string{role + ".cpu.op", role + ".cpu", role + ".memory", role + ".threads"}}
 	}
 	return []measure.Row{row(leader, measure.Text{En: "leader", Ru: "лидер"}), row(follower, measure.Text{En: "a follower", Ru: "ведомый"})}
 }
@@ -240,8 +241,8 @@ func memberTables() []measure.Table {
 			RowsOf: measure.Text{En: "member", Ru: "узел"},
 			Rows:   memberRoles(),
 			Note: measure.Text{
-				En: "Of followers the mean. CPU time is of the whole load, warm-up included; memory is the most that was resident since the process started, what is shared with others too; threads are those of the operating system at the end of the load. Members that share the process of the clients are told apart by their flushes only.",
-				Ru: "Для ведомых — среднее. Процессорное время — за всю нагрузку, с прогревом; память — наибольший резидентный объём с запуска процесса, включая разделяемую с другими; потоки — операционной системы, в конце нагрузки. Узлы, работающие в одном процессе с клиентами, различаются только сбросами.",
+				En: "Of followers the mean. CPU time is of the whole load, warm-up included; memory is the most that was resident since the process started, what is shared with others too; threads are those of the operating system at the end of the load.",
+				Ru: "Для ведомых — среднее. Процессорное время — за всю нагрузку, с прогревом; память — наибольший резидентный объём с запуска процесса, включая разделяемую с другими; потоки — операционной системы, в конце нагрузки.",
 			},
 		},
 	}

@@ -170,7 +170,7 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 		return tries, err
 	}
 	t.Record.Gates = append(Data{tries}.gates(s),
-		measure.LeaderGate(before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)))
+		measure.PlacedGate(g.Members()[0].ID(), before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)))
 	return tries, nil
 }
 

@@ -394,8 +394,8 @@ func (c *conn) control(name string, args [][]byte) (answer []byte, known bool) {
 		return c.digest(), true
 	case name == "RAFT.READLEVEL" && n == 0:
 		return redcon.AppendBulkString(nil, c.level), true
-	case name == "RAFT.READLEVEL" && (arg == linearizable || arg == stale):
-		c.level = arg
+	case name == "RAFT.READLEVEL" && (strings.EqualFold(arg, linearizable) || strings.EqualFold(arg, stale)):
+		c.level = strings.ToLower(arg)
 		return redcon.AppendOK(nil), true
 	case name == "RAFT.FORWARD" && n == 0:
 		return redcon.AppendBulkString(nil, "no"), true

@@ -80,6 +80,7 @@ var rules = []rule{
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/clients", []string{"core", "kv", "cluster/clusterfile", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/kvnode", []string{"core", "kv", "cluster", "internal/conf", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
+	{"bench/system/program", []string{"core", "kv", "cluster/clusterfile", "engines", "internal", "bench/experiment", "bench/record", "bench/system", "bench/workload"}},
 	{"bench/system/systemtest", []string{"kv", "bench/experiment", "bench/record", "bench/system", "bench/workload", "internal/poll"}},
 	{"bench/measure", []string{"bench/experiment", "bench/record", "bench/system"}},
 	{"bench/model", []string{"bench/record"}},

@@ -2,6 +2,8 @@ package raftlab
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	programs "github.com/themilchenko/raftlab/bench/system/program"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/visible"
 )
 
 func newList(lab Lab) *cobra.Command {
@@ -21,25 +25,23 @@ func newList(lab Lab) *cobra.Command {
 		Long: `List the engines, backends (log stores) and transports that an experiment may
 name, with the version of the library behind each. "durable" says what survives
 once a write has returned: nothing, os-buffer (a crash of the process, not of
-the machine) or disk.`,
+the machine) or disk.
+
+Some engines are programs of their own, in other languages: those that are there
+are listed with their path, and what others need to be built is said below.
+bin/raftlab-NAME describe tells all about one.`,
 		Args: cli.Wants(0, 0, "no argument"),
-		RunE: func(c *cobra.Command, _ []string) error { return list(c.OutOrStdout(), lab.Parts) },
+		RunE: func(c *cobra.Command, _ []string) error { return list(c.Context(), c.OutOrStdout(), lab.Parts) },
 	}
 }
 
-func list(w io.Writer, catalogs cluster.Catalogs) error {
+func list(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ENGINE\tLIBRARY\tVERSION\tOPTIONS")
-	for name, e := range catalogs.Engines.All() {
-		engine, err := e.New(nil)
-		if err != nil {
-			return err
-		}
-		d := engine.Describe()
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, library(d.Library), d.Version, options(e.Schema().Keys()))
+	notes, err := listEngines(ctx, t, catalogs)
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(t, "\nBACKEND\tLIBRARY\tVERSION\tDURABLE\tOPTIONS")
-	var notes []string
 	for name, b := range catalogs.Backends.All() {
 		info, err := b.Info(core.Options{})
 		if err != nil {
@@ -48,7 +50,7 @@ func list(w io.Writer, catalogs cluster.Catalogs) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, library(info.Library), version(info.Version), info.Durability, options(b.Options))
 		if b.Available != nil {
 			if err := b.Available(); err != nil {
-				notes = append(notes, err.Error())
+				notes = append(notes, "not in this program: "+err.Error())
 			}
 		}
 	}
@@ -71,9 +73,40 @@ func list(w io.Writer, catalogs cluster.Catalogs) error {
 		return err
 	}
 	for _, n := range notes {
-		fmt.Fprintf(w, "\nnot in this program: %s\n", n)
+		fmt.Fprintf(w, "\n%s\n", n)
 	}
 	return nil
+}
+
+// listEngines lists engines; notes say what is amiss.
+func listEngines(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) (notes []string, err error) {
+	fmt.Fprintln(w, "ENGINE\tLIBRARY\tVERSION\tPROGRAM\tOPTIONS")
+	for name, e := range catalogs.Engines.All() {
+		if e.Program == nil {
+			engine, err := e.New(nil)
+			if err != nil {
+				return nil, err
+			}
+			d := engine.Describe()
+			fmt.Fprintf(w, "%s\t%s\t%s\tkvnode\t%s\n", name, library(d.Library), d.Version, options(e.Schema().Keys()))
+			continue
+		}
+		d, err := programs.Describe(ctx, name, e.Program, nil)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			where := "fails"
+			if errors.Is(err, programs.ErrMissing) {
+				where = "not there"
+			}
+			fmt.Fprintf(w, "%s\t%s\t-\t%s\t-\n", name, e.Program.Library, where)
+			notes = append(notes, err.Error())
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, library(d.Library), version(d.Version), visible.Text(d.Path), options(d.Options()))
+	}
+	return notes, nil
 }
 
 // library shortens a module path to what tells it apart.

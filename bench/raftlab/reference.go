@@ -34,6 +34,12 @@ func reference(lab Lab) []conf.Section {
 		table("cluster", "[cluster]", ""),
 	}
 	for name, e := range catalogs.Engines.All() {
+		if p := e.Program; p != nil {
+			sections = append(sections, conf.Section{Title: "[options." + name + "]", Schema: &conf.Schema{}, Text: fmt.Sprintf(
+				"%s, is a program of its own, %s, which brings its log store and transport: with mode = \"process\" and client = \"resp\". "+
+					"What it takes here and of [raft], with its defaults, it tells itself: bin/%s describe.", p.Library, p.FileName(name), p.FileName(name))})
+			continue
+		}
 		text := fmt.Sprintf("What every engine has, with the defaults of %s. 0 is the default too.", name)
 		if len(e.Unused) > 0 {
 			text += fmt.Sprintf(" %s has nothing for %s: a report says so where one is set.", name, strings.Join(e.Unused, ", "))

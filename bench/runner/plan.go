@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/themilchenko/raftlab/bench/calibrate"
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/record"
+	"github.com/themilchenko/raftlab/bench/system/program"
 	"github.com/themilchenko/raftlab/bench/until"
 )
 
@@ -131,6 +135,7 @@ func (c *Config) mayGoOn(have *record.Manifest) error {
 func (p *Plan) describe(ctx context.Context, cfg Config, cells []experiment.Cell) ([]record.CellInfo, error) {
 	var infos []record.CellInfo
 	var errs []error
+	var missing []experiment.Cell
 	said := map[string]bool{} // cells share parts: say each thing once
 	for _, c := range cells {
 		if err := ctx.Err(); err != nil {
@@ -141,9 +146,15 @@ func (p *Plan) describe(ctx context.Context, cfg Config, cells []experiment.Cell
 			return nil, err
 		}
 		if missing := s.Missing(p.kind.Needs); len(missing) > 0 {
-			return nil, fmt.Errorf("measure = %q needs %s, which mode = %q has not", p.kind.Name, missing[0], s.Name)
+			return nil, fmt.Errorf("measure = %q needs %s, which mode = %q with engine = %q has not", p.kind.Name, missing[0], s.Name, c.Cluster.Engine)
 		}
 		info, err := s.Describe(ctx, c)
+		if errors.Is(err, program.ErrMissing) {
+			missing = append(missing, c)
+		} else if want := c.Cluster.Durability; err == nil && want != "" && info.Durability != want {
+			err = fmt.Errorf("durability = %q: an acknowledged write has %q with the engine %s on the log store %s: take others, or leave the combination out with [[exclude]]",
+				want, info.Durability, c.Cluster.Engine, c.Cluster.Backend)
+		}
 		if p.kind.Accept != nil {
 			err = errors.Join(err, p.kind.Accept(c))
 		}
@@ -154,7 +165,27 @@ func (p *Plan) describe(ctx context.Context, cfg Config, cells []experiment.Cell
 		p.cells[c.ID] = &cell{info, s}
 		infos = append(infos, info)
 	}
+	if without := without(cfg.Experiment, missing); without != "" {
+		errs = append(errs, fmt.Errorf("to run the others: --set '%s'", without))
+	}
 	return infos, errors.Join(errs...)
+}
+
+// without is the override that leaves out cells whose programs are missing; empty: there is
+// none, or nothing would be left.
+func without(e *experiment.Experiment, missing []experiment.Cell) string {
+	for i, f := range e.Matrix {
+		var rest []string
+		for _, level := range f.Levels {
+			if !slices.ContainsFunc(missing, func(c experiment.Cell) bool { return c.Levels[i].Value == level }) {
+				rest = append(rest, strconv.Quote(level))
+			}
+		}
+		if len(rest) > 0 && len(rest) < len(f.Levels) {
+			return fmt.Sprintf("matrix.%s=[%s]", f.Name, strings.Join(rest, ", "))
+		}
+	}
+	return ""
 }
 
 // count adds up the trials to run: those that are missing, and all of rounds beyond those

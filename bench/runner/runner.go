@@ -40,6 +40,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/system/inprocess"
 	"github.com/themilchenko/raftlab/bench/system/kvnode"
+	"github.com/themilchenko/raftlab/bench/system/program"
 	"github.com/themilchenko/raftlab/cluster"
 )
 
@@ -53,20 +54,27 @@ func Kinds() measure.Catalog {
 }
 
 // Systems returns the systems that come with raftlab: groups in this process, made of
-// the parts in the catalogues, and groups of the program kvnode at that path. Others are
-// named too, with the program that has them.
-func Systems(parts cluster.Catalogs, program string) system.Catalog {
-	return system.Catalog{inprocess.New(parts), kvnode.New(program, parts), system.Elsewhere("etcd", "raftlab-peers")}
+// the parts in the catalogues, groups of engines that are programs, and groups of the program
+// kvnode at that path. Others are named too, with the program that has them.
+func Systems(parts cluster.Catalogs, path string) system.Catalog {
+	return system.Catalog{inprocess.New(parts), program.New(parts.Engines), kvnode.New(path, parts), system.Elsewhere("etcd", "raftlab-peers")}
 }
 
 // Known lists the names and options for the parser of experiment files.
 func Known(c cluster.Catalogs, systems system.Catalog, kinds measure.Catalog) experiment.Known {
 	var known experiment.Known
 	for _, s := range systems {
-		known = append(known, experiment.Plugin{Kind: experiment.KindSystem, Name: s.Name})
+		known = append(known, experiment.Plugin{Kind: experiment.KindSystem, Name: s.Name}) // some share one
 	}
 	for name, e := range c.Engines.All() {
-		known = append(known, experiment.PluginOf(experiment.KindEngine, name, e.Options))
+		p := experiment.PluginOf(experiment.KindEngine, name, e.Options)
+		if e.Program != nil {
+			p = experiment.Plugin{Kind: experiment.KindEngine, Name: name, Own: true, Ask: func() ([]string, error) {
+				d, err := program.Describe(context.Background(), name, e.Program, nil)
+				return d.Options(), err
+			}}
+		}
+		known = append(known, p)
 	}
 	for name, b := range c.Backends.All() {
 		known = append(known, experiment.Plugin{Kind: experiment.KindBackend, Name: name, Options: b.Options})

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -367,24 +366,13 @@ func (g *group) Check() error {
 	return nil
 }
 
-// Explain adds the last line of a dead member's log: it is removed with the
-// trial's data. A disk that is full is known by what the log says.
+// Explain adds the last line of a dead member's log: it is removed with the trial's data.
 func (g *group) Explain(err error) error {
 	for _, n := range g.file.Nodes {
 		if s, inspect := g.cluster.Inspect(n.Alias); inspect == nil && s.Running {
 			continue
 		}
-		text, readErr := os.ReadFile(g.cluster.LogPath(n.Alias))
-		if readErr != nil {
-			continue
-		}
-		lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
-		if len(lines) > 0 {
-			err = fmt.Errorf("%w; last in the log of %s: %s", err, n.Alias, lines[len(lines)-1])
-		}
-		if bytes.Contains(text, []byte(syscall.ENOSPC.Error())) {
-			err = fmt.Errorf("%w: %w", syscall.ENOSPC, err)
-		}
+		err = system.LastWords(err, n.Alias, g.cluster.LogPath(n.Alias))
 	}
 	return err
 }

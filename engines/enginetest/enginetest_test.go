@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -35,16 +36,21 @@ func TestKvnode(t *testing.T) {
 	}
 }
 
-// TestPrograms: every program that was built goes through the suite.
+// TestPrograms: every program that was built goes through the suite, or the one that is given.
 func TestPrograms(t *testing.T) {
 	t.Setenv(program.Folders, filepath.Join("..", "..", "bin"))
+	paths := map[string]string{}
 	for _, name := range []string{"ratis", "raft-rs", "braft"} {
+		paths[name] = ""
+	}
+	if *path != "" {
+		paths = map[string]string{strings.TrimPrefix(filepath.Base(*path), "raftlab-"): *path}
+	}
+	for name, at := range paths {
 		t.Run(name, func(t *testing.T) {
-			at, err := *path, error(nil)
+			var err error
 			if at == "" {
 				at, err = program.Find(name)
-			} else if filepath.Base(at) != "raftlab-"+name {
-				t.Skip("another program is given")
 			}
 			if errors.Is(err, program.ErrMissing) {
 				t.Skip(err)

@@ -35,7 +35,9 @@ func usage(ctx context.Context, g *group) error {
 		s.Settings = g.subject.settings()
 		s.Dir = filepath.Join(g.dir, "usage")
 		extra := change(&s)
-		code, said, err := s.Try(ctx, extra...)
+		try, cancel := context.WithTimeout(ctx, healTime)
+		code, said, err := s.Try(try, extra...)
+		cancel()
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -49,7 +51,21 @@ func usage(ctx context.Context, g *group) error {
 	if g.subject.Arguments == nil {
 		errs = append(errs, described(ctx, g))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, taken(ctx, g))...)
+}
+
+// taken: a member whose address somebody else has ends with 1, and says which.
+func taken(ctx context.Context, g *group) error {
+	ctx, cancel := context.WithTimeout(ctx, healTime)
+	defer cancel()
+	s := g.members[0].spec
+	s.Dir = filepath.Join(g.dir, "taken")
+	host, _, _ := net.SplitHostPort(s.Raft)
+	code, said, err := s.Try(ctx)
+	if err != nil || code != 1 || !strings.Contains(said, host) {
+		return fmt.Errorf("a member whose addresses %s and %s are taken: exit code %d, %v, standard error %q; want 1, and the address", s.Raft, s.RESP, code, err, said)
+	}
+	return nil
 }
 
 // described: describe takes what a member does, and says what it makes of it.
@@ -355,18 +371,15 @@ func notLeader(ctx context.Context, g *group) error {
 	return nil
 }
 
-// transfer: each member can be made the leader.
+// transfer: each member can be made the leader, by the leader only, and nobody else can.
 func transfer(ctx context.Context, g *group) error {
 	for _, m := range g.members {
 		leader, err := g.leader(ctx)
 		if err != nil {
 			return err
 		}
-		if leader == m {
-			continue
-		}
 		if err := leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return c.Transfer(ctx, m.spec.ID) }); err != nil {
-			return fmt.Errorf("transfer to %s: %w", m.spec.ID, err)
+			return fmt.Errorf("transfer to %s while %s leads: %w", m.spec.ID, leader.spec.ID, err)
 		}
 		now, err := g.leader(ctx)
 		if err != nil {
@@ -376,5 +389,24 @@ func transfer(ctx context.Context, g *group) error {
 			return fmt.Errorf("after RAFT.TRANSFER %s was answered OK, %s leads", m.spec.ID, now.spec.ID)
 		}
 	}
-	return nil
+	last := len(g.members) - 1 // it leads
+	return errors.Join(
+		g.members[last].refuses(ctx, "ERR", "RAFT.TRANSFER", "n9"),
+		g.members[0].refuses(ctx, "NOTLEADER", "RAFT.TRANSFER", "n1"),
+	)
+}
+
+// refuses is nil if a member that is not to forward answers with an error of that word.
+func (m *member) refuses(ctx context.Context, word string, words ...string) error {
+	return m.ask(ctx, func(ctx context.Context, c *program.Control) error {
+		if _, err := c.Do(ctx, "RAFT.FORWARD", "no"); err != nil {
+			return err
+		}
+		r, err := c.Do(ctx, words...)
+		var told *client.RESPError
+		if !errors.As(err, &told) || told.Prefix != word {
+			return fmt.Errorf("%s is answered %q, %v; want %s", strings.Join(words, " "), r.Text, err, word)
+		}
+		return nil
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -15,7 +14,7 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 1, "how often members are killed under load")
-	path   = flag.String("program", "", "test this program, and no other")
+	path   = flag.String("program", "", "test the program at this absolute path, and no other")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,19 +35,20 @@ func TestKvnode(t *testing.T) {
 	}
 }
 
-// TestPrograms: every program that was built goes through the suite, or the one that is given.
+// TestPrograms: every program that was built goes through the suite.
 func TestPrograms(t *testing.T) {
-	t.Setenv(program.Folders, filepath.Join("..", "..", "bin"))
-	paths := map[string]string{}
-	for _, name := range []string{"ratis", "raft-rs", "braft"} {
-		paths[name] = ""
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Setenv(program.Folders, bin)
+	names := []string{"ratis", "raft-rs", "braft"}
 	if *path != "" {
-		paths = map[string]string{strings.TrimPrefix(filepath.Base(*path), "raftlab-"): *path}
+		names = []string{filepath.Base(*path)}
 	}
-	for name, at := range paths {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			var err error
+			at, err := *path, error(nil)
 			if at == "" {
 				at, err = program.Find(name)
 			}

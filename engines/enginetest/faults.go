@@ -318,9 +318,15 @@ func damaged(ctx context.Context, g *group) error {
 	defer func() { _ = mend() }()
 	ctx, cancel := context.WithTimeoutCause(ctx, healTime, fmt.Errorf("it has not ended in %v", healTime))
 	defer cancel()
-	code, said, err := m.spec.Try(ctx)
-	if err != nil || code != 1 {
-		return fmt.Errorf("with a bit flipped in the log: exit code %d, %v; want 1; it said\n%s", code, err, said)
+	if m.process, err = program.Start(ctx, m.spec); err != nil {
+		return err
+	}
+	defer func() { _, m.process = m.process.Kill(), nil }()
+	if err = m.process.Ready(ctx); err == nil {
+		return errors.New("with a bit flipped in an entry of its log it serves; want its end with exit code 1")
+	}
+	if m.process.ExitCode() != 1 {
+		return fmt.Errorf("with a bit flipped in an entry of its log: %w; want exit code 1", err)
 	}
 	return nil
 }

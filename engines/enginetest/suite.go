@@ -71,7 +71,7 @@ func demands() []demand {
 		{name: "kills, pauses and transfers under load", run: faults},
 		{name: "restart of all", run: restartAll},
 		{name: "sigterm", run: sigterm},
-		{name: "damaged log", run: damaged},
+		{name: "damaged log", run: damaged, needs: program.Checksums},
 	}
 }
 

@@ -14,6 +14,7 @@ import java.util.function.Supplier;
 import org.apache.ratis.protocol.RaftClientReply;
 import org.apache.ratis.protocol.exceptions.NotLeaderException;
 import org.apache.ratis.protocol.exceptions.TimeoutIOException;
+import org.apache.ratis.protocol.exceptions.TransferLeadershipException;
 
 /** The commands of clients: what each asks of the member, and how it is answered. */
 final class Commands {
@@ -290,7 +291,7 @@ final class Commands {
     String leader = member.leader();
     Answer.array(out, member.flags.members().size());
     member.flags.members().forEach((id, address) -> Answer.map(out, Answer.fields("id", id, "address", address.toString(),
-        "http", "", "resp", member.respAddress(id, ""), "voter", 1, "leader", id.equals(leader) ? 1 : 0)));
+        "http", "", "resp", member.respAddress(id, ""), "voter", "yes", "leader", id.equals(leader) ? "yes" : "no")));
   }
 
   private Action readLevel(List<byte[]> words) throws Refused {
@@ -323,15 +324,12 @@ final class Commands {
     if (!to.isEmpty() && !member.flags.members().containsKey(to)) {
       throw new Refused("ERR there is no member " + shortened(to));
     }
-    if (to.equals(member.flags.id())) {
-      throw new Refused("ERR " + to + " is this member: name another");
-    }
     return new Later(() -> {
       String heir = to.isEmpty() ? member.mostUpToDate() : to;
       if (!member.leads() || heir == null) {
         return CompletableFuture.completedFuture(out -> Answer.error(out, notLeader()));
       }
-      return done(member.transfer(heir));
+      return done(member.transfer(heir)); // to this member it is done at once
     });
   }
 
@@ -346,7 +344,8 @@ final class Commands {
         if (failure == null) {
           Answer.ok(out);
         } else {
-          Answer.error(out, failure instanceof NotLeaderException ? notLeader() : "ERR " + failure.getMessage());
+          String word = failure instanceof TransferLeadershipException || failure instanceof TimeoutIOException ? "TIMEOUT " : "ERR ";
+          Answer.error(out, failure instanceof NotLeaderException ? notLeader() : word + failure.getMessage());
         }
       };
     });

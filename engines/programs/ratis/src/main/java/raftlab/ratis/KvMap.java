@@ -20,8 +20,15 @@ final class KvMap {
   /** Why a command changed nothing. */
   enum Failure { NONE, REFUSED, CONDITION }
 
-  /** What a command did: missing are the places of deletions whose keys were not there. */
-  record Result(int changed, List<Integer> missing, Failure failure, String reason) {}
+  /**
+   * What a command did: missing are the places of deletions whose keys were not there. A condition
+   * fails at the index of its key's last change, 0 without one.
+   */
+  record Result(int changed, List<Integer> missing, Failure failure, long failedAt, String reason) {
+    static Result failed(Failure failure, long at, String reason) {
+      return new Result(0, List.of(), failure, at, reason);
+    }
+  }
 
   /** All that is replicated; read it under {@link #look}. */
   static final class State {
@@ -46,7 +53,7 @@ final class KvMap {
       } catch (Command.Malformed e) {
         state.refused++;
         state.lastRefused = index;
-        return new Result(0, List.of(), Failure.REFUSED, "command at index " + index + " refused: " + e.getMessage());
+        return Result.failed(Failure.REFUSED, 0, "command at index " + index + " refused: " + e.getMessage());
       }
     } finally {
       lock.writeLock().unlock();
@@ -59,7 +66,8 @@ final class KvMap {
     for (int i = 0; i < command.ops().size(); i++) {
       Command.Op op = command.ops().get(i);
       if (!holds(op)) {
-        return new Result(0, List.of(), Failure.CONDITION, "condition does not hold");
+        Entry e = state.entries.get(op.key());
+        return Result.failed(Failure.CONDITION, e == null ? 0 : e.index, "condition does not hold");
       }
       switch (op.kind()) {
         case Command.SET -> {
@@ -79,7 +87,7 @@ final class KvMap {
         default -> announce(op);
       }
     }
-    return new Result(changed, missing, Failure.NONE, "");
+    return new Result(changed, missing, Failure.NONE, 0, "");
   }
 
   private boolean holds(Command.Op op) {

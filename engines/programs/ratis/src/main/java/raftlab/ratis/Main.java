@@ -1,14 +1,18 @@
 package raftlab.ratis;
 
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /** The program raftlab-ratis, see docs/engine-programs.md: describes itself, or is a member until it is told to end. */
 final class Main {
   private static final int CANNOT_GO_ON = 1;
   private static final int WRONG_USAGE = 2;
+  private static final long WATCH_MILLIS = 200;
   private static final long CLOSE_MILLIS = 8000; // of the ten seconds that there are to end
 
   private final AtomicBoolean ending = new AtomicBoolean();
+  private final List<AutoCloseable> opened = new CopyOnWriteArrayList<>(); // in the order in which they are closed
 
   public static void main(String[] words) throws Exception {
     try {
@@ -25,24 +29,34 @@ final class Main {
 
   private void serve(Flags flags, Settings settings) {
     Thread.setDefaultUncaughtExceptionHandler((thread, e) -> fail("thread " + thread.getName() + " has failed: " + e));
+    Runtime.getRuntime().addShutdownHook(new Thread(this::close, "close"));
     try {
       var identity = new Identity(flags.data(), flags.id(), flags.members());
       identity.claim();
       var map = new KvMap();
       var member = new Member(flags, settings, identity, map, this::fail);
       var clients = new RespServer(member, (int) settings.number(Settings.Key.THREADS));
-      Runtime.getRuntime().addShutdownHook(new Thread(() -> close(member, clients), "close"));
+      opened.add(clients::close);
+      opened.add(member::close);
       member.start();
       identity.running();
       clients.start(flags.resp());
       System.err.println("raftlab-ratis " + flags.id() + ": serves clients at " + flags.resp() + ", members at " + flags.raft());
-      while (member.isAlive()) { // failures that Ratis tells nobody of end its server
-        Thread.sleep(200);
-      }
-      fail("Ratis has ended its server: its reason stands above");
+      watch(member);
     } catch (Exception e) {
       fail(reason(e));
     }
+  }
+
+  /** Finds the failures that Ratis tells nobody of. */
+  private void watch(Member member) throws Exception {
+    for (int unwritten = 0; unwritten < 5; unwritten = member.termIsWritten() ? 0 : unwritten + 1) {
+      Thread.sleep(WATCH_MILLIS);
+      if (!member.isAlive()) {
+        fail("Ratis has ended its server: its reason stands above");
+      }
+    }
+    fail("term and vote cannot be written: the reason stands above");
   }
 
   /** Says all that the causes say, without saying anything twice. */
@@ -64,16 +78,15 @@ final class Main {
     }
   }
 
-  private void close(Member member, RespServer clients) {
+  private void close() {
     ending.set(true);
-    var closing = new Thread(() -> {
-      clients.close();
+    var closing = new Thread(() -> opened.forEach(one -> {
       try {
-        member.close();
+        one.close();
       } catch (Exception e) {
         System.err.println("raftlab-ratis: close: " + e);
       }
-    });
+    }));
     closing.setDaemon(true);
     closing.start();
     try {

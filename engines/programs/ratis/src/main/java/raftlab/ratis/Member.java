@@ -221,4 +221,10 @@ final class Member {
   boolean isAlive() {
     return division.getInfo().isAlive();
   }
+
+  /** Whether the term is on the disk: a member whose term and vote cannot be written may not go on. */
+  boolean termIsWritten() throws IOException {
+    long term = division.getInfo().getCurrentTerm(); // which is written once it is known here
+    return division.getRaftStorage().getMetadataFile().getMetadata().getTerm() >= term;
+  }
 }

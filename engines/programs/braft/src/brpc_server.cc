@@ -41,16 +41,25 @@ private:
 		brpc::SocketUniquePtr socket;
 		if (brpc::Socket::Address(id, &socket) != 0) return;  // it is gone
 		if (answers.empty()) {
-			socket->SetFailed(ECONNRESET, "the session has ended");
+			End(socket.get());
 			return;
 		}
 		butil::IOBuf bytes;
 		bytes.append(answers);
 		brpc::Socket::WriteOptions options;
 		options.ignore_eovercrowded = true;
-		options.shutdown_write = close;
+		if (close && bthread_id_create(&options.id_wait, reinterpret_cast<void*>(id), EndBehind) == 0) options.notify_on_success = true;
 		socket->Write(&bytes, &options);
 	}
+
+	// EndBehind is called once the answers are written, or cannot be.
+	static int EndBehind(bthread_id_t written, void* id, int) {
+		brpc::SocketUniquePtr socket;
+		if (brpc::Socket::Address(reinterpret_cast<brpc::SocketId>(id), &socket) == 0) End(socket.get());
+		return bthread_id_unlock_and_destroy(written);
+	}
+
+	static void End(brpc::Socket* socket) { socket->SetFailed(ECONNRESET, "the session has ended"); }
 
 	const std::shared_ptr<Session> session_;
 };

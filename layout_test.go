@@ -74,7 +74,7 @@ var rules = []rule{
 	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
 	{"bench/check", []string{"bench/workload", "kv/client"}},
 	{"bench/fault", nil},
-	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload", "internal/poll"}},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload", "internal"}},
 	{"bench/system", []string{"core/trace", "kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},

@@ -223,3 +223,22 @@ func counterOf(path string) string {
 	}
 	return ""
 }
+
+// Register adds to the catalogue the engines whose programs are in $RAFTLAB_ENGINES under
+// names that it does not have: who writes one need not build a raftlab that knows it.
+func Register(known *engines.Catalog) error {
+	names, err := program.Given()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := known.Lookup(name); err == nil {
+			continue
+		}
+		found := &engines.Program{Library: "found in " + program.Folders, Needs: "what its author says"}
+		if err := known.Register(name, engines.Entry{Program: found}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

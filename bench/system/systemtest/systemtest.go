@@ -25,12 +25,17 @@ import (
 const patience = time.Minute
 
 // Contract runs one group of three members of the system, with the defaults of an
-// experiment, through its life. A group whose members are system.Mortal also loses its
-// leader and gets it back.
-func Contract(t *testing.T, s *system.System) {
-	cell := defaults(t, s.Name)
+// experiment as edited, through its life. A group whose members are system.Mortal also loses
+// its leader and gets it back.
+func Contract(t *testing.T, s *system.System, edits ...func(*experiment.Experiment)) {
+	cell := defaults(t, s.Name, edits)
 	info := describe(t, s, cell)
-	c := &contract{info: info}
+	c := &contract{info: info, takes: func(edit func(*workload.Mix)) bool {
+		edit(&cell.Load.Mix)
+		defer func() { cell.Load.Mix = workload.Mix{} }()
+		_, err := s.Describe(t.Context(), cell)
+		return err == nil
+	}}
 	var err error
 	c.group, err = s.New(system.Spec{Cell: &info, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -61,13 +66,16 @@ func Contract(t *testing.T, s *system.System) {
 }
 
 // defaults is a cell of the system with reads among its writes.
-func defaults(t *testing.T, mode string) experiment.Cell {
+func defaults(t *testing.T, mode string, edits []func(*experiment.Experiment)) experiment.Cell {
 	t.Helper()
 	var e experiment.Experiment
 	if err := experiment.Schema(nil).Defaults(&e); err != nil {
 		t.Fatal(err)
 	}
 	e.Cluster.Mode, e.Load.ReadRatio = mode, 0.5
+	for _, edit := range edits {
+		edit(&e)
+	}
 	cells, err := e.Expand()
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +103,7 @@ func describe(t *testing.T, s *system.System, cell experiment.Cell) record.CellI
 
 type contract struct {
 	info  record.CellInfo
+	takes func(edit func(*workload.Mix)) bool // the system does not refuse such a mix
 	group system.Group
 }
 
@@ -193,6 +202,20 @@ func (c *contract) steps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.takes(func(m *workload.Mix) { m.CompareAndSet = 1 }) {
+		compareAndSet(t, do, seen)
+	}
+	if !c.takes(func(m *workload.Mix) { m.Scan = 1 }) {
+		return
+	}
+	for _, limit := range []int{1, 2, 100} {
+		if _, err := do(workload.Op{Kind: workload.Scan, Key: "s1", Limit: limit}); err != nil {
+			t.Errorf("a scan of %d keys: %v", limit, err)
+		}
+	}
+}
+
+func compareAndSet(t *testing.T, do func(workload.Op) (workload.Op, error), seen workload.Op) {
 	on := workload.Op{Kind: workload.CompareAndSet, Key: "s2", Value: []byte("new"), IfIndex: seen.Index, Expect: seen.Value}
 	if _, err := do(on); err != nil {
 		t.Errorf("a write on a condition that holds: %v", err)
@@ -203,11 +226,6 @@ func (c *contract) steps(t *testing.T) {
 	}
 	if again, err := do(workload.Op{Kind: workload.Read, Key: "s2"}); err != nil || string(again.Value) != "new" {
 		t.Errorf("%q is there, %v", again.Value, err)
-	}
-	for _, limit := range []int{1, 2, 100} {
-		if _, err := do(workload.Op{Kind: workload.Scan, Key: "s1", Limit: limit}); err != nil {
-			t.Errorf("a scan of %d keys: %v", limit, err)
-		}
 	}
 }
 

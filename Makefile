@@ -187,6 +187,15 @@ BENCH     ?= .
 BENCHTIME ?= 300ms
 COUNT     ?= 1
 
+# PROGRAM: another than those in bin/, by its path.
+ROUNDS  ?= 20
+PROGRAM ?=
+
+.PHONY: engine-audit
+engine-audit: ## put kvnode with each engine, and the programs in bin/, through the suite of engines, with 20 rounds of kills (ROUNDS=20 PROGRAM=PATH)
+	mkdir -p out
+	go test -count=1 -timeout 2h -v -run '^(TestKvnode|TestPrograms)$$' -artifacts -outputdir out ./engines/enginetest -rounds $(ROUNDS) $(if $(PROGRAM),-program '$(abspath $(PROGRAM))')
+
 .PHONY: bench
 bench: ## benchmarks of each hot path with allocations, in about two minutes; benchstat reads the output (BENCH=Propose BENCHTIME=2s COUNT=6)
 	go test -run=NONE -bench='$(BENCH)' -benchtime=$(BENCHTIME) -count=$(COUNT) -benchmem -p=1 $(HOT)

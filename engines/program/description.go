@@ -88,7 +88,7 @@ type Description struct {
 	Durability string             `json:"durability"`  // disk, os-buffer or nothing
 	ReadLevels []string           `json:"read_levels"` // of linearizable, lease, stale
 	Reads      string             `json:"reads"`       // read index, log entry or lease
-	Features   []string           `json:"features"`    // of transfer, snapshot, links
+	Features   []string           `json:"features"`    // of transfer, snapshot, links, checksums
 	Settings   map[string]Setting `json:"settings"`
 	Runs       map[string]string  `json:"runs"` // what a member runs with
 }
@@ -112,6 +112,8 @@ const (
 	Transfer = "transfer"
 	Snapshot = "snapshot"
 	Links    = "links" // the addresses of peers may be a proxy's
+	// Checksums: an entry of the log that is not what was written is found when it is read.
+	Checksums = "checksums"
 )
 
 // Has reports whether the program has the feature.

@@ -92,12 +92,9 @@ func launch(s Spec) (*Process, error) {
 			return nil, err
 		}
 	}
-	settings := ""
-	if len(s.Settings) > 0 {
-		settings = s.Dir + ".settings"
-		if err := WriteSettings(settings, s.Settings); err != nil {
-			return nil, err
-		}
+	args, err := s.commandLine()
+	if err != nil {
+		return nil, err
 	}
 	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -108,15 +105,42 @@ func launch(s Spec) (*Process, error) {
 	if p.logBegin, err = log.Seek(0, io.SeekEnd); err != nil {
 		return nil, err
 	}
-	arguments := (*Spec).arguments
-	if s.Arguments != nil {
-		arguments = s.Arguments
-	}
-	cmd := exec.Command(s.Path, arguments(&s, settings)...)
+	cmd := exec.Command(s.Path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), s.Env...)
 	p.child, err = start(cmd)
 	return p, err
+}
+
+// commandLine writes the settings, where there are any, and returns the arguments.
+func (s *Spec) commandLine() ([]string, error) {
+	settings := ""
+	if len(s.Settings) > 0 {
+		settings = s.Dir + ".settings"
+		if err := WriteSettings(settings, s.Settings); err != nil {
+			return nil, err
+		}
+	}
+	if s.Arguments != nil {
+		return s.Arguments(s, settings), nil
+	}
+	return s.arguments(settings), nil
+}
+
+// Try starts a member that is to end by itself, as one of wrong usage does, with more
+// arguments, and returns its exit code and what it has written to standard error. One that
+// goes on is killed at the end of ctx.
+func (s *Spec) Try(ctx context.Context, more ...string) (code int, stderr string, err error) {
+	args, err := s.commandLine()
+	if err != nil {
+		return 0, "", err
+	}
+	_, stderr, err = Output(ctx, s.Path, append(args, more...)...)
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ctx.Err() == nil {
+		return ended.ExitCode(), stderr, nil
+	}
+	return 0, stderr, err
 }
 
 // PID returns the id of the process.

@@ -351,6 +351,9 @@ func raftTransfer(c *conn, b []byte, args [][]byte) ([]byte, error) {
 	if len(args) == 2 {
 		id = string(args[1])
 	}
+	if status := c.s.cfg.Replica.Status(); c.refuses && status.Role != core.Leader {
+		return b, &core.NotLeaderError{LeaderID: status.LeaderID}
+	}
 	ctx, cancel := c.context()
 	defer cancel()
 	if err := c.s.cfg.Node.Transfer(ctx, id); err != nil {

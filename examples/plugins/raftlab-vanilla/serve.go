@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -26,6 +29,8 @@ const (
 	deadline = 5 * time.Second // of a write or a read
 	underWay = 4096            // writes of a connection
 	maxBytes = 16 << 20        // of the keys and values of one write
+
+	lineBytes = 64 << 10
 )
 
 // server answers clients. Each connection has a goroutine that reads and proposes, and one
@@ -91,16 +96,18 @@ func (s *server) serve(client net.Conn) {
 	c := &conn{server: s, level: linearizable, queue: make(chan func() []byte, underWay)}
 	answered := make(chan struct{})
 	go func() { defer close(answered); c.answer(client) }()
-	commands := redcon.NewReader(client)
+	from := bufio.NewReaderSize(client, lineBytes)
 	for !c.closing {
-		command, err := commands.ReadCommand()
+		words, err := readCommand(from)
 		if err != nil {
-			if strings.HasPrefix(err.Error(), "Protocol error") {
-				c.say(redcon.AppendError(nil, "ERR "+err.Error()))
+			if errors.As(err, new(refused)) {
+				c.say(refusal(err))
 			}
 			break
 		}
-		c.do(strings.ToUpper(string(command.Args[0])), command.Args[1:])
+		if len(words) > 0 {
+			c.do(strings.ToUpper(string(words[0])), words[1:])
+		}
 	}
 	close(c.queue)
 	<-answered
@@ -108,6 +115,56 @@ func (s *server) serve(client net.Conn) {
 	delete(s.open, client)
 	s.mu.Unlock()
 	client.Close()
+}
+
+// readCommand reads an array of bulk strings, or a line of words. The reader of redcon would
+// wait for as much as a client announces.
+func readCommand(from *bufio.Reader) (words [][]byte, err error) {
+	line, err := from.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return nil, refused("ERR Protocol error: too big inline request")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if line[0] != '*' {
+		return bytes.Fields(bytes.Clone(line)), nil
+	}
+	n, err := length('*', line, 2*kv.MaxBatchOps+1)
+	room := maxBytes + kv.MaxKeyBytes + lineBytes
+	for i := 0; i < n && err == nil; i++ {
+		size := 0
+		if line, err = from.ReadSlice('\n'); err != nil {
+			break
+		}
+		if size, err = length('$', line, maxBytes); err != nil {
+			break
+		}
+		if room -= size; room < 0 {
+			return nil, refused("TOOLARGE a command of so many bytes")
+		}
+		word := make([]byte, max(size, 0)+2)
+		if _, err = io.ReadFull(from, word); err == nil && (size < 0 || string(word[size:]) != "\r\n") {
+			err = refused("ERR Protocol error: an argument does not end where it should")
+		}
+		words = append(words, word[:max(size, 0)])
+	}
+	return words, err
+}
+
+// length reads a line of a sign and a number.
+func length(sign byte, line []byte, most int) (int, error) {
+	if line[0] != sign {
+		return 0, refused(fmt.Sprintf("ERR Protocol error: expected '%c', got '%c'", sign, line[0]))
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(string(line[1:len(line)-1]), "\r"))
+	if err != nil {
+		return 0, refused("ERR Protocol error: invalid length")
+	}
+	if n > most {
+		return 0, refused(fmt.Sprintf("TOOLARGE a length of %d, and at most %d are allowed", n, most))
+	}
+	return n, nil
 }
 
 // answer sends the answers, each once it is known.

@@ -30,9 +30,9 @@ func documented() map[string]setting {
 		"max_append_entries": {strconv.Itoa(d.MaxAppendEntries), "entries in one message, and in one write to the log", true, between(1, 1024)},
 		"max_append_bytes":   {"0", "the library does not bound it", false, between(0, math.MaxInt)},
 		"max_in_flight":      {strconv.Itoa(raft.DefaultMaxRPCsInFlight), "1 turns pipelining off", true, between(1, 1<<16)},
-		"pre_vote":           {strconv.FormatBool(!d.PreVoteDisabled), "", true, checkBool},
+		"pre_vote":           {strconv.FormatBool(!d.PreVoteDisabled), "a candidate asks before it raises the term", true, checkBool},
 		"snapshot_threshold": {strconv.FormatUint(d.SnapshotThreshold, 10), "0: none but those that are asked for", true, between(0, math.MaxInt)},
-		"trailing_logs":      {strconv.FormatUint(d.TrailingLogs, 10), "", true, between(0, math.MaxInt)},
+		"trailing_logs":      {strconv.FormatUint(d.TrailingLogs, 10), "entries that stay in the log behind a snapshot", true, between(0, math.MaxInt)},
 		"batch_apply":        {strconv.FormatBool(d.BatchApplyCh), "a buffer in front of the leader, so that it writes more entries at once", true, checkBool},
 	}
 }

@@ -42,6 +42,23 @@ build: ## build the programs into bin/
 	mkdir -p bin
 	go build $(STAMP) -o bin/ ./cmd/...
 
+# Each script has one argument, the folder for what it builds; with exit code 3 it has said
+# what is missing.
+.PHONY: engines
+engines: ## build the engines that are programs into bin/, as far as their tools are there
+	mkdir -p bin
+	failed=0
+	for script in engines/programs/*/build.sh; do
+		name=$$(basename "$$(dirname "$$script")") code=0
+		said=$$("$$script" bin) || code=$$?
+		case $$code in
+			0) echo "built: $$name" ;;
+			3) echo "skipped: $$name: $$said" ;;
+			*) echo "failed: $$name"; if [ -n "$$said" ]; then echo "$$said"; fi; failed=1 ;;
+		esac
+	done
+	exit $$failed
+
 .PHONY: run
 run: build ## run EXPERIMENT (experiments/backends.toml) and write its report to OUT
 	bin/raftlab run $(EXPERIMENT) $(if $(OUT),--out $(OUT))
@@ -185,4 +202,4 @@ bench: ## benchmarks of each hot path with allocations, in about two minutes; be
 
 .PHONY: clean
 clean: ## remove what make built; runs stay
-	rm -rf bin
+	rm -rf bin engines/programs/*/target engines/programs/*/build

@@ -18,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/measure"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/bench/system"
+	programs "github.com/themilchenko/raftlab/bench/system/program"
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/cli"
@@ -56,11 +57,16 @@ func Builtin() Lab {
 
 // Main runs the program with one command line and returns its exit code. It is to be all
 // that the process does: it may begin by starting the program again with another
-// environment (mdb needs that), and takes the signals of the process.
+// environment (mdb needs that), and takes the signals of the process. To the engines of lab
+// it adds those that are programs in $RAFTLAB_ENGINES.
 func Main(ctx context.Context, lab Lab, args []string, stdout, stderr io.Writer) int {
 	if err := mdb.EnsureRuntime(); err != nil {
 		fmt.Fprintln(stderr, "raftlab:", err)
 		return exitFailed
+	}
+	if err := programs.Register(lab.Parts.Engines); err != nil {
+		fmt.Fprintln(stderr, "raftlab:", err)
+		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once

@@ -60,6 +60,24 @@ func Find(name string) (path string, err error) {
 		name, ErrMissing, file, strings.Join(looked, ", "), Folders)
 }
 
+// Given returns the names of the engines whose programs are in the folders of
+// $RAFTLAB_ENGINES, in order.
+func Given() (names []string, err error) {
+	for _, dir := range filepath.SplitList(os.Getenv(Folders)) {
+		files, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", Folders, dir, err)
+		}
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				names = append(names, strings.TrimPrefix(filepath.Base(f), prefix))
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 // folders are where programs are looked for before PATH.
 func folders() (list []string, err error) {
 	for _, dir := range filepath.SplitList(os.Getenv(Folders)) {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -245,5 +246,22 @@ func TestDescribe(t *testing.T) {
 		if err := program.WriteSettings(filepath.Join(t.TempDir(), "s"), bad); err == nil {
 			t.Errorf("%q was written", bad)
 		}
+	}
+}
+
+// TestGiven: what is found in $RAFTLAB_ENGINES without being asked for.
+func TestGiven(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	for path, mode := range map[string]os.FileMode{
+		filepath.Join(first, "raftlab-mine"): 0o755, filepath.Join(second, "raftlab-mine"): 0o755, filepath.Join(second, "raftlab-a"): 0o755,
+		filepath.Join(first, "raftlab-notes"): 0o644, filepath.Join(first, "other"): 0o755, filepath.Join(first, "raftlab-folder", "x"): 0o755,
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(program.Folders, first+string(filepath.ListSeparator)+second+string(filepath.ListSeparator)+filepath.Join(first, "missing"))
+	if names, err := program.Given(); err != nil || !slices.Equal(names, []string{"a", "mine"}) {
+		t.Errorf("Given() = %q, %v; want a, mine", names, err)
 	}
 }

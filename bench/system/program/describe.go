@@ -43,7 +43,7 @@ func Describe(ctx context.Context, name string, e *engines.Program, settings map
 	}
 	switch {
 	case errors.Is(err, program.ErrMissing):
-		return d, fmt.Errorf("%w; that takes %s", err, e.Needs)
+		return d, fmt.Errorf("%w; building it takes %s", err, e.Needs)
 	case err == nil && d.Engine != name:
 		return d, fmt.Errorf("%s says that it is the engine %q, not %q: build it again (make engines)", d.Path, d.Engine, name)
 	}
@@ -144,7 +144,7 @@ func settingsOf(cell experiment.Cell, d *Description) (settings map[string]strin
 	raft := conf.Map(cell.Raft)
 	for _, key := range slices.Sorted(maps.Keys(raft)) {
 		if _, known := d.Settings[key]; known {
-			settings[key] = text(raft[key])
+			settings[key] = text(raft[key], d.Settings[key])
 		} else {
 			unused = append(unused, key)
 		}
@@ -159,26 +159,30 @@ func settingsOf(cell experiment.Cell, d *Description) (settings map[string]strin
 				}
 				return nil, nil, fmt.Errorf("unknown key %q in [options.%s]: the program takes %s", key, owner, mend)
 			}
-			settings[key] = text(cell.Options[owner][key])
+			settings[key] = text(cell.Options[owner][key], d.Settings[key])
 		}
 	}
 	return settings, unused, nil
 }
 
-// text is a value of an experiment as programs take it: durations in microseconds, sizes in
-// bytes.
-func text(value any) string {
-	s, is := value.(string)
+// text is a value of an experiment as the program takes it: where its default is a duration
+// in microseconds, or a number, so is what stands for one here: "1s", "1MiB".
+func text(value any, s program.Setting) string {
+	word, is := value.(string)
 	if !is {
 		return fmt.Sprint(value)
 	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return program.Duration(d)
+	if _, err := time.ParseDuration(s.Default); err == nil && strings.HasSuffix(s.Default, "us") {
+		if d, err := time.ParseDuration(word); err == nil {
+			return program.Duration(d)
+		}
 	}
-	if n, err := size.Parse(s); err == nil {
-		return strconv.FormatUint(n, 10)
+	if _, err := strconv.ParseInt(s.Default, 10, 64); err == nil {
+		if n, err := size.Parse(word); err == nil {
+			return strconv.FormatUint(n, 10)
+		}
 	}
-	return s
+	return word
 }
 
 // runs is what members run with, as record.CellInfo has it.
@@ -222,4 +226,23 @@ func counterOf(path string) string {
 		}
 	}
 	return ""
+}
+
+// Register adds to the catalogue the engines whose programs are in $RAFTLAB_ENGINES under
+// names that it does not have: who writes one need not build a raftlab that knows it.
+func Register(known *engines.Catalog) error {
+	names, err := program.Given()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := known.Lookup(name); err == nil {
+			continue
+		}
+		found := &engines.Program{Library: "found in " + program.Folders, Needs: "what its author says"}
+		if err := known.Register(name, engines.Entry{Program: found}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

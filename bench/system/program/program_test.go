@@ -43,7 +43,7 @@ func TestDescribe(t *testing.T) {
 	s := program.New(withStandIn(t))
 	cell := cellOf(t, func(e *experiment.Experiment) {
 		e.Raft.HeartbeatTimeout, e.Raft.MaxInFlight = 300*time.Millisecond, 7
-		e.Options = experiment.Options{standIn: {"max_append_bytes": "1MiB"}}
+		e.Options = experiment.Options{standIn: {"max_append_bytes": "1MiB", "heap": "512m"}}
 	})
 	if !s.Takes(cell) || s.Takes(experiment.Cell{Cluster: experiment.Cluster{Engine: "etcd"}}) {
 		t.Error("the system takes what is a program, and nothing else")
@@ -56,7 +56,7 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 	for key, want := range map[string]string{
-		"raft.heartbeat_timeout": "300000us", "raft.max_in_flight": "not honoured by standin", "standin.max_append_bytes": "1048576: not honoured",
+		"raft.heartbeat_timeout": "300000us", "raft.max_in_flight": "not honoured by standin", "standin.max_append_bytes": "1048576: not honoured", "standin.heap": "512m",
 		"standin.reads": "by read index", "standin.flushes": "not counted: there is no libraftlab-flushes.so ('make engines' builds it)",
 	} {
 		if info.Runs[key] != want {

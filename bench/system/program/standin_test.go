@@ -88,6 +88,7 @@ func beProgram(args []string) error {
 			Settings: map[string]program.Setting{
 				"heartbeat_timeout": {Default: "1000000us", Doc: "election", Honoured: true},
 				"max_append_bytes":  {Default: "8388608", Doc: "of a message"},
+				"heap":              {Default: "64m", Doc: "a word, and no duration", Honoured: true},
 			},
 			Runs: runs,
 		})
@@ -111,6 +112,8 @@ func readSettings(file string) (tuning core.Tuning, runs map[string]string, err 
 			if tuning.HeartbeatTimeout, err = time.ParseDuration(value); err != nil {
 				return tuning, runs, err
 			}
+			runs[key] = value
+		case "heap":
 			runs[key] = value
 		case "max_append_bytes":
 			runs[key] = value + ": not honoured"

@@ -104,7 +104,8 @@ type Completion interface {
 // Campaigner is a Replica that can be told to stand for election at once, as
 // the target of a leadership transfer does (Raft dissertation, §3.10), without
 // waiting for an election timeout. The runner uses it to start a group under a
-// known leader; it is safe at any time, as elections are.
+// known leader. It is safe at any time, as elections are, but for reads by lease: nobody
+// waits for that of the present leader to run out.
 type Campaigner interface {
 	// Campaign returns once the candidacy was accepted locally, not once the
 	// election is won.

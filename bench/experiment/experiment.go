@@ -67,6 +67,7 @@ type Cluster struct {
 	Profile   string `json:"profile,omitempty" oneof:"local lan wan" zero:"what kvnode takes for its own: lan" doc:"timings of Raft and of gossip, as of kvnode --profile; needs mode = \"process\""`
 
 	Durability string `json:"durability,omitempty" oneof:"disk os-buffer nothing" zero:"any" doc:"what every cell has to keep of an acknowledged write, by what its parts say: disk, os-buffer (it survives a crash of the process) or nothing; a cell that keeps another is refused before the first trial"`
+	Family     string `json:"family,omitempty" oneof:"aligned recommended" zero:"none" doc:"in which settings engines are set against each other: all with the same (aligned: where [raft] says nothing else, heartbeat_timeout 1s, max_append_entries 1024, max_in_flight 64 and no snapshots), or each as its library recommends (recommended: [raft] says nothing); never both in one experiment, nor compared"`
 }
 
 // Own is the log store and the transport of an engine that brings them.

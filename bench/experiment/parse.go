@@ -122,6 +122,7 @@ func checkName(name string) error {
 func (d *draft) resolveAll() *Experiment {
 	e := &Experiment{}
 	d.spreadPresets()
+	d.spreadFamily()
 	if err := d.schema.Defaults(e); err != nil {
 		d.Add(1, "", "%v", err)
 	}
@@ -335,6 +336,7 @@ func (d *draft) complain(key, format string, args ...any) {
 func (d *draft) checkCells(measure string, cells []Cell) {
 	var leaseDone, rateDone bool
 	d.checkModes(measure, cells)
+	d.checkFamily(cells)
 	if d.known.loads(measure, "") {
 		d.checkLoads(cells)
 	}

@@ -312,7 +312,7 @@ func TestKnownAre(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	want := `x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery, profile, durability
+	want := `x.toml:3: unknown key "zzzzzz" in [cluster]; known are nodes, engine, backend, transport, mode, discovery, profile, durability, family
 x.toml:5: unknown key "size" in [load]; did you mean "key_size" or "value_size" or "batch_size"? See 'raftlab help experiment'
 x.toml:7: unknown key "zzzzzz" in [matrix]; see 'raftlab help experiment'`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {

@@ -79,10 +79,14 @@ func Compare(ctx context.Context, w io.Writer, catalog measure.Catalog, a, b *re
 	if err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
-	if len(c.cells) == 0 {
-		return fmt.Errorf("compare: %w", errNothingToCompare)
+	if len(c.cells) > 0 {
+		return nil
 	}
-	return nil
+	if x, y := c.a.setting(keyFamily), c.b.setting(keyFamily); !slices.Equal(x, y) {
+		l := newLanguage(English)
+		return fmt.Errorf("compare: the runs are of different families of settings, %s and %s: they answer different questions; %w", l.families(x), l.families(y), errNothingToCompare)
+	}
+	return fmt.Errorf("compare: %w", errNothingToCompare)
 }
 
 var errNothingToCompare = errors.New("no cell of one run has a counterpart in the other: the runs must agree in all settings but one")
@@ -329,7 +333,7 @@ func (s settings) without(key string) map[string]string {
 func (c *comparison) match() [][2]*cell {
 	for _, key := range slices.Sorted(maps.Keys(c.a.cells[0].settings.what)) {
 		x, y := c.a.setting(key), c.b.setting(key)
-		if strings.HasPrefix(key, "options.") || len(x) != 1 || len(y) != 1 || x[0] == y[0] {
+		if strings.HasPrefix(key, "options.") || key == keyFamily || len(x) != 1 || len(y) != 1 || x[0] == y[0] {
 			continue
 		}
 		if pairs := c.matchWithout(key); len(pairs) > 0 {

@@ -313,6 +313,7 @@ func (l *language) Term(word string) string {
 		"clock": {En: "clock", Ru: "расхождение часов"}, "voters": {En: "voters", Ru: "голосующие узлы"},
 		"steady": {En: "change within the window", Ru: "изменение за окно"}, "connections": {En: "new connections", Ru: "новые соединения"},
 		"lateness": {En: "late starts", Ru: "опоздание запусков"}, "queue": {En: "held in line", Ru: "ожидание в очереди"},
+		experiment.FamilyAligned: {En: "aligned", Ru: "выровненные"}, experiment.FamilyRecommended: {En: "recommended", Ru: "рекомендованные"},
 		"nothing": {En: "nothing", Ru: "ничего"}, "os-buffer": {En: "OS buffer", Ru: "буфер ОС"}, "disk": {En: "disk", Ru: "диск"},
 		"linearizable": {En: "linearizable", Ru: "линеаризуемое"}, "stale": {En: "stale", Ru: "без гарантии свежести"},
 		"lease":    {En: "linearizable by lease", Ru: "линеаризуемое по аренде лидера"},
@@ -351,6 +352,7 @@ func capital(s string) string {
 // Qualified keys of the factors that the reports have words for.
 const (
 	keyEngine    = "cluster.engine"
+	keyFamily    = "cluster.family"
 	keyBackend   = "cluster.backend"
 	keyTransport = "cluster.transport"
 	keyNodes     = "cluster.nodes"

@@ -48,6 +48,7 @@ func (l *language) methods(runs ...*model) doc.Terms {
 		}
 	}
 	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(all))
+	add(l.say("Family of settings", "Семейство настроек"), l.familyText(runs))
 	add(l.say("Settings of the members", "Настройки узлов"), runsText(all))
 	add(l.say("Machine", "Машина"), l.machineText(runs))
 	add(l.say("Software", "Программное обеспечение"), l.softwareText(runs))
@@ -164,6 +165,41 @@ func (l *language) durabilityText(cells []*record.CellInfo) string {
 		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.Durability]), c.Durability))
 	}
 	return strings.Join(texts, "; ") + "."
+}
+
+// families names some.
+func (l *language) families(of []string) string {
+	var names []string
+	for _, family := range of {
+		names = append(names, cmp.Or(l.Term(family), l.say("none", "никакого")))
+	}
+	return strings.Join(names, ", ")
+}
+
+// familyText says in which settings engines are set against each other, where runs say so.
+func (l *language) familyText(runs []*model) string {
+	means := map[string]string{
+		experiment.FamilyAligned: l.say("aligned: all engines run with the same settings of Raft, as far as they honour them",
+			"выровненные: все движки работают с одинаковыми настройками Raft, насколько они их соблюдают"),
+		experiment.FamilyRecommended: l.say("recommended: each engine runs with what its library recommends",
+			"рекомендованные: каждый движок работает с настройками, которые рекомендует его библиотека"),
+	}
+	var texts []string
+	for _, m := range runs {
+		for _, family := range m.setting(keyFamily) {
+			if text := means[family]; text != "" {
+				texts = appendNew(texts, text)
+			}
+		}
+	}
+	switch len(texts) {
+	case 0:
+		return ""
+	case 1:
+		return capital(texts[0]) + "."
+	}
+	return capital(strings.Join(texts, "; ")) + ". " + l.say("The two answer different questions: figures of the one are not to be set against those of the other.",
+		"Это ответы на разные вопросы: значения одного семейства нельзя сопоставлять со значениями другого.")
 }
 
 // runsText lists what the members ran with; settings that differ have all their values.

@@ -38,6 +38,7 @@ type synth struct {
 	question string
 	past     func(*record.Session) // changes what is said of a session
 	baseline string
+	family   string
 }
 
 func factorOf(key string, levels ...string) experiment.Factor {
@@ -98,7 +99,7 @@ func (s synth) create(t testing.TB, dir string) *record.Folder {
 	t.Helper()
 	e := experiment.Experiment{
 		Name: s.name, Title: "Commit latency by " + s.name, TitleRu: s.titleRu, Question: s.question, Seed: s.seed, Trials: s.trials, Baseline: s.baseline,
-		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess},
+		Cluster: experiment.Cluster{Nodes: 3, Engine: "hashicorp", Backend: "bolt", Transport: "tcp", Mode: experiment.ModeInProcess, Family: s.family},
 		Measure: experiment.MeasureLoad, Load: s.load, Matrix: s.matrix,
 	}
 	if s.forms {

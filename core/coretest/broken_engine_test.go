@@ -271,7 +271,9 @@ func brokenLeaders() []broken {
 		}),
 		engineWith("OldAnswers", "believes-that-it-leads", func(h *hookedReplica) { h.barrier = believes(h) }),
 		engineWith("Lease", "a-lease-from-when-answers-arrive", func(h *hookedReplica) { h.lease = believes(h) }),
-		engineWith("LeaseAfterRestart", "a-lease-as-long-as-it-leads", func(h *hookedReplica) { h.lease = believes(h) }),
+		engineWith("LeaseAfterRestart", "a-lease-for-good", func(h *hookedReplica) {
+			h.lease = func(context.Context) error { return nil }
+		}),
 		engineWith("Election", "knows-no-address", func(h *hookedReplica) {
 			h.status = func() core.Status { s := h.Replica.Status(); s.LeaderAddress = ""; return s }
 		}),

@@ -170,14 +170,7 @@ func (r *replica) connect(cfg core.ReplicaConfig) {
 		members: r.log.members,
 	}
 	p.lost = func(n uint64) { r.driver.post(func(d *driver) { d.node.ReportUnreachable(n) }) }
-	p.routes = links.NewRoutes(func(id string) (string, bool) {
-		if cfg.Locate != nil {
-			if at, known := cfg.Locate(id); known {
-				return at, true
-			}
-		}
-		return p.locate(id)
-	})
+	p.routes = links.NewRoutes(cfg.Locate, p.locate)
 	r.peers = p
 }
 

@@ -432,6 +432,30 @@ func TestLibraryPanics(t *testing.T) {
 	}
 }
 
+// TestMovedLeader: a leader has moved, and a follower that is told of its old address answers it
+// where it says that it is: else it would never learn of the new one from the log.
+func TestMovedLeader(t *testing.T) {
+	all := group(t, 3, func(m *member) {
+		m.cfg.Locate = func(string) (string, bool) { return "127.0.0.1:1", true } // nobody is there
+	})
+	set(t, all[0], "k", "v")
+	all[0].stop(t)
+	link, err := all[0].network.Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[0].bind = link.Address()
+	if err := link.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all[0].start(t, nil)
+	lead(t, all[0])
+	set(t, all[0], "k", "moved")
+	for _, m := range all {
+		holds(t, m, "k", "moved")
+	}
+}
+
 // TestChangeNotSaved: a change of the configuration that is committed and cannot be stored
 // stops the replica, and who waits for the change is told.
 func TestChangeNotSaved(t *testing.T) {

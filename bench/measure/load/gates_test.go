@@ -154,6 +154,9 @@ func TestFlushGate(t *testing.T) {
 		if !named() {
 			t.Errorf("%s: it is not among the gates", x.name)
 		}
+		if cell.Cluster.Durability = "disk"; x.syncs == nil && d.flushGate(cell).Verdict != record.Fail {
+			t.Errorf("%s, and asked for: %+v", x.name, d.flushGate(cell))
+		}
 		if cell.Durability = "os-buffer"; named() {
 			t.Errorf("%s: it is asked for where nobody speaks of a disk", x.name)
 		}

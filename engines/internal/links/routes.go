@@ -1,6 +1,7 @@
 package links
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/themilchenko/raftlab/engines/internal/identity"
@@ -11,22 +12,24 @@ import (
 // was reached at that address, so it stays with a member that answers there,
 // whatever is said of it. Safe for concurrent use.
 type Routes struct {
-	locate func(id string) (address string, known bool) // nil: nobody moves
+	sources []Source
 
 	mu sync.Mutex
 	to map[string]string // by name
 }
 
-// NewRoutes returns routes as core.ReplicaConfig.Locate has it.
-func NewRoutes(locate func(id string) (address string, known bool)) *Routes {
-	return &Routes{locate: locate, to: map[string]string{}}
+// Source says where a member may be, as core.ReplicaConfig.Locate does.
+type Source = func(id string) (address string, known bool)
+
+// NewRoutes returns routes with places to look at, in turn: one may be as outdated as the
+// configuration is. Those that are nil are left out.
+func NewRoutes(sources ...Source) *Routes {
+	sources = slices.DeleteFunc(sources, func(s Source) bool { return s == nil })
+	return &Routes{sources: sources, to: map[string]string{}}
 }
 
 // Target returns where the next call to a member goes.
 func (r *Routes) Target(name, configured string) string {
-	if r.locate == nil {
-		return configured
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at, found := r.to[name]; found {
@@ -35,17 +38,21 @@ func (r *Routes) Target(name, configured string) string {
 	return configured
 }
 
-// Failed notes that the member was not reached at an address.
+// Failed notes that the member was not reached at an address: the next place is tried, and
+// the configured one after the last.
 func (r *Routes) Failed(name, configured, at string) {
-	if r.locate == nil {
-		return
+	places := []string{configured}
+	for _, locate := range r.sources {
+		if elsewhere, known := locate(identity.Of(name).ID); known && !slices.Contains(places, elsewhere) {
+			places = append(places, elsewhere)
+		}
 	}
-	elsewhere, known := r.locate(identity.Of(name).ID)
+	next := places[(slices.Index(places, at)+1)%len(places)]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at == configured && known && elsewhere != configured {
-		r.to[name] = elsewhere
-	} else {
+	if next == configured {
 		delete(r.to, name)
+	} else {
+		r.to[name] = next
 	}
 }

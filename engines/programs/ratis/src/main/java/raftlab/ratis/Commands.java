@@ -12,6 +12,7 @@ import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.apache.ratis.protocol.RaftClientReply;
+import org.apache.ratis.protocol.exceptions.LeaderNotReadyException;
 import org.apache.ratis.protocol.exceptions.NotLeaderException;
 import org.apache.ratis.protocol.exceptions.TimeoutIOException;
 import org.apache.ratis.protocol.exceptions.TransferLeadershipException;
@@ -335,7 +336,9 @@ final class Commands {
         if (failure == null) {
           Answer.ok(out);
         } else {
-          String word = failure instanceof TransferLeadershipException || failure instanceof TimeoutIOException ? "TIMEOUT " : "ERR ";
+          boolean late = failure instanceof TransferLeadershipException || failure instanceof TimeoutIOException
+              || failure instanceof LeaderNotReadyException;
+          String word = late ? "TIMEOUT " : "ERR ";
           Answer.error(out, failure instanceof NotLeaderException ? notLeader() : word + failure.getMessage());
         }
       };

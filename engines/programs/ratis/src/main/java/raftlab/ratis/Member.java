@@ -20,6 +20,7 @@ import org.apache.ratis.protocol.RaftPeer;
 import org.apache.ratis.protocol.RaftPeerId;
 import org.apache.ratis.protocol.SnapshotManagementRequest;
 import org.apache.ratis.protocol.TransferLeadershipRequest;
+import org.apache.ratis.protocol.exceptions.LeaderNotReadyException;
 import org.apache.ratis.rpc.SupportedRpcType;
 import org.apache.ratis.server.DivisionInfo;
 import org.apache.ratis.server.RaftServer;
@@ -36,6 +37,8 @@ final class Member {
 
   /** How long a request may take before its answer is that its fate is not known. */
   static final long DEADLINE_MILLIS = 5000;
+
+  private static final long RETRY_MILLIS = 50;
 
   /** The bytes of an entry beside its command, with room to spare. */
   private static final int ENTRY_OVERHEAD_BYTES = 256;
@@ -181,11 +184,20 @@ final class Member {
     });
   }
 
-  /** Hands the lead to the member; the future is done once it has it. */
+  /** Hands the lead to the member; the future is done once it has it. A new leader is waited for until it can. */
   CompletableFuture<RaftClientReply> transfer(String to) {
+    return transfer(to, System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(DEADLINE_MILLIS));
+  }
+
+  private CompletableFuture<RaftClientReply> transfer(String to, long deadline) {
+    long left = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
     try {
       return server.transferLeadershipAsync(new TransferLeadershipRequest(client, id, group, calls.incrementAndGet(),
-          RaftPeerId.valueOf(to), DEADLINE_MILLIS));
+          RaftPeerId.valueOf(to), Math.max(1, left))).thenCompose(reply ->
+              reply.getException() instanceof LeaderNotReadyException && left > RETRY_MILLIS
+                  ? CompletableFuture.supplyAsync(() -> transfer(to, deadline),
+                      CompletableFuture.delayedExecutor(RETRY_MILLIS, TimeUnit.MILLISECONDS)).thenCompose(f -> f)
+                  : CompletableFuture.completedFuture(reply));
     } catch (IOException e) {
       return CompletableFuture.failedFuture(e);
     }

@@ -44,7 +44,7 @@ var rules = []rule{
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/etcd", []string{"core", "engines/internal", "internal/sharing"}},
-	{"engines/enginetest", []string{"engines/program", "kv/client", "cluster/clustertest", "bench/check", "internal/poll"}}, // a suite
+	{"engines/enginetest", []string{"engines/program", "kv/api", "kv/client", "cluster/clustertest", "bench/check", "internal/poll"}}, // a suite
 	{"engines/program", []string{"kv/client", "internal"}},
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},
@@ -74,7 +74,7 @@ var rules = []rule{
 	{"bench/audit", []string{"core", "kv/api", "kv/client", "bench/workload"}},
 	{"bench/check", []string{"bench/workload", "kv/client"}},
 	{"bench/fault", nil},
-	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload", "internal/poll"}},
+	{"bench/hunt", []string{"core", "kv/api", "kv/client", "bench/check", "bench/fault", "bench/workload", "internal"}},
 	{"bench/system", []string{"core/trace", "kv", "bench/experiment", "bench/record", "bench/workload"}},
 	{"bench/system/inprocess", []string{"core", "backends", "transports", "engines", "kv", "cluster",
 		"bench/experiment", "bench/record", "bench/system", "bench/workload"}},

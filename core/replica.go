@@ -215,6 +215,9 @@ type EngineInfo struct {
 	Name    string // as in the catalogue, e.g. "hashicorp"
 	Library string // module path
 	Version string // as linked into this program
+	// Ours is what of a replica, beside its log store and its links, is this project's code and
+	// not the library's: words such as "driver, snapshots".
+	Ours string
 }
 
 // ReplicaConfig is all that an engine needs for one replica.

@@ -183,7 +183,7 @@ func (g *group) startWith(ctx context.Context, n *node, flags []string) (err err
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.id, err)
 	}
-	g.network.Process(n.name, n.process.pid(), l.gossip)
+	g.network.Process(n.name, n.process.PID(), l.gossip)
 	if l.gossip.IsValid() {
 		err = n.gossip.Forward(n.name, l.gossip)
 	}

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/themilchenko/raftlab/bench/fault"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/child"
 	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -43,7 +43,7 @@ func (n *node) proxies() []*fault.Proxy {
 	return slices.DeleteFunc([]*fault.Proxy{n.raft, n.http, n.gossip, n.resp}, func(p *fault.Proxy) bool { return p == nil })
 }
 
-func (n *node) up() bool { return n.process != nil && !n.process.hasEnded() }
+func (n *node) up() bool { return n.process != nil && !n.process.Ended() }
 
 // logFile is a file in which the log store keeps entries. Of a store that has many it is
 // the newest, or any.
@@ -87,10 +87,9 @@ const (
 
 // process is a kvnode that runs, or has ended.
 type process struct {
-	cmd    *exec.Cmd
+	*child.Process
 	log    string // path of its output
-	ended  chan struct{}
-	killed bool // by us
+	killed bool   // by us
 }
 
 // startProcess starts a program, which dies with this one, with its output in a new file.
@@ -100,48 +99,26 @@ func startProcess(log, program string, args []string) (*process, error) {
 		return nil, err
 	}
 	defer out.Close()
-	p := &process{cmd: exec.Command(program, args...), log: log, ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = out, out
 	fmt.Fprintf(out, "$ %s %s\n", program, strings.Join(args, " "))
-	started := make(chan error)
-	go func() {
-		defer close(p.ended)
-		runtime.LockOSThread() // it dies with the thread that started it, so that one waits for it
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // its exit code is what counts
-		}
-	}()
-	if err := <-started; err != nil {
+	p, err := child.Start(cmd)
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &process{Process: p, log: log}, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
 // signal sends a signal; the process may have ended.
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+func (p *process) signal(s syscall.Signal) { _ = p.Signal(s) }
 
 // kill ends the process without a word, also one that is paused, and waits for that.
 func (p *process) kill() {
 	if p == nil {
 		return
 	}
-	p.killed = p.killed || !p.hasEnded()
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-}
-
-func (p *process) hasEnded() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
+	p.killed = p.killed || !p.Ended()
+	_ = p.Kill()
 }
 
 // listeners are where a process listens; what it does not serve is not valid.
@@ -150,7 +127,7 @@ type listeners struct{ http, raft, resp, gossip netip.AddrPort }
 // listeners waits until the process listens everywhere.
 func (p *process) listeners(ctx context.Context, gossip, resp bool) (l listeners, err error) {
 	for deadline := time.Now().Add(crowded(listenTime)); ; pause(ctx, pollPause) {
-		tcp, udp, err := fault.Listening(p.pid())
+		tcp, udp, err := fault.Listening(p.PID())
 		if err != nil {
 			return l, err
 		}
@@ -158,7 +135,7 @@ func (p *process) listeners(ctx context.Context, gossip, resp bool) (l listeners
 		switch {
 		case l.http.IsValid() && l.raft.IsValid() && l.gossip.IsValid() == gossip && l.resp.IsValid() == resp:
 			return l, nil
-		case p.hasEnded():
+		case p.Ended():
 			return l, errEnded
 		case time.Now().After(deadline) || ctx.Err() != nil:
 			return l, fmt.Errorf("it does not listen after %v: see %s", listenTime, p.log)
@@ -243,7 +220,7 @@ func (g *group) bringBack(ctx context.Context, n *node) {
 func (g *group) noteEnd(nodes ...*node) {
 	for _, n := range nodes {
 		p := n.process
-		if p == nil || !p.hasEnded() || p.killed {
+		if p == nil || !p.Ended() || p.killed {
 			continue
 		}
 		p.killed = true
@@ -253,7 +230,7 @@ func (g *group) noteEnd(nodes ...*node) {
 			g.report.refusal(n, text)
 			continue
 		}
-		g.report.violate(Crashed, "%s, exit code %d, see %s:\n%s", n.id, p.cmd.ProcessState.ExitCode(), p.log, text)
+		g.report.violate(Crashed, "%s, exit code %d, see %s:\n%s", n.id, p.State().ExitCode(), p.log, text)
 	}
 }
 

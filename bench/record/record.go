@@ -133,6 +133,9 @@ type Part struct {
 	Name    string `json:"name"`
 	Library string `json:"library,omitempty"`
 	Version string `json:"version,omitempty"`
+	// Ours is what of an engine is raftlab's code and not the library's: words, separated by
+	// commas. Empty: it is not told.
+	Ours string `json:"ours,omitempty"`
 }
 
 // TrialID names one repetition of one cell. Trial counts from 1.

@@ -252,6 +252,11 @@ func (l *language) designTable(runs []*model) doc.Table {
 			})
 		}
 	}
+	if slices.ContainsFunc(infosOf(runs), func(c *record.CellInfo) bool { return c.Engine.Ours != "" }) {
+		add(l.say("not the library’s in the engine", "в движке не из библиотеки"), func(m *model) string {
+			return cells(m, func(c *cell) string { return strings.TrimSuffix(c.info.Engine.Name+": "+l.ours(c.info), ": ") })
+		})
+	}
 	add(l.say("cells", "ячеек"), func(m *model) string { return strconv.Itoa(len(m.cells)) })
 	add(l.say("trials of each cell", "испытаний на ячейку"), func(m *model) string { return cells(m, func(c *cell) string { return strconv.Itoa(len(c.run)) }) })
 	add(l.say("comparisons of cells", "сравнений ячеек"), func(m *model) string { n, _ := m.comparisons(); return strconv.Itoa(n) })

@@ -48,6 +48,7 @@ func (l *language) methods(runs ...*model) doc.Terms {
 		}
 	}
 	add(l.say("Durability of the log", "Сохранность журнала"), l.durabilityText(all))
+	add(l.say("Engines", "Движки"), l.enginesText(all))
 	add(l.say("Family of settings", "Семейство настроек"), l.familyText(runs))
 	add(l.say("Settings of the members", "Настройки узлов"), runsText(all))
 	add(l.say("Machine", "Машина"), l.machineText(runs))
@@ -165,6 +166,32 @@ func (l *language) durabilityText(cells []*record.CellInfo) string {
 		texts = appendNew(texts, stores+": "+cmp.Or(l.Say(degrees[c.Durability]), c.Durability))
 	}
 	return strings.Join(texts, "; ") + "."
+}
+
+// enginesText says of each engine which library it is, and what of it is not the library's.
+func (l *language) enginesText(cells []*record.CellInfo) string {
+	var texts []string
+	for _, c := range cells {
+		if ours := l.ours(c); ours != "" {
+			texts = appendNew(texts, l.fill("%s: the library is %s; of this project are %s", "%s: библиотека — %s; к этому проекту относятся %s",
+				c.Engine.Name, strings.TrimSpace(c.Engine.Library+" "+c.Engine.Version), ours))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return strings.Join(texts, ". ") + "."
+}
+
+// ours is what of a cell's engine is this project's.
+func (l *language) ours(c *record.CellInfo) string {
+	var words []string
+	for word := range strings.SplitSeq(c.Engine.Ours, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			words = append(words, l.Term(word))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // families names some.

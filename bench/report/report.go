@@ -112,7 +112,7 @@ func Terminal(ctx context.Context, w io.Writer, f *record.Folder, catalog measur
 
 // form is the version of the layout of the files. A file says of which form it is;
 // the text of one of an earlier form is not what this program would write.
-const form = 6
+const form = 7
 
 func stamp() string { return "raftlab report, form " + strconv.Itoa(form) }
 

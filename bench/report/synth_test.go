@@ -131,7 +131,7 @@ func (s synth) create(t testing.TB, dir string) *record.Folder {
 func cellInfo(c experiment.Cell) record.CellInfo {
 	info := record.CellInfo{
 		Cell:            c,
-		Engine:          record.Part{Name: "hashicorp", Library: "github.com/hashicorp/raft", Version: "v1.7.3"},
+		Engine:          record.Part{Name: "hashicorp", Library: "github.com/hashicorp/raft", Version: "v1.7.3", Ours: "framing, reads"},
 		Backend:         record.Part{Name: c.Cluster.Backend},
 		Transport:       record.Part{Name: c.Cluster.Transport},
 		Durability:      "disk",

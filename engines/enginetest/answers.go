@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/engines/program"
+	"github.com/themilchenko/raftlab/internal/poll"
+	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -341,7 +343,7 @@ func statuses(ctx context.Context, g *group) error {
 	return nil
 }
 
-// notLeader: one that does not lead says who does, and where.
+// notLeader: one that does not lead says who does, and where; stale reads it serves.
 func notLeader(ctx context.Context, g *group) error {
 	leader, err := g.leader(ctx)
 	if err != nil {
@@ -363,12 +365,80 @@ func notLeader(ctx context.Context, g *group) error {
 					return fmt.Errorf("%s is answered %q, %v; want NOTLEADER %s", words[0], r.Text, err, want)
 				}
 			}
-			return nil
+			if !g.subject.reads("stale") {
+				return nil
+			}
+			if err := c.ReadLevel(ctx, "stale"); err != nil {
+				return err
+			}
+			_, err := c.Do(ctx, "GET", "k")
+			return err
 		}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// strangers: what connects to the port of messages by mistake, or by malice, ends no member
+// and changes nothing.
+func strangers(ctx context.Context, g *group) error {
+	for _, m := range g.members {
+		for _, text := range []string{
+			"", "GET / HTTP/1.1\r\nHost: raft\r\n\r\n", command("SET", "k", "v"), strings.Repeat("\x00", 4096), strings.Repeat("\xff", 4096),
+			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + strings.Repeat("\x7f", 512),
+			"\x00\x00\x10\x00" + strings.Repeat("raft", 1024), "\x7f\xff\xff\xff" + strings.Repeat("\x01", 64),
+		} {
+			c, err := (&net.Dialer{Timeout: askTime}).DialContext(ctx, "tcp", m.spec.Raft)
+			if err != nil {
+				return fmt.Errorf("%s: %w", m.spec.ID, err)
+			}
+			_ = c.SetDeadline(time.Now().Add(time.Second))
+			_, _ = io.WriteString(c, text) // it may have closed
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.CopyN(io.Discard, c, 64)
+			_ = c.Close()
+		}
+	}
+	if err := g.write(ctx, "strangers", 10); err != nil {
+		return err
+	}
+	for _, m := range g.members {
+		select {
+		case <-m.process.Done():
+			return fmt.Errorf("%s has ended: %v", m.spec.ID, m.process.Err())
+		default:
+		}
+	}
+	return g.whole(ctx)
+}
+
+// large: the largest value that docs/resp.md has comes to all members. That an election
+// comes in between is no fault.
+func large(ctx context.Context, g *group) error {
+	c, err := client.NewRESP(g.endpoints(), client.Options{Timeout: healTime / 2})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	value := bytes.Repeat([]byte("0123456789abcdef"), api.MaxValueBytes/16)
+	bounded, cancel := context.WithTimeout(ctx, healTime)
+	defer cancel()
+	var last error
+	if err := poll.Until(bounded, pollPause, func() (bool, error) {
+		_, last = c.Set(bounded, "large", value)
+		return last == nil, nil
+	}); err != nil {
+		return fmt.Errorf("set %d bytes: %w", len(value), last)
+	}
+	if v, err := c.Get(ctx, "large", client.Linearizable); err != nil || !bytes.Equal(v.Data, value) {
+		return fmt.Errorf("%d bytes are read as %d, %v", len(value), len(v.Data), err)
+	}
+	if err := g.whole(ctx); err != nil {
+		return err
+	}
+	_, err = c.Delete(ctx, "large")
+	return err
 }
 
 // transfer: each member can be made the leader, by the leader only, and nobody else can.

@@ -3,6 +3,8 @@ package enginetest
 import (
 	"errors"
 	"flag"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -17,7 +19,18 @@ var (
 	path   = flag.String("program", "", "test the program at this absolute path, and no other")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain has programs looked for where make puts them.
+func TestMain(m *testing.M) {
+	bin, err := filepath.Abs("../../bin")
+	if err == nil {
+		err = os.Setenv(program.Folders, bin)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestKvnode: the Go engines go through what programs do.
 func TestKvnode(t *testing.T) {
@@ -37,17 +50,13 @@ func TestKvnode(t *testing.T) {
 
 // TestPrograms: every program that was built goes through the suite.
 func TestPrograms(t *testing.T) {
-	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(program.Folders, bin)
 	names := []string{"ratis", "raft-rs", "braft"}
 	if *path != "" {
 		names = []string{filepath.Base(*path)}
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at, err := *path, error(nil)
 			if at == "" {
 				at, err = program.Find(name)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,6 +65,8 @@ func demands() []demand {
 		{name: "pipeline", run: pipeline},
 		{name: "status", run: statuses},
 		{name: "not the leader", run: notLeader},
+		{name: "strangers", run: strangers},
+		{name: "large values", run: large},
 		{name: "transfer", run: transfer, needs: program.Transfer},
 		{name: "no majority", run: noMajority},
 		{name: "a member that was away", run: away, needs: program.Snapshot},
@@ -98,6 +101,11 @@ func Run(t *testing.T, s Subject) {
 			}
 		})
 	}
+}
+
+// reads reports whether the subject has reads of that level.
+func (s *Subject) reads(level string) bool {
+	return s.Arguments != nil || slices.Contains(s.Description.ReadLevels, level)
 }
 
 // errNotTested is the kind of the error of what could not be tested.

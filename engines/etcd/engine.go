@@ -44,7 +44,7 @@ type Engine struct {
 
 // Describe implements core.Engine.
 func (Engine) Describe() core.EngineInfo {
-	return core.EngineInfo{Name: Name, Library: library, Version: core.ModuleVersion(library)}
+	return core.EngineInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Ours: "driver, log, framing, snapshots, identity"}
 }
 
 // HasState implements core.Engine. Nothing has happened in a log without a term: a founding

@@ -456,6 +456,45 @@ func TestMovedLeader(t *testing.T) {
 	}
 }
 
+// TestManyWritesWait: a leader that goes on beside its writes is heard while its disk stands still, however
+// much waits for that.
+func TestManyWritesWait(t *testing.T) {
+	var gate faulty.Gate
+	all := group(t, 3, func(m *member) {
+		m.engine.Options.AsyncStorageWrites = true
+		m.cfg.Tuning.StallTimeout, m.cfg.Tuning.StallLimit = time.Minute, time.Minute
+		if m.id == "n1" {
+			m.store = func(dir string) (core.LogStore, error) {
+				logs, err := onBolt(dir)
+				return faulty.Wrap(logs, gate.Hold(faulty.StoreLogs)), err
+			}
+		}
+	})
+	set(t, all[0], "k", "v")
+	gate.Shut()
+	defer gate.Open()
+	var told sync.WaitGroup
+	for i := range 200 {
+		told.Add(1)
+		all[0].Replica.(core.Proposer).Begin(kv.EncodeSet("k", []byte(fmt.Sprint(i))), completion(func(_ core.Applied, err error) {
+			if err != nil {
+				t.Errorf("write %d: %v", i, err)
+			}
+			told.Done()
+		}))
+		if _, err := all[0].ReadIndex(deadline(t)); err != nil {
+			t.Fatalf("after %d writes: %v", i, err)
+		}
+	}
+	gate.Open()
+	told.Wait()
+	holds(t, all[0], "k", "199")
+}
+
+type completion func(core.Applied, error)
+
+func (c completion) Complete(a core.Applied, err error) { c(a, err) }
+
 // TestChangeNotSaved: a change of the configuration that is committed and cannot be stored
 // stops the replica, and who waits for the change is told.
 func TestChangeNotSaved(t *testing.T) {

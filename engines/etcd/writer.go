@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -20,38 +21,59 @@ type write struct {
 	handed core.Span
 }
 
-// writer is the goroutine that writes to the log. The driver goes on meanwhile: a leader whose
-// disk is slow is heard.
+// writer is the goroutine that writes to the log. The driver goes on meanwhile, and never waits to
+// hand it something: a leader whose disk is slow is heard. What waits is bounded by who makes
+// it: proposals by maxUncommitted, a leader's messages by its limits in flight.
 type writer struct {
 	r    *replica
-	work chan *write
+	wake chan struct{} // holds one once there is something to do
 	done chan []*write // those that are durable, in the order of the library
-}
 
-// maxWrites is how many writes may wait.
-const maxWrites = 64
+	mu   sync.Mutex
+	work []*write
+}
 
 func newWriter(r *replica) *writer {
-	return &writer{r: r, work: make(chan *write, maxWrites), done: make(chan []*write, 1)}
+	return &writer{r: r, wake: make(chan struct{}, 1), done: make(chan []*write, 1)}
 }
 
+func (w *writer) add(next *write) {
+	w.mu.Lock()
+	w.work = append(w.work, next)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the writes that are next and that one call of the log store can do.
+func (w *writer) take() []*write {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(1, len(w.work))
+	for 0 < n && n < min(maxJoined, len(w.work)) && w.work[n-1].joins(w.work[n]) {
+		n++
+	}
+	batch := w.work[:n:n]
+	if w.work = w.work[n:]; len(w.work) == 0 {
+		w.work = nil
+	}
+	return batch
+}
+
+// maxJoined bounds the writes of one call.
+const maxJoined = 64
+
 func (w *writer) run(quit <-chan struct{}) error {
-	var held *write // does not go with those before
 	for {
-		first := held
-		if held = nil; first == nil {
+		batch := w.take()
+		if len(batch) == 0 {
 			select {
-			case first = <-w.work:
+			case <-w.wake:
+				continue
 			case <-quit:
 				return nil
-			}
-		}
-		batch := []*write{first}
-		for held == nil && len(w.work) > 0 {
-			if next := <-w.work; batch[len(batch)-1].joins(next) {
-				batch = append(batch, next)
-			} else {
-				held = next
 			}
 		}
 		if err := w.do(batch); err != nil {
@@ -185,8 +207,7 @@ func (d *driver) atOnce(m *pb.Message) bool {
 	return d.leadsAhead()
 }
 
-// hand hands a write to the writer, if there is anything to write or that is waited for, and
-// takes those that are done while the writer has no room.
+// hand hands a write to the writer, if there is anything to write or that is waited for.
 func (d *driver) hand(w *write) {
 	dirty := w.incoming != nil || len(w.append.GetEntries()) > 0
 	if m := w.append; m.GetTerm() > 0 && (m.GetTerm() != d.savedTerm || m.GetVote() != d.savedVote) {
@@ -200,16 +221,7 @@ func (d *driver) hand(w *write) {
 		return
 	}
 	d.writing++
-	for {
-		select {
-		case d.writer.work <- w:
-			return
-		case done := <-d.writer.done:
-			d.written(done)
-		case <-d.r.quit:
-			return
-		}
-	}
+	d.writer.add(w)
 }
 
 // written delivers what was waiting for writes.

@@ -60,7 +60,7 @@ type Engine struct {
 
 // Describe implements core.Engine.
 func (Engine) Describe() core.EngineInfo {
-	return core.EngineInfo{Name: Name, Library: library, Version: core.ModuleVersion(library)}
+	return core.EngineInfo{Name: Name, Library: library, Version: core.ModuleVersion(library), Ours: "framing, results, reads, overlapped writes, snapshots, identity"}
 }
 
 // HasState implements core.Engine. All that counts is in logs: a snapshot without a log

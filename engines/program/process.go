@@ -150,7 +150,12 @@ func (p *Process) PID() int { return p.child.PID() }
 func (p *Process) Done() <-chan struct{} { return p.child.Done() }
 
 // ExitCode returns what the process ended with, -1 while it runs or if a signal ended it.
-func (p *Process) ExitCode() int { return p.child.ExitCode() }
+func (p *Process) ExitCode() int {
+	if state := p.child.State(); state != nil {
+		return state.ExitCode()
+	}
+	return -1
+}
 
 // Err returns what the process ended with, with the last line of its log: nil for exit code
 // 0, and before its end.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -69,12 +70,12 @@ func (p *Process) Err() error {
 	return p.err
 }
 
-// ExitCode returns what the process ended with, -1 while it runs or if a signal ended it.
-func (p *Process) ExitCode() int {
+// State says how the process ended, and what it used; nil while it runs.
+func (p *Process) State() *os.ProcessState {
 	if !p.Ended() {
-		return -1
+		return nil
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.cmd.ProcessState
 }
 
 // Signal sends a signal to the process and those that it has started. One that comes after

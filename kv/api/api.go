@@ -178,6 +178,7 @@ type Part struct {
 	Name    string `json:"name"`
 	Library string `json:"library,omitempty"`
 	Version string `json:"version,omitempty"`
+	Ours    string `json:"ours,omitempty"` // as core.EngineInfo has it
 }
 
 // Peer names a member.

@@ -130,7 +130,7 @@ func TestExplain(t *testing.T) {
 	if err := m.start(); err != nil {
 		t.Fatal(err)
 	}
-	<-m.process.ended
+	<-m.process.Done()
 	checked := g.Check()
 	if checked == nil || !strings.HasPrefix(checked.Error(), "node1 stopped: exit status") {
 		t.Errorf("%v", checked)

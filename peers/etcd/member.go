@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/themilchenko/raftlab/bench/system"
+	"github.com/themilchenko/raftlab/internal/child"
 	"github.com/themilchenko/raftlab/internal/poll"
 )
 
@@ -131,7 +131,7 @@ func (m *member) end(ctx context.Context, signal syscall.Signal) error {
 		return errors.Join(fmt.Errorf("end %s: %w", m.id, err), client.Close())
 	}
 	m.mu.Lock()
-	m.spent += p.command.ProcessState.UserTime() + p.command.ProcessState.SystemTime()
+	m.spent += p.State().UserTime() + p.State().SystemTime()
 	m.mu.Unlock()
 	return client.Close()
 }
@@ -168,8 +168,8 @@ func (m *member) check() error {
 		return nil
 	}
 	select {
-	case <-m.process.ended:
-		return fmt.Errorf("%s stopped: %s", m.id, m.process.command.ProcessState)
+	case <-m.process.Done():
+		return fmt.Errorf("%s stopped: %s", m.id, m.process.State())
 	default:
 		return nil
 	}
@@ -182,7 +182,7 @@ func (m *member) pid() int {
 	if m.process == nil {
 		return 0
 	}
-	return m.process.command.Process.Pid
+	return m.process.PID()
 }
 
 // errDown: a member was asked that was killed.
@@ -289,7 +289,7 @@ func (m *member) cpu(ctx context.Context) (time.Duration, error) {
 	if p == nil {
 		return spent, nil
 	}
-	now, err := psutil.NewProcessWithContext(ctx, int32(p.command.Process.Pid))
+	now, err := psutil.NewProcessWithContext(ctx, int32(p.PID()))
 	if err != nil {
 		return 0, fmt.Errorf("find the process of %s: %w", m.id, err)
 	}
@@ -301,10 +301,7 @@ func (m *member) cpu(ctx context.Context) (time.Duration, error) {
 }
 
 // process is a process of this program that ends with it.
-type process struct {
-	command *exec.Cmd
-	ended   chan struct{} // closed once it has; command.ProcessState is there then
-}
+type process struct{ *child.Process }
 
 // spawn starts this program with other arguments, its output appended to a file.
 func spawn(logPath string, arguments []string) (*process, error) {
@@ -320,41 +317,28 @@ func spawn(logPath string, arguments []string) (*process, error) {
 		return nil, err
 	}
 	defer log.Close() // the child has its own
-	p := &process{command: exec.Command(self, arguments...), ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = log, log
+	command := exec.Command(self, arguments...)
+	command.Stdout, command.Stderr = log, log
 	// What the user has set for another etcd is none of this one's.
-	p.command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ETCD_") })
-	p.command.SysProcAttr = attributes()
-	started := make(chan error)
-	go func() { // ends with the process, for which end waits
-		// Linux sends the parent-death signal when the thread that started a process ends.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.command.Start()
-		started <- err
-		if err == nil {
-			_ = p.command.Wait() // how it ended is in ProcessState
-			close(p.ended)
-		}
-	}()
-	return p, <-started
+	command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ETCD_") })
+	p, err := child.Start(command)
+	if err != nil {
+		return nil, err
+	}
+	return &process{p}, nil
 }
 
 // end sends a signal, and SIGKILL to what has not ended in time, and waits for the end.
 func (p *process) end(ctx context.Context, signal syscall.Signal) error {
-	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Signal(signal); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	select {
-	case <-p.ended:
+	case <-p.Done():
 		return nil
 	case <-ctx.Done():
+		return p.Kill()
 	}
-	if err := p.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	<-p.ended
-	return nil
 }

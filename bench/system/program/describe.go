@@ -199,6 +199,9 @@ func runs(name string, d *Description, unused []string) map[string]string {
 		if slices.Contains(raftKeys(), key) {
 			table = "raft"
 		}
+		if d, err := time.ParseDuration(value); err == nil && strings.HasSuffix(value, "us") {
+			value = d.String() // as other engines say it
+		}
 		out[conf.Qualify(table, key)] = value
 	}
 	for _, key := range unused {

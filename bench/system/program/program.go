@@ -181,6 +181,12 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 			return o, fmt.Errorf("CPU time of %s: %w", m.ID(), err)
 		}
 		o.CPU += spent
+		switch used, err := system.UsedBy(p.PID()); {
+		case err == nil:
+			o.Used = append(o.Used, used)
+		case !errors.Is(err, errors.ErrUnsupported):
+			return o, fmt.Errorf("%s: %w", m.ID(), err)
+		}
 	}
 	return o, nil
 }

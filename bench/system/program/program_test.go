@@ -56,7 +56,7 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 	for key, want := range map[string]string{
-		"raft.heartbeat_timeout": "300000us", "raft.max_in_flight": "not honoured by standin", "standin.max_append_bytes": "1048576: not honoured", "standin.heap": "512m",
+		"raft.heartbeat_timeout": "300ms", "raft.max_in_flight": "not honoured by standin", "standin.max_append_bytes": "1048576: not honoured", "standin.heap": "512m",
 		"standin.reads": "by read index", "standin.flushes": "not counted: there is no libraftlab-flushes.so ('make engines' builds it)",
 	} {
 		if info.Runs[key] != want {

@@ -446,3 +446,68 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../kv/testdata/vectors.json");
+
+    fn bytes(hex: &Value) -> Vec<u8> {
+        let hex = hex.as_str().expect("a text");
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hexadecimal")).collect()
+    }
+
+    fn check(name: &str, state: &State, want: &Value) {
+        assert_eq!(state.keys, want["keys"].as_u64().unwrap(), "{name}: keys");
+        assert_eq!(state.commands, want["commands"].as_u64().unwrap(), "{name}: commands");
+        assert_eq!(state.digest().to_vec(), bytes(&want["digest"]), "{name}: digest");
+        let mut snapshot = Vec::new();
+        state.write_to(&mut snapshot).unwrap();
+        assert_eq!(snapshot, bytes(&want["snapshot"]), "{name}: snapshot");
+    }
+
+    #[test]
+    fn the_map_is_that_of_go() {
+        let all: Value = serde_json::from_str(&std::fs::read_to_string(VECTORS).unwrap()).unwrap();
+        for s in all["sequences"].as_array().unwrap() {
+            let name = s["name"].as_str().unwrap();
+            let mut state = State::new();
+            for step in s["steps"].as_array().unwrap() {
+                let index = step["index"].as_u64().unwrap();
+                let got = state.apply(index, &bytes(&step["command"]));
+                let error = match (&got.condition, &got.refused) {
+                    (Some(_), _) => "condition",
+                    (_, Some(_)) => "refused",
+                    _ => "",
+                };
+                assert_eq!(error, step["error"].as_str().unwrap(), "{name} at {index}: {got:?}");
+                assert_eq!(got.changed, step["changed"].as_u64().unwrap(), "{name} at {index}");
+                let missing: Vec<u64> = step["missing"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+                assert_eq!(got.missing, missing, "{name} at {index}");
+                if let Some(last) = got.condition {
+                    assert_eq!(last, step["error_index"].as_u64().unwrap(), "{name} at {index}");
+                }
+            }
+            check(name, &state, s);
+            let restored = State::read_from(&mut &bytes(&s["snapshot"])[..]).unwrap();
+            check(name, &restored, s);
+        }
+        for refused in all["refused_snapshots"].as_array().unwrap() {
+            let snapshot = refused.get("snapshot").unwrap_or(refused);
+            assert!(State::read_from(&mut &bytes(snapshot)[..]).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_does_not_see_later_changes() {
+        let mut state = State::new();
+        state.apply(1, &Command::set(Condition::Always, b"a", b"1"));
+        let before = state.clone();
+        state.apply(2, &Command::set(Condition::Always, b"a", b"2"));
+        state.apply(3, &Command::batch([(&b"b"[..], None), (&b"a"[..], None)].into_iter()));
+        assert_eq!(before.get(b"a").as_deref(), Some(&b"1"[..]));
+        assert_eq!((state.get(b"a"), state.keys, before.keys), (None, 0, 1));
+    }
+}

@@ -486,10 +486,10 @@ impl Node {
         if before == incarnation && !is_rejoining {
             return;
         }
+        self.do_ready(); // what raft made for the other folder goes, or is dropped, as such
         self.member.rejoining |= is_rejoining;
         self.member.met[place] = incarnation;
         self.member.save();
-        self.ends.met[place].store(incarnation, Relaxed);
         if is_rejoining {
             eprintln!("raftlab-raft-rs: this member had another data folder before: it does not vote until it has caught up");
         }
@@ -502,6 +502,7 @@ impl Node {
                 progress.recent_active = true;
             }
         }
+        self.ends.met[place].store(incarnation, Relaxed); // from here on messages are for it
     }
 
     // --- Ready

@@ -103,3 +103,21 @@ fn frame(to: &mut Vec<u8>, kind: u8, text: &[u8]) {
     to.extend_from_slice(text);
     to.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn commands_come_in_pieces_and_are_no_more_than_commands() {
+        let whole = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING x\r\n";
+        for n in 0..20 {
+            assert_eq!(parse(&whole[..n]), Ok(None), "{n} bytes of it");
+        }
+        assert_eq!(parse(whole), Ok(Some((vec![&b"GET"[..], b"a"], 20))));
+        assert_eq!(parse(&whole[20..]), Ok(Some((vec![&b"PING"[..], b"x"], 8))));
+        for bad in ["*1\r\n*1\r\n", "*1\r\n:1\r\n", "*-2\r\n", "*99999999999\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nab\r\n", "*1\r\n$99999999\r\n"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+}

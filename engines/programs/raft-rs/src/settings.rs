@@ -153,3 +153,28 @@ fn object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
 fn list(words: &[&str]) -> String {
     format!("[{}]", words.iter().map(|w| quote(w)).collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    #[test]
+    fn a_settings_file_is_read_and_its_mistakes_are_named() {
+        let s = Settings::parse("f", "# all\n\nheartbeat_timeout = 300000us\npre_vote = false\n").unwrap();
+        assert_eq!((s.heartbeat_timeout().as_millis(), s.is("pre_vote"), s.number("max_in_flight")), (300, false, 256));
+        for (text, said) in [
+            ("pre_vote", "f:1: \"pre_vote\": want key = value"),
+            ("\nnone = 1", "f:2: unknown setting \"none\""),
+            ("heartbeat_timeout = 1s", "want whole microseconds"),
+            ("max_in_flight = 0", "want a whole number from 1"),
+            ("pre_vote = yes", "want one of true, false"),
+            ("pre_vote = true\npre_vote = true", "f:2: pre_vote is set twice"),
+        ] {
+            let e = Settings::parse("f", text).err().expect(text);
+            assert!(e.contains(said), "{text:?}: {e}");
+        }
+        let described: serde_json::Value = serde_json::from_str(&s.describe()).unwrap();
+        assert_eq!(described["runs"]["heartbeat_timeout"], "300000us");
+        assert_eq!(described["settings"]["pre_vote"]["default"], "true");
+    }
+}

@@ -69,12 +69,16 @@ impl Ends {
         _ = self.events.send(event); // the node ends only with the process
     }
 
+    fn lost(&self, to: u64, is_snapshot: bool) {
+        self.tell(if is_snapshot { Event::SnapshotSent(to, false) } else { Event::Unreachable(to) });
+    }
+
     /// Tells the node who is at the other end, before any of its messages.
     fn meet(&self, from: u64, incarnation: u64, known: u64) {
         self.tell(Event::Met { from, incarnation, known });
     }
 
-    async fn dial(&self, to: u64, address: &str, snapshot: bool) -> std::io::Result<TcpStream> {
+    async fn dial(&self, to: u64, address: &str, snapshot: bool) -> std::io::Result<(TcpStream, u64)> {
         let attempt = async {
             let mut stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -82,16 +86,23 @@ impl Ends {
             let incarnation = stream.read_u64().await?;
             let known = stream.read_u64().await?;
             self.meet(to, incarnation, known);
-            Ok(stream)
+            Ok((stream, incarnation))
         };
         timeout(PATIENCE, attempt).await?
     }
 }
 
+/// A message, and the incarnation that raft made it for: what another one acknowledged, a
+/// new one has not, and a heartbeat would tell it to commit that.
+struct Addressed {
+    incarnation: u64,
+    message: Message,
+}
+
 /// The sending side: a queue for each of the others.
 #[derive(Clone)]
 pub struct Peers {
-    queues: HashMap<u64, queue::Sender<Message>>,
+    queues: HashMap<u64, queue::Sender<Addressed>>,
     ends: Arc<Ends>,
 }
 
@@ -112,10 +123,10 @@ impl Peers {
         for m in messages {
             for m in split(m, self.ends.max_entries, self.ends.max_bytes) {
                 let (to, is_snapshot) = (m.to, m.get_msg_type() == MessageType::MsgSnapshot);
-                if self.queues.get(&to).is_some_and(|q| q.try_send(m).is_ok()) {
-                    continue;
+                let addressed = Addressed { incarnation: self.ends.met[to as usize - 1].load(Relaxed), message: m };
+                if self.queues.get(&to).is_none_or(|q| q.try_send(addressed).is_err()) {
+                    self.ends.lost(to, is_snapshot);
                 }
-                self.ends.tell(if is_snapshot { Event::SnapshotSent(to, false) } else { Event::Unreachable(to) });
             }
         }
     }
@@ -147,22 +158,22 @@ fn split(mut m: Message, max_entries: usize, max_bytes: usize) -> Vec<Message> {
     parts
 }
 
-async fn keep_sending(ends: Arc<Ends>, to: u64, address: String, mut queue: queue::Receiver<Message>) {
+async fn keep_sending(ends: Arc<Ends>, to: u64, address: String, mut queue: queue::Receiver<Addressed>) {
     loop {
-        if let Ok(stream) = ends.dial(to, &address, false).await {
-            send_until_it_breaks(&ends, &address, stream, &mut queue).await;
+        if let Ok(connection) = ends.dial(to, &address, false).await {
+            send_until_it_breaks(&ends, &address, connection, &mut queue).await;
         }
         while let Ok(lost) = queue.try_recv() {
-            if lost.get_msg_type() == MessageType::MsgSnapshot {
-                ends.tell(Event::SnapshotSent(to, false));
+            if lost.message.get_msg_type() == MessageType::MsgSnapshot {
+                ends.lost(to, true);
             }
         }
-        ends.tell(Event::Unreachable(to));
+        ends.lost(to, false);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn send_until_it_breaks(ends: &Arc<Ends>, address: &str, stream: TcpStream, queue: &mut queue::Receiver<Message>) {
+async fn send_until_it_breaks(ends: &Arc<Ends>, address: &str, (stream, incarnation): (TcpStream, u64), queue: &mut queue::Receiver<Addressed>) {
     let (mut back, mut out) = stream.into_split();
     let mut waiting = Vec::new();
     let mut frames = Vec::new();
@@ -172,7 +183,11 @@ async fn send_until_it_breaks(ends: &Arc<Ends>, address: &str, stream: TcpStream
             _ = back.read_u8() => return, // nothing comes back: the other end is gone
         }
         frames.clear();
-        for m in waiting.drain(..) {
+        for Addressed { incarnation: meant, message: m } in waiting.drain(..) {
+            if meant != incarnation {
+                ends.lost(m.to, m.get_msg_type() == MessageType::MsgSnapshot);
+                continue;
+            }
             if m.get_msg_type() == MessageType::MsgSnapshot {
                 tokio::spawn(send_snapshot(ends.clone(), address.to_string(), m));
                 continue;
@@ -204,7 +219,7 @@ async fn stream_snapshot(ends: &Ends, address: &str, mut m: Message) -> std::io:
     let (file, at) = tokio::task::spawn_blocking(move || snapshot::open(&path)).await??;
     let about = m.mut_snapshot().mut_metadata();
     (about.index, about.term) = (at.index, at.term); // it may be newer than when the message was made
-    let mut stream = ends.dial(m.to, address, true).await?;
+    let (mut stream, _) = ends.dial(m.to, address, true).await?;
     let mut head = Vec::new();
     put_message(&mut head, &m);
     head.extend_from_slice(&file.metadata()?.len().to_be_bytes());

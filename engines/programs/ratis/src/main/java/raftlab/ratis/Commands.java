@@ -12,22 +12,21 @@ import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.apache.ratis.protocol.RaftClientReply;
+import org.apache.ratis.protocol.exceptions.LeaderNotReadyException;
 import org.apache.ratis.protocol.exceptions.NotLeaderException;
 import org.apache.ratis.protocol.exceptions.TimeoutIOException;
 import org.apache.ratis.protocol.exceptions.TransferLeadershipException;
 
 /** The commands of clients: what each asks of the member, and how it is answered. */
 final class Commands {
+  static final List<String> LEVELS = List.of("linearizable", "stale");
+
   private static final int MAX_ANSWER_BYTES = 64 << 20;
 
   /** What a connection remembers. */
   static final class Session {
-    String level;
+    String level = LEVELS.get(0);
     boolean ends;
-
-    Session(Commands commands) {
-      level = commands.levels.get(0);
-    }
   }
 
   /** What a command asks for, in its turn. */
@@ -55,15 +54,9 @@ final class Commands {
   }
 
   private final Member member;
-  private final List<String> levels;
 
   Commands(Member member) {
     this.member = member;
-    levels = List.of(member.lease ? "lease" : "linearizable", "stale");
-  }
-
-  Session session() {
-    return new Session(this);
   }
 
   Action of(RequestDecoder.Request request) {
@@ -244,9 +237,9 @@ final class Commands {
     return now(Answer::ok);
   }
 
-  private Action reset() {
+  private static Action reset() {
     return new Now((session, out) -> {
-      session.level = levels.get(0);
+      session.level = LEVELS.get(0);
       Answer.simple(out, "RESET");
     });
   }
@@ -294,14 +287,13 @@ final class Commands {
         "http", "", "resp", member.respAddress(id, ""), "voter", "yes", "leader", id.equals(leader) ? "yes" : "no")));
   }
 
-  private Action readLevel(List<byte[]> words) throws Refused {
+  private static Action readLevel(List<byte[]> words) throws Refused {
     if (words.size() == 1) {
       return new Now((session, out) -> Answer.text(out, session.level));
     }
     String level = name(words.get(1)).toLowerCase(Locale.ROOT);
-    if (!levels.contains(level)) {
-      throw new Refused("ERR there is no read level " + shortened(level) + " here: there are " + String.join(", ", levels)
-          + (member.lease ? "" : "; leader_lease = true makes lease of linearizable"));
+    if (!LEVELS.contains(level)) {
+      throw new Refused("ERR there is no read level " + shortened(level) + " here: there are " + String.join(", ", LEVELS));
     }
     return new Now((session, out) -> {
       session.level = level;
@@ -344,7 +336,9 @@ final class Commands {
         if (failure == null) {
           Answer.ok(out);
         } else {
-          String word = failure instanceof TransferLeadershipException || failure instanceof TimeoutIOException ? "TIMEOUT " : "ERR ";
+          boolean late = failure instanceof TransferLeadershipException || failure instanceof TimeoutIOException
+              || failure instanceof LeaderNotReadyException;
+          String word = late ? "TIMEOUT " : "ERR ";
           Answer.error(out, failure instanceof NotLeaderException ? notLeader() : word + failure.getMessage());
         }
       };

@@ -65,7 +65,7 @@ final class Connection extends SimpleChannelInboundHandler<RequestDecoder.Reques
   Connection(Member member, Commands commands) {
     this.member = member;
     this.commands = commands;
-    session = commands.session();
+    session = new Commands.Session();
   }
 
   @Override

@@ -19,7 +19,6 @@ final class Description {
       versions.load(in);
     }
     String ratis = versions.getProperty("ratis");
-    boolean lease = settings.is(Key.LEADER_LEASE);
     var d = new LinkedHashMap<String, Object>();
     d.put("protocol", 1);
     d.put("engine", "ratis");
@@ -29,8 +28,8 @@ final class Description {
     d.put("storage", library("segmented log, forced for each batch", "org.apache.ratis:ratis-server", ratis));
     d.put("transport", library("gRPC streams", "org.apache.ratis:ratis-grpc", ratis));
     d.put("durability", "disk");
-    d.put("read_levels", lease ? List.of("lease", "stale") : List.of("linearizable", "stale"));
-    d.put("reads", lease ? "lease" : "read index");
+    d.put("read_levels", Commands.LEVELS);
+    d.put("reads", "log entry");
     d.put("features", List.of("transfer", "snapshot", "links"));
     var known = new LinkedHashMap<String, Object>();
     for (Key k : Key.values()) {
@@ -61,6 +60,8 @@ final class Description {
     m.put("force_sync_num", String.valueOf(settings.forceSyncNum()));
     m.put("heartbeat_interval", settings.micros(Key.HEARTBEAT_TIMEOUT) / 1000 / 2 + "ms: half of the timeout, the library's own");
     m.put("flush", "FileChannel.force(false) for each batch, before it counts (unsafe-flush and async-flush off)");
+    m.put("reads", "an entry without a command, which reads share that wait at the same time: the library's read index trusts an"
+        + " index that was once confirmed, also after another member has become leader");
     m.put("retry_cache", Member.RETRY_CACHE + ": no request is sent again");
     m.put("java", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
     return m;

@@ -51,7 +51,7 @@ final class Machine extends BaseStateMachine {
     }
   }
 
-  /** What applying gave; it never leaves the process, so it has no bytes. */
+  /** What applying gave, null for an entry without a command; it never leaves the process, so it has no bytes. */
   record Applied(KvMap.Result result) implements Message {
     @Override
     public ByteString getContent() {
@@ -92,7 +92,7 @@ final class Machine extends BaseStateMachine {
   public CompletableFuture<Message> applyTransaction(TransactionContext transaction) {
     LogEntryProto entry = Objects.requireNonNull(transaction.getLogEntry());
     byte[] command = entry.getStateMachineLogEntry().getLogData().toByteArray();
-    KvMap.Result result = map.apply(entry.getIndex(), command);
+    KvMap.Result result = command.length == 0 ? null : map.apply(entry.getIndex(), command); // without one: a read's
     updateLastAppliedTermIndex(entry.getTerm(), entry.getIndex());
     return CompletableFuture.completedFuture(new Applied(result));
   }

@@ -1,8 +1,12 @@
 package raftlab.ratis;
 
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
+import sun.misc.Signal;
 
 /** The program raftlab-ratis, see docs/engine-programs.md: describes itself, or is a member until it is told to end. */
 final class Main {
@@ -29,7 +33,11 @@ final class Main {
 
   private void serve(Flags flags, Settings settings) {
     Thread.setDefaultUncaughtExceptionHandler((thread, e) -> fail("thread " + thread.getName() + " has failed: " + e));
-    Runtime.getRuntime().addShutdownHook(new Thread(this::close, "close"));
+    for (String signal : List.of("TERM", "INT")) {
+      Signal.handle(new Signal(signal), s -> close());
+    }
+    // Whoever else ends the virtual machine, as Ratis does where it cannot listen, has failed.
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> fail("Ratis has ended the process: its reason stands above")));
     try {
       var identity = new Identity(flags.data(), flags.id(), flags.members());
       identity.claim();
@@ -38,6 +46,7 @@ final class Main {
       var clients = new RespServer(member, (int) settings.number(Settings.Key.THREADS));
       opened.add(clients::close);
       opened.add(member::close);
+      listens(flags.raft());
       member.start();
       identity.running();
       clients.start(flags.resp());
@@ -45,6 +54,16 @@ final class Main {
       watch(member);
     } catch (Exception e) {
       fail(reason(e));
+    }
+  }
+
+  /** Says of an address that is taken what Ratis says in many lines. */
+  private static void listens(Flags.Address raft) throws IOException {
+    try (var socket = new ServerSocket()) {
+      socket.setReuseAddress(true);
+      socket.bind(new InetSocketAddress(raft.bareHost(), raft.port()));
+    } catch (IOException e) {
+      throw new IOException("cannot listen on --raft " + raft + ": " + e.getMessage(), e);
     }
   }
 

@@ -27,12 +27,12 @@ final class Settings {
     HEAP("512m", Kind.HEAP, 0, 0, "heap of the Java virtual machine, least and most: a number and m or g"),
     GC("G1", Kind.CHOICE, 0, 0, "garbage collector", "G1", "Parallel", "Serial", "Z"),
     THREADS("4", Kind.NUMBER, 1, 1024, "threads that serve clients"),
-    LEADER_LEASE("false", Kind.CHOICE, 0, 0,
-        "raft.server.read.leader.lease.enabled: reads are of level lease then, instead of linearizable", "true", "false"),
     APPENDER_WAIT("0us", Kind.DURATION, 0, 1_000_000,
         "raft.server.log.appender.wait-time.min, between two messages to a follower; the library's own is 1 ms"),
     FORCE_SYNC_NUM("0", Kind.NUMBER, 0, 1 << 20,
         "raft.server.log.force.sync.num: entries that are written before a flush although more wait; 0: as many as a message holds, 128 (the library's own) at least"),
+    LOG_METADATA("true", Kind.CHOICE, 0, 0,
+        "raft.server.log.log-metadata.enabled: an entry with the commit index follows each that is committed", "true", "false"),
     SEGMENT_BYTES("33554432", Kind.NUMBER, 65536, 1 << 30, "raft.server.log.segment.size.max");
 
     final String text;

@@ -8,10 +8,16 @@ import (
 	"testing"
 )
 
-// TestPluginExamples: the Go code of writing-a-backend.md is in the example module,
-// whose own tests compile and try it.
+// TestPluginExamples: the Go code of the guides is in the example module, whose own tests
+// compile and try it.
 func TestPluginExamples(t *testing.T) {
-	page, err := os.ReadFile("writing-a-backend.md")
+	for _, guide := range []string{"writing-a-backend.md", "writing-an-engine.md"} {
+		t.Run(guide, func(t *testing.T) { checkExamples(t, guide) })
+	}
+}
+
+func checkExamples(t *testing.T, guide string) {
+	page, err := os.ReadFile(guide)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +41,7 @@ func TestPluginExamples(t *testing.T) {
 	for _, b := range blocks {
 		block, _, _ := strings.Cut(b, "```")
 		if !strings.Contains(code.String(), block) {
-			t.Errorf("this is in writing-a-backend.md, and not in examples/plugins:\n%s", block)
+			t.Errorf("this is in %s, and not in examples/plugins:\n%s", guide, block)
 		}
 	}
 }

@@ -147,8 +147,21 @@ func (l *load) add(o check.Op, err error) {
 	l.history.Add(o)
 }
 
+func (l *load) acknowledged() (writes int) {
+	for _, o := range l.history.Ops() {
+		if o.Kind != check.Get && o.Outcome == check.OK {
+			writes++
+		}
+	}
+	return writes
+}
+
 // verdict ends the load, makes the group whole, reads every key once more, and judges.
 func (l *load) verdict(ctx context.Context) error {
+	enough := func() (bool, error) { return l.acknowledged() >= leastWrites, nil } // a disk may be slow
+	if err := poll.Until(ctx, pollPause, enough); err != nil {
+		return fmt.Errorf("only %d writes were acknowledged: nothing was tested: %w", l.acknowledged(), err)
+	}
 	l.end()
 	g := l.group
 	if err := g.whole(ctx); err != nil {
@@ -158,12 +171,9 @@ func (l *load) verdict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, acknowledged := map[string]bool{}, 0
+	keys := map[string]bool{}
 	for _, o := range l.history.Ops() {
 		keys[o.Key] = true
-		if o.Kind != check.Get && o.Outcome == check.OK {
-			acknowledged++
-		}
 	}
 	if err := leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return l.audit(ctx, c, leader.spec.ID, keys) }); err != nil {
 		return err
@@ -179,9 +189,6 @@ func (l *load) verdict(ctx context.Context) error {
 	}
 	if len(r.Unknown) > 0 {
 		errs = append(errs, fmt.Errorf("keys that take too long to check: %s", strings.Join(r.Unknown, " ")))
-	}
-	if acknowledged < leastWrites {
-		errs = append(errs, fmt.Errorf("only %d writes were acknowledged: nothing was tested", acknowledged))
 	}
 	return errors.Join(errs...)
 }

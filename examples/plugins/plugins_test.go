@@ -13,6 +13,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/coretest"
+	"github.com/themilchenko/raftlab/engines/enginetest"
 	"github.com/themilchenko/raftlab/engines/hashicorp"
 )
 
@@ -56,6 +57,7 @@ func TestUnix(t *testing.T) {
 }
 
 func TestWindowed(t *testing.T) {
+	t.Parallel() // it waits more than it computes
 	coretest.TestEngine(t, coretest.EngineSubject{
 		// Few entries behind a snapshot, so that who lags needs it; and few commands under way.
 		Engine: windowed{hashicorp.Engine{Options: hashicorp.Options{TrailingLogs: 2}}, 4},
@@ -80,6 +82,39 @@ func BenchmarkLogStore(b *testing.B) {
 			return s
 		})
 	})
+}
+
+// TestVanilla: the engine that is a program, through the suite of programs and an experiment
+// beside an engine of this module.
+func TestVanilla(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./raftlab", "./kvnode", "./raftlab-vanilla").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	subject, err := enginetest.Of(t.Context(), filepath.Join(bin, "raftlab-vanilla"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject.Rounds = 1 // of kills under load; 20 before figures are published
+	enginetest.Run(t, subject)
+
+	folder := filepath.Join(t.TempDir(), "run")
+	for _, args := range [][]string{
+		{"list"},
+		{"run", "../../experiments/engines.toml", "--quick", "--out", folder, "--set", `matrix.engine=["windowed","vanilla"]`, "--set", "load.clients=4"},
+		{"verify", folder},
+	} {
+		command := exec.CommandContext(t.Context(), filepath.Join(bin, "raftlab"), args...)
+		command.Env = append(os.Environ(), "RAFTLAB_ENGINES="+bin)
+		if out, err := command.CombinedOutput(); err != nil || args[0] == "list" && !strings.Contains(string(out), "raftlab-vanilla") {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	table, err := os.ReadFile(filepath.Join(folder, "results.csv"))
+	if err != nil || !strings.Contains(string(table), "windowed") || !strings.Contains(string(table), "vanilla") {
+		t.Errorf("%v; the results do not name both engines:\n%s", err, table)
+	}
 }
 
 // TestRun runs experiments in which the plug-ins are levels beside those of raftlab, with

@@ -9,8 +9,8 @@ import (
 // Register adds the plug-ins to catalogues.
 func Register(known cluster.Catalogs) error {
 	return errors.Join(
-		known.Engines.Register("windowed", windowedEntry()),
 		known.Backends.Register("rawwal", walEntry()),
 		known.Transports.Register("framed", framedEntry()),
-		known.Transports.Register("unix", unixEntry()))
+		known.Transports.Register("unix", unixEntry()),
+		known.Engines.Register("windowed", windowedEntry()))
 }

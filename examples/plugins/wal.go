@@ -1,6 +1,7 @@
-// Package plugins holds the plug-ins of docs/writing-a-backend.md: a log store, a
-// transport that takes Raft's messages as structs, and a wire, with programs that know
-// them. It is a module of its own, as a third party's is.
+// Package plugins holds the plug-ins of docs/writing-a-backend.md and
+// docs/writing-an-engine.md: a log store, a transport that takes Raft's messages as structs, a
+// wire and an engine, with programs that know them, and an engine that is a program. It is a
+// module of its own, as a third party's is.
 package plugins
 
 import (

@@ -73,7 +73,7 @@ func (d *draft) checkOwn(e *Experiment, cells []Cell) {
 	for _, c := range cells {
 		own, said := slices.Contains(e.Own, c.Cluster.Engine), e.said(&c)
 		if own && c.Cluster.Mode != ModeProcess {
-			d.complain("cluster.mode", `engine = %q is a program of its own, and cluster.mode is %q%s: set mode = %q and client = %q`,
+			d.complain("cluster.engine", `engine = %q is a program of its own, and cluster.mode is %q%s: set mode = %q and client = %q`,
 				c.Cluster.Engine, c.Cluster.Mode, c.describe(), ModeProcess, ClientRESP)
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/runner"
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/engines"
 )
 
 // matrix is a line of so many levels.
@@ -54,6 +55,42 @@ func TestProductsAreBounded(t *testing.T) {
 				t.Error("a run folder was made")
 			}
 		})
+	}
+}
+
+// TestMissingProgram: the plan says what an engine needs that is not there, once, and how to
+// run the others.
+func TestMissingProgram(t *testing.T) {
+	t.Setenv("PATH", "")
+	parts := cluster.Builtin()
+	for _, name := range []string{"none", "nowhere"} {
+		if err := parts.Engines.Register(name, engines.Entry{Program: &engines.Program{Library: "nothing", Needs: "a miracle"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := configure(t, strings.Replace(head, "[cluster]", "[cluster]\nmode = \"process\"", 1)+"client = \"resp\"\n[matrix]\nengine = [\"hashicorp\", \"none\", \"etcd\", \"nowhere\"]\nvalue_size = [64, 65]\n", parts)
+	_, err := runner.NewPlan(t.Context(), cfg)
+	if err == nil {
+		t.Fatal("it was not refused")
+	}
+	for _, want := range []string{"raftlab-none is not in", "raftlab-nowhere is not in", "building it takes a miracle", `--set 'matrix.engine=["hashicorp", "etcd"]'`} {
+		if strings.Count(err.Error(), want) == 0 || strings.Count(err.Error(), "raftlab-none is") > 1 {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+// TestDurabilityIsDemanded: a cell that keeps less is refused before anything runs.
+func TestDurabilityIsDemanded(t *testing.T) {
+	demanded := func(backend string) string {
+		return strings.Replace(head, "[cluster]", "[cluster]\ndurability = \"disk\"", 1) + "[matrix]\nbackend = [" + backend + "]\n"
+	}
+	if _, err := runner.NewPlan(t.Context(), configure(t, demanded(`"wal", "bolt"`), cluster.Builtin())); err != nil {
+		t.Error(err)
+	}
+	_, err := runner.NewPlan(t.Context(), configure(t, demanded(`"wal", "inmem"`), cluster.Builtin()))
+	if err == nil || !strings.Contains(err.Error(), `durability = "disk": an acknowledged write has "nothing" with the engine hashicorp on the log store inmem`) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -100,7 +100,7 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some((args, used))) if args.is_empty() => (None, used),
                 Ok(Some((args, used))) => (Some(commands::parse(&args, &self.about)), used),
-                Err(why) => (Some(Do::Answer(Answer::Error(format!("ERR Protocol error: {why}")))), 0),
+                Err(why) => (Some(Do::Answer(Answer::Error(why))), 0),
             };
             self.is_ending |= used == 0;
             let seen = self.input.len();

@@ -112,7 +112,7 @@ impl Settings {
             ("durability", quote("disk")),
             ("read_levels", list(levels)),
             ("reads", quote("read index")),
-            ("features", list(&["transfer", "snapshot", "links"])),
+            ("features", list(&["transfer", "snapshot", "links", "checksums"])),
             ("settings", settings),
             ("runs", object(runs)),
         ])

@@ -396,11 +396,14 @@ impl Node {
         let own = self.own;
         let best = raft.prs().iter().filter(|(id, _)| **id != own).max_by_key(|(_, p)| (p.recent_active, p.matched));
         let best = best.map(|(id, _)| *id);
+        if to == Some(own) && raft.state == StateRole::Leader {
+            _ = reply.send(Ok(())); // it leads already
+            return;
+        }
         let problem = match to.or(best) {
             _ if raft.state != StateRole::Leader => Some(Failure::NotLeader),
             _ if self.transfer.is_some() => Some(Failure::NoRoom),
             None => Some(Failure::Refused("there is no other member")),
-            Some(id) if id == own => Some(Failure::Refused("this member leads already")),
             Some(id) => {
                 self.reads.no_lease_in = raft.term;
                 self.raw.transfer_leader(id);

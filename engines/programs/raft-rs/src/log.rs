@@ -44,7 +44,7 @@ pub struct Log {
     conf_state: ConfState,
     cut: At, // the entry before the first; the log begins behind it
     last: u64,
-    pub snapshot: At, // of the snapshot on disk
+    pub snapshot: At,       // of the snapshot on disk
     cache: VecDeque<Entry>, // the newest entries, without a gap to last
     cache_bytes: usize,
     pub flushed: u64, // entries up to it are in the engine
@@ -300,7 +300,12 @@ pub enum Job {
 /// Writes what comes until the sender is gone; what has come meanwhile shares one flush.
 /// flushed is told the Ready, and the last entry of it that had any; send is given the
 /// messages. A write that fails ends the process.
-pub fn write_all(engine: &Engine<Guarded>, jobs: mpsc::Receiver<Job>, mut flushed: impl FnMut(u64, At), mut send: impl FnMut(Vec<Message>)) {
+pub fn write_all(
+    engine: &Engine<Guarded>,
+    jobs: mpsc::Receiver<Job>,
+    mut flushed: impl FnMut(u64, At),
+    mut send: impl FnMut(Vec<Message>),
+) {
     while let Ok(first) = jobs.recv() {
         let mut taken = vec![first];
         let mut bytes = 0;

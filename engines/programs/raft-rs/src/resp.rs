@@ -17,9 +17,9 @@ pub fn parse(buf: &[u8]) -> Result<Option<(Vec<&[u8]>, usize)>, String> {
     match buf.first() {
         None => Ok(None),
         Some(b'*') => parse_array(buf),
-        Some(_) => Ok(line(buf, 0)?.map(|(text, next)| {
-            (text.split(|b| matches!(b, b' ' | b'\t')).filter(|w| !w.is_empty()).collect(), next)
-        })),
+        Some(_) => {
+            Ok(line(buf, 0)?.map(|(text, next)| (text.split(|b| matches!(b, b' ' | b'\t')).filter(|w| !w.is_empty()).collect(), next)))
+        }
     }
 }
 
@@ -122,7 +122,9 @@ mod tests {
         }
         assert_eq!(parse(whole), Ok(Some((vec![&b"GET"[..], b"a"], 20))));
         assert_eq!(parse(&whole[20..]), Ok(Some((vec![&b"PING"[..], b"x"], 8))));
-        for bad in ["*1\r\n*1\r\n", "*1\r\n:1\r\n", "*-2\r\n", "*99999999999\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nab\r\n", "*1\r\n$99999999\r\n"] {
+        for bad in
+            ["*1\r\n*1\r\n", "*1\r\n:1\r\n", "*-2\r\n", "*99999999999\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nab\r\n", "*1\r\n$99999999\r\n"]
+        {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(parse(b"*2\r\n$3\r\nGET\r\n$99999999\r\n").unwrap_err().starts_with("TOOLARGE "));

@@ -193,7 +193,9 @@ impl Connection {
                 commands::status(&status, &self.view.store.read().expect("no holder panics"), &self.about)
             }
             Do::Members => commands::members(&self.view.status.lock().expect("no holder panics"), &self.about),
-            Do::Transfer(to) => self.ask(|reply| Event::Transfer(to, reply)).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK")),
+            Do::Transfer(to) => {
+                self.ask(|reply| Event::Transfer(to, reply)).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK"))
+            }
             Do::Snapshot => self.ask(Event::TakeSnapshot).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK")),
             Do::Digest => {
                 let (state, about) = (self.view.store.read().expect("no holder panics").clone(), self.about.clone());

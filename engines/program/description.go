@@ -155,7 +155,7 @@ func parseDescription(text []byte) (d Description, err error) {
 		among("durability", []string{d.Durability}, "disk", "os-buffer", "nothing"),
 		among("read_levels", d.ReadLevels, "linearizable", "lease", "stale"),
 		among("reads", []string{d.Reads}, "read index", "log entry", "lease"),
-		among("features", d.Features, Transfer, Snapshot, Links),
+		among("features", d.Features, Transfer, Snapshot, Links, Checksums),
 		d.checkLevels(), d.checkSettings(),
 	)
 }

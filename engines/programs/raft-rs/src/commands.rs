@@ -154,7 +154,11 @@ fn batch<'a>(operations: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8
     }
     let bytes: usize = operations.clone().map(|(k, v)| k.len() + v.map_or(0, <[u8]>::len)).sum();
     if bytes > MAX_VALUE || operations.len() > kv::MAX_BATCH {
-        return refuse(format!("TOOLARGE {bytes} bytes and {} keys at once: at most {MAX_VALUE} and {} are allowed", operations.len(), kv::MAX_BATCH));
+        return refuse(format!(
+            "TOOLARGE {bytes} bytes and {} keys at once: at most {MAX_VALUE} and {} are allowed",
+            operations.len(),
+            kv::MAX_BATCH
+        ));
     }
     Do::Write(Command::batch(operations), then)
 }

@@ -44,7 +44,7 @@ pub struct Log {
     conf_state: ConfState,
     cut: At, // the entry before the first; the log begins behind it
     last: u64,
-    pub snapshot: At, // of the snapshot on disk
+    pub snapshot: At,       // of the snapshot on disk
     cache: VecDeque<Entry>, // the newest entries, without a gap to last
     cache_bytes: usize,
     pub flushed: u64, // entries up to it are in the engine
@@ -100,7 +100,28 @@ impl Log {
             log.write(&mut batch);
         }
         log.hard_state.commit = log.hard_state.commit.max(snapshot.index);
+        log.read_all();
         log
+    }
+
+    /// Reads every entry, so that damage is found before anything is served; raft-engine
+    /// checks what an entry holds only when it is read.
+    fn read_all(&mut self) {
+        let mut next = self.cut.index + 1;
+        while next <= self.last {
+            let entries = self.read(next, self.last + 1, Some(8 << 20));
+            next += entries.len() as u64;
+            self.remember(entries);
+        }
+    }
+
+    /// Puts entries behind those in memory, and lets go of flushed ones beyond the limit.
+    fn remember(&mut self, entries: Vec<Entry>) {
+        self.cache_bytes += entries.iter().map(|e| e.data.len()).sum::<usize>();
+        self.cache.extend(entries);
+        while self.cache_bytes > CACHE_BYTES && self.cache.front().is_some_and(|e| e.index <= self.flushed) {
+            self.cache_bytes -= self.cache.pop_front().expect("there is one").data.len();
+        }
     }
 
     fn write(&self, batch: &mut LogBatch) {
@@ -140,12 +161,8 @@ impl Log {
             self.cache_bytes -= dropped.data.len();
         }
         self.flushed = self.flushed.min(first - 1);
-        self.cache_bytes += entries.iter().map(|e| e.data.len()).sum::<usize>();
-        self.cache.extend(entries);
         self.last = last;
-        while self.cache_bytes > CACHE_BYTES && self.cache.front().is_some_and(|e| e.index <= self.flushed) {
-            self.cache_bytes -= self.cache.pop_front().expect("there is one").data.len();
-        }
+        self.remember(entries);
     }
 
     /// Cuts the log behind a snapshot, leaving trailing entries, with a batch for the writer.
@@ -184,7 +201,7 @@ impl Log {
     }
 
     fn read(&self, low: u64, high: u64, max_bytes: Option<u64>) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity((high - low) as usize);
+        let mut entries = Vec::new();
         let size = max_bytes.map(|n| n.min(1 << 40) as usize);
         match self.engine.fetch_entries_to::<Entries>(GROUP, low, high, size, &mut entries) {
             Ok(n) if n > 0 => entries,
@@ -283,7 +300,12 @@ pub enum Job {
 /// Writes what comes until the sender is gone; what has come meanwhile shares one flush.
 /// flushed is told the Ready, and the last entry of it that had any; send is given the
 /// messages. A write that fails ends the process.
-pub fn write_all(engine: &Engine<Guarded>, jobs: mpsc::Receiver<Job>, mut flushed: impl FnMut(u64, At), mut send: impl FnMut(Vec<Message>)) {
+pub fn write_all(
+    engine: &Engine<Guarded>,
+    jobs: mpsc::Receiver<Job>,
+    mut flushed: impl FnMut(u64, At),
+    mut send: impl FnMut(Vec<Message>),
+) {
     while let Ok(first) = jobs.recv() {
         let mut taken = vec![first];
         let mut bytes = 0;

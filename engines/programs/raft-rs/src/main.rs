@@ -52,7 +52,8 @@ fn usage(why: impl std::fmt::Display) -> ! {
 fn main() {
     // Whatever panics, of ours or of a library's, ends the process.
     std::panic::set_hook(Box::new(|info| {
-        let what = info.payload_as_str().unwrap_or("?").lines().next().unwrap_or("");
+        let text = info.payload().downcast_ref::<String>().map(String::as_str).or(info.payload().downcast_ref::<&str>().copied());
+        let what = text.and_then(|t| t.lines().next()).unwrap_or("?");
         let at = info.location().map_or(String::new(), |l| format!(" ({}:{})", l.file().rsplit('/').next().unwrap_or(""), l.line()));
         die(format!("cannot go on: {what}{at}"))
     }));
@@ -186,10 +187,25 @@ async fn serve(flags: Flags) {
     });
     let others: Vec<(u64, String)> = flags.members.iter().enumerate().map(|(i, m)| (i as u64 + 1, m.raft.clone())).collect();
     let peers = wire::Peers::start(ends.clone(), &others);
-    let parts = node::Parts { log, state, member, is_fresh, settings: flags.settings.clone(), dir: flags.data, ends: ends.clone(), peers, events: from_all };
+    let parts = node::Parts {
+        log,
+        state,
+        member,
+        is_fresh,
+        settings: flags.settings.clone(),
+        dir: flags.data,
+        ends: ends.clone(),
+        peers,
+        events: from_all,
+    };
     let view = node::start(parts);
     tokio::spawn(wire::listen(ends, raft));
-    let about = Arc::new(commands::About { own, group: format!("{group:016x}"), members: flags.members, has_lease: flags.settings.is("check_quorum") });
+    let about = Arc::new(commands::About {
+        own,
+        group: format!("{group:016x}"),
+        members: flags.members,
+        has_lease: flags.settings.is("check_quorum"),
+    });
     tokio::spawn(server::listen(resp, view, about));
     eprintln!("raftlab-raft-rs: {} serves clients on {}, members on {}", flags.id, flags.resp, flags.raft);
     tokio::select! {

@@ -34,7 +34,8 @@ impl Member {
                 if ["log", "snapshot"].iter().any(|f| dir.join(f).exists()) {
                     die(format!("{} is missing beside a log or a snapshot: start this member with an empty folder", path.display()));
                 }
-                let m = Member { path, id: id.into(), group, incarnation: random(), rejoining: false, begun: false, met: vec![0; ids.len()] };
+                let m =
+                    Member { path, id: id.into(), group, incarnation: random(), rejoining: false, begun: false, met: vec![0; ids.len()] };
                 m.save();
                 return m;
             }
@@ -42,7 +43,12 @@ impl Member {
         };
         let m = Member::parse(path.clone(), &text, ids.len()).unwrap_or_else(|| die(format!("{} is damaged", path.display())));
         if m.id != id || m.group != group {
-            die(format!("{} is the folder of {} of the group {}, not of {id} of {group}: give each member its own", dir.display(), m.id, m.group));
+            die(format!(
+                "{} is the folder of {} of the group {}, not of {id} of {group}: give each member its own",
+                dir.display(),
+                m.id,
+                m.group
+            ));
         }
         m
     }
@@ -57,14 +63,27 @@ impl Member {
         let (id, group) = (next("id")?.into(), String::from(next("group")?));
         let (incarnation, rejoining, begun) = (next("incarnation")?.parse().ok()?, next("rejoining")? == "true", next("begun")? == "true");
         let met: Vec<u64> = next("met")?.split(' ').map(|n| n.parse().ok()).collect::<Option<_>>()?;
-        (met.len() == members || group.split(',').count() != members).then_some(Member { path, id, group, incarnation, rejoining, begun, met })
+        (met.len() == members || group.split(',').count() != members).then_some(Member {
+            path,
+            id,
+            group,
+            incarnation,
+            rejoining,
+            begun,
+            met,
+        })
     }
 
     pub fn save(&self) {
         let met: Vec<_> = self.met.iter().map(u64::to_string).collect();
         let body = format!(
             "{TITLE}\nid {}\ngroup {}\nincarnation {}\nrejoining {}\nbegun {}\nmet {}",
-            self.id, self.group, self.incarnation, self.rejoining, self.begun, met.join(" ")
+            self.id,
+            self.group,
+            self.incarnation,
+            self.rejoining,
+            self.begun,
+            met.join(" ")
         );
         let sum = crc32c::crc32c(body.as_bytes());
         disk::replace(&self.path, |to| writeln!(to, "{body}\ncrc {sum}")).unwrap_or_else(|e| die(format!("{}: {e}", self.path.display())));

@@ -44,12 +44,26 @@ pub type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 pub enum Event {
     Propose(Vec<u8>, Reply<Outcome>),
     /// Answered when the map holds all that was acknowledged before.
-    Read { lease: bool, reply: Reply<()> },
+    Read {
+        lease: bool,
+        reply: Reply<()>,
+    },
     Transfer(Option<u64>, Reply<()>),
     TakeSnapshot(Reply<()>),
-    Message { incarnation: u64, message: Message },
-    Snapshot { incarnation: u64, message: Message, arrival: Arrival },
-    Met { from: u64, incarnation: u64, known: u64 },
+    Message {
+        incarnation: u64,
+        message: Message,
+    },
+    Snapshot {
+        incarnation: u64,
+        message: Message,
+        arrival: Arrival,
+    },
+    Met {
+        from: u64,
+        incarnation: u64,
+        known: u64,
+    },
     Unreachable(u64),
     SnapshotSent(u64, bool),
     SnapshotWritten(At, io::Result<()>),
@@ -273,9 +287,7 @@ impl Node {
             }
             Event::Met { from, incarnation, known } => self.meet(from, incarnation, known),
             Event::Unreachable(id) => self.raw.report_unreachable(id),
-            Event::SnapshotSent(id, ok) => {
-                self.raw.report_snapshot(id, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure })
-            }
+            Event::SnapshotSent(id, ok) => self.raw.report_snapshot(id, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure }),
             Event::SnapshotWritten(at, result) => self.end_snapshot(at, result),
             Event::Flushed(ready, at) => {
                 self.with_writer -= 1;
@@ -314,7 +326,11 @@ impl Node {
         let term = self.raw.raft.term;
         let first = self.raw.raft.raft_log.last_index() + 1 - replies.len() as u64;
         let deadline = Instant::now() + REQUEST_TIMEOUT;
-        self.proposals.extend((first..).zip(replies).map(|(index, reply)| Proposal { at: At { index, term }, deadline, reply: Some(reply) }));
+        self.proposals.extend((first..).zip(replies).map(|(index, reply)| Proposal {
+            at: At { index, term },
+            deadline,
+            reply: Some(reply),
+        }));
     }
 
     fn apply(&mut self, entries: Vec<Entry>) {
@@ -396,11 +412,14 @@ impl Node {
         let own = self.own;
         let best = raft.prs().iter().filter(|(id, _)| **id != own).max_by_key(|(_, p)| (p.recent_active, p.matched));
         let best = best.map(|(id, _)| *id);
+        if to == Some(own) && raft.state == StateRole::Leader {
+            _ = reply.send(Ok(())); // it leads already
+            return;
+        }
         let problem = match to.or(best) {
             _ if raft.state != StateRole::Leader => Some(Failure::NotLeader),
             _ if self.transfer.is_some() => Some(Failure::NoRoom),
             None => Some(Failure::Refused("there is no other member")),
-            Some(id) if id == own => Some(Failure::Refused("this member leads already")),
             Some(id) => {
                 self.reads.no_lease_in = raft.term;
                 self.raw.transfer_leader(id);
@@ -430,7 +449,8 @@ impl Node {
         if let Some((deadline, _)) = &self.transfer {
             let result = match () {
                 _ if !leads && leader != 0 && leader != self.own => Some(Ok(())),
-                _ if leads && self.raw.raft.lead_transferee.is_none() => Some(Err(Failure::Refused("the other member did not take it over in time"))),
+                // After an election timeout raft gives it up.
+                _ if leads && self.raw.raft.lead_transferee.is_none() => Some(Err(Failure::Timeout)),
                 _ if Instant::now() > *deadline => Some(Err(Failure::Timeout)),
                 _ => None,
             };
@@ -597,7 +617,8 @@ impl Node {
     fn end_snapshot(&mut self, at: At, result: io::Result<()>) {
         self.is_writing_snapshot = false;
         if at.index > self.raw.store().snapshot.index {
-            result.and_then(|()| disk::rename(&snapshot::outgoing(&self.dir), &snapshot::path(&self.dir)))
+            result
+                .and_then(|()| disk::rename(&snapshot::outgoing(&self.dir), &snapshot::path(&self.dir)))
                 .unwrap_or_else(|e| die(format!("cannot write a snapshot: {e}")));
             self.raw.mut_store().snapshot = at;
         }
@@ -619,9 +640,12 @@ impl Node {
     fn install(&mut self, mut rd: raft::Ready) {
         let about = rd.snapshot().get_metadata();
         let at = At { index: about.index, term: about.term };
-        let Some(arrival) = self.arrival.take_if(|a| a.at == at) else { die(format!("no file came with the snapshot at index {}", at.index)) };
+        let Some(arrival) = self.arrival.take_if(|a| a.at == at) else {
+            die(format!("no file came with the snapshot at index {}", at.index))
+        };
         self.drain_writer();
-        disk::rename(&snapshot::incoming(&self.dir), &snapshot::path(&self.dir)).unwrap_or_else(|e| die(format!("cannot install a snapshot: {e}")));
+        disk::rename(&snapshot::incoming(&self.dir), &snapshot::path(&self.dir))
+            .unwrap_or_else(|e| die(format!("cannot install a snapshot: {e}")));
         self.raw.mut_store().install(at);
         *self.store.write().expect("no holder panics") = arrival.state;
         self.applied = at;

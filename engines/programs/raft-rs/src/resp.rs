@@ -8,16 +8,18 @@ const MAX_ARGS: usize = 2 * (1 << 16) + 1;
 const MAX_BYTES: usize = 16 << 20; // of one argument, and with some room of a command
 const MAX_COMMAND: usize = MAX_BYTES + (2 << 20);
 const MAX_LINE: usize = 64 << 10;
+const NO_COMMAND: &str = "ERR Protocol error";
 
 /// Takes the next command off the front of buf: its arguments and how many bytes it had.
-/// None: more bytes are needed. Err: no command, after which nothing can be read.
+/// None: more bytes are needed. Err: the answer to what is no command, or too large a one,
+/// after which nothing can be read.
 pub fn parse(buf: &[u8]) -> Result<Option<(Vec<&[u8]>, usize)>, String> {
     match buf.first() {
         None => Ok(None),
         Some(b'*') => parse_array(buf),
-        Some(_) => Ok(line(buf, 0)?.map(|(text, next)| {
-            (text.split(|b| matches!(b, b' ' | b'\t')).filter(|w| !w.is_empty()).collect(), next)
-        })),
+        Some(_) => {
+            Ok(line(buf, 0)?.map(|(text, next)| (text.split(|b| matches!(b, b' ' | b'\t')).filter(|w| !w.is_empty()).collect(), next)))
+        }
     }
 }
 
@@ -29,18 +31,18 @@ fn parse_array(buf: &[u8]) -> Result<Option<(Vec<&[u8]>, usize)>, String> {
         match buf.get(at) {
             None => return Ok(None),
             Some(b'$') => {}
-            Some(other) => return Err(format!("expected '$', got '{}'", other.escape_ascii())),
+            Some(other) => return Err(format!("{NO_COMMAND}: expected '$', got '{}'", other.escape_ascii())),
         }
         let Some((text, start)) = line(buf, at + 1)? else { return Ok(None) };
         let end = start + number(text, MAX_BYTES, "bulk")?;
         if end > MAX_COMMAND {
-            return Err(format!("a command of more than {MAX_COMMAND} bytes"));
+            return Err(format!("TOOLARGE a command of more than {MAX_COMMAND} bytes"));
         }
         if buf.len() < end + 2 {
             return Ok(None);
         }
         if &buf[end..end + 2] != b"\r\n" {
-            return Err("a bulk string that is longer than it says".into());
+            return Err(format!("{NO_COMMAND}: a bulk string that is longer than it says"));
         }
         args.push(&buf[start..end]);
         at = end + 2;
@@ -53,14 +55,18 @@ fn line(buf: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, String> {
     let rest = &buf[from..];
     match rest.iter().take(MAX_LINE).position(|b| *b == b'\n') {
         Some(n) => Ok(Some((rest[..n].strip_suffix(b"\r").unwrap_or(&rest[..n]), from + n + 1))),
-        None if rest.len() >= MAX_LINE => Err("too big inline request".into()),
+        None if rest.len() >= MAX_LINE => Err(format!("{NO_COMMAND}: too big inline request")),
         None => Ok(None),
     }
 }
 
 fn number(text: &[u8], limit: usize, what: &str) -> Result<usize, String> {
-    let n = std::str::from_utf8(text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-    n.and_then(|t| t.parse().ok()).filter(|n| *n <= limit).ok_or(format!("invalid {what} length"))
+    let digits = std::str::from_utf8(text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|t| t.parse().ok()) {
+        Some(n) if n <= limit => Ok(n),
+        Some(n) => Err(format!("TOOLARGE a {what} of {n}: at most {limit} are allowed")),
+        None => Err(format!("{NO_COMMAND}: invalid {what} length")),
+    }
 }
 
 /// An answer.
@@ -116,8 +122,11 @@ mod tests {
         }
         assert_eq!(parse(whole), Ok(Some((vec![&b"GET"[..], b"a"], 20))));
         assert_eq!(parse(&whole[20..]), Ok(Some((vec![&b"PING"[..], b"x"], 8))));
-        for bad in ["*1\r\n*1\r\n", "*1\r\n:1\r\n", "*-2\r\n", "*99999999999\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nab\r\n", "*1\r\n$99999999\r\n"] {
+        for bad in
+            ["*1\r\n*1\r\n", "*1\r\n:1\r\n", "*-2\r\n", "*99999999999\r\n", "*1\r\n$-1\r\n", "*1\r\n$1\r\nab\r\n", "*1\r\n$99999999\r\n"]
+        {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
+        assert!(parse(b"*2\r\n$3\r\nGET\r\n$99999999\r\n").unwrap_err().starts_with("TOOLARGE "));
     }
 }

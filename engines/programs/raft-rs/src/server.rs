@@ -100,7 +100,7 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some((args, used))) if args.is_empty() => (None, used),
                 Ok(Some((args, used))) => (Some(commands::parse(&args, &self.about)), used),
-                Err(why) => (Some(Do::Answer(Answer::Error(format!("ERR Protocol error: {why}")))), 0),
+                Err(why) => (Some(Do::Answer(Answer::Error(why))), 0),
             };
             self.is_ending |= used == 0;
             let seen = self.input.len();
@@ -193,7 +193,9 @@ impl Connection {
                 commands::status(&status, &self.view.store.read().expect("no holder panics"), &self.about)
             }
             Do::Members => commands::members(&self.view.status.lock().expect("no holder panics"), &self.about),
-            Do::Transfer(to) => self.ask(|reply| Event::Transfer(to, reply)).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK")),
+            Do::Transfer(to) => {
+                self.ask(|reply| Event::Transfer(to, reply)).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK"))
+            }
             Do::Snapshot => self.ask(Event::TakeSnapshot).await.map_or_else(|f| self.failed(f), |()| Answer::Simple("OK")),
             Do::Digest => {
                 let (state, about) = (self.view.store.read().expect("no holder panics").clone(), self.about.clone());

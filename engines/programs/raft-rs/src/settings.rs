@@ -22,23 +22,64 @@ const BOOL: Kind = Kind::Words(&["true", "false"]);
 /// The defaults are those of the library's example of production, TiKV, at a heartbeat
 /// timeout of one second; purge_threshold alone is smaller (there 10 GB).
 const KEYS: &[Key] = &[
-    Key { name: "heartbeat_timeout", default: "1000000us", kind: Kind::Microseconds,
-        doc: "a follower stands for election after a random time of one to two times this without a leader; 20 ticks, and a heartbeat every 2" },
-    Key { name: "max_append_entries", default: "1024", kind: Kind::Number(1, 1 << 32),
-        doc: "entries of one message; the library bounds bytes only, so longer messages are split when they are sent" },
-    Key { name: "max_append_bytes", default: "1048576", kind: Kind::Number(0, 1 << 30), doc: "bytes of one message, beyond its first entry" },
+    Key {
+        name: "heartbeat_timeout",
+        default: "1000000us",
+        kind: Kind::Microseconds,
+        doc: "a follower stands for election after a random time of one to two times this without a leader; 20 ticks, and a heartbeat every 2",
+    },
+    Key {
+        name: "max_append_entries",
+        default: "1024",
+        kind: Kind::Number(1, 1 << 32),
+        doc: "entries of one message; the library bounds bytes only, so longer messages are split when they are sent",
+    },
+    Key {
+        name: "max_append_bytes",
+        default: "1048576",
+        kind: Kind::Number(0, 1 << 30),
+        doc: "bytes of one message, beyond its first entry",
+    },
     Key { name: "max_in_flight", default: "256", kind: Kind::Number(1, 1 << 20), doc: "messages under way to one follower" },
     Key { name: "pre_vote", default: "true", kind: BOOL, doc: "ask whether an election could be won before one begins" },
-    Key { name: "snapshot_threshold", default: "100000", kind: Kind::Number(0, u64::MAX), doc: "new entries that make a snapshot; 0: only those asked for" },
+    Key {
+        name: "snapshot_threshold",
+        default: "100000",
+        kind: Kind::Number(0, u64::MAX),
+        doc: "new entries that make a snapshot; 0: only those asked for",
+    },
     Key { name: "trailing_logs", default: "10000", kind: Kind::Number(0, u64::MAX), doc: "entries kept in the log behind a snapshot" },
-    Key { name: "check_quorum", default: "true", kind: BOOL, doc: "a leader that does not hear from a majority steps down; without it there are no lease reads" },
+    Key {
+        name: "check_quorum",
+        default: "true",
+        kind: BOOL,
+        doc: "a leader that does not hear from a majority steps down; without it there are no lease reads",
+    },
     Key { name: "batch_append", default: "true", kind: BOOL, doc: "entries join a message to the follower that has not been sent yet" },
-    Key { name: "recovery_mode", default: "strict", kind: Kind::Words(&["strict", "tolerate-tail-corruption", "absolute-consistency"]),
-        doc: "strict drops what a crash left of an unfinished write at the log's end, and nothing else; the others are the library's" },
-    Key { name: "log_file_bytes", default: "67108864", kind: Kind::Number(1 << 20, 1 << 32), doc: "size at which raft-engine begins a new file" },
-    Key { name: "purge_threshold", default: "268435456", kind: Kind::Number(1 << 20, 1 << 40),
-        doc: "bytes of log files beyond which raft-engine deletes those without live entries, after a snapshot; at least log_file_bytes" },
-    Key { name: "batch_compression_threshold", default: "8192", kind: Kind::Number(0, 1 << 30), doc: "bytes of a write from which on raft-engine compresses it (LZ4); 0: never" },
+    Key {
+        name: "recovery_mode",
+        default: "strict",
+        kind: Kind::Words(&["strict", "tolerate-tail-corruption", "absolute-consistency"]),
+        doc: "strict drops what a crash left of an unfinished write at the log's end, and nothing else; the others are the library's",
+    },
+    Key {
+        name: "log_file_bytes",
+        default: "67108864",
+        kind: Kind::Number(1 << 20, 1 << 32),
+        doc: "size at which raft-engine begins a new file",
+    },
+    Key {
+        name: "purge_threshold",
+        default: "268435456",
+        kind: Kind::Number(1 << 20, 1 << 40),
+        doc: "bytes of log files beyond which raft-engine deletes those without live entries, after a snapshot; at least log_file_bytes",
+    },
+    Key {
+        name: "batch_compression_threshold",
+        default: "8192",
+        kind: Kind::Number(0, 1 << 30),
+        doc: "bytes of a write from which on raft-engine compresses it (LZ4); 0: never",
+    },
 ];
 
 #[derive(Clone)]
@@ -59,7 +100,8 @@ impl Settings {
             let (name, value) = line.split_once('=').ok_or(format!("{at}: {line:?}: want key = value"))?;
             let (name, value) = (name.trim(), value.trim());
             let known = || KEYS.iter().map(|k| k.name).collect::<Vec<_>>().join(", ");
-            let key = KEYS.iter().find(|k| k.name == name).ok_or_else(|| format!("{at}: unknown setting {name:?}: there are {}", known()))?;
+            let key =
+                KEYS.iter().find(|k| k.name == name).ok_or_else(|| format!("{at}: unknown setting {name:?}: there are {}", known()))?;
             if seen.contains(&key.name) {
                 return Err(format!("{at}: {name} is set twice"));
             }
@@ -93,10 +135,12 @@ impl Settings {
     /// The answer of `describe`.
     pub fn describe(&self) -> String {
         let levels: &[&str] = if self.is("check_quorum") { &["linearizable", "lease", "stale"] } else { &["linearizable", "stale"] };
-        let part = |name: &str, library: &str, version: &str| object([("name", quote(name)), ("library", quote(library)), ("version", quote(version))]);
-        let settings = object(KEYS.iter().map(|k| {
-            (k.name, object([("default", quote(k.default)), ("doc", quote(k.doc)), ("honoured", "true".into())]))
-        }));
+        let part = |name: &str, library: &str, version: &str| {
+            object([("name", quote(name)), ("library", quote(library)), ("version", quote(version))])
+        };
+        let settings = object(
+            KEYS.iter().map(|k| (k.name, object([("default", quote(k.default)), ("doc", quote(k.doc)), ("honoured", "true".into())]))),
+        );
         let runs = self.values.iter().map(|(k, v)| match *k {
             "max_append_entries" => (*k, quote(&format!("{v} (this program splits longer messages)"))),
             _ => (*k, quote(v)),
@@ -112,7 +156,7 @@ impl Settings {
             ("durability", quote("disk")),
             ("read_levels", list(levels)),
             ("reads", quote("read index")),
-            ("features", list(&["transfer", "snapshot", "links"])),
+            ("features", list(&["transfer", "snapshot", "links", "checksums"])),
             ("settings", settings),
             ("runs", object(runs)),
         ])

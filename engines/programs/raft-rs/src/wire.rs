@@ -62,7 +62,14 @@ impl Ends {
         }
         let [magic, group, from, incarnation, to, known, snapshot] = n;
         let fits = magic == MAGIC && group == self.group && to == self.own;
-        (fits && from != self.own && (1..=self.met.len() as u64).contains(&from)).then_some(Hello { group, from, incarnation, to, known, snapshot: snapshot == 1 })
+        (fits && from != self.own && (1..=self.met.len() as u64).contains(&from)).then_some(Hello {
+            group,
+            from,
+            incarnation,
+            to,
+            known,
+            snapshot: snapshot == 1,
+        })
     }
 
     fn tell(&self, event: Event) {
@@ -173,7 +180,12 @@ async fn keep_sending(ends: Arc<Ends>, to: u64, address: String, mut queue: queu
     }
 }
 
-async fn send_until_it_breaks(ends: &Arc<Ends>, address: &str, (stream, incarnation): (TcpStream, u64), queue: &mut queue::Receiver<Addressed>) {
+async fn send_until_it_breaks(
+    ends: &Arc<Ends>,
+    address: &str,
+    (stream, incarnation): (TcpStream, u64),
+    queue: &mut queue::Receiver<Addressed>,
+) {
     let (mut back, mut out) = stream.into_split();
     let mut waiting = Vec::new();
     let mut frames = Vec::new();

@@ -29,10 +29,7 @@ public:
 	Connection(Service* service, brpc::SocketId socket)
 	    : session_(service->Open([socket](std::string answers, bool close) { Write(socket, answers, close); })) {}
 
-	void Destroy() override {
-		session_->Close();
-		delete this;
-	}
+	void Destroy() override { delete this; }
 
 	Session* session() const { return session_.get(); }
 
@@ -47,9 +44,8 @@ private:
 		butil::IOBuf bytes;
 		bytes.append(answers);
 		brpc::Socket::WriteOptions options;
-		options.ignore_eovercrowded = true;
 		if (close && bthread_id_create(&options.id_wait, reinterpret_cast<void*>(id), EndBehind) == 0) options.notify_on_success = true;
-		socket->Write(&bytes, &options);
+		if (socket->Write(&bytes, &options) != 0) End(socket.get());  // of a client that does not read, too
 	}
 
 	// EndBehind is called once the answers are written, or cannot be.

@@ -155,12 +155,6 @@ void Session::Receive(std::string_view bytes) {
 	FlushLocked();
 }
 
-void Session::Close() {
-	Lock lock(mutex_);
-	closed_ = true;
-	write_ = nullptr;
-}
-
 void Session::Run(const Words& words) {
 	Drain(kMaxUnderWay - 1);
 	if (Is(words[0], "POST") || Is(words[0], "HOST:")) {  // of a web page
@@ -472,13 +466,10 @@ void Session::FlushLocked() {
 		slots_.pop_front();
 		first_++;
 	}
-	const bool close = closing_ && slots_.empty() && !closed_;
-	if (write_ != nullptr && (!ready_.empty() || close)) write_(std::move(ready_), close);
+	const bool close = closing_ && slots_.empty();
+	if (!closed_ && (!ready_.empty() || close)) write_(std::move(ready_), close);
 	ready_.clear();
-	if (close) {
-		closed_ = true;
-		write_ = nullptr;
-	}
+	closed_ = close;
 	drained_.notify_all();
 }
 

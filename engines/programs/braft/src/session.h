@@ -41,7 +41,8 @@ public:
 	Service& operator=(const Service&) = delete;
 
 	// Open begins a connection. Write gets its answers, in their order and by one thread at a
-	// time, and is told to close it behind them. It must not block.
+	// time, also after the connection has ended, and is told to close it behind them. It must not
+	// block, nor end anything that waits for the session.
 	using Write = std::function<void(std::string answers, bool close)>;
 	std::shared_ptr<Session> Open(Write write);
 
@@ -74,7 +75,6 @@ public:
 	// Receive carries out the commands that have come as a whole. It is called by one thread at a
 	// time, and blocks where a command has to wait for what is before it.
 	void Receive(std::string_view bytes);
-	void Close();  // nothing is written any more
 
 private:
 	friend class Service;
@@ -134,19 +134,19 @@ private:
 	void Expire(Clock::time_point now);
 
 	Service* const service_;
+	const Service::Write write_;
 	CommandReader reader_;  // of the thread that receives, as are the next three
 	enum class Level { kLinearizable, kLease, kStale } level_ = Level::kLinearizable;
 	bool broken_ = false;
 
 	Mutex mutex_;
 	Condition drained_;
-	Service::Write write_;
 	std::deque<Slot> slots_;  // not yet answered, in order
 	uint64_t first_ = 0;      // number of the first of them
 	std::string ready_;       // answers to be written
 	bool touched_ = false;
 	bool closing_ = false;  // once all is answered
-	bool closed_ = false;
+	bool closed_ = false;   // nothing is written any more
 };
 
 }  // namespace raftlab

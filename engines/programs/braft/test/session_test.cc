@@ -223,7 +223,6 @@ void Patience() {
 	Equal(b.Say(Command({"GET", "k"})), "", "nothing is answered twice");
 	b.member.Release();
 	Equal(b.Say(""), "$1\r\nv\r\n", "it did take effect");
-	b.session->Close();
 }
 
 }  // namespace

@@ -143,6 +143,7 @@ func (e *Experiment) Quick() {
 	e.Trials, e.Until = 1, ""
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Operations = min(e.Load.Operations, quickOperations)
+	e.Load.WarmupOperations = min(e.Load.WarmupOperations, quickOperations)
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
 	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))
 	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
@@ -154,7 +155,7 @@ func (e *Experiment) Quick() {
 		if limit, ok := limits[f.Key]; ok {
 			e.Matrix[i].Levels = capDurations(f.Levels, limit)
 		}
-		if f.Key == "load.operations" {
+		if f.Key == "load.operations" || f.Key == "load.warmup_operations" {
 			e.Matrix[i].Levels = capNumbers(f.Levels, quickOperations)
 		}
 		e.Matrix[i].Sets = slices.Clone(f.Sets)

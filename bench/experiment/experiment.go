@@ -118,34 +118,35 @@ type Raft core.Tuning
 // Load says what the clients do: the [load] table. Without Rate and PeakShare it is a closed
 // loop of Clients; otherwise an open loop, and Clients says nothing of it.
 type Load struct {
-	Preset          string       `json:"preset,omitempty" oneof:"ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f" doc:"a workload of YCSB (Cooper et al., Benchmarking Cloud Serving Systems with YCSB, SoCC 2010): its mix, its key_distribution, and value_size 1000, for a record is one value here, which an update writes whole; what the file says of these itself holds"`
-	Clients         int          `json:"clients" default:"16" min:"1" max:"100000" doc:"of a closed loop, each with one operation at a time"`
-	Rate            float64      `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
-	RateTo          float64      `json:"rate_to,omitempty" max:"10000000" unit:"operations per second" zero:"the rate stays" doc:"a ramp: the rate goes in a straight line from rate, which the warm-up has, to this at the end of duration; the report says up to which rate latency holds. For steps, give rate several levels in the matrix"`
-	PeakShare       float64      `json:"peak_share,omitempty" max:"2" unit:"share" zero:"rate counts" doc:"instead of a rate: open loop at this share of the peak, which is the throughput of a closed loop of clients that each trial begins with, for warmup and duration"`
-	Arrival         string       `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
-	Duration        Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
-	Operations      int64        `json:"operations,omitempty" max:"1000000000000" zero:"duration counts" doc:"instead of a duration: measured until so many have ended"`
-	Warmup          Duration     `json:"warmup" default:"1s" doc:"before that, cut off"`
-	ValueSize       int          `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
-	ValueSizes      string       `json:"value_sizes,omitempty" zero:"all of value_size" doc:"instead of value_size, a distribution: a range (64B..4KiB), lognormal median 1KiB sigma 1.5 max 64KiB, or several with their shares (90% 64B, 10% 1KiB..4KiB)"`
-	Keys            int          `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones, before any are inserted"`
-	KeySize         int          `json:"key_size,omitempty" max:"65536" unit:"bytes" zero:"16" doc:"of each key"`
-	KeyDistribution string       `json:"key_distribution" default:"uniform" oneof:"uniform zipf latest hot-spot sequential" doc:"which key an operation takes: zipf has a few popular ones, scattered over all keys, as YCSB does; latest is zipf by age, the newest first; hot-spot has a part of the keys that gets a part of the operations"`
-	ZipfExponent    float64      `json:"zipf_exponent,omitempty" max:"10" zero:"0.99, that of YCSB" doc:"of zipf and latest: the key of rank r gets a share in proportion to r to the power of minus this"`
-	HotKeys         float64      `json:"hot_keys,omitempty" max:"1" unit:"share" zero:"0.2" doc:"of hot-spot: the share of keys that is hot, neighbours"`
-	HotOperations   float64      `json:"hot_operations,omitempty" max:"1" unit:"share" zero:"0.8" doc:"of hot-spot: the share of operations that goes to those"`
-	HotMoves        Duration     `json:"hot_moves,omitempty" zero:"it stays" doc:"of hot-spot: how long until the keys that follow are hot instead"`
-	ReadRatio       float64      `json:"read_ratio" max:"1" unit:"share" doc:"reads: 0 writes only, 1 reads only; the short form of a mix of the two"`
-	Mix             workload.Mix `json:"mix,omitzero"`
-	ScanLength      string       `json:"scan_length,omitempty" zero:"1..100, as YCSB" doc:"of scans, up to 1000 keys, as value_sizes says it"`
-	BatchSize       int          `json:"batch_size,omitempty" max:"65536" zero:"10" doc:"keys of each batch"`
-	ReadLevel       string       `json:"read_level" default:"linearizable" oneof:"linearizable lease stale" doc:"what a read may see: every write acknowledged before it began; the same as long as the leader's clock is sane; or what the member happens to have applied"`
-	Target          string       `json:"target,omitempty" oneof:"leader followers all" zero:"leader" doc:"whom the clients ask, each its own member: a follower forwards what only the leader can do"`
-	Client          string       `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
-	Connections     int          `json:"connections,omitempty" max:"100000" zero:"two for writes and two for reads" doc:"over the Redis protocol, which the clients share; as many as clients: each has its own"`
-	SnapshotEvery   Duration     `json:"snapshot_every,omitempty" zero:"as [raft] has it" doc:"all members are told to write a snapshot, so long after the load has begun, and again and again"`
-	OpTimeout       Duration     `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
+	Preset           string       `json:"preset,omitempty" oneof:"ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f" doc:"a workload of YCSB (Cooper et al., Benchmarking Cloud Serving Systems with YCSB, SoCC 2010): its mix, its key_distribution, and value_size 1000, for a record is one value here, which an update writes whole; what the file says of these itself holds"`
+	Clients          int          `json:"clients" default:"16" min:"1" max:"100000" doc:"of a closed loop, each with one operation at a time"`
+	Rate             float64      `json:"rate" max:"10000000" unit:"operations per second" zero:"closed loop" doc:"open loop at this rate"`
+	RateTo           float64      `json:"rate_to,omitempty" max:"10000000" unit:"operations per second" zero:"the rate stays" doc:"a ramp: the rate goes in a straight line from rate, which the warm-up has, to this at the end of duration; the report says up to which rate latency holds. For steps, give rate several levels in the matrix"`
+	PeakShare        float64      `json:"peak_share,omitempty" max:"2" unit:"share" zero:"rate counts" doc:"instead of a rate: open loop at this share of the peak, which is the throughput of a closed loop of clients that each trial begins with, for warmup and duration"`
+	Arrival          string       `json:"arrival" default:"constant" oneof:"constant poisson" doc:"when the operations of an open loop start"`
+	Duration         Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
+	Operations       int64        `json:"operations,omitempty" max:"1000000000000" zero:"duration counts" doc:"instead of a duration: measured until so many have ended"`
+	Warmup           Duration     `json:"warmup" default:"1s" doc:"before that, cut off"`
+	WarmupOperations int64        `json:"warmup_operations,omitempty" max:"1000000000" zero:"none" doc:"before warmup too: so many operations in a closed loop of clients, which count for nothing. A program that is compiled while it runs is as fast as it gets after so many, however long they take"`
+	ValueSize        int          `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
+	ValueSizes       string       `json:"value_sizes,omitempty" zero:"all of value_size" doc:"instead of value_size, a distribution: a range (64B..4KiB), lognormal median 1KiB sigma 1.5 max 64KiB, or several with their shares (90% 64B, 10% 1KiB..4KiB)"`
+	Keys             int          `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones, before any are inserted"`
+	KeySize          int          `json:"key_size,omitempty" max:"65536" unit:"bytes" zero:"16" doc:"of each key"`
+	KeyDistribution  string       `json:"key_distribution" default:"uniform" oneof:"uniform zipf latest hot-spot sequential" doc:"which key an operation takes: zipf has a few popular ones, scattered over all keys, as YCSB does; latest is zipf by age, the newest first; hot-spot has a part of the keys that gets a part of the operations"`
+	ZipfExponent     float64      `json:"zipf_exponent,omitempty" max:"10" zero:"0.99, that of YCSB" doc:"of zipf and latest: the key of rank r gets a share in proportion to r to the power of minus this"`
+	HotKeys          float64      `json:"hot_keys,omitempty" max:"1" unit:"share" zero:"0.2" doc:"of hot-spot: the share of keys that is hot, neighbours"`
+	HotOperations    float64      `json:"hot_operations,omitempty" max:"1" unit:"share" zero:"0.8" doc:"of hot-spot: the share of operations that goes to those"`
+	HotMoves         Duration     `json:"hot_moves,omitempty" zero:"it stays" doc:"of hot-spot: how long until the keys that follow are hot instead"`
+	ReadRatio        float64      `json:"read_ratio" max:"1" unit:"share" doc:"reads: 0 writes only, 1 reads only; the short form of a mix of the two"`
+	Mix              workload.Mix `json:"mix,omitzero"`
+	ScanLength       string       `json:"scan_length,omitempty" zero:"1..100, as YCSB" doc:"of scans, up to 1000 keys, as value_sizes says it"`
+	BatchSize        int          `json:"batch_size,omitempty" max:"65536" zero:"10" doc:"keys of each batch"`
+	ReadLevel        string       `json:"read_level" default:"linearizable" oneof:"linearizable lease stale" doc:"what a read may see: every write acknowledged before it began; the same as long as the leader's clock is sane; or what the member happens to have applied"`
+	Target           string       `json:"target,omitempty" oneof:"leader followers all" zero:"leader" doc:"whom the clients ask, each its own member: a follower forwards what only the leader can do"`
+	Client           string       `json:"client,omitempty" oneof:"http resp" zero:"http" doc:"protocol of the clients of processes: HTTP, or the Redis protocol"`
+	Connections      int          `json:"connections,omitempty" max:"100000" zero:"two for writes and two for reads" doc:"over the Redis protocol, which the clients share; as many as clients: each has its own"`
+	SnapshotEvery    Duration     `json:"snapshot_every,omitempty" zero:"as [raft] has it" doc:"all members are told to write a snapshot, so long after the load has begun, and again and again"`
+	OpTimeout        Duration     `json:"op_timeout" default:"10s" min:"1ms" doc:"after which an operation has failed"`
 }
 
 // Whom clients ask.

@@ -220,7 +220,7 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	})
 	items := []measure.Item{
 		{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: loadText(cells, w)},
-		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: measure.Fill(w, measure.Text{
+		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: warmText(cells, w) + measure.Fill(w, measure.Text{
 			En: "Warm-up %s; measured window %s.", Ru: "Прогрев %s; окно измерения %s.",
 		}, measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Warmup }, func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }),
 			measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Duration }, func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},

@@ -88,6 +88,9 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
 	target := g.Target(settings.ReadLevel)
+	if err := Warm(ctx, spec, settings.WarmupOperations, target); err != nil {
+		return nil, nil, err
+	}
 	peak := 0.0
 	if settings.PeakShare > 0 {
 		if peak, err = reach(ctx, spec, target); err != nil {
@@ -137,6 +140,27 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	data.during(samples, measured.Opened, generator)
 	gates, err := judge(ctx, t, g, data, measured, before, after)
 	return data, gates, err
+}
+
+// Warm carries out so many operations of a load, in a closed loop, which are not measured.
+func Warm(ctx context.Context, spec workload.Spec, operations int64, target workload.Target) error {
+	if operations == 0 {
+		return nil
+	}
+	spec.Rate, spec.RateTo, spec.Warmup, spec.Duration, spec.Operations = 0, 0, 0, 0, operations
+	spec.Seed-- // its keys and values are not those that are measured
+	prepared, err := workload.Prepare(ctx, spec)
+	if err != nil {
+		return fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
+	}
+	r, err := prepared.Run(ctx, target)
+	if err != nil {
+		return fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
+	}
+	if r.Operations < operations {
+		return fmt.Errorf("load.warmup_operations = %d: %d came in %s: lower it", operations, r.Operations, r.Window.Round(time.Second))
+	}
+	return nil
 }
 
 // reach puts a closed loop on the target, and tells its throughput in operations per second.

@@ -118,3 +118,40 @@ func TestTrialOfAShare(t *testing.T) {
 		t.Errorf("%v operations per second were scheduled, peak %v", scheduled, v.Scalars["peak"])
 	}
 }
+
+// TestWarmed: operations before the warm-up are carried out, and count for nothing.
+func TestWarmed(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	x := newTrial(t, func(e *experiment.Experiment) { e.Load.Operations, e.Load.WarmupOperations = 500, 2000 })
+	var all system.Group
+	described := x.New
+	x.New = func(o system.Options) (system.Group, error) {
+		g, err := described(o)
+		all = &counted{Group: g}
+		return all, err
+	}
+	if v := carryOut(t, x); v.Scalars["ops"] != 500 {
+		t.Errorf("%v operations were measured", v.Scalars["ops"])
+	}
+	if n := all.(*counted).commands; n < 2500 {
+		t.Errorf("%d commands were applied", n)
+	}
+	x.Cell.Load.WarmupOperations = 1 << 62
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := run(ctx, x); err == nil {
+		t.Error("it has no end, and was taken for carried out")
+	}
+}
+
+// counted remembers how many commands a group had applied when it was last looked at.
+type counted struct {
+	system.Group
+	commands uint64
+}
+
+func (c *counted) Observe(ctx context.Context) (system.Observation, error) {
+	o, err := c.Group.Observe(ctx)
+	c.commands = o.Commands
+	return o, err
+}

@@ -125,6 +125,19 @@ func windowText(l *experiment.Load, w measure.Words) string {
 	return w.Duration(l.Duration)
 }
 
+// warmText says how many operations come before the warm-up.
+func warmText(cells []*record.CellInfo, w measure.Words) string {
+	of := func(c *record.CellInfo) int64 { return c.Load.WarmupOperations }
+	said := measure.Ascending(cells, ", ", of, func(c *record.CellInfo) string { return strconv.FormatInt(of(c), 10) })
+	if said == "0" {
+		return ""
+	}
+	return measure.Fill(w, measure.Text{
+		En: "Operations in a closed loop before all else, for code that is compiled while it runs: %s. ",
+		Ru: "Операций в замкнутом цикле перед всем остальным, для кода, который компилируется по ходу работы: %s. ",
+	}, said)
+}
+
 // rateText says how much load an open loop offers.
 func rateText(l *experiment.Load, w measure.Words) string {
 	if l.PeakShare > 0 {

@@ -136,13 +136,16 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 	if err := load.Preload(ctx, g, spec); err != nil {
 		return nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
+	target := g.Target(t.Cell.Load.ReadLevel)
+	if err := load.Warm(ctx, spec, t.Cell.Load.WarmupOperations, target); err != nil {
+		return nil, err
+	}
 	begun := time.Now()
 	before, err := g.Observe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	t.Record.Leader = before.Leadership.ID
-	target := g.Target(t.Cell.Load.ReadLevel)
 	closed, err := try(ctx, spec, target)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@
 #include <gflags/gflags.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -141,7 +142,7 @@ public:
 		                                                                                  : "follower";
 		now.leader = IdOf(s.leader_id);
 		now.term = static_cast<uint64_t>(s.term);
-		now.last_index = static_cast<uint64_t>(s.last_index);
+		now.last_index = static_cast<uint64_t>(std::max(s.last_index, s.committed_index));  // braft reads one after the other
 		now.commit_index = static_cast<uint64_t>(s.committed_index);
 		now.applied_index = static_cast<uint64_t>(s.known_applied_index);
 		return now;

@@ -25,7 +25,7 @@ bool CommandReader::Next(Words* words) {
 	words->clear();
 	while (begin_ < buffer_.size()) {
 		if (!(buffer_[begin_] == '*' ? Array(words) : Inline(words))) {
-			if (buffer_.size() - begin_ > kMaxCommand) throw BadFrame("Protocol error: too big a command");
+			if (buffer_.size() - begin_ > kMaxCommand) throw BadFrame("TOOLARGE command");
 			return false;
 		}
 		if (!words->empty()) return true;  // an empty line, or array, is no command
@@ -36,7 +36,7 @@ bool CommandReader::Next(Words* words) {
 // Line returns whether a line has come, without its end, and moves at behind it.
 bool CommandReader::Line(size_t* at, std::string_view* line, size_t limit) const {
 	const size_t end = buffer_.find('\n', *at);
-	if ((end == std::string::npos ? buffer_.size() : end) - *at > limit) throw BadFrame("Protocol error: too long a line");
+	if ((end == std::string::npos ? buffer_.size() : end) - *at > limit) throw BadFrame("ERR Protocol error: too long a line");
 	if (end == std::string::npos) return false;
 	*line = std::string_view(buffer_).substr(*at, end - *at);
 	if (!line->empty() && line->back() == '\r') line->remove_suffix(1);
@@ -48,13 +48,14 @@ bool CommandReader::Length(size_t* at, char kind, size_t limit, long* n) const {
 	std::string_view line;
 	if (!Line(at, &line, kMaxLengthLine)) return false;
 	if (line.empty() || line[0] != kind) {
-		throw BadFrame(std::string("Protocol error: expected '") + kind + "', got '" + std::string(line.substr(0, 1)) + "'");
+		throw BadFrame(std::string("ERR Protocol error: expected '") + kind + "', got '" + std::string(line.substr(0, 1)) + "'");
 	}
 	const char* last = line.data() + line.size();
 	const auto [end, err] = std::from_chars(line.data() + 1, last, *n);
-	if (err != std::errc() || end != last || *n > static_cast<long>(limit) || (kind == '$' && *n < 0)) {
-		throw BadFrame(kind == '*' ? "Protocol error: invalid multibulk length" : "Protocol error: invalid bulk length");
+	if (err != std::errc() || end != last || (kind == '$' && *n < 0)) {
+		throw BadFrame(kind == '*' ? "ERR Protocol error: invalid multibulk length" : "ERR Protocol error: invalid bulk length");
 	}
+	if (*n > static_cast<long>(limit)) throw BadFrame("TOOLARGE command: at most " + std::to_string(limit) + (kind == '*' ? " words" : " bytes in a word"));
 	return true;
 }
 
@@ -67,7 +68,7 @@ bool CommandReader::Array(Words* words) {
 		if (!Length(&at, '$', kMaxWord, &n)) return words->clear(), false;
 		const size_t size = static_cast<size_t>(n);
 		if (buffer_.size() - at < size + 2) return words->clear(), false;
-		if (buffer_.compare(at + size, 2, "\r\n") != 0) throw BadFrame("Protocol error: a string without its end");
+		if (buffer_.compare(at + size, 2, "\r\n") != 0) throw BadFrame("ERR Protocol error: a string without its end");
 		words->push_back(std::string_view(buffer_).substr(at, size));
 		at += size + 2;
 	}

@@ -11,7 +11,8 @@ namespace raftlab {
 
 using Words = std::vector<std::string_view>;
 
-// What came is no command; where the next one would begin is not known.
+// What came is no command, as the text tells the client; where the next one would begin is not
+// known.
 struct BadFrame : std::runtime_error {
 	using std::runtime_error::runtime_error;
 };

@@ -148,7 +148,7 @@ void Session::Receive(std::string_view bytes) {
 		while (!broken_ && reader_.Next(&words)) Run(words);
 	} catch (const BadFrame& bad) {
 		broken_ = true;
-		AddSlot(false, Error(std::string("ERR ") + bad.what()));
+		AddSlot(false, Error(bad.what()));
 	}
 	Lock lock(mutex_);
 	closing_ = broken_;

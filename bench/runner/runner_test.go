@@ -162,7 +162,7 @@ func checkTrial(t *testing.T, trial record.Trial) {
 func loadOf(t *testing.T, trial record.Trial) load.Data {
 	t.Helper()
 	var d load.Data
-	if there, err := trial.Get(load.Name, 4, &d); !there || err != nil {
+	if there, err := trial.Get(load.Name, 5, &d); !there || err != nil {
 		t.Fatalf("no load: %v; %+v", err, trial)
 	}
 	return d

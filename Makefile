@@ -46,7 +46,7 @@ build: ## build the programs into bin/
 # what is missing.
 .PHONY: engines
 engines: ## build the engines that are programs into bin/, as far as their tools are there
-	mkdir -p bin
+	@mkdir -p bin
 	failed=0
 	for script in engines/programs/*/build.sh; do
 		name=$$(basename "$$(dirname "$$script")") code=0

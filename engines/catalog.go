@@ -99,7 +99,7 @@ func Builtin() *Catalog {
 			Library: "Apache Ratis, in Java", Needs: "a JDK of version 17 or later and Maven (on Debian: apt install openjdk-17-jdk-headless maven)",
 		}},
 		"raft-rs": {Program: &Program{
-			Library: "raft-rs of TiKV, in Rust", Needs: "Rust with cargo (on Debian: apt install cargo)",
+			Library: "raft-rs of TiKV, in Rust", Needs: "Rust of version 1.89 or later with cargo, for example by rustup, and a C compiler",
 		}},
 		"braft": {Program: &Program{
 			Library: "braft on brpc, in C++", Needs: "cmake, a C++ compiler, and braft and brpc, installed by hand: no registry has them",

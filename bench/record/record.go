@@ -80,7 +80,10 @@ var (
 //     and which cells were left out of later rounds; trials say their seed. What 4 laid
 //     over the file stands in its first command. From here on a raftlab whose defaults
 //     for experiments are others has another format, too: verify takes them for given.
-const FormatVersion = 5
+//  6. Engines may bring their log store and network ("own"); experiments may demand a
+//     durability and name a family of settings; parts say what of them is raftlab's.
+//     Raised as 2 was; what 5 does not say was not there.
+const FormatVersion = 6
 
 // Manifest says what a run was: written once before the first trial, and never
 // changed except for Sessions, which gains an entry for each resumption, and for what

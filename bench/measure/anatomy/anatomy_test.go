@@ -211,7 +211,7 @@ func TestAnatomy(t *testing.T) {
 			}
 			for _, key := range []string{"leader_write", "follower_write"} {
 				took := time.Duration(w.Stages[key].MiddleNS / max(1, w.Middle))
-				if name := cases[trial.Cell]; (took >= delay) != (slowed[name] == key) {
+				if name := cases[trial.Cell]; (took >= delay) != (slowed[name] == key) && placed(trial) {
 					t.Errorf("%s: %s took %s about the median", name, key, took)
 				}
 			}
@@ -225,6 +225,12 @@ func TestAnatomy(t *testing.T) {
 	if traced != len(cases)-1 {
 		t.Errorf("%d trials are traced, want all but one of %d", traced, len(cases))
 	}
+}
+
+// placed reports whether the first member led throughout: on a machine that is held up
+// another may be elected, and it is not the leader then that is slow.
+func placed(trial record.Trial) bool {
+	return !slices.ContainsFunc(trial.Gates, func(g record.Gate) bool { return g.Name == "leader" && g.Verdict == record.Fail })
 }
 
 // TestAccept: what cannot be followed is refused before the first trial.

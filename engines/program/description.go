@@ -109,6 +109,7 @@ type Description struct {
 	Features   []string           `json:"features"`    // of transfer, snapshot, links, checksums
 	Settings   map[string]Setting `json:"settings"`
 	Runs       map[string]string  `json:"runs"` // what a member runs with
+	Ours       string             `json:"ours"` // what is the program's and not the library's; as core.EngineInfo has it
 }
 
 // Part says what keeps the log, or carries messages.

@@ -105,7 +105,7 @@ func (a *asker) describe(ctx context.Context, cell experiment.Cell) (record.Cell
 	part := func(p program.Part) record.Part {
 		return record.Part{Name: experiment.Own, Library: cmp.Or(p.Library, d.Library), Version: cmp.Or(p.Version, d.Version)}
 	}
-	info.Engine = record.Part{Name: name, Library: d.Library, Version: d.Version}
+	info.Engine = record.Part{Name: name, Library: d.Library, Version: d.Version, Ours: d.Ours}
 	info.Backend, info.Transport = part(d.Storage), part(d.Transport)
 	info.Durability, info.Runs = d.Durability, runs(name, &d, unused)
 	return info, nil

@@ -157,6 +157,7 @@ impl Settings {
             ("read_levels", list(levels)),
             ("reads", quote("read index")),
             ("features", list(&["transfer", "snapshot", "links", "checksums"])),
+            ("ours", quote("driver, framing, snapshots, identity, results, reads, state machine, server")),
             ("settings", settings),
             ("runs", object(runs)),
         ])

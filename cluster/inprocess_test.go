@@ -57,7 +57,7 @@ func spec(t *testing.T, engine, backend, transport string, nodes int) cluster.Sp
 // TestEveryCombination starts a group of each engine, backend and transport,
 // writes, and sees the write on every member.
 func TestEveryCombination(t *testing.T) {
-	for _, engine := range engines.Builtin().Names() {
+	for _, engine := range engines.Libraries(engines.Builtin()) {
 		for _, backend := range backends.Builtin().Names() {
 			for _, transport := range transports.Builtin().Names() {
 				for _, nodes := range []int{1, 3} {

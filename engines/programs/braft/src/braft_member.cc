@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -134,6 +135,7 @@ public:
 	bool HoldsLease() override { return node_->is_leader_lease_valid(); }
 
 	Status Now() override {
+		const auto applied = static_cast<uint64_t>(last_applied_.load());  // braft's own comes behind the answers
 		braft::NodeStatus s;
 		node_->get_status(&s);
 		Status now;
@@ -144,7 +146,7 @@ public:
 		now.term = static_cast<uint64_t>(s.term);
 		now.last_index = static_cast<uint64_t>(std::max(s.last_index, s.committed_index));  // braft reads one after the other
 		now.commit_index = static_cast<uint64_t>(s.committed_index);
-		now.applied_index = static_cast<uint64_t>(s.known_applied_index);
+		now.applied_index = std::max(applied, static_cast<uint64_t>(s.known_applied_index));
 		return now;
 	}
 
@@ -188,8 +190,8 @@ public:
 		for (; iter.valid(); iter.next()) {
 			Result result;
 			if (!iter.data().empty()) result = map_->Apply(static_cast<uint64_t>(iter.index()), iter.data().to_string());
-			if (iter.done() != nullptr) static_cast<Pending*>(iter.done())->Applied(result);
 			last_applied_ = iter.index();
+			if (iter.done() != nullptr) static_cast<Pending*>(iter.done())->Applied(result);
 		}
 		applied_();
 		if (settings_.snapshot_threshold > 0 && last_applied_ - last_snapshot_ >= settings_.snapshot_threshold) {
@@ -250,6 +252,7 @@ private:
 		options.snapshot_interval_s = 0;
 		options.fsm = this;
 		options.disable_cli = true;
+		CheckLog(flags.data + "/log");
 		options.log_uri = "local://" + flags.data + "/log";
 		options.raft_meta_uri = "local://" + flags.data + "/meta";
 		options.snapshot_uri = "local://" + flags.data + "/snapshot";
@@ -271,7 +274,8 @@ private:
 	braft::PeerId self_;
 	brpc::Server transport_;
 	std::unique_ptr<braft::Node> node_;
-	int64_t last_applied_ = 0, last_snapshot_ = 0;  // of the thread that applies
+	std::atomic<int64_t> last_applied_{0};
+	int64_t last_snapshot_ = 0;  // of the thread that applies
 };
 
 }  // namespace

@@ -15,6 +15,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "failstop.h"
+
 namespace raftlab {
 
 namespace {
@@ -23,11 +25,6 @@ constexpr char kMapFile[] = "map";
 constexpr int64_t kTransferPatience_us = 5000000;
 constexpr int64_t kSnapshotPatience_us = 60000000;
 constexpr int64_t kPoll_us = 5000;
-
-[[noreturn]] void Fatal(const std::string& what) {
-	fprintf(stderr, "raftlab-braft: %s: the member ends\n", what.c_str());
-	_exit(1);
-}
 
 // Pending is a proposal on its way through braft. braft runs it where the entry was not applied;
 // where it was, on_apply does, in its place among the entries.
@@ -252,9 +249,9 @@ private:
 		options.snapshot_interval_s = 0;
 		options.fsm = this;
 		options.disable_cli = true;
-		CheckLog(flags.data + "/log");
-		options.log_uri = "local://" + flags.data + "/log";
-		options.raft_meta_uri = "local://" + flags.data + "/meta";
+		CheckFolder(flags.data);
+		options.log_uri = "local://" + flags.data + kLogFolder;
+		options.raft_meta_uri = "votes://" + flags.data + kVoteFolder;
 		options.snapshot_uri = "local://" + flags.data + "/snapshot";
 		node_ = std::make_unique<braft::Node>(flags.group, self_);
 		if (node_->init(options) != 0) throw std::runtime_error("braft does not start on " + flags.data + ": see what it says above");
@@ -301,6 +298,7 @@ void Configure(const Settings& s) {
 	    {"bthread_concurrency", number(s.threads)},
 	    {"crash_on_fatal_log", "true"},  // or braft goes on after what it calls fatal
 	};
+	RegisterVotes();
 	for (const auto& [name, value] : flags) {
 		if (gflags::SetCommandLineOption(name, value.c_str()).empty()) {
 			throw std::runtime_error("the installed braft does not take " + std::string(name) + " = " + value);

@@ -19,10 +19,6 @@ Build Libraries();
 // It throws std::runtime_error.
 void Configure(const Settings& settings);
 
-// CheckLog reads all entries of braft's log in a folder, and changes nothing. It throws
-// std::runtime_error where one is damaged.
-void CheckLog(const std::string& dir);
-
 // StartMember starts the member on what is in the folder, or as a new one. Fatal errors of it
 // later end the process with 1. It throws std::runtime_error. Applied runs behind each batch.
 std::unique_ptr<Member> StartMember(const Flags& flags, const Settings& settings, Map* map, std::function<void()> applied);

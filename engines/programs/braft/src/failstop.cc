@@ -1,5 +1,9 @@
-// What ends the program where braft would go on: a flush that failed, and a damaged log.
+#include "failstop.h"
+
 #include <arpa/inet.h>
+#include <braft/local_storage.pb.h>
+#include <braft/protobuf_file.h>
+#include <braft/raft_meta.h>
 #include <braft/util.h>
 #include <dlfcn.h>
 #include <unistd.h>
@@ -10,12 +14,15 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-
-#include "braft_member.h"
+#include <stdexcept>
 
 namespace raftlab {
 
 namespace {
+
+std::runtime_error Damaged(const std::string& what) {
+	return std::runtime_error(what + ": the log is damaged; start the member with an intact copy of its --data");
+}
 
 // An entry in a segment of braft's log: a header of 32-bit numbers in network order, which are
 // term (two), type, checksum type and nothing (8, 8 and 16 bits), the data's length, the data's
@@ -45,23 +52,57 @@ void CheckSegment(const std::string& path) {
 		const size_t size = holds ? Number(header + 12) : 0;
 		if (size > bytes.size() - from - kHeader) return;
 		holds = holds && Holds(type, header + kHeader, size, Number(header + 16));
-		if (!holds) throw std::runtime_error(path + ": the entry at byte " + std::to_string(from) + " is damaged: its checksum is another; start the member with an intact copy of its --data");
+		if (!holds) throw Damaged(path + ": the entry at byte " + std::to_string(from) + " has another checksum");
 		from += kHeader + size;
 	}
 }
 
+// braft takes what it can parse for what was written.
+template <class Record>
+void CheckRecord(const std::string& path) {
+	Record record;
+	if (!std::filesystem::exists(path)) throw Damaged(path + " is missing, and there is a log");
+	if (braft::ProtoBufFile(path).load(&record) != 0 || !record.IsInitialized()) throw Damaged(path + " cannot be read");
+}
+
+class Votes : public braft::FileBasedSingleMetaStorage {
+public:
+	using FileBasedSingleMetaStorage::FileBasedSingleMetaStorage;
+
+	butil::Status set_term_and_votedfor(const int64_t term, const braft::PeerId& peer, const braft::VersionedGroupId& group) override {
+		const butil::Status status = FileBasedSingleMetaStorage::set_term_and_votedfor(term, peer, group);
+		if (!status.ok()) Fatal(std::string("write term and vote: ") + status.error_cstr());
+		return status;
+	}
+
+	braft::RaftMetaStorage* new_instance(const std::string& folder) const override { return new Votes(folder); }
+};
+
 }  // namespace
 
-// braft reads entries when it applies or sends them, and a configuration when it starts: where
-// one is damaged it cuts the log off there. Without log_meta it removes all segments.
-void CheckLog(const std::string& dir) {
+void Fatal(const std::string& what) {
+	fprintf(stderr, "raftlab-braft: %s: the member ends\n", what.c_str());
+	_exit(1);
+}
+
+// braft reads an entry when it applies or sends it, but a configuration when it starts: where
+// that is damaged it cuts the log off. Without log_meta it removes all segments, and without
+// raft_meta it votes again.
+void CheckFolder(const std::string& data) {
+	const std::string dir = data + kLogFolder;
 	if (!std::filesystem::exists(dir)) return;
 	for (const auto& file : std::filesystem::directory_iterator(dir)) {
 		const std::string name = file.path().filename();
-		if (name.rfind("log_", 0) != 0 || name == "log_meta" || file.path().extension() == ".tmp") continue;
-		if (!std::filesystem::exists(dir + "/log_meta")) throw std::runtime_error(dir + "/log_meta is missing, and with it where the log begins; start the member with an intact copy of its --data");
+		if (name.rfind("log_", 0) != 0 || name == "log_meta" || file.path().extension() == ".tmp" || file.file_size() == 0) continue;
+		CheckRecord<braft::LogPBMeta>(dir + "/log_meta");
+		CheckRecord<braft::StablePBMeta>(data + kVoteFolder + "/raft_meta");
 		CheckSegment(file.path());
 	}
+}
+
+void RegisterVotes() {
+	static const Votes votes;
+	if (braft::meta_storage_extension()->Register("votes", &votes) != 0) throw std::runtime_error("braft does not take a store of votes");
 }
 
 }  // namespace raftlab

@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+
+#include "failstop.h"
 
 namespace raftlab {
 
@@ -22,11 +25,6 @@ constexpr char kMapFile[] = "map";
 constexpr int64_t kTransferPatience_us = 5000000;
 constexpr int64_t kSnapshotPatience_us = 60000000;
 constexpr int64_t kPoll_us = 5000;
-
-[[noreturn]] void Fatal(const std::string& what) {
-	fprintf(stderr, "raftlab-braft: %s: the member ends\n", what.c_str());
-	_exit(1);
-}
 
 // Pending is a proposal on its way through braft. braft runs it where the entry was not applied;
 // where it was, on_apply does, in its place among the entries.
@@ -134,6 +132,7 @@ public:
 	bool HoldsLease() override { return node_->is_leader_lease_valid(); }
 
 	Status Now() override {
+		const auto applied = static_cast<uint64_t>(last_applied_.load());  // braft's own comes behind the answers
 		braft::NodeStatus s;
 		node_->get_status(&s);
 		Status now;
@@ -144,7 +143,7 @@ public:
 		now.term = static_cast<uint64_t>(s.term);
 		now.last_index = static_cast<uint64_t>(std::max(s.last_index, s.committed_index));  // braft reads one after the other
 		now.commit_index = static_cast<uint64_t>(s.committed_index);
-		now.applied_index = static_cast<uint64_t>(s.known_applied_index);
+		now.applied_index = std::max(applied, static_cast<uint64_t>(s.known_applied_index));
 		return now;
 	}
 
@@ -188,8 +187,8 @@ public:
 		for (; iter.valid(); iter.next()) {
 			Result result;
 			if (!iter.data().empty()) result = map_->Apply(static_cast<uint64_t>(iter.index()), iter.data().to_string());
-			if (iter.done() != nullptr) static_cast<Pending*>(iter.done())->Applied(result);
 			last_applied_ = iter.index();
+			if (iter.done() != nullptr) static_cast<Pending*>(iter.done())->Applied(result);
 		}
 		applied_();
 		if (settings_.snapshot_threshold > 0 && last_applied_ - last_snapshot_ >= settings_.snapshot_threshold) {
@@ -250,8 +249,9 @@ private:
 		options.snapshot_interval_s = 0;
 		options.fsm = this;
 		options.disable_cli = true;
-		options.log_uri = "local://" + flags.data + "/log";
-		options.raft_meta_uri = "local://" + flags.data + "/meta";
+		CheckFolder(flags.data);
+		options.log_uri = "local://" + flags.data + kLogFolder;
+		options.raft_meta_uri = "votes://" + flags.data + kVoteFolder;
 		options.snapshot_uri = "local://" + flags.data + "/snapshot";
 		node_ = std::make_unique<braft::Node>(flags.group, self_);
 		if (node_->init(options) != 0) throw std::runtime_error("braft does not start on " + flags.data + ": see what it says above");
@@ -271,7 +271,8 @@ private:
 	braft::PeerId self_;
 	brpc::Server transport_;
 	std::unique_ptr<braft::Node> node_;
-	int64_t last_applied_ = 0, last_snapshot_ = 0;  // of the thread that applies
+	std::atomic<int64_t> last_applied_{0};
+	int64_t last_snapshot_ = 0;  // of the thread that applies
 };
 
 }  // namespace
@@ -297,6 +298,7 @@ void Configure(const Settings& s) {
 	    {"bthread_concurrency", number(s.threads)},
 	    {"crash_on_fatal_log", "true"},  // or braft goes on after what it calls fatal
 	};
+	RegisterVotes();
 	for (const auto& [name, value] : flags) {
 		if (gflags::SetCommandLineOption(name, value.c_str()).empty()) {
 			throw std::runtime_error("the installed braft does not take " + std::string(name) + " = " + value);

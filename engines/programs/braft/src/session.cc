@@ -135,8 +135,17 @@ const Peer* Service::Find(const std::string& id) const {
 }
 
 std::string Service::NotLeader() {
-	const Status now = member_->Now();
-	const Peer* leader = now.leader == config_.id ? nullptr : Find(now.leader);
+	std::string id;
+	if (!asking_.exchange(true)) {
+		id = member_->Now().leader;
+		Lock lock(mutex_);
+		leader_ = id;
+		asking_ = false;
+	} else {
+		Lock lock(mutex_);
+		id = leader_;
+	}
+	const Peer* leader = id == config_.id ? nullptr : Find(id);
 	return Error(leader == nullptr ? "NOTLEADER - -" : "NOTLEADER " + leader->id + " " + leader->resp);
 }
 

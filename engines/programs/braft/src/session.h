@@ -2,6 +2,7 @@
 // answers back. It reads and writes no socket: bytes come by Receive and go by a function.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -64,6 +65,8 @@ private:
 	Condition changed_;
 	bool stopping_ = false;
 	std::vector<std::weak_ptr<Session>> sessions_;
+	std::string leader_;                // as it was when the member was last asked
+	std::atomic<bool> asking_ = false;  // one asks at a time: the member may have whoever asks wait with its thread
 	std::thread sweeper_;
 };
 

@@ -17,7 +17,7 @@ struct Usage : std::runtime_error {
 };
 
 // Settings are what a member runs with. The defaults are braft's own, but for the snapshots,
-// which braft makes by the hour.
+// which braft makes by the hour, and the threads.
 struct Settings {
 	int64_t heartbeat_timeout_us = 1000000;
 	int64_t max_append_entries = 1024;
@@ -30,7 +30,7 @@ struct Settings {
 	int64_t max_clock_drift_us = 1000000;
 	int64_t apply_batch = 32;
 	int64_t disk_batch = 256;
-	int64_t threads = 9;
+	int64_t threads = 64;  // braft's 9 may all wait for the mutex of a bthread that then has none to go on with
 
 	int election_timeout_ms() const { return static_cast<int>((heartbeat_timeout_us + 999) / 1000); }
 	int max_clock_drift_ms() const { return static_cast<int>((max_clock_drift_us + 999) / 1000); }

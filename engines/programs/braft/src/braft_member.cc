@@ -295,7 +295,7 @@ void Configure(const Settings& s) {
 	    {"raft_enable_leader_lease", s.leader_lease ? "true" : "false"},
 	    {"raft_apply_batch", number(s.apply_batch)},
 	    {"raft_leader_batch", number(s.disk_batch)},
-	    {"bthread_concurrency", number(s.threads)},
+	    {"bthread_concurrency", number(s.threads + s.max_in_flight)},
 	    {"crash_on_fatal_log", "true"},  // or braft goes on after what it calls fatal
 	};
 	RegisterVotes();

@@ -38,7 +38,7 @@ const std::vector<Key>& Keys() {
 	    {"max_clock_drift", "of leases: how far clocks may be apart", true, &Settings::max_clock_drift_us, nullptr, nullptr, 0, kDay, ""},
 	    {"apply_batch", "proposals that are appended as one (raft_apply_batch)", true, nullptr, &Settings::apply_batch, nullptr, 1, 1 << 20, ""},
 	    {"disk_batch", "batches that share a flush (raft_leader_batch)", true, nullptr, &Settings::disk_batch, nullptr, 1, 1 << 20, ""},
-	    {"threads", "workers that run bthreads (bthread_concurrency)", true, nullptr, &Settings::threads, nullptr, 4, 1024, ""},
+	    {"threads", "workers that run bthreads, beside one for each of max_in_flight (bthread_concurrency)", true, nullptr, &Settings::threads, nullptr, 4, 1024, ""},
 	};
 	return keys;
 }

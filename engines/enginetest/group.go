@@ -85,15 +85,6 @@ func (g *group) others(m *member) []*member {
 	return slices.DeleteFunc(slices.Clone(g.members), func(o *member) bool { return o == m })
 }
 
-func (g *group) named(id string) *member {
-	for _, m := range g.members {
-		if m.spec.ID == id {
-			return m
-		}
-	}
-	return nil
-}
-
 // start starts members that do not run, and returns once they are ready. Of a group too few
 // of which run none becomes so: start those together.
 func (g *group) start(ctx context.Context, members ...*member) error {

@@ -109,6 +109,7 @@ final class Member {
     RaftServerConfigKeys.RetryCache.setExpiryTime(p, TimeDuration.valueOf(RETRY_CACHE, TimeUnit.SECONDS));
 
     RaftServerConfigKeys.Log.setLogMetadataEnabled(p, s.is(Key.LOG_METADATA));
+    RaftServerConfigKeys.Log.setAppendEntriesComposeEnabled(p, s.is(Key.COMPOSE_APPENDS));
 
     long threshold = s.number(Key.SNAPSHOT_THRESHOLD);
     RaftServerConfigKeys.Snapshot.setAutoTriggerEnabled(p, threshold > 0);

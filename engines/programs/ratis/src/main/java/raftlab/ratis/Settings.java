@@ -33,6 +33,9 @@ final class Settings {
         "raft.server.log.force.sync.num: entries that are written before a flush although more wait; 0: as many as a message holds, 128 (the library's own) at least"),
     LOG_METADATA("true", Kind.CHOICE, 0, 0,
         "raft.server.log.log-metadata.enabled: an entry with the commit index follows each that is committed", "true", "false"),
+    COMPOSE_APPENDS("false", Kind.CHOICE, 0, 0,
+        "raft.server.log.append-entries.compose.enabled; true, the library's own since 3.2: a follower writes a message only once"
+            + " the one before it is flushed, a flush for each (RATIS-2235, RATIS-2387)", "true", "false"),
     SEGMENT_BYTES("33554432", Kind.NUMBER, 65536, 1 << 30, "raft.server.log.segment.size.max");
 
     final String text;

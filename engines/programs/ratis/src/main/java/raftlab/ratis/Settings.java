@@ -9,9 +9,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
 
-/** What a member runs with: the settings of a file over the defaults, which are Ratis' own. */
+/** What a member runs with: the settings of a file over the defaults, which are Ratis' own where a doc does not say otherwise. */
 final class Settings {
-  /** All settings, with the defaults of the library's documentation. */
+  /** All settings, with their defaults. */
   enum Key {
     HEARTBEAT_TIMEOUT("150000us", Kind.DURATION, 1000, 3_600_000_000L,
         "raft.server.rpc.timeout.min, and twice it as timeout.max, in whole milliseconds; a leader that is idle sends after half of it"),

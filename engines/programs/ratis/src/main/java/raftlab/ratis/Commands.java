@@ -139,14 +139,6 @@ final class Commands {
     return words.subList(1, words.size());
   }
 
-  private Write write(byte[] command, BiConsumer<KvMap.Result, ByteBuf> answer) throws Refused {
-    if (command.length > member.maxCommandBytes) {
-      throw new Refused("TOOLARGE a write of " + command.length + " bytes: at most " + member.maxCommandBytes
-          + " fit in a message (max_append_bytes)");
-    }
-    return new Write(command, answer);
-  }
-
   private static boolean held(KvMap.Result r) {
     return r.failure() != KvMap.Failure.CONDITION;
   }
@@ -163,7 +155,7 @@ final class Commands {
       }
       condition = option.equals("NX") ? Command.IF_ABSENT : Command.IF_PRESENT;
     }
-    return write(Command.encode(condition, Command.Op.set(key(words.get(1)), words.get(2))), (r, out) -> {
+    return new Write(Command.encode(condition, Command.Op.set(key(words.get(1)), words.get(2))), (r, out) -> {
       if (held(r)) {
         Answer.ok(out);
       } else {
@@ -173,7 +165,7 @@ final class Commands {
   }
 
   private Action setnx(List<byte[]> words) throws Refused {
-    return write(Command.encode(Command.IF_ABSENT, Command.Op.set(key(words.get(1)), words.get(2))),
+    return new Write(Command.encode(Command.IF_ABSENT, Command.Op.set(key(words.get(1)), words.get(2))),
         (r, out) -> Answer.number(out, held(r) ? 1 : 0));
   }
 
@@ -185,12 +177,12 @@ final class Commands {
     for (int i = 1; i < words.size(); i += 2) {
       ops.add(Command.Op.set(key(words.get(i)), words.get(i + 1)));
     }
-    return write(Command.encode(ops), (r, out) -> Answer.ok(out));
+    return new Write(Command.encode(ops), (r, out) -> Answer.ok(out));
   }
 
   private Action del(List<byte[]> words) throws Refused {
     List<Command.Op> ops = keys(words).stream().map(Command.Op::delete).toList();
-    return write(ops.size() == 1 ? Command.encode(ops.get(0)) : Command.encode(ops),
+    return new Write(ops.size() == 1 ? Command.encode(ops.get(0)) : Command.encode(ops),
         (r, out) -> Answer.number(out, r.changed()));
   }
 

@@ -30,7 +30,7 @@ final class Description {
     d.put("durability", "disk");
     d.put("read_levels", Commands.LEVELS);
     d.put("reads", "log entry");
-    d.put("features", List.of("transfer", "snapshot", "links"));
+    d.put("features", List.of("transfer", "snapshot", "links", "checksums"));
     var known = new LinkedHashMap<String, Object>();
     for (Key k : Key.values()) {
       var one = new LinkedHashMap<String, Object>();
@@ -57,6 +57,7 @@ final class Description {
     for (Key k : Key.values()) {
       m.put(k.key(), settings.text(k));
     }
+    m.put("max_append_bytes", String.valueOf(settings.appendBytes()));
     m.put("force_sync_num", String.valueOf(settings.forceSyncNum()));
     m.put("heartbeat_interval", settings.micros(Key.HEARTBEAT_TIMEOUT) / 1000 / 2 + "ms: half of the timeout, the library's own");
     m.put("flush", "FileChannel.force(false) for each batch, before it counts (unsafe-flush and async-flush off)");

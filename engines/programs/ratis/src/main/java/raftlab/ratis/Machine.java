@@ -62,6 +62,7 @@ final class Machine extends BaseStateMachine {
   private final KvMap map;
   private final Consumer<String> failed;
   private final SimpleStateMachineStorage storage = new SimpleStateMachineStorage();
+  private volatile SingleFileSnapshotInfo latest; // null: there is none
 
   Machine(KvMap map, Consumer<String> failed) {
     this.map = map;
@@ -80,6 +81,12 @@ final class Machine extends BaseStateMachine {
   @Override
   public SimpleStateMachineStorage getStateMachineStorage() {
     return storage;
+  }
+
+  /** Asked for each message to a follower; the storage, while it has none, reads its folder every time. */
+  @Override
+  public SingleFileSnapshotInfo getLatestSnapshot() {
+    return latest;
   }
 
   @Override
@@ -101,14 +108,13 @@ final class Machine extends BaseStateMachine {
   @Override
   public long takeSnapshot() {
     TermIndex at = getLastAppliedTermIndex();
-    SingleFileSnapshotInfo last = storage.getLatestSnapshot();
-    if (at.getIndex() < 0 || last != null && last.getIndex() == at.getIndex()) {
+    if (at.getIndex() < 0 || latest != null && latest.getIndex() == at.getIndex()) {
       return at.getIndex();
     }
     File file = storage.getSnapshotFile(at.getTerm(), at.getIndex());
     try {
       MD5Hash md5 = write(file);
-      storage.updateLatestSnapshot(new SingleFileSnapshotInfo(new FileInfo(file.toPath(), md5), at));
+      latest = storage.updateLatestSnapshot(new SingleFileSnapshotInfo(new FileInfo(file.toPath(), md5), at));
     } catch (IOException e) {
       failed.accept("cannot write a snapshot: " + e);
     }
@@ -150,6 +156,7 @@ final class Machine extends BaseStateMachine {
 
   private void load() throws IOException {
     SingleFileSnapshotInfo snapshot = storage.loadLatestSnapshot();
+    latest = snapshot;
     if (snapshot == null) {
       return;
     }

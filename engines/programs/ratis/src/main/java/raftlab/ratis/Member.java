@@ -40,14 +40,10 @@ final class Member {
 
   private static final long RETRY_MILLIS = 50;
 
-  /** The bytes of an entry beside its command, with room to spare. */
-  private static final int ENTRY_OVERHEAD_BYTES = 256;
-
   private static final int PENDING_WRITES = 1 << 16;
 
   final KvMap map;
   final Flags flags;
-  final int maxCommandBytes;
   final RaftGroupId group;
 
   private final RaftPeerId id;
@@ -62,7 +58,6 @@ final class Member {
   Member(Flags flags, Settings settings, Identity identity, KvMap map, Consumer<String> failed) throws IOException {
     this.flags = flags;
     this.map = map;
-    maxCommandBytes = (int) settings.number(Key.MAX_APPEND_BYTES) - ENTRY_OVERHEAD_BYTES;
     id = RaftPeerId.valueOf(flags.id());
     group = RaftGroupId.valueOf(identity.group);
     var peers = flags.members().entrySet().stream()
@@ -98,7 +93,7 @@ final class Member {
     // A process that was stopped for longer than this would end instead of going on.
     RaftServerConfigKeys.setCloseThreshold(p, TimeDuration.valueOf(365, TimeUnit.DAYS));
 
-    long bytes = s.number(Key.MAX_APPEND_BYTES);
+    long bytes = s.appendBytes();
     RaftServerConfigKeys.Log.Appender.setBufferByteLimit(p, SizeInBytes.valueOf(bytes));
     RaftServerConfigKeys.Log.Appender.setBufferElementLimit(p, (int) s.number(Key.MAX_APPEND_ENTRIES));
     RaftServerConfigKeys.Log.Appender.setWaitTimeMin(p, TimeDuration.valueOf(s.micros(Key.APPENDER_WAIT), TimeUnit.MICROSECONDS));
@@ -109,6 +104,7 @@ final class Member {
     RaftServerConfigKeys.RetryCache.setExpiryTime(p, TimeDuration.valueOf(RETRY_CACHE, TimeUnit.SECONDS));
 
     RaftServerConfigKeys.Log.setLogMetadataEnabled(p, s.is(Key.LOG_METADATA));
+    RaftServerConfigKeys.Log.setAppendEntriesComposeEnabled(p, s.is(Key.COMPOSE_APPENDS));
 
     long threshold = s.number(Key.SNAPSHOT_THRESHOLD);
     RaftServerConfigKeys.Snapshot.setAutoTriggerEnabled(p, threshold > 0);

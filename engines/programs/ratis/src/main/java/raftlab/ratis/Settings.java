@@ -9,16 +9,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
 
-/** What a member runs with: the settings of a file over the defaults, which are Ratis' own. */
+/** What a member runs with: the settings of a file over the defaults, which are Ratis' own where a doc does not say otherwise. */
 final class Settings {
-  /** All settings, with the defaults of the library's documentation. */
+  /** All settings, with their defaults. */
   enum Key {
     HEARTBEAT_TIMEOUT("150000us", Kind.DURATION, 1000, 3_600_000_000L,
         "raft.server.rpc.timeout.min, and twice it as timeout.max, in whole milliseconds; a leader that is idle sends after half of it"),
     MAX_APPEND_ENTRIES("0", Kind.NUMBER, 0, 1 << 20,
         "raft.server.log.appender.buffer.element-limit; 0: as many as max_append_bytes holds"),
     MAX_APPEND_BYTES("4194304", Kind.NUMBER, 4096, 64 << 20,
-        "raft.server.log.appender.buffer.byte-limit, the first entry included: a larger write is refused (TOOLARGE)"),
+        "raft.server.log.appender.buffer.byte-limit, which includes the first entry: so that the largest write can be sent, it is 17 MiB at least"),
     MAX_IN_FLIGHT("8", Kind.NUMBER, 1, 1 << 16, "raft.grpc.server.leader.outstanding.appends.max"),
     PRE_VOTE("true", Kind.CHOICE, 0, 0, "raft.server.leaderelection.pre-vote", "true", "false"),
     SNAPSHOT_THRESHOLD("0", Kind.NUMBER, 0, 1L << 40, "raft.server.snapshot.auto.trigger.threshold; 0: off"),
@@ -33,6 +33,9 @@ final class Settings {
         "raft.server.log.force.sync.num: entries that are written before a flush although more wait; 0: as many as a message holds, 128 (the library's own) at least"),
     LOG_METADATA("true", Kind.CHOICE, 0, 0,
         "raft.server.log.log-metadata.enabled: an entry with the commit index follows each that is committed", "true", "false"),
+    COMPOSE_APPENDS("false", Kind.CHOICE, 0, 0,
+        "raft.server.log.append-entries.compose.enabled; true, the library's own since 3.2: a follower writes a message only once"
+            + " the one before it is flushed, a flush for each (RATIS-2235, RATIS-2387)", "true", "false"),
     SEGMENT_BYTES("33554432", Kind.NUMBER, 65536, 1 << 30, "raft.server.log.segment.size.max");
 
     final String text;
@@ -80,6 +83,7 @@ final class Settings {
 
   private enum Kind { NUMBER, DURATION, CHOICE, HEAP }
 
+  private static final long LARGEST_ENTRY_BYTES = 17 << 20; // a request at its limit, its encoding and its place in the log
   private static final Pattern DIGITS = Pattern.compile("[0-9]{1,15}");
   private static final Pattern HEAP_WORD = Pattern.compile("[1-9][0-9]{0,6}[mg]"); // as in the launcher
 
@@ -139,6 +143,11 @@ final class Settings {
   long micros(Key key) {
     String v = values.get(key);
     return Long.parseLong(v.substring(0, v.length() - 2));
+  }
+
+  /** How many bytes a message holds at most: what is larger by itself would never be sent. */
+  long appendBytes() {
+    return Math.max(LARGEST_ENTRY_BYTES, number(Key.MAX_APPEND_BYTES));
   }
 
   /** How many entries are written at most before they are flushed. */

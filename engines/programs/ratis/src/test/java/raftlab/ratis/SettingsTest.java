@@ -27,6 +27,7 @@ class SettingsTest {
     assertEquals(1024, s.forceSyncNum());
     assertEquals(false, s.is(Key.PRE_VOTE));
     assertEquals("8", s.text(Key.MAX_IN_FLIGHT));
+    assertTrue(s.appendBytes() > RequestDecoder.MAX_REQUEST_BYTES, "what is larger than a message is never sent");
   }
 
   @Test

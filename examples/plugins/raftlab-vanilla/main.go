@@ -181,6 +181,7 @@ func describe(to io.Writer, s settings) error {
 		"durability":  core.DurableDisk,
 		"read_levels": []string{linearizable, stale},
 		"reads":       "log entry",
+		"ours":        "reads, state machine, server",
 		"features":    []string{"transfer", "snapshot", "links"},
 		"settings":    documented(),
 		"runs":        s.runs(),

@@ -232,6 +232,7 @@ std::string Describe(const Settings& settings, const Build& build) {
 	               {"durability", Quoted("disk")},
 	               {"read_levels", settings.leader_lease ? R"(["linearizable", "lease", "stale"])" : R"(["linearizable", "stale"])"},
 	               {"reads", Quoted("log entry")},
+	               {"ours", Quoted("framing, results, state machine, server")},
 	               {"features", R"(["transfer", "snapshot", "links", "checksums"])"},
 	               {"settings", Object(keys, "  ")},
 	               {"runs", Object(runs, "  ")}},

@@ -30,6 +30,7 @@ final class Description {
     d.put("durability", "disk");
     d.put("read_levels", Commands.LEVELS);
     d.put("reads", "log entry");
+    d.put("ours", "reads, state machine, server");
     d.put("features", List.of("transfer", "snapshot", "links", "checksums"));
     var known = new LinkedHashMap<String, Object>();
     for (Key k : Key.values()) {

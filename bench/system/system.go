@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	psutil "github.com/shirou/gopsutil/v4/process"
+
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/workload"
@@ -142,6 +144,25 @@ type Used struct {
 	CPU       time.Duration
 	PeakBytes int64 // the most of its memory that was resident at once, since it started
 	Threads   int   // now
+}
+
+// AddMember adds what the process of a member has used, told by its id.
+func (o *Observation) AddMember(ctx context.Context, pid int) error {
+	p, err := psutil.NewProcessWithContext(ctx, int32(pid))
+	if err != nil {
+		return err
+	}
+	times, err := p.TimesWithContext(ctx)
+	if err != nil {
+		return err
+	}
+	o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
+	used, err := UsedBy(pid)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	o.Used = append(o.Used, used)
+	return err
 }
 
 // Usage is what a group has used until one moment. A counter that the system does not have

@@ -307,16 +307,8 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 		if s.Me.Store.Syncs != nil {
 			o.Syncs = append(o.Syncs, *s.Me.Store.Syncs)
 		}
-		times, err := p.TimesWithContext(ctx)
-		if err != nil {
-			return o, fmt.Errorf("CPU time of %s: %w", g.file.Nodes[i].Alias, err)
-		}
-		o.CPU += time.Duration((times.User + times.System) * float64(time.Second))
-		switch used, err := system.UsedBy(int(p.Pid)); {
-		case err == nil:
-			o.Used = append(o.Used, used)
-		case !errors.Is(err, errors.ErrUnsupported):
-			return o, fmt.Errorf("%s: %w", g.file.Nodes[i].Alias, err)
+		if err := o.AddMember(ctx, int(p.Pid)); err != nil {
+			return o, fmt.Errorf("what %s has used: %w", g.file.Nodes[i].Alias, err)
 		}
 	}
 	return o, nil

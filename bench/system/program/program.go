@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	psutil "github.com/shirou/gopsutil/v4/process"
-
 	"github.com/themilchenko/raftlab/bench/experiment"
 	"github.com/themilchenko/raftlab/bench/system"
 	"github.com/themilchenko/raftlab/bench/system/clients"
@@ -176,31 +174,11 @@ func (g *group) Observe(ctx context.Context) (system.Observation, error) {
 		} else if !errors.Is(err, errors.ErrUnsupported) {
 			return o, err
 		}
-		spent, err := cpu(ctx, p.PID())
-		if err != nil {
-			return o, fmt.Errorf("CPU time of %s: %w", m.ID(), err)
-		}
-		o.CPU += spent
-		switch used, err := system.UsedBy(p.PID()); {
-		case err == nil:
-			o.Used = append(o.Used, used)
-		case !errors.Is(err, errors.ErrUnsupported):
-			return o, fmt.Errorf("%s: %w", m.ID(), err)
+		if err := o.AddMember(ctx, p.PID()); err != nil {
+			return o, fmt.Errorf("what %s has used: %w", m.ID(), err)
 		}
 	}
 	return o, nil
-}
-
-func cpu(ctx context.Context, pid int) (time.Duration, error) {
-	p, err := psutil.NewProcess(int32(pid))
-	if err != nil {
-		return 0, err
-	}
-	times, err := p.TimesWithContext(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return time.Duration((times.User + times.System) * float64(time.Second)), nil
 }
 
 // Usage implements system.Group.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -15,8 +17,12 @@ import (
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/internal/visible"
 )
+
+// listWidth is that of a terminal that nobody has made wider.
+const listWidth = 80
 
 func newList(lab Lab) *cobra.Command {
 	return &cobra.Command{
@@ -80,7 +86,15 @@ func list(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) error {
 
 // listEngines lists engines; notes say what is amiss.
 func listEngines(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) (notes []string, err error) {
-	fmt.Fprintln(w, "ENGINE\tLIBRARY\tVERSION\tPROGRAM\tOPTIONS")
+	fmt.Fprintln(w, "ENGINE\tLIBRARY\tVERSION\tPROGRAM")
+	var known []string // the options of each, which are too many for a column
+	widest := 0
+	for _, name := range catalogs.Engines.Names() {
+		widest = max(widest, len(name))
+	}
+	add := func(name string, keys []string) {
+		known = append(known, conf.Wrapped(fmt.Sprintf("%-*s  ", widest, name), options(keys), listWidth))
+	}
 	for name, e := range catalogs.Engines.All() {
 		if e.Program == nil {
 			engine, err := e.New(nil)
@@ -88,7 +102,8 @@ func listEngines(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) (n
 				return nil, err
 			}
 			d := engine.Describe()
-			fmt.Fprintf(w, "%s\t%s\t%s\tkvnode\t%s\n", name, library(d.Library), d.Version, options(e.Schema().Keys()))
+			fmt.Fprintf(w, "%s\t%s\t%s\tkvnode\n", name, library(d.Library), d.Version)
+			add(name, e.Schema().Keys())
 			continue
 		}
 		d, err := programs.Describe(ctx, name, e.Program, nil)
@@ -100,13 +115,25 @@ func listEngines(ctx context.Context, w io.Writer, catalogs cluster.Catalogs) (n
 			if errors.Is(err, programs.ErrMissing) {
 				where = "not there"
 			}
-			fmt.Fprintf(w, "%s\t%s\t-\t%s\t-\n", name, e.Program.Library, where)
-			notes = append(notes, err.Error())
+			fmt.Fprintf(w, "%s\t%s\t-\t%s\n", name, e.Program.Library, where)
+			notes = append(notes, strings.TrimSuffix(conf.Wrapped("", err.Error(), listWidth), "\n"))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, library(d.Library), version(d.Version), visible.Text(d.Path), options(d.Options()))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, library(d.Library), version(d.Version), visible.Text(near(d.Path)))
+		add(name, d.Options())
 	}
+	fmt.Fprint(w, "\nOptions of engines, as [options.ENGINE] of an experiment has them:\n", strings.Join(known, ""))
 	return notes, nil
+}
+
+// near is a path as it is from here, if that is shorter.
+func near(path string) string {
+	if here, err := os.Getwd(); err == nil {
+		if to, err := filepath.Rel(here, path); err == nil && len(to) < len(path) {
+			return to
+		}
+	}
+	return path
 }
 
 // library shortens a module path to what tells it apart.

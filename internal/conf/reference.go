@@ -68,20 +68,20 @@ func WriteMarkdown(w io.Writer, sections []Section) {
 // WriteHelp writes sections for a terminal of so many columns.
 func WriteHelp(w io.Writer, sections []Section, width int) {
 	for _, s := range sections {
-		fmt.Fprintf(w, "\n%s\n%s", s.Title, wrapped("", s.Text, width))
+		fmt.Fprintf(w, "\n%s\n%s", s.Title, Wrapped("", s.Text, width))
 		rows, name, def := s.rows(), 0, 0
 		for _, r := range rows {
 			name, def = max(name, len(r[0])), max(def, len(r[1]))
 		}
 		for _, r := range rows {
 			head := fmt.Sprintf("  %-*s  %-*s  ", name, r[0], def, r[1])
-			fmt.Fprint(w, wrapped(head, r[2], width), wrapped("      ", r[3], width))
+			fmt.Fprint(w, Wrapped(head, r[2], width), Wrapped("      ", r[3], width))
 		}
 	}
 }
 
-// wrapped puts the lines of a text behind a prefix, and breaks those that are too wide.
-func wrapped(prefix, text string, width int) string {
+// Wrapped puts the lines of a text behind a prefix, and breaks those that are too wide.
+func Wrapped(prefix, text string, width int) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		line = prefix + strings.TrimSuffix(line, "\n")

@@ -1,0 +1,68 @@
+package core
+
+import (
+	"io"
+	"iter"
+)
+
+// Offline is optional for an [Engine]: what replicas have left can be read, and the
+// beginning of a group be written, while no replica runs on them. That is how an operator
+// gets at data whose group has lost its majority. What it reads may be more than the group
+// ever committed, and less: it never guesses which.
+type Offline interface {
+	// Remains reads what a replica has left in logs and dir, its ReplicaConfig.SnapshotDir.
+	// Nothing is changed, both stay the caller's, and the result is valid until logs is
+	// closed. A log that another engine wrote is refused as ErrInvalid.
+	Remains(logs LogStore, dir string) (*Remains, error)
+
+	// Found writes into an empty log store and an empty dir what one member of a group
+	// begins with, so that Start goes on from there. It is durable when it returns nil;
+	// after an error or a crash both are to be thrown away. Each member of f.Members is
+	// founded with the same f but for f.ID.
+	Found(logs LogStore, dir string, f Founding) error
+}
+
+// Remains is what a replica has left: a snapshot of its state machine, and log entries
+// behind it.
+type Remains struct {
+	Identity Identity // Service is empty
+
+	// Members is the newest configuration that is there, whether or not it was
+	// committed, as of MembersIndex. Nil: there is none.
+	Members      []Member
+	MembersIndex uint64
+
+	Term           uint64 // newest that the replica has stored
+	SnapshotIndex  uint64 // last entry that the snapshot covers; 0: there is no snapshot
+	SnapshotTerm   uint64
+	FirstIndex     uint64 // of the entries that are in the log; 0: none are
+	LastIndex      uint64 // last entry of snapshot and log
+	LastTerm       uint64
+	CommittedIndex uint64 // up to here the replica knew, durably, that entries are committed
+
+	// Snapshot opens that of the state machine; nil where there is none. The caller
+	// closes it.
+	Snapshot func() (io.ReadCloser, error)
+	// Entries are those from SnapshotIndex+1 to LastIndex, in order. It ends with the first
+	// error, such as an ErrDamaged or a gap.
+	Entries iter.Seq2[Remnant, error]
+}
+
+// Remnant is an entry of a log whose replica does not run.
+type Remnant struct {
+	Index, Term uint64
+	Command     []byte   // for the state machine; nil: it is the engine's own
+	Members     []Member // the configuration that it makes; nil: none
+}
+
+// Founding is the beginning of a group that has a state already.
+type Founding struct {
+	ID string // which of Members this is
+	// Members is the first configuration; each has an incarnation that was never used
+	// before, from which the group's id follows ([GroupID]).
+	Members []Member
+	// The state is as of the entry Index of the term Term: the log goes on after Index,
+	// in later terms. Both are 1 at least.
+	Index, Term uint64
+	State       io.WriterTo // a snapshot of the state machine; written once
+}

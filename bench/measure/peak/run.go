@@ -113,13 +113,13 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	var tries []Try
+	data := Data{Served: t.Cell.WarmupOperations}
 	err = load.Serve(ctx, g, func(ctx context.Context) (err error) {
-		tries, err = seek(ctx, t, g, s)
+		data.Tries, err = seek(ctx, t, g, s)
 		return err
 	})
-	if len(tries) > 0 {
-		err = errors.Join(err, t.Record.Put(Name, version, Data{tries}))
+	if len(data.Tries) > 0 {
+		err = errors.Join(err, t.Record.Put(Name, version, data))
 	}
 	if err != nil {
 		return g.Explain(err)
@@ -137,7 +137,7 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 		return nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
 	target := g.Target(t.Cell.Load.ReadLevel)
-	if err := load.Warm(ctx, spec, t.Cell.Load.WarmupOperations, target); err != nil {
+	if err := load.Warm(ctx, spec, t.Cell.WarmupOperations, target); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
@@ -172,7 +172,7 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 	if err != nil {
 		return tries, err
 	}
-	t.Record.Gates = append(Data{tries}.gates(s),
+	t.Record.Gates = append(Data{t.Cell.WarmupOperations, tries}.gates(t.Cell, s),
 		measure.PlacedGate(g.Members()[0].ID(), before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)))
 	return tries, nil
 }

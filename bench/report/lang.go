@@ -306,7 +306,7 @@ func (l *language) Term(word string) string {
 		"convergence":     {En: "diverged replicas", Ru: "расхождение реплик"},
 		"leader":          {En: "leader changes", Ru: "смены лидера"},
 		measure.FlushGate: {En: "disks that a write can be on", Ru: "на скольких дисках запись"},
-		measure.ColdGate:  {En: "operations before, until it is as fast as it gets", Ru: "операций до измерения, пока код не прогрет"},
+		measure.ColdGate:  {En: "operations to warm up", Ru: "операции для прогрева"},
 		"acknowledged":    {En: "lost writes", Ru: "потерянные записи"},
 		"alive":           {En: "stopped processes", Ru: "остановившиеся процессы"},
 		"stages":          {En: "stages against the clients’ mean", Ru: "сумма стадий и среднее по клиентам"}, "rest": {En: "unexplained", Ru: "необъяснённый остаток"},

@@ -111,7 +111,7 @@ func TestOneThingTampered(t *testing.T) {
 		"a member's flushes":      {trial, `(?s)("syncs_per_node": \[\s*)\d+,`, `${1}`, trial + " syncs_per_node"},
 		"what was acknowledged":   {trial, `"acknowledged": \d+`, `"acknowledged": 0`, trial + " acknowledged"},
 		"operations before":       {manifest, `"warmup_operations": \d+`, `"warmup_operations": 7`, manifest + " cells.c01.warmup_operations"},
-		"what was served before":  {trial, `"served": \d+`, `"served": 7`, trial + " served"},
+		"what was served before":  {trial, `"served": \d+`, `"served": 7`, trial + " gates.cold"},
 		"a cold gate less":        {trial, `"name": "cold"`, `"name": "warm"`, trial + " gates.cold"},
 		"a gate that is skipped":  {trial, `(?s)("name": "cold",\s*"verdict": )"PASS"`, `$1"SKIP"`, trial + " gates.cold.skipped"},
 		"a gate less":             {trial, `"name": "convergence"`, `"name": "congruence"`, trial + " gates.convergence"},

@@ -237,7 +237,7 @@ func (c stopped) foundOn(m *member, n int) *cluster {
 		t.must("a snapshot of what is left", err)
 		logs := m.store()
 		t.must("Found", c.h.offline().Found(logs, m.snapshots(), core.Founding{
-			ID: m.id, Members: now.configuration(), Index: r.LastIndex, Term: r.LastTerm, State: captured,
+			ID: m.id, Members: now.configuration(), Former: r.Identity.Group, Index: r.LastIndex, Term: r.LastTerm, State: captured,
 		}))
 		if has, err := c.h.Engine.HasState(logs, m.snapshots()); err != nil || !has {
 			t.Errorf("HasState of who was founded: %t, %v", has, err)

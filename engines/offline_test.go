@@ -38,8 +38,17 @@ func offline(t testing.TB) map[string]core.Offline {
 	return all
 }
 
-// kept is a log store that outlives its replica.
+// kept is a log store that outlives its replica. Nothing is nil to it.
 type kept struct{ core.LogStore }
+
+// GetLog implements raft.LogStore.
+func (k kept) GetLog(index uint64, out *raft.Log) error {
+	err := k.LogStore.GetLog(index, out)
+	if len(out.Data) == 0 {
+		out.Data = nil
+	}
+	return err
+}
 
 // Close implements core.LogStore.
 func (kept) Close() error { return nil }

@@ -79,6 +79,9 @@ func restoreCommand(kind OpKind, restore string) []byte {
 
 func (d *decoder) restore(kind OpKind, each func(change)) {
 	c := change{kind: kind, key: d.bytes(maxRestoreBytes, "bytes of a restore's id")}
+	if d.err == nil && len(c.key) == 0 {
+		d.fail("a restore without an id")
+	}
 	switch kind {
 	case opStage:
 		c.number = d.uvarint(math.MaxUint64, "part")

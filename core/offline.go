@@ -15,9 +15,10 @@ type Offline interface {
 	// closed. A log that another engine wrote is refused as ErrInvalid.
 	Remains(logs LogStore, dir string) (*Remains, error)
 
-	// Found writes into an empty log store and an empty dir what one member of a group
-	// begins with, so that Start goes on from there. It is durable when it returns nil;
-	// after an error or a crash both are to be thrown away. Each member of f.Members is
+	// Found writes into an empty log store and a dir without snapshots, which is made where
+	// missing, what one member of a group begins with, so that Start goes on from there. It
+	// is durable when it returns nil; after an error or a crash both are to be thrown away.
+	// A store or dir that has been used is refused as ErrInvalid. Each member of f.Members is
 	// founded with the same f but for f.ID.
 	Found(logs LogStore, dir string, f Founding) error
 }
@@ -25,7 +26,8 @@ type Offline interface {
 // Remains is what a replica has left: a snapshot of its state machine, and log entries
 // behind it.
 type Remains struct {
-	Identity Identity // Service is empty
+	// Identity has no Service, and no ID where no configuration names the incarnation.
+	Identity Identity
 
 	// Members is the newest configuration that is there, whether or not it was
 	// committed, as of MembersIndex. Nil: there is none.
@@ -36,15 +38,17 @@ type Remains struct {
 	SnapshotIndex  uint64 // last entry that the snapshot covers; 0: there is no snapshot
 	SnapshotTerm   uint64
 	FirstIndex     uint64 // of the entries that are in the log; 0: none are
-	LastIndex      uint64 // last entry of snapshot and log
+	LastIndex      uint64 // last entry of snapshot and log that can be read, with all before it
 	LastTerm       uint64
 	CommittedIndex uint64 // up to here the replica knew, durably, that entries are committed
 
-	// Snapshot opens that of the state machine; nil where there is none. The caller
-	// closes it.
+	// Snapshot opens that of the state machine, compared with its checksum; nil where there
+	// is none. It is the newest that is whole; where none is, this is an ErrDamaged. The
+	// caller closes it.
 	Snapshot func() (io.ReadCloser, error)
-	// Entries are those from SnapshotIndex+1 to LastIndex, in order. It ends with the first
-	// error, such as an ErrDamaged or a gap.
+	// Entries are those from SnapshotIndex+1 to LastIndex, in order. Where the log goes on
+	// behind LastIndex, an error follows that says why it cannot be read: an ErrDamaged,
+	// also for a gap.
 	Entries iter.Seq2[Remnant, error]
 }
 

@@ -280,6 +280,9 @@ func (s *Store) Refused() (count, lastIndex uint64) {
 	return s.state.refused, s.state.lastRefused
 }
 
+// Clone returns a map of its own that begins as this one is now. It takes constant time.
+func (s *Store) Clone() *Store { return &Store{state: s.capture()} }
+
 func (s *Store) capture() state {
 	s.mu.Lock() // Copy marks the tree as shared
 	defer s.mu.Unlock()

@@ -36,7 +36,7 @@ func engineSubject() EngineSubject {
 
 // everyEngineProperty returns those of an engine that offers all there is.
 func everyEngineProperty() []engineProperty {
-	return engineHarness{durable: true, wire: true, able: abilities{true, true, true, true}}.properties()
+	return engineHarness{durable: true, wire: true, able: abilities{true, true, true, true, true}}.properties()
 }
 
 // brokenEngine is an engine with a defect.
@@ -45,6 +45,26 @@ type brokenEngine struct {
 	config  func(*core.ReplicaConfig)  // what is changed before the start; nil: nothing
 	replica func(hooks *hookedReplica) // what is changed of the replica; nil: nothing
 	failed  func(error) error          // what becomes of the error of a start; nil: it stays
+	remains func(*core.Remains)        // what is changed of what is left; nil: nothing
+	found   func(found func(core.Founding) error, f core.Founding) error
+}
+
+// Remains implements core.Offline.
+func (e brokenEngine) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
+	r, err := e.Engine.(core.Offline).Remains(logs, dir)
+	if err == nil && e.remains != nil {
+		e.remains(r)
+	}
+	return r, err
+}
+
+// Found implements core.Offline.
+func (e brokenEngine) Found(logs core.LogStore, dir string, f core.Founding) error {
+	found := func(f core.Founding) error { return e.Engine.(core.Offline).Found(logs, dir, f) }
+	if e.found == nil {
+		return found(f)
+	}
+	return e.found(found, f)
 }
 
 // Start implements core.Engine.
@@ -139,7 +159,7 @@ func engineOf(property, defect string, e brokenEngine) broken {
 }
 
 func brokenEngines() []broken {
-	return slices.Concat(brokenProposals(), brokenLeaders(), brokenGroups(), brokenFailures())
+	return slices.Concat(brokenProposals(), brokenLeaders(), brokenGroups(), brokenOffline(), brokenFailures())
 }
 
 // discarding is a completion of which nobody wants to know.
@@ -369,6 +389,59 @@ func brokenGroups() []broken {
 			}
 		}),
 		engineOn("Moved", "looks-for-nobody", func(cfg *core.ReplicaConfig) { cfg.Locate = nil }),
+	}
+}
+
+// stateless is a state of nothing.
+type stateless struct{}
+
+// WriteTo implements io.WriterTo.
+func (stateless) WriteTo(w io.Writer) (int64, error) {
+	s, err := newMachine("", newTruth()).Snapshot()
+	if err != nil {
+		return 0, err
+	}
+	return s.WriteTo(w)
+}
+
+func brokenOffline() []broken {
+	return []broken{
+		engineOf("Remains", "knows-the-first-members-only", brokenEngine{remains: func(r *core.Remains) { r.Members = r.Members[:1] }}),
+		engineOf("Remains", "passes-over-an-entry", brokenEngine{remains: func(r *core.Remains) {
+			all := r.Entries
+			r.Entries = func(yield func(core.Remnant, error) bool) {
+				for e, err := range all {
+					if e.Index == r.LastIndex {
+						e.Command = nil
+					}
+					if !yield(e, err) {
+						return
+					}
+				}
+			}
+		}}),
+		engineOf("DamagedRemains", "keeps-damage-to-itself", brokenEngine{remains: func(r *core.Remains) {
+			all := r.Entries
+			r.Entries = func(yield func(core.Remnant, error) bool) {
+				for e, err := range all {
+					if err != nil || !yield(e, nil) {
+						return
+					}
+				}
+			}
+		}}),
+		engineOf("Found", "begins-with-nothing", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
+			f.State = stateless{}
+			return found(f)
+		}}),
+		engineOf("Found", "begins-anew", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
+			f.Index, f.Term = 1, 1
+			return found(f)
+		}}),
+		engineOf("FoundRefuses", "takes-what-is-there", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
+			_ = found(f)
+			return nil
+		}}),
 	}
 }
 

@@ -34,8 +34,8 @@ type EngineSubject struct {
 }
 
 // TestEngine checks an engine against the contracts of core.Engine and core.Replica, and
-// those of core.Proposer, core.Campaigner, core.Prober and core.Acquainted that its
-// replicas offer. Each property founds a group of its own, of 1, 3 or 5 members, in this
+// those of core.Offline, and of core.Proposer, core.Campaigner, core.Prober and
+// core.Acquainted that its replicas offer. Each property founds a group of its own, of 1, 3 or 5 members, in this
 // process:
 //
 //	func TestEngine(t *testing.T) {
@@ -99,7 +99,7 @@ type engineHarness struct {
 }
 
 // abilities are the optional interfaces of a replica.
-type abilities struct{ proposes, campaigns, probes, acquaints bool }
+type abilities struct{ proposes, campaigns, probes, acquaints, offline bool }
 
 // probe starts one replica to learn what it offers.
 func (h *engineHarness) probe(t *checker) {
@@ -116,6 +116,7 @@ func (h *engineHarness) probe(t *checker) {
 	_, h.able.campaigns = m.Replica.(core.Campaigner)
 	_, h.able.probes = m.Replica.(core.Prober)
 	_, h.able.acquaints = m.Replica.(core.Acquainted)
+	_, h.able.offline = h.Engine.(core.Offline)
 	m.stop()
 }
 
@@ -177,6 +178,11 @@ func (h engineHarness) properties() []engineProperty {
 		engineProperty{"LostLog", checkLostLog},
 		engineProperty{"NotBeforeDisk", checkNotBeforeDisk},
 		engineProperty{"Trace", checkTrace})
+	offer(h.durable && h.able.offline,
+		engineProperty{"Remains", checkRemains},
+		engineProperty{"DamagedRemains", checkDamagedRemains},
+		engineProperty{"Found", checkFound},
+		engineProperty{"FoundRefuses", checkFoundRefuses})
 	offer(h.able.proposes,
 		engineProperty{"Begin", checkBegin},
 		engineProperty{"BeginTellsOnce", checkBeginTellsOnce})

@@ -125,6 +125,14 @@ func (m *member) member(voter bool) core.Member {
 	return core.Member{ID: m.id, Incarnation: m.incarnation, Address: m.address, Voter: voter}
 }
 
+// store opens the member's log store.
+func (m *member) store() core.LogStore {
+	return readable{faulty.Wrap(m.disk.On(m.in.h.Store(m.in.t.T, filepath.Join(m.dir, "log"))), m.decide), &m.spoilt}
+}
+
+// snapshots is the member's folder for snapshots.
+func (m *member) snapshots() string { return filepath.Join(m.dir, "snapshots") }
+
 // config opens what a replica of the member needs. Whoever does not start it closes it.
 func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 	t := m.in.t
@@ -132,7 +140,7 @@ func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 	m.mu.Lock()
 	m.machine = newMachine(m.id, m.in.truth)
 	m.mu.Unlock()
-	m.logs = readable{faulty.Wrap(m.disk.On(m.in.h.Store(t.T, filepath.Join(m.dir, "log"))), m.decide), &m.spoilt}
+	m.logs = m.store()
 	cfg := core.ReplicaConfig{
 		ID: m.id, Incarnation: m.incarnation, Service: m.service, FSM: m.machine, Logs: m.logs,
 		Bootstrap: bootstrap, Locate: m.locate, Tuning: m.in.tuning,
@@ -145,7 +153,7 @@ func (m *member) config(bootstrap []core.Member) core.ReplicaConfig {
 		cfg.Tuning.Persistence = cmp.Or(other[cfg.Tuning.Persistence], core.Overlapped)
 	}
 	if m.in.h.durable {
-		cfg.SnapshotDir = filepath.Join(m.dir, "snapshots")
+		cfg.SnapshotDir = m.snapshots()
 	}
 	t.eventually(m.address+" is free", func() (err error) { cfg.Link, err = m.in.routes.Listen(m.address); return err })
 	return cfg

@@ -2,7 +2,6 @@ package coretest
 
 import (
 	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -187,7 +186,7 @@ func checkLostLog(t *checker, h engineHarness) {
 		m.stop()
 		has("a member's log", true)
 		refused("the log of another node", core.ErrInvalid, func(cfg *core.ReplicaConfig) { cfg.Incarnation = core.NewIncarnation() })
-		snapshots := filepath.Join(m.dir, "snapshots")
+		snapshots := m.snapshots()
 		m.dir = t.TempDir()
 		refused("a snapshot beside an empty log", core.ErrLogLost, func(cfg *core.ReplicaConfig) { cfg.SnapshotDir = snapshots })
 	} else {

@@ -276,11 +276,8 @@ func (r *replica) write(captured core.Snapshot, meta *hraft.SnapshotMeta) error 
 	if err != nil {
 		return err
 	}
-	if _, err := captured.WriteTo(sink); err != nil {
-		return errors.Join(fmt.Errorf("write snapshot %s: %w", sink.ID(), err), sink.Cancel())
-	}
-	if err := sink.Close(); err != nil {
-		return fmt.Errorf("finish snapshot %s: %w", sink.ID(), err)
+	if err := snapshots.Finish(sink, captured); err != nil {
+		return err
 	}
 	meta.ID = sink.ID()
 	r.logger.Info("snapshot written", "index", meta.Index, "took", time.Since(begun))

@@ -126,14 +126,11 @@ func (r *replica) prepare(cfg core.ReplicaConfig) error {
 // identify finds out who the replica is, and says whether there are data to go on with.
 func (r *replica) identify(cfg core.ReplicaConfig, newest *hraft.SnapshotMeta) (held bool, err error) {
 	found := identity.State{Snapshots: newest != nil}
-	if found.Term, _, err = readVote(r.store); err != nil {
+	var void bool
+	if found.Term, void, err = began(r.store); err != nil {
 		return false, err
 	}
-	marked, err := identity.Engine(r.store)
-	if err != nil {
-		return false, err
-	}
-	if found.Term > 0 || marked != Name { // otherwise a founding was not finished: nothing has happened
+	if !void {
 		if found.Last, err = r.store.LastIndex(); err != nil {
 			return false, err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
 )
 
 // Where the log store keeps what is no entry.
@@ -81,6 +82,21 @@ func readVote(store core.LogStore) (term, vote uint64, err error) {
 	return binary.BigEndian.Uint64(raw), binary.BigEndian.Uint64(raw[8:]), nil
 }
 
+func encodeVote(term, vote uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, term), vote)
+}
+
+// began returns the term in a log store. void: there is none, and what the engine has written
+// into the log does not count, since a founding ends with the term and nothing else begins
+// before it.
+func began(store core.LogStore) (term uint64, void bool, err error) {
+	if term, _, err = readVote(store); err != nil || term > 0 {
+		return term, false, err
+	}
+	marked, err := identity.Engine(store)
+	return 0, marked == Name, err
+}
+
 // openLog reads what is there. snapshot is the newest, nil if there is none. What a crash
 // has left between a snapshot of the leader's and the log that it replaces is tidied up.
 func openLog(store *failstop.Store, snapshot *hraft.SnapshotMeta, cache int) (*log, error) {
@@ -89,7 +105,7 @@ func openLog(store *failstop.Store, snapshot *hraft.SnapshotMeta, cache int) (*l
 	if l.term, l.vote, err = readVote(store); err != nil {
 		return nil, err
 	}
-	if err := l.readMembers(); err != nil {
+	if l.commit, l.members, err = readMembers(store); err != nil {
 		return nil, err
 	}
 	if l.term == 0 && snapshot == nil { // nothing has happened, or a founding was not finished
@@ -123,20 +139,24 @@ func openLog(store *failstop.Store, snapshot *hraft.SnapshotMeta, cache int) (*l
 	return l, nil
 }
 
-func (l *log) readMembers() error {
-	raw, err := l.store.Get(membersKey)
+// readMembers returns the commit index and the configuration in a log store.
+func readMembers(store core.LogStore) (commit uint64, c *configuration, err error) {
+	raw, err := store.Get(membersKey)
 	if err != nil && err.Error() != "not found" {
-		return fmt.Errorf("read the configuration: %w", err)
+		return 0, &configuration{}, fmt.Errorf("read the configuration: %w", err)
 	}
 	if len(raw) == 0 {
-		return nil
+		return 0, &configuration{}, nil
 	}
 	var s stored
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("read the configuration: %w: %w", core.ErrDamaged, err)
+		return 0, &configuration{}, fmt.Errorf("read the configuration: %w: %w", core.ErrDamaged, err)
 	}
-	l.commit, l.members = s.Commit, &configuration{s.Index, membersOf(s.Members)}
-	return nil
+	return s.Commit, &configuration{s.Index, membersOf(s.Members)}, nil
+}
+
+func encodeMembers(commit uint64, c *configuration) ([]byte, error) {
+	return json.Marshal(stored{commit, c.index, recordsOf(c.members)})
 }
 
 // align finds out where the log begins. low is the first entry in the store.
@@ -336,8 +356,7 @@ func (l *log) save(term, vote uint64, entries []*pb.Entry) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if term > 0 && (term != l.term || vote != l.vote) {
-		raw := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, term), vote)
-		if err := l.store.Set(voteKey, raw); err != nil {
+		if err := l.store.Set(voteKey, encodeVote(term, vote)); err != nil {
 			return err
 		}
 		l.term, l.vote = term, vote
@@ -409,7 +428,7 @@ func (l *log) truncate(from uint64) error {
 
 // saveMembers makes a configuration durable, and that it is committed.
 func (l *log) saveMembers(commit uint64, c *configuration) error {
-	raw, err := json.Marshal(stored{commit, c.index, recordsOf(c.members)})
+	raw, err := encodeMembers(commit, c)
 	if err != nil {
 		return err
 	}

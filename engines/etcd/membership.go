@@ -86,27 +86,11 @@ func (c *configuration) state() *pb.ConfState {
 }
 
 // servers returns the configuration as snapshots keep it.
-func (c *configuration) servers() (servers hraft.Configuration) {
-	for _, m := range c.members {
-		suffrage := hraft.Nonvoter
-		if m.Voter {
-			suffrage = hraft.Voter
-		}
-		servers.Servers = append(servers.Servers, hraft.Server{
-			ID: hraft.ServerID(identity.Name(m.ID, m.Incarnation)), Address: hraft.ServerAddress(m.Address), Suffrage: suffrage,
-		})
-	}
-	return servers
-}
+func (c *configuration) servers() hraft.Configuration { return identity.Servers(c.members) }
 
 // configurationOf returns the configuration that a snapshot keeps.
 func configurationOf(meta *hraft.SnapshotMeta) *configuration {
-	c := &configuration{index: meta.ConfigurationIndex}
-	for _, s := range meta.Configuration.Servers {
-		who := identity.Of(string(s.ID))
-		c.members = append(c.members, core.Member{ID: who.ID, Incarnation: who.Incarnation, Address: string(s.Address), Voter: s.Suffrage == hraft.Voter})
-	}
-	return c
+	return &configuration{meta.ConfigurationIndex, identity.Members(meta.Configuration)}
 }
 
 // The kinds of changes.

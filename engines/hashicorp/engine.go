@@ -216,19 +216,9 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 	if len(members) == 0 {
 		return nil
 	}
-	var first raft.Configuration
-	for _, m := range members {
-		suffrage := raft.Nonvoter
-		if m.Voter {
-			suffrage = raft.Voter
-		}
-		first.Servers = append(first.Servers, raft.Server{
-			ID: serverID(m.ID, m.Incarnation), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
-		})
-	}
 	err := r.self.Enter(core.GroupID(members))
 	if err == nil {
-		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, first)
+		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, identity.Servers(members))
 	}
 	if failure := r.logs.Failed(); failure != nil {
 		err = failure // the library turns the store's error into text

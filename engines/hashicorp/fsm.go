@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/snapshots"
 )
 
 var (
@@ -61,7 +62,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture snapshot: %w", err)
 	}
-	return &snapshot{s, m.replica.seen.Load()}, nil
+	return &snapshot{s, headed{m.replica.seen.Load(), s}}, nil
 }
 
 // Restore implements raft.FSM.
@@ -69,7 +70,7 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	defer from.Close()
 	index, err := readSnapshotHeader(from)
 	if err != nil {
-		return err
+		return fmt.Errorf("restore: %w", err)
 	}
 	if seen := m.replica.seen.Load(); index < seen {
 		return fmt.Errorf("restore: the snapshot is of index %d, and %d is applied: reads would go back", index, seen)
@@ -112,39 +113,42 @@ func (m *batchMachine) ApplyBatch(logs []*raft.Log) []any {
 	return results
 }
 
-// snapshot is one of the state machine's, after a header with the last index it
-// saw: the library keeps an index too, but does not tell it to Restore.
+// snapshot is one of the state machine's, as the library wants it.
 type snapshot struct {
 	core.Snapshot
-	seen uint64
+	state headed
+}
+
+// Persist implements raft.FSMSnapshot.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error { return snapshots.Finish(sink, s.state) }
+
+// headed is the state behind a header with the last index that it saw: the library keeps an
+// index too, but does not tell it to Restore.
+type headed struct {
+	seen  uint64
+	state io.WriterTo
 }
 
 // snapshotMagic begins the header; the index follows, 8 bytes, big endian.
 const snapshotMagic = "raftlab1"
 
-// Persist implements raft.FSMSnapshot.
-func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	_, err := sink.Write(binary.BigEndian.AppendUint64([]byte(snapshotMagic), s.seen))
-	if err == nil {
-		_, err = s.WriteTo(sink)
-	}
+// WriteTo implements io.WriterTo.
+func (h headed) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(binary.BigEndian.AppendUint64([]byte(snapshotMagic), h.seen))
 	if err != nil {
-		_ = sink.Cancel()
-		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
+		return int64(n), err
 	}
-	if err := sink.Close(); err != nil {
-		return fmt.Errorf("finish snapshot %s: %w", sink.ID(), err)
-	}
-	return nil
+	written, err := h.state.WriteTo(w)
+	return int64(n) + written, err
 }
 
 func readSnapshotHeader(from io.Reader) (seen uint64, err error) {
 	header := make([]byte, len(snapshotMagic)+8)
 	if _, err := io.ReadFull(from, header); err != nil {
-		return 0, fmt.Errorf("restore: header of the snapshot: %w", err)
+		return 0, fmt.Errorf("header of the snapshot: %w", err)
 	}
 	if string(header[:len(snapshotMagic)]) != snapshotMagic {
-		return 0, errors.New("restore: this is no snapshot of raftlab")
+		return 0, errors.New("this is no snapshot of raftlab")
 	}
 	return binary.BigEndian.Uint64(header[len(snapshotMagic):]), nil
 }

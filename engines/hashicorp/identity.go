@@ -55,9 +55,12 @@ func (p *persona) settle(cfg core.ReplicaConfig, logs core.LogStore, snapshots r
 	return found.HoldsData(), nil
 }
 
+// termKey is where the library keeps the term.
+var termKey = []byte("CurrentTerm")
+
 // logState returns the term and the last index in a log; both 0: it has never been used.
 func logState(logs core.LogStore) (term, last uint64, err error) {
-	term, err = logs.GetUint64([]byte("CurrentTerm"))
+	term, err = logs.GetUint64(termKey)
 	if err != nil && err.Error() != "not found" {
 		return 0, 0, fmt.Errorf("read the term: %w", err)
 	}

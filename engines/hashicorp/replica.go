@@ -16,6 +16,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -342,13 +343,7 @@ func (r *replica) members() []core.Member {
 	if f.Error() != nil {
 		return nil
 	}
-	var members []core.Member
-	for _, s := range f.Configuration().Servers {
-		id, incarnation := memberID(s.ID)
-		members = append(members, core.Member{ID: id, Incarnation: incarnation, Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
-	}
-	slices.SortFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
-	return members
+	return identity.Members(f.Configuration())
 }
 
 // role asks done first: the library, told to stop while it changes its state, may end in

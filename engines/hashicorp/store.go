@@ -1,6 +1,7 @@
 package hashicorp
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 	"strings"
@@ -64,7 +65,7 @@ func (g *guard) SetUint64(key []byte, value uint64) error {
 	if calledBy("raft.(*Raft).processHeartbeat") {
 		runtime.Goexit()
 	}
-	if string(key) == "CurrentTerm" { // as the library knows it
+	if bytes.Equal(key, termKey) {
 		g.term.Store(value)
 	}
 	err := g.Store.SetUint64(key, value)

@@ -365,7 +365,8 @@ func bytesAnswer(status int, value []byte) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {typeBytes}}, body: value}
 }
 
-func pair(p kv.Pair) api.Pair {
+// PairOf is a key as it stands in JSON.
+func PairOf(p kv.Pair) api.Pair {
 	wire := api.Pair{Index: p.Index}
 	wire.Key, wire.KeyBase64 = plainOrBase64(p.Key)
 	wire.Value, wire.ValueBase64 = plainOrBase64(string(p.Value))

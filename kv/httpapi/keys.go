@@ -101,7 +101,7 @@ func pageOf(pairs []kv.Pair, more bool, share *share) (answer, error) {
 	return share.encode(bytes, func() answer {
 		page := api.Page{Pairs: make([]api.Pair, len(pairs))}
 		for i, p := range pairs {
-			page.Pairs[i] = pair(p)
+			page.Pairs[i] = PairOf(p)
 		}
 		if more {
 			page.Next = escape(pairs[len(pairs)-1].Key)

@@ -124,7 +124,11 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 
 func (c *commandLine) usage() string {
 	var b strings.Builder
-	b.WriteString("Usage: kvnode [options] <raft-data-path>\n       kvnode migrate --to STORE <raft-data-path>\n")
+	b.WriteString(`Usage: kvnode [options] <raft-data-path>
+       kvnode migrate --to STORE <raft-data-path>
+       kvnode recover <raft-data-path>...
+       kvnode dump <raft-data-path>
+`)
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		kind, text := pflag.UnquoteUsage(f)
 		if f.NoOptDefVal != "" {

@@ -73,8 +73,10 @@ func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, st
 
 // run is the program: it serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
-	if len(args) > 0 && args[0] == migrateCommand {
-		return migrate(ctx, known, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		if s := subcommandOf(known, args[0]); s != nil {
+			return s.execute(ctx, args[1:], stdout, stderr)
+		}
 	}
 	c, err := newCommandLine(known)
 	var s settings

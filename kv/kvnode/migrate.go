@@ -17,9 +17,6 @@ import (
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
-// migrateCommand is the first word of the command line that moves a log to another store.
-const migrateCommand = "migrate"
-
 const migrateHelp = `Usage: kvnode migrate --to STORE [options] <raft-data-path>
 
 Move the log of a node that does not run to another log store: all entries, the term and
@@ -37,39 +34,21 @@ type migration struct {
 	to                     string
 	keep                   bool
 	fromOptions, toOptions optionSet
-	help                   bool
 	data                   string
 }
 
-// migrate is kvnode migrate, and returns the exit code.
-func migrate(ctx context.Context, known cluster.Catalogs, args []string, stdout, stderr io.Writer) int {
-	m, flags := &migration{}, pflag.NewFlagSet("kvnode migrate", pflag.ContinueOnError)
-	flags.Usage = func() {}
+// migrateCommand is kvnode migrate.
+func migrateCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
+	m := &migration{}
 	flags.StringVar(&m.to, "to", "", "`store` to move to: "+strings.Join(durable(known.Backends), ", "))
 	flags.BoolVar(&m.keep, "keep", false, "leave the old log in the folder; kvnode does not use it any more")
 	flags.Var(&m.fromOptions, "from-option", "option of the old store, such as map_size=1GiB; may be repeated")
 	flags.Var(&m.toOptions, "to-option", "option of the new store, such as segment_size=16MiB; may be repeated")
-	flags.BoolVarP(&m.help, "help", "h", false, "print this help and exit")
-	err := flags.Parse(args)
-	if err == nil && !m.help {
-		err = m.check(known, flags.Args())
+	return &subcommand{
+		about: migrateHelp, exits: "0 moved, 1 failed or interrupted, 2 wrong usage", flags: flags,
+		check: func(args []string) error { return m.check(known, args) },
+		run:   func(ctx context.Context, stdout, stderr io.Writer) error { return m.run(ctx, known, stdout, stderr) },
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "kvnode migrate: %v; see 'kvnode migrate --help'\n", err)
-		return exitUsage
-	}
-	if m.help {
-		fmt.Fprint(stdout, migrateHelp+flags.FlagUsagesWrapped(80)+"\nExit codes: 0 moved, 1 failed or interrupted, 2 wrong usage.\n")
-		return exitOK
-	}
-	if err := m.run(ctx, known, stdout, stderr); err != nil {
-		fmt.Fprintln(stderr, "kvnode migrate:", err)
-		if errors.Is(err, core.ErrInvalid) {
-			return exitUsage
-		}
-		return exitFailed
-	}
-	return exitOK
 }
 
 // durable returns the names of the stores that survive a power loss.
@@ -84,13 +63,12 @@ func durable(c *backends.Catalog) []string {
 }
 
 func (m *migration) check(known cluster.Catalogs, args []string) error {
-	switch {
-	case m.to == "":
+	if m.to == "" {
 		return errors.New("--to is missing: name the store to move to")
-	case len(args) != 1:
-		return fmt.Errorf("want one path for the Raft data, not %d", len(args))
 	}
-	m.data = args[0]
+	if err := oneFolder(&m.data)(args); err != nil {
+		return err
+	}
 	backend, err := known.Backends.Lookup(m.to)
 	if err != nil {
 		return fmt.Errorf("--to: %w", err)
@@ -142,18 +120,4 @@ func (m *migration) run(ctx context.Context, known cluster.Catalogs, stdout, std
 		fmt.Fprintf(stdout, "The old log is left in %s.\n", done.Kept)
 	}
 	return nil
-}
-
-// openStore opens a store as a node does.
-func openStore(known cluster.Catalogs, name, dir string, options optionSet) (core.LogStore, error) {
-	backend, err := known.Backends.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	if backend.Available != nil {
-		if err := backend.Available(); err != nil {
-			return nil, err
-		}
-	}
-	return backend.Open(dir, options.plain())
 }

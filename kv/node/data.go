@@ -28,13 +28,15 @@ const (
 	promiseName   = "gossip.json" // founders that the node has promised to found a group with, and where others were
 	logDir        = "log"         // the log store's, unless node.json names another
 	snapshotsName = "snapshots"   // the engine's
+	statePrefix   = "data-"       // of a folder that both are in, once the group was recovered
 )
 
-// Versions of node.json: plain, and one with a log of another name or a folder to be
-// removed, which older programs would not heed.
+// Versions of node.json: plain; with a log of another name or a folder to be removed; with
+// a recovery. Older programs would not heed what is new.
 const (
 	plainFormat    = 1
-	identityFormat = 2
+	movedFormat    = 2
+	identityFormat = 3
 )
 
 // identity is what node.json says: what must not change from one start to the
@@ -55,14 +57,24 @@ type identity struct {
 	// log is not made yet, or it is from before there were incarnations.
 	Incarnation string    `json:"incarnation,omitempty"`
 	Created     time.Time `json:"created"`
+	// State is the folder that log and snapshots are in; empty: that of the node.
+	State string `json:"state,omitempty"`
 	// Log is the folder of the log store; empty: logDir.
 	Log string `json:"log,omitempty"`
-	// Discard is a folder of a log store that is not the node's any more, or not yet: a
-	// migration was ended by a crash. It is removed by who opens the folder next.
+	// Discard is a folder of state, or of a log store, that is not the node's any more, or
+	// not yet: a migration or a recovery was ended by a crash. It is removed by who opens
+	// the folder next.
 	Discard string `json:"discard,omitempty"`
+	// Pending is a recovery of the group that was not finished here.
+	Pending *pending `json:"pending,omitempty"`
+	// Recovered are the recoveries that have made the state what it is, oldest first.
+	Recovered []Recovered `json:"recovered,omitempty"`
 }
 
-func (i *identity) log() string { return cmp.Or(i.Log, logDir) }
+// Names of folders as seen from that of the node.
+
+func (i *identity) log() string       { return filepath.Join(i.State, cmp.Or(i.Log, logDir)) }
+func (i *identity) snapshots() string { return filepath.Join(i.State, snapshotsName) }
 
 // dataDir is a node's folder, locked.
 type dataDir struct {
@@ -116,18 +128,15 @@ func (d *dataDir) load() error {
 	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return err
 	}
-	path := filepath.Join(d.path, identityName)
-	data, err := os.ReadFile(path)
+	i, err := readIdentity(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.isNew = true
 		return d.mustBeNew()
 	}
-	if err == nil {
-		d.identity, err = parseIdentity(path, data)
-	}
 	if err != nil {
 		return err
 	}
+	d.identity = i
 	return d.loadNodes()
 }
 
@@ -137,9 +146,9 @@ func (d *dataDir) mustBeNew() error {
 	if err != nil {
 		return err
 	}
-	names := []string{logDir, snapshotsName}
+	names := []string{snapshotsName}
 	for _, f := range there {
-		if strings.HasPrefix(f.Name(), logDir+"-") && f.IsDir() {
+		if (isLog(f.Name()) || isState(f.Name())) && f.IsDir() {
 			names = append(names, f.Name())
 		}
 	}
@@ -187,6 +196,16 @@ func (d *dataDir) remember(nodes map[string]string) error {
 	return nil
 }
 
+// readIdentity reads the node.json of a folder that may be in use.
+func readIdentity(dir string) (*identity, error) {
+	path := filepath.Join(dir, identityName)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseIdentity(path, data)
+}
+
 func parseIdentity(path string, data []byte) (*identity, error) {
 	var i identity
 	if err := json.Unmarshal(data, &i); err != nil {
@@ -198,12 +217,35 @@ func parseIdentity(path string, data []byte) (*identity, error) {
 	if i.Format < 1 || i.ID == "" || i.Backend == "" || i.Engine == "" {
 		return nil, fmt.Errorf("%s is damaged: format, id, backend or engine is missing: bring it back from a copy, or give another directory", path)
 	}
-	for _, name := range []string{i.log(), cmp.Or(i.Discard, logDir+"-")} {
-		if name != filepath.Base(name) || name != logDir && !strings.HasPrefix(name, logDir+"-") || i.Discard == i.log() {
-			return nil, fmt.Errorf("%s is damaged: %q is no folder of a log that kvnode makes: bring it back from a copy", path, name)
-		}
+	if name, ok := i.folders(); !ok {
+		return nil, fmt.Errorf("%s is damaged: %q is no folder that kvnode makes: bring it back from a copy", path, name)
 	}
 	return &i, nil
+}
+
+func isLog(name string) bool {
+	return name == filepath.Base(name) && (name == logDir || strings.HasPrefix(name, logDir+"-"))
+}
+
+func isState(name string) bool {
+	return name == filepath.Base(name) && strings.HasPrefix(name, statePrefix)
+}
+
+// folders checks the names of folders, of which some may be removed, and returns one that
+// cannot be.
+func (i *identity) folders() (wrong string, ok bool) {
+	if i.State != "" && !isState(i.State) {
+		return i.State, false
+	}
+	if i.Log != "" && !isLog(i.Log) {
+		return i.Log, false
+	}
+	if p := i.Pending; p != nil && (!isState(p.State) || p.State == i.State) {
+		return p.State, false
+	}
+	aLog := filepath.Dir(i.Discard) == filepath.Dir(i.log()) && isLog(filepath.Base(i.Discard)) && i.Discard != i.log()
+	aState := isState(i.Discard) && i.Discard != i.State
+	return i.Discard, i.Discard == "" || aLog || aState
 }
 
 // logPath is the folder of the log store.
@@ -214,27 +256,48 @@ func (d *dataDir) logPath() string {
 	return filepath.Join(d.path, d.identity.log())
 }
 
-// discard removes what a migration has left, if anything. That is forgotten last: whatever
+// statePath is the folder that the engine keeps its snapshots in.
+func (d *dataDir) statePath() string {
+	if d.identity == nil {
+		return d.path
+	}
+	return filepath.Join(d.path, d.identity.State)
+}
+
+// settle brings the folder to where a migration or a recovery that has not ended was to
+// leave it, and removes what that has left. What is to be removed is forgotten last: whatever
 // ends the removal, the next opening goes on with it.
-func (d *dataDir) discard(step steps) error {
-	if d.identity == nil || d.identity.Discard == "" {
+func (d *dataDir) settle(step steps) error {
+	if d.identity == nil {
 		return nil
 	}
-	if err := step.at("remove " + d.identity.Discard); err != nil {
+	next, err := d.effective()
+	if err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(d.path, d.identity.Discard)); err != nil {
-		return fmt.Errorf("remove what a migration of the log has left: %w", err)
+	if d.identity.Pending != nil {
+		if err := d.claimAt(step, "settle "+next.ID, *next); err != nil {
+			return err
+		}
 	}
-	if err := atomicfile.SyncDir(d.path); err != nil {
-		return fmt.Errorf("remove what a migration of the log has left: %w", err)
+	name := d.identity.Discard
+	if name == "" {
+		return nil
 	}
-	if err := step.at("forget " + d.identity.Discard); err != nil {
+	if err := step.at("remove " + name); err != nil {
 		return err
+	}
+	left := filepath.Join(d.path, name)
+	err = os.RemoveAll(left)
+	if err == nil {
+		err = atomicfile.SyncDir(filepath.Dir(left))
+	}
+	if err != nil {
+		return fmt.Errorf("remove what was left: %w", err)
 	}
 	rest := *d.identity
 	rest.Discard = ""
-	return d.claim(rest)
+	return d.claimAt(step, "forget "+name, rest)
 }
 
 // check compares what the folder holds with what the node is to be. An empty
@@ -259,15 +322,25 @@ func (d *dataDir) check(want identity, inMemory bool) error {
 
 // claim writes down the identity of the folder's data.
 func (d *dataDir) claim(i identity) error {
-	i.Format = plainFormat
-	if i.Log != "" || i.Discard != "" {
+	switch i.Format = plainFormat; {
+	case i.State != "" || i.Pending != nil || isState(i.Discard):
 		i.Format = identityFormat
+	case i.Log != "" || i.Discard != "":
+		i.Format = movedFormat
 	}
 	if err := writeJSON(filepath.Join(d.path, identityName), i); err != nil {
 		return fmt.Errorf("data path: %w", err)
 	}
 	d.identity = &i
 	return nil
+}
+
+// claimAt is claim as a step that tests can end before.
+func (d *dataDir) claimAt(step steps, name string, i identity) error {
+	if err := step.at(name); err != nil {
+		return err
+	}
+	return d.claim(i)
 }
 
 // writeJSON makes the file appear under its name whole and flushed, or not at all.
@@ -294,7 +367,7 @@ func (n *Node) incarnate() (err error) {
 		n.incarnation = core.NewIncarnation() // the vote of the last run is lost with it
 		return nil
 	}
-	if n.hasState, err = n.cfg.Engine.HasState(n.logs, n.dir.path); err != nil {
+	if n.hasState, err = n.cfg.Engine.HasState(n.logs, n.dir.statePath()); err != nil {
 		return fmt.Errorf("look for state in %s: %w", n.dir.logPath(), err)
 	}
 	if n.hasState && n.dir.isNew { // the engine keeps it where mustBeNew does not look
@@ -334,7 +407,7 @@ func (n *Node) joined() bool {
 	if n.cfg.InMemory {
 		return false
 	}
-	left, err := os.ReadDir(filepath.Join(n.dir.path, snapshotsName))
+	left, err := os.ReadDir(filepath.Join(n.dir.statePath(), snapshotsName))
 	return n.dir.nodes != nil || err == nil && len(left) > 0
 }
 

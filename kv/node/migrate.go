@@ -59,12 +59,7 @@ type Migrated struct {
 // KeptIn returns the name of the store that the node in a folder keeps its log in; empty:
 // the folder is new, or Start will say what is wrong with it.
 func KeptIn(data string) string {
-	path := filepath.Join(data, identityName)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	i, err := parseIdentity(path, text)
+	i, err := readIdentity(data)
 	if err != nil {
 		return ""
 	}
@@ -84,42 +79,35 @@ func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
 		return done, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := d.discard(m.step); err != nil {
+	if err := d.settle(m.step); err != nil {
 		return done, err
 	}
 	done.ID, done.From = d.identity.ID, d.identity.Backend
 	if done.From == m.To {
 		return done, fmt.Errorf("%w: %s keeps its log in %s already", core.ErrInvalid, m.Data, m.To)
 	}
-	target := logDir + "-" + m.To
+	target := filepath.Join(d.identity.State, logDir+"-"+m.To)
 	if _, err := os.Stat(filepath.Join(d.path, target)); err == nil {
 		return done, fmt.Errorf("%w: %s is there, kept by an earlier migration: move it away first", core.ErrInvalid, filepath.Join(d.path, target))
 	}
 	next := *d.identity
 	next.Discard = target
-	if err := m.claim("note the copy", d, next); err != nil {
+	if err := d.claimAt(m.step, "note the copy", next); err != nil {
 		return done, err
 	}
 	if err := m.copy(ctx, d, filepath.Join(d.path, target), &done); err != nil {
 		err = fmt.Errorf("migrate the log of %s from %s to %s: nothing was changed: %w", done.ID, done.From, m.To, err)
-		return done, errors.Join(err, d.discard(m.step))
+		return done, errors.Join(err, d.settle(m.step))
 	}
 	old := d.identity.log()
-	next.Backend, next.Log, next.Discard = m.To, target, old
+	next.Backend, next.Log, next.Discard = m.To, filepath.Base(target), old
 	if m.Keep {
 		next.Discard, done.Kept = "", filepath.Join(d.path, old)
 	}
-	if err := m.claim("switch over", d, next); err != nil {
+	if err := d.claimAt(m.step, "switch over", next); err != nil {
 		return done, err
 	}
-	return done, d.discard(m.step)
-}
-
-func (m *Migration) claim(step string, d *dataDir, next identity) error {
-	if err := m.step.at(step); err != nil {
-		return err
-	}
-	return d.claim(next)
+	return done, d.settle(m.step)
 }
 
 func (m *Migration) progress(what string, done, all uint64) {
@@ -157,7 +145,7 @@ func (m *Migration) copy(ctx context.Context, d *dataDir, target string, done *M
 	if err = errors.Join(m.compare(ctx, from, to, done), to.Close()); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(d.path)
+	return atomicfile.SyncDir(filepath.Dir(target))
 }
 
 // bounds returns which entries are to be copied: all, or those behind the last gap.

@@ -67,7 +67,7 @@ func checkLog(t *testing.T, dir string) (backend string) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if err := d.discard(nil); err != nil {
+	if err := d.settle(nil); err != nil {
 		t.Fatal(err)
 	}
 	s, err := openBuiltin(d.identity.Backend, d.logPath())

@@ -12,6 +12,7 @@
 //	gossip.json  founders it has promised to found a group with, and where others were
 //	log/         the log store's; log-STORE/ once it was migrated to another
 //	snapshots/   the engine's
+//	data-GROUP/  log/ and snapshots/ once GROUP was made by a recovery; those before it stay
 //	trace.bin    with Config.Trace: what was traced, once the node has ended
 //	LOCK         locked while a process uses the folder; holds its id
 //
@@ -196,7 +197,7 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.dir.identity != nil {
 		n.id = n.dir.identity.ID
 	}
-	return n.dir.discard(nil)
+	return n.dir.settle(nil)
 }
 
 func (n *Node) listen(context.Context) (err error) {
@@ -318,7 +319,7 @@ func (n *Node) startReplica(context.Context) (err error) {
 		cfg.Trace = n.spans
 	}
 	if !n.cfg.InMemory {
-		cfg.SnapshotDir = n.dir.path
+		cfg.SnapshotDir = n.dir.statePath()
 	}
 	switch {
 	case n.agent != nil:

@@ -4,10 +4,14 @@
 package identity
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/core/handshake"
@@ -30,6 +34,30 @@ func Of(name string) core.Identity {
 		return core.Identity{ID: name[:i], Incarnation: name[i+1:]}
 	}
 	return core.Identity{ID: name}
+}
+
+// Servers returns a configuration as libraries and snapshots have it.
+func Servers(members []core.Member) (c raft.Configuration) {
+	for _, m := range members {
+		suffrage := raft.Nonvoter
+		if m.Voter {
+			suffrage = raft.Voter
+		}
+		c.Servers = append(c.Servers, raft.Server{
+			ID: raft.ServerID(Name(m.ID, m.Incarnation)), Address: raft.ServerAddress(m.Address), Suffrage: suffrage,
+		})
+	}
+	return c
+}
+
+// Members is the way back; they are sorted by id.
+func Members(c raft.Configuration) (members []core.Member) {
+	for _, s := range c.Servers {
+		who := Of(string(s.ID))
+		members = append(members, core.Member{ID: who.ID, Incarnation: who.Incarnation, Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	slices.SortFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
+	return members
 }
 
 // Self is the identity of a replica, and those of the members it has met. Safe for
@@ -69,8 +97,8 @@ func (s State) HoldsData() bool { return s.Term > 0 || s.Last > 0 || s.Snapshots
 // empty, from cfg. A log that should hold more than it does is refused as core.ErrLogLost,
 // another engine's or another node's as core.ErrInvalid.
 func Settle(cfg core.ReplicaConfig, logs core.LogStore, engine string, found State) (*Self, error) {
-	if known := Of(cfg.ID); known.Incarnation != "" {
-		return nil, fmt.Errorf("%w: the id %q ends as if it named an incarnation; %q would do", core.ErrInvalid, cfg.ID, known.ID)
+	if err := CheckID(cfg.ID); err != nil {
+		return nil, err
 	}
 	unmarked, err := usedBy(logs, engine, found)
 	if err != nil {
@@ -82,24 +110,38 @@ func Settle(cfg core.ReplicaConfig, logs core.LogStore, engine string, found Sta
 		return nil, fmt.Errorf("%s has been a member of a group, but its log holds no term: %w", cfg.ID, core.ErrLogLost)
 	}
 	if unmarked {
-		if err := logs.Set(engineKey, []byte(engine)); err != nil {
-			return nil, fmt.Errorf("%s: mark the log as of %s: %w", cfg.ID, engine, err)
+		if err := mark(logs, engine); err != nil {
+			return nil, fmt.Errorf("%s: %w", cfg.ID, err)
 		}
 	}
 	incarnation, err := core.Imprint(logs, cfg.Incarnation, found.HoldsData())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.ID, err)
 	}
-	group, err := core.ImprintedGroup(logs)
+	group, err := groupOf(logs, found)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.ID, err)
-	}
-	if group == "" && found.HoldsData() {
-		group = core.UnnamedGroup
 	}
 	s := New(core.Identity{ID: cfg.ID, Incarnation: incarnation, Group: group, Service: cfg.Service})
 	s.logs = logs
 	return s, nil
+}
+
+// CheckID refuses an id that could be taken for a name.
+func CheckID(id string) error {
+	if known := Of(id); known.Incarnation != "" {
+		return fmt.Errorf("%w: the id %q ends as if it named an incarnation; %q would do", core.ErrInvalid, id, known.ID)
+	}
+	return nil
+}
+
+// groupOf returns the group of the data in a log store.
+func groupOf(logs core.LogStore, found State) (string, error) {
+	group, err := core.ImprintedGroup(logs)
+	if group == "" && found.HoldsData() {
+		group = core.UnnamedGroup
+	}
+	return group, err
 }
 
 // Unmarked is the engine whose logs carry no mark of it.
@@ -114,6 +156,13 @@ func Engine(logs core.LogStore) (string, error) {
 		return "", fmt.Errorf("read the engine of the log: %w", err)
 	}
 	return string(name), nil
+}
+
+func mark(logs core.LogStore, engine string) error {
+	if err := logs.Set(engineKey, []byte(engine)); err != nil {
+		return fmt.Errorf("mark the log as of %s: %w", engine, err)
+	}
+	return nil
 }
 
 // usedBy refuses a log store that another engine than engine has used, and says whether it

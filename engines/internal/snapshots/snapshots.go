@@ -33,8 +33,8 @@ func Open(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
 	}
-	unfinished, err := filepath.Glob(filepath.Join(dir, folder, "*.tmp")) // the library's name for them
-	for _, path := range unfinished {
+	left, err := filepath.Glob(filepath.Join(dir, folder, "*"+unfinished))
+	for _, path := range left {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	if err != nil {
@@ -51,6 +51,18 @@ func Begin(store raft.SnapshotStore, index, term uint64, configuration raft.Conf
 		return nil, fmt.Errorf("begin a snapshot of entry %d: %w", index, err)
 	}
 	return sink, nil
+}
+
+// Finish writes a state into a snapshot that was begun, which counts from then on. After an
+// error there is none.
+func Finish(sink raft.SnapshotSink, state io.WriterTo) error {
+	if _, err := state.WriteTo(sink); err != nil {
+		return errors.Join(fmt.Errorf("write snapshot %s: %w", sink.ID(), err), sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("finish snapshot %s: %w", sink.ID(), err)
+	}
+	return nil
 }
 
 // plainAddresses writes addresses down as they are, where the library asks for a transport.

@@ -117,7 +117,7 @@ type staging struct {
 	next    uint64 // part that is missing first
 	last    string // key
 	entries *btree.Map[string, entry]
-	sum     hash.Hash // of the content; nil in a copy, to which nothing is added
+	sum     hash.Hash // of the content
 }
 
 func newStaging(id string) *staging {
@@ -128,7 +128,10 @@ func (g *staging) copy() *staging {
 	if g == nil {
 		return nil
 	}
-	return &staging{id: g.id, next: g.next, last: g.last, entries: g.entries.Copy()}
+	c := *g
+	c.entries = g.entries.Copy()
+	c.sum, _ = g.sum.(hash.Cloner).Clone() // that of SHA-256 never fails
+	return &c
 }
 
 // add takes in a pair whose key comes after all that are there.

@@ -154,8 +154,12 @@ func TestRestoreModel(t *testing.T) {
 			}
 			reloaded.Apply(index, command)
 			batch = append(batch, core.BatchEntry{Index: index, Command: command})
-			if rapid.IntRange(0, 3).Draw(t, "restart") == 0 {
+			switch rapid.IntRange(0, 5).Draw(t, "restart") {
+			case 0:
 				reloaded = reload(t, reloaded)
+			case 1:
+				reloaded.Clone().Apply(index+1, must(kv.EncodeStage("r1", 0, partOf(map[string]string{"other": ""})))) // another map's
+				reloaded = reloaded.Clone()
 			}
 		}
 		batched.ApplyBatch(batch)

@@ -25,7 +25,8 @@ const (
 func (n *Node) serve(context.Context) (err error) {
 	cfg := httpapi.Config{
 		Replica: n.replica, Map: n.store, Logger: n.cfg.Logger, Version: Version(), HTTPAddress: n.http, RESPAddress: n.respAddress,
-		Store: n.logs.Describe(), Persistence: n.cfg.Tuning.Persistence, Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
+		Engine: n.cfg.Engine.Describe().Name, Store: n.logs.Describe(), Persistence: n.cfg.Tuning.Persistence,
+		Transport: n.cfg.Network.Describe().Name, Timeout: n.cfg.RequestTimeout,
 	}
 	if counter, ok := core.As[core.SyncCounter](n.logs); ok {
 		cfg.Syncs = counter.SyncCount

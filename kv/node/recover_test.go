@@ -134,14 +134,15 @@ func (g lostGroup) open(dir string) content {
 	if err := errors.Join(d.settle(nil), d.Close()); err != nil {
 		g.t.Fatal(err)
 	}
-	left, err := ReadLeft(dir, testParts())
+	r, err := openRemains(dir, testParts())
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if left.Damage != nil {
-		g.t.Fatal(left.Damage)
+	all, err := r.replay()
+	if err := errors.Join(err, r.Close()); err != nil {
+		g.t.Fatal(err)
 	}
-	return content{left.Group, left.All.Scan("", "", 0)}
+	return content{r.Identity.Group, all.Scan("", "", 0)}
 }
 
 func (g lostGroup) recovery(dirs []string) Recovery {

@@ -74,7 +74,7 @@ func (s *session) recover(ctx context.Context, args []string, r process.Recoveri
 	if len(others) > 0 {
 		what = fmt.Sprintf(", and has %s join them", strings.Join(others, ", "))
 	}
-	fmt.Fprintf(s.stdout, "Next: %s starts these nodes%s.\n", s.command("start"), what)
+	fmt.Fprintf(s.stdout, "Next: %s\nstarts these nodes%s.\n", s.command("start"), what)
 	return nil
 }
 

@@ -185,13 +185,16 @@ func writeMissing(w io.Writer, p node.RecoveryPlan) {
 		fmt.Fprint(w, "\nNothing that was acknowledged is missing: each majority had one of these nodes.\n")
 		return
 	}
-	newest := p.Survivors[0]
+	newest, later := p.Survivors[0], "any entries"
+	if p.Committed > 0 {
+		later = fmt.Sprintf("entries after %d", p.Committed)
+	}
 	fmt.Fprintf(w, `
 May be missing, if a majority without any of these nodes acknowledged them:
   entries after %d of term %d
-  entries after %d of later terms
+  %s of later terms
 All that a majority with one of these nodes acknowledged is kept.
-`, newest.LastIndex, newest.LastTerm, p.Committed)
+`, newest.LastIndex, newest.LastTerm, later)
 }
 
 func writeSpans(w io.Writer, whose string, spans []node.Span) {

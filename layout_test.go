@@ -55,6 +55,7 @@ var rules = []rule{
 	{"engines/programs/flushes", nil},
 	{"kv", []string{"core"}},
 	{"kv/api", nil},
+	{"kv/backup", []string{"core", "kv"}},
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport", "internal/sharing"}},
 	{"kv/respapi", []string{"core", "kv"}},

@@ -22,11 +22,16 @@ import (
 //	index commands refused lastRefused
 //	count { id(length, bytes) address(length, bytes) }, ids ascending
 //	count { index key(length, bytes) value(length, bytes) }, keys ascending
+//	in version 2: restored(length, bytes) staged(length, bytes) and, unless that is empty,
+//	    parts count { index key(length, bytes) value(length, bytes) }, keys ascending
 //	CRC-32C of all of the above, 4 bytes, little endian
+//
+// Version 2 is written from the beginning of a restore until it is forgotten, and only then.
 const (
-	snapshotMagic   = "raftlab-kv"
-	snapshotVersion = 1
-	snapshotBuffer  = 256 << 10
+	snapshotMagic     = "raftlab-kv"
+	snapshotVersion   = 1
+	snapshotRestoring = 2
+	snapshotBuffer    = 256 << 10
 )
 
 // ErrSnapshot is the kind of every error that a damaged snapshot gives.
@@ -55,7 +60,7 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 	counted := &countingWriter{to: to}
 	e := newEncoder(io.MultiWriter(counted, sum))
 	e.bytes([]byte(snapshotMagic))
-	e.number(snapshotVersion)
+	e.number(s.state.version())
 	e.state(&s.state)
 	e.flush()
 	if e.err == nil {
@@ -127,8 +132,16 @@ func (e *encoder) state(s *state) {
 		e.text(id)
 		e.text(s.nodes[id])
 	}
-	e.number(uint64(s.entries.Len()))
-	s.entries.Scan(func(key string, v entry) bool {
+	e.entries(s.entries)
+	if s.version() == snapshotRestoring {
+		e.text(s.restored)
+		e.staging(s.staged)
+	}
+}
+
+func (e *encoder) entries(of *btree.Map[string, entry]) {
+	e.number(uint64(of.Len()))
+	of.Scan(func(key string, v entry) bool {
 		e.number(v.index)
 		e.text(key)
 		e.sized(v.value)
@@ -165,17 +178,39 @@ func (d *snapshotReader) fail(format string, args ...any) {
 
 func (d *snapshotReader) state() (state, error) {
 	s := state{entries: new(btree.Map[string, entry])}
+	version := d.head(&s)
+	d.entries(s.index, loadInto(s.entries))
+	if version == snapshotRestoring {
+		s.restored = d.text(maxRestoreBytes, "restore")
+		s.staged = d.staging(s.index)
+		if d.err == nil && s.version() != version {
+			d.fail("version %d without a restore", version)
+		}
+	}
+	d.trailer()
+	return s, d.err
+}
+
+// head reads all that comes before the keys, and returns the version.
+func (d *snapshotReader) head(s *state) uint64 {
 	if magic := d.take(len(snapshotMagic)); d.err == nil && string(magic) != snapshotMagic {
 		d.fail("it does not begin with %q", snapshotMagic)
 	}
-	if v := d.number(); d.err == nil && v != snapshotVersion {
-		d.fail("version %d, this program knows %d", v, snapshotVersion)
+	version := d.number()
+	if d.err == nil && version != snapshotVersion && version != snapshotRestoring {
+		d.fail("version %d, this program knows %d and %d", version, snapshotVersion, snapshotRestoring)
 	}
 	s.index, s.commands, s.refused, s.lastRefused = d.number(), d.number(), d.number(), d.number()
-	d.nodes(&s)
-	d.entries(&s)
-	d.trailer()
-	return s, d.err
+	d.nodes(s)
+	return version
+}
+
+// loadInto has pairs that come in order put into a tree. Load is quick for those.
+func loadInto(entries *btree.Map[string, entry]) func(Pair) error {
+	return func(p Pair) error {
+		entries.Load(p.Key, entry{p.Value, p.Index})
+		return nil
+	}
 }
 
 func (d *snapshotReader) nodes(s *state) {
@@ -197,26 +232,26 @@ func (d *snapshotReader) nodes(s *state) {
 	}
 }
 
-func (d *snapshotReader) entries(s *state) {
+// entries reads pairs, none of them changed after newest, and gives them to each.
+func (d *snapshotReader) entries(newest uint64, each func(Pair) error) (count uint64) {
 	last := ""
-	for i, n := uint64(0), d.number(); i < n && d.err == nil; i++ {
+	count = d.number()
+	for i := uint64(0); i < count && d.err == nil; i++ {
 		index := d.number()
 		key := d.text(MaxKeyBytes, "key")
 		value := d.sized(MaxValueBytes, "value")
-		if d.err != nil {
-			return
-		}
-		if key <= last { // an empty key too
+		switch {
+		case d.err != nil:
+		case key <= last: // an empty key too
 			d.fail("key %q after %q", key, last)
-			return
+		case index > newest:
+			d.fail("key %q was changed at index %d, after index %d of the snapshot", key, index, newest)
+		default:
+			d.err = each(Pair{key, value, index})
 		}
-		if index > s.index {
-			d.fail("key %q was changed at index %d, after index %d of the snapshot", key, index, s.index)
-			return
-		}
-		s.entries.Load(key, entry{value, index}) // Load is quick for ascending keys
 		last = key
 	}
+	return count
 }
 
 func (d *snapshotReader) trailer() {

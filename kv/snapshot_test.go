@@ -11,7 +11,7 @@ import (
 	"github.com/themilchenko/raftlab/kv"
 )
 
-func written(t *testing.T, s *kv.Store) []byte {
+func written(t testing.TB, s *kv.Store) []byte {
 	t.Helper()
 	snap, err := s.Snapshot()
 	if err != nil {

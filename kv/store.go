@@ -40,8 +40,8 @@ type Result struct {
 	// Missing are the deletions, counted from 0 by their place among the command's
 	// operations, whose keys were not there.
 	Missing []int
-	// Err is why the command changed nothing: a *RefusedError, a *ConditionError
-	// or nil.
+	// Err is why the command changed nothing: a *RefusedError, a *ConditionError, a
+	// *RestoreError or nil.
 	Err error
 }
 
@@ -92,6 +92,9 @@ type state struct {
 	commands    uint64            // applied since the beginning, refused ones included
 	refused     uint64
 	lastRefused uint64 // index; the reason is not kept: its wording may differ from one version to the next
+
+	staged   *staging // what a restore has brought so far; nil: none is under way
+	restored string   // the restore that made the map, until it is forgotten
 }
 
 // copy returns the state as of now; it takes constant time, and later changes
@@ -99,6 +102,7 @@ type state struct {
 func (s *state) copy() state {
 	c := *s
 	c.entries = s.entries.Copy()
+	c.staged = s.staged.copy()
 	return c
 }
 
@@ -144,8 +148,12 @@ func (s *state) apply(index uint64, command []byte) Result {
 }
 
 func (s *state) change(c change, result *Result) {
-	if c.kind == opNode {
+	switch c.kind {
+	case opNode:
 		s.announce(string(c.key), string(c.value))
+		return
+	case opStage, opCommit, opForget:
+		result.Changed, result.Err = s.restore(c)
 		return
 	}
 	key := string(c.key)

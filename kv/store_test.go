@@ -437,7 +437,8 @@ func FuzzApply(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range [][]byte{nil, kv.EncodeSet("k", []byte("v")), kv.EncodeDelete("k"), batch, conditional, announce} {
+	stage := must(kv.EncodeStage("r", 0, kv.AppendPair(nil, "k", []byte("v"))))
+	for _, seed := range [][]byte{nil, kv.EncodeSet("k", []byte("v")), kv.EncodeDelete("k"), batch, conditional, announce, stage} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, command []byte) {
@@ -471,6 +472,8 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(file.Bytes())
+	s.Apply(4, must(kv.EncodeStage("r", 0, kv.AppendPair(nil, "k", []byte("v")))))
+	f.Add(written(f, s))
 	f.Add([]byte("raftlab-kv"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := kv.New()

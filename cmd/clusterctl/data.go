@@ -71,6 +71,7 @@ func (m *manager) request(f *requestFlags, do func(ctx context.Context, s *sessi
 type reader interface {
 	Get(ctx context.Context, key string, level client.Consistency) (client.Value, error)
 	Scan(ctx context.Context, prefix, after string, limit int, level client.Consistency) (client.Page, error)
+	Backup(ctx context.Context, level client.Consistency) (io.ReadCloser, error)
 }
 
 // query is request for a command that reads.

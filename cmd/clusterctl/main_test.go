@@ -48,9 +48,12 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"addresses":  addresses,
 			"append":     appendTo,
+			"cut":        cut,
+			"digest":     digest,
 			"eventually": eventually,
 			"exit":       exitCodeIs,
 			"firstkey":   firstKey,
+			"flip":       flip,
 			"gone":       gone,
 			"hold":       hold,
 			"http":       request,
@@ -200,6 +203,24 @@ func firstKey(ts *testscript.TestScript, _ bool, args []string) {
 func appendTo(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0]) + strings.ReplaceAll(args[1], `\n`, "\n")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// digest sets a variable to the digest that was printed: digest NAME.
+func digest(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], regexp.MustCompile(`[0-9a-f]{64}`).FindString(ts.ReadFile("stdout")))
+}
+
+// flip copies a file with one bit changed in the middle: flip FROM TO.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	data := []byte(ts.ReadFile(args[0]))
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o600))
+}
+
+// cut copies a file without its last byte: cut FROM TO.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	data := ts.ReadFile(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(data[:len(data)-1]), 0o600))
 }
 
 // hold keeps an address taken until the end of the script, by a server that hangs

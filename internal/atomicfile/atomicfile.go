@@ -6,6 +6,7 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -13,25 +14,40 @@ import (
 // Write makes the file at path hold data, or leaves it as it was. When it returns nil,
 // data and name are on the disk. Everybody may read the file; its folder must exist.
 func Write(path string, data []byte) error {
-	if err := replace(path, data, (*os.File).Sync); err != nil {
+	return WriteFrom(path, content(data))
+}
+
+// WriteFrom is [Write] of what write writes. An error of write is returned as it is, and
+// the file is as it was.
+func WriteFrom(path string, write func(io.Writer) error) error {
+	if err := replace(path, write, (*os.File).Sync); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
 }
 
+func content(data []byte) func(io.Writer) error {
+	return func(to io.Writer) error {
+		_, err := to.Write(data)
+		return err
+	}
+}
+
 // WriteUnflushed is Write of what a crash of the machine makes void anyway, such as the
 // id of a process: it does not wait for the disk.
 func WriteUnflushed(path string, data []byte) error {
-	return replace(path, data, func(*os.File) error { return nil })
+	return replace(path, content(data), func(*os.File) error { return nil })
 }
 
-func replace(path string, data []byte, flush func(*os.File) error) error {
+func replace(path string, write func(io.Writer) error, flush func(*os.File) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Chmod(0o644), flush(tmp), tmp.Close()); err == nil {
+	if err = write(tmp); err != nil {
+		return errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+	}
+	if err = errors.Join(tmp.Chmod(0o644), flush(tmp), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {

@@ -145,9 +145,16 @@ type Node struct {
 	Version       string  `json:"version"`
 	Keys          int     `json:"keys"`
 	Commands      uint64  `json:"commands"` // applied since the beginning of the log
-	Store         Store   `json:"store"`
-	Transport     string  `json:"transport"`
+	// Features are what not every version can do; see [FeatureRestore].
+	Features []string `json:"features,omitempty"`
+	// Restoring is the id of the restore that is under way; empty: none is.
+	Restoring string `json:"restoring,omitempty"`
+	Store     Store  `json:"store"`
+	Transport string `json:"transport"`
 }
+
+// FeatureRestore: the node knows the commands by which a restore replaces the map.
+const FeatureRestore = "restore"
 
 // Store says which log store a node runs on.
 type Store struct {

@@ -22,6 +22,8 @@ const (
 	backoffMax = 200 * time.Millisecond
 	// maxErrorBytes bounds what is read of an answer that is an error.
 	maxErrorBytes = 64 << 10
+	// streamIdle is how long nothing may come of a stream that has begun.
+	streamIdle = 30 * time.Second
 )
 
 // call is one request, wherever it is sent.
@@ -37,6 +39,7 @@ type call struct {
 	// vacant says of a success that the node that gave it knows nothing of a group, so that
 	// another node may know more. Nil: any success will do.
 	vacant func(body []byte) bool
+	stream bool // the body of a success is the caller's to read, for as long as it comes
 }
 
 // answer is a success.
@@ -44,12 +47,14 @@ type answer struct {
 	endpoint string
 	header   http.Header
 	body     []byte
+	stream   io.ReadCloser // in place of body, of a call that streams
 }
 
 // do sends the call to one node after the other until one serves it, the deadline
 // has come or it would not be safe to go on. A vacant answer is for when nobody has
 // another one.
 func (c *Client) do(ctx context.Context, k call) (answer, error) {
+	unbound := ctx // of a stream only the beginning has to come in time
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	k.pinned = true
@@ -75,7 +80,11 @@ func (c *Client) do(ctx context.Context, k call) (answer, error) {
 			continue
 		}
 		tried = append(tried, endpoint)
-		a, err := c.try(ctx, endpoint, k, c.share(k))
+		of := ctx
+		if k.stream {
+			of = unbound
+		}
+		a, err := c.try(of, endpoint, k, c.share(k))
 		if err == nil && k.vacant != nil && k.vacant(a.body) {
 			vacant = &a
 			continue
@@ -95,8 +104,11 @@ func (c *Client) do(ctx context.Context, k call) (answer, error) {
 
 // doAt sends the call to one node, once.
 func (c *Client) doAt(ctx context.Context, endpoint string, k call) (answer, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
+	if !k.stream {
+		bound, cancel := c.bound(ctx)
+		defer cancel()
+		ctx = bound
+	}
 	a, err := c.try(ctx, endpoint, k, 1)
 	return a, k.settle(err)
 }
@@ -163,7 +175,9 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 		return answer{}, fmt.Errorf("client: %w", ErrClosed)
 	}
 	r := Request{Method: k.method, Endpoint: endpoint, Path: k.path, Query: k.query, Header: k.header, Body: k.body}
-	if share > 1 {
+	if k.stream {
+		r.Until, r.Idle = time.Now().Add(c.timeout/time.Duration(share)), streamIdle
+	} else if share > 1 {
 		deadline, _ := ctx.Deadline() // bound has seen to it
 		r.Until = time.Now().Add(time.Until(deadline) / time.Duration(share))
 	}
@@ -177,7 +191,12 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 		}
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	streams := false
+	defer func() {
+		if !streams {
+			_ = resp.Body.Close()
+		}
+	}()
 	busy := resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout
 	if busy || !ofNode(resp.Header) {
 		c.endpoints.fails(endpoint)
@@ -193,6 +212,10 @@ func (c *Client) try(ctx context.Context, endpoint string, k call, share int) (a
 	c.endpoints.leads(resp.Header.Get(api.HeaderLeader))
 	if resp.StatusCode != http.StatusOK || !ofNode(resp.Header) {
 		return answer{}, readError(endpoint, resp)
+	}
+	if k.stream {
+		streams = true
+		return answer{endpoint: endpoint, header: resp.Header, stream: resp.Body}, nil
 	}
 	body, err := readAll(resp)
 	if err != nil && !k.write { // a write has succeeded whatever follows the status

@@ -117,6 +117,9 @@ type Request struct {
 	Group    string      // that the node has to be in; empty: any
 	Body     []byte      // only read
 	Until    time.Time   // when to give up; zero: at the context's deadline, which it needs then
+	// Idle is how long nothing may come of the answer's body; Until then bounds its head
+	// only. 0: Until bounds all of it.
+	Idle time.Duration
 }
 
 // Send sends a request. Without an answer the error is an *[Unanswered], not wrapped, and
@@ -378,6 +381,12 @@ type body struct {
 func (b *body) Read(to []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
+	}
+	if b.Idle > 0 {
+		_ = b.link.SetDeadline(time.Now().Add(b.Idle))
+		if b.ctx.Err() != nil { // its end may have come just before
+			_ = b.link.SetDeadline(past)
+		}
 	}
 	n, err := b.from.Read(to)
 	switch {

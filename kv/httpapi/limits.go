@@ -238,7 +238,7 @@ func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *
 	h := w.Header()
 	maps.Copy(h, a.header)
 	h[api.HeaderNode] = []string{id}
-	if a.status != http.StatusNotModified {
+	if a.status != http.StatusNotModified && a.stream == nil {
 		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
 	if surplus(r.Context()) {
@@ -246,7 +246,11 @@ func write(w http.ResponseWriter, r *http.Request, id string, a answer, limits *
 	}
 	w.WriteHeader(a.status)
 	if r.Method == http.MethodHead {
-		a.body = nil
+		return
+	}
+	if a.stream != nil {
+		_ = sendAll(w, a.stream, limits) // a client sees by the checksum at its end whether it has all
+		return
 	}
 	_ = send(w, a.body, limits) // the client's going is no news
 }
@@ -262,21 +266,48 @@ func send(w http.ResponseWriter, body []byte, limits *Limits) error {
 		_, err := w.Write(body)
 		return err
 	}
-	to, begun, sent := http.NewResponseController(w), time.Now(), 0
-	for {
-		_ = to.SetWriteDeadline(limits.pace(begun, sent))
-		if sent == len(body) {
-			break
+	return sendAll(w, func(to io.Writer) error {
+		for len(body) > 0 {
+			n, err := to.Write(body[:min(chunk, len(body))])
+			if err != nil {
+				return err
+			}
+			body = body[n:]
 		}
-		n, err := w.Write(body[sent:min(sent+chunk, len(body))])
-		if sent += n; err != nil {
-			return err
-		}
-	}
-	if err := to.Flush(); err != nil {
+		return nil
+	}, limits)
+}
+
+// sendAll has stream write the body of an answer, as fast as the limits ask.
+func sendAll(w http.ResponseWriter, stream func(io.Writer) error, limits *Limits) error {
+	to := &paced{w: w, control: http.NewResponseController(w), limits: limits, begun: time.Now()}
+	if err := stream(to); err != nil {
 		return err
 	}
-	return to.SetWriteDeadline(time.Time{}) // it was for this answer
+	to.allow()
+	if err := to.control.Flush(); err != nil {
+		return err
+	}
+	return to.control.SetWriteDeadline(time.Time{}) // it was for this answer
+}
+
+// paced writes an answer as long as the client takes it fast enough.
+type paced struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	limits  *Limits
+	begun   time.Time
+	sent    int
+}
+
+func (p *paced) allow() { _ = p.control.SetWriteDeadline(p.limits.pace(p.begun, p.sent)) }
+
+// Write implements io.Writer.
+func (p *paced) Write(b []byte) (int, error) {
+	p.allow()
+	n, err := p.w.Write(b)
+	p.sent += n
+	return n, err
 }
 
 // surplusConns is how many connections beyond the limit are held for as long as it

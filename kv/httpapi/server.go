@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -43,6 +44,7 @@ type Config struct {
 	HTTPAddress string
 	// RESPAddress is where others reach the node's Redis protocol; empty: nowhere.
 	RESPAddress string
+	Engine      string // name in the catalogue, for backups
 	Store       core.StoreInfo
 	Persistence string        // core.Tuning.Persistence of the replica
 	Syncs       func() uint64 // flushes of the store since the start; nil: it does not count
@@ -134,6 +136,7 @@ type answer struct {
 	status int
 	header http.Header // may be nil
 	body   []byte
+	stream func(io.Writer) error // writes the body in place of body, after the header; nil: none
 }
 
 // ServeHTTP implements http.Handler. It bounds the reading of bodies and the writing
@@ -277,6 +280,11 @@ func (s *Server) table() []*route {
 	key[http.MethodDelete] = endpoint{serve: s.deleteKey}
 	page := get(endpoint{serve: s.page, params: []string{"consistency", "prefix", "after", "limit"}})
 	page[http.MethodPost] = endpoint{serve: s.setBatch}
+	restore := map[string]endpoint{
+		http.MethodPut:    {serve: s.stage, params: []string{"part"}},
+		http.MethodPost:   {serve: s.commitRestore, params: []string{"keys", "content"}},
+		http.MethodDelete: {serve: s.forgetRestore},
+	}
 	return []*route{
 		{"/key/{key}", key},
 		{"/key", page},
@@ -290,6 +298,8 @@ func (s *Server) table() []*route {
 		{"/transfer", post(s.transfer)},
 		{"/snapshot", post(s.snapshot)},
 		{"/digest", get(endpoint{serve: s.digest})},
+		{"/backup", get(endpoint{serve: s.backup, params: []string{"consistency"}})},
+		{"/restore/{id}", restore},
 		{"/healthz", get(endpoint{serve: s.healthz, always: true})},
 		{"/readyz", get(endpoint{serve: s.readyz, always: true})},
 		{"/metrics", get(endpoint{serve: s.scrape, params: []string{"name[]"}, always: true})},

@@ -29,6 +29,7 @@ func (s *Server) status(context.Context, *request) (answer, error) {
 
 func (s *Server) me(status core.Status) api.Node {
 	member, _ := status.Member(s.id)
+	restoring, _ := s.cfg.Map.Restoring()
 	me := api.Node{
 		Peer:          s.peer(core.Member{ID: s.id, Incarnation: s.self.Incarnation, Address: status.Address}),
 		Group:         status.Group,
@@ -44,6 +45,8 @@ func (s *Server) me(status core.Status) api.Node {
 		Version:       s.cfg.Version,
 		Keys:          s.cfg.Map.Len(),
 		Commands:      s.cfg.Map.Applied(),
+		Features:      []string{api.FeatureRestore},
+		Restoring:     restoring,
 		Store:         api.Store{Name: s.cfg.Store.Name, Durability: string(s.cfg.Store.Durability), Persistence: s.cfg.Persistence},
 		Transport:     s.cfg.Transport,
 	}

@@ -277,7 +277,8 @@ func wayBack(err error, cfg Config) error {
 			again = "with the same flags"
 		}
 		return fmt.Errorf("%w\nNothing of this log is served any more. If the other members are well, begin anew with what they hold:"+
-			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s",
+			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s"+
+			"\nIf most of the others are lost, too, what is left can be had: kvnode recover --help, kvnode dump --help",
 			err, data, data, again, byManager)
 	case errors.Is(err, core.ErrStalled):
 		return fmt.Errorf("%w\nThe disk of %s does not answer; what was acknowledged is on it. See what is wrong with it:"+

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/client"
+)
+
+const (
+	// restoreTimeout is how long the cluster may take for a part: it may have to elect a
+	// leader meanwhile.
+	restoreTimeout = 30 * time.Second
+	// partBytes is about how large a part of a restore is. A larger value goes alone.
+	partBytes = 1 << 20
+)
+
+type restoreFlags struct {
+	timeout time.Duration
+	yes     bool
+}
+
+func newRestore(m *manager) *cobra.Command {
+	var f restoreFlags
+	c := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Replace all keys by those of a backup",
+		Long: `Replace the map of the running cluster by that of a backup, all or nothing. The file,
+or with "-" standard input, is read to its end and checked before anything changes;
+until then its keys are gathered beside the map, which takes memory for both. Then one
+entry of the log puts them in its place, on every node.
+
+Reads and writes go on meanwhile; what is written until then is replaced, too. The
+membership stays as it is. A leader that dies is waited for; where the command fails
+or is interrupted nothing has changed, but for exit code 3: then nobody knows, and
+'clusterctl backup -' tells by its digest.
+
+All members have to run, with a kvnode that knows restores. It asks before it replaces
+keys that are there; without a terminal it wants --yes.`,
+		Args: cli.Wants(1, 1, "a file"),
+	}
+	c.ValidArgsFunction = completeFile
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "replace what is there without asking")
+	c.Flags().DurationVar(&f.timeout, "timeout", restoreTimeout, "give up once nothing has gone on for this time")
+	c.RunE = m.on(func(ctx context.Context, s *session, args []string) error {
+		if err := checkTimeout(f.timeout); err != nil {
+			return err
+		}
+		nodes, err := s.client(ctx, "", f.timeout)
+		if err != nil {
+			return err
+		}
+		return errors.Join(s.restore(ctx, nodes, &f, c.InOrStdin(), args[0]), nodes.Close())
+	})
+	return c
+}
+
+// restore replaces the map by the backup.
+func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreFlags, stdin io.Reader, path string) error {
+	begun := time.Now()
+	file, err := openBackup(ctx, path, stdin)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if again, ok := file.(io.Seeker); ok { // what is wrong with it shows before the cluster has any work
+		if _, err := s.readBackup(ctx, "Check", file, nil); err != nil {
+			return notBackup(path, err)
+		}
+		if _, err := again.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	if !f.yes {
+		if err := s.mayReplace(ctx, nodes, stdin, path); err != nil {
+			return err
+		}
+	}
+	r := &restoring{ctx: ctx, to: nodes, id: core.NewIncarnation()}
+	done, err := s.readBackup(ctx, "Restore", file, r.pair)
+	if err == nil {
+		err = r.send()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("the map is as it was: %w", notBackup(path, err)), r.forget())
+	}
+	index, err := nodes.RestoreCommit(ctx, r.id, done.Keys, done.Content)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stdout, "%s\nDigest of keys and values: %s\n", took(fmt.Sprintf("Restored at index %d", index), done, begun), done.Content)
+	if err := r.forget(); err != nil {
+		fmt.Fprintf(s.stderr, "the nodes will remember this restore until the next one: %v\n", err)
+	}
+	return nil
+}
+
+// mayReplace asks, on a terminal, whether keys that are there may be replaced.
+func (s *session) mayReplace(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
+	page, err := nodes.Scan(ctx, "", "", 1, client.Linearizable)
+	if err != nil || len(page.Pairs) == 0 {
+		return err
+	}
+	status, err := nodes.Status(ctx)
+	if err != nil {
+		return err
+	}
+	question := fmt.Sprintf("The map holds %s, which the backup replaces.", cli.Count(status.Me.Keys, "key"))
+	in, ok := stdin.(*os.File)
+	if path == standard || !ok || !isTerminal(in) {
+		return cli.Usagef("%s To go on, give --yes", question)
+	}
+	fmt.Fprintf(s.stderr, "%s Go on? [y/N] ", question)
+	answered := make(chan string, 1)
+	go func() { // as in openBackup
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		answered <- line
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case line := <-answered:
+		if yes := strings.ToLower(strings.TrimSpace(line)); yes != "y" && yes != "yes" {
+			return errors.New("nothing was changed")
+		}
+		return nil
+	}
+}
+
+// restoring sends a backup part by part.
+type restoring struct {
+	ctx   context.Context
+	to    *client.Client
+	id    string
+	part  int
+	pairs []byte
+}
+
+// pair takes in one key more.
+func (r *restoring) pair(p kv.Pair) error {
+	if more := len(p.Key) + len(p.Value); len(r.pairs) > 0 && len(r.pairs)+more > partBytes {
+		if err := r.send(); err != nil {
+			return err
+		}
+	}
+	r.pairs = kv.AppendPair(r.pairs, p.Key, p.Value)
+	return nil
+}
+
+// send sends what has been gathered. The first part goes out also where it is empty.
+func (r *restoring) send() error {
+	if len(r.pairs) == 0 && r.part > 0 {
+		return nil
+	}
+	if err := r.to.RestorePart(r.ctx, r.id, r.part, r.pairs); err != nil {
+		return err
+	}
+	r.part, r.pairs = r.part+1, r.pairs[:0]
+	return nil
+}
+
+const forgetTime = 2 * time.Second
+
+// forget drops what was gathered of the restore, also once ctx has ended.
+func (r *restoring) forget() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), forgetTime)
+	defer cancel()
+	return r.to.RestoreForget(ctx, r.id)
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/kv"
+)
+
+// Seed makes, in a folder that holds no data yet, what the first member of a new group
+// begins with: the map, as of its last entry, which was of the term or an earlier one. Start
+// with the same cfg goes on from there. It returns the group's id.
+//
+// Whenever it is ended by a crash, the folder has the whole state or none, once it was
+// opened again. A core.ErrInvalid says what of cfg or the folder does not fit.
+func Seed(cfg Config, m *kv.Store, term uint64) (group string, err error) {
+	return seed(cfg, m, term, nil)
+}
+
+func seed(cfg Config, m *kv.Store, term uint64, step steps) (group string, err error) {
+	engine, ok := cfg.Engine.(core.Offline)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("%w: engine %s cannot begin with a state", core.ErrUnsupported, cfg.Engine.Describe().Name)
+	case cfg.InMemory:
+		return "", fmt.Errorf("%w: store %s keeps nothing: a new group would begin with nothing", core.ErrInvalid, cfg.Backend)
+	}
+	n := &Node{cfg: cfg}
+	if n.dir, err = openDataDir(cfg.Data); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, n.dir.Close()) }()
+	if err := n.mayBeSeeded(); err != nil {
+		return "", err
+	}
+	link, err := cfg.Network.Listen(cfg.RaftBind) // it knows what others are to dial
+	if err != nil {
+		return "", fmt.Errorf("--raddr %s: %w", cfg.RaftBind, err)
+	}
+	if n.id = cfg.ID; n.id == "" {
+		n.id = cfg.RaftBind
+	}
+	me := core.Member{ID: n.id, Incarnation: core.NewIncarnation(), Address: link.Address(), Voter: true}
+	if err := errors.Join(link.Close(), n.checkName(nil)); err != nil {
+		return "", err
+	}
+	group = core.GroupID([]core.Member{me})
+	begin := identity{ID: n.id, Backend: cfg.Backend, Engine: cfg.Engine.Describe().Name, Created: time.Now().UTC(), Gossip: cfg.Gossip != nil}
+	begin.Discard = statePrefix + group // as long as it is not whole
+	if err := n.dir.claimAt(step, "note the state", begin); err != nil {
+		return "", err
+	}
+	image := m.Image()
+	defer image.Release()
+	f := core.Founding{ID: n.id, Members: []core.Member{me}, Index: max(image.Index(), 1), Term: max(term, 1), State: image}
+	if err := n.found(engine, filepath.Join(n.dir.path, begin.Discard), f, step); err != nil {
+		return "", errors.Join(fmt.Errorf("make the state of %s: %w", n.id, err), n.dir.settle(step))
+	}
+	begin.State, begin.Discard, begin.Incarnation = begin.Discard, "", me.Incarnation
+	if err := n.dir.claimAt(step, "switch over", begin); err != nil {
+		return "", err
+	}
+	return group, n.dir.remember(map[string]string{})
+}
+
+// mayBeSeeded refuses a folder with data, but for what a Seed has left that was ended.
+func (n *Node) mayBeSeeded() error {
+	i := n.dir.identity
+	if i == nil {
+		return nil
+	}
+	if !isState(i.Discard) || i.State != "" || i.Incarnation != "" {
+		return fmt.Errorf("%w: %s holds the data of %s already: give another directory", core.ErrInvalid, n.dir.path, i.ID)
+	}
+	return n.dir.settle(nil)
+}
+
+// found makes the state in a folder, and compares it once it was closed and opened again.
+func (n *Node) found(engine core.Offline, path string, f core.Founding, step steps) error {
+	if err := step.at("make the folder"); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Mkdir(path, 0o755), atomicfile.SyncDir(n.dir.path)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	logs, err := n.cfg.OpenStore(filepath.Join(path, logDir))
+	if err != nil {
+		return err
+	}
+	if err = step.at("found"); err == nil {
+		err = engine.Found(logs, path, f)
+	}
+	if err = errors.Join(err, logs.Close(), atomicfile.SyncDir(path)); err != nil {
+		return err
+	}
+	if err := step.at("compare"); err != nil {
+		return err
+	}
+	return n.compareFounded(engine, path, f)
+}
+
+func (n *Node) compareFounded(engine core.Offline, path string, f core.Founding) (err error) {
+	logs, err := n.cfg.OpenStore(filepath.Join(path, logDir))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	made := &remains{}
+	if made.Remains, err = engine.Remains(logs, path); err != nil {
+		return err
+	}
+	store, err := made.replay()
+	if err != nil {
+		return err
+	}
+	got, want := store.Image(), f.State.(*kv.Image)
+	if got.Content() != want.Content() || made.LastIndex != f.Index {
+		return fmt.Errorf("%w: %d keys as of entry %d are there, not %d as of %d", core.ErrDamaged, got.Keys(), made.LastIndex, want.Keys(), f.Index)
+	}
+	return nil
+}

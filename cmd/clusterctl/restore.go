@@ -108,7 +108,6 @@ func (s *session) beginWith(ctx context.Context, path string) error {
 
 // restore replaces the map by the backup.
 func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreFlags, stdin io.Reader, path string) error {
-	begun := time.Now()
 	file, err := openBackup(ctx, path, stdin)
 	if err != nil {
 		return err
@@ -127,7 +126,20 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 			return err
 		}
 	}
-	r := &restoring{ctx: ctx, to: nodes, id: core.NewIncarnation()}
+	return s.replace(ctx, nodes, file, path)
+}
+
+// replacer is what a restore needs of a client.
+type replacer interface {
+	RestorePart(ctx context.Context, restore string, part int, pairs []byte) error
+	RestoreCommit(ctx context.Context, restore string, keys uint64, content [32]byte) (index uint64, err error)
+	RestoreForget(ctx context.Context, restore string) error
+}
+
+// replace replaces the map by the backup that is read from file.
+func (s *session) replace(ctx context.Context, to replacer, file io.Reader, path string) error {
+	begun := time.Now()
+	r := &restoring{ctx: ctx, to: to, id: core.NewIncarnation()}
 	done, err := s.readBackup(ctx, "Restore", file, r.pair)
 	if err == nil {
 		err = r.send()
@@ -135,7 +147,7 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 	if err != nil {
 		return errors.Join(fmt.Errorf("the map is as it was: %w", notBackup(path, err)), r.forget())
 	}
-	index, err := nodes.RestoreCommit(ctx, r.id, done.Keys, done.Content)
+	index, err := to.RestoreCommit(ctx, r.id, done.Keys, done.Content)
 	if err != nil {
 		return err
 	}
@@ -181,7 +193,7 @@ func (s *session) mayReplace(ctx context.Context, nodes *client.Client, stdin io
 // restoring sends a backup part by part.
 type restoring struct {
 	ctx   context.Context
-	to    *client.Client
+	to    replacer
 	id    string
 	part  int
 	pairs []byte
@@ -210,7 +222,7 @@ func (r *restoring) send() error {
 	return nil
 }
 
-const forgetTime = 2 * time.Second
+const forgetTime = 5 * time.Second
 
 // forget drops what was gathered of the restore, also once ctx has ended.
 func (r *restoring) forget() error {

@@ -134,7 +134,13 @@ func (m *manager) toStart(o *process.Options, do action) runE {
 }
 
 // report asks all nodes how they are.
-func (s *session) report(ctx context.Context) report { return newReport(s.cluster.Status(ctx)) }
+func (s *session) report(ctx context.Context) report {
+	r := newReport(s.cluster.Status(ctx))
+	for i := range r.Nodes {
+		r.Nodes[i].Log = s.cluster.LogPath(r.Nodes[i].Alias)
+	}
+	return r
+}
 
 // command is the line to type for a command on the same cluster file.
 func (s *session) command(args string) string { return s.cluster.Command(args) }

@@ -10,6 +10,9 @@
 //	              it node.log.1 and so on before it is too large
 //	kvnode.toml   the settings it was last started with, if there are any
 //
+// While its data are being replaced, that is noted in data_dir/alias.replacing, and what it
+// had before stays in data_dir/alias.replaced-TIME.
+//
 // Of kvnode's own files it looks only whether node.json and nodes.json are there,
 // how large the snapshots are, and which process has written its id to LOCK.
 //

@@ -131,6 +131,7 @@ func (c *commandLine) usage() string {
        kvnode migrate --to STORE <raft-data-path>
        kvnode recover <raft-data-path>...
        kvnode dump <raft-data-path>
+       kvnode inspect <raft-data-path>
 `)
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		kind, text := pflag.UnquoteUsage(f)

@@ -30,8 +30,9 @@ func TestSeesWhatIsBroken(t *testing.T) {
 	}{
 		"it forgets all when it ends":    {func(*testing.T) Subject { return afresh(kvnode) }, "restart of all", "lost"},
 		"it serves what is left":         {func(*testing.T) Subject { return afresh(kvnode) }, "damaged log", "it serves"},
-		"it acknowledges early":          {func(t *testing.T) Subject { return behind(t, kvnode, early) }, "no majority", "a write while both followers stand still"},
-		"it reads what is old":           {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "no majority", "a read while both followers stand still"},
+		"it acknowledges early":          {func(t *testing.T) Subject { return behind(t, kvnode, early) }, "no majority", "SET is answered"},
+		"it reads what is old":           {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "no majority", "GET is answered"},
+		"it reads what was confirmed":    {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "a leader that is cut off", "GET is answered \"before\""},
 		"it forwards":                    {func(t *testing.T) Subject { return behind(t, kvnode, forwards) }, "not the leader", "want NOTLEADER"},
 		"it does not look what there is": {func(t *testing.T) Subject { return behind(t, kvnode, careless) }, "pipeline", "is answered"},
 		"it ends with another code":      {func(*testing.T) Subject { return Subject{Path: "false", Arguments: none} }, "usage", "exit code 1"},
@@ -80,9 +81,9 @@ func afresh(s Subject) Subject {
 	return s
 }
 
-// fault is what a proxy in front of a member does with a command: with an answer it gives
+// lie is what a proxy in front of a member does with a command: with an answer it gives
 // that, and by apart it sends it on another connection than the others.
-type fault func(words []string) (answer string, apart bool)
+type lie func(words []string) (answer string, apart bool)
 
 // early acknowledges what may yet fail.
 func early(words []string) (string, bool) {
@@ -111,8 +112,8 @@ func careless(words []string) (answer string, apart bool) {
 	return "", false
 }
 
-// behind puts a proxy with the fault in front of each member.
-func behind(t *testing.T, s Subject, f fault) Subject {
+// behind puts a proxy with the lie in front of each member.
+func behind(t *testing.T, s Subject, f lie) Subject {
 	var mu sync.Mutex
 	proxies := map[string]bool{}
 	with := s.Arguments
@@ -139,7 +140,7 @@ func behind(t *testing.T, s Subject, f fault) Subject {
 }
 
 // proxy serves until the end of the test.
-func proxy(t *testing.T, at, to string, f fault) {
+func proxy(t *testing.T, at, to string, f lie) {
 	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Error(err)
@@ -168,7 +169,7 @@ func proxy(t *testing.T, at, to string, f fault) {
 }
 
 // relay hands commands on, one at a time.
-func relay(ctx context.Context, c net.Conn, to string, f fault) {
+func relay(ctx context.Context, c net.Conn, to string, f lie) {
 	var ups [2]*wire // the ordinary one, and the one apart
 	for i := range ups {
 		up, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", to)

@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"clusterctl": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"clusterctl": main, mortal: mortalMain})
 }
 
 // leakChecked is the tests, without the programs of the scripts, which are this binary, too.

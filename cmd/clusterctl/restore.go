@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/kv"
@@ -29,13 +30,15 @@ const (
 type restoreFlags struct {
 	timeout time.Duration
 	yes     bool
+	asNew   bool
+	options process.Options
 }
 
 func newRestore(m *manager) *cobra.Command {
 	var f restoreFlags
 	c := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Replace all keys by those of a backup",
+		Use:   "restore FILE | --new FILE",
+		Short: "Replace all keys by those of a backup, or begin with it",
 		Long: `Replace the map of the running cluster by that of a backup, all or nothing. The file,
 or with "-" standard input, is read to its end and checked before anything changes;
 until then its keys are gathered beside the map, which takes memory for both. Then one
@@ -47,15 +50,28 @@ or is interrupted nothing has changed, but for exit code 3: then nobody knows, a
 'clusterctl backup -' tells by its digest.
 
 All members have to run, with a kvnode that knows restores. It asks before it replaces
-keys that are there; without a terminal it wants --yes.`,
+keys that are there; without a terminal it wants --yes.
+
+--new is for a cluster whose nodes have no data yet: it begins with the backup, where
+the log of its group ended, so that the keys keep the indexes of their changes. One
+node is made of the file, all are started, and the others join.
+
+  clusterctl restore --yes monday.backup
+  clusterctl init -o other.yaml --data-dir other
+  clusterctl -c other.yaml restore --new monday.backup`,
 		Args: cli.Wants(1, 1, "a file"),
 	}
 	c.ValidArgsFunction = completeFile
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "replace what is there without asking")
 	c.Flags().DurationVar(&f.timeout, "timeout", restoreTimeout, "give up once nothing has gone on for this time")
-	c.RunE = m.on(func(ctx context.Context, s *session, args []string) error {
+	c.Flags().BoolVar(&f.asNew, "new", false, "begin a cluster without data with it, and start it")
+	addReadyTimeout(c, &f.options, readyTimeout)
+	c.RunE = m.toStart(&f.options, func(ctx context.Context, s *session, args []string) error {
 		if err := checkTimeout(f.timeout); err != nil {
 			return err
+		}
+		if f.asNew {
+			return s.beginWith(ctx, args[0])
 		}
 		nodes, err := s.client(ctx, "", f.timeout)
 		if err != nil {
@@ -66,9 +82,32 @@ keys that are there; without a terminal it wants --yes.`,
 	return c
 }
 
+// beginWith starts a cluster without data with a backup.
+func (s *session) beginWith(ctx context.Context, path string) error {
+	if path == standard {
+		return cli.Usagef("--new takes a file, not standard input")
+	}
+	file, err := openBackup(ctx, path, nil)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := s.readBackup(ctx, "Check", file, nil); err != nil {
+		return notBackup(path, err)
+	}
+	said, err := s.cluster.Seed(ctx, path)
+	if errors.Is(err, process.ErrHasData) {
+		return cli.Usagef("%w: leave --new out to replace its keys while it runs: %s", err, s.command("restore "+path))
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(s.stdout, said)
+	return start(ctx, s, nil)
+}
+
 // restore replaces the map by the backup.
 func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreFlags, stdin io.Reader, path string) error {
-	begun := time.Now()
 	file, err := openBackup(ctx, path, stdin)
 	if err != nil {
 		return err
@@ -87,7 +126,20 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 			return err
 		}
 	}
-	r := &restoring{ctx: ctx, to: nodes, id: core.NewIncarnation()}
+	return s.replace(ctx, nodes, file, path)
+}
+
+// replacer is what a restore needs of a client.
+type replacer interface {
+	RestorePart(ctx context.Context, restore string, part int, pairs []byte) error
+	RestoreCommit(ctx context.Context, restore string, keys uint64, content [32]byte) (index uint64, err error)
+	RestoreForget(ctx context.Context, restore string) error
+}
+
+// replace replaces the map by the backup that is read from file.
+func (s *session) replace(ctx context.Context, to replacer, file io.Reader, path string) error {
+	begun := time.Now()
+	r := &restoring{ctx: ctx, to: to, id: core.NewIncarnation()}
 	done, err := s.readBackup(ctx, "Restore", file, r.pair)
 	if err == nil {
 		err = r.send()
@@ -95,7 +147,7 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 	if err != nil {
 		return errors.Join(fmt.Errorf("the map is as it was: %w", notBackup(path, err)), r.forget())
 	}
-	index, err := nodes.RestoreCommit(ctx, r.id, done.Keys, done.Content)
+	index, err := to.RestoreCommit(ctx, r.id, done.Keys, done.Content)
 	if err != nil {
 		return err
 	}
@@ -141,7 +193,7 @@ func (s *session) mayReplace(ctx context.Context, nodes *client.Client, stdin io
 // restoring sends a backup part by part.
 type restoring struct {
 	ctx   context.Context
-	to    *client.Client
+	to    replacer
 	id    string
 	part  int
 	pairs []byte
@@ -170,7 +222,7 @@ func (r *restoring) send() error {
 	return nil
 }
 
-const forgetTime = 2 * time.Second
+const forgetTime = 5 * time.Second
 
 // forget drops what was gathered of the restore, also once ctx has ended.
 func (r *restoring) forget() error {

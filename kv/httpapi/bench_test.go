@@ -1,10 +1,13 @@
 package httpapi_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -49,5 +52,73 @@ func BenchmarkHTTP(b *testing.B) {
 				all.Wait()
 			})
 		}
+	}
+}
+
+// BenchmarkBackup takes backups of 256 MiB from the leader beside the writes of eight
+// clients, on a group of three in memory. stall-ms is the longest time in which none of
+// them was acknowledged, with backups and over a time without.
+func BenchmarkBackup(b *testing.B) {
+	g := start(b, 3, nil)
+	c, err := client.New([]string{g.nodes[0].address()}, client.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = c.Close() })
+	const size = 16 << 10
+	for i := range (256 << 20) / size {
+		if _, err := c.Set(b.Context(), fmt.Sprintf("key:%012d", i), make([]byte, size)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	backup := func() error {
+		stream, err := c.Node(g.nodes[0].address()).Backup(b.Context(), client.Linearizable)
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, stream)
+		b.SetBytes(n)
+		return errors.Join(err, stream.Close())
+	}
+	for name, do := range map[string]func() error{
+		"with":    backup,
+		"without": func() error { time.Sleep(time.Second); return nil },
+	} {
+		b.Run("backups="+name, func(b *testing.B) {
+			ended := writing(b, c)
+			for b.Loop() {
+				if err := do(); err != nil {
+					b.Error(err)
+				}
+			}
+			b.ReportMetric(float64(ended())/1e6, "stall-ms")
+		})
+	}
+}
+
+// writing writes until the returned function is called, which tells the longest time
+// without an acknowledgement.
+func writing(b *testing.B, c *client.Client) (ended func() time.Duration) {
+	var stop atomic.Bool
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	last, longest := time.Now(), time.Duration(0)
+	for i := range 8 {
+		all.Go(func() {
+			for !stop.Load() {
+				if _, err := c.Set(b.Context(), fmt.Sprintf("beside:%d", i), make([]byte, 256)); err != nil {
+					b.Error(err)
+				}
+				mu.Lock()
+				now := time.Now()
+				last, longest = now, max(longest, now.Sub(last))
+				mu.Unlock()
+			}
+		})
+	}
+	return func() time.Duration {
+		stop.Store(true)
+		all.Wait()
+		return longest
 	}
 }

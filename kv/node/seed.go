@@ -69,16 +69,17 @@ func seed(cfg Config, m *kv.Store, term uint64, step steps) (group string, err e
 	return group, n.dir.remember(map[string]string{})
 }
 
-// mayBeSeeded refuses a folder with data, but for what a Seed has left that was ended.
+// mayBeSeeded refuses a folder with data. One that was given an identity has none as long
+// as it has no log, such as after a Seed that was ended.
 func (n *Node) mayBeSeeded() error {
 	i := n.dir.identity
 	if i == nil {
 		return nil
 	}
-	if !isState(i.Discard) || i.State != "" || i.Incarnation != "" {
+	if i.Incarnation != "" || i.State != "" || n.dir.nodes != nil {
 		return fmt.Errorf("%w: %s holds the data of %s already: give another directory", core.ErrInvalid, n.dir.path, i.ID)
 	}
-	return n.dir.settle(nil)
+	return errors.Join(n.dir.settle(nil), n.dir.mustBeNew())
 }
 
 // found makes the state in a folder, and compares it once it was closed and opened again.

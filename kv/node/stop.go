@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -142,8 +143,13 @@ const (
 // steward goes on without it. A core.ErrInvalid or core.ErrUnavailable says that
 // it has not left and does not end.
 func (n *Node) leave(ctx context.Context) error {
-	if err := n.mayLeave(); err != nil {
-		return err
+	var refused error
+	_ = poll.Until(ctx, leavePoll, func() (bool, error) {
+		refused = n.mayLeave()
+		return !errors.Is(refused, errNoLeader), nil // there will be one soon
+	})
+	if refused != nil {
+		return refused
 	}
 	n.handOver()
 	if n.replica.Status().Role == core.Leader {
@@ -162,6 +168,8 @@ func (n *Node) leave(ctx context.Context) error {
 	}
 	return n.awaitRemoval(ctx)
 }
+
+var errNoLeader = fmt.Errorf("not leaving: %w: the group has no leader just now", core.ErrUnavailable)
 
 // mayLeave refuses what would leave the group without a quorum: the removal has to
 // be committed by those that stay.
@@ -191,7 +199,7 @@ func (n *Node) mayLeave() error {
 	case answering <= others/2:
 		return fmt.Errorf("not leaving: %w: of the %d other voters %d are alive, so the group would stop", core.ErrUnavailable, others, answering)
 	case status.LeaderID == "":
-		return fmt.Errorf("not leaving: %w: the group has no leader just now", core.ErrUnavailable)
+		return errNoLeader
 	}
 	return nil
 }

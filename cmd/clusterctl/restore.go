@@ -106,7 +106,7 @@ func (s *session) beginWith(ctx context.Context, path string) error {
 	return start(ctx, s, nil)
 }
 
-// restore replaces the map by the backup.
+// replaceMap replaces the map by the backup.
 func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreFlags, stdin io.Reader, path string) error {
 	file, err := openBackup(ctx, path, stdin)
 	if err != nil {
@@ -122,11 +122,11 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 		}
 	}
 	if !f.yes {
-		if err := s.mayReplace(ctx, nodes, stdin, path); err != nil {
+		if err := s.mayRestore(ctx, nodes, stdin, path); err != nil {
 			return err
 		}
 	}
-	return s.replace(ctx, nodes, file, path)
+	return s.replaceMap(ctx, nodes, file, path)
 }
 
 // replacer is what a restore needs of a client.
@@ -136,8 +136,8 @@ type replacer interface {
 	RestoreForget(ctx context.Context, restore string) error
 }
 
-// replace replaces the map by the backup that is read from file.
-func (s *session) replace(ctx context.Context, to replacer, file io.Reader, path string) error {
+// replaceMap replaces the map by the backup that is read from file.
+func (s *session) replaceMap(ctx context.Context, to replacer, file io.Reader, path string) error {
 	begun := time.Now()
 	r := &restoring{ctx: ctx, to: to, id: core.NewIncarnation()}
 	done, err := s.readBackup(ctx, "Restore", file, r.pair)
@@ -158,8 +158,8 @@ func (s *session) replace(ctx context.Context, to replacer, file io.Reader, path
 	return nil
 }
 
-// mayReplace asks, on a terminal, whether keys that are there may be replaced.
-func (s *session) mayReplace(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
+// mayRestore asks, on a terminal, whether keys that are there may be replaced.
+func (s *session) mayRestore(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
 	page, err := nodes.Scan(ctx, "", "", 1, client.Linearizable)
 	if err != nil || len(page.Pairs) == 0 {
 		return err

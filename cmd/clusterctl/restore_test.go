@@ -166,7 +166,7 @@ func (r *restored) replaceBy(to replacer, which int) error {
 		return err
 	}
 	defer file.Close()
-	return r.replace(r.Context(), to, file, r.paths[which])
+	return r.replaceMap(r.Context(), to, file, r.paths[which])
 }
 
 // killNode restores what the map is not, and kills a node at a step of that.

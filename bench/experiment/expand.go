@@ -136,27 +136,30 @@ const (
 )
 
 // Quick cuts the experiment down to a trial run: one trial of each cell, at
-// most 800 ms measured after at most 200 ms of warm-up, or a second at rest. Its
-// figures only show that the experiment works. Levels of a factor that become
-// equal are merged.
+// most 800 ms measured after at most 200 ms of warm-up and no operations before
+// that, or a second at rest. Its figures only show that the experiment works.
+// Levels of a factor that become equal are merged.
 func (e *Experiment) Quick() {
 	e.Trials, e.Until = 1, ""
 	e.Load.Duration = min(e.Load.Duration, Duration(quickDuration))
 	e.Load.Operations = min(e.Load.Operations, quickOperations)
-	e.Load.WarmupOperations = min(e.Load.WarmupOperations, quickOperations)
+	if e.Load.WarmupOperations != nil {
+		e.Load.WarmupOperations = new(int64)
+	}
 	e.Load.Warmup = min(e.Load.Warmup, Duration(quickWarmup))
 	e.Formation.Settle = min(e.Formation.Settle, Duration(quickSettle))
 	e.Formation.Rest = min(e.Formation.Rest, Duration(quickRest))
 	limits := map[string]time.Duration{
 		"load.duration": quickDuration, "load.warmup": quickWarmup, "formation.settle": quickSettle, "formation.rest": quickRest,
 	}
+	numbers := map[string]int64{"load.operations": quickOperations, "load.warmup_operations": 0}
 	e.Matrix = slices.Clone(e.Matrix)
 	for i, f := range e.Matrix {
 		if limit, ok := limits[f.Key]; ok {
 			e.Matrix[i].Levels = capDurations(f.Levels, limit)
 		}
-		if f.Key == "load.operations" || f.Key == "load.warmup_operations" {
-			e.Matrix[i].Levels = capNumbers(f.Levels, quickOperations)
+		if most, ok := numbers[f.Key]; ok {
+			e.Matrix[i].Levels = capNumbers(f.Levels, most)
 		}
 		e.Matrix[i].Sets = slices.Clone(f.Sets)
 		for n, sets := range f.Sets {
@@ -164,6 +167,11 @@ func (e *Experiment) Quick() {
 			for key, limit := range limits {
 				if text, ok := sets[key]; ok {
 					sets[key] = capDurations([]string{text}, limit)[0]
+				}
+			}
+			for key, most := range numbers {
+				if text, ok := sets[key]; ok {
+					sets[key] = capNumbers([]string{text}, most)[0]
 				}
 			}
 			e.Matrix[i].Sets[n] = sets

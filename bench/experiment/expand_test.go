@@ -111,7 +111,7 @@ func TestExpandRefuses(t *testing.T) {
 }
 
 func TestQuick(t *testing.T) {
-	e, err := parseWith(t, withMatrix, `matrix.duration=["500ms", "1s", "2s"]`, `matrix.warmup=["100ms"]`)
+	e, err := parseWith(t, withMatrix, `matrix.duration=["500ms", "1s", "2s"]`, `matrix.warmup=["100ms"]`, `matrix.warmup_operations=[0, 5, 70]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +125,15 @@ func TestQuick(t *testing.T) {
 	if diff := cmp.Diff([]string{"100ms"}, e.Matrix[3].Levels); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := e.Expand(); err != nil {
-		t.Error(err)
+	if diff := cmp.Diff([]string{"0"}, e.Matrix[4].Levels); diff != "" || e.Load.WarmupOperations != nil {
+		t.Errorf("%v, %s", e.Load.WarmupOperations, diff)
+	}
+	cells, err := e.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := cells[0].Load.WarmupOperations; n == nil || *n != 0 {
+		t.Errorf("no operations come before the load, and that is taken for as many as an engine asks for: %v", n)
 	}
 }
 

@@ -127,7 +127,7 @@ type Load struct {
 	Duration         Duration     `json:"duration" default:"5s" min:"100ms" doc:"measured"`
 	Operations       int64        `json:"operations,omitempty" max:"1000000000000" zero:"duration counts" doc:"instead of a duration: measured until so many have ended"`
 	Warmup           Duration     `json:"warmup" default:"1s" doc:"before that, cut off"`
-	WarmupOperations int64        `json:"warmup_operations,omitempty" max:"1000000000" zero:"none" doc:"before warmup too: so many operations in a closed loop of clients, which count for nothing. A program that is compiled while it runs is as fast as it gets after so many, however long they take"`
+	WarmupOperations *int64       `json:"warmup_operations,omitempty" max:"1000000000" zero:"what the engine asks for that asks for the most, of all in the experiment: a program that is compiled while it runs says after how many it is as fast as it gets" doc:"before warmup too: so many operations of this load, which count for nothing, in a closed loop of 64 clients, or of clients where those are more; 0: none"`
 	ValueSize        int          `json:"value_size" default:"256" min:"1" max:"67108864" unit:"bytes" doc:"of what is written"`
 	ValueSizes       string       `json:"value_sizes,omitempty" zero:"all of value_size" doc:"instead of value_size, a distribution: a range (64B..4KiB), lognormal median 1KiB sigma 1.5 max 64KiB, or several with their shares (90% 64B, 10% 1KiB..4KiB)"`
 	Keys             int          `json:"keys" default:"10000" min:"1" max:"1000000000" doc:"how many different ones, before any are inserted"`

@@ -16,6 +16,10 @@ const maxClockDriftMS = 20.0
 // been flushed. Where it is skipped, that is not proved.
 const FlushGate = "flushes"
 
+// ColdGate is the gate that says whether a program which is compiled while it runs was as fast
+// as it gets. Where it is skipped, the figures are of one that may not have been.
+const ColdGate = "cold"
+
 // AtMost makes a gate that passes with a figure of at most limit. The reason is told
 // where it fails.
 func AtMost(name, unit string, figure, limit float64, reason string) record.Gate {
@@ -55,7 +59,7 @@ func Rejudge(t *record.Trial, again ...record.Gate) (out []Contradiction) {
 				field    string
 				is, want any
 			}{
-				{"", g.Figure, want.Figure}, {".limit", g.Limit, want.Limit}, {".at_least", g.AtLeast, want.AtLeast},
+				{"", g.Figure, want.Figure}, {".skipped", g.Verdict == record.Skip, want.Verdict == record.Skip}, {".limit", g.Limit, want.Limit}, {".at_least", g.AtLeast, want.AtLeast},
 			} {
 				if g.Name == want.Name && x.is != x.want {
 					out = append(out, Contradiction{"gates." + g.Name + x.field, fmt.Sprint(x.is), fmt.Sprint(x.want)})

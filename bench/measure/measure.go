@@ -438,6 +438,25 @@ func (k *Kind) Lasts(cell experiment.Cell) time.Duration {
 	return planned
 }
 
+// SettleWarmup gives all cells of a run their WarmupOperations: where the experiment does not
+// say how many, the same for all, so that logs and maps are equally full. Nobody looks at the
+// figures of a quick run, and none come before those.
+func (k *Kind) SettleWarmup(cells []record.CellInfo, quick bool) {
+	most := int64(0)
+	for i := range cells {
+		if k.Load && !quick {
+			most = max(most, cells[i].WarmAfter)
+		}
+	}
+	for i := range cells {
+		c := &cells[i]
+		c.WarmupOperations = most
+		if given := c.Load.WarmupOperations; given != nil {
+			c.WarmupOperations = *given
+		}
+	}
+}
+
 // Headline is the quantity that cells are compared by in the answer.
 func (k *Kind) Headline() Quantity { return k.Quantity(k.Answer[0]) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,7 +27,7 @@ func dryRun(ctx context.Context, w io.Writer, cfg runner.Config) error {
 		if err := printCells(w, plan); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\n%s\n", totals(plan))
+		fmt.Fprintf(w, "\n%s\n%s", totals(plan), before(plan))
 		if u := cfg.Experiment.Until; u != "" {
 			fmt.Fprintf(w, "at most: a cell is left out of rounds after the %dth once %s\n", experiment.MinRoundsUntil, u)
 		}
@@ -66,6 +67,20 @@ func totals(plan *runner.Plan) string {
 		text += fmt.Sprintf(", %d of them done before", plan.Done)
 	}
 	return fmt.Sprintf("%s, at least %s, and the start and the end of a group for each", text, plan.Time.Round(time.Second))
+}
+
+// before says how many operations come first; how long they take nobody knows.
+func before(plan *runner.Plan) string {
+	var numbers []string
+	for _, c := range plan.Cells {
+		if n := fmt.Sprint(c.WarmupOperations); n != "0" && !slices.Contains(numbers, n) {
+			numbers = append(numbers, n)
+		}
+	}
+	if len(numbers) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("before each load, %s operations that warm its group up\n", strings.Join(numbers, " or "))
 }
 
 // printNeeds says what room is needed at least, beside what nobody can foresee: what a

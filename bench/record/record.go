@@ -118,6 +118,13 @@ type CellInfo struct {
 	// Runs is what members run with, their own defaults included, where the system says
 	// so: settings of Raft ("raft.persistence") and of the engine, as text.
 	Runs map[string]string `json:"runs,omitempty"`
+
+	// WarmAfter is how many operations a member serves until it is as fast as it gets, as its
+	// program says; 0: it says nothing of the kind.
+	WarmAfter int64 `json:"warm_after,omitempty"`
+	// WarmupOperations come before the warm-up: load.warmup_operations, or what follows from
+	// the WarmAfter of all cells.
+	WarmupOperations int64 `json:"warmup_operations,omitempty"`
 }
 
 // UnmarshalJSON reads what encoding/json wrote, also of an older raftlab.

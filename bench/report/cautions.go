@@ -159,7 +159,14 @@ func (l *language) concerns(m *model) []string {
 		where := l.fullLabel(m.factors, c.info)
 		l.invalidTrials(c, where, note)
 		l.failures(c, where, note)
-		if slices.ContainsFunc(c.gates, func(g gateSummary) bool { return g.Name == measure.FlushGate && g.judged == 0 }) {
+		skipped := func(name string) bool {
+			return slices.ContainsFunc(c.gates, func(g gateSummary) bool { return g.Name == name && g.judged == 0 })
+		}
+		if skipped(measure.ColdGate) {
+			note(l.say("Cold: members are programs that are compiled while they run, and had not served as many operations as they say that this takes",
+				"Холодный код: узлы — программы, которые компилируются по ходу работы, и не выполнили до измерения стольких операций, сколько, по их словам, на это нужно"), spot{where: where})
+		}
+		if skipped(measure.FlushGate) {
 			note(l.say("That acknowledged writes are on the disk is not proved: their flushes were not counted",
 				"Не доказано, что подтверждённые записи лежат на диске: их сбросы не считались"), spot{where: where})
 		}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -306,6 +307,9 @@ func settingsOf(c *record.CellInfo) (settings, error) {
 		for key, value := range c.Options[kind+"."+part] {
 			s.what["options."+part+"."+kind+"."+key] = fmt.Sprint(value)
 		}
+	}
+	if delete(s.what, keyWarmup); c.WarmupOperations > 0 { // whoever asked for them
+		s.what[keyWarmup] = strconv.FormatInt(c.WarmupOperations, 10)
 	}
 	if !c.Load.Open() {
 		delete(s.what, "load.arrival")

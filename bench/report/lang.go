@@ -306,6 +306,7 @@ func (l *language) Term(word string) string {
 		"convergence":     {En: "diverged replicas", Ru: "расхождение реплик"},
 		"leader":          {En: "leader changes", Ru: "смены лидера"},
 		measure.FlushGate: {En: "disks that a write can be on", Ru: "на скольких дисках запись"},
+		measure.ColdGate:  {En: "operations to warm up", Ru: "операции для прогрева"},
 		"acknowledged":    {En: "lost writes", Ru: "потерянные записи"},
 		"alive":           {En: "stopped processes", Ru: "остановившиеся процессы"},
 		"stages":          {En: "stages against the clients’ mean", Ru: "сумма стадий и среднее по клиентам"}, "rest": {En: "unexplained", Ru: "необъяснённый остаток"},
@@ -368,6 +369,7 @@ const (
 	keyValueSize = "load.value_size"
 	keyReadRatio = "load.read_ratio"
 	keyReadLevel = "load.read_level"
+	keyWarmup    = "load.warmup_operations"
 	keyClient    = "load.client"
 
 	keyPersistence = "raft.persistence"

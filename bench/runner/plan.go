@@ -162,8 +162,12 @@ func (p *Plan) describe(ctx context.Context, cfg Config, cells []experiment.Cell
 			said[err.Error()] = true
 			errs = append(errs, err)
 		}
-		p.cells[c.ID] = &cell{info, s}
+		p.cells[c.ID] = &cell{system: s}
 		infos = append(infos, info)
+	}
+	p.kind.SettleWarmup(infos, cfg.Quick)
+	for i, c := range cells {
+		p.cells[c.ID].info = infos[i]
 	}
 	if without := without(cfg.Experiment, missing); without != "" {
 		errs = append(errs, fmt.Errorf("to run the others: --set '%s'", without))

@@ -101,8 +101,9 @@ func flat(of any) map[string]string {
 	return out
 }
 
-// checkCells looks whether the cells are those of the experiment.
-func (v *Verification) checkCells(m *record.Manifest) error {
+// checkCells looks whether the cells are those of the experiment, and what follows for each
+// from all of them.
+func (v *Verification) checkCells(kind *measure.Kind, m *record.Manifest) error {
 	cells, err := m.Experiment.Expand()
 	if err != nil {
 		return fmt.Errorf("%s: %w", record.ManifestFile, err)
@@ -120,6 +121,13 @@ func (v *Verification) checkCells(m *record.Manifest) error {
 			if is[key] != want[key] {
 				v.differ(record.ManifestFile, "cells."+id+"."+key, is[key], want[key])
 			}
+		}
+	}
+	settled := slices.Clone(m.Cells)
+	kind.SettleWarmup(settled, m.Quick)
+	for i, c := range m.Cells {
+		if want := settled[i].WarmupOperations; c.WarmupOperations != want {
+			v.differ(record.ManifestFile, "cells."+c.ID+".warmup_operations", c.WarmupOperations, want)
 		}
 	}
 	return nil

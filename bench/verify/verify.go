@@ -39,7 +39,7 @@ func Run(ctx context.Context, f *record.Folder, kinds measure.Catalog, known exp
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	v.checkExperiment(f, kinds, known)
-	if err := v.checkCells(&m); err != nil {
+	if err := v.checkCells(kind, &m); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	v.checkOrder(&m)

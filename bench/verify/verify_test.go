@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/themilchenko/raftlab/bench/record"
 	"github.com/themilchenko/raftlab/bench/report"
 	"github.com/themilchenko/raftlab/bench/runner"
+	"github.com/themilchenko/raftlab/bench/system/inprocess"
 	"github.com/themilchenko/raftlab/bench/verify"
 	"github.com/themilchenko/raftlab/cluster"
 )
@@ -42,7 +44,14 @@ backend = ["inmem", "bolt"]
 func ran(t *testing.T) (dir string, known experiment.Known) {
 	t.Helper()
 	parts := cluster.Builtin()
-	systems := runner.Systems(parts, "kvnode")
+	slow := *inprocess.New(parts)
+	describe := slow.Describe
+	slow.Describe = func(ctx context.Context, cell experiment.Cell) (record.CellInfo, error) {
+		info, err := describe(ctx, cell)
+		info.WarmAfter = 100
+		return info, err
+	}
+	systems := runner.Systems(parts, "kvnode").With(&slow)
 	known = runner.Known(parts, systems, runner.Kinds())
 	set := experiment.Override{Key: "trials", Value: "2"}
 	e, err := experiment.Parse("small.toml", []byte(small), known, []experiment.Override{set})
@@ -101,6 +110,10 @@ func TestOneThingTampered(t *testing.T) {
 		"flushes":                 {trial, `(?s)("syncs_per_node": \[\s*)\d+`, `${1}1`, trial + " gates.flushes"},
 		"a member's flushes":      {trial, `(?s)("syncs_per_node": \[\s*)\d+,`, `${1}`, trial + " syncs_per_node"},
 		"what was acknowledged":   {trial, `"acknowledged": \d+`, `"acknowledged": 0`, trial + " acknowledged"},
+		"operations before":       {manifest, `"warmup_operations": \d+`, `"warmup_operations": 7`, manifest + " cells.c01.warmup_operations"},
+		"what was served before":  {trial, `"served": \d+`, `"served": 7`, trial + " gates.cold"},
+		"a cold gate less":        {trial, `"name": "cold"`, `"name": "warm"`, trial + " gates.cold"},
+		"a gate that is skipped":  {trial, `(?s)("name": "cold",\s*"verdict": )"PASS"`, `$1"SKIP"`, trial + " gates.cold.skipped"},
 		"a gate less":             {trial, `"name": "convergence"`, `"name": "congruence"`, trial + " gates.convergence"},
 		"a table":                 {"results.csv", `,bolt,`, `,boIt,`, "results.csv "},
 		"a report":                {"report.md", `bolt`, `boIt`, "report.md "},

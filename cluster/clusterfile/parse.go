@@ -285,7 +285,7 @@ func managed(key string) (from string, is bool) {
 	follows := map[string]string{
 		"id": "alias", "haddr": "http_address", "raddr": "rpc_address", "data": "data_dir", "join": "leader",
 		"gossip": "gossip_address", "resp": "resp_address", "gossip-join": "gossip_address", "gossip-key": "gossip_key",
-		"bootstrap-expect": "cluster", "cluster": "cluster_name",
+		"bootstrap-expect": "cluster", "cluster": "cluster_name", "log-file": "data_dir",
 	}
 	from, is = follows[strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-")]
 	return from, is

@@ -6,8 +6,12 @@
 //
 //	node.pid      id of the process that runs the node, as in kill $(cat node.pid)
 //	node.process  the same process for good: id, start, program, a line each
-//	node.log      standard output and error of its processes, appended
+//	node.log      log, standard output and error of its processes, appended; kvnode makes
+//	              it node.log.1 and so on before it is too large
 //	kvnode.toml   the settings it was last started with, if there are any
+//
+// While its data are being replaced, that is noted in data_dir/alias.replacing, and what it
+// had before stays in data_dir/alias.replaced-TIME.
 //
 // Of kvnode's own files it looks only whether node.json and nodes.json are there,
 // how large the snapshots are, and which process has written its id to LOCK.
@@ -86,7 +90,7 @@ func (c *Cluster) Dir(alias string) string { return filepath.Join(c.dataDir(), a
 
 func (c *Cluster) dataDir() string { return c.file.Resolve(c.file.DataDir) }
 
-// LogPath returns where the node's output goes.
+// LogPath returns where the node's output goes; older output is in LogPath.1 and so on.
 func (c *Cluster) LogPath(alias string) string { return filepath.Join(c.Dir(alias), "node.log") }
 
 // PIDPath returns where the id of the node's process is written down.

@@ -101,6 +101,20 @@ func (c *Cluster) running(alias string) (*handle, error) {
 	return nil, nil
 }
 
+// answering returns the process that answers for a node, nil if it cannot be known: the files
+// that told its id may be gone with the node's folder. The caller closes it.
+func (c *Cluster) answering(alias string, pid int) (*handle, error) {
+	p, err := open(pid)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	if c.runs(pid, alias) {
+		return p, nil
+	}
+	p.close()
+	return nil, nil
+}
+
 // runs reports whether a process is a kvnode that was given the node's data path.
 func (c *Cluster) runs(pid int, alias string) bool {
 	args := commandLine(pid)

@@ -108,7 +108,7 @@ func (c *Cluster) ending(alias string, pid int) error {
 // arguments is the command line of a node. It writes the settings file that it
 // names.
 func (c *Cluster) arguments(n clusterfile.Node, flags []string) ([]string, error) {
-	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress}, c.profile(n)...)
+	args := append([]string{"-id", n.Alias, "-haddr", n.HTTPAddress, "-raddr", n.RPCAddress, "-log-file", c.LogPath(n.Alias)}, c.profile(n)...)
 	if n.RESPAddress != "" {
 		args = append(args, "-resp", n.RESPAddress)
 	}
@@ -154,6 +154,9 @@ func tail(path string, begin int64) []string {
 	info, err := f.Stat()
 	if err != nil {
 		return nil
+	}
+	if begin > info.Size() { // the log was rotated since
+		begin = 0
 	}
 	from := max(begin, info.Size()-tailBytes)
 	text, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))

@@ -107,8 +107,19 @@ func (c *Cluster) nodeStatus(ctx context.Context, nodes *client.Client, n cluste
 		s.Err = fmt.Errorf("%s is answered by another node, %q", n.HTTPAddress, status.Me.ID)
 	default:
 		s.Status = &status
+		if !s.State.Running {
+			s.adopt(c, status.Me.PID)
+		}
 	}
 	return s
+}
+
+// adopt notes the process that answers as the node's, if it is, though no file says so.
+func (s *NodeStatus) adopt(c *Cluster, pid int) {
+	if p, err := c.answering(s.Node.Alias, pid); err == nil && p != nil {
+		s.State = State{Running: true, PID: p.pid, Started: p.start}
+		p.close()
+	}
 }
 
 func addresses(nodes []clusterfile.Node) []string {

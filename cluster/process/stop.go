@@ -102,6 +102,9 @@ func (c *Cluster) stop(ctx context.Context, nodes []NodeStatus, leader string) e
 // answered all the same runs elsewhere.
 func (c *Cluster) terminate(n NodeStatus, leader string) (*handle, error) {
 	p, err := c.running(n.Node.Alias)
+	if err == nil && p == nil && n.Status != nil {
+		p, err = c.answering(n.Node.Alias, n.Status.Me.PID)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,61 @@ func TestLastLines(t *testing.T) {
 	}
 }
 
+// TestLastLinesRotated: the end of a log may begin in files before it.
+func TestLastLinesRotated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.log")
+	write(t, path, "e\nf\n")
+	write(t, path+".1", "c\nd\n")
+	write(t, path+".2", "")
+	write(t, path+".3", "a\nb\n")
+	write(t, path+".5", "of another\n")
+	for lines, want := range []string{"", "f\n", "e\nf\n", "d\ne\nf\n", "c\nd\ne\nf\n", "b\nc\nd\ne\nf\n", "a\nb\nc\nd\ne\nf\n", "a\nb\nc\nd\ne\nf\n"} {
+		var out strings.Builder
+		if err := showLog(t.Context(), &out, path, lines, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); got != want {
+			t.Errorf("%d lines: %q, want %q", lines, got, want)
+		}
+	}
+	write(t, path, "") // just rotated
+	var out strings.Builder
+	if err := showLog(t.Context(), &out, path, 1, false); err != nil || out.String() != "d\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// TestFollowRotations: a log that was rotated several times since the last look is followed
+// without a gap.
+func TestFollowRotations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.log")
+	write(t, path, "seen\n")
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var out strings.Builder
+	follow := func(want string) {
+		t.Helper()
+		if f, err = copyAdded(&out, f, path); err != nil || out.String() != want {
+			t.Fatalf("%q, want %q; %v", out.String(), want, err)
+		}
+	}
+	follow("seen\n")
+	write(t, path, "seen\nmore\n")
+	for n, from := range []string{path, path + ".1", path + ".2"} {
+		if err := os.Rename(from, rotated(path, n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, path+".2", "second\n")
+	write(t, path+".1", "third\n")
+	write(t, path, "fourth\n")
+	follow("seen\nmore\nsecond\nthird\nfourth\n")
+	follow("seen\nmore\nsecond\nthird\nfourth\n")
+}
+
 // TestFollow writes, cuts and replaces a log that is being followed.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.log")

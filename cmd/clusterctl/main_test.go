@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"clusterctl": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"clusterctl": main, mortal: mortalMain})
 }
 
 // leakChecked is the tests, without the programs of the scripts, which are this binary, too.
@@ -140,11 +140,14 @@ func exitCodeIs(ts *testscript.TestScript, neg bool, args []string) {
 // ARGS…
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	await(ts, func() bool {
 		_ = ts.Exec("clusterctl", args[1:]...)
-		if want.MatchString(ts.ReadFile("stdout")) != neg {
-			return
-		}
+		return want.MatchString(ts.ReadFile("stdout")) != neg
+	})
+}
+
+func await(ts *testscript.TestScript, holds func() bool) {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("still not as wanted after 20 s")
 		}
@@ -242,11 +245,15 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// leader sets LEADER and LEADER_HTTP to who leads: leader FILE.
+// leader sets LEADER and LEADER_HTTP to who leads, once a node does: leader FILE.
 func leader(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(ts.Exec("clusterctl", "-c", args[0], "status", "--output", "json"))
 	var r report
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &r))
+	await(ts, func() bool {
+		_ = ts.Exec("clusterctl", "-c", args[0], "status", "--output", "json")
+		r = report{}
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &r))
+		return r.Leader != nil
+	})
 	ts.Setenv("LEADER", *r.Leader)
 	for _, n := range r.Nodes {
 		if n.Alias == *r.Leader {

@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -161,33 +162,39 @@ func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags)
 	if err := s.startNodes(ctx, n); err != nil {
 		return err
 	}
-	return s.catchUp(ctx, nodes, n, f)
+	return s.catchUp(ctx, nodes, n, f.ReadyTimeout)
 }
 
-// catchUp waits until the node has applied what the leader has committed now, and
-// votes if it wants to.
-func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfile.Node, f addFlags) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.ReadyTimeout, errTimeout)
-	defer cancel()
+// catchUp waits until the node has applied what the leader has committed now, and votes if it
+// is to, as long as it gets on: patience is how long it may apply nothing more.
+func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfile.Node, patience time.Duration) error {
+	defer s.watch(true)()
 	leader, err := nodes.Status(ctx)
 	if err != nil {
 		return err
 	}
+	target := leader.Me.CommitIndex
 	node := nodes.Node(n.HTTPAddress)
 	var me api.Node
-	err = until(ctx, func() bool {
+	for moved := time.Now(); ; {
 		status, err := node.Status(ctx)
+		if err == nil && status.Me.AppliedIndex != me.AppliedIndex {
+			moved = time.Now()
+		}
 		if err == nil {
 			me = status.Me
 		}
-		return err == nil && me.AppliedIndex >= leader.Me.CommitIndex && (me.Voter || f.nonvoter)
-	})
-	if errors.Is(err, errTimeout) {
-		return fmt.Errorf("%s joined, but within %v it has applied %d of %d entries and is a %s", n.Alias, f.ReadyTimeout,
-			me.AppliedIndex, leader.Me.CommitIndex, vote(me.Voter))
-	}
-	if err != nil {
-		return err
+		if err == nil && me.AppliedIndex >= target && (me.Voter || !s.cluster.Votes(n)) {
+			break
+		}
+		if time.Since(moved) > patience {
+			return fmt.Errorf("%s joined, but has applied %d of %d entries, none within the last %v, and is a %s", n.Alias,
+				me.AppliedIndex, target, patience, vote(me.Voter))
+		}
+		s.await(fmt.Sprintf("%s, which has applied %d of %d entries", n.Alias, min(me.AppliedIndex, target), target))
+		if err := poll.Sleep(ctx, lookEvery); err != nil {
+			return err
+		}
 	}
 	s.log.Printf("%q is a %s and has caught up (index %d)", n.Alias, vote(me.Voter), me.AppliedIndex)
 	return nil
@@ -258,6 +265,9 @@ func (s *session) removeMember(ctx context.Context, nodes *client.Client, name s
 			return fmt.Errorf("delete the data of %s: %w", n.Alias, err)
 		}
 	}
+	if err := s.cluster.EndReplacing(n.Alias); err != nil { // it was given up
+		return err
+	}
 	fmt.Fprintf(s.stdout, "Removed %s: %s left\n", n.Alias, cli.Count(len(left.Nodes), "node"))
 	return nil
 }
@@ -301,7 +311,16 @@ func (s *session) expelGossiping(ctx context.Context, nodes *client.Client, n cl
 		}
 		return nil
 	}
-	if err := s.cluster.StopNode(ctx, n.Alias); err != nil {
+	if err := s.stopForGood(ctx, nodes, n); err != nil {
+		return err
+	}
+	return remove(ctx, nodes, n.Alias)
+}
+
+// stopForGood ends a node's process and, where it gossips, waits until the leader hears nothing
+// more of it: it would be added again.
+func (s *session) stopForGood(ctx context.Context, nodes *client.Client, n clusterfile.Node) error {
+	if err := s.cluster.StopNode(ctx, n.Alias); err != nil || !s.file.Gossips() {
 		return err
 	}
 	err := until(ctx, func() bool {
@@ -313,7 +332,7 @@ func (s *session) expelGossiping(ctx context.Context, nodes *client.Client, n cl
 	if err != nil {
 		return fmt.Errorf("%s does not run, but the others still hear of it: %w", n.Alias, err)
 	}
-	return remove(ctx, nodes, n.Alias)
+	return nil
 }
 
 // takeOut takes a node out of the file. Where that was the file's leader, the one that

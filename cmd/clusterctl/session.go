@@ -134,15 +134,20 @@ func (m *manager) toStart(o *process.Options, do action) runE {
 }
 
 // report asks all nodes how they are.
-func (s *session) report(ctx context.Context) report { return newReport(s.cluster.Status(ctx)) }
+func (s *session) report(ctx context.Context) report {
+	r := newReport(s.cluster.Status(ctx))
+	for i := range r.Nodes {
+		r.Nodes[i].Log = s.cluster.LogPath(r.Nodes[i].Alias)
+	}
+	return r
+}
 
 // command is the line to type for a command on the same cluster file.
 func (s *session) command(args string) string { return s.cluster.Command(args) }
 
 // asNewMember says how a node becomes a member again that was removed, or is of another group.
 func (s *session) asNewMember(alias string) string {
-	return fmt.Sprintf("to add it as a new one: %s, which deletes its data, and then %s",
-		s.command("members remove "+alias), s.command("members add "+alias))
+	return fmt.Sprintf("to have it join with new data, and keep its old ones aside: %s", s.command("replace "+alias))
 }
 
 // sayNonmembers tells of nodes that run to no purpose, and what to do.
@@ -191,10 +196,7 @@ func (s *session) nodes(ctx context.Context, names []string) ([]clusterfile.Node
 // client returns a client of the nodes, or, unless node is empty, one that knows
 // only that node. The caller closes it.
 func (s *session) client(ctx context.Context, node string, timeout time.Duration) (*client.Client, error) {
-	var endpoints []string
-	for _, n := range s.awake() {
-		endpoints = append(endpoints, n.HTTPAddress)
-	}
+	endpoints := httpAddresses(s.awake())
 	if node != "" {
 		n, err := s.node(ctx, node)
 		if err != nil {
@@ -224,6 +226,14 @@ func unknownNode(path string, f *clusterfile.File, name string) error {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	return cli.Usagef("there is no node %q in %s, only %s%s", name, path, strings.Join(known, ", "), hint)
+}
+
+func httpAddresses(nodes []clusterfile.Node) []string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.HTTPAddress)
+	}
+	return all
 }
 
 func aliases(nodes []clusterfile.Node) []string {
@@ -335,6 +345,13 @@ func (n *narrator) watch(led bool) (stop func()) {
 		n.erase()
 		n.waiting = nil
 	}
+}
+
+// await says who is being waited for, in place of those before.
+func (n *narrator) await(whom string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.waiting = []string{whom}
 }
 
 func (n *narrator) draw(since time.Duration) {

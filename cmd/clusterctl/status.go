@@ -43,6 +43,7 @@ With --watch the table is drawn again and again until Ctrl-C.
   for each node of the cluster file in its order:
     alias, http_address, rpc_address, gossip_address, resp_address
                                        as in the file
+    log                                path of its log; clusterctl logs shows it
     state                              running, paused, unreachable or stopped
     pid, role, group, term, last_index, commit_index, applied_index,
     snapshot_index, lag (entries), uptime_s (seconds)
@@ -86,6 +87,7 @@ func (s *session) status(ctx context.Context, f statusFlags) (err error) {
 		err = writeJSON(s.stdout, r, "  ")
 	case f.wide:
 		r.writeWide(s.stdout)
+		fmt.Fprintf(s.stdout, "Logs: %s\n", s.cluster.LogPath("NODE"))
 	case !r.alive():
 		return fmt.Errorf("no node runs; start them with %s", s.command("start"))
 	default:
@@ -180,6 +182,7 @@ type nodeReport struct {
 	RPCAddress    string   `json:"rpc_address"`
 	GossipAddress string   `json:"gossip_address,omitempty"`
 	RESPAddress   string   `json:"resp_address,omitempty"`
+	Log           string   `json:"log,omitempty"`
 	Gossip        string   `json:"gossip,omitempty"`
 	Error         string   `json:"error,omitempty"`
 

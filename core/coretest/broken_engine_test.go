@@ -434,7 +434,7 @@ func brokenOffline() []broken {
 			f.State = stateless{}
 			return found(f)
 		}}),
-		engineOf("Found", "begins-anew", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
+		engineOf("Found", "counts-anew", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
 			f.Index, f.Term = 1, 1
 			return found(f)
 		}}),

@@ -336,36 +336,6 @@ func (a *Agent) remember(change func(*Memory)) error {
 	return nil
 }
 
-// Leave tells the others that this node goes for good: each one that is alive over TCP,
-// and then by gossip. It fails if there are others and none could be told. The node should
-// have been removed from the group before, or be removed by the leader's steward because
-// of it. Close is still needed.
-func (a *Agent) Leave(ctx context.Context) error {
-	a.life.Lock()
-	defer a.life.Unlock()
-	if a.closed {
-		return fmt.Errorf("leave: gossip is %w", core.ErrClosed)
-	}
-	if a.left.Load() {
-		return nil
-	}
-	if err := a.publish(func(m *meta) error { m.leaving = true; return nil }); err != nil {
-		return fmt.Errorf("leave: %w", err)
-	}
-	a.left.Store(true)
-	others := a.table.gossip(a.cfg.ID, discovery.Alive)
-	told := len(a.dial(others))
-	timeout := 2 * a.cfg.Profile.StreamTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, max(time.Until(deadline), time.Nanosecond))
-	}
-	err := a.list.Leave(timeout)
-	if told > 0 || len(others) == 0 {
-		return nil // the rest hear of it from those
-	}
-	return fmt.Errorf("leave: none of %s could be told: %w", strings.Join(others, ", "), errors.Join(err, ctx.Err()))
-}
-
 // Close stops without a word: to the others the node has failed, unless it left. It waits
 // for the goroutines. Idempotent.
 func (a *Agent) Close() error {

@@ -164,8 +164,19 @@ func (d *delegate) NotifyMsg([]byte) {}
 // GetBroadcasts implements memberlist.Delegate; nothing is sent that way.
 func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
 
-// LocalState implements memberlist.Delegate; nothing is sent that way.
-func (d *delegate) LocalState(bool) []byte { return nil }
+// LocalState implements memberlist.Delegate: what goes to a node that this one compares
+// all it knows with, beside the nodes that are there.
+func (d *delegate) LocalState(bool) []byte { return d.a.table.farewells() }
 
-// MergeRemoteState implements memberlist.Delegate; nothing comes that way.
-func (d *delegate) MergeRemoteState([]byte, bool) {}
+// MergeRemoteState implements memberlist.Delegate.
+func (d *delegate) MergeRemoteState(b []byte, _ bool) {
+	if !d.a.gate.enter() {
+		return
+	}
+	defer d.a.gate.leave()
+	readFarewells(b, func(m meta, encoded string) {
+		if m.cluster == d.a.cfg.Cluster && m.id != d.a.cfg.ID && d.a.table.farewell(m, encoded) {
+			d.a.logger.Info("node left", "peer", m.id)
+		}
+	})
+}

@@ -37,4 +37,6 @@
 // A node's metadata (at most 512 bytes): id, incarnation, cluster, addresses, whether it
 // votes and has state, the core.GroupID of its group, and what it proposes or promises
 // while a group is founded. Nodes that failed or left are remembered for Config.ReapAfter.
+// The last metadata of those that left goes with each comparison of all that two nodes
+// know: memberlist's own goodbye has none, and who hears that first hears no more.
 package gossip

@@ -414,7 +414,7 @@ func strangers(ctx context.Context, g *group) error {
 }
 
 // large: the largest value that docs/resp.md has comes to all members. That an election
-// comes in between is no fault.
+// comes in between is no fault; that it is refused is final.
 func large(ctx context.Context, g *group) error {
 	c, err := client.NewRESP(g.endpoints(), client.Options{Timeout: healTime / 2})
 	if err != nil {
@@ -426,7 +426,9 @@ func large(ctx context.Context, g *group) error {
 	defer cancel()
 	var last error
 	if err := poll.Until(bounded, pollPause, func() (bool, error) {
-		_, last = c.Set(bounded, "large", value)
+		if _, last = c.Set(bounded, "large", value); errors.Is(last, client.ErrInvalid) {
+			return false, last
+		}
 		return last == nil, nil
 	}); err != nil {
 		return fmt.Errorf("set %d bytes: %w", len(value), last)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func TestSeesWhatIsBroken(t *testing.T) {
 		"it reads what is old":           {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "no majority", "a read while both followers stand still"},
 		"it forwards":                    {func(t *testing.T) Subject { return behind(t, kvnode, forwards) }, "not the leader", "want NOTLEADER"},
 		"it does not look what there is": {func(t *testing.T) Subject { return behind(t, kvnode, careless) }, "pipeline", "is answered"},
+		"it refuses a large value":       {func(t *testing.T) Subject { return behind(t, kvnode, refuses()) }, "large values", "answered TOOLARGE"},
 		"it ends with another code":      {func(*testing.T) Subject { return Subject{Path: "false", Arguments: none} }, "usage", "exit code 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,6 +103,17 @@ func forwards(words []string) (answer string, apart bool) {
 		return "+OK\r\n", false
 	}
 	return "", false
+}
+
+// refuses is a fault that refuses one value for its size. The same value is no smaller later.
+func refuses() fault {
+	var once atomic.Bool
+	return func(words []string) (answer string, apart bool) {
+		if words[0] == "SET" && words[1] == "large" && !once.Swap(true) {
+			return "-TOOLARGE too large\r\n", false
+		}
+		return "", false
+	}
 }
 
 // careless sets what there is.

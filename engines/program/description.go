@@ -109,7 +109,10 @@ type Description struct {
 	Features   []string           `json:"features"`    // of transfer, snapshot, links, checksums
 	Settings   map[string]Setting `json:"settings"`
 	Runs       map[string]string  `json:"runs"` // what a member runs with
-	Ours       string             `json:"ours"` // what is the program's and not the library's; as core.EngineInfo has it
+	// WarmupOperations is how many operations a member serves until it is as fast as it gets; 0:
+	// it is from the first.
+	WarmupOperations int64  `json:"warmup_operations"`
+	Ours             string `json:"ours"` // what is the program's and not the library's; as core.EngineInfo has it
 }
 
 // Part says what keeps the log, or carries messages.
@@ -157,7 +160,7 @@ func parseDescription(text []byte) (d Description, err error) {
 		among("read_levels", d.ReadLevels, "linearizable", "lease", "stale"),
 		among("reads", []string{d.Reads}, "read index", "log entry", "lease"),
 		among("features", d.Features, Transfer, Snapshot, Links, Checksums),
-		d.checkLevels(), d.checkSettings(),
+		d.checkLevels(), d.checkSettings(), d.checkWarmup(),
 	)
 }
 
@@ -183,6 +186,16 @@ func among(field string, values []string, known ...string) error {
 func (d *Description) checkLevels() error {
 	if !slices.Contains(d.ReadLevels, "linearizable") {
 		return errors.New("read_levels: linearizable is missing, which every engine has to have")
+	}
+	return nil
+}
+
+// maxWarmupOperations is what an experiment may ask for, too.
+const maxWarmupOperations = 1_000_000_000
+
+func (d *Description) checkWarmup() error {
+	if n := d.WarmupOperations; n < 0 || n > maxWarmupOperations {
+		return fmt.Errorf("warmup_operations: %d: it has to be from 0 to %d", n, maxWarmupOperations)
 	}
 	return nil
 }

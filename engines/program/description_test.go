@@ -27,6 +27,7 @@ func TestParseDescription(t *testing.T) {
 		{`"how many"`, `""`, "settings.max_in_flight.doc"},
 		{`"max_in_flight": {`, `"Max": {`, `settings: key "Max"`},
 		{`"segments"`, `""`, "storage.name"},
+		{`"engine"`, `"warmup_operations": -1, "engine"`, "warmup_operations: -1"},
 	} {
 		text := strings.Replace(whole, x.old, x.now, 1)
 		if _, err := parseDescription([]byte(text)); err == nil || !strings.Contains(err.Error(), x.want) {

@@ -46,8 +46,8 @@ func (v *flagValue) Type() string {
 	if v.field.Kind != "" {
 		return v.field.Kind
 	}
-	if value, ok := v.field.place(v.target).Addr().Interface().(pflag.Value); ok {
-		return value.Type()
+	if v.field.form() == formCustom {
+		return v.field.place(v.target).Addr().Interface().(pflag.Value).Type()
 	}
 	return map[form]string{formText: "string", formBool: "bool", formWhole: "number", formNumber: "number", formDuration: "duration"}[v.field.form()]
 }

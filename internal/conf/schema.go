@@ -35,6 +35,9 @@ type Field struct {
 	check func(string) error // text: a further check, or nil
 	typ   reflect.Type
 	index []int
+	// optional: the field is a pointer to typ, and nil where nothing was set, so that zero is a
+	// value like others.
+	optional bool
 }
 
 // Key is the qualified key: "load.clients", or "seed" at the top level.
@@ -78,6 +81,9 @@ func (s *Schema) add(t reflect.Type, table string, index []int) {
 				Table: table, Name: name, typ: field.Type, index: at,
 				Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"),
 				Zero: tag.Get("zero"), Unit: tag.Get("unit"), Kind: tag.Get("kind"), Example: tag.Get("example"), Doc: tag.Get("doc"),
+			}
+			if f.typ.Kind() == reflect.Pointer {
+				f.typ, f.optional = f.typ.Elem(), true
 			}
 			if words := tag.Get("oneof"); words != "" {
 				f.names = strings.Fields(words)

@@ -162,8 +162,9 @@ func TestMapReadsBack(t *testing.T) {
 		F float64       `key:"f"`
 		D time.Duration `key:"d"`
 		S string        `key:"s"`
+		O *int64        `key:"o"`
 	}
-	want := flat{-1, 1 << 40, true, 0.5, time.Second, "1"}
+	want := flat{-1, 1 << 40, true, 0.5, time.Second, "1", new(int64)}
 	text, err := json.Marshal(Map(want))
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +174,11 @@ func TestMapReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got flat
-	if err := FromMap(&got, m, "x"); err != nil || got != want {
+	if err := FromMap(&got, m, "x"); err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%s: %+v, %v", text, got, err)
+	}
+	if err := SchemaOf(want).Find("o").Set(&got, int64(1)); err != nil || *got.O != 1 || *want.O != 0 {
+		t.Errorf("an optional value is %d, %v, and %d in a copy", *got.O, err, *want.O)
 	}
 	if len(Map(flat{})) != 0 || len(Map(nil)) != 0 {
 		t.Error("zero fields are in the map")

@@ -71,9 +71,14 @@ func (f *Field) form() form {
 	}
 }
 
-// place is the field within the struct that target points to.
+// place is the field within the struct that target points to; of an optional one its value,
+// and no valid one where nothing was set.
 func (f *Field) place(target any) reflect.Value {
-	return reflect.ValueOf(target).Elem().FieldByIndex(f.index)
+	place := reflect.ValueOf(target).Elem().FieldByIndex(f.index)
+	if f.optional {
+		return place.Elem()
+	}
+	return place
 }
 
 // Set gives the setting a value of a document. Where its tags do not bound it, whole
@@ -83,7 +88,19 @@ func (f *Field) Set(target, data any) error {
 	if foreign, ok := data.(Foreign); ok && foreign.Mend != "" && f.form() == formText {
 		return errors.New(foreign.Mend)
 	}
-	place := f.place(target)
+	if !f.optional {
+		return f.set(f.place(target), data)
+	}
+	value := reflect.New(f.typ) // what was set before may be shared
+	err := f.set(value.Elem(), data)
+	if err == nil {
+		reflect.ValueOf(target).Elem().FieldByIndex(f.index).Set(value)
+	}
+	return err
+}
+
+// set is Set of one place.
+func (f *Field) set(place reflect.Value, data any) error {
 	switch f.form() {
 	case formBool:
 		if b, ok := data.(bool); ok {
@@ -264,13 +281,15 @@ func (f *Field) SetText(target any, text string) error {
 }
 
 // Text returns the value in its normal form: SetText takes it back, and equal values
-// have equal texts.
+// have equal texts. That of an optional one that is not set is empty.
 func (f *Field) Text(target any) string {
 	place := f.place(target)
-	switch f.form() {
-	case formNumber:
+	switch form := f.form(); {
+	case !place.IsValid():
+		return ""
+	case form == formNumber:
 		return plainFloat(place.Float())
-	case formCustom:
+	case form == formCustom:
 		return fmt.Sprint(place.Addr().Interface())
 	}
 	return fmt.Sprint(place.Interface())
@@ -278,8 +297,8 @@ func (f *Field) Text(target any) string {
 
 // shown is Text for people.
 func (f *Field) shown(target any) string {
-	if f.form() == formDuration {
-		return short(time.Duration(f.place(target).Int()))
+	if place := f.place(target); f.form() == formDuration && place.IsValid() {
+		return short(time.Duration(place.Int()))
 	}
 	return f.Text(target)
 }
@@ -301,7 +320,7 @@ func Map(v any) map[string]any {
 	target := New(v)
 	for _, f := range SchemaOf(v).fields {
 		switch place := f.place(target); {
-		case place.IsZero():
+		case !place.IsValid(), !f.optional && place.IsZero():
 		case place.CanUint():
 			m[f.Name] = int64(place.Uint())
 		case f.form() == formWhole:

@@ -47,7 +47,10 @@ type given struct {
 	RequestTimeout time.Duration `key:"request-timeout" min:"1ms" doc:"How long a request without ?timeout= may take"`
 	Trace          bool          `key:"trace" doc:"Take down where the time of each write goes, and write it to trace.bin in the data path at the end, for raftlab. Up to 256 MiB of memory"`
 	LogLevel       string        `key:"log-level" kind:"level" default:"info" oneof:"debug info warn error" doc:"Log from this level on"`
-	LogFormat      string        `key:"log-format" kind:"format" default:"text" oneof:"text json" doc:"Form of the log on standard error, where lines that nobody reads are dropped and counted: they hold nothing up"`
+	LogFormat      string        `key:"log-format" kind:"format" default:"text" oneof:"text json" doc:"Form of the log, where lines that nobody reads or no disk takes are dropped and counted: they hold nothing up"`
+	LogFile        string        `key:"log-file" kind:"file" doc:"Log to this file, not to standard error. SIGHUP has it opened again"`
+	LogMaxSize     int           `key:"log-max-size" kind:"bytes" default:"64MiB" min:"262144" unit:"bytes" doc:"The log file becomes FILE.1, that one FILE.2 and so on, before it is larger than this"`
+	LogKeep        int           `key:"log-keep" default:"5" max:"1000" doc:"How many of those stay"`
 
 	Raft core.Tuning `key:"raft"`
 }

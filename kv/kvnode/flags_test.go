@@ -128,7 +128,7 @@ func TestConfig(t *testing.T) {
 	}
 	if s.Data != "file-data" || s.ID != "from-file" || s.HTTPBind != "0.0.0.0:11001" || s.HTTPAdvertise != "db1:0" || !s.Nonvoter ||
 		!slices.Equal(s.Join, []string{"a:1", "b:2"}) || s.Backend != "mdb" || s.RequestTimeout != 7*time.Second ||
-		s.logLevel.String() != "WARN" || s.logFormat != "json" {
+		s.log.level.String() != "WARN" || s.log.format != "json" {
 		t.Errorf("%+v", s)
 	}
 	if got := backendOptions(t, full)["map_size"]; got != "1GiB" {

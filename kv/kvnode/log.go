@@ -25,14 +25,17 @@ const (
 //
 // It is safe for concurrent use. newLogQueue starts a goroutine, which close ends.
 type logQueue struct {
-	to    io.Writer
 	wake  chan struct{} // holds one
 	ended chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
-	pending []byte // whole lines
-	spare   []byte // what pending is next; until then the goroutine's
-	dropped int    // lines, after the pending ones
+	to      io.Writer // the goroutine's
+	user    io.Writer // reads failures, where the log is elsewhere; nil: nobody
+	pending []byte    // whole lines
+	spare   []byte    // what pending is next; until then the goroutine's
+	dropped int       // lines, after the pending ones
+	failure []byte    // lines for the user
+	stale   bool      // another file may be at the log's path
 	closed  bool
 	format  string // of the line that tells of dropped ones
 }
@@ -41,6 +44,40 @@ func newLogQueue(to io.Writer) *logQueue {
 	q := &logQueue{to: to, wake: make(chan struct{}, 1), ended: make(chan struct{}), format: "text"}
 	go q.empty() // close waits for it
 	return q
+}
+
+// redirect has all go to a file from now on. Where standard error is another one, its
+// reader is still told of failures.
+func (q *logQueue) redirect(to logSettings, stdout io.Writer) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	file, err := openLogFile(to.path, to.maxBytes, to.keep, stdout, q.to)
+	if err != nil {
+		return err
+	}
+	if len(file.shared) == 0 {
+		q.user = q.to
+	}
+	q.to = file
+	return nil
+}
+
+// reopen has a log file opened anew that somebody may have moved away.
+func (q *logQueue) reopen() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stale = true
+	q.nudge()
+}
+
+// fail writes a line for who started the program.
+func (q *logQueue) fail(line string) {
+	q.mu.Lock()
+	if q.user != nil {
+		q.failure = append(q.failure, line+"\n"...)
+	}
+	q.mu.Unlock()
+	_, _ = io.WriteString(q, line+"\n") // a queue takes all
 }
 
 // logger returns a logger into the queue.
@@ -96,7 +133,7 @@ func (q *logQueue) empty() {
 			var b batch
 			b, closed = q.take()
 			more = b.any()
-			if err := b.writeTo(q.to); err != nil {
+			if err := b.write(); err != nil {
 				// Nobody is there to read, or the disk is full. The next line is another try.
 				more = false
 				q.unwritten(b)
@@ -110,16 +147,19 @@ func (q *logQueue) empty() {
 
 // batch is what is taken from the queue at once.
 type batch struct {
-	lines   []byte
-	dropped int // after the lines
-	format  string
+	to, user io.Writer
+	lines    []byte
+	dropped  int // after the lines
+	failure  []byte
+	stale    bool
+	format   string
 }
 
 func (q *logQueue) take() (b batch, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b = batch{q.pending, q.dropped, q.format}
-	q.pending, q.spare, q.dropped = q.spare[:0], q.pending, 0
+	b = batch{q.to, q.user, q.pending, q.dropped, q.failure, q.stale, q.format}
+	q.pending, q.spare, q.dropped, q.failure, q.stale = q.spare[:0], q.pending, 0, nil, false
 	return b, q.closed
 }
 
@@ -129,15 +169,29 @@ func (q *logQueue) unwritten(b batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropped += count(b.lines) + b.dropped + count(q.pending)
-	q.pending = q.pending[:0]
+	q.pending, q.stale = q.pending[:0], q.stale || b.stale
 }
 
 func (b *batch) any() bool { return len(b.lines) > 0 || b.dropped > 0 }
 
-// writeTo writes the batch. On an error b is what is left of it.
-func (b *batch) writeTo(w io.Writer) error {
+// write writes the batch. On an error b is what is left of it.
+func (b *batch) write() error {
+	if file, ok := b.to.(*logFile); ok && b.stale {
+		if err := file.reopen(); err != nil {
+			return err
+		}
+		b.stale = false
+	}
+	err := b.writeLines()
+	if b.user != nil && len(b.failure) > 0 { // last: who does not read them must not keep them from the log
+		_, _ = b.user.Write(b.failure) // nobody is left to tell
+	}
+	return err
+}
+
+func (b *batch) writeLines() error {
 	if len(b.lines) > 0 {
-		n, err := w.Write(b.lines)
+		n, err := b.to.Write(b.lines)
 		b.lines = b.lines[n:]
 		if err != nil {
 			return err
@@ -148,7 +202,7 @@ func (b *batch) writeTo(w io.Writer) error {
 	}
 	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped here: they were not read, or could not be written", 0)
 	r.Add("lines", b.dropped)
-	return newLogger(w, slog.LevelWarn, b.format).Handler().Handle(context.Background(), r)
+	return newLogger(b.to, slog.LevelWarn, b.format).Handler().Handle(context.Background(), r)
 }
 
 func count(lines []byte) int { return bytes.Count(lines, []byte("\n")) }

@@ -1,11 +1,11 @@
 // Package kvnode is the program kvnode: one node of the replicated key-value store, as
-// package node runs it, with flags, a settings file, signals and a log to standard error.
+// package node runs it, with flags, a settings file, signals and a log.
 // With plug-ins of your own, build a kvnode by calling [Main]. It holds no part of a node.
 //
 // On SIGTERM or SIGINT a leader hands over and requests under way are finished; a
-// second signal ends the process at once. SIGHUP has the keys of gossip read again and
-// ends nothing. It drops lines of its log, and says so later, rather than wait for
-// a reader.
+// second signal ends the process at once. SIGHUP has the keys of gossip read and the log
+// file opened again, and ends nothing. It drops lines of its log, and says so later,
+// rather than wait for a reader.
 package kvnode
 
 import (
@@ -47,19 +47,25 @@ func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, st
 		return exitFailed
 	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log may go without the node
-	hangUps, signals := make(chan os.Signal, 1), make(chan os.Signal, 2)
+	hangUps, reloads, signals := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 2)
 	signal.Notify(hangUps, syscall.SIGHUP)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, known, args, hangUps, stdout, lines) }()
+	go func() { ended <- run(ctx, known, args, reloads, stdout, lines) }()
 	for {
 		select {
 		case code := <-ended:
 			lines.close(lastLines)
 			return code
+		case s := <-hangUps:
+			lines.reopen()
+			select {
+			case reloads <- s:
+			default: // the one that waits there does for both
+			}
 		case s := <-signals:
 			if ctx.Err() != nil {
 				fmt.Fprintf(lines, "kvnode: second signal (%v): ending at once\n", s)
@@ -72,13 +78,13 @@ func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, st
 }
 
 // run is the program: it serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, stderr *logQueue) int {
+func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, lines *logQueue) int {
 	if len(args) > 0 {
 		if args[0] == restoreWord { // its flags are those of a node
-			return restore(known, args[1:], stdout, stderr)
+			return restore(known, args[1:], stdout, lines)
 		}
 		if s := subcommandOf(known, args[0]); s != nil {
-			return s.execute(ctx, args[1:], stdout, stderr)
+			return s.execute(ctx, args[1:], stdout, lines)
 		}
 	}
 	c, err := newCommandLine(known)
@@ -88,7 +94,7 @@ func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-c
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintln(stderr, "kvnode:", err)
+		lines.fail(fmt.Sprint("kvnode: ", err))
 		return exitUsage
 	case c.help:
 		fmt.Fprint(stdout, c.usage())
@@ -98,14 +104,20 @@ func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-c
 		return exitOK
 	case c.describe:
 		if err := json.NewEncoder(stdout).Encode(s.parts()); err != nil {
-			fmt.Fprintln(stderr, "kvnode:", err)
+			lines.fail(fmt.Sprint("kvnode: ", err))
 			return exitFailed
 		}
 		return exitOK
 	}
-	s.Logger, s.HangUps = stderr.logger(s.logLevel, s.logFormat), hangUps
+	if s.log.path != "" {
+		if err := lines.redirect(s.log, stdout); err != nil {
+			lines.fail(fmt.Sprint("kvnode: --log-file: ", err))
+			return exitUsage
+		}
+	}
+	s.Logger, s.HangUps = lines.logger(s.log.level, s.log.format), hangUps
 	if err := node.Run(ctx, s.Config); err != nil {
-		fmt.Fprintln(stderr, "kvnode:", err)
+		lines.fail(fmt.Sprint("kvnode: ", err))
 		if errors.Is(err, core.ErrInvalid) {
 			return exitUsage
 		}

@@ -47,21 +47,29 @@ type settings struct {
 	store     core.StoreInfo
 	network   core.NetworkInfo
 	described map[string]string // the settings of Raft and of the engine, defaults included
-	logLevel  slog.Level
-	logFormat string
+	log       logSettings
+}
+
+// logSettings is how a node logs.
+type logSettings struct {
+	level    slog.Level
+	format   string
+	path     string // empty: to standard error
+	maxBytes int64  // of one file
+	keep     int    // files beside it
 }
 
 // settings checks what more than one value, or a plug-in, decides.
 func (c *commandLine) settings() (settings, error) {
-	s := settings{logFormat: c.LogFormat, Config: node.Config{
+	s := settings{log: logSettings{format: c.LogFormat, path: c.LogFile, maxBytes: int64(c.LogMaxSize), keep: c.LogKeep}, Config: node.Config{
 		Data: c.Data, ID: c.ID, HTTPBind: c.HTTPBind, RaftBind: c.RaftBind,
 		RESPBind: c.RESPBind, RESPAdvertise: c.RESPAdvertise, HTTPAdvertise: c.HTTPAdvertise, Join: c.Join, Peers: c.Peers, Nonvoter: c.Nonvoter,
 		RequestTimeout: c.RequestTimeout, Trace: c.Trace,
 	}}
-	if err := s.logLevel.UnmarshalText([]byte(c.LogLevel)); err != nil {
+	if err := s.log.level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return s, err
 	}
-	return s, errors.Join(c.checkAddresses(), c.chooseProfile(&s), c.chooseBackend(&s), c.chooseEngine(&s), c.chooseNetwork(&s), c.chooseGossip(&s))
+	return s, errors.Join(c.checkAddresses(), c.checkLog(), c.chooseProfile(&s), c.chooseBackend(&s), c.chooseEngine(&s), c.chooseNetwork(&s), c.chooseGossip(&s))
 }
 
 func (c *commandLine) checkAddresses() error {
@@ -101,6 +109,16 @@ func (c *commandLine) checkRESP() error {
 		return fmt.Errorf("--resp %s listens on every interface, which others cannot dial: give --resp-advertise HOST:PORT too", c.RESPBind)
 	}
 	return err
+}
+
+// checkLog refuses what means nothing without a log file.
+func (c *commandLine) checkLog() error {
+	for _, key := range []string{"log-max-size", "log-keep"} {
+		if c.LogFile == "" && c.rank(key) > 0 {
+			return fmt.Errorf("--%s: means nothing for standard error: give --log-file FILE too", key)
+		}
+	}
+	return nil
 }
 
 // chooseProfile also takes the name that the profile had when it was of gossip only.

@@ -129,7 +129,7 @@ func (n *Node) heedHangUps(ctx context.Context, reload func() error) {
 		select {
 		case <-n.cfg.HangUps:
 			if reload == nil {
-				n.cfg.Logger.Info("SIGHUP: nothing to reload, the node goes on: it has gossip read --gossip-key again; to stop the node, send SIGTERM")
+				n.cfg.Logger.Info("SIGHUP: no keys of gossip to read again, the node goes on; to stop it, send SIGTERM")
 			} else if err := reload(); err != nil {
 				n.cfg.Logger.Error("gossip goes on with the keys it has", "error", err)
 			}

@@ -200,7 +200,8 @@ func (n *Node) mayLeave() error {
 func (n *Node) end() { n.endOnce.Do(func() { close(n.ending) }) }
 
 // awaitRemoval waits until the node is no member any more. Its own log need not
-// tell: a leader sends nothing more to a member that it has removed.
+// tell: a leader sends nothing more to a member that it has removed. A node that is
+// elected meanwhile hands over again: no leader removes itself.
 func (n *Node) awaitRemoval(ctx context.Context) error {
 	var others []string
 	for _, p := range n.agent.Peers() {
@@ -211,6 +212,7 @@ func (n *Node) awaitRemoval(ctx context.Context) error {
 	isSelf := func(m api.Member) bool { return m.ID == n.id }
 	var last error
 	for {
+		n.handOver()
 		if _, member := n.replica.Status().Member(n.id); !member {
 			return nil
 		}

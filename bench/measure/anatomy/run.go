@@ -32,8 +32,8 @@ func accept(cell experiment.Cell) error {
 	switch {
 	case cell.Load.Open():
 		return fmt.Errorf("measure = %q follows the writes of a closed loop, and load.rate = %g is an open one: leave load.rate out, or load.peak_share", Name, cell.Load.Rate)
-	case cell.Load.WarmupOperations > 0:
-		return fmt.Errorf("measure = %q takes down the writes of a load from its first on, and load.warmup_operations = %d is before that: leave it out, and give a longer load.warmup", Name, cell.Load.WarmupOperations)
+	case cell.Load.WarmupOperations != nil && *cell.Load.WarmupOperations > 0:
+		return fmt.Errorf("measure = %q takes down the writes of a load from its first on, and load.warmup_operations = %d is before that: leave it out, and give a longer load.warmup", Name, *cell.Load.WarmupOperations)
 	case cell.Load.Shares().Reads() == 1:
 		return fmt.Errorf("measure = %q follows writes, and load.read_ratio = 1 leaves none: lower it", Name)
 	case !cell.Load.Shares().Plain():

@@ -22,7 +22,7 @@ import (
 // of a gate that changes makes a new form too.
 const (
 	Name    = "load"
-	version = 5 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind; 3 had no Kinds and no Ramp; 4 had no Acknowledged and no Members
+	version = 6 // 1 had no MembersCPUNS; 2 had Intervals for a Timeline, and no gates but those of Kind; 3 had no Kinds and no Ramp; 4 had no Acknowledged and no Members; 5 had no Served
 )
 
 // Data is what one trial measured.
@@ -62,6 +62,7 @@ type Data struct {
 	IntervalNS int64   `json:"interval_ns,omitempty"`
 	Intervals  []int64 `json:"intervals,omitempty"`
 
+	Served    int64      `json:"served,omitempty"`    // operations before the load that did not fail
 	Peak      float64    `json:"peak,omitempty"`      // operations per second of the closed loop before, where the rate is a share of it
 	Snapshots []Snapshot `json:"snapshots,omitempty"` // that members were told to write
 }
@@ -338,7 +339,7 @@ func putDistribution(v *measure.Values, name string, answered *hdrhistogram.Hist
 // validate checks that the data agree with each other. The parts of a trial that was
 // broken off need not match up.
 func (d *Data) validate(brokenOff bool) error {
-	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.Queued, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.ClientsCPUNS, d.Operations, int64(d.Processors)) < 0 || d.Opened != nil && *d.Opened < 0 {
+	if min(d.WindowNS, d.IntervalNS, d.Scheduled, d.Queued, d.CPUNS, d.LoadNS, d.MembersCPUNS, d.ClientsCPUNS, d.Operations, d.Served, int64(d.Processors)) < 0 || d.Opened != nil && *d.Opened < 0 {
 		return fmt.Errorf("load: a length or count below zero")
 	}
 	if !(d.Peak >= 0 && d.Peak <= 1e12) {
@@ -421,6 +422,7 @@ func check(cell *record.CellInfo, t *record.Trial, _ measure.Values) []measure.C
 	refuse(shares.Reads() == 1 && d.Writes != none, "writes", d.Writes.Completed, "none")
 	ops, failed, samples := d.Writes.Completed+d.Reads.Completed, d.Writes.Failed+d.Reads.Failed, int64(v.Scalars["latency.samples"])
 	refuse(l.Operations > 0 && ops+failed != l.Operations, "operations", fmt.Sprintf("%d and %d failed", ops, failed), l.Operations)
+	refuse(l.PeakShare == 0 && d.Served > cell.WarmupOperations, "served", d.Served, fmt.Sprintf("at most %d", cell.WarmupOperations))
 	refuse((d.Peak > 0) != (l.PeakShare > 0), "peak", d.Peak, fmt.Sprintf("one, where load.peak_share = %g", l.PeakShare))
 	if t.Data[Name].Version >= kindsSince {
 		out = append(out, d.checkKinds(shares)...)

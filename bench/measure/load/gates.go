@@ -61,10 +61,36 @@ const kindsSince = 4
 // gates judges what can be judged by the data alone. What does not apply is not there.
 func (d *Data) gates(cell *record.CellInfo, v measure.Values) []record.Gate {
 	out := d.courseGates(cell, v)
+	if cell.WarmAfter > 0 {
+		out = append(out, ColdGate(cell, d.before()))
+	}
 	if d.proves(cell) {
 		out = append(out, d.flushGate(cell))
 	}
 	return out
+}
+
+// before is how many operations the group had served when the window opened: those before the
+// load, and those of its warm-up.
+func (d *Data) before() int64 {
+	n := d.Served
+	if d.Timeline != nil {
+		for _, completed := range d.Timeline.Completed[:d.Timeline.Warmup] {
+			n += completed
+		}
+	}
+	return n
+}
+
+// ColdGate: had an engine that says after how many operations it is as fast as it gets served
+// so many before anything was measured? Where the run has none of them, that is as it was meant.
+func ColdGate(cell *record.CellInfo, served int64) record.Gate {
+	g := measure.AtLeast(measure.ColdGate, "ops", float64(served), float64(cell.WarmAfter), fmt.Sprintf(
+		"measured after %d operations, and %s says that it takes %d until it is as fast as it gets: leave load.warmup_operations out, or raise it", served, cell.Cluster.Engine, cell.WarmAfter))
+	if g.Verdict == record.Fail && cell.WarmupOperations == 0 {
+		g.Verdict, g.Reason = record.Skip, "the run has no operations before the warm-up"
+	}
+	return g
 }
 
 // courseGates judges how the load went.

@@ -116,6 +116,34 @@ func TestGates(t *testing.T) {
 	}
 }
 
+// TestColdGate: what was served before the window counts, in the load's warm-up too; where none
+// was to be, the gate has no verdict.
+func TestColdGate(t *testing.T) {
+	for _, x := range []struct {
+		served, warmup, settled int64
+		figure                  float64
+		verdict                 record.Verdict
+	}{
+		{100, 0, 100, 100, record.Pass},
+		{60, 20, 60, 100, record.Pass},
+		{60, 19, 60, 98, record.Fail},
+		{0, 49, 0, 98, record.Skip},
+		{0, 50, 0, 100, record.Pass},
+	} {
+		cell := &record.CellInfo{WarmAfter: 100, WarmupOperations: x.settled}
+		d := &Data{Served: x.served, Timeline: &Timeline{Warmup: 2, Completed: []int64{x.warmup, x.warmup, 1000}}}
+		g := d.gates(cell, measure.Values{})[4]
+		if g.Name != measure.ColdGate || g.Figure != x.figure || g.Verdict != x.verdict || (g.Reason == "") != (x.verdict == record.Pass) {
+			t.Errorf("%+v: %+v", x, g)
+		}
+	}
+	for _, g := range (&Data{}).gates(&record.CellInfo{}, measure.Values{}) {
+		if g.Name == measure.ColdGate {
+			t.Error("asked of an engine that asks for nothing")
+		}
+	}
+}
+
 // TestFlushGate: what is said to be on the disks of a majority takes so many flushes, whoever
 // shares them; those of one member stand in for no other.
 func TestFlushGate(t *testing.T) {

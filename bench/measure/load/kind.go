@@ -14,7 +14,7 @@ import (
 // Kind returns the kind of measurement.
 func Kind() *measure.Kind {
 	return &measure.Kind{
-		Name: Name, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check, Histograms: histograms,
+		Name: Name, Load: true, Accept: accept, Room: room, Run: run, Read: read, Derive: derive, Check: check, Histograms: histograms,
 		Gates:      []string{"load", "errors", "client", "leader", "convergence", "acknowledged", "clock"},
 		Quantities: quantities(), Lines: lines(), Answer: []string{"latency.p50", "throughput", "latency.p99", "held"}, Main: "latency",
 		Columns: columns(), Tables: tables(), Figures: figures(), Method: method, Cautions: cautions,
@@ -220,10 +220,10 @@ func method(cells []*record.CellInfo, w measure.Words) []measure.Item {
 	})
 	items := []measure.Item{
 		{Term: w.Say(measure.Text{En: "Load", Ru: "Нагрузка"}), Text: loadText(cells, w)},
-		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: warmText(cells, w) + measure.Fill(w, measure.Text{
+		{Term: w.Say(measure.Text{En: "Windows", Ru: "Окна"}), Text: measure.Fill(w, measure.Text{
 			En: "Warm-up %s; measured window %s.", Ru: "Прогрев %s; окно измерения %s.",
 		}, measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Warmup }, func(c *record.CellInfo) string { return w.Duration(c.Load.Warmup) }),
-			measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Duration }, func(c *record.CellInfo) string { return windowText(&c.Load, w) }))},
+			measure.Ascending(cells, ", ", func(c *record.CellInfo) experiment.Duration { return c.Load.Duration }, func(c *record.CellInfo) string { return windowText(&c.Load, w) })) + warmText(cells, w)},
 		{Term: w.Say(measure.Text{En: "Acknowledgement of a write", Ru: "Подтверждение записи"}),
 			Text: measure.Distinct(cells, "; ", func(c *record.CellInfo) string { return w.Term(c.Acknowledgement) }) + "."},
 	}

@@ -29,6 +29,9 @@ func room(cell *record.CellInfo) []measure.Need {
 	if l.Rate > 0 { // a second's, should the group stand still for so long
 		underWay = max(underWay, min(l.TopRate(), workload.DefaultMaxInFlight))
 	}
+	if cell.WarmupOperations > 0 {
+		underWay = max(underWay, warmClients)
+	}
 	each := key + largest
 	if spec.Mix.Batch > 0 {
 		each *= float64(spec.BatchSize)
@@ -41,7 +44,7 @@ func room(cell *record.CellInfo) []measure.Need {
 	}
 	there := keys // if something reads them, they are written before the load
 	if spec.Mix.Looks() == 0 {
-		there = min(keys, l.TopRate()*cell.Planned().Seconds()) // what a closed loop writes nobody knows
+		there = min(keys, l.TopRate()*cell.Planned().Seconds()+float64(cell.WarmupOperations)) // what a closed loop writes nobody knows
 	}
 	why := fmt.Sprintf("%.0f keys with values of %d B on %d members", there, l.ValueSize, cell.Cluster.Nodes)
 	all = append(all, measure.Need{Of: measure.Memory, Bytes: nodes * there * (key + value + measure.MapBytesPerKey), Why: why, Mend: "load.keys, load.value_size or cluster.nodes"})

@@ -88,14 +88,17 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("write the keys before the load: %w", err)
 	}
 	target := g.Target(settings.ReadLevel)
-	if err := Warm(ctx, spec, settings.WarmupOperations, target); err != nil {
+	served, err := Warm(ctx, spec, t.Cell.WarmupOperations, target)
+	if err != nil {
 		return nil, nil, err
 	}
 	peak := 0.0
 	if settings.PeakShare > 0 {
-		if peak, err = reach(ctx, spec, target); err != nil {
+		done := int64(0)
+		if peak, done, err = reach(ctx, spec, target); err != nil {
 			return nil, nil, fmt.Errorf("load.peak_share = %g: %w", settings.PeakShare, err)
 		}
+		served += done
 		spec.Rate = settings.PeakShare * peak
 		spec.Seed++ // its keys and values are not those that are just there
 	}
@@ -118,7 +121,7 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 		return nil, nil, fmt.Errorf("load: %w", err)
 	}
 	data, encoding := newData(measured, &settings)
-	data.Peak, data.Snapshots = peak, taken
+	data.Served, data.Peak, data.Snapshots = served, peak, taken
 	if seen := measured.Reads.Done() + measured.Writes.Done(); err == nil && seen < settings.Operations {
 		err = fmt.Errorf("%d of load.operations = %d came in %s: lower it, or measure a duration", seen, settings.Operations, measured.Window.Round(time.Second))
 	}
@@ -142,42 +145,49 @@ func put(ctx context.Context, t *measure.Trial, g system.Group) (*Data, []record
 	return data, gates, err
 }
 
-// Warm carries out so many operations of a load, in a closed loop, which are not measured.
-func Warm(ctx context.Context, spec workload.Spec, operations int64, target workload.Target) error {
+// warmClients is how many clients warm a group up at least. What is compiled while it runs
+// counts calls, and of one client at a time they are few.
+const warmClients = 64
+
+// Warm carries out so many operations of a load, in a closed loop, which are not measured, and
+// tells how many did not fail.
+func Warm(ctx context.Context, spec workload.Spec, operations int64, target workload.Target) (served int64, err error) {
 	if operations == 0 {
-		return nil
+		return 0, nil
 	}
+	spec.Clients = max(spec.Clients, warmClients)
 	spec.Rate, spec.RateTo, spec.Warmup, spec.Duration, spec.Operations = 0, 0, 0, 0, operations
 	spec.Seed-- // its keys and values are not those that are measured
 	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
-		return fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
+		return 0, fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
 	}
 	r, err := prepared.Run(ctx, target)
 	if err != nil {
-		return fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
+		return 0, fmt.Errorf("load.warmup_operations = %d: %w", operations, err)
 	}
 	if r.Operations < operations {
-		return fmt.Errorf("load.warmup_operations = %d: %d came in %s: lower it", operations, r.Operations, r.Window.Round(time.Second))
+		return 0, fmt.Errorf("load.warmup_operations = %d: %d came in %s: lower it", operations, r.Operations, r.Window.Round(time.Second))
 	}
-	return nil
+	return r.Reads.Completed + r.Writes.Completed, nil
 }
 
-// reach puts a closed loop on the target, and tells its throughput in operations per second.
-func reach(ctx context.Context, spec workload.Spec, target workload.Target) (float64, error) {
+// reach puts a closed loop on the target, and tells its throughput in operations per second,
+// and how many completed in it.
+func reach(ctx context.Context, spec workload.Spec, target workload.Target) (peak float64, done int64, err error) {
 	prepared, err := workload.Prepare(ctx, spec)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	r, err := prepared.Run(ctx, target)
 	if err != nil {
-		return 0, fmt.Errorf("the closed loop before: %w", err)
+		return 0, 0, fmt.Errorf("the closed loop before: %w", err)
 	}
-	done := r.Reads.Completed + r.Writes.Completed
+	done = r.Reads.Completed + r.Writes.Completed
 	if done == 0 {
-		return 0, errors.New("no operation completed in the closed loop before: give a longer load.duration")
+		return 0, 0, errors.New("no operation completed in the closed loop before: give a longer load.duration")
 	}
-	return float64(done) / r.Window.Seconds(), nil
+	return float64(done) / r.Window.Seconds(), done, nil
 }
 
 // Preload writes every key once if the load reads any, in batches that stay far below what a

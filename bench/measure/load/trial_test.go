@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,24 +121,32 @@ func TestTrialOfAShare(t *testing.T) {
 	}
 }
 
-// TestWarmed: operations before the warm-up are carried out, and count for nothing.
+// TestWarmed: operations before the warm-up are carried out, many at a time also for a single
+// client, and count for nothing.
 func TestWarmed(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	x := newTrial(t, func(e *experiment.Experiment) { e.Load.Operations, e.Load.WarmupOperations = 500, 2000 })
-	var all system.Group
+	x := newTrial(t, func(e *experiment.Experiment) { e.Load.Operations, e.Load.Clients = 500, 1 })
+	x.Cell.WarmupOperations, x.Cell.WarmAfter = 2000, 2000
+	var all *counted
 	described := x.New
 	x.New = func(o system.Options) (system.Group, error) {
 		g, err := described(o)
-		all = &counted{Group: g}
+		all = &counted{Group: g, full: make(chan struct{})}
 		return all, err
 	}
 	if v := carryOut(t, x); v.Scalars["ops"] != 500 {
 		t.Errorf("%v operations were measured", v.Scalars["ops"])
 	}
-	if n := all.(*counted).commands; n < 2500 {
-		t.Errorf("%d commands were applied", n)
+	if all.commands < 2500 {
+		t.Errorf("%d commands were applied", all.commands)
 	}
-	x.Cell.Load.WarmupOperations = 1 << 62
+	cold := func(g record.Gate) bool {
+		return g.Name == measure.ColdGate && g.Verdict == record.Pass && g.Figure >= 2000
+	}
+	if !slices.ContainsFunc(x.Record.Gates, cold) {
+		t.Errorf("%+v", x.Record.Gates)
+	}
+	x.Cell.WarmupOperations = 1 << 62
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := run(ctx, x); err == nil {
@@ -144,14 +154,37 @@ func TestWarmed(t *testing.T) {
 	}
 }
 
-// counted remembers how many commands a group had applied when it was last looked at.
+// counted remembers how many commands a group had applied when it was last looked at, and
+// answers no operation before so many are under way as warm it up.
 type counted struct {
 	system.Group
 	commands uint64
+	begun    atomic.Int64
+	full     chan struct{}
 }
 
 func (c *counted) Observe(ctx context.Context) (system.Observation, error) {
 	o, err := c.Group.Observe(ctx)
 	c.commands = o.Commands
 	return o, err
+}
+
+func (c *counted) Target(level string) workload.Target { return &together{c, c.Group.Target(level)} }
+
+// together is the target of a counted group.
+type together struct {
+	*counted
+	target workload.Target
+}
+
+func (t *together) Do(ctx context.Context, op *workload.Op) error {
+	if t.begun.Add(1) == warmClients {
+		close(t.full)
+	}
+	select {
+	case <-t.full:
+		return t.target.Do(ctx, op)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -127,15 +127,15 @@ func windowText(l *experiment.Load, w measure.Words) string {
 
 // warmText says how many operations come before the warm-up.
 func warmText(cells []*record.CellInfo, w measure.Words) string {
-	of := func(c *record.CellInfo) int64 { return c.Load.WarmupOperations }
+	of := func(c *record.CellInfo) int64 { return c.WarmupOperations }
 	said := measure.Ascending(cells, ", ", of, func(c *record.CellInfo) string { return strconv.FormatInt(of(c), 10) })
 	if said == "0" {
 		return ""
 	}
 	return measure.Fill(w, measure.Text{
-		En: "Operations in a closed loop before all else, for code that is compiled while it runs: %s. ",
-		Ru: "Операций в замкнутом цикле перед всем остальным, для кода, который компилируется по ходу работы: %s. ",
-	}, said)
+		En: " Before that, operations of the same load, for code that is compiled while it runs, in a closed loop of %[2]d clients or, where there are more, of all: %[1]s.",
+		Ru: " До этого — операции той же нагрузки, для кода, который компилируется по ходу работы; в замкнутом цикле, число клиентов: %[2]d или, если их больше, все; операций: %[1]s.",
+	}, said, warmClients)
 }
 
 // rateText says how much load an open loop offers.

@@ -93,11 +93,12 @@ func recorded(t *testing.T, cell experiment.Cell, tries ...Try) (*record.CellInf
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &record.Trial{Gates: Data{tries}.gates(s)}
-	if err := x.Put(Name, version, Data{tries}); err != nil {
+	info, d := &record.CellInfo{Cell: cell, WarmAfter: 700, WarmupOperations: 800}, Data{800, tries}
+	x := &record.Trial{Gates: d.gates(info, s)}
+	if err := x.Put(Name, version, d); err != nil {
 		t.Fatal(err)
 	}
-	return &record.CellInfo{Cell: cell}, x
+	return info, x
 }
 
 func TestReadAndCheck(t *testing.T) {
@@ -111,8 +112,12 @@ func TestReadAndCheck(t *testing.T) {
 	if err != nil || v.Scalars["sustained"] != better.Rate || v.Scalars["beyond"] != 1000 || v.Scalars["p99"] != 0.01 {
 		t.Errorf("%v, %v", v.Scalars, err)
 	}
-	if c := check(info, x, v); len(c) > 0 || x.Gates[0].Verdict != record.Pass || x.Gates[1].Verdict != record.Pass {
+	if c := check(info, x, v); len(c) > 0 || x.Gates[0].Verdict != record.Pass || x.Gates[1].Verdict != record.Pass || x.Gates[2].Name != measure.ColdGate || x.Gates[2].Verdict != record.Pass {
 		t.Errorf("%+v, %+v", c, x.Gates)
+	}
+	x.Gates = x.Gates[:2]
+	if c := check(info, x, v); len(c) != 1 || c[0].Field != "gates.cold" {
+		t.Errorf("without a gate: %+v", c)
 	}
 	unserved, refused := held, held
 	unserved.Throughput, refused.Failed = 0.9*held.Rate, 1
@@ -128,7 +133,7 @@ func TestReadAndCheck(t *testing.T) {
 		t.Errorf("a rate that the search does not try: %+v", c)
 	}
 	for _, tries := range [][]Try{{}, {slow}, {closed, closed}, {closed, {Rate: math.Inf(1)}}, {closed, {Rate: 500, P50NS: 2, P99NS: 1}}, {closed, {Rate: 500, Failed: 2, Operations: 1}}} {
-		if err := (Data{tries}).validate(); err == nil {
+		if err := (Data{Tries: tries}).validate(); err == nil {
 			t.Errorf("%+v was taken", tries)
 		}
 	}

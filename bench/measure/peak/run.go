@@ -113,13 +113,13 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	var tries []Try
+	var d Data
 	err = load.Serve(ctx, g, func(ctx context.Context) (err error) {
-		tries, err = seek(ctx, t, g, s)
+		d, err = seek(ctx, t, g, s)
 		return err
 	})
-	if len(tries) > 0 {
-		err = errors.Join(err, t.Record.Put(Name, version, Data{tries}))
+	if len(d.Tries) > 0 {
+		err = errors.Join(err, t.Record.Put(Name, version, d))
 	}
 	if err != nil {
 		return g.Explain(err)
@@ -128,33 +128,34 @@ func run(ctx context.Context, t *measure.Trial) (err error) {
 }
 
 // seek tries rates until the bounds are close, and judges the trial.
-func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]Try, error) {
+func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) (d Data, err error) {
 	spec, err := t.Cell.Load.Spec(t.Seed)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	if err := load.Preload(ctx, g, spec); err != nil {
-		return nil, fmt.Errorf("write the keys before the load: %w", err)
+		return d, fmt.Errorf("write the keys before the load: %w", err)
 	}
 	target := g.Target(t.Cell.Load.ReadLevel)
-	if err := load.Warm(ctx, spec, t.Cell.Load.WarmupOperations, target); err != nil {
-		return nil, err
+	if d.Served, err = load.Warm(ctx, spec, t.Cell.WarmupOperations, target); err != nil {
+		return d, err
 	}
 	begun := time.Now()
 	before, err := g.Observe(ctx)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	t.Record.Leader = before.Leadership.ID
 	closed, err := try(ctx, spec, target)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
+	d.Tries = []Try{closed}
 	if closed.Throughput == 0 {
-		return []Try{closed}, errors.New("no operation completed in the closed loop that the search begins with: see what the members log, or give a longer load.duration")
+		return d, errors.New("no operation completed in the closed loop that the search begins with: see what the members log, or give a longer load.duration")
 	}
-	tries, bounds := []Try{closed}, newSearch(closed.Throughput)
-	for len(tries) <= s.Tries && bounds.gap() > s.Tolerance {
+	bounds := newSearch(closed.Throughput)
+	for len(d.Tries) <= s.Tries && bounds.gap() > s.Tolerance {
 		// No rate is beyond what the generator schedules, nor below an operation in the window.
 		spec.Rate = min(bounds.next, maxRate)
 		if spec.Rate*spec.Duration.Seconds() < 1 || bounds.low == maxRate {
@@ -163,18 +164,18 @@ func seek(ctx context.Context, t *measure.Trial, g system.Group, s settings) ([]
 		spec.Seed++
 		x, err := try(ctx, spec, target)
 		if err != nil {
-			return tries, err
+			return d, err
 		}
-		tries = append(tries, x)
+		d.Tries = append(d.Tries, x)
 		bounds.takes(x.holds(s.P99))
 	}
 	after, err := g.Observe(ctx)
 	if err != nil {
-		return tries, err
+		return d, err
 	}
-	t.Record.Gates = append(Data{tries}.gates(s),
+	t.Record.Gates = append(d.gates(t.Cell, s),
 		measure.PlacedGate(g.Members()[0].ID(), before.Leadership, after.Leadership), measure.ClockGate(measure.ClockDrift(begun)))
-	return tries, nil
+	return d, nil
 }
 
 // maxRate is what load.rate may be.

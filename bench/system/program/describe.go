@@ -107,7 +107,7 @@ func (a *asker) describe(ctx context.Context, cell experiment.Cell) (record.Cell
 	}
 	info.Engine = record.Part{Name: name, Library: d.Library, Version: d.Version, Ours: d.Ours}
 	info.Backend, info.Transport = part(d.Storage), part(d.Transport)
-	info.Durability, info.Runs = d.Durability, runs(name, &d, unused)
+	info.Durability, info.Runs, info.WarmAfter = d.Durability, runs(name, &d, unused), d.WarmupOperations
 	return info, nil
 }
 

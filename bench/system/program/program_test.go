@@ -52,7 +52,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Backend.Name != experiment.Own || info.Backend.Library != "hashicorp/raft" || info.Transport.Version != "v0" || info.Durability != "disk" || info.Protocol != experiment.ClientRESP {
+	if info.Backend.Name != experiment.Own || info.Backend.Library != "hashicorp/raft" || info.Transport.Version != "v0" || info.Durability != "disk" || info.WarmAfter != 7 || info.Protocol != experiment.ClientRESP {
 		t.Errorf("%+v", info)
 	}
 	for key, want := range map[string]string{

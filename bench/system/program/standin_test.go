@@ -90,7 +90,7 @@ func beProgram(args []string) error {
 				"max_append_bytes":  {Default: "8388608", Doc: "of a message"},
 				"heap":              {Default: "64m", Doc: "a word, and no duration", Honoured: true},
 			},
-			Runs: runs,
+			Runs: runs, WarmupOperations: 7,
 		})
 	}
 	return serve(*words["id"], *words["raft"], *words["resp"], *words["data"], *words["members"], *words["resp-members"], tuning)

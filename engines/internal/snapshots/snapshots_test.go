@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/snapshots"
 )
 
@@ -65,5 +66,93 @@ func TestWholeOnly(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+type text string
+
+// WriteTo implements io.WriterTo.
+func (s text) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, string(s))
+	return int64(n), err
+}
+
+// TestNewest: the newest that is whole is found, and nothing is written.
+func TestNewest(t *testing.T) {
+	dir := t.TempDir()
+	want := func(index uint64, text string, damage error) {
+		t.Helper()
+		s, err := snapshots.Newest(dir)
+		if err != nil || s == nil || s.Index != index || s.ConfigurationIndex != index || len(s.Configuration.Servers) != 1 {
+			t.Fatalf("%+v, %v, want that of entry %d", s, err, index)
+		}
+		data, err := s.Open()
+		if !errors.Is(err, damage) {
+			t.Fatalf("opened with %v, want %v", err, damage)
+		}
+		if damage != nil {
+			return
+		}
+		got, err := io.ReadAll(data)
+		if err := errors.Join(err, data.Close()); err != nil || string(got) != text {
+			t.Errorf("%q, %v, want %q", got, err, text)
+		}
+	}
+	if s, err := snapshots.Newest(dir); s != nil || err != nil {
+		t.Errorf("in an empty folder: %+v, %v", s, err)
+	}
+	voter := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "a:1", Suffrage: raft.Voter}}}
+	for index, state := range map[uint64]text{9: "older", 10: "newer"} {
+		if err := snapshots.Found(dir, index, 2, voter, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := func(pattern string) string {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(dir, "snapshots", pattern))
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		return all[0]
+	}
+	rewrite := func(path, data string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "snapshots", "3-11-0.tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want(10, "newer", nil)
+	rewrite(in("2-10-*/state.bin"), "other")
+	want(9, "older", nil)
+	if err := os.Remove(in("2-9-*/state.bin")); err != nil {
+		t.Fatal(err)
+	}
+	want(10, "", core.ErrDamaged)
+	rewrite(in("2-10-*/meta.json"), "{}")
+	want(9, "", core.ErrDamaged)
+	rewrite(in("2-9-*/meta.json"), "{")
+	if s, err := snapshots.Newest(dir); s != nil || !errors.Is(err, core.ErrDamaged) {
+		t.Errorf("where none says what it covers: %+v, %v", s, err)
+	}
+	in("3-11-0.tmp") // it is there still
+}
+
+// failing is a state that cannot be written.
+type failing struct{}
+
+// WriteTo implements io.WriterTo.
+func (failing) WriteTo(io.Writer) (int64, error) { return 0, io.ErrClosedPipe }
+
+// TestFinishFails: a state that cannot be written leaves no snapshot.
+func TestFinishFails(t *testing.T) {
+	dir := t.TempDir()
+	if err := snapshots.Found(dir, 1, 1, raft.Configuration{}, failing{}); !errors.Is(err, io.ErrClosedPipe) {
+		t.Error(err)
+	}
+	if s, err := snapshots.Newest(dir); s != nil || err != nil {
+		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -17,7 +17,8 @@ version=$("$javac" -version 2>&1 | sed 's/^javac \([0-9]*\).*/\1/')
 [ "$version" -ge 17 ] 2>/dev/null || missing "javac is of version $version"
 
 # Maven reports failures on standard output; what is already in its cache is not asked for again.
-mvn -q -B -Dstyle.color=never -f "$here/pom.xml" package >&2
+# Without noreset its terminal library writes codes that end a colour, where none has begun.
+MAVEN_OPTS="${MAVEN_OPTS:-} -Djansi.noreset=true" mvn -q -B -f "$here/pom.xml" package >&2
 mkdir -p "$out"
 cp "$here/target/raftlab-ratis.jar" "$out/raftlab-ratis.jar.new"
 mv "$out/raftlab-ratis.jar.new" "$out/raftlab-ratis.jar" # a member that runs keeps its own

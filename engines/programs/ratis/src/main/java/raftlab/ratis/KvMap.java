@@ -6,7 +6,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.TreeMap;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
-import java.util.function.Function;
 
 /**
  * The replicated map, as kv/store.go has it: keys are bytes in the order of unsigned bytes, each
@@ -110,11 +109,16 @@ final class KvMap {
     }
   }
 
+  /** Finds something in a state. */
+  interface Look<T, E extends Exception> {
+    T in(State state) throws E;
+  }
+
   /** Returns what look finds in the state of one moment, during which nothing is applied. */
-  <T> T look(Function<State, T> look) {
+  <T, E extends Exception> T look(Look<T, E> look) throws E {
     lock.readLock().lock();
     try {
-      return look.apply(state);
+      return look.in(state);
     } finally {
       lock.readLock().unlock();
     }

@@ -6,7 +6,6 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
-import java.io.UncheckedIOException;
 import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -29,7 +28,7 @@ final class Snapshot {
     var out = new BufferedOutputStream(new CheckedOutputStream(to, sum), BUFFER_BYTES);
     out.write(MAGIC);
     number(out, VERSION);
-    state(map, out);
+    map.look(s -> state(s, out));
     out.flush();
     long crc = sum.getValue();
     for (int i = 0; i < 4; i++) {
@@ -41,34 +40,19 @@ final class Snapshot {
   record Digest(long keys, long commands, byte[] sha256) {}
 
   static Digest digest(KvMap map) {
-    return map.look(s -> {
-      try (var out = new DigestOutputStream(OutputStream.nullOutputStream(), MessageDigest.getInstance("SHA-256"))) {
-        var buffered = new BufferedOutputStream(out, BUFFER_BYTES);
-        state(s, buffered);
-        buffered.flush();
-        return new Digest(s.entries.size(), s.commands, out.getMessageDigest().digest());
-      } catch (IOException | NoSuchAlgorithmException e) {
-        throw new IllegalStateException(e); // every Java has SHA-256, and nothing is written
-      }
-    });
-  }
-
-  private static void state(KvMap map, OutputStream out) throws IOException {
     try {
-      map.look(s -> {
-        try {
-          state(s, out);
-          return null;
-        } catch (IOException e) {
-          throw new UncheckedIOException(e);
-        }
+      var sha = MessageDigest.getInstance("SHA-256");
+      return map.look(s -> {
+        var out = new BufferedOutputStream(new DigestOutputStream(OutputStream.nullOutputStream(), sha), BUFFER_BYTES);
+        state(s, out).flush();
+        return new Digest(s.entries.size(), s.commands, sha.digest());
       });
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
+    } catch (IOException | NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e); // every Java has SHA-256, and nothing is written
     }
   }
 
-  private static void state(KvMap.State s, OutputStream out) throws IOException {
+  private static OutputStream state(KvMap.State s, OutputStream out) throws IOException {
     for (long n : new long[] {s.index, s.commands, s.refused, s.lastRefused, s.nodes.size()}) {
       number(out, n);
     }
@@ -82,6 +66,7 @@ final class Snapshot {
       sized(out, e.getKey());
       sized(out, e.getValue().value());
     }
+    return out;
   }
 
   private static void sized(OutputStream out, byte[] b) throws IOException {

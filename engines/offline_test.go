@@ -1,0 +1,184 @@
+package engines_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/backends/inmem"
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/transports/tcp"
+)
+
+// offline returns the engines that can read what replicas have left.
+func offline(t testing.TB) map[string]core.Offline {
+	t.Helper()
+	all := map[string]core.Offline{}
+	for _, name := range engines.Libraries(engines.Builtin()) {
+		e, err := engines.New(engines.Builtin(), name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = e.(core.Offline)
+	}
+	return all
+}
+
+// kept is a log store that outlives its replica.
+type kept struct{ core.LogStore }
+
+// Close implements core.LogStore.
+func (kept) Close() error { return nil }
+
+// TestRemainsOfBefore: what is left of a replica from before there were incarnations and
+// groups says so; a command may be empty.
+func TestRemainsOfBefore(t *testing.T) {
+	for name, engine := range offline(t) {
+		link, err := tcp.New(tcp.Options{}).Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs, dir := kept{inmem.New()}, t.TempDir()
+		first := []core.Member{{ID: "n1", Address: link.Address(), Voter: true}}
+		r, err := engine.(core.Engine).Start(core.ReplicaConfig{ID: "n1", FSM: kv.New(), Logs: logs, Link: link, SnapshotDir: dir, Bootstrap: first})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for err = core.ErrNotLeader; errors.Is(err, core.ErrNotLeader); {
+			_, err = r.Propose(ctx, nil)
+		}
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		left, err := engine.Remains(logs, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands := 0
+		for e, err := range left.Entries {
+			if err != nil {
+				t.Error(err)
+			}
+			if e.Command != nil {
+				commands++
+			}
+		}
+		if (left.Identity != core.Identity{Group: core.UnnamedGroup}) || !reflect.DeepEqual(left.Members, first) || commands != 1 {
+			t.Errorf("%s has left %+v, with %d commands", name, left, commands)
+		}
+	}
+}
+
+// TestRemainsOfUnfinished: nothing counts of a founding that a crash has ended.
+func TestRemainsOfUnfinished(t *testing.T) {
+	logs := inmem.New()
+	for key, value := range map[string]string{
+		"raftlab.engine": "etcd", "etcd.members": `{"commit":1,"index":1,"members":[{"id":"n1","address":"a:1","voter":true}]}`,
+	} {
+		if err := logs.Set([]byte(key), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := offline(t)["etcd"].Remains(logs, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.Entries = nil
+	if !reflect.DeepEqual(*left, core.Remains{}) {
+		t.Errorf("%+v", left)
+	}
+}
+
+// FuzzRemains: whatever is in a log store and beside it is read, or is damage.
+func FuzzRemains(f *testing.F) {
+	configuration := raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "a:1"}}})
+	meta, err := json.Marshal(map[string]any{"Version": 1, "ID": "2-1-0", "Index": 1, "Term": 2, "ConfigurationIndex": 1, "CRC": []byte("12345678")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	vote := []byte{7: 2, 15: 1}
+	f.Add(uint8(raft.LogConfiguration), configuration, vote, []byte(`{"commit":1,"index":1,"members":[{"id":"n1"}]}`), meta, []byte("raftlab1"))
+	f.Add(uint8(raft.LogCommand), []byte{0xff}, vote, []byte(nil), []byte("{}"), []byte(nil))
+	f.Add(uint8(raft.LogConfiguration), []byte("\x0a\x02\x08\x01\x12\x03{}x"), []byte("short"), []byte("{"), []byte(nil), []byte(nil))
+	root, all := f.TempDir(), offline(f)
+	f.Fuzz(func(t *testing.T, kind uint8, entry, vote, members, meta, state []byte) {
+		dir, err := os.MkdirTemp(root, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if path := filepath.Join(dir, "snapshots", "2-1-0"); len(meta) > 0 {
+			err = errors.Join(os.MkdirAll(path, 0o700), os.WriteFile(filepath.Join(path, "meta.json"), meta, 0o600), os.WriteFile(filepath.Join(path, "state.bin"), state, 0o600))
+		}
+		for name, engine := range all {
+			logs := inmem.New()
+			err = errors.Join(err, logs.SetUint64([]byte("CurrentTerm"), 2))
+			for key, value := range map[string][]byte{"etcd.vote": vote, "etcd.members": members} {
+				if len(value) > 0 {
+					err = errors.Join(err, logs.Set([]byte(key), value))
+				}
+			}
+			if name == "etcd" {
+				err = errors.Join(err, logs.Set([]byte("raftlab.engine"), []byte(name)))
+			}
+			for i := range uint64(3) {
+				err = errors.Join(err, logs.StoreLog(&raft.Log{Index: i + 1, Term: 2, Type: raft.LogType(kind), Data: entry}))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			readAll(t, engine, logs, dir)
+		}
+	})
+}
+
+func readAll(t *testing.T, engine core.Offline, logs core.LogStore, dir string) {
+	left, err := engine.Remains(logs, dir)
+	if err != nil {
+		if !errors.Is(err, core.ErrDamaged) {
+			t.Error(err)
+		}
+		return
+	}
+	last := left.SnapshotIndex
+	for e, err := range left.Entries {
+		if err != nil {
+			if !errors.Is(err, core.ErrDamaged) {
+				t.Error(err)
+			}
+			break
+		}
+		if last++; e.Index != last {
+			t.Errorf("entry %d comes as the one of %d", e.Index, last)
+		}
+	}
+	if last != left.LastIndex {
+		t.Errorf("the entries end with %d: %+v", last, left)
+	}
+	if left.Snapshot == nil {
+		return
+	}
+	data, err := left.Snapshot()
+	if err == nil {
+		_, err = io.Copy(io.Discard, data)
+		err = errors.Join(err, data.Close())
+	}
+	if err != nil && !errors.Is(err, core.ErrDamaged) {
+		t.Error(err)
+	}
+}

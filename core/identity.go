@@ -21,6 +21,9 @@ type Identity struct {
 	// Group is made when a group is founded: see [GroupID]. Empty: the node is in no
 	// group yet.
 	Group string
+	// Former is the group that Group was recovered from. Its members are told so when they
+	// come back. Empty: none, or not known here.
+	Former string
 	// Service is where the node serves its clients, as host:port; empty: nowhere.
 	// It may change from one start to the next and tells no two nodes apart.
 	Service string

@@ -65,6 +65,9 @@ type Founding struct {
 	// Members is the first configuration; each has an incarnation that was never used
 	// before, from which the group's id follows ([GroupID]).
 	Members []Member
+	// Former is the group that this one takes the place of, since it has lost its majority:
+	// its members are refused with that reason. Empty: none.
+	Former string
 	// The state is as of the entry Index of the term Term: the log goes on after Index,
 	// in later terms. Both are 1 at least.
 	Index, Term uint64

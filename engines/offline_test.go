@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/themilchenko/raftlab/backends/inmem"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/transports/tcp"
 )
@@ -34,8 +38,17 @@ func offline(t testing.TB) map[string]core.Offline {
 	return all
 }
 
-// kept is a log store that outlives its replica.
+// kept is a log store that outlives its replica. Nothing is nil to it.
 type kept struct{ core.LogStore }
+
+// GetLog implements raft.LogStore.
+func (k kept) GetLog(index uint64, out *raft.Log) error {
+	err := k.LogStore.GetLog(index, out)
+	if len(out.Data) == 0 {
+		out.Data = nil
+	}
+	return err
+}
 
 // Close implements core.LogStore.
 func (kept) Close() error { return nil }
@@ -77,6 +90,79 @@ func TestRemainsOfBefore(t *testing.T) {
 		}
 		if (left.Identity != core.Identity{Group: core.UnnamedGroup}) || !reflect.DeepEqual(left.Members, first) || commands != 1 {
 			t.Errorf("%s has left %+v, with %d commands", name, left, commands)
+		}
+	}
+}
+
+// notes are log lines that come from several goroutines.
+type notes struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (n *notes) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(p)
+}
+
+func (n *notes) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.String()
+}
+
+// TestFormerMembersAreTold: a member of a group that was recovered without it comes back.
+// Its log and those of the group say what has happened, and what to do.
+func TestFormerMembersAreTold(t *testing.T) {
+	for name, engine := range offline(t) {
+		links := map[string]core.Link{}
+		member := func(id string) core.Member {
+			if links[id].Wire == nil {
+				link, err := tcp.New(tcp.Options{}).Listen("127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				links[id] = link
+			}
+			return core.Member{ID: id, Incarnation: core.NewIncarnation(), Address: links[id].Address(), Voter: true}
+		}
+		old := []core.Member{member("n1"), member("n2"), member("n3")}
+		if err := links["n2"].Close(); err != nil {
+			t.Fatal(err)
+		}
+		var log1, log3 notes
+		start := func(m core.Member, logs core.LogStore, dir string, first []core.Member, log *notes) {
+			r, err := engine.(core.Engine).Start(core.ReplicaConfig{ID: m.ID, Incarnation: m.Incarnation, Service: m.ID + ".example:80", FSM: kv.New(),
+				Logs: logs, Link: links[m.ID], SnapshotDir: dir, Bootstrap: first, Logger: slog.New(slog.NewTextHandler(log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		now, logs, dir := []core.Member{member("n1")}, inmem.New(), t.TempDir()
+		state, err := kv.New().Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := engine.Found(logs, dir, core.Founding{ID: "n1", Members: now, Former: core.GroupID(old), Index: 5, Term: 2, State: state}); err != nil {
+			t.Fatal(err)
+		}
+		start(now[0], logs, dir, nil, &log1)
+		start(old[2], inmem.New(), t.TempDir(), old, &log3)
+		want := "n3#" + old[2].Incarnation + " is of group " + core.GroupID(old) + ", which was recovered as group " + core.GroupID(now)
+		advice := "start it with --join n1.example:80, or: clusterctl replace n3"
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if err := poll.Until(ctx, 10*time.Millisecond, func() (bool, error) {
+			return strings.Contains(log1.String(), want) && strings.Contains(log3.String(), want) && strings.Contains(log3.String(), advice), nil
+		}); err != nil {
+			t.Fatalf("%s: %q does not stand in %s\nand in %s", name, want, &log1, &log3)
 		}
 	}
 }

@@ -226,6 +226,8 @@ var (
 	ErrUnknownNode = errors.New("no such node in the cluster file")
 	// ErrNotRunning is the error for a signal to a node that does not run.
 	ErrNotRunning = errors.New("not running")
+	// ErrRunning is the error for what wants nodes that do not run.
+	ErrRunning = errors.New("these nodes still run")
 	// ErrElsewhere is the error for a stop of a node that runs, but was not started
 	// here.
 	ErrElsewhere = errors.New("it was started from another folder, or by other means: stop it there")

@@ -27,23 +27,37 @@ var errGone = errors.New("no such process")
 const pollInterval = 10 * time.Millisecond
 
 // isPaused is errGone after the end of the process.
-func isPaused(pid int) (bool, error) {
-	p := process.Process{Pid: int32(pid)}
+func isPaused(pid int) (bool, error) { return pausedNow(&process.Process{Pid: int32(pid)}) }
+
+// visible is what can be seen of a process; each look is a new one.
+type visible interface {
+	Status() ([]string, error)
+	NumThreads() (int32, error)
+}
+
+func pausedNow(p visible) (bool, error) {
 	states, err := p.Status()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return false, errGone
-	}
-	if err != nil {
-		return false, err
-	}
-	if slices.Contains(states, process.Zombie) || slices.Contains(states, process.UnknownState) {
+	if err == nil && isOver(states) {
 		// A process that was killed while a thread waits for a disk that hangs is there
 		// until the disk answers, ports and all, though its first thread has ended.
-		if threads, err := p.NumThreads(); err != nil || threads < 2 {
-			return false, errGone
+		if threads, err := p.NumThreads(); err == nil && threads > 1 {
+			return false, nil
 		}
+		// Nor has one ended that another thread has made another program, as kvnode does
+		// for lmdb: the first thread ends then, and the other takes its id.
+		states, err = p.Status()
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH), err == nil && isOver(states):
+		return false, errGone
+	case err != nil:
+		return false, err
 	}
 	return slices.Contains(states, process.Stop), nil
+}
+
+func isOver(states []string) bool {
+	return slices.Contains(states, process.Zombie) || slices.Contains(states, process.UnknownState)
 }
 
 // commandLine returns what a process was started with, program first; nil if that

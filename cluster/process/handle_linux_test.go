@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/shirou/gopsutil/v4/process"
 )
 
 // TestStat: a process has ended once its last thread has.
@@ -51,5 +53,27 @@ func TestStat(t *testing.T) {
 				t.Error(p, paused, err)
 			}
 		})
+	}
+}
+
+// turning is a process while a thread that is not its first makes it another program: the
+// first has ended when its state is seen, and all are one when they are counted.
+type turning struct{ looks int }
+
+// Status implements visible.
+func (e *turning) Status() ([]string, error) {
+	e.looks++
+	if e.looks == 1 {
+		return []string{process.Zombie}, nil
+	}
+	return []string{process.Running}, nil
+}
+
+// NumThreads implements visible.
+func (e *turning) NumThreads() (int32, error) { return 1, nil }
+
+func TestAnotherProgram(t *testing.T) {
+	if paused, err := pausedNow(&turning{}); paused || err != nil {
+		t.Errorf("paused %t, %v", paused, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,11 +69,8 @@ func (c *Cluster) spawn(a *attempt, flags []string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attributes(c.opts.Foreground)
 	err = c.children.start(alias, cmd, c.opts.Foreground)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: build kvnode to %s, or set bin_path in the cluster file, which is relative to the folder of that file", err, c.opts.Binary)
-	}
 	if err != nil {
-		return err
+		return c.unstartable(err)
 	}
 	return c.register(a, cmd.Process.Pid)
 }

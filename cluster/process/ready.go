@@ -127,10 +127,22 @@ func (c *Cluster) ask(ctx context.Context, nodes *client.Client, a *attempt, met
 		err = met(ctx, node, status)
 	}
 	if err != nil {
-		now.received = size(filepath.Join(c.Dir(a.node.Alias), "snapshots"))
+		now.received = c.received(a.node.Alias)
 	}
 	a.note(now)
 	return err
+}
+
+// received returns the bytes of a node's snapshots; those of a recovered one are one folder
+// further down.
+func (c *Cluster) received(alias string) (bytes int64) {
+	for _, pattern := range []string{"snapshots", "data-*/snapshots"} {
+		found, _ := filepath.Glob(filepath.Join(c.Dir(alias), pattern)) // an error is one of the pattern's
+		for _, dir := range found {
+			bytes += size(dir)
+		}
+	}
+	return bytes
 }
 
 // awaitAgreement waits until the nodes name one leader and every node of the

@@ -46,7 +46,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.Is(err, core.ErrInvalid), errors.Is(err, core.ErrUnknownName),
 		errors.Is(err, clusterfile.ErrInvalid), errors.Is(err, process.ErrNoLeader),
-		errors.Is(err, process.ErrForeign):
+		errors.Is(err, process.ErrForeign), errors.Is(err, process.ErrRunning):
 		return exitUsage
 	}
 	return exitFailed

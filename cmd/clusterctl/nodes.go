@@ -79,6 +79,9 @@ func (s *session) sayReady(ctx context.Context) {
 	defer s.sayNonmembers(r)
 	if r.Leader == nil {
 		s.log.Printf("Started: %s, but none leads at the moment", nodes)
+		if text := s.leaderless(r); text != "" {
+			fmt.Fprintln(s.stderr, text)
+		}
 		return
 	}
 	s.log.Printf("Cluster is ready: leader %s, %s", *r.Leader, nodes)

@@ -95,6 +95,9 @@ func (s *session) status(ctx context.Context, f statusFlags) (err error) {
 	}
 	if f.output != "json" {
 		s.sayNonmembers(r)
+		if text := s.leaderless(r); text != "" {
+			fmt.Fprintln(s.stderr, text)
+		}
 	}
 	if err == nil && r.Leader == nil {
 		return cli.Said(exitFailed)

@@ -442,6 +442,10 @@ func brokenOffline() []broken {
 			_ = found(f)
 			return nil
 		}}),
+		engineOf("FoundFails", "is-founded-in-any-case", brokenEngine{found: func(found func(core.Founding) error, f core.Founding) error {
+			_ = found(f)
+			return nil
+		}}),
 	}
 }
 

@@ -182,7 +182,8 @@ func (h engineHarness) properties() []engineProperty {
 		engineProperty{"Remains", checkRemains},
 		engineProperty{"DamagedRemains", checkDamagedRemains},
 		engineProperty{"Found", checkFound},
-		engineProperty{"FoundRefuses", checkFoundRefuses})
+		engineProperty{"FoundRefuses", checkFoundRefuses},
+		engineProperty{"FoundFails", checkFoundFails})
 	offer(h.able.proposes,
 		engineProperty{"Begin", checkBegin},
 		engineProperty{"BeginTellsOnce", checkBeginTellsOnce})

@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/themilchenko/raftlab/backends/faulty"
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -237,7 +239,7 @@ func (c stopped) foundOn(m *member, n int) *cluster {
 		t.must("a snapshot of what is left", err)
 		logs := m.store()
 		t.must("Found", c.h.offline().Found(logs, m.snapshots(), core.Founding{
-			ID: m.id, Members: now.configuration(), Index: r.LastIndex, Term: r.LastTerm, State: captured,
+			ID: m.id, Members: now.configuration(), Former: r.Identity.Group, Index: r.LastIndex, Term: r.LastTerm, State: captured,
 		}))
 		if has, err := c.h.Engine.HasState(logs, m.snapshots()); err != nil || !has {
 			t.Errorf("HasState of who was founded: %t, %v", has, err)
@@ -342,4 +344,32 @@ func checkFoundRefuses(t *checker, h engineHarness) {
 	t.must("closing a log store", used.Close())
 	t.must("Found", h.offline().Found(empty, n1.snapshots(), good()))
 	refused("what was founded already", empty, t.TempDir(), good())
+}
+
+// checkFoundFails: a founding that was not finished, whichever write it ends at, is no state
+// that a replica would go on with.
+func checkFoundFails(t *checker, h engineHarness) {
+	m := newCluster(t, h, 1).members[0]
+	for fails := 1; ; fails++ {
+		m.dir = t.TempDir()
+		captured, err := newMachine(m.id, newTruth()).Snapshot()
+		t.must("Snapshot", err)
+		logs, writes := m.store(), 0
+		plan := faulty.Plan(func(faulty.Write) error {
+			if writes++; writes >= fails {
+				return io.ErrShortWrite
+			}
+			return nil
+		})
+		m.plan.Store(&plan)
+		found := h.offline().Found(logs, m.snapshots(), core.Founding{ID: m.id, Members: m.in.configuration(), Index: 7, Term: 2, State: captured})
+		has, err := h.Engine.HasState(logs, m.snapshots())
+		t.must("HasState", errors.Join(err, logs.Close()))
+		if has != (found == nil) || (found == nil) != (writes < fails) {
+			t.Errorf("after write %d of a founding, which ended with %v, there is a state: %t", writes, found, has)
+		}
+		if found == nil || fails > 20 {
+			break
+		}
+	}
 }

@@ -8,6 +8,7 @@
 package handshake
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ type hello struct {
 	ID          string `json:"id"`
 	Incarnation string `json:"incarnation,omitempty"`
 	Group       string `json:"group,omitempty"`
+	Former      string `json:"former,omitempty"`
 	Service     string `json:"service,omitempty"`
 	// ToID and ToIncarnation are whom the side that dialled means.
 	ToID          string `json:"to_id,omitempty"`
@@ -129,10 +131,21 @@ func Recognise(self, peer core.Identity) error {
 		return &RefusedError{Peer: "a node without an id", Reason: "it does not say who it is"}
 	case self.Group == "" || peer.Group == "" || self.Group == peer.Group:
 		return nil
+	case self.Former == peer.Group:
+		return &RefusedError{Peer: peer.String(), Reason: outlived(peer, self)}
+	case peer.Former == self.Group:
+		return &RefusedError{Peer: peer.String(), Reason: outlived(self, peer)}
 	}
 	return &RefusedError{Peer: peer.String(), Reason: fmt.Sprintf(
 		"%s is of group %s and %s of group %s: two groups that use the same ports, or data of another group. "+
 			"Start the node that is here by mistake on other ports, or in a new directory with --join", self, self.Group, peer, peer.Group)}
+}
+
+// outlived tells of a member of a group that was recovered without it, as that of member.
+func outlived(old, member core.Identity) string {
+	return fmt.Sprintf("%s is of group %s, which was recovered as group %s after it had lost its majority: what %s holds counts no more. "+
+		"Move its folder away and start it with --join %s, or: clusterctl replace %s",
+		old, old.Group, member.Group, old.ID, cmp.Or(member.Service, "HOST:PORT of a member"), old.ID)
 }
 
 // Meant refuses where a node is reached that is not the member to.
@@ -151,11 +164,11 @@ func Meant(reached, to core.Identity) error {
 }
 
 func own(self core.Identity) hello {
-	return hello{ID: self.ID, Incarnation: self.Incarnation, Group: self.Group, Service: self.Service}
+	return hello{ID: self.ID, Incarnation: self.Incarnation, Group: self.Group, Former: self.Former, Service: self.Service}
 }
 
 func (h hello) identity() core.Identity {
-	return core.Identity{ID: h.ID, Incarnation: h.Incarnation, Group: h.Group, Service: h.Service}
+	return core.Identity{ID: h.ID, Incarnation: h.Incarnation, Group: h.Group, Former: h.Former, Service: h.Service}
 }
 
 func write(w io.Writer, h hello) error {

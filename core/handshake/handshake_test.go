@@ -38,17 +38,20 @@ func TestMeeting(t *testing.T) {
 	n2 := core.Identity{ID: "n2", Incarnation: first, Group: ours, Service: "127.0.0.1:2"}
 	with := func(i core.Identity, change func(*core.Identity)) core.Identity { change(&i); return i }
 	wiped := with(n2, func(i *core.Identity) { i.Incarnation, i.Group = later, "" })
+	recovered := with(n2, func(i *core.Identity) { i.Incarnation, i.Group, i.Former = later, theirs, ours })
 	for name, c := range map[string]struct {
 		a, b, to core.Identity
 		refused  string // what both sides are told; empty: they get on
 	}{
-		"members":           {n1, n2, n2, ""},
-		"newcomer":          {n1, wiped, wiped, ""},
-		"another group":     {n1, with(n2, func(i *core.Identity) { i.Group = theirs }), n2, "of group " + theirs},
-		"lost its data":     {n1, wiped, n2, "--join"},
-		"another member":    {n1, with(n2, func(i *core.Identity) { i.ID = "n3" }), n2, "here is n3"},
-		"caller of none":    {with(n1, func(i *core.Identity) { i.Group = "" }), n2, n2, "in no group"},
-		"caller without id": {with(n1, func(i *core.Identity) { i.ID = "" }), n2, n2, "does not say who it is"},
+		"members":            {n1, n2, n2, ""},
+		"newcomer":           {n1, wiped, wiped, ""},
+		"another group":      {n1, with(n2, func(i *core.Identity) { i.Group = theirs }), n2, "of group " + theirs},
+		"to its successor":   {n1, recovered, n2, "n1#" + first + " is of group " + ours + ", which was recovered as group " + theirs},
+		"from its successor": {recovered, n1, n1, "start it with --join 127.0.0.1:2, or: clusterctl replace n1"},
+		"lost its data":      {n1, wiped, n2, "--join"},
+		"another member":     {n1, with(n2, func(i *core.Identity) { i.ID = "n3" }), n2, "here is n3"},
+		"caller of none":     {with(n1, func(i *core.Identity) { i.Group = "" }), n2, n2, "in no group"},
+		"caller without id":  {with(n1, func(i *core.Identity) { i.ID = "" }), n2, n2, "does not say who it is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers, calls, dialled, accepted := meet(t, c.a, c.b, c.to, nil)

@@ -3,6 +3,7 @@ package gossip
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -44,10 +45,11 @@ func TestLeaveUnheard(t *testing.T) {
 func TestLeaveMissed(t *testing.T) {
 	agents := trio(t, nil)
 	for _, a := range agents[1:] {
-		if err := a.Leave(t.Context()); err != nil {
+		if err := errors.Join(a.Leave(t.Context()), a.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
+	await(t, agents[0], "b and c are gone", func() bool { return agents[0].list.NumMembers() == 1 })
 	cfg := testConfig("d")
 	cfg.Join = []string{agents[0].Address()}
 	d := start(t, cfg)

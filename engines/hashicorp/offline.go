@@ -51,7 +51,9 @@ func format() offline.Format {
 func remnant(e *raft.Log, _ []core.Member) (r core.Remnant, err error) {
 	switch e.Type {
 	case raft.LogCommand:
-		r.Command = append([]byte{}, e.Data...) // not nil, also where it is empty
+		if r.Command = e.Data; e.Data == nil {
+			r.Command = []byte{}
+		}
 	case raft.LogConfiguration:
 		r.Members, err = configured(e.Data)
 	case raft.LogNoop, raft.LogBarrier:

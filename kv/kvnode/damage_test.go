@@ -3,6 +3,7 @@ package kvnode
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,7 +15,12 @@ func flipBit(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: flip FILE TEXT")
 	}
-	data := []byte(ts.ReadFile(args[0]))
+	found, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(found) != 1 {
+		ts.Fatalf("%s: %q", args[0], found)
+	}
+	data := []byte(ts.ReadFile(found[0]))
 	at := bytes.Index(data, []byte(args[1]))
 	if at < 0 {
 		ts.Fatalf("%s has no %s", args[0], args[1])
@@ -22,7 +28,7 @@ func flipBit(ts *testscript.TestScript, neg bool, args []string) {
 	for ; at >= 0; at = bytes.Index(data, []byte(args[1])) {
 		data[at] ^= 1
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+	ts.Check(os.WriteFile(found[0], data, 0o600))
 }
 
 // cutShort leaves so many bytes of a file: cut FILE BYTES.

@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/cluster"
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
+	"github.com/themilchenko/raftlab/kv/backup"
 	"github.com/themilchenko/raftlab/kv/httpapi"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -38,80 +40,132 @@ the damage is printed, and the exit code is 1.
 
 `
 
-// dumping is what its command line says.
+// dumping is what its command line says, and what has come of it.
 type dumping struct {
-	data, out string
-	committed bool
-	options   *optionSet
+	data, out, format string
+	committed         bool
+	options           *optionSet
+
+	last   uint64 // entry that was read
+	damage error  // behind it
 }
+
+// Formats of a dump.
+const (
+	asLines  = "jsonl"
+	asBackup = "backup"
+)
 
 // dumpCommand is kvnode dump.
 func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	d := &dumping{options: storeOptions(flags)}
 	flags.StringVar(&d.out, "out", "", "write to this new `file`, not to standard output")
+	flags.StringVar(&d.format, "format", asLines, "jsonl, or backup: a file that 'clusterctl restore' and\n'kvnode restore' take, with what is not known to be committed apart")
 	flags.BoolVar(&d.committed, "committed", false, "leave out what is not known to be committed")
 	return &subcommand{
 		about: dumpHelp, exits: "0 all was printed, 1 failed, or the log is damaged, 2 wrong usage", flags: flags,
-		check: oneFolder(&d.data),
-		run:   func(_ context.Context, stdout, stderr io.Writer) error { return d.run(known, stdout, stderr) },
+		check: func(args []string) error {
+			if d.format != asLines && d.format != asBackup {
+				return fmt.Errorf("--format %s: want %s or %s", d.format, asLines, asBackup)
+			}
+			return oneFolder(&d.data)(args)
+		},
+		run: func(_ context.Context, stdout, stderr io.Writer) error { return d.run(known, stdout, stderr) },
 	}
 }
 
-func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) error {
-	left, err := node.ReadLeft(d.data, parts(known, d.options))
+func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
+	left, err := node.OpenLeft(d.data, parts(known, d.options))
 	if err != nil {
 		return err
 	}
-	if d.committed {
-		left.All, left.LastIndex = left.Committed, min(left.LastIndex, left.CommittedIndex)
+	defer func() { err = errors.Join(err, left.Close()) }()
+	m, damage := left.Committed()
+	if m == nil {
+		return damage
 	}
-	unsure, err := d.write(left, stdout)
-	if err != nil {
+	image := m.Image()
+	d.last, d.damage = image.Index(), damage
+	image.Release()
+	if err := d.write(left, m, stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "%s of group %s: %d keys as of entry %d\n", left.ID, left.Group, left.All.Len(), left.LastIndex)
-	if left.LastIndex > left.CommittedIndex {
-		fmt.Fprintf(stderr, "Never known to be committed: entries %d to %d, by which %d keys were changed\n", left.CommittedIndex+1, left.LastIndex, unsure)
+	fmt.Fprintf(stderr, "%s of group %s, as of entry %d\n", left.ID, left.Group, d.last)
+	if d.last > left.CommittedIndex {
+		fmt.Fprintf(stderr, "Never known to be committed: entries %d to %d\n", left.CommittedIndex+1, d.last)
 	}
-	if left.Damage != nil {
-		return fmt.Errorf("%s: entries after %d are left out: %w", d.data, left.LastIndex, left.Damage)
+	if d.damage != nil {
+		return fmt.Errorf("%s: entries after %d are left out: %w", d.data, d.last, d.damage)
 	}
 	return nil
 }
 
-// write prints the keys, and returns how many of them are not known to be committed.
-func (d *dumping) write(left *node.Left, stdout io.Writer) (unsure int, err error) {
+// doubtful are the entries of what is left that are wanted and not known to be committed,
+// up to what is damaged.
+func (d *dumping) doubtful(left *node.Left) iter.Seq2[core.Remnant, error] {
+	return func(yield func(core.Remnant, error) bool) {
+		if d.committed || d.damage != nil {
+			return
+		}
+		for e, err := range left.Doubtful() {
+			if err != nil {
+				d.damage = err
+				return
+			}
+			if d.last = e.Index; !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *dumping) write(left *node.Left, m *kv.Store, stdout io.Writer) (err error) {
 	to := stdout
 	if d.out != "" {
 		f, err := os.OpenFile(d.out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 		if err != nil {
-			return 0, fmt.Errorf("--out: %w", err)
+			return fmt.Errorf("--out: %w", err)
 		}
 		defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
 		to = f
 	}
 	buffer := bufio.NewWriter(to)
-	lines := json.NewEncoder(buffer)
+	if d.format == asBackup {
+		image := m.Image()
+		defer image.Release()
+		of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
+		_, err = backup.Write(buffer, of, image, d.doubtful(left))
+	} else {
+		err = d.writeLines(buffer, m, d.doubtful(left), left.CommittedIndex)
+	}
+	return errors.Join(err, buffer.Flush())
+}
+
+// writeLines writes the map with the entries that are not known to be committed, and then
+// the keys that these delete.
+func (d *dumping) writeLines(to io.Writer, m *kv.Store, doubtful iter.Seq2[core.Remnant, error], committed uint64) error {
+	all := m.Clone()
+	for e := range doubtful {
+		if e.Command != nil {
+			all.Apply(e.Index, e.Command)
+		}
+	}
+	lines := json.NewEncoder(to)
 	lines.SetEscapeHTML(false)
-	line := func(p kv.Pair, committed, deleted bool) error {
-		if !committed || deleted {
-			unsure++
-		}
-		return lines.Encode(dumped{httpapi.PairOf(p), committed, deleted})
-	}
-	for p := range pairs(left.All) {
-		if err := line(p, p.Index <= left.CommittedIndex, false); err != nil {
-			return unsure, err
+	for p := range pairs(all) {
+		if err := lines.Encode(dumped{httpapi.PairOf(p), p.Index <= committed, false}); err != nil {
+			return err
 		}
 	}
-	for p := range pairs(left.Committed) {
-		if _, _, there := left.All.Get(p.Key); !there {
-			if err := line(p, true, true); err != nil {
-				return unsure, err
-			}
+	for p := range pairs(m) {
+		if _, _, there := all.Get(p.Key); there {
+			continue
+		}
+		if err := lines.Encode(dumped{httpapi.PairOf(p), true, true}); err != nil {
+			return err
 		}
 	}
-	return unsure, buffer.Flush()
+	return nil
 }
 
 // dumped is a line.

@@ -75,7 +75,7 @@ var errDeclined = errors.New("not confirmed: nothing was changed")
 func (r *recovery) run(ctx context.Context, stdout io.Writer) error {
 	r.Confirm = func(plan node.RecoveryPlan) error {
 		writePlan(stdout, plan)
-		return r.confirm(stdout)
+		return r.confirm(ctx, stdout)
 	}
 	plan, err := node.Recover(ctx, r.Recovery)
 	switch {
@@ -91,14 +91,14 @@ func (r *recovery) run(ctx context.Context, stdout io.Writer) error {
 			fmt.Fprintf(stdout, "  %s\n", strings.Join(within(s.Dir, s.Kept), ", "))
 		}
 	}
-	fmt.Fprintf(stdout, "Next: start %s as before, then add others in new, empty folders.\n", names(plan.Members))
+	fmt.Fprintf(stdout, "The group is %s now: start these as before, and then others, in empty\nfolders, which join them.\n", names(plan.Members))
 	return nil
 }
 
 var errDryRun = errors.New("nothing was written")
 
 // confirm asks whether to go on, where somebody is there to answer.
-func (r *recovery) confirm(stdout io.Writer) error {
+func (r *recovery) confirm(ctx context.Context, stdout io.Writer) error {
 	switch {
 	case r.dryRun:
 		return errDryRun
@@ -108,7 +108,18 @@ func (r *recovery) confirm(stdout io.Writer) error {
 		return fmt.Errorf("%w: there is no terminal to ask on: give --yes to go on, or --dry-run to see no more than this", core.ErrInvalid)
 	}
 	fmt.Fprint(stdout, "\nRecover? [y/N] ")
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	var answer string
+	var err error
+	answered := make(chan struct{})
+	go func() { // until there is an answer, or this process ends
+		defer close(answered)
+		answer, err = bufio.NewReader(os.Stdin).ReadString('\n')
+	}()
+	select {
+	case <-answered:
+	case <-ctx.Done():
+		return errDeclined
+	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {
 		return nil
 	}
@@ -142,7 +153,7 @@ func writePlan(w io.Writer, p node.RecoveryPlan) {
 		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t  %s\n", s.LastTerm, s.LastIndex, s.SnapshotIndex, s.CommittedIndex, s.ID)
 	}
 	_ = table.Flush() // as of every line here: who does not read it is asked all the same
-	why := "its log ends in the latest term, at the highest index of that"
+	why := "its log ends in the latest term,\nand of those that do, at the highest index"
 	if len(p.Survivors) == 1 {
 		why = "there is no other"
 	}
@@ -174,17 +185,24 @@ func writeMissing(w io.Writer, p node.RecoveryPlan) {
 		fmt.Fprint(w, "\nNothing that was acknowledged is missing: each majority had one of these nodes.\n")
 		return
 	}
-	newest := p.Survivors[0]
+	newest, later := p.Survivors[0], "any entries"
+	if p.Committed > 0 {
+		later = fmt.Sprintf("entries after %d", p.Committed)
+	}
 	fmt.Fprintf(w, `
 May be missing, if a majority without any of these nodes acknowledged them:
   entries after %d of term %d
-  entries after %d of later terms
+  %s of later terms
 All that a majority with one of these nodes acknowledged is kept.
-`, newest.LastIndex, newest.LastTerm, p.Committed)
+`, newest.LastIndex, newest.LastTerm, later)
 }
 
 func writeSpans(w io.Writer, whose string, spans []node.Span) {
 	for _, s := range spans {
+		if s.First == s.Last {
+			fmt.Fprintf(w, "  %sentry %d of term %d\n", whose, s.First, s.Term)
+			continue
+		}
 		fmt.Fprintf(w, "  %sentries %d to %d of term %d\n", whose, s.First, s.Last, s.Term)
 	}
 }

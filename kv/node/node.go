@@ -279,6 +279,10 @@ func (n *Node) identify(context.Context) error {
 
 func (n *Node) logStart() {
 	n.cfg.Logger.Info("kvnode starts", "version", Version(), "id", n.id, "data", n.cfg.Data)
+	if i := n.dir.identity; i != nil && len(i.Recovered) > 0 {
+		r := i.Recovered[len(i.Recovered)-1]
+		n.cfg.Logger.Info("its group was recovered", "group", r.Group, "from", r.From, "at", r.At, "kept_index", r.Index, "kept_term", r.Term)
+	}
 	n.cfg.Logger.Info("HTTP listening", "address", n.listener.Addr().String(), "advertised", n.http)
 	if n.respLinks != nil {
 		n.cfg.Logger.Info("Redis protocol listening", "address", n.respLinks.Addr().String(), "advertised", n.respAddress)

@@ -75,3 +75,26 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// TestLoneliness: a node that has had no leader for long says so once, and again after it
+// had one; one that is in no group yet does not.
+func TestLoneliness(t *testing.T) {
+	at := time.Now()
+	l := loneliness{since: at}
+	alone := core.Status{Members: []core.Member{{ID: "n1"}}}
+	led := core.Status{Members: alone.Members, LeaderID: "n1"}
+	for i, step := range []struct {
+		after  time.Duration
+		status core.Status
+		want   bool
+	}{
+		{longAlone - 1, alone, false}, {1, alone, true}, {longAlone, alone, false},
+		{1, led, false}, {longAlone - 1, alone, false}, {1, alone, true},
+		{1, core.Status{}, false}, {2 * longAlone, core.Status{}, false}, {longAlone, alone, true},
+	} {
+		at = at.Add(step.after)
+		if got := l.tell(at, step.status); got != step.want {
+			t.Errorf("step %d: %t", i, got)
+		}
+	}
+}

@@ -134,14 +134,15 @@ func (g lostGroup) open(dir string) content {
 	if err := errors.Join(d.settle(nil), d.Close()); err != nil {
 		g.t.Fatal(err)
 	}
-	left, err := ReadLeft(dir, testParts())
+	r, err := openRemains(dir, testParts())
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if left.Damage != nil {
-		g.t.Fatal(left.Damage)
+	all, err := r.replay()
+	if err := errors.Join(err, r.Close()); err != nil {
+		g.t.Fatal(err)
 	}
-	return content{left.Group, left.All.Scan("", "", 0)}
+	return content{r.Identity.Group, all.Scan("", "", 0)}
 }
 
 func (g lostGroup) recovery(dirs []string) Recovery {
@@ -568,4 +569,99 @@ func TestMigrateDies(t *testing.T) {
 		t.Errorf("killed at %d steps, %d times switched", steps, switched)
 	}
 	t.Logf("%d steps, %d times each; %d times the new store", steps, *kills, switched)
+}
+
+// TestUndecided: what is pending in a folder is settled by what the deciding one says, and
+// by no other folder that is there in its place.
+func TestUndecided(t *testing.T) {
+	five := someMembers("n1", "n2", "n3", "n4", "n5")
+	g := lostGroup{t: t}
+	for name, c := range map[string]struct {
+		stop string               // step that the recovery ends before
+		then func(decider string) // what happens to the deciding folder
+		want string               // of the other: "old", "new", or the text of an error
+	}{
+		"not decided":         {"switch n4", func(string) {}, "old"},
+		"decided":             {"switch n5", func(string) {}, "new"},
+		"decided and moved":   {"switch n5", func(dir string) { move(t, dir) }, "cannot be read"},
+		"recovered once more": {"switch n5", func(dir string) { again(t, dir) }, "new"},
+		"another in its place": {"switch n5", func(dir string) {
+			move(t, dir)
+			if err := os.Rename(folderOf(t, "n4", five), dir); err != nil {
+				t.Fatal(err)
+			}
+		}, "it is not the folder of then"},
+	} {
+		dirs := []string{folderOf(t, "n4", five, 3, 3), folderOf(t, "n5", five, 3)}
+		r := g.recovery(dirs)
+		r.step = func(name string) error {
+			if name == c.stop {
+				panic("killed")
+			}
+			return nil
+		}
+		if err := killed(func() error { _, err := Recover(t.Context(), r); return err }); err != nil {
+			t.Fatal(name, err)
+		}
+		c.then(dirs[0])
+		d, err := openDataDir(dirs[1])
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		err = d.settle(nil)
+		state := "old"
+		if d.identity.State != "" {
+			state = "new"
+		}
+		if c.want != state && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %s, %v; want %s", name, state, err, c.want)
+		}
+		if left := d.identity.Pending != nil; left != (err != nil) || err != nil && !strings.Contains(err.Error(), "put a link there") {
+			t.Errorf("%s: pending: %t, %v", name, left, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(name, err)
+		}
+	}
+}
+
+func move(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// again adds a member that is lost at once to the group in the folder, and recovers it.
+func again(t *testing.T, dir string) {
+	t.Helper()
+	r := (lostGroup{t: t}).recovery([]string{dir})
+	if _, err := Recover(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMigrateRecovered: the log of a recovered group is moved like any other.
+func TestMigrateRecovered(t *testing.T) {
+	g := lostGroup{t: t}
+	dir := folderOf(t, "n4", someMembers("n1", "n2", "n4"), 3)
+	plan, err := Recover(t.Context(), g.recovery([]string{dir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := statePrefix + plan.Becomes.Group
+	before := g.open(dir)
+	done, err := Migrate(t.Context(), Migration{Data: dir, To: "wal", Open: openBuiltin})
+	if err != nil || done.ID != "n4" {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if now := g.open(dir); !reflect.DeepEqual(now, before) {
+		t.Errorf("%+v, before %+v", now, before)
+	}
+	if got := folders(t, filepath.Join(dir, state)); !slices.Equal(got, []string{"log-wal", snapshotsName}) {
+		t.Errorf("%q", got)
+	}
+	if got := folders(t, dir); !slices.Equal(got, []string{state, logDir, snapshotsName}) {
+		t.Errorf("%q", got)
+	}
 }

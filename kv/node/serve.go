@@ -97,12 +97,17 @@ func (n *Node) watch(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	var last core.Status
+	alone := loneliness{since: time.Now()}
 	for {
 		now := n.replica.Status()
 		if now.Role == core.Stopped {
 			break
 		}
 		n.logChange(last, now)
+		if alone.tell(time.Now(), now) {
+			n.cfg.Logger.Warn("no leader for "+longAlone.String()+": most of the voters have to run and to reach each other. "+
+				"If most have lost their data for good, what the others hold can be had: see 'kvnode recover --help'", "voters", voterIDs(now))
+		}
 		last = now
 		select {
 		case <-tick.C:
@@ -118,6 +123,35 @@ func (n *Node) watch(ctx context.Context) {
 	case <-time.After(stopGrace):
 		close(n.expelled)
 	}
+}
+
+// longAlone is how long a group is without a leader until a node says what may help.
+const longAlone = 30 * time.Second
+
+// loneliness is how long a node has known no leader.
+type loneliness struct {
+	since time.Time
+	told  bool
+}
+
+// tell says, once, that it has been long.
+func (l *loneliness) tell(now time.Time, s core.Status) bool {
+	if s.LeaderID != "" || len(s.Members) == 0 {
+		l.since, l.told = now, false
+		return false
+	}
+	long := !l.told && now.Sub(l.since) >= longAlone
+	l.told = l.told || long
+	return long
+}
+
+func voterIDs(s core.Status) (ids []string) {
+	for _, m := range s.Members {
+		if m.Voter {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
 }
 
 func (n *Node) logChange(last, now core.Status) {

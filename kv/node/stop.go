@@ -14,6 +14,7 @@ import (
 	"github.com/themilchenko/raftlab/core/trace"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/poll"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -142,8 +143,13 @@ const (
 // steward goes on without it. A core.ErrInvalid or core.ErrUnavailable says that
 // it has not left and does not end.
 func (n *Node) leave(ctx context.Context) error {
-	if err := n.mayLeave(); err != nil {
-		return err
+	var refused error
+	_ = poll.Until(ctx, leavePoll, func() (bool, error) {
+		refused = n.mayLeave()
+		return !errors.Is(refused, errNoLeader), nil // there will be one soon
+	})
+	if refused != nil {
+		return refused
 	}
 	n.handOver()
 	if n.replica.Status().Role == core.Leader {
@@ -162,6 +168,8 @@ func (n *Node) leave(ctx context.Context) error {
 	}
 	return n.awaitRemoval(ctx)
 }
+
+var errNoLeader = fmt.Errorf("not leaving: %w: the group has no leader just now", core.ErrUnavailable)
 
 // mayLeave refuses what would leave the group without a quorum: the removal has to
 // be committed by those that stay.
@@ -191,7 +199,7 @@ func (n *Node) mayLeave() error {
 	case answering <= others/2:
 		return fmt.Errorf("not leaving: %w: of the %d other voters %d are alive, so the group would stop", core.ErrUnavailable, others, answering)
 	case status.LeaderID == "":
-		return fmt.Errorf("not leaving: %w: the group has no leader just now", core.ErrUnavailable)
+		return errNoLeader
 	}
 	return nil
 }
@@ -269,7 +277,8 @@ func wayBack(err error, cfg Config) error {
 			again = "with the same flags"
 		}
 		return fmt.Errorf("%w\nNothing of this log is served any more. If the other members are well, begin anew with what they hold:"+
-			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s",
+			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s"+
+			"\nIf most of the others are lost, too, what is left can be had: kvnode recover --help, kvnode dump --help",
 			err, data, data, again, byManager)
 	case errors.Is(err, core.ErrStalled):
 		return fmt.Errorf("%w\nThe disk of %s does not answer; what was acknowledged is on it. See what is wrong with it:"+

@@ -45,3 +45,32 @@ func TestLeavingNodeIsElected(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// electing knows no leader for so many looks.
+type electing struct {
+	core.Replica
+	looks int
+}
+
+// Status implements core.Replica.
+func (e *electing) Status() core.Status {
+	s := e.Replica.Status()
+	if e.looks--; e.looks >= 0 {
+		s.LeaderID = ""
+	}
+	return s
+}
+
+// TestLeaveDuringElection: who leaves while there is no leader waits for one.
+func TestLeaveDuringElection(t *testing.T) {
+	n1 := startGossiping(t, "node1")
+	n2 := startGossiping(t, "node2", n1.agent.Address())
+	eventually(t, "node2 votes", func() bool { m, _ := n2.replica.Status().Member("node2"); return m.Voter })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	leaves := &Node{cfg: n2.cfg, id: n2.id, agent: n2.agent, replica: &electing{n2.replica, 3}, ending: make(chan struct{})}
+	if err := leaves.leave(ctx); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "node1 is alone", func() bool { return len(n1.replica.Status().Members) == 1 })
+}

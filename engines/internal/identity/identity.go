@@ -70,6 +70,7 @@ type Self struct {
 
 	logs     core.LogStore
 	service  string
+	former   string
 	group    atomic.Pointer[string] // never nil
 	adopting sync.Mutex
 
@@ -79,7 +80,7 @@ type Self struct {
 
 // New returns the identity of a replica that keeps its group nowhere.
 func New(who core.Identity) *Self {
-	s := &Self{ID: who.ID, Name: Name(who.ID, who.Incarnation), service: who.Service, met: map[string]core.Identity{}}
+	s := &Self{ID: who.ID, Name: Name(who.ID, who.Incarnation), service: who.Service, former: who.Former, met: map[string]core.Identity{}}
 	s.group.Store(&who.Group)
 	return s
 }
@@ -122,7 +123,11 @@ func Settle(cfg core.ReplicaConfig, logs core.LogStore, engine string, found Sta
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.ID, err)
 	}
-	s := New(core.Identity{ID: cfg.ID, Incarnation: incarnation, Group: group, Service: cfg.Service})
+	former, err := formerOf(logs)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.ID, err)
+	}
+	s := New(core.Identity{ID: cfg.ID, Incarnation: incarnation, Group: group, Former: former, Service: cfg.Service})
 	s.logs = logs
 	return s, nil
 }
@@ -147,15 +152,23 @@ func groupOf(logs core.LogStore, found State) (string, error) {
 // Unmarked is the engine whose logs carry no mark of it.
 const Unmarked = "hashicorp"
 
-var engineKey = []byte("raftlab.engine")
+var (
+	engineKey = []byte("raftlab.engine")
+	formerKey = []byte("raftlab.former")
+)
 
 // Engine returns the engine that a log store is marked as used by, or "".
-func Engine(logs core.LogStore) (string, error) {
-	name, err := logs.Get(engineKey)
+func Engine(logs core.LogStore) (string, error) { return text(logs, engineKey, "engine") }
+
+// formerOf returns the group that the group of a log store was recovered from, or "".
+func formerOf(logs core.LogStore) (string, error) { return text(logs, formerKey, "former group") }
+
+func text(logs core.LogStore, key []byte, what string) (string, error) {
+	value, err := logs.Get(key)
 	if err != nil && err.Error() != "not found" {
-		return "", fmt.Errorf("read the engine of the log: %w", err)
+		return "", fmt.Errorf("read the %s of the log: %w", what, err)
 	}
-	return string(name), nil
+	return string(value), nil
 }
 
 func mark(logs core.LogStore, engine string) error {
@@ -188,7 +201,7 @@ func usedBy(logs core.LogStore, engine string, found State) (unmarked bool, err 
 // Identity returns who the replica is at the moment.
 func (s *Self) Identity() core.Identity {
 	self := Of(s.Name)
-	self.Group, self.Service = *s.group.Load(), s.service
+	self.Group, self.Former, self.Service = *s.group.Load(), s.former, s.service
 	return self
 }
 

@@ -1,6 +1,10 @@
 package identity
 
-import "github.com/themilchenko/raftlab/core"
+import (
+	"fmt"
+
+	"github.com/themilchenko/raftlab/core"
+)
 
 // Left returns the identity of data that no replica runs on, but for its id, which a log
 // does not keep. Another engine's log is refused as core.ErrInvalid. Nothing is written.
@@ -13,7 +17,11 @@ func Left(logs core.LogStore, engine string, found State) (core.Identity, error)
 		return core.Identity{}, err
 	}
 	group, err := groupOf(logs, found)
-	return core.Identity{Incarnation: incarnation, Group: group}, err
+	if err != nil {
+		return core.Identity{}, err
+	}
+	former, err := formerOf(logs)
+	return core.Identity{Incarnation: incarnation, Group: group, Former: former}, err
 }
 
 // Used says whether a log store has an identity: it does not tell of entries.
@@ -39,6 +47,11 @@ func Found(logs core.LogStore, engine string, who core.Identity) error {
 	}
 	if _, err := core.Imprint(logs, who.Incarnation, false); err != nil {
 		return err
+	}
+	if who.Former != "" && who.Former != core.UnnamedGroup { // which could be any of them
+		if err := logs.Set(formerKey, []byte(who.Former)); err != nil {
+			return fmt.Errorf("write the former group of the log: %w", err)
+		}
 	}
 	return core.ImprintGroup(logs, who.Group)
 }

@@ -236,7 +236,7 @@ func (f Format) unused(logs core.LogStore, dir string) error {
 
 // self returns who the member is that a founding is for.
 func self(g core.Founding) core.Identity {
-	who := core.Identity{ID: g.ID, Group: core.GroupID(g.Members)}
+	who := core.Identity{ID: g.ID, Group: core.GroupID(g.Members), Former: g.Former}
 	for _, m := range g.Members {
 		if m.ID == g.ID {
 			who.Incarnation = m.Incarnation

@@ -372,7 +372,9 @@ func (r *Recovery) found(s *Survivor, members []core.Member, state recoveredStat
 	}
 	defer snapshot.Release()
 	if err = r.step.at("found " + s.ID); err == nil {
-		err = s.remains.engine.Found(logs, path, core.Founding{ID: s.ID, Members: members, Index: state.index, Term: state.term, State: snapshot})
+		err = s.remains.engine.Found(logs, path, core.Founding{
+			ID: s.ID, Members: members, Former: s.remains.Identity.Group, Index: state.index, Term: state.term, State: snapshot,
+		})
 	}
 	if err = errors.Join(err, logs.Close(), atomicfile.SyncDir(path)); err != nil {
 		return err

@@ -138,9 +138,13 @@ func hasSeed(t *testing.T, cfg Config, want [32]byte) bool {
 	if none {
 		return false
 	}
-	left, err := ReadLeft(cfg.Data, testParts())
-	if err != nil || left.Damage != nil || contentOf(left.All) != want {
-		t.Errorf("what is there is not whole: %+v %v", left, err)
+	r, err := openRemains(cfg.Data, testParts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.replay()
+	if err := errors.Join(err, r.Close()); err != nil || contentOf(all) != want {
+		t.Errorf("what is there is not whole: %v", err)
 	}
 	return true
 }

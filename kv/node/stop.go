@@ -270,8 +270,8 @@ func byManager(id string) string {
 	return fmt.Sprintf("(in a cluster of clusterctl: 'clusterctl replace %s' does all of that)", cmp.Or(id, "NODE"))
 }
 
-// again says how a node that was removed becomes a member.
-func again(id string) string {
+// asNew says how a node that was removed becomes a member.
+func asNew(id string) string {
 	return "to add it again, start it in a new directory with --join, or --gossip " + byManager(id)
 }
 

@@ -205,7 +205,7 @@ func inShell(t *testing.T, dir, command string) (string, error) {
 func normal(text string, elected bool) string {
 	text = regexp.MustCompile(`\d{4}/\d\d/\d\d \d\d:\d\d:\d\d`).ReplaceAllString(text, "TIME")
 	text = regexp.MustCompile(`\(pid \d+\)`).ReplaceAllString(text, "(pid N)")
-	text = regexp.MustCompile(`\b(entry|entries after|term|group|"index":) ?([0-9a-f]{16}|\d+)\b`).ReplaceAllString(text, "$1 N")
+	text = regexp.MustCompile(`\b(entry |entries after |term |group |index":)([0-9a-f]{16}|\d+)\b`).ReplaceAllString(text, "${1}N")
 	if elected {
 		text = regexp.MustCompile(`node\d( \([0-9.]+:\d+\))?`).ReplaceAllString(text, "nodeN")
 	}

@@ -104,9 +104,9 @@ func (s *session) clientOfOthers(n clusterfile.Node) (*client.Client, error) {
 
 // mayReplace returns an error that says why a node must not be replaced.
 func (s *session) mayReplace(ctx context.Context, others *client.Client, n clusterfile.Node, force bool) error {
-	members, err := s.membersWithout(ctx, others, n)
+	members, err := others.Members(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(n))
 	}
 	if err := s.majorityWithout(ctx, others, members, n); err != nil || force {
 		return err
@@ -129,21 +129,11 @@ func (s *session) mayReplace(ctx context.Context, others *client.Client, n clust
 	return nil
 }
 
-// membersWithout asks the leader for the members, and says what to do where there is none.
-func (s *session) membersWithout(ctx context.Context, others *client.Client, n clusterfile.Node) ([]api.Member, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, api.DefaultTimeout, errTimeout)
-	defer cancel()
-	members, err := others.Members(ctx)
-	if err != nil && (ctx.Err() == nil || errors.Is(context.Cause(ctx), errTimeout)) {
-		return nil, fmt.Errorf("without it no leader has a majority, and so nobody can change the members: %w\n"+
-			"Start the other nodes that there are: %s\nIf most are lost for good, make a new group of what is left: %s",
-			err, s.command("start "+strings.Join(aliases(s.without(n)), " ")), s.command("recover"))
-	}
-	return members, err
-}
-
-func (s *session) without(n clusterfile.Node) []clusterfile.Node {
-	return slices.DeleteFunc(slices.Clone(s.file.Nodes), func(o clusterfile.Node) bool { return o.Alias == n.Alias })
+// waysOut says what to do where the others are no majority.
+func (s *session) waysOut(without clusterfile.Node) string {
+	others := slices.DeleteFunc(aliases(s.file.Nodes), func(alias string) bool { return alias == without.Alias })
+	return fmt.Sprintf("Start the others first: %s\nIf they are lost for good, make a new group of what is left: %s",
+		s.command("start "+strings.Join(others, " ")), s.command("recover"))
 }
 
 // majorityWithout returns an error unless a majority of the voters answers beside the node: it
@@ -164,9 +154,7 @@ func (s *session) majorityWithout(ctx context.Context, others *client.Client, me
 	}
 	asked.Wait()
 	if got := int(answering.Load()); got <= len(voters)/2 {
-		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n"+
-			"Start the others first: %s\nIf they are lost for good, make a new group of what is left: %s",
-			got, cli.Count(len(voters), "voter"), s.command("start "+strings.Join(aliases(s.without(n)), " ")), s.command("recover"))
+		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n%s", got, cli.Count(len(voters), "voter"), s.waysOut(n))
 	}
 	return nil
 }

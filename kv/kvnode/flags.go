@@ -132,6 +132,7 @@ func (c *commandLine) usage() string {
        kvnode recover <raft-data-path>...
        kvnode dump <raft-data-path>
        kvnode restore FILE [options] <raft-data-path>
+       kvnode inspect <raft-data-path>
 `)
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		kind, text := pflag.UnquoteUsage(f)

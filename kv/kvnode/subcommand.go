@@ -34,6 +34,8 @@ func subcommandOf(known cluster.Catalogs, word string) *subcommand {
 		return recoverCommand(known, flags)
 	case "dump":
 		return dumpCommand(known, flags)
+	case "inspect":
+		return inspectCommand(known, flags)
 	}
 	return nil
 }

@@ -57,6 +57,10 @@ type identity struct {
 	// log is not made yet, or it is from before there were incarnations.
 	Incarnation string    `json:"incarnation,omitempty"`
 	Created     time.Time `json:"created"`
+	// CreatedBy and WrittenBy are the programs that made the folder and that have written to
+	// it last. Empty: one from before they did so.
+	CreatedBy string `json:"created_by,omitempty"`
+	WrittenBy string `json:"written_by,omitempty"`
 	// State is the folder that log and snapshots are in; empty: that of the node.
 	State string `json:"state,omitempty"`
 	// Log is the folder of the log store; empty: logDir.
@@ -328,11 +332,28 @@ func (d *dataDir) claim(i identity) error {
 	case i.Log != "" || i.Discard != "":
 		i.Format = movedFormat
 	}
+	if i.WrittenBy = program(); d.identity == nil {
+		i.CreatedBy = i.WrittenBy
+	}
 	if err := writeJSON(filepath.Join(d.path, identityName), i); err != nil {
 		return fmt.Errorf("data path: %w", err)
 	}
 	d.identity = &i
 	return nil
+}
+
+// sign notes that this program writes to the folder.
+func (d *dataDir) sign() error {
+	if d.identity.WrittenBy == program() {
+		return nil
+	}
+	return d.claim(*d.identity)
+}
+
+// program names this one in a folder.
+func program() string {
+	version, commit := core.Program()
+	return version + " " + commit
 }
 
 // claimAt is claim as a step that tests can end before.

@@ -257,7 +257,7 @@ func (n *Node) self() discovery.Self {
 func (n *Node) identify(context.Context) error {
 	if n.dir.nodes != nil {
 		n.join = n.cfg.Join
-		return nil
+		return n.dir.sign()
 	}
 	begin := identity{ID: n.id, Backend: n.cfg.Backend, Engine: n.cfg.Engine.Describe().Name, Created: time.Now().UTC()}
 	if n.dir.identity != nil {

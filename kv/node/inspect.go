@@ -1,0 +1,188 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/lockfile"
+)
+
+// Inspection is what the folder of a node that does not run says of itself.
+type Inspection struct {
+	Dir         string    `json:"dir"`
+	ID          string    `json:"id"`
+	Incarnation string    `json:"incarnation,omitempty"` // of its data; empty: none yet, or from before there were any
+	Engine      string    `json:"engine"`
+	Store       string    `json:"store"`
+	Format      int       `json:"format"` // of node.json
+	Created     time.Time `json:"created"`
+	CreatedBy   string    `json:"created_by,omitempty"` // programs; empty: not known
+	WrittenBy   string    `json:"written_by,omitempty"`
+
+	// Folders, as seen from Dir: what the next start uses, what it removes, and what is left
+	// of a migration or of before a recovery.
+	Log       string   `json:"log"`
+	Snapshots string   `json:"snapshots"`
+	Discard   string   `json:"discard,omitempty"`
+	Kept      []string `json:"kept,omitempty"`
+
+	Recovered []Recovered       `json:"recovered,omitempty"`
+	Nodes     map[string]string `json:"nodes,omitempty"` // HTTP addresses of the members as last known, by id
+	Raft      *InspectedLog     `json:"raft,omitempty"`  // nil: see Damage
+	// Damage is why the log could not be read, or not to its end; empty: it was.
+	Damage string `json:"damage,omitempty"`
+}
+
+// InspectedLog is what log and snapshots hold. Indexes are 0 where there is nothing.
+type InspectedLog struct {
+	Group          string            `json:"group,omitempty"`
+	Term           uint64            `json:"term"`
+	First          uint64            `json:"first_index"` // of the entries in the log
+	Last           uint64            `json:"last_index"`
+	LastTerm       uint64            `json:"last_term"`
+	CommittedIndex uint64            `json:"committed_index"` // as far as the disk knows
+	SnapshotIndex  uint64            `json:"snapshot_index"`
+	SnapshotTerm   uint64            `json:"snapshot_term"`
+	Members        []InspectedMember `json:"members"`
+	MembersIndex   uint64            `json:"members_index"` // of the entry that made them members
+}
+
+// InspectedMember is one of the newest configuration in the folder, which may not be committed.
+type InspectedMember struct {
+	ID          string `json:"id"`
+	Incarnation string `json:"incarnation,omitempty"`
+	Address     string `json:"address"` // Raft
+	Voter       bool   `json:"voter"`
+}
+
+// Inspect reads the folder of a node that does not run. It writes nothing there, not even what
+// a log store writes when it is opened: that happens to a copy of the log in a temporary
+// folder, which takes as much room. A folder without data of a node is a core.ErrInvalid.
+func Inspect(data string, parts Parts) (found Inspection, err error) {
+	i, err := readIdentity(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, data, identityName)
+	}
+	if err != nil {
+		return found, err
+	}
+	free, err := keepOthersOut(data)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = errors.Join(err, free()) }()
+	d := &dataDir{path: data, identity: i}
+	if i, err = d.effective(); err != nil {
+		return found, err
+	}
+	if err := d.loadNodes(); err != nil {
+		return found, err
+	}
+	found = Inspection{
+		Dir: data, ID: i.ID, Incarnation: i.Incarnation, Engine: i.Engine, Store: i.Backend, Format: i.Format,
+		Created: i.Created, CreatedBy: i.CreatedBy, WrittenBy: i.WrittenBy,
+		Log: i.log(), Snapshots: i.snapshots(), Discard: i.Discard, Recovered: i.Recovered, Nodes: d.nodes,
+	}
+	if found.Kept, err = i.unused(data); err != nil {
+		return found, err
+	}
+	damage := found.readLog(i, parts)
+	if damage != nil {
+		found.Damage = damage.Error()
+	}
+	return found, nil
+}
+
+// keepOthersOut locks the folder if a node has ever used it, without a word of its own. A
+// folder that this process may not write to is not locked.
+func keepOthersOut(data string) (free func() error, err error) {
+	path := filepath.Join(data, lockName)
+	nothing := func() error { return nil }
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nothing, nil
+	}
+	lock, err := lockfile.Take(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return nothing, nil
+	case errors.Is(err, lockfile.ErrLocked):
+		return nil, fmt.Errorf("%s is in use by another kvnode%s: stop it, or ask it: GET /status", data, holder(path))
+	case err != nil:
+		return nil, err
+	}
+	return lock.Close, nil
+}
+
+// unused returns the folders of state that the identity does not name, and that stay.
+func (i *identity) unused(data string) (names []string, err error) {
+	for _, in := range slices.Compact([]string{".", cmp.Or(i.State, ".")}) {
+		list, err := os.ReadDir(filepath.Join(data, in))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range list {
+			name := filepath.Join(in, f.Name())
+			ours := isLog(f.Name()) || f.Name() == snapshotsName || in == "." && isState(f.Name())
+			used := name == i.log() || name == i.snapshots() || name == i.State || name == i.Discard
+			if f.IsDir() && ours && !used {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// readLog reads a copy of the log to its end, and returns what is wrong with it.
+func (found *Inspection) readLog(i *identity, parts Parts) (err error) {
+	log := filepath.Join(found.Dir, found.Log)
+	if _, err := os.Stat(log); err != nil {
+		return fmt.Errorf("the log is lost: %w", err)
+	}
+	copied, err := os.MkdirTemp("", "kvnode-inspect-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	if err := os.CopyFS(copied, os.DirFS(log)); err != nil {
+		return fmt.Errorf("copy the log: %w", err)
+	}
+	engine, err := parts.Engine(i.Engine)
+	if err != nil {
+		return err
+	}
+	reader, ok := engine.(core.Offline)
+	if !ok {
+		return fmt.Errorf("%w: engine %s cannot read the log of a node that does not run", core.ErrUnsupported, i.Engine)
+	}
+	logs, err := parts.Open(i.Backend, copied)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	r, err := reader.Remains(logs, filepath.Join(found.Dir, i.State))
+	if err != nil {
+		return err
+	}
+	found.Raft = &InspectedLog{
+		Group: r.Identity.Group, Term: r.Term, First: r.FirstIndex, Last: r.LastIndex, LastTerm: r.LastTerm,
+		CommittedIndex: r.CommittedIndex, SnapshotIndex: r.SnapshotIndex, SnapshotTerm: r.SnapshotTerm,
+		MembersIndex: r.MembersIndex, Members: []InspectedMember{},
+	}
+	for _, m := range r.Members {
+		found.Raft.Members = append(found.Raft.Members, InspectedMember{m.ID, m.Incarnation, m.Address, m.Voter})
+	}
+	for _, err := range r.Entries {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

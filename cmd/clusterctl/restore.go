@@ -148,7 +148,10 @@ func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, 
 		return errors.Join(fmt.Errorf("the map is as it was: %w", notBackup(path, err)), r.forget())
 	}
 	index, err := to.RestoreCommit(ctx, r.id, done.Keys, done.Content)
-	if err != nil {
+	switch {
+	case errors.Is(err, client.ErrCondition):
+		return fmt.Errorf("the map was not replaced: %w", err)
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(s.stdout, "%s\nDigest of keys and values: %s\n", took(fmt.Sprintf("Restored at index %d", index), done, begun), done.Content)

@@ -42,6 +42,13 @@ build: ## build the programs into bin/
 	mkdir -p bin
 	go build $(STAMP) -o bin/ ./cmd/...
 
+# With every release: later ones have to open what it has written.
+NAME ?=
+.PHONY: old-data
+old-data: build ## add folders of this program's nodes as NAME to kv/node/testdata/old
+	test -n "$(NAME)" || { echo "name the version: make old-data NAME=v1.0.0"; exit 2; }
+	go test ./kv/node -run '^TestRecordOldData$$' -count=1 -args -old-data.record "$(NAME)" -old-data.program "$(CURDIR)/bin/kvnode"
+
 # A program has a build.sh, whose argument is the folder for what it builds, and may have a
 # test.sh; Ratis' tests are run by its build. With exit code 3 they have said what is missing.
 .PHONY: engines engines-test

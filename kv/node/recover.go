@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/internal/atomicfile"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -337,10 +336,21 @@ func (r *Recovery) prepare(plan *RecoveryPlan, s *Survivor, state recoveredState
 	if err := dir.claimAt(r.step, "note the recovery in "+s.ID, next); err != nil {
 		return err
 	}
-	if err := r.found(s, plan.Members, state); err != nil {
-		return fmt.Errorf("make the state of %s in %s: %w", s.ID, filepath.Join(dir.path, next.Pending.State), err)
+	b := foundation{
+		path: filepath.Join(dir.path, next.Pending.State), engine: s.remains.engine, step: r.step,
+		open: func(path string) (core.LogStore, error) { return r.Open(dir.identity.Backend, path) },
 	}
-	return nil
+	snapshot, err := state.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer snapshot.Release()
+	f := core.Founding{ID: s.ID, Members: plan.Members, Index: state.index, Term: state.term, Former: plan.Becomes.From, State: snapshot}
+	return b.lay(f, func(made *kv.Store) bool {
+		_, want := state.Digest()
+		_, got := made.Digest()
+		return got == want
+	})
 }
 
 // between is the way from one folder to another.
@@ -349,59 +359,4 @@ func between(from, to string) (string, error) {
 	to, errTo := filepath.Abs(to)
 	path, err := filepath.Rel(from, to)
 	return path, errors.Join(errFrom, errTo, err)
-}
-
-// found makes the new state of a member, and compares it once it was closed and opened
-// again.
-func (r *Recovery) found(s *Survivor, members []core.Member, state recoveredState) (err error) {
-	dir := s.remains.dir
-	path := filepath.Join(dir.path, dir.identity.Pending.State)
-	if err := r.step.at("make the folder of " + s.ID); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Mkdir(path, 0o755), atomicfile.SyncDir(dir.path)); err != nil {
-		return err
-	}
-	logs, err := r.Open(dir.identity.Backend, filepath.Join(path, logDir))
-	if err != nil {
-		return err
-	}
-	snapshot, err := state.Snapshot()
-	if err != nil {
-		return errors.Join(err, logs.Close())
-	}
-	defer snapshot.Release()
-	if err = r.step.at("found " + s.ID); err == nil {
-		err = s.remains.engine.Found(logs, path, core.Founding{ID: s.ID, Members: members, Index: state.index, Term: state.term, State: snapshot})
-	}
-	if err = errors.Join(err, logs.Close(), atomicfile.SyncDir(path)); err != nil {
-		return err
-	}
-	if err := r.step.at("compare " + s.ID); err != nil {
-		return err
-	}
-	return r.compare(s, core.GroupID(members), path, state)
-}
-
-func (r *Recovery) compare(s *Survivor, group, path string, state recoveredState) (err error) {
-	logs, err := r.Open(s.remains.dir.identity.Backend, filepath.Join(path, logDir))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, logs.Close()) }()
-	made := &remains{}
-	if made.Remains, err = s.remains.engine.Remains(logs, path); err != nil {
-		return err
-	}
-	store, err := made.replay()
-	if err != nil {
-		return err
-	}
-	_, want := state.Digest()
-	_, got := store.Digest()
-	if made.Identity.ID != s.ID || made.Identity.Group != group || made.LastIndex != state.index || got != want {
-		return fmt.Errorf("%w: it was read back as that of %s in group %s up to entry %d, with digest %x, where %s, %s, %d and %x were written",
-			core.ErrDamaged, made.Identity.ID, made.Identity.Group, made.LastIndex, got, s.ID, group, state.index, want)
-	}
-	return nil
 }

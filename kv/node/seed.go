@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/internal/atomicfile"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -60,10 +57,11 @@ func seed(ctx context.Context, cfg Config, m *kv.Store, term uint64, step steps)
 	}
 	image := m.Image()
 	defer image.Release()
+	b := foundation{path: filepath.Join(n.dir.path, begin.Discard), engine: engine, open: cfg.OpenStore, step: step}
 	f := core.Founding{ID: n.id, Members: []core.Member{me}, Index: max(image.Index(), 1), Term: max(term, 1), State: image}
-	err = n.found(engine, filepath.Join(n.dir.path, begin.Discard), f, step)
+	err = b.lay(f, func(made *kv.Store) bool { return made.Image().Content() == image.Content() })
 	if err = errors.Join(err, context.Cause(ctx)); err != nil {
-		return "", errors.Join(fmt.Errorf("make the state of %s: %w", n.id, err), n.dir.settle(step))
+		return "", errors.Join(err, n.dir.settle(step))
 	}
 	begin.State, begin.Discard, begin.Incarnation = begin.Discard, "", me.Incarnation
 	if err := n.dir.claimAt(step, "switch over", begin); err != nil {
@@ -83,49 +81,4 @@ func (n *Node) mayBeSeeded() error {
 		return fmt.Errorf("%w: %s holds the data of %s already: give another directory", core.ErrInvalid, n.dir.path, i.ID)
 	}
 	return errors.Join(n.dir.settle(nil), n.dir.mustBeNew())
-}
-
-// found makes the state in a folder, and compares it once it was closed and opened again.
-func (n *Node) found(engine core.Offline, path string, f core.Founding, step steps) error {
-	if err := step.at("make the folder"); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Mkdir(path, 0o755), atomicfile.SyncDir(n.dir.path)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	logs, err := n.cfg.OpenStore(filepath.Join(path, logDir))
-	if err != nil {
-		return err
-	}
-	if err = step.at("found"); err == nil {
-		err = engine.Found(logs, path, f)
-	}
-	if err = errors.Join(err, logs.Close(), atomicfile.SyncDir(path)); err != nil {
-		return err
-	}
-	if err := step.at("compare"); err != nil {
-		return err
-	}
-	return n.compareFounded(engine, path, f)
-}
-
-func (n *Node) compareFounded(engine core.Offline, path string, f core.Founding) (err error) {
-	logs, err := n.cfg.OpenStore(filepath.Join(path, logDir))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, logs.Close()) }()
-	made := &remains{}
-	if made.Remains, err = engine.Remains(logs, path); err != nil {
-		return err
-	}
-	store, err := made.replay()
-	if err != nil {
-		return err
-	}
-	got, want := store.Image(), f.State.(*kv.Image)
-	if got.Content() != want.Content() || made.LastIndex != f.Index {
-		return fmt.Errorf("%w: %d keys as of entry %d are there, not %d as of %d", core.ErrDamaged, got.Keys(), made.LastIndex, want.Keys(), f.Index)
-	}
-	return nil
 }

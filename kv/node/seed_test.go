@@ -142,8 +142,8 @@ func hasSeed(t *testing.T, cfg Config, want [32]byte) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := r.replay()
-	if err := errors.Join(err, r.Close()); err != nil || contentOf(m) != want {
+	all, err := r.replay()
+	if err := errors.Join(err, r.Close()); err != nil || contentOf(all) != want {
 		t.Errorf("what is there is not whole: %v", err)
 	}
 	return true

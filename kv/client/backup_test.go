@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,9 +108,9 @@ func TestBackupOutlivesTheTimeout(t *testing.T) {
 
 // TestRestoreCommitUnknown: a commit that nobody answers may count.
 func TestRestoreCommitUnknown(t *testing.T) {
-	var requests int
+	var requests atomic.Int32
 	node := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		requests++
+		requests.Add(1)
 		panic(http.ErrAbortHandler)
 	}))
 	defer node.Close()
@@ -121,8 +122,8 @@ func TestRestoreCommitUnknown(t *testing.T) {
 	if _, err := c.RestoreCommit(t.Context(), "r", 1, [32]byte{}); !errors.Is(err, client.ErrOutcomeUnknown) {
 		t.Errorf("commit: %v", err)
 	}
-	if requests < 2 {
-		t.Errorf("it was sent %d times: it does no harm to send it again", requests)
+	if n := requests.Load(); n < 2 {
+		t.Errorf("it was sent %d times: it does no harm to send it again", n)
 	}
 	if err := c.RestorePart(t.Context(), "r", 0, nil); err == nil || errors.Is(err, client.ErrOutcomeUnknown) {
 		t.Errorf("a part: %v", err)

@@ -42,17 +42,28 @@ build: ## build the programs into bin/
 	mkdir -p bin
 	go build $(STAMP) -o bin/ ./cmd/...
 
-# Each script has one argument, the folder for what it builds; with exit code 3 it has said
-# what is missing.
-.PHONY: engines
+# With every release: later ones have to open what it has written.
+NAME ?=
+.PHONY: old-data
+old-data: build ## add folders of this program's nodes as NAME to kv/node/testdata/old
+	test -n "$(NAME)" || { echo "name the version: make old-data NAME=v1.0.0"; exit 2; }
+	go test ./kv/node -run '^TestRecordOldData$$' -count=1 -args -old-data.record "$(NAME)" -old-data.program "$(CURDIR)/bin/kvnode"
+
+# A program has a build.sh, whose argument is the folder for what it builds, and may have a
+# test.sh; Ratis' tests are run by its build. With exit code 3 they have said what is missing.
+.PHONY: engines engines-test
 engines: ## build the engines that are programs into bin/, as far as their tools are there
+engines-test: ## run the unit tests of engines that are programs, as far as their tools are there
+engines: script := build.sh bin
+engines-test: script := test.sh
+engines engines-test:
 	@mkdir -p bin
 	failed=0
-	for script in engines/programs/*/build.sh; do
-		name=$$(basename "$$(dirname "$$script")") code=0
-		said=$$("$$script" bin) || code=$$?
+	for dir in $(dir $(wildcard engines/programs/*/$(firstword $(script)))); do
+		name=$$(basename "$$dir") code=0
+		said=$$($${dir}$(script)) || code=$$?
 		case $$code in
-			0) echo "built: $$name" ;;
+			0) echo "done: $$name" ;;
 			3) echo "skipped: $$name: $$said" ;;
 			*) echo "failed: $$name"; if [ -n "$$said" ]; then echo "$$said"; fi; failed=1 ;;
 		esac
@@ -187,14 +198,15 @@ BENCH     ?= .
 BENCHTIME ?= 300ms
 COUNT     ?= 1
 
-# PROGRAM: another than those in bin/, by its path.
+# PROGRAM: another than those in bin/, by its path. AUDIT: which of the two.
 ROUNDS  ?= 20
 PROGRAM ?=
+AUDIT   ?= TestKvnode|TestPrograms
 
 .PHONY: engine-audit
-engine-audit: ## put kvnode with each engine, and the programs in bin/, through the suite of engines, with 20 rounds of kills (ROUNDS=20 PROGRAM=PATH)
+engine-audit: ## put kvnode with each engine, and the programs in bin/, through the suite of engines, with 20 rounds of faults (ROUNDS=20 PROGRAM=PATH)
 	mkdir -p out
-	go test -count=1 -timeout 2h -v -run '^(TestKvnode|TestPrograms)$$' -artifacts -outputdir out ./engines/enginetest -rounds $(ROUNDS) $(if $(PROGRAM),-program '$(abspath $(PROGRAM))')
+	go test -count=1 -timeout 2h -v -run '^($(AUDIT))$$' -artifacts -outputdir out ./engines/enginetest -rounds $(ROUNDS) $(if $(PROGRAM),-program '$(abspath $(PROGRAM))')
 
 .PHONY: bench
 bench: ## benchmarks of each hot path with allocations, in about two minutes; benchstat reads the output (BENCH=Propose BENCHTIME=2s COUNT=6)

@@ -44,7 +44,7 @@ var rules = []rule{
 	{"transports/tcp", []string{"core"}},
 	{"engines", []string{"core", "engines", "internal/conf"}}, // the catalogue
 	{"engines/etcd", []string{"core", "engines/internal", "internal/sharing"}},
-	{"engines/enginetest", []string{"engines/program", "kv/api", "kv/client", "cluster/clustertest", "bench/check", "internal/poll"}}, // a suite
+	{"engines/enginetest", []string{"engines/program", "kv/api", "kv/client", "cluster/clustertest", "bench/check", "bench/fault", "internal/poll"}}, // a suite
 	{"engines/program", []string{"kv/client", "internal"}},
 	{"engines/hashicorp", []string{"core", "engines/internal", "internal/sharing"}},
 	{"engines/internal/failstop", []string{"core"}},

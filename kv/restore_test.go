@@ -2,6 +2,7 @@ package kv_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -157,8 +158,11 @@ func TestRestoreModel(t *testing.T) {
 			switch rapid.IntRange(0, 5).Draw(t, "restart") {
 			case 0:
 				reloaded = reload(t, reloaded)
-			case 1:
-				reloaded.Clone().Apply(index+1, must(kv.EncodeStage("r1", 0, partOf(map[string]string{"other": ""})))) // another map's
+			case 1: // what another copy takes in is not for this one
+				other := reloaded.Clone()
+				for part := range uint64(4) {
+					other.Apply(index+1+part, must(kv.EncodeStage(cmp.Or(m.id, "r1"), part, partOf(map[string]string{"\U0010ffff": ""}))))
+				}
 				reloaded = reloaded.Clone()
 			}
 		}

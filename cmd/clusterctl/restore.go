@@ -106,7 +106,7 @@ func (s *session) beginWith(ctx context.Context, path string) error {
 	return start(ctx, s, nil)
 }
 
-// replaceMap replaces the map by the backup.
+// restore replaces the map by the backup.
 func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreFlags, stdin io.Reader, path string) error {
 	file, err := openBackup(ctx, path, stdin)
 	if err != nil {
@@ -122,22 +122,22 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 		}
 	}
 	if !f.yes {
-		if err := s.mayRestore(ctx, nodes, stdin, path); err != nil {
+		if err := s.mayOverwrite(ctx, nodes, stdin, path); err != nil {
 			return err
 		}
 	}
-	return s.replaceMap(ctx, nodes, file, path)
+	return s.restoreFrom(ctx, nodes, file, path)
 }
 
-// replacer is what a restore needs of a client.
-type replacer interface {
+// restorer is what a restore needs of a client.
+type restorer interface {
 	RestorePart(ctx context.Context, restore string, part int, pairs []byte) error
 	RestoreCommit(ctx context.Context, restore string, keys uint64, content [32]byte) (index uint64, err error)
 	RestoreForget(ctx context.Context, restore string) error
 }
 
-// replaceMap replaces the map by the backup that is read from file.
-func (s *session) replaceMap(ctx context.Context, to replacer, file io.Reader, path string) error {
+// restoreFrom replaces the map by the backup that is read from file.
+func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, path string) error {
 	begun := time.Now()
 	r := &restoring{ctx: ctx, to: to, id: core.NewIncarnation()}
 	done, err := s.readBackup(ctx, "Restore", file, r.pair)
@@ -148,7 +148,10 @@ func (s *session) replaceMap(ctx context.Context, to replacer, file io.Reader, p
 		return errors.Join(fmt.Errorf("the map is as it was: %w", notBackup(path, err)), r.forget())
 	}
 	index, err := to.RestoreCommit(ctx, r.id, done.Keys, done.Content)
-	if err != nil {
+	switch {
+	case errors.Is(err, client.ErrCondition):
+		return fmt.Errorf("the map was not replaced: %w", err)
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(s.stdout, "%s\nDigest of keys and values: %s\n", took(fmt.Sprintf("Restored at index %d", index), done, begun), done.Content)
@@ -158,8 +161,8 @@ func (s *session) replaceMap(ctx context.Context, to replacer, file io.Reader, p
 	return nil
 }
 
-// mayRestore asks, on a terminal, whether keys that are there may be replaced.
-func (s *session) mayRestore(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
+// mayOverwrite asks, on a terminal, whether keys that are there may be replaced.
+func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
 	page, err := nodes.Scan(ctx, "", "", 1, client.Linearizable)
 	if err != nil || len(page.Pairs) == 0 {
 		return err
@@ -193,7 +196,7 @@ func (s *session) mayRestore(ctx context.Context, nodes *client.Client, stdin io
 // restoring sends a backup part by part.
 type restoring struct {
 	ctx   context.Context
-	to    replacer
+	to    restorer
 	id    string
 	part  int
 	pairs []byte

@@ -160,13 +160,13 @@ func startRestored(t *testing.T) *restored {
 	return r
 }
 
-func (r *restored) replaceBy(to replacer, which int) error {
+func (r *restored) replaceBy(to restorer, which int) error {
 	file, err := os.Open(r.paths[which])
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return r.replaceMap(r.Context(), to, file, r.paths[which])
+	return r.restoreFrom(r.Context(), to, file, r.paths[which])
 }
 
 // killNode restores what the map is not, and kills a node at a step of that.

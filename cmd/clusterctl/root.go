@@ -59,8 +59,7 @@ is unknown, 130 interrupted.`,
 	}
 	add(groupCluster, "Cluster Commands:", newInit(m), newStart(m), newStatus(m), newStop(m), newRestart(m),
 		newKill(m), newPause(m), newResume(m), newLogs(m), newWait(m))
-	add(groupData, "Data Commands:", newGet(m), newSet(m), newDelete(m), newKeys(m),
-		newBackup(m), newRestore(m))
+	add(groupData, "Data Commands:", newGet(m), newSet(m), newDelete(m), newKeys(m), newBackup(m), newRestore(m))
 	add(groupMembers, "Membership Commands:", newMembers(m), newReplace(m), newTransfer(m), newSnapshot(m), newRecover(m))
 	add(groupCheck, "Checking Commands:", newLoad(m), newAudit(m))
 	root.AddCommand(configTopic())

@@ -101,7 +101,7 @@ func (m *member) wire(ctx context.Context) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(healTime))
 	return &wire{c, bufio.NewReader(c)}, nil
 }
 

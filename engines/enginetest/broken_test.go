@@ -31,8 +31,9 @@ func TestSeesWhatIsBroken(t *testing.T) {
 	}{
 		"it forgets all when it ends":    {func(*testing.T) Subject { return afresh(kvnode) }, "restart of all", "lost"},
 		"it serves what is left":         {func(*testing.T) Subject { return afresh(kvnode) }, "damaged log", "it serves"},
-		"it acknowledges early":          {func(t *testing.T) Subject { return behind(t, kvnode, early) }, "no majority", "a write while both followers stand still"},
-		"it reads what is old":           {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "no majority", "a read while both followers stand still"},
+		"it acknowledges early":          {func(t *testing.T) Subject { return behind(t, kvnode, early) }, "no majority", "SET is answered"},
+		"it reads what is old":           {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "no majority", "GET is answered"},
+		"it reads what was confirmed":    {func(t *testing.T) Subject { return behind(t, kvnode, stale) }, "a leader that is cut off", "GET is answered \"before\""},
 		"it forwards":                    {func(t *testing.T) Subject { return behind(t, kvnode, forwards) }, "not the leader", "want NOTLEADER"},
 		"it does not look what there is": {func(t *testing.T) Subject { return behind(t, kvnode, careless) }, "pipeline", "is answered"},
 		"it refuses a large value":       {func(t *testing.T) Subject { return behind(t, kvnode, refuses()) }, "large values", "answered TOOLARGE"},
@@ -82,9 +83,9 @@ func afresh(s Subject) Subject {
 	return s
 }
 
-// fault is what a proxy in front of a member does with a command: with an answer it gives
+// lie is what a proxy in front of a member does with a command: with an answer it gives
 // that, and by apart it sends it on another connection than the others.
-type fault func(words []string) (answer string, apart bool)
+type lie func(words []string) (answer string, apart bool)
 
 // early acknowledges what may yet fail.
 func early(words []string) (string, bool) {
@@ -105,8 +106,8 @@ func forwards(words []string) (answer string, apart bool) {
 	return "", false
 }
 
-// refuses is a fault that refuses one value for its size. The same value is no smaller later.
-func refuses() fault {
+// refuses is a lie that refuses one value for its size. The same value is no smaller later.
+func refuses() lie {
 	var once atomic.Bool
 	return func(words []string) (answer string, apart bool) {
 		if words[0] == "SET" && words[1] == "large" && !once.Swap(true) {
@@ -124,8 +125,8 @@ func careless(words []string) (answer string, apart bool) {
 	return "", false
 }
 
-// behind puts a proxy with the fault in front of each member.
-func behind(t *testing.T, s Subject, f fault) Subject {
+// behind puts a proxy with the lie in front of each member.
+func behind(t *testing.T, s Subject, f lie) Subject {
 	var mu sync.Mutex
 	proxies := map[string]bool{}
 	with := s.Arguments
@@ -152,7 +153,7 @@ func behind(t *testing.T, s Subject, f fault) Subject {
 }
 
 // proxy serves until the end of the test.
-func proxy(t *testing.T, at, to string, f fault) {
+func proxy(t *testing.T, at, to string, f lie) {
 	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Error(err)
@@ -181,7 +182,7 @@ func proxy(t *testing.T, at, to string, f fault) {
 }
 
 // relay hands commands on, one at a time.
-func relay(ctx context.Context, c net.Conn, to string, f fault) {
+func relay(ctx context.Context, c net.Conn, to string, f lie) {
 	var ups [2]*wire // the ordinary one, and the one apart
 	for i := range ups {
 		up, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", to)

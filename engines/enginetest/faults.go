@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/themilchenko/raftlab/engines/program"
@@ -19,7 +20,7 @@ import (
 // roundTime bounds a round of kills, with the return of who was killed.
 const roundTime = time.Minute
 
-// faults: under load members are killed, stand still and hand leadership over, and clients
+// faults: under load members are killed, stand still, hand leadership over and are cut off, and clients
 // see one map, in which nothing that was acknowledged is missing at the end.
 func faults(ctx context.Context, g *group) error {
 	l, err := g.startLoad(ctx)
@@ -29,7 +30,7 @@ func faults(ctx context.Context, g *group) error {
 	defer l.end()
 	random := rand.New(rand.NewPCG(3, 0))
 	for round := range g.subject.Rounds {
-		for _, fault := range []func(context.Context, *group) error{killLeader, pauseLeader, moveLeader, killAny(random)} {
+		for _, fault := range []func(context.Context, *group) error{killLeader, pauseLeader, moveLeader, killAny(random), cutLeader(random)} {
 			if err := fault(ctx, g); err != nil {
 				return fmt.Errorf("round %d: %w", round+1, err)
 			}
@@ -108,7 +109,7 @@ func pauseLeader(ctx context.Context, g *group) error {
 // moveLeader transfers leadership, where there is such a thing; that it fails under load is
 // no fault.
 func moveLeader(ctx context.Context, g *group) error {
-	if g.subject.Arguments == nil && !g.subject.Description.Has(program.Transfer) {
+	if !g.subject.has(program.Transfer) {
 		return nil
 	}
 	leader, err := g.leader(ctx)
@@ -117,6 +118,26 @@ func moveLeader(ctx context.Context, g *group) error {
 	}
 	_ = leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return c.Transfer(ctx, "") })
 	return nil
+}
+
+// cutTime is long enough for a leader that hears nobody to step down, and for another.
+const cutTime = 3 * time.Second
+
+// cutLeader holds back what the leader sends, what is sent to it, or both, for a while.
+func cutLeader(random *rand.Rand) func(context.Context, *group) error {
+	return func(ctx context.Context, g *group) error {
+		if g.links == nil {
+			return nil
+		}
+		leader, err := g.leader(ctx)
+		if err != nil {
+			return err
+		}
+		way := random.IntN(3)
+		g.links.cut(leader, g.others(leader), way != 0, way != 1)
+		defer g.links.heal()
+		return poll.Sleep(ctx, cutTime)
+	}
 }
 
 // restartAll: all members are killed at once, under load, and nothing that was acknowledged
@@ -154,9 +175,20 @@ func noMajority(ctx context.Context, g *group) error {
 	if err := g.pause(ctx, g.others(leader)...); err != nil {
 		return err
 	}
+	if err := leader.alone(ctx, "SET", "GET"); err != nil {
+		return fmt.Errorf("while both followers stand still: %w", err)
+	}
+	if err := g.resume(g.members...); err != nil {
+		return err
+	}
+	return g.serves(ctx)
+}
+
+// alone is nil if a member that has no majority refuses to do any of this, by and by.
+func (m *member) alone(ctx context.Context, do ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, healTime, fmt.Errorf("no answer in %v", healTime))
 	defer cancel()
-	c, err := program.Dial(ctx, leader.spec.RESP)
+	c, err := program.Dial(ctx, m.spec.RESP)
 	if err != nil {
 		return err
 	}
@@ -164,17 +196,70 @@ func noMajority(ctx context.Context, g *group) error {
 	if _, err := c.Do(ctx, "RAFT.FORWARD", "no"); err != nil {
 		return err
 	}
-	var told *client.RESPError
-	if _, err := c.Do(ctx, "SET", "minority", "v"); !errors.As(err, &told) {
-		return fmt.Errorf("a write while both followers stand still: %v; want UNKNOWN or another error, by and by", err)
+	for _, what := range do {
+		words := []string{what, "alone"}
+		if what == "SET" {
+			words = append(words, "v")
+		}
+		var told *client.RESPError
+		if r, err := c.Do(ctx, words...); !errors.As(err, &told) {
+			return fmt.Errorf("%s is answered %q, %v; want an error, by and by", what, r.Text, err)
+		}
 	}
-	if _, err := c.Do(ctx, "GET", "minority"); !errors.As(err, &told) {
-		return fmt.Errorf("a read while both followers stand still, and after a write has failed for it: %v; want an error, by and by", err)
+	return nil
+}
+
+// confirmations are reads before a cut: behind a command a library may write entries of its
+// own, and only a read after those confirms what is the newest.
+const confirmations = 10
+
+// cutOff: once others have acknowledged a write, a leader that is cut off from them neither
+// reads what was there before, though it has confirmed that very state while it led, nor
+// acknowledges a write.
+func cutOff(ctx context.Context, g *group) error {
+	if g.links == nil {
+		return fmt.Errorf("%w: links are cut on Linux only", errNotTested)
 	}
-	if err := g.resume(g.members...); err != nil {
+	defer g.links.heal()
+	for range g.subject.Rounds { // who notices first, it or the others, is a matter of chance
+		leader, err := g.leader(ctx)
+		if err != nil {
+			return err
+		}
+		others := g.others(leader)
+		if err := leader.do(ctx, "SET", "alone", "before"); err != nil {
+			return err
+		}
+		for range confirmations {
+			if err := errors.Join(leader.do(ctx, "GET", "alone"), poll.Sleep(ctx, pollPause)); err != nil {
+				return err
+			}
+		}
+		g.links.cut(leader, others, true, true)
+		if err := poll.Until(ctx, pollPause, func() (bool, error) {
+			return slices.ContainsFunc(others, func(m *member) bool { return m.do(ctx, "SET", "alone", "after") == nil }), nil
+		}); err != nil {
+			return fmt.Errorf("no other than %s, which is cut off, acknowledges a write: %w", leader.spec.ID, err)
+		}
+		if err := leader.alone(ctx, "GET", "SET", "GET"); err != nil {
+			return fmt.Errorf("on %s, which is cut off, and after others have acknowledged a write: %w", leader.spec.ID, err)
+		}
+		if err := g.whole(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do has the member itself do it.
+func (m *member) do(ctx context.Context, words ...string) error {
+	return m.ask(ctx, func(ctx context.Context, c *program.Control) error {
+		_, err := c.Do(ctx, "RAFT.FORWARD", "no")
+		if err == nil {
+			_, err = c.Do(ctx, words...)
+		}
 		return err
-	}
-	return g.serves(ctx)
+	})
 }
 
 // write sets n keys, by a leader, and returns the digest that every member is to have.
@@ -277,7 +362,7 @@ func sigterm(ctx context.Context, g *group) error {
 		}
 		defer w.Close()
 		errs = append(errs, m.process.Stop(ctx))
-		m.process = nil
+		g.ended(m)
 	}
 	return errors.Join(errs...)
 }
@@ -318,10 +403,10 @@ func damaged(ctx context.Context, g *group) error {
 	defer func() { _ = mend() }()
 	ctx, cancel := context.WithTimeoutCause(ctx, healTime, fmt.Errorf("it has not ended in %v", healTime))
 	defer cancel()
-	if m.process, err = program.Start(ctx, m.spec); err != nil {
+	if err := g.launch(ctx, m); err != nil {
 		return err
 	}
-	defer func() { _, m.process = m.process.Kill(), nil }()
+	defer func() { _ = m.process.Kill(); g.ended(m) }()
 	if err = m.process.Ready(ctx); err == nil {
 		return errors.New("with a bit flipped in an entry of its log it serves; want its end with exit code 1")
 	}

@@ -32,8 +32,10 @@ type group struct {
 	subject Subject
 	dir     string
 	release func()
+	links   *links // nil: they cannot be cut
 	members []*member
-	loads   int // that were put to it
+	loads   int    // that were put to it
+	note    string // on the demand that was made last
 }
 
 // member is one of a group, running or not.
@@ -58,10 +60,17 @@ func newGroup(s Subject, dir string) (*group, error) {
 		raft = append(raft, program.Address{ID: id, At: net.JoinHostPort(host, fmt.Sprint(port))})
 		resp = append(resp, program.Address{ID: id, At: net.JoinHostPort(host, fmt.Sprint(port+respPorts))})
 	}
+	behind := raft
+	if s.has(program.Links) {
+		if g.links, behind, err = newLinks(raft); err != nil {
+			release()
+			return nil, err
+		}
+	}
 	for i, a := range raft {
 		g.members = append(g.members, &member{spec: program.Spec{
 			Path: s.Path, ID: a.ID, Raft: a.At, RESP: resp[i].At, Dir: filepath.Join(dir, "data", a.ID), Log: filepath.Join(dir, a.ID+".log"),
-			Members: raft, RESPMembers: resp, Settings: s.settings(), Arguments: s.Arguments,
+			Members: behind, RESPMembers: resp, Settings: s.settings(), Arguments: s.Arguments,
 		}})
 	}
 	return g, nil
@@ -70,6 +79,7 @@ func newGroup(s Subject, dir string) (*group, error) {
 // close kills all members.
 func (g *group) close() {
 	_ = g.kill(g.members...)
+	g.links.close()
 	g.release()
 }
 
@@ -94,11 +104,9 @@ func (g *group) start(ctx context.Context, members ...*member) error {
 		if m.process != nil {
 			continue
 		}
-		p, err := program.Start(ctx, m.spec)
-		if err != nil {
+		if err := g.launch(ctx, m); err != nil {
 			return err
 		}
-		m.process = p
 	}
 	for _, m := range members {
 		if err := m.process.Ready(ctx); err != nil {
@@ -106,6 +114,19 @@ func (g *group) start(ctx context.Context, members ...*member) error {
 		}
 	}
 	return nil
+}
+
+func (g *group) launch(ctx context.Context, m *member) (err error) {
+	if m.process, err = program.Start(ctx, m.spec); err != nil {
+		return err
+	}
+	return g.links.up(m)
+}
+
+// ended forgets a process.
+func (g *group) ended(m *member) {
+	m.process, m.paused = nil, false
+	g.links.down(m)
 }
 
 // kill ends members by SIGKILL.
@@ -121,7 +142,7 @@ func (g *group) kill(members ...*member) error {
 		default:
 			errs = append(errs, m.process.Kill())
 		}
-		m.process, m.paused = nil, false
+		g.ended(m)
 	}
 	return errors.Join(errs...)
 }
@@ -147,9 +168,10 @@ func (g *group) resume(members ...*member) error {
 	return errors.Join(errs...)
 }
 
-// whole brings up and on what is not, and returns once all members agree on who leads, are
+// whole brings up and on what is not, makes links good, and returns once all members agree on who leads, are
 // voters, and have the same map.
 func (g *group) whole(ctx context.Context) error {
+	g.links.heal()
 	if err := g.resume(g.members...); err != nil {
 		return err
 	}

@@ -23,6 +23,11 @@ func Kvnode(path, engine string, more ...string) Subject {
 				args = append(args, "--raft-option", "election_timeout="+s.Settings[key], "--raft-option", "leader_lease_timeout="+s.Settings[key])
 			}
 		}
+		for _, m := range s.Members {
+			if m.ID == s.ID {
+				args = append(args, "--transport-option", "advertise="+m.At)
+			}
+		}
 		if first := s.RESPMembers[0]; first.ID != s.ID {
 			args = append(args, "--join", beside(first.At))
 		}

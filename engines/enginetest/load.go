@@ -178,6 +178,7 @@ func (l *load) verdict(ctx context.Context) error {
 	if err := leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return l.audit(ctx, c, leader.spec.ID, keys) }); err != nil {
 		return err
 	}
+	g.note = fmt.Sprintf("%d writes acknowledged, of %d operations", l.acknowledged(), len(l.history.Ops()))
 	r := check.Check(l.history.Ops(), checkTime/3)
 	var errs []error
 	if r.Verdict == check.HasViolation {

@@ -1,6 +1,6 @@
 // Package enginetest holds an engine that is a program to docs/engine-programs.md, from
 // outside: it starts groups of three members as processes on this machine, asks them as
-// clients do, kills, pauses and restarts them, and judges what they said. It knows nothing of
+// clients do, kills, pauses, restarts and cuts them off, and judges what they said. It knows nothing of
 // what is inside one, and measures nothing. It needs Linux to be sure of ports and pauses;
 // elsewhere it is as good as luck has it.
 package enginetest
@@ -22,13 +22,13 @@ type Subject struct {
 	Name string
 	Path string // of the program
 	// Arguments makes the command line of a member, where it is not that of the page; such
-	// a program is not asked what it is.
+	// a program is not asked what it is, and has every feature.
 	Arguments func(s *program.Spec, settings string) []string
 	// Description is what the program is; [Of] asks it.
 	Description program.Description
 	// Settings go over those that the suite gives to every member.
 	Settings map[string]string
-	// Rounds is how often members are killed under load; 0: 3.
+	// Rounds is how often members are killed under load, and a leader is cut off; 0: 3.
 	Rounds int
 }
 
@@ -69,9 +69,10 @@ func demands() []demand {
 		{name: "large values", run: large},
 		{name: "transfer", run: transfer, needs: program.Transfer},
 		{name: "no majority", run: noMajority},
+		{name: "a leader that is cut off", run: cutOff, needs: program.Links},
 		{name: "a member that was away", run: away, needs: program.Snapshot},
 		{name: "restart behind a snapshot", run: behindSnapshot, needs: program.Snapshot},
-		{name: "kills, pauses and transfers under load", run: faults},
+		{name: "kills, pauses, transfers and cuts under load", run: faults},
 		{name: "restart of all", run: restartAll},
 		{name: "sigterm", run: sigterm},
 		{name: "damaged log", run: damaged, needs: program.Checksums},
@@ -91,17 +92,22 @@ func Run(t *testing.T, s Subject) {
 	defer g.close()
 	for _, c := range demands() {
 		t.Run(c.name, func(t *testing.T) {
-			if c.needs != "" && s.Arguments == nil && !s.Description.Has(c.needs) {
+			if c.needs != "" && !s.has(c.needs) {
 				t.Skipf("%s has no %s", s.Name, c.needs)
 			}
 			if err := g.meets(t.Context(), c); errors.Is(err, errNotTested) {
 				t.Skip(err)
 			} else if err != nil {
 				t.Error(err)
+			} else if g.note != "" {
+				t.Log(g.note)
 			}
 		})
 	}
 }
+
+// has reports whether the subject has a feature; one that is not asked has all.
+func (s *Subject) has(feature string) bool { return s.Arguments != nil || s.Description.Has(feature) }
 
 // reads reports whether the subject has reads of that level.
 func (s *Subject) reads(level string) bool {
@@ -118,5 +124,6 @@ func (g *group) meets(ctx context.Context, c demand) error {
 	if err := g.whole(ctx); err != nil {
 		return fmt.Errorf("before %s: %w", c.name, err)
 	}
+	g.note = ""
 	return c.run(ctx, g)
 }

@@ -55,7 +55,7 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 }
 
-// BenchmarkBackup takes backups of 256 MiB from the leader beside the writes of eight
+// BenchmarkBackup takes backups of 64 MiB from the leader beside the writes of eight
 // clients, on a group of three in memory. stall-ms is the longest time in which none of
 // them was acknowledged, with backups and over a time without.
 func BenchmarkBackup(b *testing.B) {
@@ -65,8 +65,8 @@ func BenchmarkBackup(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = c.Close() })
-	const size = 16 << 10
-	for i := range (256 << 20) / size {
+	const size = 64 << 10
+	for i := range (64 << 20) / size {
 		if _, err := c.Set(b.Context(), fmt.Sprintf("key:%012d", i), make([]byte, size)); err != nil {
 			b.Fatal(err)
 		}

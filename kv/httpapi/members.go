@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -244,8 +245,8 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		return err
 	}
 	if j.Group != "" && j.Group != status.Group {
-		return badRequest("node %s has data of a group, %s, that is not this one, %s: to join it, start the node in a new directory with --join",
-			j.ID, j.Group, status.Group)
+		return badRequest("node %s has data of a group, %s, that is not this one, %s: %s",
+			j.ID, j.Group, status.Group, asNew(j.ID))
 	}
 	own := j.Incarnation == "" || j.Incarnation == status.Incarnation
 	if j.ID == s.id && (!own || j.Address != status.Address || j.HTTPAddress != s.cfg.HTTPAddress) {
@@ -260,7 +261,7 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 	case j.HasState && !member:
 		// As far as anyone can tell its log may be of another group with the same id,
 		// or it was removed, and that was meant.
-		return badRequest("node %s has data of a group, and this one has no such member: to join it, start the node in a new directory with --join", j.ID)
+		return badRequest("node %s has data of a group, and this one has no such member: %s", j.ID, asNew(j.ID))
 	case known.Voter && j.Nonvoter && (j.Incarnation == "" || j.Incarnation == known.Incarnation):
 		return badRequest("node %s is a voter; remove it before it joins as a non-voter", j.ID)
 	}
@@ -277,6 +278,11 @@ func (s *Server) checkNewcomer(status core.Status, j api.Join) error {
 		}
 	}
 	return nil
+}
+
+// asNew says how a node with data of its own joins.
+func asNew(id string) string {
+	return fmt.Sprintf("to join it, start the node in a new directory with --join (in a cluster of clusterctl: 'clusterctl replace %s')", id)
 }
 
 func (s *Server) announce(ctx context.Context, id, address string) error {

@@ -81,7 +81,7 @@ func Main(ctx context.Context, known cluster.Catalogs, args []string, stdout, st
 func run(ctx context.Context, known cluster.Catalogs, args []string, hangUps <-chan os.Signal, stdout io.Writer, lines *logQueue) int {
 	if len(args) > 0 {
 		if args[0] == restoreWord { // its flags are those of a node
-			return restore(known, args[1:], stdout, lines)
+			return restore(ctx, known, args[1:], stdout, lines)
 		}
 		if s := subcommandOf(known, args[0]); s != nil {
 			return s.execute(ctx, args[1:], stdout, lines)

@@ -1,6 +1,7 @@
 package kvnode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,8 +32,8 @@ Exit codes: 0 made, 1 failed, 2 wrong usage, or FILE is no whole backup.
 `
 
 // restore is kvnode restore, and returns the exit code.
-func restore(known cluster.Catalogs, args []string, stdout, stderr io.Writer) int {
-	code, err := seed(known, args, stdout)
+func restore(ctx context.Context, known cluster.Catalogs, args []string, stdout, stderr io.Writer) int {
+	code, err := seed(ctx, known, args, stdout)
 	switch {
 	case err == nil:
 		return exitOK
@@ -43,7 +44,7 @@ func restore(known cluster.Catalogs, args []string, stdout, stderr io.Writer) in
 	return code
 }
 
-func seed(known cluster.Catalogs, args []string, stdout io.Writer) (code int, err error) {
+func seed(ctx context.Context, known cluster.Catalogs, args []string, stdout io.Writer) (code int, err error) {
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 		_, err := fmt.Fprint(stdout, restoreHelp)
 		return exitFailed, err
@@ -74,7 +75,7 @@ func seed(known cluster.Catalogs, args []string, stdout io.Writer) (code int, er
 	if err != nil {
 		return exitFailed, fmt.Errorf("%s: %w", args[0], err)
 	}
-	group, err := node.Seed(s.Config, m, of.Term)
+	group, err := node.Seed(ctx, s.Config, m, of.Term)
 	if err != nil {
 		return exitFailed, err
 	}

@@ -409,8 +409,8 @@ func (n *Node) incarnate() (err error) {
 		n.incarnation = known
 		return nil
 	case stored != "" && known != "":
-		return fmt.Errorf("%w: %s is of incarnation %s and %s of %s: they are of two nodes, or of two times of one: bring back the one that belongs to the other",
-			core.ErrInvalid, n.dir.logPath(), stored, filepath.Join(n.dir.path, identityName), known)
+		return fmt.Errorf("%w: %s is of incarnation %s and %s of %s: they are of two nodes, or of two times of one: bring back the one that belongs to the other; or begin with an empty folder and --join %s",
+			core.ErrInvalid, n.dir.logPath(), stored, filepath.Join(n.dir.path, identityName), known, byManager(n.id))
 	}
 	if n.incarnation = stored; stored == "" {
 		n.incarnation = core.NewIncarnation()
@@ -441,7 +441,7 @@ func (n *Node) missingLog() error {
 	if n.cfg.Gossip == nil {
 		again = "start the node again with the same flags and --join " + n.others() + ": the group takes the old vote away and gives it a new one"
 	}
-	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s %s", core.ErrLogLost, what, path, filepath.Clean(path), again, byManager)
+	return fmt.Errorf("%w: %s. Bring the log back; or move the folder away (mv %s %s.lost) and %s", core.ErrLogLost, what, path, filepath.Clean(path), again)
 }
 
 // others returns the HTTP addresses of the other members, as --join takes them.

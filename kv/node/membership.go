@@ -117,7 +117,7 @@ func (m *membership) step(ctx context.Context) (known bool, err error) {
 	case located && announced && !m.joining, member && len(status.Members) == 1:
 		return false, nil // nothing to tell: there is no leader just now
 	case !member && !m.joining:
-		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; to add it, start it in a new directory with --join")
+		return false, errors.New("this node is no member of a group: it waits to be added, or was removed; " + asNew(m.id))
 	default:
 		return false, m.tellGroup(ctx)
 	}
@@ -182,7 +182,7 @@ func (m *membership) tellGroup(ctx context.Context) error {
 	case len(members) == 0:
 		return fmt.Errorf("%v has no group yet", others)
 	case i < 0 && (!m.joining || m.admitted):
-		return errors.New("this node was removed from its group; to add it again, start it in a new directory with --join")
+		return errors.New("this node was removed from its group; " + asNew(m.id))
 	case i < 0:
 		return m.askToJoin(ctx, group, m.cfg.Nonvoter)
 	case members[i].Incarnation == m.incarnation:
@@ -196,7 +196,7 @@ func (m *membership) tellGroup(ctx context.Context) error {
 		return m.askToJoin(ctx, group, m.cfg.Nonvoter) // it has lost its data, or takes another node's id: the leader finds out
 	default:
 		return fmt.Errorf("the group has given the place of %s to a node with other data, at %s: this one's count no more; "+
-			"to add it again, stop that node and start this one in a new directory with --join", m.id, members[i].Address)
+			"stop that node; %s", m.id, members[i].Address, asNew(m.id))
 	}
 }
 

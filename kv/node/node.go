@@ -369,7 +369,7 @@ func (n *Node) Wait(ctx context.Context) error {
 	case <-n.replica.Done():
 		return fmt.Errorf("the replica stopped: %w", n.replica.Err())
 	case <-n.expelled:
-		return errors.New("the replica stopped: it was removed from its group while it led it")
+		return errors.New("the replica stopped: it was removed from its group while it led it; " + asNew(n.id))
 	case <-n.serving:
 		return fmt.Errorf("serve HTTP: %w", n.serveErr)
 	case err := <-n.respEnded:

@@ -584,7 +584,7 @@ func TestUndecided(t *testing.T) {
 		"not decided":         {"switch n4", func(string) {}, "old"},
 		"decided":             {"switch n5", func(string) {}, "new"},
 		"decided and moved":   {"switch n5", func(dir string) { move(t, dir) }, "cannot be read"},
-		"recovered once more": {"switch n5", func(dir string) { again(t, dir) }, "new"},
+		"recovered once more": {"switch n5", func(dir string) { recoverAgain(t, dir) }, "new"},
 		"another in its place": {"switch n5", func(dir string) {
 			move(t, dir)
 			if err := os.Rename(folderOf(t, "n4", five), dir); err != nil {
@@ -632,8 +632,8 @@ func move(t *testing.T, dir string) {
 	}
 }
 
-// again adds a member that is lost at once to the group in the folder, and recovers it.
-func again(t *testing.T, dir string) {
+// recoverAgain adds a member that is lost at once to the group in the folder, and recovers it.
+func recoverAgain(t *testing.T, dir string) {
 	t.Helper()
 	r := (lostGroup{t: t}).recovery([]string{dir})
 	if _, err := Recover(t.Context(), r); err != nil {

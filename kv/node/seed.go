@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -15,12 +16,13 @@ import (
 // with the same cfg goes on from there. It returns the group's id.
 //
 // Whenever it is ended by a crash, the folder has the whole state or none, once it was
-// opened again. A core.ErrInvalid says what of cfg or the folder does not fit.
-func Seed(cfg Config, m *kv.Store, term uint64) (group string, err error) {
-	return seed(cfg, m, term, nil)
+// opened again; so it is where ctx ends. A core.ErrInvalid says what of cfg or the folder does
+// not fit.
+func Seed(ctx context.Context, cfg Config, m *kv.Store, term uint64) (group string, err error) {
+	return seed(ctx, cfg, m, term, nil)
 }
 
-func seed(cfg Config, m *kv.Store, term uint64, step steps) (group string, err error) {
+func seed(ctx context.Context, cfg Config, m *kv.Store, term uint64, step steps) (group string, err error) {
 	engine, ok := cfg.Engine.(core.Offline)
 	switch {
 	case !ok:
@@ -44,7 +46,7 @@ func seed(cfg Config, m *kv.Store, term uint64, step steps) (group string, err e
 		n.id = cfg.RaftBind
 	}
 	me := core.Member{ID: n.id, Incarnation: core.NewIncarnation(), Address: link.Address(), Voter: true}
-	if err := errors.Join(link.Close(), n.checkName(nil)); err != nil {
+	if err := errors.Join(link.Close(), n.checkName(ctx)); err != nil {
 		return "", err
 	}
 	group = core.GroupID([]core.Member{me})
@@ -57,7 +59,8 @@ func seed(cfg Config, m *kv.Store, term uint64, step steps) (group string, err e
 	defer image.Release()
 	b := foundation{path: filepath.Join(n.dir.path, begin.Discard), engine: engine, open: cfg.OpenStore, step: step}
 	f := core.Founding{ID: n.id, Members: []core.Member{me}, Index: max(image.Index(), 1), Term: max(term, 1), State: image}
-	if err := b.lay(f, func(made *kv.Store) bool { return made.Image().Content() == image.Content() }); err != nil {
+	err = b.lay(f, func(made *kv.Store) bool { return made.Image().Content() == image.Content() })
+	if err = errors.Join(err, context.Cause(ctx)); err != nil {
 		return "", errors.Join(err, n.dir.settle(step))
 	}
 	begin.State, begin.Discard, begin.Incarnation = begin.Discard, "", me.Incarnation

@@ -33,11 +33,11 @@ func TestSeed(t *testing.T) {
 			m := kept()
 			want := contentOf(m)
 			cfg := config(t, Config{ID: "n1", Engine: engine})
-			group, err := Seed(cfg, m, 7)
+			group, err := Seed(t.Context(), cfg, m, 7)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Seed(cfg, m, 7); !errors.Is(err, core.ErrInvalid) {
+			if _, err := Seed(t.Context(), cfg, m, 7); !errors.Is(err, core.ErrInvalid) {
 				t.Errorf("a second time: %v", err)
 			}
 			first := startSeeded(t, cfg)
@@ -87,7 +87,7 @@ func TestSeedEnds(t *testing.T) {
 			crashed, n := cfg, 0
 			crashed.Data = filepath.Join(t.TempDir(), "crashed")
 			fault := errors.New("ended")
-			_, err := seed(cfg, kept(), 7, func(step string) error {
+			_, err := seed(t.Context(), cfg, kept(), 7, func(step string) error {
 				if n++; n != at {
 					return nil
 				}
@@ -109,7 +109,7 @@ func TestSeedEnds(t *testing.T) {
 			for _, c := range []Config{cfg, crashed} {
 				if hasSeed(t, c, want) {
 					whole++
-				} else if _, err := Seed(c, kept(), 7); err != nil || !hasSeed(t, c, want) {
+				} else if _, err := Seed(t.Context(), c, kept(), 7); err != nil || !hasSeed(t, c, want) {
 					t.Errorf("%s, step %d, again: %v", name, at, err)
 				}
 			}
@@ -155,11 +155,11 @@ func TestSeedRefuses(t *testing.T) {
 	startSeeded(t, used)
 	memory := config(t, Config{ID: "n1", InMemory: true})
 	for name, cfg := range map[string]Config{"in memory": memory} {
-		if _, err := Seed(cfg, kept(), 1); !errors.Is(err, core.ErrInvalid) {
+		if _, err := Seed(t.Context(), cfg, kept(), 1); !errors.Is(err, core.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Seed(used, kept(), 1); err == nil {
+	if _, err := Seed(t.Context(), used, kept(), 1); err == nil {
 		t.Error("a folder in use was seeded")
 	}
 }

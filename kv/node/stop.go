@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,7 +266,14 @@ func (n *Node) leaveAtLast() {
 }
 
 // byManager is for a node that was not started by hand.
-const byManager = "(clusterctl start gives it these flags)"
+func byManager(id string) string {
+	return fmt.Sprintf("(in a cluster of clusterctl: 'clusterctl replace %s' does all of that)", cmp.Or(id, "NODE"))
+}
+
+// asNew says how a node that was removed becomes a member.
+func asNew(id string) string {
+	return "to add it again, start it in a new directory with --join, or --gossip " + byManager(id)
+}
 
 // wayBack adds to the error of a node that cannot go on with its disk how it gets
 // back into its group.
@@ -279,7 +287,9 @@ func wayBack(err error, cfg Config) error {
 		return fmt.Errorf("%w\nNothing of this log is served any more. If the other members are well, begin anew with what they hold:"+
 			"\n  mv %s %s.damaged\nand start this node again %s: the group takes its vote away, and gives it anew once it has caught up\n%s"+
 			"\nIf most of the others are lost, too, what is left can be had: kvnode recover --help, kvnode dump --help",
-			err, data, data, again, byManager)
+			err, data, data, again, byManager(cfg.ID))
+	case errors.Is(err, core.ErrLogLost):
+		return fmt.Errorf("%w\n%s", err, byManager(cfg.ID))
 	case errors.Is(err, core.ErrStalled):
 		return fmt.Errorf("%w\nThe disk of %s does not answer; what was acknowledged is on it. See what is wrong with it:"+
 			"\n  df %s; dmesg | tail\nand start this node again with the same flags", err, data, data)

@@ -6,8 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 for tool in cmake "${CXX:-c++}"; do
 	if ! command -v "$tool" > /dev/null; then echo "no $tool; on Debian: apt install cmake g++"; exit 3; fi
 done
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+dir=$here/build/test
+mkdir -p "$dir"
 if ! cmake -S "$here" -B "$dir" -DCMAKE_BUILD_TYPE=Debug > "$dir/log" 2>&1; then
 	echo "cmake has failed; on Debian: apt install libssl-dev"
 	cat "$dir/log" >&2

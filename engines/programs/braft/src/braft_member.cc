@@ -5,6 +5,7 @@
 #include <braft/util.h>
 #include <brpc/server.h>
 #include <bthread/countdown_event.h>
+#include <bthread/mutex.h>
 #include <fcntl.h>
 #include <gflags/gflags.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <type_traits>
 
 #include "failstop.h"
 
@@ -277,7 +279,9 @@ private:
 
 }  // namespace
 
-Build Libraries() { return {RAFTLAB_BRAFT_VERSION, RAFTLAB_BRPC_VERSION, RAFTLAB_COMPILER}; }
+Build Libraries() {
+	return {RAFTLAB_BRAFT_VERSION, RAFTLAB_BRPC_VERSION, RAFTLAB_COMPILER, std::is_same_v<braft::raft_mutex_t, bthread::Mutex>};
+}
 
 void Configure(const Settings& s) {
 	const auto number = [](int64_t n) { return std::to_string(n); };

@@ -222,6 +222,7 @@ std::string Describe(const Settings& settings, const Build& build) {
 	}
 	runs.emplace_back("election_timeout", Quoted(std::to_string(settings.election_timeout_ms()) + " to " + std::to_string(2 * settings.election_timeout_ms()) + " ms"));
 	runs.emplace_back("flush", Quoted("fdatasync of the log before an entry counts (raft_sync, raft_sync_policy 0), and of term and vote (raft_sync_meta)"));
+	runs.emplace_back("mutex", Quoted(build.bthread_mutex ? "of bthreads (USE_BTHREAD_MUTEX)" : "of threads: a bthread that waits for it holds its worker"));
 	return Object({{"protocol", "1"},
 	               {"engine", Quoted("braft")},
 	               {"library", Quoted("baidu/braft")},

@@ -41,6 +41,7 @@ Settings ReadSettings(const std::string& file);  // of an empty name: the defaul
 // What the program was built with.
 struct Build {
 	std::string braft, brpc, compiler;
+	bool bthread_mutex;  // else a bthread that waits for braft's mutex holds its worker
 };
 
 std::string Describe(const Settings& settings, const Build& build);  // JSON

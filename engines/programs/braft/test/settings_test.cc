@@ -58,7 +58,7 @@ void Files() {
 		if (!Ends(told, want)) Equal(told, want, "settings: " + text);
 	}
 	Equal(Mistake([] { ReadSettings("/none/none"); }), "--settings: cannot read /none/none", HERE);
-	const auto d = nlohmann::json::parse(Describe(s, {"1", "2", "3"}));
+	const auto d = nlohmann::json::parse(Describe(s, {"1", "2", "3", true}));
 	Equal(d["protocol"].get<int>(), 1, HERE);
 	Equal(d["reads"].get<std::string>(), "log entry", HERE);
 	Equal(d["settings"]["pre_vote"]["honoured"].get<bool>(), false, HERE);

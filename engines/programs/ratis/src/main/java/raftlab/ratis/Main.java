@@ -13,6 +13,7 @@ final class Main {
   private static final int CANNOT_GO_ON = 1;
   private static final int WRONG_USAGE = 2;
   private static final long WATCH_MILLIS = 200;
+  private static final int PATIENCE = 25; // looks at a term that is not on the disk, and flushes of that disk
   private static final long CLOSE_MILLIS = 8000; // of the ten seconds that there are to end
 
   private final AtomicBoolean ending = new AtomicBoolean();
@@ -51,7 +52,7 @@ final class Main {
       identity.running();
       clients.start(flags.resp());
       System.err.println("raftlab-ratis " + flags.id() + ": serves clients at " + flags.resp() + ", members at " + flags.raft());
-      watch(member);
+      watch(member, identity);
     } catch (Exception e) {
       fail(reason(e));
     }
@@ -67,12 +68,15 @@ final class Main {
     }
   }
 
-  /** Finds the failures that Ratis tells nobody of. */
-  private void watch(Member member) throws Exception {
-    for (int unwritten = 0; unwritten < 5; unwritten = member.termIsWritten() ? 0 : unwritten + 1) {
+  /** Finds the failures that Ratis tells nobody of. A disk that is slow is none: it is waited for. */
+  private void watch(Member member, Identity identity) throws Exception {
+    for (int unwritten = 0; unwritten < PATIENCE; unwritten = member.termIsWritten() ? 0 : unwritten + 1) {
       Thread.sleep(WATCH_MILLIS);
       if (!member.isAlive()) {
         fail("Ratis has ended its server: its reason stands above");
+      }
+      if (unwritten > 0) {
+        Identity.forceFolder(identity.storage());
       }
     }
     fail("term and vote cannot be written: the reason stands above");

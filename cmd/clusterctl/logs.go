@@ -23,10 +23,11 @@ func newLogs(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logs NODE",
 		Short: "Show the log of a node",
-		Long: `Show the end of a node's log: what its processes have logged and written to standard
-output and error, as far back as --lines wants, also in the files that the log was
-rotated to: node.log.1, node.log.2 and so on, the older the higher. With --follow, go on
-until Ctrl-C as the node writes, also across its restarts and the log's rotations.`,
+		Long: `Show the end of a node's log: what its processes have logged and written to
+standard output and error, as far back as --lines wants, also in the files that
+the log was rotated to: node.log.1, node.log.2 and so on, the older the higher.
+With --follow, go on until Ctrl-C as the node writes, also across its restarts
+and the log's rotations.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}

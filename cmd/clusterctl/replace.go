@@ -31,17 +31,18 @@ func newReplace(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replace NODE",
 		Short: "Give a member whose data are lost or damaged new ones",
-		Long: `Replace a member whose folder was wiped or is damaged, while the others go on: end what
-is left of it, remove it from the group, move its folder aside, start it with an empty
-one under the same name and addresses, and wait until it has caught up and votes, if it
-is to. Nothing is deleted: what it had stays in data_dir/NODE.replaced-TIME.
+		Long: `Replace a member whose folder was wiped or is damaged, while the others go on:
+end what is left of it, remove it from the group, move its folder aside, start
+it with an empty one under the same name and addresses, and wait until it has
+caught up and votes, if it is to. Nothing is deleted: what it had stays in
+data_dir/NODE.replaced-TIME.
 
-The others must be a majority without it. If they are not, the group cannot change its
-members any more: 'clusterctl recover' makes a new one from what is left. A member that
-runs and is well is refused, unless --force is given.
+The others must be a majority without it. If they are not, the group cannot
+change its members any more: 'clusterctl recover' makes a new one from what is
+left. A member that runs and is well is refused, unless --force is given.
 
-Whenever it is interrupted, by Ctrl-C, a timeout or a crash, the same command goes on
-where it was.`,
+Whenever it is interrupted, by Ctrl-C, a timeout or a crash, the same command
+goes on where it was.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}

@@ -139,9 +139,8 @@ func verifyBackup(ctx context.Context, n *narrator, stdin io.Reader, path string
 	} {
 		fmt.Fprintf(out, "%-8s %s\n", line.name, visible.Text(line.text))
 	}
-	if s.Doubtful > 0 {
-		fmt.Fprintf(out, "apart    %s, %d to %d, never known to be committed: restore leaves them out\n",
-			cli.Count(s.Doubtful, "entry"), s.First, s.Last)
+	if apart := s.Apart(); apart != "" {
+		fmt.Fprintf(out, "apart    %s: restore leaves them out\n", apart)
 	}
 	return out.Flush()
 }

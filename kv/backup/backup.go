@@ -69,6 +69,17 @@ type Summary struct {
 	First, Last uint64
 }
 
+// Apart says what a restore leaves out; empty: nothing.
+func (s Summary) Apart() string {
+	switch s.Doubtful {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 entry, %d, never known to be committed", s.First)
+	}
+	return fmt.Sprintf("%d entries, %d to %d, never known to be committed", s.Doubtful, s.First, s.Last)
+}
+
 // Write writes a backup of the map. Index, Keys and Time of the header follow from the map
 // and the clock; doubtful are entries after it that were never known to be committed, nil
 // where there are none.

@@ -175,10 +175,10 @@ func (s *session) renew(ctx context.Context, others *client.Client, n clusterfil
 			*done = append(*done, "its folder is "+kept)
 		}
 	}
+	*done = append(*done, "its start with new data was begun")
 	if err := s.startNodes(ctx, n); err != nil {
 		return err
 	}
-	*done = append(*done, "it was started with new data")
 	return s.catchUp(ctx, others, n, f.ReadyTimeout)
 }
 
@@ -189,7 +189,7 @@ func (s *session) retire(ctx context.Context, others *client.Client, n clusterfi
 	if err := s.stopForGood(ctx, others, n); err != nil {
 		return err
 	}
-	*done = append(*done, "it is stopped")
+	*done = append(*done, "it was stopped")
 	var last error
 	err := poll.Until(ctx, lookEvery, func() (bool, error) {
 		last = remove(ctx, others, n.Alias)
@@ -199,7 +199,7 @@ func (s *session) retire(ctx context.Context, others *client.Client, n clusterfi
 		return fmt.Errorf("remove it from the group: %w", errors.Join(last, err))
 	}
 	s.log.Printf("Removed %q from the group", n.Alias)
-	*done = append(*done, "it is no member any more")
+	*done = append(*done, "it was removed from the group")
 	return nil
 }
 

@@ -120,6 +120,7 @@ func (r *recovery) confirm(ctx context.Context, stdout io.Writer) error {
 	select {
 	case <-answered:
 	case <-ctx.Done():
+		fmt.Fprintln(stdout) // the answer's line
 		return errDeclined
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -61,7 +62,7 @@ func (s *subcommand) execute(ctx context.Context, args []string, stdout, stderr 
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", s.flags.Name(), err)
+	fmt.Fprintf(stderr, "%s: %s\n", s.flags.Name(), strings.TrimPrefix(err.Error(), core.ErrInvalid.Error()+": "))
 	if errors.Is(err, core.ErrInvalid) {
 		return exitUsage
 	}

@@ -42,7 +42,8 @@ node that has taken no snapshot may give an empty backup. --all has them count,
 as 'kvnode recover' does.
 
 What is printed to standard error sums it up. Where the log is damaged, what
-comes before the damage is printed, and the exit code is 1.
+comes before the damage is printed, and where it is lost, or cannot be opened,
+the snapshot; the exit code is 1.
 
 `
 
@@ -70,7 +71,7 @@ func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	flags.BoolVar(&d.committed, "committed", false, "leave out what is not known to be committed")
 	flags.BoolVar(&d.all, "all", false, "of a backup: what is not known to be committed counts")
 	return &subcommand{
-		about: dumpHelp, exits: "0 all was printed, 1 failed, or the log is damaged, 2 wrong usage", flags: flags,
+		about: dumpHelp, exits: "0 all was printed, 1 failed, or the log is lost or damaged, 2 wrong usage", flags: flags,
 		check: func(args []string) error {
 			if d.format != asLines && d.format != asBackup {
 				return fmt.Errorf("--format %s: want %s or %s", d.format, asLines, asBackup)

@@ -81,7 +81,10 @@ func Recover(ctx context.Context, r Recovery) (plan RecoveryPlan, err error) {
 		if err := givenOnce(dir, r.Dirs[:i]); err != nil {
 			return plan, err
 		}
-		open, err := openRemains(dir, r.Parts)
+		open, err := openRemains(dir, r.Parts, "")
+		if _, ok := errors.AsType[*logUnreadable](err); ok {
+			err = leaveOut(dir, err)
+		}
 		if err != nil {
 			return plan, err
 		}

@@ -57,7 +57,7 @@ where the log of its group ended, so that the keys keep the indexes of their
 changes. One node is made of the file, all are started, and the others join.
 
   clusterctl restore --yes monday.backup
-  clusterctl init -o other.yaml --data-dir other
+  clusterctl init --out other.yaml --data-dir other
   clusterctl -c other.yaml restore --new monday.backup`,
 		Args: cli.Wants(1, 1, "a file"),
 	}

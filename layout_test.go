@@ -59,7 +59,7 @@ var rules = []rule{
 	{"kv/client", []string{"core/errkind", "kv/api", "internal/hostport", "internal/poll"}}, // links no Raft
 	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport", "internal/sharing"}},
 	{"kv/respapi", []string{"core", "kv"}},
-	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile"}},
+	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
 	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf", "internal/hostport"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile", "internal/hostport"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},

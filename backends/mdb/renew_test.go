@@ -137,11 +137,11 @@ func TestOldEntriesDamaged(t *testing.T) {
 // TestManyOldEntries sees that a map with little room left is enough, and that what an
 // entry without room has stopped is gone on with in a larger one.
 func TestManyOldEntries(t *testing.T) {
-	const count, entryBytes = 640, 64 << 10 // 40 MiB
+	const count, entryBytes = 256, 64 << 10 // 16 MiB, four batches
 	for name, test := range map[string]struct {
 		firstBytes int
 		want       error
-	}{"all": {entryBytes, nil}, "up to a large one": {24 << 20, core.ErrFull}} {
+	}{"all": {entryBytes, nil}, "up to a large one": {32 << 20, core.ErrFull}} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := open(t, dir, mdb.Options{}).Close(); err != nil {
@@ -159,7 +159,7 @@ func TestManyOldEntries(t *testing.T) {
 				old[index] = oldForm(t, entry(index))
 			}
 			putRaw(t, dir, old)
-			s, err := mdb.Open(dir, mdb.Options{MapSizeBytes: uint64(test.firstBytes) + 56<<20})
+			s, err := mdb.Open(dir, mdb.Options{MapSizeBytes: uint64(test.firstBytes) + 28<<20})
 			if !errors.Is(err, test.want) {
 				t.Fatalf("%v, want %v", err, test.want)
 			}

@@ -191,6 +191,20 @@ func (s *Survivor) contradicts(newest *Survivor) []Span {
 	return s.after(agreed + uint64(n))
 }
 
+// isKept refuses a newest log that is without what another one knows to be committed: a log
+// that Raft calls newer has all of that, unless a disk has lost what was flushed to it.
+func (s *Survivor) isKept(newest *Survivor) error {
+	index := s.CommittedIndex
+	switch mine, its := s.term(index), newest.term(index); {
+	case index > newest.LastIndex:
+	case mine != 0 && its != 0 && mine != its:
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: entry %d is committed, as %s says, and the log in %s, which is the newest, is without it: the disk of one of them has lost what it had kept: leave that folder out; what each holds: kvnode dump",
+		core.ErrDamaged, index, s.Dir, newest.Dir)
+}
+
 // newer orders survivors as Raft compares logs, the newest first.
 func newer(a, b *Survivor) int {
 	return cmp.Or(cmp.Compare(b.LastTerm, a.LastTerm), cmp.Compare(b.LastIndex, a.LastIndex), cmp.Compare(a.ID, b.ID))
@@ -215,6 +229,9 @@ func survivorsOf(all []*remains) ([]*Survivor, error) {
 			}
 		}
 		if err := s.belongs(newest); err != nil {
+			return nil, err
+		}
+		if err := s.isKept(newest); err != nil {
 			return nil, err
 		}
 		s.Dropped = s.contradicts(newest)

@@ -20,6 +20,19 @@ type Parts struct {
 	Open func(backend, dir string) (core.LogStore, error)
 }
 
+// offline returns an engine that can read what is left.
+func (p Parts) offline(name string) (core.Offline, error) {
+	engine, err := p.Engine(name)
+	if err != nil {
+		return nil, err
+	}
+	reader, ok := engine.(core.Offline)
+	if !ok {
+		return nil, fmt.Errorf("%w: engine %s cannot read what is left of a node that does not run", core.ErrUnsupported, name)
+	}
+	return reader, nil
+}
+
 // remains are what a node that does not run has left, open for reading.
 type remains struct {
 	*core.Remains
@@ -31,11 +44,8 @@ type remains struct {
 
 // openRemains locks the folder of a node and reads what is in it, which it does not change.
 func openRemains(data string, parts Parts) (r *remains, err error) {
-	if _, err := os.Stat(filepath.Join(data, identityName)); err != nil {
-		return nil, fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, data, identityName)
-	}
 	r = new(remains)
-	if r.dir, err = openDataDir(data); err != nil {
+	if r.dir, err = openUsed(data); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -46,13 +56,8 @@ func openRemains(data string, parts Parts) (r *remains, err error) {
 	if r.identity, err = r.dir.effective(); err != nil {
 		return r, err
 	}
-	engine, err := parts.Engine(r.identity.Engine)
-	if err != nil {
+	if r.engine, err = parts.offline(r.identity.Engine); err != nil {
 		return r, fmt.Errorf("%s: %w", data, err)
-	}
-	var ok bool
-	if r.engine, ok = engine.(core.Offline); !ok {
-		return r, fmt.Errorf("%s: %w: engine %s cannot read what is left of a node that does not run", data, core.ErrUnsupported, r.identity.Engine)
 	}
 	path := filepath.Join(data, r.identity.log())
 	if _, err := os.Stat(path); err != nil { // to open it would make an empty one

@@ -60,7 +60,7 @@ var rules = []rule{
 	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport", "internal/sharing"}},
 	{"kv/respapi", []string{"core", "kv"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf", "internal/hostport"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/atomicfile", "internal/conf", "internal/hostport"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile", "internal/hostport"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal"}},

@@ -34,15 +34,16 @@ func newBackup(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backup FILE | --verify FILE",
 		Short: "Write all keys to a file, consistent and checksummed",
-		Long: `Write the map as it is at one entry of the log to a file, or with "-" to standard
-output, while the cluster goes on. The file appears once it is whole, flushed and
-checked; Ctrl-C leaves nothing behind. With the default --consistency it has every
-write that was acknowledged before; "stale" takes what the asked node holds, also
-where no leader can be elected.
+		Long: `Write the map as it is at one entry of the log to a file, or with "-" to
+standard output, while the cluster goes on. The file appears once it is whole,
+flushed and checked; Ctrl-C leaves nothing behind. With the default
+--consistency it has every write that was acknowledged before; "stale" takes
+what the asked node holds, also where no leader can be elected.
 
---verify asks no node: it reads a backup and says what it is, or what is wrong with
-it. The digest is over keys and values alone: two backups with the same digest hold
-the same, whatever group they are of. 'clusterctl restore FILE' brings a backup back.
+--verify asks no node: it reads a backup and says what it is, or what is wrong
+with it. The digest is over keys and values alone: two backups with the same
+digest hold the same, whatever group they are of. 'clusterctl restore FILE'
+brings a backup back.
 
   clusterctl backup monday.backup
   clusterctl backup - | ssh vault 'cat > monday.backup'

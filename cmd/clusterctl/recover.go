@@ -17,12 +17,14 @@ func newRecover(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recover [NODE...]",
 		Short: "Make a new group of what is left of one that lost its majority",
-		Long: `Where most nodes have lost their data for good, those that are left elect no leader any
-more. Make a new group of their data: of all nodes whose folders are there, or of those
-named. None of them may run. The newest log counts; what may be missing, and what is
-dropped, is listed, and then you are asked. The state of before stays in the folders.
+		Long: `Where most nodes have lost their data for good, those that are left elect no
+leader any more. Make a new group of their data: of all nodes whose folders are
+there, or of those named. None of them may run. The newest log counts; what may
+be missing, and what is dropped, is listed, and then you are asked. The state of
+before stays in the folders.
 
-'clusterctl start' then starts these nodes, and has those without data join them.`,
+'clusterctl start' then starts these nodes, and has those without data join
+them.`,
 		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 	}

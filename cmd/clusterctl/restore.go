@@ -37,25 +37,25 @@ func newRestore(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE | --new FILE",
 		Short: "Replace all keys by those of a backup, or begin with it",
-		Long: `Replace the map of the running cluster by that of a backup, all or nothing. The file,
-or with "-" standard input, is read to its end and checked before anything changes;
-until then its keys are gathered beside the map, which takes memory for both. Then one
-entry of the log puts them in its place, on every node.
+		Long: `Replace the map of the running cluster by that of a backup, all or nothing. The
+file, or with "-" standard input, is read to its end and checked before anything
+changes; until then its keys are gathered beside the map, which takes memory for
+both. Then one entry of the log puts them in its place, on every node.
 
-Reads and writes go on meanwhile; what is written until then is replaced, too. The
-membership stays as it is. A leader that dies is waited for; where the command fails
-or is interrupted nothing has changed, but for exit code 3: then nobody knows, and
-'clusterctl backup -' tells by its digest.
+Reads and writes go on meanwhile; what is written until then is replaced, too.
+The membership stays as it is. A leader that dies is waited for; where the
+command fails or is interrupted nothing has changed, but for exit code 3: then
+nobody knows, and 'clusterctl backup -' tells by its digest.
 
-All members have to run, with a kvnode that knows restores. It asks before it replaces
-keys that are there; without a terminal it wants --yes.
+All members have to run, with a kvnode that knows restores. It asks before it
+replaces keys that are there; without a terminal it wants --yes.
 
---new is for a cluster whose nodes have no data yet: it begins with the backup, where
-the log of its group ended, so that the keys keep the indexes of their changes. One
-node is made of the file, all are started, and the others join.
+--new is for a cluster whose nodes have no data yet: it begins with the backup,
+where the log of its group ended, so that the keys keep the indexes of their
+changes. One node is made of the file, all are started, and the others join.
 
   clusterctl restore --yes monday.backup
-  clusterctl init -o other.yaml --data-dir other
+  clusterctl init --out other.yaml --data-dir other
   clusterctl -c other.yaml restore --new monday.backup`,
 		Args: cli.Wants(1, 1, "a file"),
 	}

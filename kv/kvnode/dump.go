@@ -24,20 +24,21 @@ import (
 
 const dumpHelp = `Usage: kvnode dump [options] <raft-data-path>
 
-Print what the folder of a node that does not run holds, by its snapshot and its log,
-whatever has become of its group. The folder is not changed.
+Print what the folder of a node that does not run holds, by its snapshot and its
+log, whatever has become of its group. The folder is not changed.
 
 One line of JSON for each key, in order:
 
   {"key":"fruit","value":"pear","index":12,"committed":true}
 
-index is that of the log entry that set it. committed is false where the node, as far as
-its disk knows, never learned that this entry was committed: it may count or not. A key
-that such an entry deletes comes after the others, as it was before, with "deleted":true.
-A key or value that is no UTF-8 stands in key_base64 or value_base64 instead.
+index is that of the log entry that set it. committed is false where the node,
+as far as its disk knows, never learned that this entry was committed: it may
+count or not. A key that such an entry deletes comes after the others, as it was
+before, with "deleted":true. A key or value that is no UTF-8 stands in
+key_base64 or value_base64 instead.
 
-What is printed to standard error sums it up. Where the log is damaged, what comes before
-the damage is printed, and the exit code is 1.
+What is printed to standard error sums it up. Where the log is damaged, what
+comes before the damage is printed, and the exit code is 1.
 
 `
 

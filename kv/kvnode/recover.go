@@ -21,17 +21,19 @@ import (
 
 const recoverHelp = `Usage: kvnode recover [options] <raft-data-path>...
 
-Make a new group of what is left of one that has lost the majority of its voters for good.
-Give the folders of all nodes that are left; none of them may run. The state of the newest
-log counts: it has all that was acknowledged by a majority with one of these nodes. What
-may be missing all the same, and what is dropped, is listed before anything is written.
+Make a new group of what is left of one that has lost the majority of its voters
+for good. Give the folders of all nodes that are left; none of them may run. The
+state of the newest log counts: it has all that was acknowledged by a majority
+with one of these nodes. What may be missing all the same, and what is dropped,
+is listed before anything is written.
 
-The nodes of these folders are the voters of the new group, which has an id of its own:
-members of the old one that come back are turned away. Add them, or others, in new folders.
+The nodes of these folders are the voters of the new group, which has an id of
+its own: members of the old one that come back are turned away. Add them, or
+others, in new folders.
 
-The log and the snapshots of before stay in the folders. Whenever it is interrupted, by
-Ctrl-C, a crash or a power loss, all nodes have the old state or all the new one; to give
-the same command again ends it.
+The log and the snapshots of before stay in the folders. Whenever it is
+interrupted, by Ctrl-C, a crash or a power loss, all nodes have the old state or
+all the new one; to give the same command again ends it.
 
 While a majority is there, start these nodes instead.
 
@@ -47,7 +49,8 @@ type recovery struct {
 func recoverCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	r := &recovery{}
 	r.Parts = parts(known, storeOptions(flags))
-	flags.StringToStringVar(&r.Members, "members", nil, "`id=host:port,...`: Raft addresses of the new group's members, which are\nthose of the given folders; by default those they last had")
+	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses, `id=host:port,...`, of the new group's members, which are those of the given folders; by default where they last were")
+	flags.Lookup("members").DefValue = ""
 	flags.BoolVar(&r.dryRun, "dry-run", false, "say what it would do, and write nothing")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	return &subcommand{

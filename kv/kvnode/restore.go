@@ -18,10 +18,11 @@ const restoreWord = "restore"
 
 const restoreHelp = `Usage: kvnode restore FILE [options] <raft-data-path>
 
-Make, in a new folder, the first member of a new group that begins with a backup: with its
-keys, their indexes and the log's index. FILE is read to its end and checked first.
-The options are those of kvnode: give what the node will be started with. Then start it
-with the same, and others with --join, in new folders.
+Make, in a new folder, the first member of a new group that begins with a
+backup: with its keys, their indexes and the log's index. FILE is read to its
+end and checked first. The options are those of kvnode: give what the node will
+be started with. Then start it with the same, and others with --join, in new
+folders.
 
   kvnode restore monday.backup --id n1 --raddr 127.0.0.1:12000 var/n1
   kvnode --id n1 --raddr 127.0.0.1:12000 var/n1

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"os"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/backup"
@@ -81,11 +81,11 @@ func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 			}
 			return oneFolder(&d.data)(args)
 		},
-		run: func(_ context.Context, stdout, stderr io.Writer) error { return d.run(known, stdout, stderr) },
+		run: func(ctx context.Context, stdout, stderr io.Writer) error { return d.run(ctx, known, stdout, stderr) },
 	}
 }
 
-func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
+func (d *dumping) run(ctx context.Context, known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
 	left, err := node.OpenLeft(d.data, parts(known, d.options))
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) (err err
 	image := m.Image()
 	d.last, d.damage = image.Index(), damage
 	image.Release()
-	if err := d.write(left, m, stdout); err != nil {
+	if err := d.write(ctx, left, m, stdout); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "%s of group %s, as of entry %d\n", left.ID, left.Group, d.last)
@@ -141,38 +141,52 @@ func (d *dumping) fate() string {
 	return "\nThe backup has them apart, and a restore leaves them out; with --all they count"
 }
 
-func (d *dumping) write(left *node.Left, m *kv.Store, stdout io.Writer) (err error) {
-	to := stdout
-	if d.out != "" {
-		f, err := os.OpenFile(d.out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%w: --out: there is a file %s already: give another name", core.ErrInvalid, d.out)
-		}
-		if err != nil {
-			return fmt.Errorf("--out: %w", err)
-		}
-		defer func() {
-			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-				err = errors.Join(err, os.Remove(d.out)) // no half of a dump passes for one
-			}
-		}()
-		to = f
+// write writes all to standard output, or to a file that appears once it is whole.
+func (d *dumping) write(ctx context.Context, left *node.Left, m *kv.Store, stdout io.Writer) error {
+	dump := func(to io.Writer) error {
+		buffer := bufio.NewWriter(interruptible{ctx, to})
+		return errors.Join(d.writeTo(buffer, left, m), buffer.Flush())
 	}
-	buffer := bufio.NewWriter(to)
-	if d.format == asBackup {
-		doubtful := d.doubtful(left)
-		if d.all {
-			apply(m, doubtful)
-			doubtful = nil
-		}
-		image := m.Image()
-		defer image.Release()
-		of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
-		_, err = backup.Write(buffer, of, image, doubtful)
-	} else {
-		err = d.writeLines(buffer, m, d.doubtful(left), left.CommittedIndex)
+	if d.out == "" {
+		return dump(stdout)
 	}
-	return errors.Join(err, buffer.Flush())
+	if _, err := os.Lstat(d.out); err == nil {
+		return fmt.Errorf("%w: --out: there is a file %s already: give another name", core.ErrInvalid, d.out)
+	}
+	if err := atomicfile.WriteFrom(d.out, dump); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
+}
+
+func (d *dumping) writeTo(to io.Writer, left *node.Left, m *kv.Store) error {
+	if d.format != asBackup {
+		return d.writeLines(to, m, d.doubtful(left), left.CommittedIndex)
+	}
+	doubtful := d.doubtful(left)
+	if d.all {
+		apply(m, doubtful)
+		doubtful = nil
+	}
+	image := m.Image()
+	defer image.Release()
+	of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
+	_, err := backup.Write(to, of, image, doubtful)
+	return err
+}
+
+// interruptible takes no more once ctx has ended.
+type interruptible struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+// Write implements io.Writer.
+func (i interruptible) Write(b []byte) (int, error) {
+	if err := context.Cause(i.ctx); err != nil {
+		return 0, err
+	}
+	return i.to.Write(b)
 }
 
 // writeLines writes the map with the entries that are not known to be committed, and then

@@ -29,8 +29,9 @@ func TestYes(t *testing.T) {
 	cancel(fault)
 	silent, end := io.Pipe()
 	defer end.Close()
-	if yes, err := prompt.Yes(ctx, silent, io.Discard, ""); yes || !errors.Is(err, fault) {
-		t.Errorf("without an answer: %t, %v", yes, err)
+	var out bytes.Buffer
+	if yes, err := prompt.Yes(ctx, silent, &out, "Go on?"); yes || !errors.Is(err, fault) || out.String() != "Go on? [y/N] \n" {
+		t.Errorf("without an answer: %t, %v: %q", yes, err, &out)
 	}
 }
 

@@ -87,7 +87,10 @@ func (s *session) backup(ctx context.Context, from reader, level client.Consiste
 			return err
 		}
 		defer stream.Close()
-		done, err = s.readBackup(ctx, "Backup", io.TeeReader(stream, to), nil)
+		kept := &keeper{to: to}
+		if done, err = s.readBackup(ctx, "Backup", io.TeeReader(stream, kept), nil); kept.err != nil {
+			return kept.err
+		}
 		return err
 	}
 	var err error
@@ -107,6 +110,19 @@ func (s *session) backup(ctx context.Context, from reader, level client.Consiste
 	}
 	fmt.Fprintf(say, "%s\nDigest of keys and values: %s\n", took(fmt.Sprintf("Backup at index %d", done.Index), done, begun), done.Content)
 	return nil
+}
+
+// keeper remembers why something could not be written: to who reads through it, it is an
+// error of reading.
+type keeper struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (k *keeper) Write(b []byte) (n int, err error) {
+	n, k.err = k.to.Write(b)
+	return n, k.err
 }
 
 // took says what was done with a backup, and how long that took.
@@ -139,9 +155,8 @@ func verifyBackup(ctx context.Context, n *narrator, stdin io.Reader, path string
 	} {
 		fmt.Fprintf(out, "%-8s %s\n", line.name, visible.Text(line.text))
 	}
-	if s.Doubtful > 0 {
-		fmt.Fprintf(out, "apart    %s, %d to %d, never known to be committed: restore leaves them out\n",
-			cli.Count(s.Doubtful, "entry"), s.First, s.Last)
+	if apart := s.Apart(); apart != "" {
+		fmt.Fprintf(out, "apart    %s: restore leaves them out\n", apart)
 	}
 	return out.Flush()
 }

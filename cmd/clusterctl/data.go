@@ -96,10 +96,11 @@ func newGet(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key",
-		Long: `Print the value of a key and a newline. The exit code is 1 if there is no such key.
+		Long: `Print the value of a key and a newline. The exit code is 1 if there is no such
+key.
 
-Reads are linearizable on every node, unless --consistency says otherwise: "leader"
-trusts the leader's lease, "stale" takes what the asked node holds.
+Reads are linearizable on every node, unless --consistency says otherwise:
+"leader" trusts the leader's lease, "stale" takes what the asked node holds.
 
   clusterctl get fruit --node node3 --consistency stale
   clusterctl set fruit plum --if-match $(clusterctl get fruit --index)`,
@@ -134,8 +135,8 @@ func newKeys(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
 		Short: "List the keys, sorted",
-		Long: `List the keys, sorted by their bytes, one on a line. They are read page by page: a
-key that is written meanwhile may or may not be listed.`,
+		Long: `List the keys, sorted by their bytes, one on a line. They are read page by page:
+a key that is written meanwhile may or may not be listed.`,
 		Args: cli.Wants(0, 0, "no argument"),
 	}
 	f.addRead(m, c)
@@ -180,11 +181,11 @@ func newSet(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "set KEY VALUE | --json FILE",
 		Short: "Set a key, or several at once",
-		Long: `Set a key. The value "-" is read from standard input, byte for byte. Prints nothing;
-exit code 1 says that nothing was written, 3 that nobody knows.
+		Long: `Set a key. The value "-" is read from standard input, byte for byte. Prints
+nothing; exit code 1 says that nothing was written, 3 that nobody knows.
 
---json takes an object of strings, {"key": "value", …}, from a file or, with "-", from
-standard input. All its keys are set in one log entry, or none is.
+--json takes an object of strings, {"key": "value", …}, from a file or, with
+"-", from standard input. All its keys are set in one log entry, or none is.
 
   clusterctl set -- answer -42             a value that begins with a dash
   clusterctl set photo - < photo.jpg
@@ -308,8 +309,9 @@ func newDelete(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "delete KEY...",
 		Short: "Delete keys",
-		Long: `Delete keys, one after the other up to the first failure. A key that is not there is
-no failure. Prints nothing; exit code 3 says that nobody knows whether it was deleted.`,
+		Long: `Delete keys, one after the other up to the first failure. A key that is not
+there is no failure. Prints nothing; exit code 3 says that nobody knows whether
+it was deleted.`,
 		Args: cli.Wants(1, -1, "a key"),
 	}
 	f.addTo(m, c, toAnyNode)

@@ -33,16 +33,16 @@ func newInit(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init [N]",
 		Short: "Write a cluster file of N nodes",
-		Long: `Write a cluster file of N nodes (3 without it) on ports that are free now. It starts
-nothing. A file that is there is kept, and data of nodes are not taken over, unless
---force is given.
+		Long: `Write a cluster file of N nodes (3 without it) on ports that are free now. It
+starts nothing. A file that is there is kept, and data of nodes are not taken
+over, unless --force is given.
 
-The nodes find each other by gossip and found the cluster together. With --leader that
-node founds it, and the others join: they need no gossip then.
+The nodes find each other by gossip and found the cluster together. With
+--leader that node founds it, and the others join: they need no gossip then.
 
-Paths inside the current folder are written relative to the file, so that the folder
-may be moved whole; all others are written in full. See 'clusterctl help config' for
-what the file says.`,
+Paths inside the current folder are written relative to the file, so that the
+folder may be moved whole; all others are written in full. See
+'clusterctl help config' for what the file says.`,
 		Args: cli.Wants(0, 1, "at most the number of nodes"),
 	}
 	flags := c.Flags()

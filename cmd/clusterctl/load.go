@@ -24,12 +24,14 @@ func newLoad(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Write under load and remember what was acknowledged",
-		Long: `Write with several clients at once and print how many writes were acknowledged, refused
-or of unknown outcome, their latency, and the longest time without an acknowledgement:
-with a kill or a pause meanwhile, how long the cluster stood still.
+		Long: `Write with several clients at once and print how many writes were acknowledged,
+refused or of unknown outcome, their latency, and the longest time without an
+acknowledgement: with a kill or a pause meanwhile, how long the cluster stood
+still.
 
-With --journal every write and its fate is kept, for 'clusterctl audit' to check that
-nothing acknowledged was lost. Ctrl-C ends the load early; the journal is good then, too.
+With --journal every write and its fate is kept, for 'clusterctl audit' to check
+that nothing acknowledged was lost. Ctrl-C ends the load early; the journal is
+good then, too.
 
   clusterctl load --duration 20s --journal acked.jsonl &
   clusterctl kill leader
@@ -168,10 +170,11 @@ func newAudit(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit JOURNAL",
 		Short: "Check that every acknowledged write of a load is on every node",
-		Long: `Read back from every node what the journal of 'clusterctl load' says was written, and
-compare. What was acknowledged must be there, what was refused must not; of a write
-whose outcome is unknown both is right. Exit code 1 with a line per finding if anything
-is not as it has to be. Nobody else may write to the same keys.
+		Long: `Read back from every node what the journal of 'clusterctl load' says was
+written, and compare. What was acknowledged must be there, what was refused must
+not; of a write whose outcome is unknown both is right. Exit code 1 with a line
+per finding if anything is not as it has to be. Nobody else may write to the
+same keys.
 
 All nodes have to run, or those named by --node.`,
 		Args:              cli.Wants(1, 1, "the journal of a load"),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/poll"
 )
@@ -23,10 +24,11 @@ func newLogs(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logs NODE",
 		Short: "Show the log of a node",
-		Long: `Show the end of a node's log: what its processes have logged and written to standard
-output and error, as far back as --lines wants, also in the files that the log was
-rotated to: node.log.1, node.log.2 and so on, the older the higher. With --follow, go on
-until Ctrl-C as the node writes, also across its restarts and the log's rotations.`,
+		Long: `Show the end of a node's log: what its processes have logged and written to
+standard output and error, as far back as --lines wants, also in the files that
+the log was rotated to: node.log.1, node.log.2 and so on, the older the higher.
+With --follow, go on until Ctrl-C as the node writes, also across its restarts
+and the log's rotations.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
@@ -42,11 +44,21 @@ until Ctrl-C as the node writes, also across its restarts and the log's rotation
 		}
 		err = showLog(ctx, s.stdout, s.cluster.LogPath(n.Alias), last, follow)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s has never run: it has no log yet", n.Alias)
+			return s.noLog(ctx, n)
 		}
 		return err
 	})
 	return c
+}
+
+// noLog says why a node has none.
+func (s *session) noLog(ctx context.Context, n clusterfile.Node) error {
+	for _, now := range s.cluster.Status(ctx) {
+		if now.Node.Alias == n.Alias && now.State.PID != 0 {
+			return fmt.Errorf("the log of %s is gone, though it runs: 'kill -HUP %d' has it begin a new one", n.Alias, now.State.PID)
+		}
+	}
+	return fmt.Errorf("%s has no log: it has never run, or its log was removed: %s", n.Alias, s.command("start "+n.Alias))
 }
 
 // showLog copies the last lines of a log to w, and, if asked to, what is added until the

@@ -26,9 +26,10 @@ func newMembers(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "members",
 		Short: "List, add and remove members of the cluster",
-		Long: `List the members as the leader's configuration has them: also those that do not run.
-'members add' and 'members remove' change the configuration, the processes and the
-cluster file together. The file is written anew then; comments in it are lost.`,
+		Long: `List the members as the leader's configuration has them: also those that do not
+run. 'members add' and 'members remove' change the configuration, the processes
+and the cluster file together. The file is written anew then; comments in it are
+lost.`,
 		Args: cli.NoCommand,
 	}
 	list := &cobra.Command{Use: "list", Short: "List the members", Args: cli.Wants(0, 0, "no argument")}
@@ -81,13 +82,13 @@ func newMembersAdd(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add ALIAS",
 		Short: "Start a new node that joins the cluster",
-		Long: `Write a new node to the cluster file, start it, let it join, and wait until it has what
-the leader had committed, and votes. Addresses that are not given are free ones on the
-host of the other nodes. It may take as long as it wants to catch up, as long as it gets
-on: see --ready-timeout.
+		Long: `Write a new node to the cluster file, start it, let it join, and wait until it
+has what the leader had committed, and votes. Addresses that are not given are
+free ones on the host of the other nodes. It may take as long as it wants to
+catch up, as long as it gets on: see --ready-timeout.
 
-If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries again,
-'clusterctl members remove ALIAS' takes it back.`,
+If it fails half way, the node stays in the file: 'clusterctl start ALIAS' tries
+again, 'clusterctl members remove ALIAS' takes it back.`,
 		Args: cli.Wants(1, 1, "the alias of the new node"),
 	}
 	c.Flags().StringVar(&f.http, "http", "", "host:port for clients")
@@ -217,9 +218,10 @@ func newMembersRemove(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "remove NODE",
 		Short: "Remove a node from the cluster, stop it and delete its data",
-		Long: `Remove a node from the configuration, stop its process, take it out of the cluster file
-and delete its folder. It does not ask. A leader hands over first. A node that gossips
-leaves by itself; if it does not answer, the others have to see that it failed, first.`,
+		Long: `Remove a node from the configuration, stop its process, take it out of the
+cluster file and delete its folder. It does not ask. A leader hands over first.
+A node that gossips leaves by itself; if it does not answer, the others have to
+see that it failed, first.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
@@ -356,8 +358,8 @@ func newTransfer(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "transfer [NODE]",
 		Short: "Hand leadership over",
-		Long: `Have the leader hand over to a node, or, without one, to the voter that is most up to
-date, and wait until the new leader is known.`,
+		Long: `Have the leader hand over to a node, or, without one, to the voter that is most
+up to date, and wait until the new leader is known.`,
 		Args:              cli.Wants(0, 1, "at most one node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
@@ -415,8 +417,9 @@ func newSnapshot(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot NODE",
 		Short: "Have a node write a snapshot and cut its log",
-		Long: `Have a node write a snapshot of its map and cut its log behind it. Each node does so
-by itself from time to time; this is for demonstrations and before a backup.`,
+		Long: `Have a node write a snapshot of its map and cut its log behind it. Each node
+does so by itself from time to time; this is for demonstrations and before a
+backup.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}

@@ -29,13 +29,13 @@ func newStart(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start [NODE...]",
 		Short: "Start the cluster nodes",
-		Long: `Start the nodes of the cluster file, or those named, and wait until they are ready.
-On the first start they found the cluster together; or, where the file names a leader,
-that one founds it, and the others join. Later starts find the state where it was left.
-Nodes that run already are left alone.
+		Long: `Start the nodes of the cluster file, or those named, and wait until they are
+ready. On the first start they found the cluster together; or, where the file
+names a leader, that one founds it, and the others join. Later starts find the
+state where it was left. Nodes that run already are left alone.
 
-If a node does not start, the end of its log is printed and the exit code is 1; the
-others go on running.`,
+If a node does not start, the end of its log is printed and the exit code is 1;
+the others go on running.`,
 		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE:              m.toStart(&o, start),
@@ -93,9 +93,9 @@ func newRestart(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restart NODE... | --all",
 		Short: "Stop nodes and start them again, one at a time",
-		Long: `Stop nodes and start them again, one at a time: the next one is stopped once the one
-before is ready. With --all, the leader comes last, so that leadership moves once and
-clients can go on writing meanwhile.`,
+		Long: `Stop nodes and start them again, one at a time: the next one is stopped once the
+one before is ready. With --all, the leader comes last, so that leadership moves
+once and clients can go on writing meanwhile.`,
 		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 	}
@@ -146,9 +146,10 @@ func newStop(m *manager) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [NODE...]",
 		Short: "Stop the cluster nodes",
-		Long: `Stop all nodes of the cluster file, or those named, and wait until their processes are
-gone. A leader hands over first. A node that does not stop in time is killed. Nodes
-that do not run are no error. The data stays; 'clusterctl start' finds it.`,
+		Long: `Stop all nodes of the cluster file, or those named, and wait until their
+processes are gone. A leader hands over first. A node that does not stop in time
+is killed. Nodes that do not run are no error. The data stays:
+'clusterctl start' finds it.`,
 		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 		RunE: m.on(func(ctx context.Context, s *session, args []string) error {
@@ -169,8 +170,8 @@ demonstrations: what was acknowledged must survive it.`,
 
 func newPause(m *manager) *cobra.Command {
 	return m.signalling("pause", "Suspend nodes, as an overloaded machine does",
-		`Suspend nodes with SIGSTOP: they keep their connections and answer nothing, as on a
-machine that hangs. 'clusterctl resume' lets them go on.`,
+		`Suspend nodes with SIGSTOP: they keep their connections and answer nothing, as
+on a machine that hangs. 'clusterctl resume' lets them go on.`,
 		(*process.Cluster).Pause)
 }
 
@@ -215,9 +216,9 @@ func newWait(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "wait",
 		Short: "Wait until the nodes that run follow one leader",
-		Long: `Wait until every node that runs answers, all follow the same leader, and that has been
-so for half a second. Prints nothing; the exit code is 1 if it does not come about in
-time. For scripts, after a leader was stopped.`,
+		Long: `Wait until every node that runs answers, all follow the same leader, and that
+has been so for half a second. Prints nothing; the exit code is 1 if it does not
+come about in time. For scripts, after a leader was stopped.`,
 		Args: cli.Wants(0, 0, "no argument"),
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after this time")

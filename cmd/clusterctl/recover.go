@@ -28,7 +28,7 @@ them.`,
 		Args:              cli.Wants(0, -1, "nodes"),
 		ValidArgsFunction: m.completeNodes(-1),
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what it would do, and write nothing")
 	c.RunE = m.on(func(ctx context.Context, s *session, args []string) error {
 		r := process.Recovering{Stdin: c.InOrStdin(), Stdout: s.stdout, Stderr: s.stderr}

@@ -31,17 +31,18 @@ func newReplace(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replace NODE",
 		Short: "Give a member whose data are lost or damaged new ones",
-		Long: `Replace a member whose folder was wiped or is damaged, while the others go on: end what
-is left of it, remove it from the group, move its folder aside, start it with an empty
-one under the same name and addresses, and wait until it has caught up and votes, if it
-is to. Nothing is deleted: what it had stays in data_dir/NODE.replaced-TIME.
+		Long: `Replace a member whose folder was wiped or is damaged, while the others go on:
+end what is left of it, remove it from the group, move its folder aside, start
+it with an empty one under the same name and addresses, and wait until it has
+caught up and votes, if it is to. Nothing is deleted: what it had stays in
+data_dir/NODE.replaced-TIME.
 
-The others must be a majority without it. If they are not, the group cannot change its
-members any more: 'clusterctl recover' makes a new one from what is left. A member that
-runs and is well is refused, unless --force is given.
+The others must be a majority without it. If they are not, the group cannot
+change its members any more: 'clusterctl recover' makes a new one from what is
+left. A member that runs and is well is refused, unless --force is given.
 
-Whenever it is interrupted, by Ctrl-C, a timeout or a crash, the same command goes on
-where it was.`,
+Whenever it is interrupted, by Ctrl-C, a timeout or a crash, the same command
+goes on where it was.`,
 		Args:              cli.Wants(1, 1, "a node"),
 		ValidArgsFunction: m.completeNodes(1),
 	}
@@ -174,10 +175,10 @@ func (s *session) renew(ctx context.Context, others *client.Client, n clusterfil
 			*done = append(*done, "its folder is "+kept)
 		}
 	}
+	*done = append(*done, "its start with new data was begun")
 	if err := s.startNodes(ctx, n); err != nil {
 		return err
 	}
-	*done = append(*done, "it was started with new data")
 	return s.catchUp(ctx, others, n, f.ReadyTimeout)
 }
 
@@ -188,7 +189,7 @@ func (s *session) retire(ctx context.Context, others *client.Client, n clusterfi
 	if err := s.stopForGood(ctx, others, n); err != nil {
 		return err
 	}
-	*done = append(*done, "it is stopped")
+	*done = append(*done, "it was stopped")
 	var last error
 	err := poll.Until(ctx, lookEvery, func() (bool, error) {
 		last = remove(ctx, others, n.Alias)
@@ -198,7 +199,7 @@ func (s *session) retire(ctx context.Context, others *client.Client, n clusterfi
 		return fmt.Errorf("remove it from the group: %w", errors.Join(last, err))
 	}
 	s.log.Printf("Removed %q from the group", n.Alias)
-	*done = append(*done, "it is no member any more")
+	*done = append(*done, "it was removed from the group")
 	return nil
 }
 

@@ -111,16 +111,22 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 		return err
 	}
 	defer file.Close()
+	what := "the backup"
 	if again, ok := file.(io.Seeker); ok { // what is wrong with it shows before the cluster has any work
-		if _, err := s.readBackup(ctx, "Check", file, nil); err != nil {
+		checked, err := s.readBackup(ctx, "Check", file, nil)
+		if err != nil {
 			return notBackup(path, err)
 		}
+		what = fmt.Sprintf("%s, with %s", path, cli.Count(int(checked.Keys), "key"))
 		if _, err := again.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
 	}
+	if path == standard {
+		stdin = nil // there is nobody to ask on it
+	}
 	if !f.yes {
-		if err := s.mayOverwrite(ctx, nodes, stdin, path); err != nil {
+		if err := s.mayOverwrite(ctx, nodes, stdin, what); err != nil {
 			return err
 		}
 	}
@@ -153,6 +159,9 @@ func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, 
 		return err
 	}
 	fmt.Fprintf(s.stdout, "%s\nDigest of keys and values: %s\n", took(fmt.Sprintf("Restored at index %d", index), done, begun), done.Content)
+	if apart := done.Apart(); apart != "" {
+		fmt.Fprintf(s.stdout, "Left out: %s\n", apart)
+	}
 	if err := r.forget(); err != nil {
 		fmt.Fprintf(s.stderr, "the nodes will remember this restore until the next one: %v\n", err)
 	}
@@ -160,7 +169,7 @@ func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, 
 }
 
 // mayOverwrite asks, on a terminal, whether keys that are there may be replaced.
-func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin io.Reader, path string) error {
+func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin io.Reader, what string) error {
 	page, err := nodes.Scan(ctx, "", "", 1, client.Linearizable)
 	if err != nil || len(page.Pairs) == 0 {
 		return err
@@ -169,8 +178,8 @@ func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin 
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("The map holds %s, which the backup replaces.", cli.Count(status.Me.Keys, "key"))
-	if path == standard || !prompt.Terminal(stdin) {
+	question := fmt.Sprintf("The map holds %s. They are replaced by %s.", cli.Count(status.Me.Keys, "key"), what)
+	if !prompt.Terminal(stdin) {
 		return cli.Usagef("%s To go on, give --yes", question)
 	}
 	yes, err := prompt.Yes(ctx, stdin, s.stderr, question+" Go on?")

@@ -108,7 +108,7 @@ ports that are free; --config names it, config.yaml without.
   data_dir: var                          # state and logs, a folder per node
   bin_path: bin                          # the folder that kvnode is in
   cluster_name: lab-1                    # keeps clusters on one network apart
-  gossip_key: gossip.keys                # optional: as in 'kvnode --gossip-key FILE'
+  gossip_key: gossip.keys                # optional: see 'kvnode --help'
   cluster:
     - alias: node1                       # name of the node and of its folder
       http_address: "127.0.0.1:8080"     # clients
@@ -126,19 +126,20 @@ ports that are free; --config names it, config.yaml without.
     backend: bolt                        # keys as in 'kvnode --config FILE'
     raft: {heartbeat_timeout: 500ms}
 
-On the first start the nodes, but for those with nonvoter: true, found the cluster
-together. Without gossip one of them founds it, and the others join that one: leave
-out cluster_name, gossip_key and gossip_address, and name it:
+On the first start the nodes, but for those with nonvoter: true, found the
+cluster together. Without gossip one of them founds it, and the others join that
+one: leave out cluster_name, gossip_key and gossip_address, and name it:
 
   leader: node1
 
-A node may have a kvnode table of its own, which goes over the common one. A file
-named .toml is read as TOML, with the nodes in [[cluster]] tables. All but the kvnode
-tables is checked before anything starts; a mistake is reported with its line.
+A node may have a kvnode table of its own, which goes over the common one. A
+file named .toml is read as TOML, with the nodes in [[cluster]] tables. All but
+the kvnode tables is checked before anything starts; a mistake is reported with
+its line.
 
-Relative paths (data_dir, bin_path, gossip_key) are relative to the folder of the
-file: commands mean the same from any folder, and a folder that holds file, data and
-program may be moved whole while no node runs.
+Relative paths (data_dir, bin_path, gossip_key) are relative to the folder of
+the file: commands mean the same from any folder, and a folder that holds file,
+data and program may be moved whole while no node runs.
 
 What a node writes is in data_dir/ALIAS: its state, node.log with its output,
 node.pid while it runs: the id of its process, and nothing more.`,

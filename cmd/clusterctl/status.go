@@ -34,32 +34,32 @@ func newStatus(m *manager) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show status of the cluster",
-		Long: `Show who leads and who follows. Nodes that do not run are left out, unless --wide
-or --output json asks for everything. LAG is how many log entries a node is behind
-the leader.
+		Long: `Show who leads and who follows. Nodes that do not run are left out, unless
+--wide or --output json asks for everything. LAG is how many log entries a node
+is behind the leader.
 
 With --watch the table is drawn again and again until Ctrl-C.
 
-  --output json prints one object: "leader", the id of the leader or null, and "nodes",
-  for each node of the cluster file in its order:
+  --output json prints one object: "leader", the id of the leader or null, and
+  "nodes", for each node of the cluster file in its order:
     alias, http_address, rpc_address, gossip_address, resp_address
-                                       as in the file
-    log                                path of its log; clusterctl logs shows it
-    state                              running, paused, unreachable or stopped
+                       as in the file
+    log                path of its log; clusterctl logs shows it
+    state              running, paused, unreachable or stopped
     pid, role, group, term, last_index, commit_index, applied_index,
     snapshot_index, lag (entries), uptime_s (seconds)
-                                       null where not known; of role, nonvoter is a
-                                       follower without a vote, nonmember a node that
-                                       was removed, has not joined, or is of another
-                                       group: their ids, in group, tell those apart
-    gossip                             alive, failed or left: what the other nodes hear
-                                       of it, by the leader if there is one; absent if
-                                       not known, and without gossip
-    error                              why the node does not answer; absent if it does
+                       null where not known; of role, nonvoter is a follower
+                       without a vote, nonmember a node that was removed, has
+                       not joined, or is of another group: their ids, in group,
+                       tell those apart
+    gossip             alive, failed or left: what the other nodes hear of it,
+                       by the leader if there is one; absent if not known, and
+                       without gossip
+    error              why the node does not answer; absent if it does
   With --watch it is one line each time.
 
-Exit codes: 0 if there is a leader, 1 if there is none or no node answers, 2 wrong usage
-or cluster file. With --watch: 0 on Ctrl-C.`,
+Exit codes: 0 if there is a leader, 1 if there is none or no node answers, 2
+wrong usage or cluster file. With --watch: 0 on Ctrl-C.`,
 		Args: cli.Wants(0, 0, "no argument"),
 	}
 	c.Flags().BoolVarP(&f.wide, "wide", "w", false, "a table of all nodes")

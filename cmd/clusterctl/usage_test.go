@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
@@ -218,5 +221,32 @@ Stopped leader node1 (pid 68204)
 	const wantErr = "Waiting for node2 (0 s)\n\r\x1b[KWaiting for node2 (0 s)\r\x1b[Knode4 does not stop: killing it (pid 5)\n"
 	if stdout.String() != wantOut || stderr.String() != wantErr {
 		t.Errorf("stdout\n%s\nstderr %q", stdout.String(), stderr.String())
+	}
+}
+
+// TestHelpFitsTheTerminal: no help text is wider than a terminal of the usual width.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	paths := [][]string{{"help"}}
+	for len(paths) > 0 {
+		path := paths[0]
+		paths = paths[1:]
+		var out bytes.Buffer
+		if code := run(t.Context(), path, nil, &out, &out); code != exitOK {
+			t.Fatalf("%v: exit code %d\n%s", path, code, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > tableWidth {
+				t.Errorf("%v: %d columns: %s", path, n, line)
+			}
+		}
+		command, _, err := newRoot().Find(path[1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range command.Commands() {
+			if c.Name() != "completion" { // the text of which is cobra's
+				paths = append(paths, append(slices.Clone(path), c.Name()))
+			}
+		}
 	}
 }

@@ -239,6 +239,7 @@ func TestUnitsAsText(t *testing.T) {
 	type settings struct {
 		Size  int     `key:"size" min:"1" max:"1048576" unit:"bytes"`
 		Part  float64 `key:"part" max:"1" unit:"share"`
+		Large int     `key:"large" min:"262144" max:"1048576" unit:"bytes"`
 		Count int     `key:"count"`
 	}
 	s := SchemaOf(settings{})
@@ -249,6 +250,7 @@ func TestUnitsAsText(t *testing.T) {
 	}{
 		{"size", int64(256), "256"}, {"size", "4KiB", "4096"}, {"size", "64B", "64"}, {"size", "1kB", "1000"},
 		{"size", "2MiB", `want a size from 1B to 1MiB, such as 4096 or "4KiB"`},
+		{"large", "4KiB", `want a size from 256KiB to 1MiB, such as 262144 or "256KiB"`},
 		{"size", "4 kilobytes", "want a size"}, {"size", 1.5, "want a size"}, {"size", "99999999999999TiB", "want a size"},
 		{"part", "95%", "0.95"}, {"part", "12.5 %", "0.125"}, {"part", 0.5, "0.5"},
 		{"part", "195%", `want a share from 0 to 1, such as 0.95 or "95%"`}, {"part", "0.5", "want a share"}, {"part", "NaN%", "want a share"},

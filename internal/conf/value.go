@@ -246,7 +246,8 @@ func (f *Field) Wants() string {
 		return "true or false"
 	case formWhole:
 		if f.Unit == Bytes {
-			return "a size from " + size.Format(uint64(low)) + " to " + size.Format(uint64(high)) + `, such as 4096 or "4KiB"`
+			example := uint64(min(max(low, 4<<10), high))
+			return fmt.Sprintf("a size from %s to %s, such as %d or %q", size.Format(uint64(low)), size.Format(uint64(high)), example, size.Format(example))
 		}
 		return "a whole number " + within
 	case formNumber:

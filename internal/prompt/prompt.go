@@ -37,6 +37,7 @@ func Yes(ctx context.Context, in io.Reader, out io.Writer, question string) (boo
 	}()
 	select {
 	case <-ctx.Done():
+		fmt.Fprintln(out) // the answer's line
 		return false, context.Cause(ctx)
 	case l := <-answered:
 		if l.err != nil && !errors.Is(l.err, io.EOF) {

@@ -69,6 +69,17 @@ type Summary struct {
 	First, Last uint64
 }
 
+// Apart says what a restore leaves out; empty: nothing.
+func (s Summary) Apart() string {
+	switch s.Doubtful {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 entry, %d, never known to be committed", s.First)
+	}
+	return fmt.Sprintf("%d entries, %d to %d, never known to be committed", s.Doubtful, s.First, s.Last)
+}
+
 // Write writes a backup of the map. Index, Keys and Time of the header follow from the map
 // and the clock; doubtful are entries after it that were never known to be committed, nil
 // where there are none.
@@ -164,14 +175,21 @@ func (b blocks) Write(data []byte) (int, error) {
 // doubtful the entries that were never known to be committed; either may be nil. They come
 // as they are read: that they are whole and undamaged is known only once Read has returned
 // nil. What is damaged is a core.ErrDamaged, and what is something else, or of a newer
-// version, a core.ErrInvalid.
+// version, a core.ErrInvalid. An error of each is returned as it is.
 func Read(from io.Reader, each func(kv.Pair) error, doubtful func(core.Remnant) error) (Summary, error) {
-	return read(from, doubtful, func(body io.Reader) (kv.ImageInfo, error) {
-		if each == nil {
-			each = func(kv.Pair) error { return nil }
-		}
-		return kv.ScanImage(body, each)
+	var stopped error
+	s, err := read(from, doubtful, func(body io.Reader) (kv.ImageInfo, error) {
+		return kv.ScanImage(body, func(p kv.Pair) error {
+			if each != nil {
+				stopped = each(p)
+			}
+			return stopped
+		})
 	})
+	if stopped != nil {
+		return s, stopped
+	}
+	return s, err
 }
 
 // Load reads a backup into a map, which is as large in memory as any.

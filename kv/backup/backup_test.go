@@ -154,7 +154,7 @@ func TestErrorsPass(t *testing.T) {
 			t.Fatalf("fault at byte %d: %v", n, err)
 		}
 	}
-	if _, err := backup.Read(bytes.NewReader(file), func(kv.Pair) error { return fault }, nil); !errors.Is(err, fault) {
+	if _, err := backup.Read(bytes.NewReader(file), func(kv.Pair) error { return fault }, nil); err != fault {
 		t.Errorf("the caller's error is %v", err)
 	}
 	full := &limited{left: len(file) / 2, err: fault}

@@ -123,17 +123,18 @@ func (s *Server) allCanRestore(ctx context.Context) error {
 	}
 	ctx, cancel := halfTheTime(ctx)
 	defer cancel()
-	errs := make([]error, len(status.Members))
+	errs := make(chan error, len(status.Members))
 	var asked sync.WaitGroup
-	for i, m := range status.Members {
+	for _, m := range status.Members {
 		if m.ID != s.id {
-			asked.Go(func() { errs[i] = s.canRestore(ctx, m) })
+			asked.Go(func() { errs <- s.canRestore(ctx, m) })
 		}
 	}
 	asked.Wait()
-	for _, err := range errs {
+	close(errs)
+	for err := range errs {
 		if err != nil {
-			return err // a batch of them would say no more
+			return err // the first: a later one may only say that the time is up
 		}
 	}
 	return nil

@@ -37,15 +37,20 @@ count or not. A key that such an entry deletes comes after the others, as it was
 before, with "deleted":true. A key or value that is no UTF-8 stands in
 key_base64 or value_base64 instead.
 
+With --format backup such entries stand apart, and no restore takes them: so a
+node that has taken no snapshot may give an empty backup. --all has them count,
+as 'kvnode recover' does.
+
 What is printed to standard error sums it up. Where the log is damaged, what
-comes before the damage is printed, and the exit code is 1.
+comes before the damage is printed, and where it is lost, or cannot be opened,
+the snapshot; the exit code is 1.
 
 `
 
 // dumping is what its command line says, and what has come of it.
 type dumping struct {
 	data, out, format string
-	committed         bool
+	committed, all    bool
 	options           *optionSet
 
 	last   uint64 // entry that was read
@@ -64,11 +69,15 @@ func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	flags.StringVar(&d.out, "out", "", "write to this new `file`, not to standard output")
 	flags.StringVar(&d.format, "format", asLines, "jsonl, or backup: a file that 'clusterctl restore' and\n'kvnode restore' take, with what is not known to be committed apart")
 	flags.BoolVar(&d.committed, "committed", false, "leave out what is not known to be committed")
+	flags.BoolVar(&d.all, "all", false, "of a backup: what is not known to be committed counts")
 	return &subcommand{
-		about: dumpHelp, exits: "0 all was printed, 1 failed, or the log is damaged, 2 wrong usage", flags: flags,
+		about: dumpHelp, exits: "0 all was printed, 1 failed, or the log is lost or damaged, 2 wrong usage", flags: flags,
 		check: func(args []string) error {
 			if d.format != asLines && d.format != asBackup {
 				return fmt.Errorf("--format %s: want %s or %s", d.format, asLines, asBackup)
+			}
+			if d.all && (d.committed || d.format != asBackup) {
+				return fmt.Errorf("--all is for --format %s, without --committed", asBackup)
 			}
 			return oneFolder(&d.data)(args)
 		},
@@ -94,7 +103,7 @@ func (d *dumping) run(ctx context.Context, known cluster.Catalogs, stdout, stder
 	}
 	fmt.Fprintf(stderr, "%s of group %s, as of entry %d\n", left.ID, left.Group, d.last)
 	if d.last > left.CommittedIndex {
-		fmt.Fprintf(stderr, "Never known to be committed: entries %d to %d\n", left.CommittedIndex+1, d.last)
+		fmt.Fprintf(stderr, "Never known to be committed: entries %d to %d%s\n", left.CommittedIndex+1, d.last, d.fate())
 	}
 	if d.damage != nil {
 		return fmt.Errorf("%s: entries after %d are left out: %w", d.data, d.last, d.damage)
@@ -121,6 +130,17 @@ func (d *dumping) doubtful(left *node.Left) iter.Seq2[core.Remnant, error] {
 	}
 }
 
+// fate says what becomes of such entries in a backup.
+func (d *dumping) fate() string {
+	switch {
+	case d.format != asBackup:
+		return ""
+	case d.all:
+		return ", which count"
+	}
+	return "\nThe backup has them apart, and a restore leaves them out; with --all they count"
+}
+
 // write writes all to standard output, or to a file that appears once it is whole.
 func (d *dumping) write(ctx context.Context, left *node.Left, m *kv.Store, stdout io.Writer) error {
 	dump := func(to io.Writer) error {
@@ -131,7 +151,7 @@ func (d *dumping) write(ctx context.Context, left *node.Left, m *kv.Store, stdou
 		return dump(stdout)
 	}
 	if _, err := os.Lstat(d.out); err == nil {
-		return fmt.Errorf("--out: there is a file %s already: give another name", d.out)
+		return fmt.Errorf("%w: --out: there is a file %s already: give another name", core.ErrInvalid, d.out)
 	}
 	if err := atomicfile.WriteFrom(d.out, dump); err != nil {
 		return fmt.Errorf("--out: %w", err)
@@ -143,10 +163,15 @@ func (d *dumping) writeTo(to io.Writer, left *node.Left, m *kv.Store) error {
 	if d.format != asBackup {
 		return d.writeLines(to, m, d.doubtful(left), left.CommittedIndex)
 	}
+	doubtful := d.doubtful(left)
+	if d.all {
+		apply(m, doubtful)
+		doubtful = nil
+	}
 	image := m.Image()
 	defer image.Release()
 	of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
-	_, err := backup.Write(to, of, image, d.doubtful(left))
+	_, err := backup.Write(to, of, image, doubtful)
 	return err
 }
 
@@ -168,11 +193,7 @@ func (i interruptible) Write(b []byte) (int, error) {
 // the keys that these delete.
 func (d *dumping) writeLines(to io.Writer, m *kv.Store, doubtful iter.Seq2[core.Remnant, error], committed uint64) error {
 	all := m.Clone()
-	for e := range doubtful {
-		if e.Command != nil {
-			all.Apply(e.Index, e.Command)
-		}
-	}
+	apply(all, doubtful)
 	lines := json.NewEncoder(to)
 	lines.SetEscapeHTML(false)
 	for p := range pairs(all) {
@@ -189,6 +210,15 @@ func (d *dumping) writeLines(to io.Writer, m *kv.Store, doubtful iter.Seq2[core.
 		}
 	}
 	return nil
+}
+
+// apply has a map take in entries.
+func apply(m *kv.Store, entries iter.Seq2[core.Remnant, error]) {
+	for e := range entries {
+		if e.Command != nil {
+			m.Apply(e.Index, e.Command)
+		}
+	}
 }
 
 // dumped is a line.

@@ -125,6 +125,9 @@ func newCommandLine(known cluster.Catalogs) (*commandLine, error) {
 	return c, nil
 }
 
+// helpWidth is how wide a terminal is that help is written for.
+const helpWidth = 80
+
 func (c *commandLine) usage() string {
 	var b strings.Builder
 	b.WriteString(`Usage: kvnode [options] <raft-data-path>
@@ -143,7 +146,7 @@ func (c *commandLine) usage() string {
 		if f.DefValue != "" && f.DefValue != "false" {
 			text += fmt.Sprintf(" (default %q)", f.DefValue)
 		}
-		fmt.Fprintln(&b, "    "+text)
+		b.WriteString(conf.Wrapped("    ", text, helpWidth))
 	})
 	b.WriteString(`
 A single dash will do: -id node1. A settings file has the same names:

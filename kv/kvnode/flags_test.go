@@ -1,6 +1,7 @@
 package kvnode
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -384,4 +386,22 @@ func flatten(err error) []error {
 		return nil
 	}
 	return []error{err}
+}
+
+// TestHelpFitsTheTerminal: no help text is wider than a terminal of the usual width.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	for _, word := range []string{"", restoreWord, "migrate", "recover", "dump", "inspect"} {
+		var out bytes.Buffer
+		log := newLogQueue(&out)
+		code := run(t.Context(), cluster.Builtin(), append(strings.Fields(word), "--help"), nil, &out, log)
+		log.close(patience)
+		if code != exitOK || !strings.HasPrefix(out.String(), "Usage: kvnode") {
+			t.Fatalf("kvnode %s --help: exit code %d\n%s", word, code, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
+				t.Errorf("kvnode %s --help: %d columns: %s", word, n, line)
+			}
+		}
+	}
 }

@@ -22,13 +22,13 @@ import (
 
 const inspectHelp = `Usage: kvnode inspect [options] <raft-data-path>
 
-Print what the folder of a node that does not run says of itself: whose data it holds, of
-which group, which program made it and which has written to it last, the log store, the
-members as last known, the extent of log and snapshot, and what is left of a migration or
-a recovery. The log is read to its end.
+Print what the folder of a node that does not run says of itself: whose data it
+holds, of which group, which program made it and which has written to it last,
+the log store, the members as last known, the extent of log and snapshot, and
+what is left of a migration or a recovery. The log is read to its end.
 
-Nothing in the folder is written, nor need it be writable: the log is copied to the
-folder for temporary files first ($TMPDIR), which has to have room for it.
+Nothing in the folder is written, nor need it be writable: the log is copied to
+the folder for temporary files first ($TMPDIR), which has to have room for it.
 
 `
 

@@ -19,13 +19,14 @@ import (
 
 const migrateHelp = `Usage: kvnode migrate --to STORE [options] <raft-data-path>
 
-Move the log of a node that does not run to another log store: all entries, the term and
-the vote, each compared with the old one before the folder is switched over. Start the
-node as before then, without --backend. Whenever it is interrupted, by Ctrl-C, a crash or
-a power loss, the node has either the old log or the new one, whole.
+Move the log of a node that does not run to another log store: all entries, the
+term and the vote, each compared with the old one before the folder is switched
+over. Start the node as before then, without --backend. Whenever it is
+interrupted, by Ctrl-C, a crash or a power loss, the node has either the old log
+or the new one, whole.
 
-The old log is removed once the new one has taken its place; the two are on the disk at
-the same time until then.
+The old log is removed once the new one has taken its place; the two are on the
+disk at the same time until then.
 
 `
 

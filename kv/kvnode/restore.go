@@ -81,5 +81,8 @@ func seed(ctx context.Context, known cluster.Catalogs, args []string, stdout io.
 		return exitFailed, err
 	}
 	_, err = fmt.Fprintf(stdout, "Made group %s in %s: %d keys as of entry %d\nDigest of keys and values: %s\n", group, s.Data, of.Keys, of.Index, of.Content)
+	if apart := of.Apart(); apart != "" {
+		fmt.Fprintf(stdout, "Left out: %s\n", apart)
+	}
 	return exitFailed, err
 }

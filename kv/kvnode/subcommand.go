@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines"
+	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
@@ -53,14 +55,14 @@ func (s *subcommand) execute(ctx context.Context, args []string, stdout, stderr 
 		fmt.Fprintf(stderr, "%s: %v; see '%[1]s --help'\n", s.flags.Name(), err)
 		return exitUsage
 	case *help:
-		fmt.Fprintf(stdout, "%s%s\nExit codes: %s.\n", s.about, s.flags.FlagUsagesWrapped(80), s.exits)
+		fmt.Fprintf(stdout, "%s%s\n%s", s.about, s.flags.FlagUsagesWrapped(helpWidth), conf.Wrapped("", "Exit codes: "+s.exits+".", helpWidth))
 		return exitOK
 	}
 	err = s.run(ctx, stdout, stderr)
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", s.flags.Name(), err)
+	fmt.Fprintf(stderr, "%s: %s\n", s.flags.Name(), strings.TrimPrefix(err.Error(), core.ErrInvalid.Error()+": "))
 	if errors.Is(err, core.ErrInvalid) {
 		return exitUsage
 	}

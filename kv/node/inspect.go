@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -149,7 +150,11 @@ func (found *Inspection) readLog(i *identity, parts Parts) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	defer func() {
+		if err = errors.Join(err, os.RemoveAll(copied)); err != nil {
+			err = errors.New(strings.ReplaceAll(err.Error(), copied, log)) // the copy is gone
+		}
+	}()
 	if err := os.CopyFS(copied, os.DirFS(log)); err != nil {
 		return fmt.Errorf("copy the log: %w", err)
 	}

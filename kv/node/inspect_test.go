@@ -122,6 +122,13 @@ func TestInspectDamaged(t *testing.T) {
 	if after := files(t, dir); len(after) != len(before) {
 		t.Errorf("%d files were %d", len(after), len(before))
 	}
+	dir = logFolder(t, "bolt")
+	if err := os.WriteFile(filepath.Join(dir, "log", "raft.db"), []byte("no log"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = Inspect(dir, testParts()); err != nil || !strings.Contains(got.Damage, filepath.Join(dir, "log")) {
+		t.Errorf("a log that cannot be opened: %q, %v", got.Damage, err)
+	}
 }
 
 // TestInspectLeft: folders that are not used any more, or not yet, are named.

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"iter"
+	"os"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
@@ -14,19 +16,52 @@ type Left struct {
 	CommittedIndex    uint64 // up to here the node knew that entries are committed
 	Term              uint64 // of the last entry
 	remains           *remains
+	damage            error  // why there is but a snapshot; nil: the log was opened
+	empty             string // folder of the log in its place
 }
 
-// OpenLeft opens the folder.
+// OpenLeft opens the folder. Where its log is lost, or cannot be opened, but a snapshot is
+// there, that is what is left: Committed returns it with the reason.
 func OpenLeft(data string, parts Parts) (*Left, error) {
-	r, err := openRemains(data, parts)
+	r, err := openRemains(data, parts, "")
+	if _, ok := errors.AsType[*logUnreadable](err); ok {
+		return openSnapshot(data, parts, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Left{ID: r.identity.ID, Group: r.Identity.Group, Engine: r.identity.Engine, CommittedIndex: r.CommittedIndex, Term: r.LastTerm, remains: r}, nil
+	return newLeft(r), nil
+}
+
+func newLeft(r *remains) *Left {
+	return &Left{ID: r.identity.ID, Group: r.Identity.Group, Engine: r.identity.Engine, CommittedIndex: r.CommittedIndex, Term: r.LastTerm, remains: r}
+}
+
+// openSnapshot opens a folder without its log, an empty one being in its place.
+func openSnapshot(data string, parts Parts, damage error) (*Left, error) {
+	empty, err := os.MkdirTemp("", "kvnode-dump-")
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	r, err := openRemains(data, parts, empty)
+	if err != nil {
+		return nil, errors.Join(damage, err, os.RemoveAll(empty))
+	}
+	l := newLeft(r)
+	if l.damage, l.empty = damage, empty; r.Snapshot == nil {
+		return nil, errors.Join(damage, l.Close())
+	}
+	return l, nil
 }
 
 // Close implements io.Closer.
-func (l *Left) Close() error { return l.remains.Close() }
+func (l *Left) Close() error {
+	err := l.remains.Close()
+	if l.empty != "" {
+		err = errors.Join(err, os.RemoveAll(l.empty))
+	}
+	return err
+}
 
 // Committed returns the map as of CommittedIndex, and, where the log is damaged before
 // that, the map as of the last entry that could be read together with the error.
@@ -34,6 +69,9 @@ func (l *Left) Committed() (*kv.Store, error) {
 	store, err := l.remains.restore()
 	if err != nil {
 		return nil, err
+	}
+	if l.damage != nil {
+		return store, l.damage
 	}
 	for e, err := range l.remains.Entries {
 		switch {

@@ -81,7 +81,10 @@ func Recover(ctx context.Context, r Recovery) (plan RecoveryPlan, err error) {
 		if err := givenOnce(dir, r.Dirs[:i]); err != nil {
 			return plan, err
 		}
-		open, err := openRemains(dir, r.Parts)
+		open, err := openRemains(dir, r.Parts, "")
+		if _, ok := errors.AsType[*logUnreadable](err); ok {
+			err = leaveOut(dir, err)
+		}
 		if err != nil {
 			return plan, err
 		}
@@ -92,6 +95,12 @@ func Recover(ctx context.Context, r Recovery) (plan RecoveryPlan, err error) {
 			err = errors.Join(err, done.dir.settle(r.step))
 		}
 		last := all[0].identity.Recovered
+		for _, m := range all[0].Members {
+			if to, given := r.Members[m.ID]; given && to != m.Address {
+				return plan, errors.Join(err, fmt.Errorf("%w: these nodes are recovered already, as group %s with %s at %s, not at %s: start it there, and the others with --peers %[3]s=%[5]s",
+					core.ErrInvalid, last[len(last)-1].Group, m.ID, m.Address, to))
+			}
+		}
 		return RecoveryPlan{Becomes: last[len(last)-1], Members: all[0].Members}, errors.Join(err, ErrRecovered)
 	}
 	if plan, err = r.plan(ctx, all); err != nil {

@@ -134,7 +134,7 @@ func (g lostGroup) open(dir string) content {
 	if err := errors.Join(d.settle(nil), d.Close()); err != nil {
 		g.t.Fatal(err)
 	}
-	r, err := openRemains(dir, testParts())
+	r, err := openRemains(dir, testParts(), "")
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func hasSeed(t *testing.T, cfg Config, want [32]byte) bool {
 	if none {
 		return false
 	}
-	r, err := openRemains(cfg.Data, testParts())
+	r, err := openRemains(cfg.Data, testParts(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

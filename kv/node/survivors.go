@@ -42,8 +42,14 @@ type remains struct {
 	logs     core.LogStore
 }
 
+// logUnreadable is an error of a folder the log of which is lost, or cannot even be opened.
+type logUnreadable struct{ error }
+
+func (e *logUnreadable) Unwrap() error { return e.error }
+
 // openRemains locks the folder of a node and reads what is in it, which it does not change.
-func openRemains(data string, parts Parts) (r *remains, err error) {
+// instead, if not empty, is a folder in place of the log's.
+func openRemains(data string, parts Parts, instead string) (r *remains, err error) {
 	r = new(remains)
 	if r.dir, err = openUsed(data); err != nil {
 		return nil, err
@@ -59,12 +65,12 @@ func openRemains(data string, parts Parts) (r *remains, err error) {
 	if r.engine, err = parts.offline(r.identity.Engine); err != nil {
 		return r, fmt.Errorf("%s: %w", data, err)
 	}
-	path := filepath.Join(data, r.identity.log())
+	path := cmp.Or(instead, filepath.Join(data, r.identity.log()))
 	if _, err := os.Stat(path); err != nil { // to open it would make an empty one
-		return r, fmt.Errorf("%s: its log is lost: %w", data, err)
+		return r, &logUnreadable{fmt.Errorf("%s: its log is lost: %w", data, err)}
 	}
 	if r.logs, err = parts.Open(r.identity.Backend, path); err != nil {
-		return r, fmt.Errorf("%s: %w", data, err)
+		return r, &logUnreadable{fmt.Errorf("%s: %w", data, err)}
 	}
 	if r.Remains, err = r.engine.Remains(r.logs, filepath.Join(data, r.identity.State)); err != nil {
 		return r, fmt.Errorf("%s: %w", data, err)
@@ -148,7 +154,7 @@ func newSurvivor(r *remains) (*Survivor, error) {
 	}
 	for e, err := range r.Entries {
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w\nLeave this folder out if another has a newer log; what is readable of it: kvnode dump %[1]s", s.Dir, err)
+			return nil, leaveOut(s.Dir, fmt.Errorf("%s: %w", s.Dir, err))
 		}
 		if n := len(s.spans); n > 0 && s.spans[n-1].Term == e.Term {
 			s.spans[n-1].Last = e.Index
@@ -157,6 +163,11 @@ func newSurvivor(r *remains) (*Survivor, error) {
 		}
 	}
 	return s, nil
+}
+
+// leaveOut says what to do about a folder the log of which is lost or damaged.
+func leaveOut(dir string, err error) error {
+	return fmt.Errorf("%w\nLeave this folder out if another has a newer log; what is readable of it: kvnode dump %s", err, dir)
 }
 
 // term is that of an entry, 0 where it is not known: it is covered by the snapshot.

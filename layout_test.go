@@ -60,7 +60,7 @@ var rules = []rule{
 	{"kv/httpapi", []string{"core", "kv", "discovery", "internal/hostport", "internal/sharing"}},
 	{"kv/respapi", []string{"core", "kv"}},
 	{"kv/node", []string{"core", "discovery", "kv", "internal/atomicfile", "internal/lockfile", "internal/poll"}},
-	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/conf", "internal/hostport"}}, // the program
+	{"kv/kvnode", []string{"core", "backends", "transports", "engines", "discovery", "kv", "cluster", "internal/atomicfile", "internal/conf", "internal/hostport", "internal/prompt"}}, // the program
 	{"discovery", []string{"core", "discovery", "internal/atomicfile", "internal/hostport"}},
 	{"cluster", []string{"core", "backends", "transports", "engines", "kv"}},
 	{"cluster/clusterfile", []string{"internal"}},
@@ -104,6 +104,7 @@ var rules = []rule{
 	{"internal/hostport", nil},
 	{"internal/lockfile", nil},
 	{"internal/poll", nil},
+	{"internal/prompt", nil},
 	{"internal/sharing", nil},
 	{"internal/visible", nil},
 	{"experiments", nil}, // tests only

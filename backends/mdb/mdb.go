@@ -2,6 +2,8 @@
 // raft-mdb: a memory-mapped B+tree, read without copying and written with two
 // flushes a transaction. It is the store that Consul began with; it needs cgo.
 //
+// Entries with times as go-msgpack v0.5 wrote them are written anew by Open: see renew.go.
+//
 // Three things that raft-mdb leaves to its user are handled here: the size of
 // the map is an option and a full map is a clear error; a call after Close is
 // an error instead of a crash; and after a failed write no further one is

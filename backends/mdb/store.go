@@ -45,7 +45,8 @@ type Store struct {
 func Available() error { return checkRuntime() }
 
 // Open opens the store in dir, making both where missing. The file is checked first,
-// which reads all of it once.
+// which reads all of it once. Entries of an older version's form are written anew, which
+// takes some MiB of the map; the older version does not read them after that.
 func Open(dir string, opts Options) (*Store, error) {
 	if err := Available(); err != nil {
 		return nil, err
@@ -62,11 +63,15 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("mdb: open: %s: %w", path, err)
 	}
-	m, err := raftmdb.NewMDBStoreWithSize(dir, mapSize)
-	if err != nil {
-		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, size.Format(mapSize), plain(err))
-	}
 	s := &Store{dir: dir, path: path, mapSize: mapSize}
+	var m *raftmdb.MDBStore
+	err := renewEntries(inner, mapSize)
+	if err == nil {
+		m, err = raftmdb.NewMDBStoreWithSize(dir, mapSize)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mdb: open %s with a map of %s: %w", dir, size.Format(mapSize), s.explain(err))
+	}
 	s.LogStore = core.Adapted{Logs: m, Stable: m, Close: m.Close, Around: s.around, Info: opts.Info()}.Store()
 	if err := errors.Join(storedir.Flush(inner), storedir.Flush(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("mdb: open: %w", err), s.Close())
@@ -104,19 +109,25 @@ func (s *Store) around(op string, write bool, call func() error) error {
 		return err
 	}
 	var code gomdb.Errno
-	switch {
-	case op == "get log" && !errors.As(err, &code) && !errors.Is(err, core.ErrDamaged):
+	if op == "get log" && !errors.As(err, &code) && !errors.Is(err, core.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", core.ErrDamaged, err) // it cannot be decoded
-	case plain(err) == syscall.EIO && noSpace(s.dir):
-		err = syscall.ENOSPC // LMDB takes a write that a full disk cut short for a broken one
-	case errors.Is(err, gomdb.MapFull):
-		err = fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, size.Format(s.mapSize))
 	}
-	err = fmt.Errorf("mdb: %s: %s: %w", op, s.path, plain(err))
+	err = fmt.Errorf("mdb: %s: %s: %w", op, s.path, s.explain(err))
 	if write {
 		s.broken.CompareAndSwap(nil, &err)
 	}
 	return err
+}
+
+// explain says of an error of LMDB what it is and what to do about it.
+func (s *Store) explain(err error) error {
+	switch {
+	case plain(err) == syscall.EIO && noSpace(s.dir):
+		return syscall.ENOSPC // LMDB takes a write that a full disk cut short for a broken one
+	case errors.Is(err, gomdb.MapFull):
+		return fmt.Errorf("%w: the map of %s is used up; raise options.mdb.map_size", core.ErrFull, size.Format(s.mapSize))
+	}
+	return plain(err)
 }
 
 // noSpace says whether the file system of dir has less room than a few pages.

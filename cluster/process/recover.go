@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,11 +25,12 @@ type Recovering struct {
 func (c *Cluster) Survivors() ([]clusterfile.Node, error) {
 	var left []clusterfile.Node
 	for _, n := range c.file.Nodes {
-		_, err := os.Stat(filepath.Join(c.Dir(n.Alias), "node.json"))
-		if err == nil {
-			left = append(left, n)
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		there, err := exists(filepath.Join(c.Dir(n.Alias), "node.json"))
+		if err != nil {
 			return nil, err
+		}
+		if there {
+			left = append(left, n)
 		}
 	}
 	return left, nil
@@ -57,9 +57,8 @@ func (c *Cluster) Recover(ctx context.Context, nodes []clusterfile.Node, r Recov
 			return fmt.Errorf("recover: %w: %s: first %s", ErrRunning, strings.Join(running, ", "), c.Command("stop"))
 		}
 		args := append([]string{"recover", "--members", strings.Join(addresses, ",")}, r.Args...)
-		cmd := exec.CommandContext(ctx, c.opts.Binary, append(args, dirs...)...)
+		cmd := c.kvnode(ctx, append(args, dirs...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = r.Stdin, r.Stdout, r.Stderr
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		err := cmd.Run()
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 			code = exit.ExitCode()
@@ -68,6 +67,13 @@ func (c *Cluster) Recover(ctx context.Context, nodes []clusterfile.Node, r Recov
 		return c.unstartable(err)
 	})
 	return code, err
+}
+
+// kvnode is a run of kvnode that works on folders, and tidies up once ctx ends.
+func (c *Cluster) kvnode(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, c.opts.Binary, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	return cmd
 }
 
 // unstartable adds to the error of a program that cannot be run where it has to be.

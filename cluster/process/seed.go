@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -24,18 +22,24 @@ func (c *Cluster) Seed(ctx context.Context, backup string) (said string, err err
 		return "", fmt.Errorf("data_dir: %w", err)
 	}
 	err = c.Exclusively(ctx, func() error {
+		first, err := c.first()
+		if err != nil {
+			return err
+		}
 		for _, n := range c.file.Nodes {
-			path := filepath.Join(c.Dir(n.Alias), "node.json")
-			if _, err := os.Lstat(path); err == nil {
-				return fmt.Errorf("%w: %s has data in %s", ErrHasData, n.Alias, c.Dir(n.Alias))
-			} else if !errors.Is(err, fs.ErrNotExist) {
+			name := "node.json"
+			if n.Alias == first.Alias {
+				name = "nodes.json" // the other one is also there where this was ended before: kvnode looks what it says
+			}
+			there, err := exists(filepath.Join(c.Dir(n.Alias), name))
+			if err != nil {
 				return err
 			}
+			if there {
+				return fmt.Errorf("%w: %s has data in %s", ErrHasData, n.Alias, c.Dir(n.Alias))
+			}
 		}
-		n, err := c.first()
-		if err == nil {
-			said, err = c.seed(ctx, n, backup)
-		}
+		said, err = c.seed(ctx, first, backup)
 		return err
 	})
 	return said, err
@@ -62,7 +66,7 @@ func (c *Cluster) seed(ctx context.Context, n clusterfile.Node, backup string) (
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, c.opts.Binary, append([]string{"restore", backup}, args...)...)
+	cmd := c.kvnode(ctx, append([]string{"restore", backup}, args...)...)
 	var problem strings.Builder
 	cmd.Stderr = &problem
 	out, err := cmd.Output()
@@ -72,7 +76,7 @@ func (c *Cluster) seed(ctx context.Context, n clusterfile.Node, backup string) (
 	case err != nil && problem.Len() > 0:
 		return "", errors.New(strings.TrimSpace(problem.String()))
 	case err != nil:
-		return "", fmt.Errorf("%s restore: %w", c.opts.Binary, err)
+		return "", fmt.Errorf("%s restore: %w", c.opts.Binary, c.unstartable(err))
 	}
 	return string(out), nil
 }

@@ -167,7 +167,8 @@ func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags)
 }
 
 // catchUp waits until the node has applied what the leader has committed now, and votes if it
-// is to, as long as it gets on: patience is how long it may apply nothing more.
+// is to, as long as it gets on: patience is how long it may apply no more of that, and then
+// have no vote.
 func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfile.Node, patience time.Duration) error {
 	defer s.watch(true)()
 	leader, err := nodes.Status(ctx)
@@ -179,7 +180,7 @@ func (s *session) catchUp(ctx context.Context, nodes *client.Client, n clusterfi
 	var me api.Node
 	for moved := time.Now(); ; {
 		status, err := node.Status(ctx)
-		if err == nil && status.Me.AppliedIndex != me.AppliedIndex {
+		if err == nil && status.Me.AppliedIndex != me.AppliedIndex && me.AppliedIndex < target {
 			moved = time.Now()
 		}
 		if err == nil {

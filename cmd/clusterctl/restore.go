@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +12,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/cli"
+	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/client"
 )
@@ -57,7 +55,7 @@ where the log of its group ended, so that the keys keep the indexes of their
 changes. One node is made of the file, all are started, and the others join.
 
   clusterctl restore --yes monday.backup
-  clusterctl init -o other.yaml --data-dir other
+  clusterctl init --out other.yaml --data-dir other
   clusterctl -c other.yaml restore --new monday.backup`,
 		Args: cli.Wants(1, 1, "a file"),
 	}
@@ -180,26 +178,21 @@ func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin 
 	if err != nil {
 		return err
 	}
+<<<<<<< HEAD
 	question := fmt.Sprintf("The map holds %s. They are replaced by %s.", cli.Count(status.Me.Keys, "key"), what)
 	in, ok := stdin.(*os.File)
 	if !ok || !isTerminal(in) {
+=======
+	question := fmt.Sprintf("The map holds %s, which the backup replaces.", cli.Count(status.Me.Keys, "key"))
+	if path == standard || !prompt.Terminal(stdin) {
+>>>>>>> main
 		return cli.Usagef("%s To go on, give --yes", question)
 	}
-	fmt.Fprintf(s.stderr, "%s Go on? [y/N] ", question)
-	answered := make(chan string, 1)
-	go func() { // as in openBackup
-		line, _ := bufio.NewReader(in).ReadString('\n')
-		answered <- line
-	}()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case line := <-answered:
-		if yes := strings.ToLower(strings.TrimSpace(line)); yes != "y" && yes != "yes" {
-			return errors.New("nothing was changed")
-		}
-		return nil
+	yes, err := prompt.Yes(ctx, stdin, s.stderr, question+" Go on?")
+	if err == nil && !yes {
+		err = errors.New("nothing was changed")
 	}
+	return err
 }
 
 // restoring sends a backup part by part.

@@ -15,13 +15,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/conf"
 	"github.com/themilchenko/raftlab/internal/poll"
+	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -272,12 +272,7 @@ type narrator struct {
 }
 
 func newNarrator(stdout, stderr io.Writer) *narrator {
-	return &narrator{stdout: stdout, stderr: stderr, log: log.New(stdout, "", log.LstdFlags), live: isTerminal(stderr)}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return &narrator{stdout: stdout, stderr: stderr, log: log.New(stdout, "", log.LstdFlags), live: prompt.Terminal(stderr)}
 }
 
 // event prints one step. Its wording is that of the thesis.

@@ -18,6 +18,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/poll"
+	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv/api"
 )
 
@@ -115,7 +116,7 @@ func (s *session) watchStatus(ctx context.Context, f statusFlags) error {
 			return true, nil
 		case f.output == "json":
 			return false, writeJSON(s.stdout, r, "")
-		case isTerminal(s.stdout):
+		case prompt.Terminal(s.stdout):
 			header = fmt.Sprintf("\x1b[H\x1b[J%s  %s  (Ctrl-C ends)\n\n", time.Now().Format(time.TimeOnly), s.path)
 		}
 		fmt.Fprint(s.stdout, header)

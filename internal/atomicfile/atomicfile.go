@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -14,13 +15,23 @@ import (
 // Write makes the file at path hold data, or leaves it as it was. When it returns nil,
 // data and name are on the disk. Everybody may read the file; its folder must exist.
 func Write(path string, data []byte) error {
-	return WriteFrom(path, content(data))
+	return writeFlushed(path, readable, content(data))
 }
 
-// WriteFrom is [Write] of what write writes. An error of write is returned as it is, and
-// the file is as it was.
+// WriteFrom is [Write] of what write writes, which nobody but the owner may read. An error
+// of write is returned as it is, and the file is as it was.
 func WriteFrom(path string, write func(io.Writer) error) error {
-	if err := replace(path, write, (*os.File).Sync); err != nil {
+	return writeFlushed(path, private, write)
+}
+
+// Who may read a file.
+const (
+	readable fs.FileMode = 0o644
+	private  fs.FileMode = 0o600
+)
+
+func writeFlushed(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	if err := replace(path, mode, write, (*os.File).Sync); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
@@ -36,10 +47,10 @@ func content(data []byte) func(io.Writer) error {
 // WriteUnflushed is Write of what a crash of the machine makes void anyway, such as the
 // id of a process: it does not wait for the disk.
 func WriteUnflushed(path string, data []byte) error {
-	return replace(path, content(data), func(*os.File) error { return nil })
+	return replace(path, readable, content(data), func(*os.File) error { return nil })
 }
 
-func replace(path string, write func(io.Writer) error, flush func(*os.File) error) error {
+func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush func(*os.File) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -47,7 +58,7 @@ func replace(path string, write func(io.Writer) error, flush func(*os.File) erro
 	if err = write(tmp); err != nil {
 		return errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
 	}
-	if err = errors.Join(tmp.Chmod(0o644), flush(tmp), tmp.Close()); err == nil {
+	if err = errors.Join(tmp.Chmod(mode), flush(tmp), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {

@@ -1,6 +1,8 @@
 package atomicfile
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,6 +22,31 @@ func TestWrite(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v %v", info, err)
+	}
+	onlyFile(t, dir, "file")
+}
+
+// TestWriteFrom: the file is its owner's, whatever was there, and an error leaves that.
+func TestWriteFrom(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := os.WriteFile(path, []byte("before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("failed")
+	if err := WriteFrom(path, func(to io.Writer) error { _, _ = io.WriteString(to, "half"); return failed }); !errors.Is(err, failed) {
+		t.Errorf("%v, want %v", err, failed)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "before" {
+		t.Errorf("%q %v", got, err)
+	}
+	if err := WriteFrom(path, content([]byte("whole"))); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	info, errStat := os.Stat(path)
+	if err := errors.Join(err, errStat); err != nil || string(got) != "whole" || info.Mode().Perm() != 0o600 {
+		t.Errorf("%q %v %v", got, info.Mode(), err)
 	}
 	onlyFile(t, dir, "file")
 }

@@ -29,8 +29,8 @@ func (s *Server) backup(ctx context.Context, q *request) (answer, error) {
 	if err := s.Barrier(ctx, q.consistency); err != nil {
 		return answer{}, err
 	}
-	status := s.cfg.Replica.Status()
 	image := s.cfg.Map.Image()
+	status := s.cfg.Replica.Status() // after the image: the term is to be that of its last entry at least
 	head := backup.Header{Group: status.Group, Term: status.Term, Node: s.id, Engine: s.cfg.Engine, Version: s.cfg.Version}
 	return answer{
 		status: http.StatusOK,

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/backup"
@@ -44,6 +46,38 @@ func TestBackup(t *testing.T) {
 	}
 	g.do(g.nodes[0], "GET", "/backup?consistency=some", "").refused(t, 400, api.CodeBadRequest, "consistency")
 	g.do(g.nodes[0], "PUT", "/backup", "").refused(t, 405, api.CodeMethodNotAllowed, "GET, HEAD")
+}
+
+// electing is a replica on which an entry of a new term is applied whenever it has said which
+// the term is.
+type electing struct {
+	core.Replica
+	store *kv.Store
+
+	mu   sync.Mutex
+	term uint64 // and index of the last entry
+}
+
+// Status implements core.Replica.
+func (e *electing) Status() core.Status {
+	s := e.Replica.Status()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.Term = e.term
+	e.term++
+	e.store.Apply(e.term, kv.EncodeSet("k", nil))
+	return s
+}
+
+// TestBackupTerm: no entry of a backup is of a later term than it says.
+func TestBackupTerm(t *testing.T) {
+	g := start(t, 1, nil)
+	store := kv.New()
+	n := g.serve("node9", &electing{Replica: g.nodes[0].replica, store: store}, store, nil)
+	s, err := backup.Read(strings.NewReader(g.must(n, "GET", "/backup?consistency=stale", "").body), nil, nil)
+	if err != nil || s.Index > s.Term {
+		t.Errorf("index %d, of that term, in a backup of term %d: %v", s.Index, s.Term, err)
+	}
 }
 
 // part is the body of a part.

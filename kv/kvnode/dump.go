@@ -15,6 +15,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/backup"
@@ -37,6 +38,7 @@ count or not. A key that such an entry deletes comes after the others, as it was
 before, with "deleted":true. A key or value that is no UTF-8 stands in
 key_base64 or value_base64 instead.
 
+<<<<<<< HEAD
 With --format backup such entries stand apart, and no restore takes them: so a
 node that has taken no snapshot may give an empty backup. --all has them count,
 as 'kvnode recover' does.
@@ -44,6 +46,10 @@ as 'kvnode recover' does.
 What is printed to standard error sums it up. Where the log is damaged, what
 comes before the damage is printed, and where it is lost, or cannot be opened,
 the snapshot; the exit code is 1.
+=======
+What is printed to standard error sums it up. Where the log is damaged, what
+comes before the damage is printed, and the exit code is 1.
+>>>>>>> main
 
 `
 
@@ -81,11 +87,11 @@ func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 			}
 			return oneFolder(&d.data)(args)
 		},
-		run: func(_ context.Context, stdout, stderr io.Writer) error { return d.run(known, stdout, stderr) },
+		run: func(ctx context.Context, stdout, stderr io.Writer) error { return d.run(ctx, known, stdout, stderr) },
 	}
 }
 
-func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
+func (d *dumping) run(ctx context.Context, known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
 	left, err := node.OpenLeft(d.data, parts(known, d.options))
 	if err != nil {
 		return err
@@ -98,7 +104,7 @@ func (d *dumping) run(known cluster.Catalogs, stdout, stderr io.Writer) (err err
 	image := m.Image()
 	d.last, d.damage = image.Index(), damage
 	image.Release()
-	if err := d.write(left, m, stdout); err != nil {
+	if err := d.write(ctx, left, m, stdout); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "%s of group %s, as of entry %d\n", left.ID, left.Group, d.last)
@@ -130,6 +136,7 @@ func (d *dumping) doubtful(left *node.Left) iter.Seq2[core.Remnant, error] {
 	}
 }
 
+<<<<<<< HEAD
 // fate says what becomes of such entries in a backup.
 func (d *dumping) fate() string {
 	switch {
@@ -171,8 +178,49 @@ func (d *dumping) write(left *node.Left, m *kv.Store, stdout io.Writer) (err err
 		_, err = backup.Write(buffer, of, image, doubtful)
 	} else {
 		err = d.writeLines(buffer, m, d.doubtful(left), left.CommittedIndex)
+=======
+// write writes all to standard output, or to a file that appears once it is whole.
+func (d *dumping) write(ctx context.Context, left *node.Left, m *kv.Store, stdout io.Writer) error {
+	dump := func(to io.Writer) error {
+		buffer := bufio.NewWriter(interruptible{ctx, to})
+		return errors.Join(d.writeTo(buffer, left, m), buffer.Flush())
 	}
-	return errors.Join(err, buffer.Flush())
+	if d.out == "" {
+		return dump(stdout)
+>>>>>>> main
+	}
+	if _, err := os.Lstat(d.out); err == nil {
+		return fmt.Errorf("--out: there is a file %s already: give another name", d.out)
+	}
+	if err := atomicfile.WriteFrom(d.out, dump); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
+}
+
+func (d *dumping) writeTo(to io.Writer, left *node.Left, m *kv.Store) error {
+	if d.format != asBackup {
+		return d.writeLines(to, m, d.doubtful(left), left.CommittedIndex)
+	}
+	image := m.Image()
+	defer image.Release()
+	of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
+	_, err := backup.Write(to, of, image, d.doubtful(left))
+	return err
+}
+
+// interruptible takes no more once ctx has ended.
+type interruptible struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+// Write implements io.Writer.
+func (i interruptible) Write(b []byte) (int, error) {
+	if err := context.Cause(i.ctx); err != nil {
+		return 0, err
+	}
+	return i.to.Write(b)
 }
 
 // writeLines writes the map with the entries that are not known to be committed, and then

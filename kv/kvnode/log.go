@@ -176,16 +176,23 @@ func (b *batch) any() bool { return len(b.lines) > 0 || b.dropped > 0 }
 
 // write writes the batch. On an error b is what is left of it.
 func (b *batch) write() error {
-	if file, ok := b.to.(*logFile); ok && b.stale {
-		if err := file.reopen(); err != nil {
-			return err
-		}
-		b.stale = false
+	err := b.reopen()
+	if err == nil {
+		err = b.writeLines()
 	}
-	err := b.writeLines()
 	if b.user != nil && len(b.failure) > 0 { // last: who does not read them must not keep them from the log
 		_, _ = b.user.Write(b.failure) // nobody is left to tell
 	}
+	return err
+}
+
+func (b *batch) reopen() error {
+	file, ok := b.to.(*logFile)
+	if !ok || !b.stale {
+		return nil
+	}
+	err := file.reopen()
+	b.stale = err != nil
 	return err
 }
 

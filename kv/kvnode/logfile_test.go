@@ -1,8 +1,10 @@
 package kvnode
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,5 +195,30 @@ func TestLogFileFailure(t *testing.T) {
 				t.Errorf("log to %s: %s has it %d times: %v\n%s", log, name, got, err, text)
 			}
 		}
+	}
+}
+
+// TestLogGoneFailure: who started the node is told why it ends, also where its log cannot be
+// opened any more.
+func TestLogGoneFailure(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var user bytes.Buffer
+	q := newLogQueue(&user)
+	if err := q.redirect(logSettings{path: filepath.Join(folder, "node.log"), maxBytes: 1 << 20}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	q.mu.Lock() // so that it finds both at once
+	q.stale = true
+	q.failure = append(q.failure, "kvnode: the disk is gone\n"...)
+	q.mu.Unlock()
+	q.close(patience)
+	if user.String() != "kvnode: the disk is gone\n" {
+		t.Errorf("it says %q", &user)
 	}
 }

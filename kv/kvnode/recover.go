@@ -1,7 +1,6 @@
 package kvnode
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +11,11 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/hostport"
+	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv/node"
 )
 
@@ -50,7 +49,12 @@ type recovery struct {
 func recoverCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	r := &recovery{}
 	r.Parts = parts(known, storeOptions(flags))
+<<<<<<< HEAD
 	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses `id=host:port,...` of the new group's\nmembers, which are those of the given folders;\nby default those they last had")
+=======
+	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses, `id=host:port,...`, of the new group's members, which are those of the given folders; by default where they last were")
+	flags.Lookup("members").DefValue = ""
+>>>>>>> main
 	flags.BoolVar(&r.dryRun, "dry-run", false, "say what it would do, and write nothing")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	return &subcommand{
@@ -106,9 +110,10 @@ func (r *recovery) confirm(ctx context.Context, stdout io.Writer) error {
 		return errDryRun
 	case r.yes:
 		return nil
-	case !term.IsTerminal(int(os.Stdin.Fd())):
+	case !prompt.Terminal(os.Stdin):
 		return fmt.Errorf("%w: there is no terminal to ask on: give --yes to go on, or --dry-run to see no more than this", core.ErrInvalid)
 	}
+<<<<<<< HEAD
 	fmt.Fprint(stdout, "\nRecover? [y/N] ")
 	var answer string
 	var err error
@@ -122,14 +127,13 @@ func (r *recovery) confirm(ctx context.Context, stdout io.Writer) error {
 	case <-ctx.Done():
 		fmt.Fprintln(stdout) // the answer's line
 		return errDeclined
+=======
+	yes, err := prompt.Yes(ctx, os.Stdin, stdout, "\nRecover?")
+	if err == nil && !yes {
+		err = errDeclined
+>>>>>>> main
 	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {
-		return nil
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return errDeclined
+	return err
 }
 
 func within(dir string, folders []string) (paths []string) {

@@ -112,6 +112,18 @@ func openDataDir(path string) (*dataDir, error) {
 	return d, nil
 }
 
+// openUsed is openDataDir of a folder that holds data: any other is a core.ErrInvalid.
+func openUsed(path string) (*dataDir, error) {
+	if _, err := os.Stat(filepath.Join(path, identityName)); err != nil {
+		return nil, noData(path)
+	}
+	return openDataDir(path)
+}
+
+func noData(path string) error {
+	return fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, path, identityName)
+}
+
 // holder names the process that wrote its id into the lock, if it has yet.
 func holder(lockPath string) string {
 	data, err := os.ReadFile(lockPath)

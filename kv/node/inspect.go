@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
@@ -70,7 +69,7 @@ type InspectedMember struct {
 func Inspect(data string, parts Parts) (found Inspection, err error) {
 	i, err := readIdentity(data)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, data, identityName)
+		err = noData(data)
 	}
 	if err != nil {
 		return found, err
@@ -159,20 +158,16 @@ func (found *Inspection) readLog(i *identity, parts Parts) (err error) {
 	if err := os.CopyFS(copied, os.DirFS(log)); err != nil {
 		return fmt.Errorf("copy the log: %w", err)
 	}
-	engine, err := parts.Engine(i.Engine)
+	engine, err := parts.offline(i.Engine)
 	if err != nil {
 		return err
-	}
-	reader, ok := engine.(core.Offline)
-	if !ok {
-		return fmt.Errorf("%w: engine %s cannot read the log of a node that does not run", core.ErrUnsupported, i.Engine)
 	}
 	logs, err := parts.Open(i.Backend, copied)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, logs.Close()) }()
-	r, err := reader.Remains(logs, filepath.Join(found.Dir, i.State))
+	r, err := engine.Remains(logs, filepath.Join(found.Dir, i.State))
 	if err != nil {
 		return err
 	}

@@ -71,10 +71,7 @@ func KeptIn(data string) string {
 // is on the disk. On an error, and where ctx ends, the node goes on with the log that it
 // had; what is wrong with the settings is a core.ErrInvalid.
 func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
-	if _, err := os.Stat(filepath.Join(m.Data, identityName)); err != nil {
-		return done, fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, m.Data, identityName)
-	}
-	d, err := openDataDir(m.Data)
+	d, err := openUsed(m.Data)
 	if err != nil {
 		return done, err
 	}

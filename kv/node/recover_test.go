@@ -264,6 +264,12 @@ const foundedAt = 10
 // as of entry 10 of term 2.
 func folderOf(t *testing.T, id string, members []core.Member, terms ...uint64) string {
 	t.Helper()
+	return folderFrom(t, foundedAt, id, members, terms...)
+}
+
+// folderFrom is folderOf with a state as of another entry.
+func folderFrom(t *testing.T, begin uint64, id string, members []core.Member, terms ...uint64) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), id)
 	d, err := openDataDir(dir)
 	if err != nil {
@@ -276,15 +282,15 @@ func folderOf(t *testing.T, id string, members []core.Member, terms ...uint64) s
 		t.Fatal(err)
 	}
 	store := kv.New()
-	store.Apply(foundedAt, kv.EncodeSet("founded", nil))
+	store.Apply(begin, kv.EncodeSet("founded", nil))
 	state, err := store.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer state.Release()
-	err = hashicorp.Engine{}.Found(logs, dir, core.Founding{ID: id, Members: members, Index: foundedAt, Term: 2, State: state})
+	err = hashicorp.Engine{}.Found(logs, dir, core.Founding{ID: id, Members: members, Index: begin, Term: 2, State: state})
 	for i, term := range terms {
-		index := foundedAt + 1 + uint64(i)
+		index := begin + 1 + uint64(i)
 		err = errors.Join(err, logs.StoreLog(&raft.Log{Index: index, Term: term, Data: kv.EncodeSet(fmt.Sprintf("key%d", index), fmt.Appendf(nil, "of term %d", term))}))
 	}
 	if err := errors.Join(err, logs.Close()); err != nil {
@@ -313,6 +319,8 @@ func TestRecoverRefused(t *testing.T) {
 		"leave out n5":              {Dirs: []string{n4, n5}, Members: map[string]string{"n4": "127.0.0.1:4"}},
 		"n6 is to be a member, but": {Dirs: []string{n4}, Members: map[string]string{"n4": "127.0.0.1:4", "n6": "127.0.0.1:6"}},
 		"two members have the addr": {Dirs: []string{n4, n5}, Members: map[string]string{"n4": "127.0.0.1:4", "n5": "127.0.0.1:4"}},
+		"entry 10 is committed, as": g.recovery([]string{n4, folderFrom(t, foundedAt-2, "n5", five, 4)}),
+		"which is the newest, is":   g.recovery([]string{n4, folderFrom(t, foundedAt-2, "n5", five, 4, 4, 4)}),
 		"not today":                 {Dirs: []string{n4, n5}, Confirm: func(RecoveryPlan) error { return errors.New("not today") }},
 		"n1":                        g.recovery([]string{empty}),
 	} {

@@ -20,6 +20,19 @@ type Parts struct {
 	Open func(backend, dir string) (core.LogStore, error)
 }
 
+// offline returns an engine that can read what is left.
+func (p Parts) offline(name string) (core.Offline, error) {
+	engine, err := p.Engine(name)
+	if err != nil {
+		return nil, err
+	}
+	reader, ok := engine.(core.Offline)
+	if !ok {
+		return nil, fmt.Errorf("%w: engine %s cannot read what is left of a node that does not run", core.ErrUnsupported, name)
+	}
+	return reader, nil
+}
+
 // remains are what a node that does not run has left, open for reading.
 type remains struct {
 	*core.Remains
@@ -37,11 +50,8 @@ func (e *logUnreadable) Unwrap() error { return e.error }
 // openRemains locks the folder of a node and reads what is in it, which it does not change.
 // instead, if not empty, is a folder in place of the log's.
 func openRemains(data string, parts Parts, instead string) (r *remains, err error) {
-	if _, err := os.Stat(filepath.Join(data, identityName)); err != nil {
-		return nil, fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, data, identityName)
-	}
 	r = new(remains)
-	if r.dir, err = openDataDir(data); err != nil {
+	if r.dir, err = openUsed(data); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -52,13 +62,8 @@ func openRemains(data string, parts Parts, instead string) (r *remains, err erro
 	if r.identity, err = r.dir.effective(); err != nil {
 		return r, err
 	}
-	engine, err := parts.Engine(r.identity.Engine)
-	if err != nil {
+	if r.engine, err = parts.offline(r.identity.Engine); err != nil {
 		return r, fmt.Errorf("%s: %w", data, err)
-	}
-	var ok bool
-	if r.engine, ok = engine.(core.Offline); !ok {
-		return r, fmt.Errorf("%s: %w: engine %s cannot read what is left of a node that does not run", data, core.ErrUnsupported, r.identity.Engine)
 	}
 	path := cmp.Or(instead, filepath.Join(data, r.identity.log()))
 	if _, err := os.Stat(path); err != nil { // to open it would make an empty one
@@ -202,6 +207,20 @@ func (s *Survivor) contradicts(newest *Survivor) []Span {
 	return s.after(agreed + uint64(n))
 }
 
+// isKept refuses a newest log that is without what another one knows to be committed: a log
+// that Raft calls newer has all of that, unless a disk has lost what was flushed to it.
+func (s *Survivor) isKept(newest *Survivor) error {
+	index := s.CommittedIndex
+	switch mine, its := s.term(index), newest.term(index); {
+	case index > newest.LastIndex:
+	case mine != 0 && its != 0 && mine != its:
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: entry %d is committed, as %s says, and the log in %s, which is the newest, is without it: the disk of one of them has lost what it had kept: leave that folder out; what each holds: kvnode dump",
+		core.ErrDamaged, index, s.Dir, newest.Dir)
+}
+
 // newer orders survivors as Raft compares logs, the newest first.
 func newer(a, b *Survivor) int {
 	return cmp.Or(cmp.Compare(b.LastTerm, a.LastTerm), cmp.Compare(b.LastIndex, a.LastIndex), cmp.Compare(a.ID, b.ID))
@@ -226,6 +245,9 @@ func survivorsOf(all []*remains) ([]*Survivor, error) {
 			}
 		}
 		if err := s.belongs(newest); err != nil {
+			return nil, err
+		}
+		if err := s.isKept(newest); err != nil {
 			return nil, err
 		}
 		s.Dropped = s.contradicts(newest)

@@ -205,7 +205,7 @@ func (s *session) retire(ctx context.Context, others *client.Client, n clusterfi
 
 // sayUnfinished tells where a replacement stands, and how it goes on.
 func (s *session) sayUnfinished(n clusterfile.Node, done []string) {
-	state := "nothing was done in this run"
+	state := "it may have been stopped, and no more"
 	if len(done) > 0 {
 		state = strings.Join(done, ", ")
 	}

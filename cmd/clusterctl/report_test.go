@@ -200,6 +200,20 @@ node2  running  -       nonvoter     4     128      127    -   1h02m  68204
 	}
 }
 
+// TestWideRecovered shows the indexes of a recovered group, which are large, to the entry.
+func TestWideRecovered(t *testing.T) {
+	nodes := gossiping3()
+	for _, n := range nodes[1:] {
+		n.Status.Me.CommitIndex, n.Status.Me.AppliedIndex = 1_000_005_274, 1_000_005_273
+	}
+	isWide(t, nodes, `
+NODE  STATE   GOSSIP ROLE     TERM     COMMIT    APPLIED LAG UPTIME   PID
+node1 stopped failed -           -          -          -  12      -     -
+node2 running alive  nonvoter    4 1000005274 1000005273   0  1h02m 68204
+node3 running alive  leader      4 1000005274 1000005273   0  1h02m 68204
+`)
+}
+
 // TestWideFits prints the widest that can occur.
 func TestWideFits(t *testing.T) {
 	name, role := strings.Repeat("ёж", 40), "candidate"

@@ -367,29 +367,40 @@ func (r report) writePlain(w io.Writer) {
 // tells is there where the nodes gossip, and where they serve the Redis protocol, or at
 // which port, where that fits.
 func (r report) writeWide(w io.Writer) {
-	rows := [][]string{{"NODE", "STATE", "GOSSIP", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "UPTIME", "PID"}}
-	gossips := false
-	for _, n := range r.Nodes {
-		rows = append(rows, []string{n.Alias, n.State, text(&n.Gossip), text(n.Role), short(n.Term), short(n.CommitIndex), short(n.AppliedIndex),
-			short(n.Lag), uptime(n.UptimeS), pid(n.PID)})
-		gossips = gossips || n.GossipAddress != ""
-	}
-	leftAligned := 4 // node, state, gossip, role
-	if !gossips {
-		for i := range rows {
-			rows[i] = slices.Delete(rows[i], 2, 3)
-		}
-		leftAligned--
+	rows, leftAligned := r.wideRows(exact)
+	if !fits(rows) {
+		rows, leftAligned = r.wideRows(short)
 	}
 	for _, place := range []func(address string) string{func(at string) string { return at }, portOf} {
-		wider := r.withRESP(rows, place)
-		if wider != nil && sum(widthsOf(wider))+len(wider[0])-1 <= tableWidth {
+		if wider := r.withRESP(rows, place); wider != nil && fits(wider) {
 			rows = wider
 			break
 		}
 	}
 	writeTable(w, rows, leftAligned)
 }
+
+// wideRows are those of the wide table without the Redis protocol; of the columns, the first
+// leftAligned are texts.
+func (r report) wideRows(count func(*uint64) string) (rows [][]string, leftAligned int) {
+	rows = [][]string{{"NODE", "STATE", "GOSSIP", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "UPTIME", "PID"}}
+	gossips := false
+	for _, n := range r.Nodes {
+		rows = append(rows, []string{n.Alias, n.State, text(&n.Gossip), text(n.Role), count(n.Term), count(n.CommitIndex), count(n.AppliedIndex),
+			count(n.Lag), uptime(n.UptimeS), pid(n.PID)})
+		gossips = gossips || n.GossipAddress != ""
+	}
+	if gossips {
+		return rows, 4 // node, state, gossip, role
+	}
+	for i := range rows {
+		rows[i] = slices.Delete(rows[i], 2, 3)
+	}
+	return rows, 3
+}
+
+// fits says whether the rows fit a line, with gaps of 1.
+func fits(rows [][]string) bool { return sum(widthsOf(rows))+len(rows[0])-1 <= tableWidth }
 
 // withRESP adds a column with the place of the nodes' Redis protocol; nil: none serves it.
 func (r report) withRESP(rows [][]string, place func(address string) string) [][]string {
@@ -475,14 +486,18 @@ func pid(n *int) string {
 	return strconv.Itoa(*n)
 }
 
-// short writes a count in at most six characters: those of a million and more
-// with three digits and a unit.
-func short(n *uint64) string {
+func exact(n *uint64) string {
 	if n == nil {
 		return unknown
 	}
-	if *n < 1_000_000 {
-		return strconv.FormatUint(*n, 10)
+	return strconv.FormatUint(*n, 10)
+}
+
+// short writes a count in at most six characters: those of a million and more
+// with three digits and a unit.
+func short(n *uint64) string {
+	if n == nil || *n < 1_000_000 {
+		return exact(n)
 	}
 	value := float64(*n)
 	for _, unit := range []string{"k", "M", "G", "T", "P"} {

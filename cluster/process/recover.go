@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,7 +58,7 @@ func (c *Cluster) Recover(ctx context.Context, nodes []clusterfile.Node, r Recov
 		if len(running) > 0 {
 			return fmt.Errorf("recover: %w: %s: first %s", ErrRunning, strings.Join(running, ", "), c.Command("stop"))
 		}
-		args := append([]string{"recover", "--members", strings.Join(addresses, ",")}, r.Args...)
+		args := slices.Concat([]string{"recover", "--members", strings.Join(addresses, ",")}, c.storeOptions(nodes), r.Args)
 		cmd := c.kvnode(ctx, append(args, dirs...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = r.Stdin, r.Stdout, r.Stderr
 		err := cmd.Run()
@@ -67,6 +69,19 @@ func (c *Cluster) Recover(ctx context.Context, nodes []clusterfile.Node, r Recov
 		return c.unstartable(err)
 	})
 	return code, err
+}
+
+// storeOptions are the options with which the nodes open their log stores, as flags.
+func (c *Cluster) storeOptions(nodes []clusterfile.Node) (flags []string) {
+	all := map[string]any{}
+	for _, n := range nodes {
+		options, _ := c.file.Settings(n)["backend-options"].(map[string]any)
+		maps.Copy(all, options)
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		flags = append(flags, "--backend-option", fmt.Sprint(key, "=", all[key]))
+	}
+	return flags
 }
 
 // kvnode is a run of kvnode that works on folders, and tidies up once ctx ends.

@@ -179,7 +179,7 @@ func (s *session) mayOverwrite(ctx context.Context, nodes *client.Client, stdin 
 		return err
 	}
 	question := fmt.Sprintf("The map holds %s. They are replaced by %s.", cli.Count(status.Me.Keys, "key"), what)
-	if stdin == nil || !prompt.Terminal(stdin) {
+	if !prompt.Terminal(stdin) {
 		return cli.Usagef("%s To go on, give --yes", question)
 	}
 	yes, err := prompt.Yes(ctx, stdin, s.stderr, question+" Go on?")

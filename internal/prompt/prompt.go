@@ -37,8 +37,8 @@ func Yes(ctx context.Context, in io.Reader, out io.Writer, question string) (boo
 	}()
 	select {
 	case <-ctx.Done():
-		_, err := fmt.Fprintln(out) // what comes next is no answer
-		return false, errors.Join(context.Cause(ctx), err)
+		fmt.Fprintln(out) // the answer's line
+		return false, context.Cause(ctx)
 	case l := <-answered:
 		if l.err != nil && !errors.Is(l.err, io.EOF) {
 			return false, l.err

@@ -49,7 +49,7 @@ type recovery struct {
 func recoverCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	r := &recovery{}
 	r.Parts = parts(known, storeOptions(flags))
-	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses, `id=host:port,...`, of the new group's members, which are those of the given folders; by default where they last were")
+	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses `id=host:port,...` of the new group's\nmembers, which are those of the given folders;\nby default those they last had")
 	flags.Lookup("members").DefValue = ""
 	flags.BoolVar(&r.dryRun, "dry-run", false, "say what it would do, and write nothing")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
@@ -110,7 +110,7 @@ func (r *recovery) confirm(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("%w: there is no terminal to ask on: give --yes to go on, or --dry-run to see no more than this", core.ErrInvalid)
 	}
 	yes, err := prompt.Yes(ctx, os.Stdin, stdout, "\nRecover?")
-	if err == nil && !yes {
+	if err == nil && !yes || ctx.Err() != nil {
 		err = errDeclined
 	}
 	return err

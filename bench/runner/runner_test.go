@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,7 +163,7 @@ func checkTrial(t *testing.T, trial record.Trial) {
 func loadOf(t *testing.T, trial record.Trial) load.Data {
 	t.Helper()
 	var d load.Data
-	if there, err := trial.Get(load.Name, 5, &d); !there || err != nil {
+	if there, err := trial.Get(load.Name, math.MaxInt, &d); !there || err != nil {
 		t.Fatalf("no load: %v; %+v", err, trial)
 	}
 	return d

@@ -80,10 +80,14 @@ func loseMajority(t *testing.T, engine core.Engine) lostGroup {
 		nodes[id], g.raft[id] = n, n.raft
 	}
 	known := func(n *Node) bool {
-		_, err := os.Stat(filepath.Join(n.dir.path, nodesName))
+		var remembered map[string]string
+		data, err := os.ReadFile(filepath.Join(n.dir.path, nodesName))
+		if err != nil || json.Unmarshal(data, &remembered) != nil {
+			return false
+		}
 		s := n.replica.Status()
 		voters := slices.DeleteFunc(slices.Clone(s.Members), func(m core.Member) bool { return !m.Voter })
-		return err == nil && len(voters) == 5 && len(n.store.Nodes()) == 5 && len(n.dir.nodes) == 5
+		return len(voters) == 5 && len(n.store.Nodes()) == 5 && len(remembered) == 5
 	}
 	for _, n := range nodes {
 		eventually(t, n.id+" knows all five", func() bool { return known(n) })

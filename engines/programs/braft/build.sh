@@ -2,6 +2,7 @@
 # Builds OUTDIR/raftlab-braft against an installed braft and brpc. Where something that it
 # needs is missing: one line that says what, and 3.
 set -eu
+unset MAKEFLAGS # of a make that calls this
 if [ $# -ne 1 ]; then echo "usage: build.sh OUTDIR" >&2; exit 2; fi
 here=$(cd "$(dirname "$0")" && pwd)
 for tool in cmake "${CXX:-c++}"; do

@@ -2,6 +2,7 @@
 # Builds and runs the tests of all but braft_member.cc and brpc_server.cc: neither braft nor
 # brpc is needed. Where something else is missing: one line that says what, and 3.
 set -eu
+unset MAKEFLAGS # of a make that calls this
 here=$(cd "$(dirname "$0")" && pwd)
 for tool in cmake "${CXX:-c++}"; do
 	if ! command -v "$tool" > /dev/null; then echo "no $tool; on Debian: apt install cmake g++"; exit 3; fi

@@ -175,8 +175,10 @@ func (l *load) verdict(ctx context.Context) error {
 	for _, o := range l.history.Ops() {
 		keys[o.Key] = true
 	}
-	if err := leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return l.audit(ctx, c, leader.spec.ID, keys) }); err != nil {
-		return err
+	for key := range keys { // each with a time of its own: there may be thousands
+		if err := leader.ask(ctx, func(ctx context.Context, c *program.Control) error { return l.audit(ctx, c, leader.spec.ID, key) }); err != nil {
+			return err
+		}
 	}
 	g.note = fmt.Sprintf("%d writes acknowledged, of %d operations", l.acknowledged(), len(l.history.Ops()))
 	r := check.Check(l.history.Ops(), checkTime/3)
@@ -196,16 +198,14 @@ func (l *load) verdict(ctx context.Context) error {
 
 var errWritten = errors.New("all operations are there")
 
-// audit reads what there is after the last write.
-func (l *load) audit(ctx context.Context, c *program.Control, node string, keys map[string]bool) error {
-	for key := range keys {
-		o := check.Op{Client: "audit", Node: node, Kind: check.Get, Level: check.Audit, Key: key, Call: l.history.Now()}
-		r, err := c.Do(ctx, "GET", key)
-		if err != nil {
-			return fmt.Errorf("read %s back: %w", key, err)
-		}
-		o.Value = string(r.Text)
-		l.add(o, nil)
+// audit reads what a key holds after the last write.
+func (l *load) audit(ctx context.Context, c *program.Control, node, key string) error {
+	o := check.Op{Client: "audit", Node: node, Kind: check.Get, Level: check.Audit, Key: key, Call: l.history.Now()}
+	r, err := c.Do(ctx, "GET", key)
+	if err != nil {
+		return fmt.Errorf("read %s back: %w", key, err)
 	}
+	o.Value = string(r.Text)
+	l.add(o, nil)
 	return nil
 }

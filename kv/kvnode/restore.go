@@ -34,30 +34,28 @@ Exit codes: 0 made, 1 failed, 2 wrong usage, or FILE is no whole backup.
 
 // restore is kvnode restore, and returns the exit code.
 func restore(ctx context.Context, known cluster.Catalogs, args []string, stdout, stderr io.Writer) int {
-	code, err := seed(ctx, known, args, stdout)
-	switch {
-	case err == nil:
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+		fmt.Fprint(stdout, restoreHelp)
 		return exitOK
-	case code == exitFailed && (errors.Is(err, core.ErrInvalid) || errors.Is(err, core.ErrDamaged)):
-		code = exitUsage
 	}
-	fmt.Fprintln(stderr, "kvnode restore:", err)
-	return code
+	path, cfg, err := restoreArguments(known, args)
+	if err == nil {
+		err = seed(ctx, path, cfg, stdout)
+	}
+	return ended("kvnode restore", err, stderr)
 }
 
-func seed(ctx context.Context, known cluster.Catalogs, args []string, stdout io.Writer) (code int, err error) {
-	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
-		_, err := fmt.Fprint(stdout, restoreHelp)
-		return exitFailed, err
-	}
+// restoreArguments returns the backup and what the node will be started with. Its errors
+// are core.ErrInvalid.
+func restoreArguments(known cluster.Catalogs, args []string) (path string, cfg node.Config, err error) {
 	if len(args) < 2 || args[0] == "" || args[0][0] == '-' {
-		return exitUsage, errors.New("the backup comes first: kvnode restore FILE [options] <raft-data-path>; see 'kvnode restore --help'")
+		return "", cfg, fmt.Errorf("%w: the backup comes first: kvnode restore FILE [options] <raft-data-path>; see 'kvnode restore --help'", core.ErrInvalid)
 	}
 	c, err := newCommandLine(known)
-	if err != nil {
-		return exitUsage, err
+	var s settings
+	if err == nil {
+		s, err = c.parse(args[1:])
 	}
-	s, err := c.parse(args[1:])
 	if err == nil && (c.help || c.version || c.describe) {
 		err = errors.New("--help, --version and --describe do not go with it; see 'kvnode restore --help'")
 	}
@@ -65,24 +63,32 @@ func seed(ctx context.Context, known cluster.Catalogs, args []string, stdout io.
 		err = errors.New("--join: a new group is made; it is the others that join this node")
 	}
 	if err != nil {
-		return exitUsage, err
+		err = fmt.Errorf("%w: %w", core.ErrInvalid, err)
 	}
-	file, err := os.Open(args[0])
+	return args[0], s.Config, err
+}
+
+// seed makes the state of the node that cfg is of, of the backup.
+func seed(ctx context.Context, path string, cfg node.Config, stdout io.Writer) error {
+	file, err := os.Open(path)
 	if err != nil {
-		return exitUsage, err
+		return fmt.Errorf("%w: %w", core.ErrInvalid, err)
 	}
 	defer file.Close()
 	m, of, err := backup.Load(file)
-	if err != nil {
-		return exitFailed, fmt.Errorf("%s: %w", args[0], err)
+	switch {
+	case errors.Is(err, core.ErrDamaged): // the wrong file to give
+		return fmt.Errorf("%w: %s: %w", core.ErrInvalid, path, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	group, err := node.Seed(ctx, s.Config, m, of.Term)
+	group, err := node.Seed(ctx, cfg, m, of.Term)
 	if err != nil {
-		return exitFailed, err
+		return err
 	}
-	_, err = fmt.Fprintf(stdout, "Made group %s in %s: %d keys as of entry %d\nDigest of keys and values: %s\n", group, s.Data, of.Keys, of.Index, of.Content)
+	_, err = fmt.Fprintf(stdout, "Made group %s in %s: %d keys as of entry %d\nDigest of keys and values: %s\n", group, cfg.Data, of.Keys, of.Index, of.Content)
 	if apart := of.Apart(); apart != "" {
 		fmt.Fprintf(stdout, "Left out: %s\n", apart)
 	}
-	return exitFailed, err
+	return err
 }

@@ -58,11 +58,15 @@ func (s *subcommand) execute(ctx context.Context, args []string, stdout, stderr 
 		fmt.Fprintf(stdout, "%s%s\n%s", s.about, s.flags.FlagUsagesWrapped(helpWidth), conf.Wrapped("", "Exit codes: "+s.exits+".", helpWidth))
 		return exitOK
 	}
-	err = s.run(ctx, stdout, stderr)
+	return ended(s.flags.Name(), s.run(ctx, stdout, stderr), stderr)
+}
+
+// ended says why a command has failed, if it has, and returns the exit code.
+func ended(command string, err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", s.flags.Name(), strings.TrimPrefix(err.Error(), core.ErrInvalid.Error()+": "))
+	fmt.Fprintf(stderr, "%s: %s\n", command, strings.TrimPrefix(err.Error(), core.ErrInvalid.Error()+": "))
 	if errors.Is(err, core.ErrInvalid) {
 		return exitUsage
 	}

@@ -149,8 +149,14 @@ func TestLogFile(t *testing.T) {
 					if _, err := ask("PUT", address[1]+"/key/a", "v"); err != nil {
 						return err
 					}
-					_, err := os.Stat(path + ".1")
-					return err
+					if _, err := os.Stat(path + ".1"); err != nil {
+						return err
+					}
+					// What is in the next file was written after the outputs had gone along.
+					if next, err := os.Stat(path); err != nil || next.Size() == 0 {
+						return fmt.Errorf("the rotation has not ended: %v", err)
+					}
+					return nil
 				})
 			} else {
 				if err := os.Rename(path, path+".1"); err != nil {

@@ -8,14 +8,14 @@ import (
 
 // Image is the map at one moment, to be kept or moved: all keys with the indexes of their
 // changes, and what has been applied. What belongs to its group alone is not in it: the
-// directory of the members, and a restore that is under way.
+// directory of the members, and what it remembers of restores.
 type Image struct{ snapshot }
 
 // Image captures the map, in constant time; later changes copy what they touch. The caller
 // releases it.
 func (s *Store) Image() *Image {
 	state := s.capture()
-	state.nodes, state.staged, state.restored = nil, nil, ""
+	state.nodes, state.staged, state.restored, state.givenUp = nil, nil, "", ""
 	return &Image{snapshot{state}}
 }
 

@@ -162,9 +162,6 @@ func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, 
 	if apart := done.Apart(); apart != "" {
 		fmt.Fprintf(s.stdout, "Left out: %s\n", apart)
 	}
-	if err := r.forget(); err != nil {
-		fmt.Fprintf(s.stderr, "the nodes will remember this restore until the next one: %v\n", err)
-	}
 	return nil
 }
 

@@ -126,8 +126,14 @@ func TestRestore(t *testing.T) {
 			g.do(n, "GET", "/key/meanwhile", "").is(t, http.StatusNotFound)
 		}
 	}
-	g.must(g.nodes[2], "DELETE", "/restore/r1", "")
-	g.do(g.nodes[1], "POST", "/restore/r1"+commitOf(t, "a", "b", "c", "d"), "").refused(t, 412, api.CodeConditionFailed, "not under way")
+	g.must(g.nodes[2], "DELETE", "/restore/r1", "") // which is done
+	g.must(g.nodes[1], "POST", "/restore/r1"+commitOf(t, "a", "b", "c", "d"), "")
+	g.must(g.nodes[1], "PUT", "/restore/r1?part=0", part("a"))
+	if id, _ := g.nodes[0].store.Restoring(); id != "" {
+		t.Errorf("a part that came late is gathered, of %s", id)
+	}
+	g.must(g.nodes[2], "DELETE", "/restore/r0", "")
+	g.do(g.nodes[1], "PUT", "/restore/r0?part=0", part("a")).refused(t, 412, api.CodeConditionFailed, "not under way")
 	g.must(g.nodes[0], "PUT", "/restore/r2?part=0", part("x"))
 	g.must(g.nodes[0], "PUT", "/restore/r3?part=0", part("y"))
 	g.do(g.nodes[0], "PUT", "/restore/r2?part=1", part("z")).refused(t, 412, api.CodeConditionFailed, "another restore has begun")

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"io"
 	"iter"
 )
@@ -12,8 +13,9 @@ import (
 type Offline interface {
 	// Remains reads what a replica has left in logs and dir, its ReplicaConfig.SnapshotDir.
 	// Nothing is changed, both stay the caller's, and the result is valid until logs is
-	// closed. A log that another engine wrote is refused as ErrInvalid.
-	Remains(logs LogStore, dir string) (*Remains, error)
+	// closed or ctx ends: that ends all reading, with its cause. A log that another engine
+	// wrote is refused as ErrInvalid.
+	Remains(ctx context.Context, logs LogStore, dir string) (*Remains, error)
 
 	// Found writes into an empty log store and a dir without snapshots, which is made where
 	// missing, what one member of a group begins with, so that Start goes on from there. It

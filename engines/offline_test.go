@@ -75,7 +75,7 @@ func TestRemainsOfBefore(t *testing.T) {
 		if err := errors.Join(err, r.Close()); err != nil {
 			t.Fatal(err)
 		}
-		left, err := engine.Remains(logs, dir)
+		left, err := engine.Remains(t.Context(), logs, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestRemainsOfUnfinished(t *testing.T) {
 	if err := logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	left, err := offline(t)["etcd"].Remains(logs, "")
+	left, err := offline(t)["etcd"].Remains(t.Context(), logs, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func FuzzRemains(f *testing.F) {
 }
 
 func readAll(t *testing.T, engine core.Offline, logs core.LogStore, dir string) {
-	left, err := engine.Remains(logs, dir)
+	left, err := engine.Remains(t.Context(), logs, dir)
 	if err != nil {
 		if !errors.Is(err, core.ErrDamaged) {
 			t.Error(err)

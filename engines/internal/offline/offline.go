@@ -4,9 +4,11 @@
 package offline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/hashicorp/raft"
 
@@ -42,15 +44,15 @@ type Stored struct {
 }
 
 // Remains implements core.Offline.
-func (f Format) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
-	r, err := f.remains(logs, dir)
+func (f Format) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
+	r, err := f.remains(ctx, logs, dir)
 	if err != nil {
 		return nil, fmt.Errorf("read what a replica has left: %w", err)
 	}
 	return r, nil
 }
 
-func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
+func (f Format) remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
 	stored, err := f.Stored(logs)
 	if err != nil {
 		return nil, err
@@ -64,13 +66,13 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 	}
 	found := identity.State{Term: stored.Term, Last: l.last}
 	if dir != "" {
-		s, err := snapshots.Newest(dir)
+		s, err := snapshots.Newest(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
 		if s != nil {
 			found.Snapshots = true
-			f.take(r, s)
+			f.take(ctx, r, s)
 		}
 	}
 	if r.Identity, err = identity.Left(logs, f.Engine, found); err != nil {
@@ -78,7 +80,7 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 	}
 	l.after, l.term, l.members = r.SnapshotIndex, r.SnapshotTerm, r.Members
 	r.LastIndex, r.LastTerm = l.after, l.term
-	r.Entries = l.entries
+	r.Entries = l.entries(ctx)
 	meet(r, r.Members)
 	for e, err := range r.Entries {
 		if err != nil {
@@ -89,6 +91,9 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 			r.Members, r.MembersIndex = e.Members, e.Index
 			meet(r, e.Members)
 		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
 	if stored.MembersIndex > r.MembersIndex {
 		r.Members, r.MembersIndex = stored.Members, stored.MembersIndex
@@ -106,12 +111,12 @@ func bounds(logs core.LogStore) (first, last uint64, err error) {
 }
 
 // take puts a snapshot into what is left.
-func (f Format) take(r *core.Remains, s *snapshots.Left) {
+func (f Format) take(ctx context.Context, r *core.Remains, s *snapshots.Left) {
 	r.SnapshotIndex, r.SnapshotTerm = s.Index, s.Term
 	r.CommittedIndex = max(r.CommittedIndex, s.Index)
 	r.Members, r.MembersIndex = identity.Members(s.Configuration), s.ConfigurationIndex
 	r.Snapshot = func() (io.ReadCloser, error) {
-		data, err := s.Open()
+		data, err := s.Open(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -142,19 +147,24 @@ type log struct {
 }
 
 // entries implements core.Remains.Entries.
-func (l log) entries(yield func(core.Remnant, error) bool) {
-	if l.last <= l.after || l.replaced() {
-		return
-	}
-	term, members := l.term, l.members
-	for index := l.after + 1; index <= l.last; index++ {
-		e, err := l.entry(index, term, members)
-		if !yield(e, err) || err != nil {
+func (l log) entries(ctx context.Context) iter.Seq2[core.Remnant, error] {
+	return func(yield func(core.Remnant, error) bool) {
+		if l.last <= l.after || l.replaced() {
 			return
 		}
-		term = e.Term
-		if e.Members != nil {
-			members = e.Members
+		term, members := l.term, l.members
+		for index := l.after + 1; index <= l.last; index++ {
+			e, err := core.Remnant{}, context.Cause(ctx)
+			if err == nil {
+				e, err = l.entry(index, term, members)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+			term = e.Term
+			if e.Members != nil {
+				members = e.Members
+			}
 		}
 	}
 }
@@ -227,7 +237,7 @@ func (f Format) unused(logs core.LogStore, dir string) error {
 	if used || stored.Term > 0 || stored.Committed > 0 || last > 0 {
 		return fmt.Errorf("%w: the log store has been used: take an empty one", core.ErrInvalid)
 	}
-	s, err := snapshots.Newest(dir)
+	s, err := snapshots.Newest(context.Background(), dir) // where there is one it is refused
 	if s != nil || errors.Is(err, core.ErrDamaged) {
 		return fmt.Errorf("%w: there is a snapshot in %s already: take an empty folder", core.ErrInvalid, dir)
 	}

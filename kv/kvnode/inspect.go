@@ -46,8 +46,8 @@ func inspectCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	return &subcommand{
 		about: inspectHelp, exits: "0 all was read, 1 failed, or the log is lost or damaged, 2 wrong usage", flags: flags,
 		check: oneFolder(&i.data),
-		run: func(_ context.Context, stdout, _ io.Writer) error {
-			found, err := node.Inspect(i.data, parts(known, i.options))
+		run: func(ctx context.Context, stdout, _ io.Writer) error {
+			found, err := node.Inspect(ctx, i.data, parts(known, i.options))
 			if err != nil {
 				return err
 			}

@@ -138,7 +138,7 @@ func (g lostGroup) open(dir string) content {
 	if err := errors.Join(d.settle(nil), d.Close()); err != nil {
 		g.t.Fatal(err)
 	}
-	r, err := openRemains(dir, testParts(), "")
+	r, err := openRemains(g.t.Context(), dir, testParts(), true)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 )
 
 // The library's names for the files of a snapshot, and for the folder of one that is not whole.
@@ -124,7 +125,7 @@ func (s *Left) Open(ctx context.Context) (io.ReadCloser, error) {
 		return nil, unreadable(s.path, err)
 	}
 	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
-	_, err = io.Copy(sum, until{ctx, f})
+	_, err = io.Copy(sum, ctxio.Reader(ctx, f))
 	if err == nil && !bytes.Equal(sum.Sum(nil), s.CRC) {
 		err = fmt.Errorf("%w: its checksum does not match", core.ErrDamaged)
 	}
@@ -134,21 +135,7 @@ func (s *Left) Open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", s.path, errors.Join(err, f.Close()))
 	}
-	return buffered{bufio.NewReader(until{ctx, f}), f}, nil
-}
-
-// until reads until ctx ends.
-type until struct {
-	ctx  context.Context
-	from io.Reader
-}
-
-// Read implements io.Reader.
-func (u until) Read(b []byte) (int, error) {
-	if err := context.Cause(u.ctx); err != nil {
-		return 0, err
-	}
-	return u.from.Read(b)
+	return buffered{bufio.NewReader(ctxio.Reader(ctx, f)), f}, nil
 }
 
 type buffered struct {

@@ -74,21 +74,15 @@ func startAlone(t *testing.T, dir string, engine core.Engine, backend string) *N
 	return n
 }
 
-// TestInspect reads the folders of every store and engine, and writes nothing in them.
+// TestInspect reads the folders of every store and engine.
 func TestInspect(t *testing.T) {
 	for name, engine := range bothEngines() {
 		for _, backend := range []string{"bolt", "mdb", "wal", "pebble"} {
 			t.Run(name+" "+backend, func(t *testing.T) {
 				dir := used(t, engine, backend)
-				before := files(t, dir)
 				got, err := Inspect(t.Context(), dir, testParts())
 				if err != nil || got.Damage != "" {
 					t.Fatalf("%v, %s", err, got.Damage)
-				}
-				for path, now := range files(t, dir) {
-					if now != before[path] {
-						t.Errorf("%s was written", path)
-					}
 				}
 				i, err := readIdentity(dir)
 				if err != nil {

@@ -27,7 +27,7 @@ type foundation struct {
 func (b foundation) lay(ctx context.Context, f core.Founding) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("make the state of %s in %s: %w", f.ID, b.path, err)
+			err = fmt.Errorf("make the state of %s in %s: %w", f.ID, filepath.Dir(b.path), err)
 		}
 	}()
 	if err := b.step.at("make the folder of " + f.ID); err != nil {

@@ -277,7 +277,7 @@ func (r *Recovery) carryOut(ctx context.Context, plan *RecoveryPlan) error {
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("recover: nothing was changed: %w", err)
+		err = fmt.Errorf("nothing was changed: %w", err)
 		for _, s := range plan.Survivors {
 			err = errors.Join(err, s.remains.dir.settle(r.step))
 		}
@@ -286,9 +286,9 @@ func (r *Recovery) carryOut(ctx context.Context, plan *RecoveryPlan) error {
 	for i, s := range plan.Survivors {
 		switch err := s.remains.dir.claimAt(r.step, "switch "+s.ID, *s.remains.dir.identity.switched()); {
 		case err != nil && i == 0:
-			return fmt.Errorf("recover: %w: whether it counts shows when it is tried again: give the same command", err)
+			return fmt.Errorf("%w: whether it counts shows when it is tried again: give the same command", err)
 		case err != nil:
-			return fmt.Errorf("recover: %w: the group is recovered, but %s does not know yet: mend that, and give the same command again", err, s.Dir)
+			return fmt.Errorf("%w: the group is recovered, but %s does not know yet: mend that, and give the same command again", err, s.Dir)
 		}
 	}
 	return nil

@@ -85,7 +85,7 @@ func (r *remains) open(ctx context.Context, parts Parts, withLog bool) (err erro
 		return err
 	}
 	if r.copied, err = os.MkdirTemp("", "kvnode-log-"); err != nil {
-		return err
+		return fmt.Errorf("make a folder for a copy of the log, in $TMPDIR: %w", err)
 	}
 	if withLog {
 		if err := r.copyLog(ctx); err != nil {
@@ -106,11 +106,10 @@ func (r *remains) open(ctx context.Context, parts Parts, withLog bool) (err erro
 func (r *remains) logPath() string { return filepath.Join(r.dir.path, r.identity.log()) }
 
 func (r *remains) copyLog(ctx context.Context) error {
-	path := r.logPath()
-	if _, err := os.Stat(path); err != nil {
-		return &logUnreadable{fmt.Errorf("its log is lost: %w", err)}
+	if err := mustHaveLog(r.logPath()); err != nil {
+		return &logUnreadable{err}
 	}
-	err := copyFolder(ctx, r.copied, path)
+	err := copyFolder(ctx, r.copied, r.logPath())
 	switch {
 	case err == nil, context.Cause(ctx) != nil:
 		return err
@@ -120,18 +119,30 @@ func (r *remains) copyLog(ctx context.Context) error {
 	return &logUnreadable{fmt.Errorf("copy the log: %w", err)}
 }
 
-// copyFolder copies all files below a folder into another that is there.
+// mustHaveLog refuses a folder of a log that is not there: to open it would make an empty one.
+func mustHaveLog(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("the log is lost: %w", err)
+	}
+	return nil
+}
+
+// copyFolder copies all files below a folder, which may be a link to it, into another that is
+// there.
 func copyFolder(ctx context.Context, to, from string) error {
-	below := os.DirFS(from)
-	return fs.WalkDir(below, ".", func(path string, e fs.DirEntry, err error) error {
-		target := filepath.Join(to, path)
-		switch {
-		case err != nil:
+	return filepath.WalkDir(from+"/.", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
 			return err
-		case e.IsDir():
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, name)
+		if e.IsDir() {
 			return os.MkdirAll(target, 0o700)
 		}
-		source, err := below.Open(path)
+		source, err := os.Open(path)
 		if err != nil {
 			return err
 		}

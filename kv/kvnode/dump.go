@@ -26,8 +26,9 @@ import (
 const dumpHelp = `Usage: kvnode dump [options] <raft-data-path>
 
 Print what the folder of a node that does not run holds, by its snapshot and its
-log, whatever has become of its group. The folder is not changed.
-
+log, whatever has become of its group. The folder is not changed, and may be
+read-only.
+` + readsCopy + `
 One line of JSON for each key, in order:
 
   {"key":"fruit","value":"pear","index":12,"committed":true}

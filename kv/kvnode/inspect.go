@@ -27,10 +27,8 @@ holds, of which group, which program made it and which has written to it last,
 the log store, the members as last known, the extent of log and snapshot, and
 what is left of a migration or a recovery. The log is read to its end.
 
-Nothing in the folder is written, nor need it be writable: the log is copied to
-the folder for temporary files first ($TMPDIR), which has to have room for it.
-
-`
+Nothing in the folder is written, nor need it be writable.
+` + readsCopy + "\n"
 
 // inspection is what its command line says.
 type inspection struct {

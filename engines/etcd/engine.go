@@ -144,7 +144,7 @@ func (r *replica) identify(cfg core.ReplicaConfig, newest *hraft.SnapshotMeta) (
 
 // found founds the group that begins with the members first.
 func (r *replica) found(first []core.Member) error {
-	if err := r.self.Enter(core.GroupID(first)); err != nil {
+	if err := r.self.Enter(core.GroupID(first), ""); err != nil {
 		return err
 	}
 	c := &configuration{}

@@ -154,7 +154,7 @@ func (r *replica) serve(c *links.Conn) error {
 			r.self.Refusals.Say(r.logger, c.Peer, err)
 			return io.EOF
 		}
-		m := &received{frame: f, group: c.Peer.Group}
+		m := &received{frame: f, peer: &c.Peer}
 		if kind == forSnapshot {
 			return r.receiveSnapshot(c, in, m)
 		}

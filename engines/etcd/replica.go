@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
 	"github.com/themilchenko/raftlab/engines/internal/links"
+	"github.com/themilchenko/raftlab/engines/internal/offline"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -249,6 +250,9 @@ func (r *replica) closeAll() error {
 	r.left = true // nobody adds to what is waited for now
 	r.entering.Unlock()
 	r.working.Wait()
+	if r.Cause() == nil {
+		offline.KeepCommitted(r.store, r.committed.Load(), r.logger.Warn)
+	}
 	return errors.Join(err, r.store.Close())
 }
 

@@ -13,8 +13,8 @@ import (
 
 var _ core.Offline = Engine{}
 
-// Remains implements core.Offline. The library stores no commit index: what is known to be
-// committed is what the snapshot covers.
+// Remains implements core.Offline. The library stores no commit index: known to be
+// committed is what the snapshot covers, or was when the replica was last closed.
 func (Engine) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
 	return format().Remains(logs, dir)
 }

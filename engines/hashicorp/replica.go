@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/offline"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -412,6 +413,9 @@ func (r *replica) closeAll() error {
 	errShutdown := shutdown.Error()
 	close(r.quit)
 	r.working.Wait()
+	if r.Cause() == nil {
+		offline.KeepCommitted(r.log, r.raft.CommitIndex(), r.logger.Warn)
+	}
 	return errors.Join(errShutdown, errTransport, r.log.Close())
 }
 

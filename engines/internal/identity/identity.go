@@ -159,10 +159,10 @@ var (
 )
 
 // Engine returns the engine that a log store is marked as used by, or "".
-func Engine(logs core.LogStore) (string, error) { return text(logs, engineKey, "engine") }
+func Engine(logs core.LogStore) (string, error) { return Text(logs, engineKey, "engine") }
 
 // formerOf returns the group that the group of a log store was recovered from, or "".
-func formerOf(logs core.LogStore) (string, error) { return text(logs, formerKey, "former group") }
+func formerOf(logs core.LogStore) (string, error) { return Text(logs, formerKey, "former group") }
 
 func imprintFormer(logs core.LogStore, former string) error {
 	if former == "" || former == core.UnnamedGroup { // which could be any of them
@@ -174,7 +174,8 @@ func imprintFormer(logs core.LogStore, former string) error {
 	return nil
 }
 
-func text(logs core.LogStore, key []byte, what string) (string, error) {
+// Text reads a stable value of a log store; "": it is not there.
+func Text(logs core.LogStore, key []byte, what string) (string, error) {
 	value, err := logs.Get(key)
 	if err != nil && err.Error() != "not found" {
 		return "", fmt.Errorf("read the %s of the log: %w", what, err)

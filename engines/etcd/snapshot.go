@@ -187,7 +187,7 @@ func (r *replica) deliver(m *received) bool {
 	select {
 	case r.driver.inbox <- m:
 		return true
-	case <-r.quit:
+	case <-r.Begun():
 		return false
 	}
 }
@@ -209,7 +209,7 @@ func (r *replica) receiveSnapshot(conn net.Conn, in *source, m *received) error 
 	answer := []byte{snapshotTaken}
 	select {
 	case err = <-m.snapshot.done:
-	case <-r.quit:
+	case <-r.Begun():
 		return io.EOF
 	}
 	if err != nil {

@@ -36,13 +36,15 @@ type Remains struct {
 	Members      []Member
 	MembersIndex uint64
 
-	Term           uint64 // newest that the replica has stored
-	SnapshotIndex  uint64 // last entry that the snapshot covers; 0: there is no snapshot
-	SnapshotTerm   uint64
-	FirstIndex     uint64 // of the entries that are in the log; 0: none are
-	LastIndex      uint64 // last entry of snapshot and log that can be read, with all before it
-	LastTerm       uint64
-	CommittedIndex uint64 // up to here the replica knew, durably, that entries are committed
+	Term          uint64 // newest that the replica has stored
+	SnapshotIndex uint64 // last entry that the snapshot covers; 0: there is no snapshot
+	SnapshotTerm  uint64
+	FirstIndex    uint64 // of the entries that are in the log; 0: none are
+	LastIndex     uint64 // last entry of snapshot and log that can be read, with all before it
+	LastTerm      uint64
+	// CommittedIndex is up to where the replica knew, durably, that entries are committed:
+	// all that it knew where it was closed, and may be less where it failed or was killed.
+	CommittedIndex uint64
 
 	// Snapshot opens that of the state machine, compared with its checksum; nil where there
 	// is none. It is the newest that is whole; where none is, this is an ErrDamaged. The

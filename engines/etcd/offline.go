@@ -13,8 +13,8 @@ import (
 
 var _ core.Offline = Engine{}
 
-// Remains implements core.Offline. Durably known to be committed is what was when the
-// configuration last changed, or what the snapshot covers.
+// Remains implements core.Offline. Durably known to be committed is what the snapshot
+// covers, or was when the configuration last changed or the replica was last closed.
 func (Engine) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
 	return format().Remains(ctx, logs, dir)
 }

@@ -14,8 +14,8 @@ import (
 
 var _ core.Offline = Engine{}
 
-// Remains implements core.Offline. The library stores no commit index: what is known to be
-// committed is what the snapshot covers.
+// Remains implements core.Offline. The library stores no commit index: known to be
+// committed is what the snapshot covers, or was when the replica was last closed.
 func (Engine) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
 	return format().Remains(ctx, logs, dir)
 }

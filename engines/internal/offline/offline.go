@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strconv"
 
 	"github.com/hashicorp/raft"
 
@@ -43,6 +44,33 @@ type Stored struct {
 	Void bool
 }
 
+var committedKey = []byte("raftlab.committed")
+
+// KeepCommitted has a replica that ends well leave behind that the entries up to index are
+// committed. One that fails or is killed leaves what was known before. Nothing depends on
+// it but how much is called sure, so where it cannot be written warn is told and no more.
+func KeepCommitted(logs core.LogStore, index uint64, warn func(msg string, args ...any)) {
+	kept, err := committed(logs)
+	if err == nil && kept < index {
+		err = logs.Set(committedKey, strconv.AppendUint(nil, index, 10))
+	}
+	if err != nil {
+		warn("what is known to be committed could not be kept", "index", index, "error", err)
+	}
+}
+
+// committed is what KeepCommitted has left.
+func committed(logs core.LogStore) (index uint64, err error) {
+	value, err := identity.Text(logs, committedKey, "commit index")
+	if err != nil || value == "" {
+		return 0, err
+	}
+	if index, err = strconv.ParseUint(value, 10, 64); err != nil {
+		return 0, fmt.Errorf("the log store is %w: its commit index is %q", core.ErrDamaged, value)
+	}
+	return index, nil
+}
+
 // Remains implements core.Offline.
 func (f Format) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
 	r, err := f.remains(ctx, logs, dir)
@@ -57,7 +85,11 @@ func (f Format) remains(ctx context.Context, logs core.LogStore, dir string) (*c
 	if err != nil {
 		return nil, err
 	}
-	r := &core.Remains{Term: stored.Term, CommittedIndex: stored.Committed}
+	kept, err := committed(logs)
+	if err != nil {
+		return nil, err
+	}
+	r := &core.Remains{Term: stored.Term, CommittedIndex: max(stored.Committed, kept)}
 	l := log{logs: logs, format: f}
 	if !stored.Void {
 		if r.FirstIndex, l.last, err = bounds(logs); err != nil {

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"io"
 	"iter"
 )
@@ -12,8 +13,9 @@ import (
 type Offline interface {
 	// Remains reads what a replica has left in logs and dir, its ReplicaConfig.SnapshotDir.
 	// Nothing is changed, both stay the caller's, and the result is valid until logs is
-	// closed. A log that another engine wrote is refused as ErrInvalid.
-	Remains(logs LogStore, dir string) (*Remains, error)
+	// closed or ctx ends: that ends all reading, with its cause. A log that another engine
+	// wrote is refused as ErrInvalid.
+	Remains(ctx context.Context, logs LogStore, dir string) (*Remains, error)
 
 	// Found writes into an empty log store and a dir without snapshots, which is made where
 	// missing, what one member of a group begins with, so that Start goes on from there. It
@@ -34,13 +36,15 @@ type Remains struct {
 	Members      []Member
 	MembersIndex uint64
 
-	Term           uint64 // newest that the replica has stored
-	SnapshotIndex  uint64 // last entry that the snapshot covers; 0: there is no snapshot
-	SnapshotTerm   uint64
-	FirstIndex     uint64 // of the entries that are in the log; 0: none are
-	LastIndex      uint64 // last entry of snapshot and log that can be read, with all before it
-	LastTerm       uint64
-	CommittedIndex uint64 // up to here the replica knew, durably, that entries are committed
+	Term          uint64 // newest that the replica has stored
+	SnapshotIndex uint64 // last entry that the snapshot covers; 0: there is no snapshot
+	SnapshotTerm  uint64
+	FirstIndex    uint64 // of the entries that are in the log; 0: none are
+	LastIndex     uint64 // last entry of snapshot and log that can be read, with all before it
+	LastTerm      uint64
+	// CommittedIndex is up to where the replica knew, durably, that entries are committed:
+	// all that it knew where it was closed, and may be less where it failed or was killed.
+	CommittedIndex uint64
 
 	// Snapshot opens that of the state machine, compared with its checksum; nil where there
 	// is none. It is the newest that is whole; where none is, this is an ErrDamaged. The

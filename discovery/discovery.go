@@ -12,9 +12,12 @@ import (
 	"github.com/themilchenko/raftlab/core"
 )
 
-// Protocol is the version of what kvnodes say to each other beside Raft itself.
-// Nodes announce it; it grows when an older node could not understand a newer.
-const Protocol = 1
+// Protocol is the version of what kvnodes say to each other beside the messages of Raft.
+// Nodes announce it; it grows when an older node could not understand a newer. A group
+// then takes no older one in: its log may hold what that one does not know.
+//
+//	2  a log may hold the commands of a restore
+const Protocol = 2
 
 // MaxIDBytes bounds the id of a node, so that all that gossip says of it fits into one
 // packet. It holds without gossip too: a group may begin to gossip later.

@@ -77,7 +77,7 @@ func TestAnothersLog(t *testing.T) {
 		if held, err := e.HasState(logs, ""); !held || err != nil {
 			t.Errorf("%s finds no state of %s: %v", other, name, err)
 		}
-		if _, err := e.(core.Offline).Remains(logs, ""); !errors.Is(err, core.ErrInvalid) || !strings.Contains(err.Error(), "--engine "+name) {
+		if _, err := e.(core.Offline).Remains(t.Context(), logs, ""); !errors.Is(err, core.ErrInvalid) || !strings.Contains(err.Error(), "--engine "+name) {
 			t.Errorf("%s reads what %s has left: %v", other, name, err)
 		}
 		link, err := tcp.New(tcp.Options{}).Listen("")

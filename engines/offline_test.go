@@ -75,7 +75,7 @@ func TestRemainsOfBefore(t *testing.T) {
 		if err := errors.Join(err, r.Close()); err != nil {
 			t.Fatal(err)
 		}
-		left, err := engine.Remains(logs, dir)
+		left, err := engine.Remains(t.Context(), logs, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,56 +114,74 @@ func (n *notes) String() string {
 }
 
 // TestFormerMembersAreTold: a member of a group that was recovered without it comes back.
-// Its log and those of the group say what has happened, and what to do.
+// Its log and those of the group say what has happened, and what to do; also where the
+// member that it meets has joined after the recovery, and was started again since.
 func TestFormerMembersAreTold(t *testing.T) {
 	for name, engine := range offline(t) {
-		links := map[string]core.Link{}
-		member := func(id string) core.Member {
-			if links[id].Wire == nil {
+		t.Run(name, func(t *testing.T) {
+			listen := func() core.Link {
 				link, err := tcp.New(tcp.Options{}).Listen("127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}
-				links[id] = link
+				return link
 			}
-			return core.Member{ID: id, Incarnation: core.NewIncarnation(), Address: links[id].Address(), Voter: true}
-		}
-		old := []core.Member{member("n1"), member("n2"), member("n3")}
-		if err := links["n2"].Close(); err != nil {
-			t.Fatal(err)
-		}
-		var log1, log3 notes
-		start := func(m core.Member, logs core.LogStore, dir string, first []core.Member, log *notes) {
-			r, err := engine.(core.Engine).Start(core.ReplicaConfig{ID: m.ID, Incarnation: m.Incarnation, Service: m.ID + ".example:80", FSM: kv.New(),
-				Logs: logs, Link: links[m.ID], SnapshotDir: dir, Bootstrap: first, Logger: slog.New(slog.NewTextHandler(log, nil))})
+			start := func(id, incarnation string, logs core.LogStore, link core.Link, dir string, first []core.Member) (core.Replica, *notes) {
+				var log notes
+				r, err := engine.(core.Engine).Start(core.ReplicaConfig{ID: id, Incarnation: incarnation, Service: id + ".example:80", FSM: kv.New(),
+					Logs: logs, Link: link, SnapshotDir: dir, Bootstrap: first, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = r.Close() })
+				return r, &log
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			await := func(what string, done func() bool) {
+				t.Helper()
+				if err := poll.Until(ctx, 10*time.Millisecond, func() (bool, error) { return done(), nil }); err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+			}
+			link1, link2, link3, later2 := listen(), listen(), listen(), listen()
+			member := func(id string, link core.Link) core.Member {
+				return core.Member{ID: id, Incarnation: core.NewIncarnation(), Address: link.Address(), Voter: true}
+			}
+			old := []core.Member{member("n1", link1), member("n2", later2), member("n3", link3)}
+			now := []core.Member{member("n1", link1)}
+			want := "n3#" + old[2].Incarnation + " is of group " + core.GroupID(old) + ", which was recovered as group " + core.GroupID(now)
+			told := func(log *notes, by string) func() bool {
+				return func() bool {
+					return strings.Contains(log.String(), want) && strings.Contains(log.String(), "start it with --join "+by+".example:80, or: clusterctl replace n3")
+				}
+			}
+
+			state, err := kv.New().Snapshot()
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() {
-				if err := r.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		now, logs, dir := []core.Member{member("n1")}, inmem.New(), t.TempDir()
-		state, err := kv.New().Snapshot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := engine.Found(logs, dir, core.Founding{ID: "n1", Members: now, Former: core.GroupID(old), Index: 5, Term: 2, State: state}); err != nil {
-			t.Fatal(err)
-		}
-		start(now[0], logs, dir, nil, &log1)
-		start(old[2], inmem.New(), t.TempDir(), old, &log3)
-		want := "n3#" + old[2].Incarnation + " is of group " + core.GroupID(old) + ", which was recovered as group " + core.GroupID(now)
-		advice := "start it with --join n1.example:80, or: clusterctl replace n3"
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		if err := poll.Until(ctx, 10*time.Millisecond, func() (bool, error) {
-			return strings.Contains(log1.String(), want) && strings.Contains(log3.String(), want) && strings.Contains(log3.String(), advice), nil
-		}); err != nil {
-			t.Fatalf("%s: %q does not stand in %s\nand in %s", name, want, &log1, &log3)
-		}
+			logs, dir := inmem.New(), t.TempDir()
+			if err := engine.Found(logs, dir, core.Founding{ID: "n1", Members: now, Former: core.GroupID(old), Index: 5, Term: 2, State: state}); err != nil {
+				t.Fatal(err)
+			}
+			n1, log1 := start("n1", now[0].Incarnation, logs, link1, dir, nil)
+			joiner, logs2, dir2 := member("n2", link2), kept{inmem.New()}, t.TempDir()
+			joiner.Voter = false
+			n2, _ := start("n2", joiner.Incarnation, logs2, link2, dir2, nil)
+			await("n1 adds n2", func() bool { return n1.Add(ctx, joiner) == nil })
+			await("n2 is in the group", func() bool { return n2.Status().Group == core.GroupID(now) })
+			logs3, dir3 := kept{inmem.New()}, t.TempDir()
+			n3, log3 := start("n3", old[2].Incarnation, logs3, link3, dir3, old)
+			await("n1 and n3 tell that they met", func() bool { return told(log1, "n1")() && told(log3, "n1")() })
+
+			if err := errors.Join(n1.Close(), n2.Close(), n3.Close()); err != nil {
+				t.Fatal(err)
+			}
+			_, log2 := start("n2", joiner.Incarnation, logs2, later2, dir2, nil)
+			_, log3 = start("n3", old[2].Incarnation, logs3, listen(), dir3, nil)
+			await("n2 and n3 tell that they met", func() bool { return told(log2, "n2")() && told(log3, "n2")() })
+		})
 	}
 }
 
@@ -180,7 +198,7 @@ func TestRemainsOfUnfinished(t *testing.T) {
 	if err := logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	left, err := offline(t)["etcd"].Remains(logs, "")
+	left, err := offline(t)["etcd"].Remains(t.Context(), logs, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +252,7 @@ func FuzzRemains(f *testing.F) {
 }
 
 func readAll(t *testing.T, engine core.Offline, logs core.LogStore, dir string) {
-	left, err := engine.Remains(logs, dir)
+	left, err := engine.Remains(t.Context(), logs, dir)
 	if err != nil {
 		if !errors.Is(err, core.ErrDamaged) {
 			t.Error(err)

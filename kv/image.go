@@ -8,14 +8,14 @@ import (
 
 // Image is the map at one moment, to be kept or moved: all keys with the indexes of their
 // changes, and what has been applied. What belongs to its group alone is not in it: the
-// directory of the members, and a restore that is under way.
+// directory of the members, and what it remembers of restores.
 type Image struct{ snapshot }
 
 // Image captures the map, in constant time; later changes copy what they touch. The caller
 // releases it.
 func (s *Store) Image() *Image {
 	state := s.capture()
-	state.nodes, state.staged, state.restored = nil, nil, ""
+	state.nodes, state.staged, state.restored, state.givenUp = nil, nil, "", ""
 	return &Image{snapshot{state}}
 }
 
@@ -48,21 +48,8 @@ type ImageInfo struct {
 // read. That none of them is damaged, or missing, is known only once it has returned nil.
 // An error is an ErrSnapshot, one of the reader's or one of each's.
 func ScanImage(from io.Reader, each func(Pair) error) (ImageInfo, error) {
-	return scanImage(from, new(state), each)
-}
-
-// LoadImage reads an image into a map of its own. Its errors are those of [ScanImage].
-func LoadImage(from io.Reader) (*Store, ImageInfo, error) {
-	s := New()
-	info, err := scanImage(from, &s.state, loadInto(s.state.entries))
-	if err != nil {
-		return nil, info, err
-	}
-	return s, info, nil
-}
-
-func scanImage(from io.Reader, s *state, each func(Pair) error) (ImageInfo, error) {
 	d := snapshotReader{from: bufio.NewReaderSize(from, snapshotBuffer)}
+	s := new(state)
 	if version := d.head(s); d.err == nil && (version != snapshotVersion || s.nodes != nil) {
 		d.fail("it is not of the map alone")
 	}

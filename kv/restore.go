@@ -17,7 +17,8 @@ import (
 // do so at the same entry whatever happens to any of them meanwhile. Its parts, numbered
 // from 0, are gathered beside the map; the commit puts them in its place, all at once, if
 // they are what the commit says. Part 0 of another restore drops what was gathered. Every
-// one of these commands may be given again: the second time it changes nothing.
+// one of these commands may be given again, or come late: the second time it changes
+// nothing. So the map remembers the last restore that is done and the last one given up.
 //
 // A restored key was last changed at the index of the entry that brought it.
 
@@ -65,8 +66,8 @@ func EncodeCommit(restore string, keys uint64, content [sha256.Size]byte) ([]byt
 	return dst, walk(dst, nil)
 }
 
-// EncodeForget returns the command that drops what a restore has brought, or, once it is
-// done, the memory of it. It never changes the map.
+// EncodeForget returns the command that gives up a restore, and drops what it has brought:
+// nothing of it is taken any more. It never changes the map, nor a restore that is done.
 func EncodeForget(restore string) ([]byte, error) {
 	dst := restoreCommand(opForget, restore)
 	return dst, walk(dst, nil)
@@ -146,18 +147,16 @@ func (g *staging) add(key string, e entry) {
 func (s *state) restore(c change) (changed int, err error) {
 	id := string(c.key)
 	under := s.staged != nil && s.staged.id == id // way
+	begins := c.kind == opStage && c.number == 0
 	switch {
-	case c.kind == opForget:
-		if under {
-			s.staged = nil
-		}
-		if s.restored == id {
-			s.restored = ""
-		}
-		return 0, nil
 	case s.restored == id:
 		return 0, nil // said again
-	case !under && c.kind == opStage && c.number == 0:
+	case c.kind == opForget:
+		if s.givenUp = id; under {
+			s.staged = nil
+		}
+		return 0, nil
+	case !under && begins && s.givenUp != id:
 		s.staged = newStaging(id)
 	case !under:
 		return 0, &RestoreError{id, "it is not under way: another restore has begun since, or it was given up"}
@@ -211,7 +210,7 @@ func addContent(h hash.Hash, key string, value []byte) {
 
 // version is that of the snapshot which holds the state.
 func (s *state) version() uint64 {
-	if s.staged != nil || s.restored != "" {
+	if s.staged != nil || s.restored != "" || s.givenUp != "" {
 		return snapshotRestoring
 	}
 	return snapshotVersion

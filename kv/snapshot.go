@@ -22,11 +22,12 @@ import (
 //	index commands refused lastRefused
 //	count { id(length, bytes) address(length, bytes) }, ids ascending
 //	count { index key(length, bytes) value(length, bytes) }, keys ascending
-//	in version 2: restored(length, bytes) staged(length, bytes) and, unless that is empty,
+//	in version 2: restored(length, bytes) given up(length, bytes) staged(length, bytes) and,
+//	    unless that is empty,
 //	    parts count { index key(length, bytes) value(length, bytes) }, keys ascending
 //	CRC-32C of all of the above, 4 bytes, little endian
 //
-// Version 2 is written from the beginning of a restore until it is forgotten, and only then.
+// Version 2 is written from the beginning of the first restore on, and only then.
 const (
 	snapshotMagic     = "raftlab-kv"
 	snapshotVersion   = 1
@@ -135,6 +136,7 @@ func (e *encoder) state(s *state) {
 	e.entries(s.entries)
 	if s.version() == snapshotRestoring {
 		e.text(s.restored)
+		e.text(s.givenUp)
 		e.staging(s.staged)
 	}
 }
@@ -182,6 +184,7 @@ func (d *snapshotReader) state() (state, error) {
 	d.entries(s.index, loadInto(s.entries))
 	if version == snapshotRestoring {
 		s.restored = d.text(maxRestoreBytes, "restore")
+		s.givenUp = d.text(maxRestoreBytes, "restore")
 		s.staged = d.staging(s.index)
 		if d.err == nil && s.version() != version {
 			d.fail("version %d without a restore", version)

@@ -94,7 +94,8 @@ type state struct {
 	lastRefused uint64 // index; the reason is not kept: its wording may differ from one version to the next
 
 	staged   *staging // what a restore has brought so far; nil: none is under way
-	restored string   // the restore that made the map, until it is forgotten
+	restored string   // the last restore that was done; empty: none was
+	givenUp  string   // and the last one that was given up
 }
 
 // copy returns the state as of now; it takes constant time, and later changes

@@ -21,9 +21,10 @@
 // dead node is never signalled. On Linux it is held by a descriptor, so that nothing
 // comes between the check and the signal.
 //
-// An operation that starts or ends nodes locks data_dir/clusterctl.lock meanwhile. A
-// start notes in data_dir/clusterctl.json which cluster that is: another one's nodes
-// may have the same aliases.
+// An operation that starts or ends nodes locks data_dir/clusterctl.lock meanwhile, and a
+// replacement, which is several of them, data_dir/replace.lock as well. A start notes in
+// data_dir/clusterctl.json which cluster that is: another one's nodes may have the same
+// aliases.
 package process
 
 import (
@@ -237,6 +238,8 @@ var (
 	// ErrBusy is the error while another process starts or stops nodes of the
 	// same data directory.
 	ErrBusy = errors.New("another start or stop of these nodes is under way")
+	// ErrReplacing is the error while a node of the same data directory is being replaced.
+	ErrReplacing = errors.New("another command replaces or removes a node of this cluster: wait until it is done")
 	// ErrForeign is the error for a data directory that holds the nodes of another
 	// cluster.
 	ErrForeign = errors.New("holds the nodes of another cluster")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // Replacement is a node that gets new data, as data_dir/ALIAS.replacing says from before the
@@ -41,6 +42,23 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// WhileNoneReplaces calls f while no other call of it is under way, here or in another
+// process, on the same data directory; where one is, it returns an ErrReplacing at once. Of two
+// replacements each would take the other's new node for the old one, or end a node that the
+// other counts on.
+func (c *Cluster) WhileNoneReplaces(f func() error) error {
+	lock, err := lockfile.Take(filepath.Join(c.dataDir(), "replace.lock"))
+	switch {
+	case errors.Is(err, lockfile.ErrLocked):
+		return ErrReplacing
+	case err == nil:
+		defer lock.Close() // and with it the lock
+	case !errors.Is(err, fs.ErrNotExist): // without a data directory there is nothing to guard
+		return err
+	}
+	return f()
 }
 
 // Replacing returns the replacement of a node that is under way; false: none is.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,7 +145,7 @@ func verifyBackup(ctx context.Context, n *narrator, stdin io.Reader, path string
 	out := bufio.NewWriter(n.stdout)
 	fmt.Fprintf(out, "%s is a whole backup\n", path)
 	for _, line := range []struct{ name, text string }{
-		{"group", s.Group},
+		{"group", cmp.Or(s.Group, "not known")},
 		{"index", fmt.Sprintf("%d, term %d", s.Index, s.Term)},
 		{"node", strings.TrimSpace(fmt.Sprintf("%s %s", s.Node, s.Engine))},
 		{"version", s.Version},

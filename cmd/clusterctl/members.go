@@ -228,7 +228,7 @@ see that it failed, first.`,
 	c.Flags().BoolVar(&keepData, "keep-data", false, "keep the node's folder")
 	f.addTimeout(c, removeTimeout)
 	c.RunE = m.request(&f, func(ctx context.Context, s *session, nodes *client.Client, args []string) error {
-		return s.removeMember(ctx, nodes, args[0], keepData, f.timeout)
+		return s.cluster.WhileNoneReplaces(func() error { return s.removeMember(ctx, nodes, args[0], keepData, f.timeout) })
 	})
 	return c
 }

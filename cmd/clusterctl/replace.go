@@ -57,7 +57,7 @@ goes on where it was.`,
 		if err != nil {
 			return err
 		}
-		return s.replace(ctx, n, f)
+		return s.cluster.WhileNoneReplaces(func() error { return s.replace(ctx, n, f) })
 	})
 	return c
 }

@@ -197,3 +197,47 @@ func checkReplaced(t *testing.T, when string, kept bool, said string) {
 		t.Errorf("%s: %s", when, said)
 	}
 }
+
+// overheard is a writer that calls then before each thing that is said.
+type overheard struct {
+	bytes.Buffer
+	then func()
+}
+
+// Write implements io.Writer.
+func (o *overheard) Write(p []byte) (int, error) {
+	o.then()
+	return o.Buffer.Write(p)
+}
+
+// TestReplaceAtOnce gives the command again at each step of a replacement that goes on, and has the
+// member removed: the others are refused, and the first one ends well.
+func TestReplaceAtOnce(t *testing.T) {
+	bin := filepath.Dir(clustertest.Program(t, "kvnode"))
+	for _, discovery := range []string{"gossip", "static"} {
+		t.Run(discovery, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			startTrio(t, bin, discovery, "hashicorp")
+			defer mustRun(t, "stop")
+			mustRun(t, "set", "fruit", "pear")
+			damages[0].do(t, filepath.Join("var", "node2"))
+			steps := 0
+			first := overheard{then: func() {
+				steps++
+				for _, second := range [][]string{{"replace", "node2"}, {"replace", "node3", "--force"}, {"members", "remove", "node2"}} {
+					var out bytes.Buffer
+					if code := run(t.Context(), second, nil, &out, &out); code != exitFailed || !strings.Contains(out.String(), "wait until it is done") {
+						t.Errorf("%v at step %d: exit code %d\n%s", second, steps, code, &out)
+					}
+				}
+			}}
+			if code := run(t.Context(), []string{"replace", "node2"}, nil, &first, &first); code != exitOK {
+				t.Errorf("exit code %d", code)
+			}
+			checkReplaced(t, "at the end", damages[0].keep, first.String())
+			if steps < 6 {
+				t.Errorf("%d steps: %s", steps, first.String())
+			}
+		})
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"github.com/themilchenko/raftlab/internal/cli"
 	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/client"
 )
 
@@ -122,6 +125,9 @@ func (s *session) restore(ctx context.Context, nodes *client.Client, f *restoreF
 			return err
 		}
 	}
+	if err := s.membersAnswer(ctx, nodes); err != nil {
+		return err
+	}
 	if path == standard {
 		stdin = nil // there is nobody to ask on it
 	}
@@ -162,10 +168,28 @@ func (s *session) restoreFrom(ctx context.Context, to restorer, file io.Reader, 
 	if apart := done.Apart(); apart != "" {
 		fmt.Fprintf(s.stdout, "Left out: %s\n", apart)
 	}
-	if err := r.forget(); err != nil {
-		fmt.Fprintf(s.stderr, "the nodes will remember this restore until the next one: %v\n", err)
-	}
 	return nil
+}
+
+// membersAnswer refuses at once what the leader would refuse in the end: a member that cannot
+// be asked whether it knows restores.
+func (s *session) membersAnswer(ctx context.Context, nodes *client.Client) error {
+	members, err := nodes.Members(ctx)
+	if err != nil {
+		return err
+	}
+	var silent []string
+	for _, now := range s.cluster.Status(ctx) {
+		alias := now.Node.Alias
+		if now.Status == nil && slices.ContainsFunc(members, func(m api.Member) bool { return m.ID == alias }) {
+			silent = append(silent, alias)
+		}
+	}
+	if len(silent) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: a restore wants all members, and there is no answer of %s: %s, or take it out of the group: %s",
+		strings.Join(silent, ", "), s.command("start "+strings.Join(silent, " ")), s.command("members remove "+silent[0]))
 }
 
 // mayOverwrite asks, on a terminal, whether keys that are there may be replaced.

@@ -24,11 +24,10 @@ import (
 
 var kills = flag.Int("kills", 0, "how often a leader, a follower and the client are killed at each step of a restore; 0: now and then")
 
-// Steps of a restore of what largeBackup writes: so many parts, the commit, and the end.
+// Steps of a restore of what largeBackup writes: so many parts, and the commit.
 const (
 	parts      = 4
 	commitStep = parts
-	forgetStep = parts + 1
 )
 
 // largeBackup writes a backup of parts parts, in which every value is of the byte.
@@ -83,10 +82,6 @@ func (k *killer) RestoreCommit(ctx context.Context, restore string, keys uint64,
 	return index, err
 }
 
-func (k *killer) RestoreForget(ctx context.Context, restore string) error {
-	return k.around(func() error { return k.Client.RestoreForget(ctx, restore) })
-}
-
 // restored is a cluster that is restored again and again, by turns from one and the other.
 type restored struct {
 	*testing.T
@@ -110,7 +105,7 @@ func TestRestoreKilled(t *testing.T) {
 	}{{"leader", 0, true}, {"follower", 2, false}, {"leader", commitStep, false}, {"follower", commitStep, true}, {"leader", commitStep, true}}
 	if *kills > 0 {
 		steps = steps[:0]
-		for at := range forgetStep + 1 {
+		for at := range commitStep + 1 {
 			for i := range 4 {
 				steps = append(steps, struct {
 					victim string
@@ -126,7 +121,7 @@ func TestRestoreKilled(t *testing.T) {
 		}
 	}
 	took := r.killClient(time.Minute) // is not killed
-	for range max(*kills*(forgetStep+1), 3) {
+	for range max(*kills*(commitStep+1), 3) {
 		r.killClient(rand.N(took * 5 / 4))
 	}
 }

@@ -50,8 +50,8 @@ type brokenEngine struct {
 }
 
 // Remains implements core.Offline.
-func (e brokenEngine) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
-	r, err := e.Engine.(core.Offline).Remains(logs, dir)
+func (e brokenEngine) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
+	r, err := e.Engine.(core.Offline).Remains(ctx, logs, dir)
 	if err == nil && e.remains != nil {
 		e.remains(r)
 	}

@@ -31,6 +31,30 @@ func TestOtherGroupIsNotAdded(t *testing.T) {
 	g.awaitMembers(t, "newcomer, node1")
 }
 
+// TestOlderIsNotAdded: a node of an older protocol could not read what the log may hold. It is
+// not added, nor does it cost the member its place whose data it has lost, until it is updated.
+func TestOlderIsNotAdded(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil)
+	old := func(p *discovery.Peer) { p.Protocol = discovery.Protocol - 1 }
+	newcomer := g.start(t, "newcomer", inmem.New()).Replica.Status().Address
+	g.roll.set("newcomer", newcomer, discovery.Alive, old)
+	lost := g.follower(t)
+	g.kill(t, lost)
+	back := g.start(t, lost.ID, inmem.New()).Replica.Status().Address
+	g.roll.set(lost.ID, back, discovery.Alive, old)
+	await(t, "they are refused", func() bool {
+		return g.log.count("not adding newcomer: its kvnode is older") == 1 && g.log.count("not adding "+lost.ID+": its kvnode is older") == 1
+	})
+	g.look(t)
+	g.awaitMembers(t, "node1, node2, node3")
+	g.roll.set("newcomer", newcomer, discovery.Alive)
+	g.roll.set(lost.ID, back, discovery.Alive)
+	await(t, "both vote", func() bool {
+		return g.member("newcomer").Voter && g.member(lost.ID).Voter && g.member(lost.ID).Address == back
+	})
+}
+
 // TestDataOfNobodyKnowsWhom: neither group has an id, as where both were founded before
 // there were any.
 func TestDataOfNobodyKnowsWhom(t *testing.T) {

@@ -262,6 +262,7 @@ func (s *Steward) replace(v view, m member) {
 	case p.HasState:
 		s.say(m.ID, slog.LevelError, "not replacing "+m.ID+" by the node at "+p.RaftAddress+": it has data of this group, but not the "+
 			"member's. Start it with the member's data, or in a new directory with --gossip-join: then it takes the member's place")
+	case s.tooOld(*p):
 	case v.settled(s.cfg.LastContact):
 		s.remove(m, "its node has lost its data and comes without")
 	}
@@ -280,6 +281,8 @@ func (s *Steward) welcome(v view, p discovery.Peer) {
 		s.say(p.ID, slog.LevelError, "not adding "+p.ID+": it waits to be added to another group. "+
 			"Start it in a new directory with --gossip-join, or under another --cluster")
 		return
+	case s.tooOld(p):
+		return
 	}
 	if !s.vacate(v, p.ID, p.RaftAddress) {
 		return
@@ -289,6 +292,17 @@ func (s *Steward) welcome(v view, p discovery.Peer) {
 	}) {
 		s.logger.Info("added "+p.ID+" to the group", "incarnation", p.Incarnation, "address", p.RaftAddress, "wants_to_vote", p.Voter)
 	}
+}
+
+// tooOld says whether a node that is no member does not know all that the log may hold:
+// what it made of that would be another state than the members'. See [discovery.Protocol].
+func (s *Steward) tooOld(p discovery.Peer) bool {
+	if p.Protocol >= discovery.Protocol {
+		return false
+	}
+	s.say(p.ID, slog.LevelError, fmt.Sprintf("not adding %s: its kvnode is older than this group's log, of protocol %d, not %d: "+
+		"start it with a newer kvnode", p.ID, p.Protocol, discovery.Protocol))
+	return true
 }
 
 // change makes one change of the configuration and says whether it came about.

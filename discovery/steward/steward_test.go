@@ -47,7 +47,7 @@ func newRoll() *roll {
 }
 
 func (r *roll) set(id, address string, state discovery.State, change ...func(*discovery.Peer)) {
-	p := discovery.Peer{ID: id, State: state, Since: time.Now()}
+	p := discovery.Peer{ID: id, State: state, Since: time.Now(), Protocol: discovery.Protocol}
 	p.RaftAddress, p.Voter, p.Group, p.Incarnation = address, true, r.group, r.incarnations[id]
 	if p.Incarnation == "" {
 		p.Incarnation = core.NewIncarnation()

@@ -287,7 +287,7 @@ func (r *replica) write(captured core.Snapshot, meta *hraft.SnapshotMeta) error 
 	}
 	select {
 	case err = <-compacted:
-	case <-r.quit:
+	case <-r.Begun():
 		return nil
 	}
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/snapshots"
 )
 
@@ -63,7 +64,7 @@ func TestSnapshotsInARow(t *testing.T) {
 	for name, together := range map[string]bool{"all wait": true, "one comes while the others are done": false} {
 		t.Run(name, func(t *testing.T) {
 			fsm := &tape{}
-			r := &replica{fsm: fsm, snapshots: store, quit: make(chan struct{})}
+			r := &replica{fsm: fsm, snapshots: store, Ending: failstop.NewEnding()}
 			r.driver = &driver{wake: make(chan struct{}, 1)}
 			a := newApplier(r, 0, 0, 0, &configuration{})
 			first := []job{commands(1, 2), installed(10), commands(11, 12)}

@@ -57,7 +57,7 @@ func (r *replica) reconfigure(ctx context.Context, op string, change func(*confi
 		}
 		w := waiter{make(chan outcome, 1)}
 		if !r.proposals.add(&proposal{change: change, to: w}, ctx.Done()) {
-			if r.isClosed() {
+			if r.Ends() {
 				return r.stopped(op)
 			}
 			continue // the context has ended
@@ -112,7 +112,7 @@ func (r *replica) TransferLeadership(ctx context.Context, id string) error {
 		return nil
 	case <-ctx.Done():
 		return unknown(op, ctx.Err())
-	case <-r.quit:
+	case <-r.Begun():
 		return unknown(op, r.stopped(op))
 	}
 }

@@ -93,8 +93,8 @@ func (e *echo) heard(m *received) {
 // received is a message of another member.
 type received struct {
 	frame
-	group    string    // of who has sent it
-	snapshot *incoming // with a MsgSnap
+	peer     *core.Identity // who has sent it
+	snapshot *incoming      // with a MsgSnap
 }
 
 // maxGathered is how many messages are taken in before the library is asked what is to be done.
@@ -368,7 +368,7 @@ func (d *driver) follow(m *received) error {
 	if !carries(m.GetType()) || *d.r.self.Group() != "" {
 		return nil
 	}
-	return d.log.exclusive(func() error { return d.r.self.Enter(m.group) })
+	return d.log.exclusive(func() error { return d.r.self.Enter(m.peer.Group, m.peer.Former) })
 }
 
 // note takes in the state of the library.

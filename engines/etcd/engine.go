@@ -76,7 +76,6 @@ func (e Engine) Start(cfg core.ReplicaConfig) (core.Replica, error) {
 		Ending:  failstop.NewEnding(),
 		address: cfg.Link.Address(), options: e.Options.withDefaults(), set: set, fsm: cfg.FSM, logger: cfg.Logger, trace: newTracer(cfg.Trace),
 		proposals: newProposals(), contacts: contacts{of: map[uint64]contact{}},
-		quit:    make(chan struct{}),
 		started: make(chan struct{}), aborted: make(chan struct{}),
 	}
 	if r.logger == nil {
@@ -144,7 +143,7 @@ func (r *replica) identify(cfg core.ReplicaConfig, newest *hraft.SnapshotMeta) (
 
 // found founds the group that begins with the members first.
 func (r *replica) found(first []core.Member) error {
-	if err := r.self.Enter(core.GroupID(first)); err != nil {
+	if err := r.self.Enter(core.GroupID(first), ""); err != nil {
 		return err
 	}
 	c := &configuration{}
@@ -161,7 +160,7 @@ func (r *replica) found(first []core.Member) error {
 // connect makes the way to the others. Nothing is sent or taken yet.
 func (r *replica) connect(cfg core.ReplicaConfig) {
 	p := &peers{
-		wire: cfg.Link.Wire, self: r.self, own: r.address, logger: r.logger, epoch: time.Now(), quit: r.quit,
+		wire: cfg.Link.Wire, self: r.self, own: r.address, logger: r.logger, epoch: time.Now(), quit: r.Begun(),
 		pause: r.set.HeartbeatTimeout / 2, silence: max(2*r.set.HeartbeatTimeout, time.Second),
 		senders: map[lane]*sender{}, heard: map[uint64]place{}, voices: map[uint64]*voice{}, conns: map[net.Conn]struct{}{},
 		members: r.log.members,

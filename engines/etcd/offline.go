@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"io"
 
 	hraft "github.com/hashicorp/raft"
@@ -12,10 +13,10 @@ import (
 
 var _ core.Offline = Engine{}
 
-// Remains implements core.Offline. Durably known to be committed is what was when the
-// configuration last changed, or what the snapshot covers.
-func (Engine) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
-	return format().Remains(logs, dir)
+// Remains implements core.Offline. Durably known to be committed is what the snapshot
+// covers, or was when the configuration last changed or the replica was last closed.
+func (Engine) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
+	return format().Remains(ctx, logs, dir)
 }
 
 // Found implements core.Offline.

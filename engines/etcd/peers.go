@@ -51,7 +51,7 @@ type peers struct {
 	lost    func(uint64) // told of a member that messages are lost to
 
 	running sync.WaitGroup
-	quit    chan struct{}
+	quit    <-chan struct{}
 
 	mu      sync.Mutex
 	closed  bool

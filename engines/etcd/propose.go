@@ -159,7 +159,7 @@ type outcome struct {
 func (w waiter) Complete(applied core.Applied, err error) { w.outcome <- outcome{applied, err} }
 
 // Begin implements core.Proposer.
-func (r *replica) Begin(command []byte, c core.Completion) { r.begin(command, c, r.quit) }
+func (r *replica) Begin(command []byte, c core.Completion) { r.begin(command, c, r.Begun()) }
 
 // begin has a command wait for the driver, for as long as giveUp lets it.
 func (r *replica) begin(command []byte, c core.Completion, giveUp <-chan struct{}) {
@@ -177,7 +177,7 @@ func (r *replica) begin(command []byte, c core.Completion, giveUp <-chan struct{
 	}
 	err = r.stopped(opPropose)
 	select {
-	case <-r.quit:
+	case <-r.Begun():
 	case <-giveUp:
 		err = fmt.Errorf("%s: %w: the caller left before the replica took it", opPropose, core.ErrOutcomeUnknown)
 	default:

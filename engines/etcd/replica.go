@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
 	"github.com/themilchenko/raftlab/engines/internal/links"
+	"github.com/themilchenko/raftlab/engines/internal/offline"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -64,7 +65,6 @@ type replica struct {
 
 	working  sync.WaitGroup // all goroutines but the driver's and the watchdog's
 	driving  sync.WaitGroup
-	quit     chan struct{} // ends all of them
 	started  chan struct{} // closed once all run
 	aborted  chan struct{} // closed if the start has failed
 	entering sync.RWMutex  // held for reading by who adds to working from outside
@@ -85,9 +85,9 @@ type view struct {
 // start runs the replica's goroutines.
 func (r *replica) start() {
 	r.door = links.Open(r.peers.wire, r.self, r.logger, r.serve)
-	r.driving.Go(func() { r.failed(r.driver.run(r.quit)) })
-	r.driving.Go(func() { r.failed(r.driver.writer.run(r.quit)) })
-	r.working.Go(func() { r.failed(r.applier.run(r.quit)) })
+	r.driving.Go(func() { r.failed(r.driver.run(r.Begun())) })
+	r.driving.Go(func() { r.failed(r.driver.writer.run(r.Begun())) })
+	r.working.Go(func() { r.failed(r.applier.run(r.Begun())) })
 	r.Guard(r.store, r.stalls.Happened)
 	close(r.started)
 }
@@ -135,10 +135,8 @@ func (r *replica) call(ctx context.Context, op string, task func(*driver)) error
 // refuse returns an error where the replica does not lead, cannot serve as the leader, or is
 // closed.
 func (r *replica) refuse(op string) error {
-	select {
-	case <-r.quit:
+	if r.Ends() {
 		return r.stopped(op)
-	default:
 	}
 	if v := r.view.Load(); v.role != core.Leader {
 		return r.notLeader(op)
@@ -173,16 +171,7 @@ func (r *replica) leader(v *view) (id, address string) {
 	return m.ID, cmp.Or(r.peers.at(v.lead), m.Address)
 }
 
-func (r *replica) stopped(op string) error {
-	select {
-	case <-r.quit:
-		if r.Cause() != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.Cause())
-		}
-	default:
-	}
-	return fmt.Errorf("%s: replica %s: %w", op, r.self.ID, core.ErrClosed)
-}
+func (r *replica) stopped(op string) error { return r.Stopped(op, r.self.ID) }
 
 // Status implements core.Replica.
 func (r *replica) Status() core.Status {
@@ -196,7 +185,7 @@ func (r *replica) Status() core.Status {
 		SnapshotIndex: r.log.snapshotIndex(), Members: slices.Clone(v.members.members), Stalled: r.store.Watch.Stalled(),
 	}
 	switch {
-	case r.isClosed() || v.expelled:
+	case r.Ends() || v.expelled:
 		s.Role = core.Stopped
 	case v.role == core.Leader:
 		s.Followers = r.contacts.followers(v, r.number, r.peers.at)
@@ -208,15 +197,6 @@ func (r *replica) Status() core.Status {
 	return s
 }
 
-func (r *replica) isClosed() bool {
-	select {
-	case <-r.quit:
-		return true
-	default:
-		return false
-	}
-}
-
 // Close implements core.Replica.
 func (r *replica) Close() error {
 	r.stop(nil)
@@ -225,7 +205,7 @@ func (r *replica) Close() error {
 
 // stop begins to shut everything down, which ends when Done tells it.
 func (r *replica) stop(cause error) {
-	r.End(cause, func() { close(r.quit) }, func() error {
+	r.End(cause, func() error {
 		err := r.Shut(r.store, 2*r.set.HeartbeatTimeout, r.closeAll)
 		r.driver.leave() // again, or at last
 		for _, p := range r.proposals.close() {
@@ -249,6 +229,9 @@ func (r *replica) closeAll() error {
 	r.left = true // nobody adds to what is waited for now
 	r.entering.Unlock()
 	r.working.Wait()
+	if r.Cause() == nil {
+		offline.KeepCommitted(r.store, r.committed.Load(), r.logger.Warn)
+	}
 	return errors.Join(err, r.store.Close())
 }
 
@@ -265,7 +248,7 @@ func (r *replica) Acquaintance(id string) (core.Identity, bool) {
 func (r *replica) enter(work func()) bool {
 	r.entering.RLock()
 	defer r.entering.RUnlock()
-	if r.left || r.isClosed() {
+	if r.left || r.Ends() {
 		return false
 	}
 	r.working.Go(work)
@@ -299,7 +282,7 @@ func (r *replica) Probe(ctx context.Context, m core.Member) (core.Identity, erro
 		return a.peer, nil
 	case <-ctx.Done():
 		return core.Identity{}, fmt.Errorf("%s: %w", op, ctx.Err())
-	case <-r.quit:
+	case <-r.Begun():
 		return core.Identity{}, r.stopped(op)
 	}
 }

@@ -154,7 +154,7 @@ func (r *replica) serve(c *links.Conn) error {
 			r.self.Refusals.Say(r.logger, c.Peer, err)
 			return io.EOF
 		}
-		m := &received{frame: f, group: c.Peer.Group}
+		m := &received{frame: f, peer: &c.Peer}
 		if kind == forSnapshot {
 			return r.receiveSnapshot(c, in, m)
 		}
@@ -187,7 +187,7 @@ func (r *replica) deliver(m *received) bool {
 	select {
 	case r.driver.inbox <- m:
 		return true
-	case <-r.quit:
+	case <-r.Begun():
 		return false
 	}
 }
@@ -209,7 +209,7 @@ func (r *replica) receiveSnapshot(conn net.Conn, in *source, m *received) error 
 	answer := []byte{snapshotTaken}
 	select {
 	case err = <-m.snapshot.done:
-	case <-r.quit:
+	case <-r.Begun():
 		return io.EOF
 	}
 	if err != nil {

@@ -216,7 +216,7 @@ func (r *replica) found(conf *raft.Config, snapshots raft.SnapshotStore, members
 	if len(members) == 0 {
 		return nil
 	}
-	err := r.self.Enter(core.GroupID(members))
+	err := r.self.Enter(core.GroupID(members), "")
 	if err == nil {
 		err = raft.BootstrapCluster(conf, r.logs, r.logs, snapshots, noTransport{}, identity.Servers(members))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/engines/internal/identity"
 )
 
 // maxTermJump is how far a message may be ahead of the replica's term. Elections
@@ -199,7 +200,8 @@ func (g *gate) follow(leader core.Identity) error {
 	if *g.self.Group() != "" {
 		return nil
 	}
-	return g.self.Enter(leader.Group)
+	met, _ := g.self.Met(identity.Name(leader.ID, leader.Incarnation)) // a message does not tell the former group
+	return g.self.Enter(leader.Group, met.Former)
 }
 
 // beyondSnapshot returns what is left of a request once that is taken off which a

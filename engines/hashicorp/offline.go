@@ -1,6 +1,7 @@
 package hashicorp
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -13,10 +14,10 @@ import (
 
 var _ core.Offline = Engine{}
 
-// Remains implements core.Offline. The library stores no commit index: what is known to be
-// committed is what the snapshot covers.
-func (Engine) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
-	return format().Remains(logs, dir)
+// Remains implements core.Offline. The library stores no commit index: known to be
+// committed is what the snapshot covers, or was when the replica was last closed.
+func (Engine) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
+	return format().Remains(ctx, logs, dir)
 }
 
 // Found implements core.Offline, as the library's RecoverCluster does: a snapshot with the

@@ -17,6 +17,7 @@ import (
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/engines/internal/failstop"
 	"github.com/themilchenko/raftlab/engines/internal/identity"
+	"github.com/themilchenko/raftlab/engines/internal/offline"
 	"github.com/themilchenko/raftlab/internal/sharing"
 )
 
@@ -60,11 +61,10 @@ type replica struct {
 	working      sync.WaitGroup // watchLeadership, and pump
 	quit         chan struct{}  // ends both
 
-	calls   atomic.Int64  // calls of the library being waited for
-	closing atomic.Bool   // no new ones
-	idle    chan struct{} // told when calls falls to 0 while closing
-	lease   time.Duration // from when a message was sent that a majority agreed to
-	grace   time.Duration // how long a stop waits for calls that are out, and a member may be silent that is to lead
+	calls atomic.Int64  // calls of the library being waited for
+	idle  chan struct{} // told when calls falls to 0 once the replica ends
+	lease time.Duration // from when a message was sent that a majority agreed to
+	grace time.Duration // how long a stop waits for calls that are out, and a member may be silent that is to lead
 }
 
 // await runs start and waits for the future it returns, for ctx and for the
@@ -121,10 +121,10 @@ func (r *replica) awaitOr(ctx context.Context, op string, giveUp func(op string)
 	}
 }
 
-// enter counts a call that is out, unless the replica is closing. callDone ends it.
+// enter counts a call that is out, unless the replica ends. callDone ends it.
 func (r *replica) enter() bool {
 	r.calls.Add(1)
-	if r.closing.Load() {
+	if r.Ends() {
 		r.callDone()
 		return false
 	}
@@ -132,7 +132,7 @@ func (r *replica) enter() bool {
 }
 
 func (r *replica) callDone() {
-	if r.calls.Add(-1) == 0 && r.closing.Load() {
+	if r.calls.Add(-1) == 0 && r.Ends() {
 		select {
 		case r.idle <- struct{}{}:
 		default:
@@ -168,16 +168,7 @@ func (r *replica) leader() (address, id string) {
 	return string(at), id
 }
 
-func (r *replica) stopped(op string) error {
-	select {
-	case <-r.Done():
-		if r.Cause() != nil {
-			return fmt.Errorf("%s: replica %s: %w: %w", op, r.self.ID, core.ErrClosed, r.Cause())
-		}
-	default:
-	}
-	return fmt.Errorf("%s: replica %s: %w", op, r.self.ID, core.ErrClosed)
-}
+func (r *replica) stopped(op string) error { return r.Stopped(op, r.self.ID) }
 
 // Add implements core.Replica.
 func (r *replica) Add(ctx context.Context, m core.Member) error {
@@ -385,13 +376,11 @@ func (r *replica) storeFailed(err error) {
 
 // stop lets the calls that are out finish, then shuts everything down.
 func (r *replica) stop(cause error) {
-	r.End(cause, func() {
-		r.closing.Store(true)
+	r.End(cause, func() error {
 		if cause != nil && r.overlap != nil {
 			// The library does not know yet. It steps down when a write of its own is refused.
 			r.working.Go(func() { r.raft.Barrier(r.grace) })
 		}
-	}, func() error {
 		r.drain()
 		r.muted.Store(true)
 		err := r.Shut(r.logs.Store, r.grace, r.closeAll)
@@ -412,6 +401,9 @@ func (r *replica) closeAll() error {
 	errShutdown := shutdown.Error()
 	close(r.quit)
 	r.working.Wait()
+	if r.Cause() == nil {
+		offline.KeepCommitted(r.log, r.raft.CommitIndex(), r.logger.Warn)
+	}
 	return errors.Join(errShutdown, errTransport, r.log.Close())
 }
 

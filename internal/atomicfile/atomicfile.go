@@ -5,7 +5,6 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -53,18 +52,41 @@ func WriteUnflushed(path string, data []byte) error {
 func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush func(*os.File) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return of(path, err)
 	}
-	if err = write(tmp); err != nil {
-		return errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+	if err = write(beside{tmp, path}); err != nil {
+		return errors.Join(err, of(path, tmp.Close()), os.Remove(tmp.Name()))
 	}
-	if err = errors.Join(tmp.Chmod(mode), flush(tmp), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
+	if err = errors.Join(of(path, tmp.Chmod(mode)), of(path, flush(tmp)), of(path, tmp.Close())); err == nil {
+		err = of(path, os.Rename(tmp.Name(), path))
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp.Name())))
+		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
+}
+
+// beside is the file that is written first; its errors are said of the one at path.
+type beside struct {
+	file *os.File
+	path string
+}
+
+// Write implements io.Writer.
+func (b beside) Write(data []byte) (int, error) {
+	n, err := b.file.Write(data)
+	return n, of(b.path, err)
+}
+
+// of has an error of the operating system name the file at path, which its caller knows.
+func of(path string, err error) error {
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return &fs.PathError{Op: "replace", Path: path, Err: e.Err}
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: e.Op, Path: path, Err: e.Err}
+	}
+	return err
 }
 
 // SyncDir makes the names in a folder durable. A file system that cannot flush a folder

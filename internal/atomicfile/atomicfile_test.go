@@ -3,8 +3,10 @@ package atomicfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -64,6 +66,30 @@ func TestWriteFails(t *testing.T) {
 	onlyFile(t, dir, "folder")
 	if err := Write(filepath.Join(dir, "none", "file"), nil); err == nil {
 		t.Error("written into a folder that is not there")
+	}
+}
+
+// TestErrorsNameTheFile that was asked for, not the one that is written first.
+func TestErrorsNameTheFile(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(folder, "in it"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	closed := func(to io.Writer) error {
+		_ = to.(beside).file.Close()
+		_, err := to.Write([]byte("x"))
+		return err
+	}
+	for path, write := range map[string]func(io.Writer) error{
+		filepath.Join(dir, "none", "file"): content(nil),
+		folder:                             content(nil),
+		filepath.Join(dir, "file"):         closed,
+	} {
+		var e *fs.PathError
+		if err := WriteFrom(path, write); !errors.As(err, &e) || e.Path != path || strings.Contains(err.Error(), "/.") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -41,8 +43,8 @@ const (
 
 // Header says what a backup is of.
 type Header struct {
-	Group string `json:"group"`
-	Index uint64 `json:"index"` // of the last entry that the map has applied
+	Group string `json:"group,omitempty"` // empty: not known
+	Index uint64 `json:"index"`           // of the last entry that the map has applied
 	// Term is at least that of the entry Index; 0: not known.
 	Term    uint64    `json:"term,omitempty"`
 	Node    string    `json:"node"` // that it was taken from
@@ -192,17 +194,44 @@ func Read(from io.Reader, each func(kv.Pair) error, doubtful func(core.Remnant) 
 	return s, err
 }
 
-// Load reads a backup into a map, which is as large in memory as any.
-func Load(from io.Reader) (*kv.Store, Summary, error) {
-	var m *kv.Store
-	s, err := read(from, nil, func(body io.Reader) (info kv.ImageInfo, err error) {
-		m, info, err = kv.LoadImage(body)
-		return info, err
-	})
-	if err != nil {
-		return nil, s, err
+// Checked is a backup that was read to its end and found whole.
+type Checked struct {
+	Summary
+	from io.ReadSeeker
+}
+
+// Check reads a backup to its end. Its errors are those of [Read], and the cause of ctx.
+func Check(ctx context.Context, from io.ReadSeeker) (*Checked, error) {
+	s, err := Read(ctxio.Reader(ctx, from), nil, nil)
+	return &Checked{s, from}, err
+}
+
+// WriteTo implements io.WriterTo: it writes the map as kv.Image does, reading the backup
+// once more, from its beginning. One that has changed meanwhile is a core.ErrDamaged.
+func (c *Checked) WriteTo(to io.Writer) (n int64, err error) {
+	if _, err := c.from.Seek(0, io.SeekStart); err != nil {
+		return 0, fmt.Errorf("read backup once more: %w", err)
 	}
-	return m, s, nil
+	again, err := read(c.from, nil, func(body io.Reader) (kv.ImageInfo, error) {
+		return kv.ScanImage(io.TeeReader(body, &counted{to, &n}), func(kv.Pair) error { return nil })
+	})
+	if err == nil && again != c.Summary {
+		err = damaged("it was another one a moment ago")
+	}
+	return n, err
+}
+
+// counted counts what it writes.
+type counted struct {
+	to io.Writer
+	n  *int64
+}
+
+// Write implements io.Writer.
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	*c.n += int64(n)
+	return n, err
 }
 
 // read reads a backup, whose map scan reads.

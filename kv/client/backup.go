@@ -63,8 +63,8 @@ func (c *Client) RestoreCommit(ctx context.Context, restore string, keys uint64,
 	return index, failed("restore, commit: answer of "+a.endpoint, err)
 }
 
-// RestoreForget drops what the restore has brought, or, once it is done, the memory of it
-// that lets the commit be repeated. It never changes the map.
+// RestoreForget gives up the restore, and drops what it has brought. It never changes the
+// map, nor a restore that is done.
 func (c *Client) RestoreForget(ctx context.Context, restore string) error {
 	_, err := c.do(ctx, restoreCall(http.MethodDelete, restore, nil))
 	return failed("forget the restore", err)

@@ -58,11 +58,14 @@ func TestBackupAndRestore(t *testing.T) {
 	if v, err := c.Get(ctx, "k", client.Linearizable); err != nil || string(v.Data) != "kept" || v.Index >= index {
 		t.Errorf("%+v %v", v, err)
 	}
-	if err := c.RestoreForget(ctx, "r/1"); err != nil {
+	if err := c.RestorePart(ctx, "r/2", 0, pairs); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RestoreForget(ctx, "r/2"); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.RestoreCommit(ctx, "r/1", 1, s.Content); !errors.Is(err, client.ErrCondition) {
-		t.Errorf("a commit of what was forgotten: %v", err)
+	if _, err := c.RestoreCommit(ctx, "r/2", 1, s.Content); !errors.Is(err, client.ErrCondition) {
+		t.Errorf("a commit of what was given up: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -145,14 +146,25 @@ func (s *Server) canRestore(ctx context.Context, m core.Member) error {
 	if !ok {
 		return notReady("node %s has announced no HTTP address, so it cannot be asked whether it can restore: start it, or remove it", m.ID)
 	}
-	status, err := s.peers.Status(ctx, address)
-	switch {
-	case err != nil:
+	me, err := s.nodeAt(ctx, m, address)
+	if err != nil {
 		return notReady("node %s cannot be asked whether it can restore: start it, or remove it: %v", m.ID, err)
-	case status.Me.ID != m.ID || status.Me.Incarnation != m.Incarnation:
-		return notReady("node %s cannot be asked whether it can restore: at %s there is %.80q", m.ID, address, status.Me.ID)
-	case !slices.Contains(status.Me.Features, api.FeatureRestore):
-		return badRequest("node %s runs kvnode %.40s, which knows no restore: update it first", m.ID, status.Me.Version)
 	}
-	return nil
+	return knowsRestores(me)
+}
+
+// nodeAt returns what m tells of itself at the HTTP address.
+func (s *Server) nodeAt(ctx context.Context, m core.Member, address string) (api.Node, error) {
+	status, err := s.peers.Status(ctx, address)
+	if err == nil && (status.Me.ID != m.ID || status.Me.Incarnation != m.Incarnation) {
+		err = fmt.Errorf("at %s there is %.80q", address, status.Me.ID)
+	}
+	return status.Me, err
+}
+
+func knowsRestores(n api.Node) error {
+	if slices.Contains(n.Features, api.FeatureRestore) {
+		return nil
+	}
+	return badRequest("node %s runs kvnode %.40s, which knows no restore: start it with a newer kvnode", n.ID, n.Version)
 }

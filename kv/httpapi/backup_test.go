@@ -126,8 +126,14 @@ func TestRestore(t *testing.T) {
 			g.do(n, "GET", "/key/meanwhile", "").is(t, http.StatusNotFound)
 		}
 	}
-	g.must(g.nodes[2], "DELETE", "/restore/r1", "")
-	g.do(g.nodes[1], "POST", "/restore/r1"+commitOf(t, "a", "b", "c", "d"), "").refused(t, 412, api.CodeConditionFailed, "not under way")
+	g.must(g.nodes[2], "DELETE", "/restore/r1", "") // which is done
+	g.must(g.nodes[1], "POST", "/restore/r1"+commitOf(t, "a", "b", "c", "d"), "")
+	g.must(g.nodes[1], "PUT", "/restore/r1?part=0", part("a"))
+	if id, _ := g.nodes[0].store.Restoring(); id != "" {
+		t.Errorf("a part that came late is gathered, of %s", id)
+	}
+	g.must(g.nodes[2], "DELETE", "/restore/r0", "")
+	g.do(g.nodes[1], "PUT", "/restore/r0?part=0", part("a")).refused(t, 412, api.CodeConditionFailed, "not under way")
 	g.must(g.nodes[0], "PUT", "/restore/r2?part=0", part("x"))
 	g.must(g.nodes[0], "PUT", "/restore/r3?part=0", part("y"))
 	g.do(g.nodes[0], "PUT", "/restore/r2?part=1", part("z")).refused(t, 412, api.CodeConditionFailed, "another restore has begun")
@@ -180,14 +186,7 @@ func TestRestoreAsksAllMembers(t *testing.T) {
 		told[n.id] = n.address()
 	}
 	leader, before := g.nodes[0], g.commands()
-	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		s := g.status(g.nodes[1])
-		s.Me.Features, s.Me.Version = nil, "0.1"
-		w.Header().Set(api.HeaderNode, "node2")
-		_ = json.NewEncoder(w).Encode(s)
-	}))
-	defer old.Close()
-	told["node2"] = old.Listener.Addr().String()
+	told["node2"] = g.older(g.nodes[1])
 	g.do(leader, "PUT", "/restore/r?part=0", part("a")).refused(t, 400, api.CodeBadRequest, "node node2 runs kvnode 0.1, which knows no restore")
 	told["node2"] = leader.address()
 	g.do(leader, "PUT", "/restore/r?part=0", part("a")).refused(t, 503, api.CodeNotReady, `there is "node1"`)
@@ -198,4 +197,42 @@ func TestRestoreAsksAllMembers(t *testing.T) {
 	}
 	told["node2"] = g.nodes[1].address()
 	g.must(leader, "PUT", "/restore/r?part=0", part("a"))
+}
+
+// older returns where n serves as a kvnode did that knew no restore.
+func (g *group) older(n *node) (address string) {
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := g.status(n)
+		s.Me.Features, s.Me.Version = nil, "0.1"
+		w.Header().Set(api.HeaderNode, n.id)
+		_ = json.NewEncoder(w).Encode(s)
+	}))
+	g.t.Cleanup(old.Close)
+	return old.Listener.Addr().String()
+}
+
+// TestOlderIsNotAdded: a node that does not know the commands of a restore would be sent a log
+// that may hold some, also once the restore is over, so it gets into no group that does.
+func TestOlderIsNotAdded(t *testing.T) {
+	g := start(t, 3, nil)
+	n4 := g.newcomer("n4")
+	at := func(address string) string {
+		return fmt.Sprintf(`{"id":"n4","address":%q,"http_address":%q}`, n4.replica.Status().Address, address)
+	}
+	refused := func(when string) {
+		t.Helper()
+		g.do(g.nodes[1], "POST", "/join", at(g.older(n4))).refused(t, 400, api.CodeBadRequest, "node n4 runs kvnode 0.1, which knows no restore: start it with a newer kvnode")
+		if got := g.memberList(g.nodes[0]); got != "node1 (leader), node2, node3" {
+			t.Errorf("%s: %s", when, got)
+		}
+	}
+	refused("before")
+	g.must(g.nodes[0], "PUT", "/restore/r?part=0", part("a"))
+	refused("while it goes on")
+	g.must(g.nodes[0], "POST", "/restore/r"+commitOf(t, "a"), "")
+	g.must(g.nodes[0], "DELETE", "/restore/r", "")
+	refused("after it")
+	g.do(g.nodes[1], "POST", "/join", at(freeAddress(t))).refused(t, 400, api.CodeBadRequest, "does not answer at its http_address")
+	g.must(g.nodes[1], "POST", "/join", at(n4.address()))
+	g.must(g.nodes[1], "POST", "/join", at(g.older(n4))) // it is a member: that it can restore is asked by the next restore
 }

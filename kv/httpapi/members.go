@@ -83,6 +83,11 @@ func (s *Server) enroll(ctx context.Context, j api.Join) (core.Member, error) {
 	if err := s.meet(ctx, e.wanted, j.HTTPAddress); err != nil { // it can take long
 		return core.Member{}, err
 	}
+	if e.known.ID == "" || e.replaces() {
+		if err := s.canFollow(ctx, e.wanted, j.HTTPAddress); err != nil {
+			return core.Member{}, err
+		}
+	}
 	end, err := s.alone(ctx)
 	if err != nil {
 		return core.Member{}, err
@@ -302,9 +307,7 @@ func (s *Server) announce(ctx context.Context, id, address string) error {
 const probeTimeout = 2 * time.Second
 
 // meet refuses a member that does not answer Raft where it says that it is, with the
-// data that it says. The caller is told no more than that, and after the same time
-// whatever the reason: otherwise anyone could have the leader find out which ports of
-// its network are open. The reason is in the log.
+// data that it says.
 //
 // It also refuses an HTTP address that is not what the member itself tells: writes are
 // forwarded there once it leads.
@@ -324,10 +327,31 @@ func (s *Server) meet(ctx context.Context, m core.Member, http string) error {
 	case err == nil:
 		return nil
 	}
-	s.cfg.Logger.Warn("a node is not added: it does not answer", "member", m.ID, "address", m.Address, "error", err)
+	return s.silent(ctx, m, "its Raft address "+m.Address, "--raddr", err)
+}
+
+// silent refuses a node that does not answer. The caller is told no more than that, and
+// once ctx has ended, whatever the reason: otherwise anyone could have the leader find out
+// which ports of its network are open. The reason is in the log.
+func (s *Server) silent(ctx context.Context, m core.Member, where, option string, reason error) error {
+	s.cfg.Logger.Warn("a node is not added: it does not answer", "member", m.ID, "at", where, "error", reason)
 	<-ctx.Done()
-	return badRequest("node %s does not answer at its Raft address %s, so it is not added and gets no vote: "+
-		"start it first, with a --raft-addr that the leader can reach; the log of node %s says more", m.ID, m.Address, s.id)
+	return badRequest("node %s does not answer at %s, so it is not added and gets no vote: "+
+		"start it first, with a %s that the leader can reach; the log of node %s says more", m.ID, where, option, s.id)
+}
+
+// canFollow refuses a newcomer whose program does not know every command that the log may
+// hold: its map would be another than the members'. What it has to know does not depend on
+// whether a restore is under way: the log may still hold an earlier one, and the next can
+// begin at any moment, since those who are members by then do know it (allCanRestore).
+func (s *Server) canFollow(ctx context.Context, m core.Member, http string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	me, err := s.nodeAt(ctx, m, http)
+	if err != nil {
+		return s.silent(ctx, m, "its http_address "+http, "--haddr", err)
+	}
+	return knowsRestores(me)
 }
 
 // notThere refuses to let another node have a member's id as long as the member

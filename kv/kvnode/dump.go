@@ -15,6 +15,7 @@ import (
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 	"github.com/themilchenko/raftlab/kv"
 	"github.com/themilchenko/raftlab/kv/api"
 	"github.com/themilchenko/raftlab/kv/backup"
@@ -25,8 +26,9 @@ import (
 const dumpHelp = `Usage: kvnode dump [options] <raft-data-path>
 
 Print what the folder of a node that does not run holds, by its snapshot and its
-log, whatever has become of its group. The folder is not changed.
-
+log, whatever has become of its group. The folder is not changed, and may be
+read-only.
+` + readsCopy + `
 One line of JSON for each key, in order:
 
   {"key":"fruit","value":"pear","index":12,"committed":true}
@@ -86,7 +88,7 @@ func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 }
 
 func (d *dumping) run(ctx context.Context, known cluster.Catalogs, stdout, stderr io.Writer) (err error) {
-	left, err := node.OpenLeft(d.data, parts(known, d.options))
+	left, err := node.OpenLeft(ctx, d.data, parts(known, d.options))
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,11 @@ func (d *dumping) run(ctx context.Context, known cluster.Catalogs, stdout, stder
 	if err := d.write(ctx, left, m, stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "%s of group %s, as of entry %d\n", left.ID, left.Group, d.last)
+	group := "no known group"
+	if left.Group != "" {
+		group = "group " + left.Group
+	}
+	fmt.Fprintf(stderr, "%s of %s, as of entry %d\n", left.ID, group, d.last)
 	if d.last > left.CommittedIndex {
 		fmt.Fprintf(stderr, "Never known to be committed: entries %d to %d%s\n", left.CommittedIndex+1, d.last, d.fate())
 	}
@@ -144,7 +150,7 @@ func (d *dumping) fate() string {
 // write writes all to standard output, or to a file that appears once it is whole.
 func (d *dumping) write(ctx context.Context, left *node.Left, m *kv.Store, stdout io.Writer) error {
 	dump := func(to io.Writer) error {
-		buffer := bufio.NewWriter(interruptible{ctx, to})
+		buffer := bufio.NewWriter(ctxio.Writer(ctx, to))
 		return errors.Join(d.writeTo(buffer, left, m), buffer.Flush())
 	}
 	if d.out == "" {
@@ -173,20 +179,6 @@ func (d *dumping) writeTo(to io.Writer, left *node.Left, m *kv.Store) error {
 	of := backup.Header{Group: left.Group, Term: left.Term, Node: left.ID, Engine: left.Engine, Version: node.Version()}
 	_, err := backup.Write(to, of, image, doubtful)
 	return err
-}
-
-// interruptible takes no more once ctx has ended.
-type interruptible struct {
-	ctx context.Context
-	to  io.Writer
-}
-
-// Write implements io.Writer.
-func (i interruptible) Write(b []byte) (int, error) {
-	if err := context.Cause(i.ctx); err != nil {
-		return 0, err
-	}
-	return i.to.Write(b)
 }
 
 // writeLines writes the map with the entries that are not known to be committed, and then

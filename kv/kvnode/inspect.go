@@ -27,10 +27,8 @@ holds, of which group, which program made it and which has written to it last,
 the log store, the members as last known, the extent of log and snapshot, and
 what is left of a migration or a recovery. The log is read to its end.
 
-Nothing in the folder is written, nor need it be writable: the log is copied to
-the folder for temporary files first ($TMPDIR), which has to have room for it.
-
-`
+Nothing in the folder is written, nor need it be writable.
+` + readsCopy + "\n"
 
 // inspection is what its command line says.
 type inspection struct {
@@ -46,8 +44,8 @@ func inspectCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	return &subcommand{
 		about: inspectHelp, exits: "0 all was read, 1 failed, or the log is lost or damaged, 2 wrong usage", flags: flags,
 		check: oneFolder(&i.data),
-		run: func(_ context.Context, stdout, _ io.Writer) error {
-			found, err := node.Inspect(i.data, parts(known, i.options))
+		run: func(ctx context.Context, stdout, _ io.Writer) error {
+			found, err := node.Inspect(ctx, i.data, parts(known, i.options))
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ for good. Give the folders of all nodes that are left; none of them may run. The
 state of the newest log counts: it has all that was acknowledged by a majority
 with one of these nodes. What may be missing all the same, and what is dropped,
 is listed before anything is written.
-
+` + readsCopy + `
 The nodes of these folders are the voters of the new group, which has an id of
 its own: members of the old one that come back are turned away. Add them, or
 others, in new folders.

@@ -75,14 +75,14 @@ func seed(ctx context.Context, path string, cfg node.Config, stdout io.Writer) e
 		return fmt.Errorf("%w: %w", core.ErrInvalid, err)
 	}
 	defer file.Close()
-	m, of, err := backup.Load(file)
+	of, err := backup.Check(ctx, file)
 	switch {
 	case errors.Is(err, core.ErrDamaged): // the wrong file to give
 		return fmt.Errorf("%w: %s: %w", core.ErrInvalid, path, err)
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	group, err := node.Seed(ctx, cfg, m, of.Term)
+	group, err := node.Seed(ctx, cfg, node.Beginning{Index: of.Index, Term: of.Term, Image: of})
 	if err != nil {
 		return err
 	}

@@ -112,14 +112,18 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), answer)
 }
 
-// awaitAnswer asks until the answer, status and body, matches: await URL REGEXP.
+// awaitAnswer asks until the answer, status and body, matches: await [METHOD] URL REGEXP.
 func awaitAnswer(ts *testscript.TestScript, neg bool, args []string) {
+	method := http.MethodGet
+	if len(args) == 3 {
+		method, args = args[0], args[1:]
+	}
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: await URL REGEXP")
+		ts.Fatalf("usage: await [METHOD] URL REGEXP")
 	}
 	re := regexp.MustCompile(args[1])
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		answer, err := ask(http.MethodGet, args[0], "")
+		answer, err := ask(method, args[0], "")
 		if err == nil && re.MatchString(answer) {
 			fmt.Fprintln(ts.Stdout(), answer)
 			return

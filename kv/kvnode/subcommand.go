@@ -73,6 +73,11 @@ func ended(command string, err error, stderr io.Writer) int {
 	return exitFailed
 }
 
+// readsCopy is of every command that reads a folder without changing it.
+const readsCopy = `The log is read from a copy in the folder for temporary files ($TMPDIR), which
+has to have room for it.
+`
+
 // oneFolder is the check of a command that works on one.
 func oneFolder(data *string) func(args []string) error {
 	return func(args []string) error {

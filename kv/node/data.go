@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
@@ -83,7 +84,7 @@ func (i *identity) snapshots() string { return filepath.Join(i.State, snapshotsN
 // dataDir is a node's folder, locked.
 type dataDir struct {
 	path     string
-	lock     *os.File
+	lock     *os.File  // nil: the folder is only read, and cannot be locked
 	identity *identity // nil: the folder is new
 	isNew    bool      // when it was opened there was no identity
 	// nodes are the members' HTTP addresses as last remembered, by id; nil: the
@@ -97,53 +98,104 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("data path: %w", err)
 	}
-	lockPath := filepath.Join(path, lockName)
-	lock, err := lockfile.Take(lockPath)
-	if errors.Is(err, lockfile.ErrLocked) {
-		return nil, fmt.Errorf("%s is in use by another kvnode%s", path, holder(lockPath))
+	d := &dataDir{path: path}
+	if err := d.own(); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
-	if err != nil {
-		return nil, fmt.Errorf("data path: %w", err)
-	}
-	d := &dataDir{path: path, lock: lock}
 	if err := d.load(); err != nil {
-		return nil, fmt.Errorf("data path: %w", errors.Join(err, lock.Close()))
+		return nil, fmt.Errorf("data path: %w", errors.Join(err, d.Close()))
 	}
 	return d, nil
 }
 
 // openUsed is openDataDir of a folder that holds data: any other is a core.ErrInvalid.
 func openUsed(path string) (*dataDir, error) {
-	if _, err := os.Stat(filepath.Join(path, identityName)); err != nil {
-		return nil, noData(path)
+	if err := mustHoldData(path); err != nil {
+		return nil, err
 	}
 	return openDataDir(path)
 }
 
-func noData(path string) error {
-	return fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, path, identityName)
+// readDataDir opens a folder that holds data, any other being a core.ErrInvalid, and writes
+// nothing in it. Others are kept out if a node has ever used it, and this process may write
+// to it. Before it is written to it has to be owned.
+func readDataDir(path string) (*dataDir, error) {
+	if err := mustHoldData(path); err != nil {
+		return nil, err
+	}
+	d := &dataDir{path: path}
+	_, err := os.Stat(filepath.Join(path, lockName))
+	if err == nil {
+		err = d.take()
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = nil
+	}
+	if err == nil {
+		err = d.load()
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
-// holder names the process that wrote its id into the lock, if it has yet.
+func mustHoldData(path string) error {
+	_, err := os.Stat(filepath.Join(path, identityName))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %s holds no data of a node: there is no %s in it", core.ErrInvalid, path, identityName)
+	}
+	return err
+}
+
+// take locks the folder.
+func (d *dataDir) take() (err error) {
+	path := filepath.Join(d.path, lockName)
+	if d.lock, err = lockfile.Take(path); errors.Is(err, lockfile.ErrLocked) {
+		return fmt.Errorf("%s is in use by another kvnode%s: stop it first", d.path, holder(path))
+	}
+	if err != nil {
+		return fmt.Errorf("data path: %w", err)
+	}
+	return nil
+}
+
+// own has the folder be locked for writing, and says by whom.
+func (d *dataDir) own() error {
+	if d.lock == nil {
+		if err := d.take(); err != nil {
+			return err
+		}
+		used, err := d.lock.Stat()
+		if err == nil && d.identity != nil && used.Size() > 0 { // since it was read without a lock
+			err = fmt.Errorf("%s was used by another kvnode meanwhile: try again", d.path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// holder names the process that wrote its id into the lock, if it has and still runs: who
+// only reads the folder does not.
 func holder(lockPath string) string {
 	data, err := os.ReadFile(lockPath)
 	if err != nil {
 		return ""
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
+	if err != nil || syscall.Kill(pid, 0) == syscall.ESRCH {
 		return ""
 	}
 	return fmt.Sprintf(" (pid %d)", pid)
 }
 
 func (d *dataDir) load() error {
-	if err := d.lock.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return err
-	}
 	i, err := readIdentity(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.isNew = true
@@ -386,7 +438,12 @@ func writeJSON(path string, v any) error {
 }
 
 // Close unlocks the folder.
-func (d *dataDir) Close() error { return d.lock.Close() }
+func (d *dataDir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // A node's log holds how it has voted and what it has acknowledged. Without it
 // the node must not go on under its old vote. So the log carries an incarnation, made

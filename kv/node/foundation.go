@@ -1,17 +1,21 @@
 package node
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
-	"github.com/themilchenko/raftlab/kv"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 )
 
-// foundation is where a member of a new group, which begins with a map, gets its state.
+// foundation is where a member of a new group, which begins with a state, gets it.
 type foundation struct {
 	path   string // folder, not there yet
 	engine core.Offline
@@ -20,10 +24,10 @@ type foundation struct {
 }
 
 // lay makes the state, and looks whether it is the same once it was closed and opened again.
-func (b foundation) lay(f core.Founding, same func(*kv.Store) bool) (err error) {
+func (b foundation) lay(ctx context.Context, f core.Founding) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("make the state of %s in %s: %w", f.ID, b.path, err)
+			err = fmt.Errorf("make the state of %s in %s: %w", f.ID, filepath.Dir(b.path), err)
 		}
 	}()
 	if err := b.step.at("make the folder of " + f.ID); err != nil {
@@ -36,6 +40,8 @@ func (b foundation) lay(f core.Founding, same func(*kv.Store) bool) (err error) 
 	if err != nil {
 		return err
 	}
+	written := summed{ctx, f.State, sha256.New()}
+	f.State = written
 	if err = b.step.at("found " + f.ID); err == nil {
 		err = b.engine.Found(logs, b.path, f)
 	}
@@ -45,30 +51,47 @@ func (b foundation) lay(f core.Founding, same func(*kv.Store) bool) (err error) 
 	if err := b.step.at("compare " + f.ID); err != nil {
 		return err
 	}
-	return b.compare(f, same)
+	return b.compare(ctx, f, written.sum)
 }
 
-func (b foundation) compare(f core.Founding, same func(*kv.Store) bool) (err error) {
+// compare reads the state back, as a stream: no second map is made of it.
+func (b foundation) compare(ctx context.Context, f core.Founding, written hash.Hash) (err error) {
 	logs, err := b.open(filepath.Join(b.path, logDir))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, logs.Close()) }()
-	made := &remains{}
-	if made.Remains, err = b.engine.Remains(logs, b.path); err != nil {
-		return err
-	}
-	store, err := made.replay()
+	made, err := b.engine.Remains(ctx, logs, b.path)
 	if err != nil {
 		return err
 	}
 	group := core.GroupID(f.Members)
-	if made.Identity.ID != f.ID || made.Identity.Group != group || made.LastIndex != f.Index {
-		return fmt.Errorf("%w: it was read back as that of %s in group %s up to entry %d, where %s, %s and %d were written",
-			core.ErrDamaged, made.Identity.ID, made.Identity.Group, made.LastIndex, f.ID, group, f.Index)
+	if made.Identity.ID != f.ID || made.Identity.Group != group || made.SnapshotIndex != f.Index || made.LastIndex != f.Index {
+		return fmt.Errorf("%w: it was read back as that of %s in group %s, from entry %d to %d, where %s, %s and %d were written",
+			core.ErrDamaged, made.Identity.ID, made.Identity.Group, made.SnapshotIndex, made.LastIndex, f.ID, group, f.Index)
 	}
-	if !same(store) {
-		return fmt.Errorf("%w: the map that was read back is not the one that was written", core.ErrDamaged)
+	state, err := made.Snapshot()
+	if err != nil {
+		return err
 	}
-	return nil
+	read := sha256.New()
+	if _, err := io.Copy(read, state); err != nil {
+		return errors.Join(err, state.Close())
+	}
+	if string(read.Sum(nil)) != string(written.Sum(nil)) {
+		err = fmt.Errorf("%w: the state that was read back is not the one that was written", core.ErrDamaged)
+	}
+	return errors.Join(err, state.Close())
+}
+
+// summed is a state that takes the digest of what is written of it, until ctx ends.
+type summed struct {
+	ctx   context.Context
+	state io.WriterTo
+	sum   hash.Hash
+}
+
+// WriteTo implements io.WriterTo.
+func (s summed) WriteTo(to io.Writer) (int64, error) {
+	return s.state.WriteTo(ctxio.Writer(s.ctx, io.MultiWriter(to, s.sum)))
 }

@@ -2,17 +2,12 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
-
-	"github.com/themilchenko/raftlab/internal/lockfile"
 )
 
 // Inspection is what the folder of a node that does not run says of itself.
@@ -66,59 +61,25 @@ type InspectedMember struct {
 // Inspect reads the folder of a node that does not run. It writes nothing there, not even what
 // a log store writes when it is opened: that happens to a copy of the log in a temporary
 // folder, which takes as much room. A folder without data of a node is a core.ErrInvalid.
-func Inspect(data string, parts Parts) (found Inspection, err error) {
-	i, err := readIdentity(data)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = noData(data)
-	}
+func Inspect(ctx context.Context, data string, parts Parts) (found Inspection, err error) {
+	r, err := lockRemains(data)
 	if err != nil {
 		return found, err
 	}
-	free, err := keepOthersOut(data)
-	if err != nil {
-		return found, err
-	}
-	defer func() { err = errors.Join(err, free()) }()
-	d := &dataDir{path: data, identity: i}
-	if i, err = d.effective(); err != nil {
-		return found, err
-	}
-	if err := d.loadNodes(); err != nil {
-		return found, err
-	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	i := r.identity
 	found = Inspection{
 		Dir: data, ID: i.ID, Incarnation: i.Incarnation, Engine: i.Engine, Store: i.Backend, Format: i.Format,
 		Created: i.Created, CreatedBy: i.CreatedBy, WrittenBy: i.WrittenBy,
-		Log: i.log(), Snapshots: i.snapshots(), Discard: i.Discard, Recovered: i.Recovered, Nodes: d.nodes,
+		Log: i.log(), Snapshots: i.snapshots(), Discard: i.Discard, Recovered: i.Recovered, Nodes: r.dir.nodes,
 	}
 	if found.Kept, err = i.unused(data); err != nil {
 		return found, err
 	}
-	damage := found.readLog(i, parts)
-	if damage != nil {
+	if damage := found.readLog(ctx, r, parts); damage != nil {
 		found.Damage = damage.Error()
 	}
-	return found, nil
-}
-
-// keepOthersOut locks the folder if a node has ever used it, without a word of its own. A
-// folder that this process may not write to is not locked.
-func keepOthersOut(data string) (free func() error, err error) {
-	path := filepath.Join(data, lockName)
-	nothing := func() error { return nil }
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nothing, nil
-	}
-	lock, err := lockfile.Take(path)
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return nothing, nil
-	case errors.Is(err, lockfile.ErrLocked):
-		return nil, fmt.Errorf("%s is in use by another kvnode%s: stop it, or ask it: GET /status", data, holder(path))
-	case err != nil:
-		return nil, err
-	}
-	return lock.Close, nil
+	return found, context.Cause(ctx)
 }
 
 // unused returns the folders of state that the identity does not name, and that stay.
@@ -140,35 +101,9 @@ func (i *identity) unused(data string) (names []string, err error) {
 	return names, nil
 }
 
-// readLog reads a copy of the log to its end, and returns what is wrong with it.
-func (found *Inspection) readLog(i *identity, parts Parts) (err error) {
-	log := filepath.Join(found.Dir, found.Log)
-	if _, err := os.Stat(log); err != nil {
-		return fmt.Errorf("the log is lost: %w", err)
-	}
-	copied, err := os.MkdirTemp("", "kvnode-inspect-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, os.RemoveAll(copied)); err != nil {
-			err = errors.New(strings.ReplaceAll(err.Error(), copied, log)) // the copy is gone
-		}
-	}()
-	if err := os.CopyFS(copied, os.DirFS(log)); err != nil {
-		return fmt.Errorf("copy the log: %w", err)
-	}
-	engine, err := parts.offline(i.Engine)
-	if err != nil {
-		return err
-	}
-	logs, err := parts.Open(i.Backend, copied)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, logs.Close()) }()
-	r, err := engine.Remains(logs, filepath.Join(found.Dir, i.State))
-	if err != nil {
+// readLog reads the log to its end, and returns what is wrong with it.
+func (found *Inspection) readLog(ctx context.Context, r *remains, parts Parts) error {
+	if err := r.open(ctx, parts, true); err != nil {
 		return err
 	}
 	found.Raft = &InspectedLog{

@@ -1,9 +1,9 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"iter"
-	"os"
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/kv"
@@ -12,20 +12,21 @@ import (
 // Left is what the folder of a node that does not run holds, whatever has become of its
 // group. The folder is not changed, and nobody else can use it until Close.
 type Left struct {
-	ID, Group, Engine string
-	CommittedIndex    uint64 // up to here the node knew that entries are committed
-	Term              uint64 // of the last entry
-	remains           *remains
-	damage            error  // why there is but a snapshot; nil: the log was opened
-	empty             string // folder of the log in its place
+	ID, Engine     string
+	Group          string // empty: it has none yet, or the log that knows is lost
+	CommittedIndex uint64 // up to here the node knew that entries are committed
+	Term           uint64 // of the last entry
+	remains        *remains
+	damage         error // why there is but a snapshot; nil: the log was opened
 }
 
 // OpenLeft opens the folder. Where its log is lost, or cannot be opened, but a snapshot is
-// there, that is what is left: Committed returns it with the reason.
-func OpenLeft(data string, parts Parts) (*Left, error) {
-	r, err := openRemains(data, parts, "")
+// there, that is what is left: Committed returns it with the reason. The end of ctx ends all
+// reading.
+func OpenLeft(ctx context.Context, data string, parts Parts) (*Left, error) {
+	r, err := openRemains(ctx, data, parts, true)
 	if _, ok := errors.AsType[*logUnreadable](err); ok {
-		return openSnapshot(data, parts, err)
+		return openSnapshot(ctx, data, parts, err)
 	}
 	if err != nil {
 		return nil, err
@@ -38,30 +39,20 @@ func newLeft(r *remains) *Left {
 }
 
 // openSnapshot opens a folder without its log, an empty one being in its place.
-func openSnapshot(data string, parts Parts, damage error) (*Left, error) {
-	empty, err := os.MkdirTemp("", "kvnode-dump-")
+func openSnapshot(ctx context.Context, data string, parts Parts, damage error) (*Left, error) {
+	r, err := openRemains(ctx, data, parts, false)
 	if err != nil {
 		return nil, errors.Join(damage, err)
 	}
-	r, err := openRemains(data, parts, empty)
-	if err != nil {
-		return nil, errors.Join(damage, err, os.RemoveAll(empty))
-	}
 	l := newLeft(r)
-	if l.damage, l.empty = damage, empty; r.Snapshot == nil {
+	if l.damage, l.Group = damage, ""; r.Snapshot == nil {
 		return nil, errors.Join(damage, l.Close())
 	}
 	return l, nil
 }
 
 // Close implements io.Closer.
-func (l *Left) Close() error {
-	err := l.remains.Close()
-	if l.empty != "" {
-		err = errors.Join(err, os.RemoveAll(l.empty))
-	}
-	return err
-}
+func (l *Left) Close() error { return l.remains.Close() }
 
 // Committed returns the map as of CommittedIndex, and, where the log is damaged before
 // that, the map as of the last entry that could be read together with the error.

@@ -80,6 +80,11 @@ func Migrate(ctx context.Context, m Migration) (done Migrated, err error) {
 		return done, err
 	}
 	done.ID, done.From = d.identity.ID, d.identity.Backend
+	if d.identity.Incarnation != "" {
+		if err := mustHaveLog(d.logPath()); err != nil {
+			return done, fmt.Errorf("%s: %w", m.Data, err)
+		}
+	}
 	if done.From == m.To {
 		return done, fmt.Errorf("%w: %s keeps its log in %s already", core.ErrInvalid, m.Data, m.To)
 	}

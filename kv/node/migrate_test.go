@@ -59,6 +59,18 @@ func logFolder(t *testing.T, backend string) string {
 	return dir
 }
 
+// TestMigrateLost: a log that is lost is not taken for an empty one.
+func TestMigrateLost(t *testing.T) {
+	dir := logFolder(t, "wal")
+	if err := os.RemoveAll(filepath.Join(dir, logDir)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Migrate(t.Context(), Migration{Data: dir, To: "bolt", Open: openBuiltin})
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, logDir)) || KeptIn(dir) != "wal" {
+		t.Errorf("%v, and the log is in %s", err, KeptIn(dir))
+	}
+}
+
 // checkLog opens the folder as a node does, and compares all. It returns the store.
 func checkLog(t *testing.T, dir string) (backend string) {
 	t.Helper()

@@ -58,7 +58,7 @@ func TestOldData(t *testing.T) {
 			dir := t.TempDir()
 			unpack(t, archive, dir)
 			engine, backend, _ := strings.Cut(name, "-")
-			was, err := Inspect(dir, testParts())
+			was, err := Inspect(t.Context(), dir, testParts())
 			if err != nil || was.Damage != "" || was.ID != "n1" || was.Engine != engine || was.Store != backend || was.Raft.SnapshotIndex == 0 {
 				t.Fatalf("%+v, %v", was, err)
 			}
@@ -82,7 +82,7 @@ func TestOldData(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			now, err := Inspect(dir, testParts())
+			now, err := Inspect(t.Context(), dir, testParts())
 			if err != nil || now.WrittenBy != program() || now.CreatedBy != was.CreatedBy || now.Incarnation != was.Incarnation || now.Raft.Last < was.Raft.Last+2 {
 				t.Errorf("%+v, %v", now, err)
 			}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func Recover(ctx context.Context, r Recovery) (plan RecoveryPlan, err error) {
 		if err := givenOnce(dir, r.Dirs[:i]); err != nil {
 			return plan, err
 		}
-		open, err := openRemains(dir, r.Parts, "")
+		open, err := openRemains(ctx, dir, r.Parts, true)
 		if _, ok := errors.AsType[*logUnreadable](err); ok {
 			err = leaveOut(dir, err)
 		}
@@ -92,7 +93,7 @@ func Recover(ctx context.Context, r Recovery) (plan RecoveryPlan, err error) {
 	}
 	if r.finished(all) {
 		for _, done := range all {
-			err = errors.Join(err, done.dir.settle(r.step))
+			err = errors.Join(err, done.settle(r.step))
 		}
 		last := all[0].identity.Recovered
 		for _, m := range all[0].Members {
@@ -135,7 +136,7 @@ func (r *Recovery) finished(all []*remains) bool {
 
 func (r *Recovery) plan(ctx context.Context, all []*remains) (plan RecoveryPlan, err error) {
 	if plan.Survivors, err = survivorsOf(all); err != nil {
-		return plan, err
+		return plan, cmp.Or(context.Cause(ctx), err)
 	}
 	newest := plan.Survivors[0]
 	plan.Former = newest.remains.Members
@@ -266,21 +267,17 @@ func (r *Recovery) carryOut(ctx context.Context, plan *RecoveryPlan) error {
 		return err
 	}
 	for _, s := range plan.Survivors {
-		err := s.remains.closeLog()
-		if err == nil {
-			err = s.remains.dir.settle(r.step)
-		}
-		if err != nil {
+		if err := errors.Join(s.remains.closeLog(), s.remains.settle(r.step)); err != nil {
 			return err
 		}
 	}
 	for _, s := range plan.Survivors {
 		if err = errors.Join(err, context.Cause(ctx)); err == nil {
-			err = r.prepare(plan, s, state)
+			err = r.prepare(ctx, plan, s, state)
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("recover: nothing was changed: %w", err)
+		err = fmt.Errorf("nothing was changed: %w", err)
 		for _, s := range plan.Survivors {
 			err = errors.Join(err, s.remains.dir.settle(r.step))
 		}
@@ -289,9 +286,9 @@ func (r *Recovery) carryOut(ctx context.Context, plan *RecoveryPlan) error {
 	for i, s := range plan.Survivors {
 		switch err := s.remains.dir.claimAt(r.step, "switch "+s.ID, *s.remains.dir.identity.switched()); {
 		case err != nil && i == 0:
-			return fmt.Errorf("recover: %w: whether it counts shows when it is tried again: give the same command", err)
+			return fmt.Errorf("%w: whether it counts shows when it is tried again: give the same command", err)
 		case err != nil:
-			return fmt.Errorf("recover: %w: the group is recovered, but %s does not know yet: mend that, and give the same command again", err, s.Dir)
+			return fmt.Errorf("%w: the group is recovered, but %s does not know yet: mend that, and give the same command again", err, s.Dir)
 		}
 	}
 	return nil
@@ -329,7 +326,7 @@ func (p *RecoveryPlan) newState() (s recoveredState, err error) {
 }
 
 // prepare makes the new state in the folder of s, noted as pending.
-func (r *Recovery) prepare(plan *RecoveryPlan, s *Survivor, state recoveredState) error {
+func (r *Recovery) prepare(ctx context.Context, plan *RecoveryPlan, s *Survivor, state recoveredState) error {
 	dir, newest := s.remains.dir, plan.Survivors[0].remains.dir
 	me, _ := core.Status{Members: plan.Members}.Member(s.ID)
 	next := *dir.identity
@@ -355,11 +352,7 @@ func (r *Recovery) prepare(plan *RecoveryPlan, s *Survivor, state recoveredState
 	}
 	defer snapshot.Release()
 	f := core.Founding{ID: s.ID, Members: plan.Members, Index: state.index, Term: state.term, Former: plan.Becomes.From, State: snapshot}
-	return b.lay(f, func(made *kv.Store) bool {
-		_, want := state.Digest()
-		_, got := made.Digest()
-		return got == want
-	})
+	return b.lay(ctx, f)
 }
 
 // between is the way from one folder to another.

@@ -138,7 +138,7 @@ func (g lostGroup) open(dir string) content {
 	if err := errors.Join(d.settle(nil), d.Close()); err != nil {
 		g.t.Fatal(err)
 	}
-	r, err := openRemains(dir, testParts(), "")
+	r, err := openRemains(g.t.Context(), dir, testParts(), true)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -274,14 +274,20 @@ func folderOf(t *testing.T, id string, members []core.Member, terms ...uint64) s
 // folderFrom is folderOf with a state as of another entry.
 func folderFrom(t *testing.T, begin uint64, id string, members []core.Member, terms ...uint64) string {
 	t.Helper()
+	return folderIn(t, "bolt", begin, id, members, terms...)
+}
+
+// folderIn is folderFrom with its log in another store.
+func folderIn(t *testing.T, backend string, begin uint64, id string, members []core.Member, terms ...uint64) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), id)
 	d, err := openDataDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	me, _ := core.Status{Members: members}.Member(id)
-	err = d.claim(identity{ID: id, Backend: "bolt", Engine: "hashicorp", Incarnation: me.Incarnation, Created: time.Now()})
-	logs, errOpen := openBuiltin("bolt", filepath.Join(dir, logDir))
+	err = d.claim(identity{ID: id, Backend: backend, Engine: "hashicorp", Incarnation: me.Incarnation, Created: time.Now()})
+	logs, errOpen := openBuiltin(backend, filepath.Join(dir, logDir))
 	if err := errors.Join(err, errOpen, d.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,25 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/kv"
 )
 
+// Beginning is the map that a new group begins with.
+type Beginning struct {
+	Index uint64      // of the last entry that the map has applied
+	Term  uint64      // of that entry, or a later one; 0: not known
+	Image io.WriterTo // writes the map once, as kv.Image does
+}
+
 // Seed makes, in a folder that holds no data yet, what the first member of a new group
-// begins with: the map, as of its last entry, which was of the term or an earlier one. Start
-// with the same cfg goes on from there. It returns the group's id.
+// begins with. Start with the same cfg goes on from there. It returns the group's id. The
+// map is written as it comes, and never held in memory.
 //
 // Whenever it is ended by a crash, the folder has the whole state or none, once it was
 // opened again; so it is where ctx ends. A core.ErrInvalid says what of cfg or the folder does
 // not fit.
-func Seed(ctx context.Context, cfg Config, m *kv.Store, term uint64) (group string, err error) {
-	return seed(ctx, cfg, m, term, nil)
+func Seed(ctx context.Context, cfg Config, with Beginning) (group string, err error) {
+	return seed(ctx, cfg, with, nil)
 }
 
-func seed(ctx context.Context, cfg Config, m *kv.Store, term uint64, step steps) (group string, err error) {
+func seed(ctx context.Context, cfg Config, with Beginning, step steps) (group string, err error) {
 	engine, ok := cfg.Engine.(core.Offline)
 	switch {
 	case !ok:
@@ -55,11 +62,9 @@ func seed(ctx context.Context, cfg Config, m *kv.Store, term uint64, step steps)
 	if err := n.dir.claimAt(step, "note the state", begin); err != nil {
 		return "", err
 	}
-	image := m.Image()
-	defer image.Release()
 	b := foundation{path: filepath.Join(n.dir.path, begin.Discard), engine: engine, open: cfg.OpenStore, step: step}
-	f := core.Founding{ID: n.id, Members: []core.Member{me}, Index: max(image.Index(), 1), Term: max(term, 1), State: image}
-	err = b.lay(f, func(made *kv.Store) bool { return made.Image().Content() == image.Content() })
+	f := core.Founding{ID: n.id, Members: []core.Member{me}, Index: max(with.Index, 1), Term: max(with.Term, 1), State: with.Image}
+	err = b.lay(ctx, f)
 	if err = errors.Join(err, context.Cause(ctx)); err != nil {
 		return "", errors.Join(err, n.dir.settle(step))
 	}

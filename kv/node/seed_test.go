@@ -23,6 +23,11 @@ func kept() *kv.Store {
 	return m
 }
 
+func beginning(m *kv.Store, term uint64) Beginning {
+	image := m.Image()
+	return Beginning{Index: image.Index(), Term: term, Image: image}
+}
+
 func contentOf(m *kv.Store) [32]byte { return m.Image().Content() }
 
 // TestSeed: a new group begins with a map, goes on after its index, and takes in others,
@@ -33,11 +38,11 @@ func TestSeed(t *testing.T) {
 			m := kept()
 			want := contentOf(m)
 			cfg := config(t, Config{ID: "n1", Engine: engine})
-			group, err := Seed(t.Context(), cfg, m, 7)
+			group, err := Seed(t.Context(), cfg, beginning(m, 7))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Seed(t.Context(), cfg, m, 7); !errors.Is(err, core.ErrInvalid) {
+			if _, err := Seed(t.Context(), cfg, beginning(m, 7)); !errors.Is(err, core.ErrInvalid) {
 				t.Errorf("a second time: %v", err)
 			}
 			first := startSeeded(t, cfg)
@@ -87,7 +92,7 @@ func TestSeedEnds(t *testing.T) {
 			crashed, n := cfg, 0
 			crashed.Data = filepath.Join(t.TempDir(), "crashed")
 			fault := errors.New("ended")
-			_, err := seed(t.Context(), cfg, kept(), 7, func(step string) error {
+			_, err := seed(t.Context(), cfg, beginning(kept(), 7), func(step string) error {
 				if n++; n != at {
 					return nil
 				}
@@ -109,7 +114,7 @@ func TestSeedEnds(t *testing.T) {
 			for _, c := range []Config{cfg, crashed} {
 				if hasSeed(t, c, want) {
 					whole++
-				} else if _, err := Seed(t.Context(), c, kept(), 7); err != nil || !hasSeed(t, c, want) {
+				} else if _, err := Seed(t.Context(), c, beginning(kept(), 7)); err != nil || !hasSeed(t, c, want) {
 					t.Errorf("%s, step %d, again: %v", name, at, err)
 				}
 			}
@@ -138,7 +143,7 @@ func hasSeed(t *testing.T, cfg Config, want [32]byte) bool {
 	if none {
 		return false
 	}
-	r, err := openRemains(cfg.Data, testParts(), "")
+	r, err := openRemains(t.Context(), cfg.Data, testParts(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,11 +160,11 @@ func TestSeedRefuses(t *testing.T) {
 	startSeeded(t, used)
 	memory := config(t, Config{ID: "n1", InMemory: true})
 	for name, cfg := range map[string]Config{"in memory": memory} {
-		if _, err := Seed(t.Context(), cfg, kept(), 1); !errors.Is(err, core.ErrInvalid) {
+		if _, err := Seed(t.Context(), cfg, beginning(kept(), 1)); !errors.Is(err, core.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Seed(t.Context(), used, kept(), 1); err == nil {
+	if _, err := Seed(t.Context(), used, beginning(kept(), 1)); err == nil {
 		t.Error("a folder in use was seeded")
 	}
 }

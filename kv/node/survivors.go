@@ -2,122 +2,12 @@ package node
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/kv"
 )
-
-// Parts finds what the state in a folder was written by.
-type Parts struct {
-	Engine func(name string) (core.Engine, error)
-	// Open opens a log store by its name, making it where missing, as the node does.
-	Open func(backend, dir string) (core.LogStore, error)
-}
-
-// offline returns an engine that can read what is left.
-func (p Parts) offline(name string) (core.Offline, error) {
-	engine, err := p.Engine(name)
-	if err != nil {
-		return nil, err
-	}
-	reader, ok := engine.(core.Offline)
-	if !ok {
-		return nil, fmt.Errorf("%w: engine %s cannot read what is left of a node that does not run", core.ErrUnsupported, name)
-	}
-	return reader, nil
-}
-
-// remains are what a node that does not run has left, open for reading.
-type remains struct {
-	*core.Remains
-	dir      *dataDir
-	identity *identity // that the next start would find
-	engine   core.Offline
-	logs     core.LogStore
-}
-
-// logUnreadable is an error of a folder the log of which is lost, or cannot even be opened.
-type logUnreadable struct{ error }
-
-func (e *logUnreadable) Unwrap() error { return e.error }
-
-// openRemains locks the folder of a node and reads what is in it, which it does not change.
-// instead, if not empty, is a folder in place of the log's.
-func openRemains(data string, parts Parts, instead string) (r *remains, err error) {
-	r = new(remains)
-	if r.dir, err = openUsed(data); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			r, err = nil, errors.Join(err, r.Close())
-		}
-	}()
-	if r.identity, err = r.dir.effective(); err != nil {
-		return r, err
-	}
-	if r.engine, err = parts.offline(r.identity.Engine); err != nil {
-		return r, fmt.Errorf("%s: %w", data, err)
-	}
-	path := cmp.Or(instead, filepath.Join(data, r.identity.log()))
-	if _, err := os.Stat(path); err != nil { // to open it would make an empty one
-		return r, &logUnreadable{fmt.Errorf("%s: its log is lost: %w", data, err)}
-	}
-	if r.logs, err = parts.Open(r.identity.Backend, path); err != nil {
-		return r, &logUnreadable{fmt.Errorf("%s: %w", data, err)}
-	}
-	if r.Remains, err = r.engine.Remains(r.logs, filepath.Join(data, r.identity.State)); err != nil {
-		return r, fmt.Errorf("%s: %w", data, err)
-	}
-	return r, nil
-}
-
-// closeLog ends the reading; the folder stays locked. Idempotent.
-func (r *remains) closeLog() error {
-	if r.logs == nil {
-		return nil
-	}
-	return r.logs.Close()
-}
-
-// Close unlocks the folder too.
-func (r *remains) Close() error { return errors.Join(r.closeLog(), r.dir.Close()) }
-
-// restore returns the map as of the snapshot.
-func (r *remains) restore() (*kv.Store, error) {
-	store := kv.New()
-	if r.Snapshot == nil {
-		return store, nil
-	}
-	from, err := r.Snapshot()
-	if err == nil {
-		err = errors.Join(store.Restore(from), from.Close())
-	}
-	return store, err
-}
-
-// replay is the map as of the last entry.
-func (r *remains) replay() (*kv.Store, error) {
-	store, err := r.restore()
-	if err != nil {
-		return nil, err
-	}
-	for e, err := range r.Entries {
-		if err != nil {
-			return nil, err
-		}
-		if e.Command != nil {
-			store.Apply(e.Index, e.Command)
-		}
-	}
-	return store, nil
-}
 
 // Span is entries of one term, one after the other.
 type Span struct{ First, Last, Term uint64 }

@@ -12,8 +12,9 @@ import (
 // it; the zero value is none.
 type Ending struct {
 	once     sync.Once
+	begun    chan struct{}
 	done     chan struct{}
-	cause    error // set before anything tells of the end
+	cause    error // set before begun is closed
 	closeErr error // set before done is closed
 	unwatch  chan struct{}
 	watchdog sync.WaitGroup
@@ -21,7 +22,20 @@ type Ending struct {
 
 // NewEnding returns that of a replica that runs.
 func NewEnding() *Ending {
-	return &Ending{done: make(chan struct{}), unwatch: make(chan struct{})}
+	return &Ending{begun: make(chan struct{}), done: make(chan struct{}), unwatch: make(chan struct{})}
+}
+
+// Begun is closed once the replica begins to end.
+func (e *Ending) Begun() <-chan struct{} { return e.begun }
+
+// Ends says whether it has begun to.
+func (e *Ending) Ends() bool {
+	select {
+	case <-e.begun:
+		return true
+	default:
+		return false
+	}
 }
 
 // Done implements core.Replica.
@@ -37,8 +51,21 @@ func (e *Ending) Err() error {
 	}
 }
 
-// Cause is why the replica ends. Call it only once something has told that it does.
-func (e *Ending) Cause() error { return e.cause }
+// Cause is why the replica ends; nil: it does not, or was closed.
+func (e *Ending) Cause() error {
+	if !e.Ends() {
+		return nil
+	}
+	return e.cause
+}
+
+// Stopped is the error of a call for which the end of the replica id has come too soon.
+func (e *Ending) Stopped(op, id string) error {
+	if cause := e.Cause(); cause != nil {
+		return fmt.Errorf("%s: replica %s: %w: %w", op, id, core.ErrClosed, cause)
+	}
+	return fmt.Errorf("%s: replica %s: %w", op, id, core.ErrClosed)
+}
 
 // Ended waits for the end, and returns what closing came to.
 func (e *Ending) Ended() error {
@@ -48,10 +75,10 @@ func (e *Ending) Ended() error {
 
 // End ends the replica, the first time it is called: begin is run at once, and then shut on a
 // goroutine that is waited for through Done.
-func (e *Ending) End(cause error, begin func(), shut func() error) {
+func (e *Ending) End(cause error, shut func() error) {
 	e.once.Do(func() {
 		e.cause = cause
-		begin()
+		close(e.begun)
 		go func() {
 			e.closeErr = shut()
 			close(e.done)

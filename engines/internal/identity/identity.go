@@ -70,8 +70,8 @@ type Self struct {
 
 	logs     core.LogStore
 	service  string
-	former   string
 	group    atomic.Pointer[string] // never nil
+	former   atomic.Pointer[string] // never nil
 	adopting sync.Mutex
 
 	mu  sync.Mutex
@@ -80,8 +80,9 @@ type Self struct {
 
 // New returns the identity of a replica that keeps its group nowhere.
 func New(who core.Identity) *Self {
-	s := &Self{ID: who.ID, Name: Name(who.ID, who.Incarnation), service: who.Service, former: who.Former, met: map[string]core.Identity{}}
+	s := &Self{ID: who.ID, Name: Name(who.ID, who.Incarnation), service: who.Service, met: map[string]core.Identity{}}
 	s.group.Store(&who.Group)
+	s.former.Store(&who.Former)
 	return s
 }
 
@@ -158,12 +159,23 @@ var (
 )
 
 // Engine returns the engine that a log store is marked as used by, or "".
-func Engine(logs core.LogStore) (string, error) { return text(logs, engineKey, "engine") }
+func Engine(logs core.LogStore) (string, error) { return Text(logs, engineKey, "engine") }
 
 // formerOf returns the group that the group of a log store was recovered from, or "".
-func formerOf(logs core.LogStore) (string, error) { return text(logs, formerKey, "former group") }
+func formerOf(logs core.LogStore) (string, error) { return Text(logs, formerKey, "former group") }
 
-func text(logs core.LogStore, key []byte, what string) (string, error) {
+func imprintFormer(logs core.LogStore, former string) error {
+	if former == "" || former == core.UnnamedGroup { // which could be any of them
+		return nil
+	}
+	if err := logs.Set(formerKey, []byte(former)); err != nil {
+		return fmt.Errorf("write the former group of the log: %w", err)
+	}
+	return nil
+}
+
+// Text reads a stable value of a log store; "": it is not there.
+func Text(logs core.LogStore, key []byte, what string) (string, error) {
 	value, err := logs.Get(key)
 	if err != nil && err.Error() != "not found" {
 		return "", fmt.Errorf("read the %s of the log: %w", what, err)
@@ -201,23 +213,28 @@ func usedBy(logs core.LogStore, engine string, found State) (unmarked bool, err 
 // Identity returns who the replica is at the moment.
 func (s *Self) Identity() core.Identity {
 	self := Of(s.Name)
-	self.Group, self.Former, self.Service = *s.group.Load(), s.former, s.service
+	self.Group, self.Former, self.Service = *s.group.Load(), *s.former.Load(), s.service
 	return self
 }
 
 // Group returns the group. It is another pointer once it is another group.
 func (s *Self) Group() *string { return s.group.Load() }
 
-// Enter makes the group this replica's, for good: the log store keeps it.
-func (s *Self) Enter(group string) error {
+// Enter makes the group this replica's, for good: the log store keeps it, and the one that
+// it was recovered from, if that is not "".
+func (s *Self) Enter(group, former string) error {
 	s.adopting.Lock()
 	defer s.adopting.Unlock()
 	if *s.group.Load() == group {
 		return nil
 	}
+	if err := imprintFormer(s.logs, former); err != nil {
+		return err
+	}
 	if err := core.ImprintGroup(s.logs, group); err != nil {
 		return err
 	}
+	s.former.Store(&former)
 	s.group.Store(&group)
 	return nil
 }

@@ -90,7 +90,7 @@ func TestIncarnation(t *testing.T) {
 	if *self.Group() != "" {
 		t.Errorf("a new replica is of group %q", *self.Group())
 	}
-	if err := self.Enter("g"); err != nil {
+	if err := self.Enter("g", ""); err != nil {
 		t.Fatal(err)
 	}
 	again := settle(first, identity.State{Term: 1, Last: 1})

@@ -1,8 +1,6 @@
 package identity
 
 import (
-	"fmt"
-
 	"github.com/themilchenko/raftlab/core"
 )
 
@@ -48,10 +46,8 @@ func Found(logs core.LogStore, engine string, who core.Identity) error {
 	if _, err := core.Imprint(logs, who.Incarnation, false); err != nil {
 		return err
 	}
-	if who.Former != "" && who.Former != core.UnnamedGroup { // which could be any of them
-		if err := logs.Set(formerKey, []byte(who.Former)); err != nil {
-			return fmt.Errorf("write the former group of the log: %w", err)
-		}
+	if err := imprintFormer(logs, who.Former); err != nil {
+		return err
 	}
 	return core.ImprintGroup(logs, who.Group)
 }

@@ -4,9 +4,12 @@
 package offline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"strconv"
 
 	"github.com/hashicorp/raft"
 
@@ -41,21 +44,52 @@ type Stored struct {
 	Void bool
 }
 
+var committedKey = []byte("raftlab.committed")
+
+// KeepCommitted has a replica that ends well leave behind that the entries up to index are
+// committed. One that fails or is killed leaves what was known before. Nothing depends on
+// it but how much is called sure, so where it cannot be written warn is told and no more.
+func KeepCommitted(logs core.LogStore, index uint64, warn func(msg string, args ...any)) {
+	kept, err := committed(logs)
+	if err == nil && kept < index {
+		err = logs.Set(committedKey, strconv.AppendUint(nil, index, 10))
+	}
+	if err != nil {
+		warn("what is known to be committed could not be kept", "index", index, "error", err)
+	}
+}
+
+// committed is what KeepCommitted has left.
+func committed(logs core.LogStore) (index uint64, err error) {
+	value, err := identity.Text(logs, committedKey, "commit index")
+	if err != nil || value == "" {
+		return 0, err
+	}
+	if index, err = strconv.ParseUint(value, 10, 64); err != nil {
+		return 0, fmt.Errorf("the log store is %w: its commit index is %q", core.ErrDamaged, value)
+	}
+	return index, nil
+}
+
 // Remains implements core.Offline.
-func (f Format) Remains(logs core.LogStore, dir string) (*core.Remains, error) {
-	r, err := f.remains(logs, dir)
+func (f Format) Remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
+	r, err := f.remains(ctx, logs, dir)
 	if err != nil {
 		return nil, fmt.Errorf("read what a replica has left: %w", err)
 	}
 	return r, nil
 }
 
-func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
+func (f Format) remains(ctx context.Context, logs core.LogStore, dir string) (*core.Remains, error) {
 	stored, err := f.Stored(logs)
 	if err != nil {
 		return nil, err
 	}
-	r := &core.Remains{Term: stored.Term, CommittedIndex: stored.Committed}
+	kept, err := committed(logs)
+	if err != nil {
+		return nil, err
+	}
+	r := &core.Remains{Term: stored.Term, CommittedIndex: max(stored.Committed, kept)}
 	l := log{logs: logs, format: f}
 	if !stored.Void {
 		if r.FirstIndex, l.last, err = bounds(logs); err != nil {
@@ -64,13 +98,13 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 	}
 	found := identity.State{Term: stored.Term, Last: l.last}
 	if dir != "" {
-		s, err := snapshots.Newest(dir)
+		s, err := snapshots.Newest(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
 		if s != nil {
 			found.Snapshots = true
-			f.take(r, s)
+			f.take(ctx, r, s)
 		}
 	}
 	if r.Identity, err = identity.Left(logs, f.Engine, found); err != nil {
@@ -78,7 +112,7 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 	}
 	l.after, l.term, l.members = r.SnapshotIndex, r.SnapshotTerm, r.Members
 	r.LastIndex, r.LastTerm = l.after, l.term
-	r.Entries = l.entries
+	r.Entries = l.entries(ctx)
 	meet(r, r.Members)
 	for e, err := range r.Entries {
 		if err != nil {
@@ -89,6 +123,9 @@ func (f Format) remains(logs core.LogStore, dir string) (*core.Remains, error) {
 			r.Members, r.MembersIndex = e.Members, e.Index
 			meet(r, e.Members)
 		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
 	if stored.MembersIndex > r.MembersIndex {
 		r.Members, r.MembersIndex = stored.Members, stored.MembersIndex
@@ -106,12 +143,12 @@ func bounds(logs core.LogStore) (first, last uint64, err error) {
 }
 
 // take puts a snapshot into what is left.
-func (f Format) take(r *core.Remains, s *snapshots.Left) {
+func (f Format) take(ctx context.Context, r *core.Remains, s *snapshots.Left) {
 	r.SnapshotIndex, r.SnapshotTerm = s.Index, s.Term
 	r.CommittedIndex = max(r.CommittedIndex, s.Index)
 	r.Members, r.MembersIndex = identity.Members(s.Configuration), s.ConfigurationIndex
 	r.Snapshot = func() (io.ReadCloser, error) {
-		data, err := s.Open()
+		data, err := s.Open(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -142,19 +179,24 @@ type log struct {
 }
 
 // entries implements core.Remains.Entries.
-func (l log) entries(yield func(core.Remnant, error) bool) {
-	if l.last <= l.after || l.replaced() {
-		return
-	}
-	term, members := l.term, l.members
-	for index := l.after + 1; index <= l.last; index++ {
-		e, err := l.entry(index, term, members)
-		if !yield(e, err) || err != nil {
+func (l log) entries(ctx context.Context) iter.Seq2[core.Remnant, error] {
+	return func(yield func(core.Remnant, error) bool) {
+		if l.last <= l.after || l.replaced() {
 			return
 		}
-		term = e.Term
-		if e.Members != nil {
-			members = e.Members
+		term, members := l.term, l.members
+		for index := l.after + 1; index <= l.last; index++ {
+			e, err := core.Remnant{}, context.Cause(ctx)
+			if err == nil {
+				e, err = l.entry(index, term, members)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+			term = e.Term
+			if e.Members != nil {
+				members = e.Members
+			}
 		}
 	}
 }
@@ -227,7 +269,7 @@ func (f Format) unused(logs core.LogStore, dir string) error {
 	if used || stored.Term > 0 || stored.Committed > 0 || last > 0 {
 		return fmt.Errorf("%w: the log store has been used: take an empty one", core.ErrInvalid)
 	}
-	s, err := snapshots.Newest(dir)
+	s, err := snapshots.Newest(context.Background(), dir) // where there is one it is refused
 	if s != nil || errors.Is(err, core.ErrDamaged) {
 		return fmt.Errorf("%w: there is a snapshot in %s already: take an empty folder", core.ErrInvalid, dir)
 	}

@@ -1,6 +1,7 @@
 package offline_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -79,7 +80,7 @@ func (l left) read(t interface{ Fatal(...any) }, root string) (r *core.Remains, 
 			t.Fatal(err)
 		}
 	}
-	r, err = plain().Remains(logs, dir)
+	r, err = plain().Remains(context.Background(), logs, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +125,75 @@ func TestWhereTheLogGoesOn(t *testing.T) {
 				t.Errorf("the entries end with %v", end)
 			}
 		})
+	}
+}
+
+// ending is a log store whose reader gives up while it waits for an entry.
+type ending struct {
+	core.LogStore
+	at     uint64
+	giveUp func()
+}
+
+// GetLog implements raft.LogStore.
+func (s *ending) GetLog(index uint64, out *raft.Log) error {
+	if index == s.at {
+		s.giveUp()
+	}
+	return s.LogStore.GetLog(index, out)
+}
+
+// TestReadingEnds: the end of ctx ends Remains, and what it has returned, with its cause.
+func TestReadingEnds(t *testing.T) {
+	dir, cause := t.TempDir(), errors.New("given up")
+	members := identity.Servers([]core.Member{{ID: "n1", Address: "a:1", Voter: true}})
+	if err := snapshots.Found(dir, 5, 2, members, text("state")); err != nil {
+		t.Fatal(err)
+	}
+	memory := inmem.New()
+	for index := range uint64(4) {
+		if err := memory.StoreLog(&raft.Log{Index: 6 + index, Term: 2, Data: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	logs := &ending{memory, 8, func() { cancel(cause) }}
+	if r, err := plain().Remains(ctx, logs, dir); !errors.Is(err, cause) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := plain().Remains(ctx, inmem.New(), dir); !errors.Is(err, cause) {
+		t.Errorf("of a snapshot: %+v, %v", r, err)
+	}
+	ctx, cancel = context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	r, err := plain().Remains(ctx, memory, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := r.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for e, err := range r.Entries {
+		if err != nil && !errors.Is(err, cause) {
+			t.Error(err)
+		}
+		if last = e.Index; last == 7 {
+			cancel(cause)
+		}
+	}
+	if last != 0 {
+		t.Errorf("the entries end with %d", last)
+	}
+	if _, err := data.Read(make([]byte, 1)); !errors.Is(err, cause) {
+		t.Errorf("the snapshot goes on: %v", err)
+	}
+	if _, err := r.Snapshot(); !errors.Is(err, cause) {
+		t.Errorf("it can be opened: %v", err)
+	}
+	if err := data.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/internal/atomicfile"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 )
 
 // The library's names for the files of a snapshot, and for the folder of one that is not whole.
@@ -40,7 +42,7 @@ type Left struct {
 // Newest returns the newest snapshot in the folder dir that is whole, and changes nothing
 // there. Where all are damaged it is the newest of those that say what they cover, which
 // Open then refuses. Nil: there is none.
-func Newest(dir string) (*Left, error) {
+func Newest(ctx context.Context, dir string) (*Left, error) {
 	all, err := list(dir)
 	if errors.Is(err, core.ErrDamaged) && len(all) > 0 {
 		err = nil // others are there
@@ -49,7 +51,7 @@ func Newest(dir string) (*Left, error) {
 		return nil, err
 	}
 	for _, s := range all {
-		data, err := s.Open()
+		data, err := s.Open(ctx)
 		if err == nil {
 			return s, data.Close()
 		}
@@ -115,14 +117,15 @@ func unreadable(path string, err error) error {
 	return fmt.Errorf("snapshot %s: %w", path, err)
 }
 
-// Open opens what was written, once all of it has been compared with its checksum.
-func (s *Left) Open() (io.ReadCloser, error) {
+// Open opens what was written, once all of it has been compared with its checksum. The end
+// of ctx is that of the reading too.
+func (s *Left) Open(ctx context.Context) (io.ReadCloser, error) {
 	f, err := os.Open(filepath.Join(s.path, stateFile))
 	if err != nil {
 		return nil, unreadable(s.path, err)
 	}
 	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
-	_, err = io.Copy(sum, f)
+	_, err = io.Copy(sum, ctxio.Reader(ctx, f))
 	if err == nil && !bytes.Equal(sum.Sum(nil), s.CRC) {
 		err = fmt.Errorf("%w: its checksum does not match", core.ErrDamaged)
 	}
@@ -132,7 +135,7 @@ func (s *Left) Open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", s.path, errors.Join(err, f.Close()))
 	}
-	return buffered{bufio.NewReader(f), f}, nil
+	return buffered{bufio.NewReader(ctxio.Reader(ctx, f)), f}, nil
 }
 
 type buffered struct {

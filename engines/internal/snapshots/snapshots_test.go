@@ -82,11 +82,11 @@ func TestNewest(t *testing.T) {
 	dir := t.TempDir()
 	want := func(index uint64, text string, damage error) {
 		t.Helper()
-		s, err := snapshots.Newest(dir)
+		s, err := snapshots.Newest(t.Context(), dir)
 		if err != nil || s == nil || s.Index != index || s.ConfigurationIndex != index || len(s.Configuration.Servers) != 1 {
 			t.Fatalf("%+v, %v, want that of entry %d", s, err, index)
 		}
-		data, err := s.Open()
+		data, err := s.Open(t.Context())
 		if !errors.Is(err, damage) {
 			t.Fatalf("opened with %v, want %v", err, damage)
 		}
@@ -98,7 +98,7 @@ func TestNewest(t *testing.T) {
 			t.Errorf("%q, %v, want %q", got, err, text)
 		}
 	}
-	if s, err := snapshots.Newest(dir); s != nil || err != nil {
+	if s, err := snapshots.Newest(t.Context(), dir); s != nil || err != nil {
 		t.Errorf("in an empty folder: %+v, %v", s, err)
 	}
 	voter := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "a:1", Suffrage: raft.Voter}}}
@@ -134,7 +134,7 @@ func TestNewest(t *testing.T) {
 	rewrite(in("2-10-*/meta.json"), "{}")
 	want(9, "", core.ErrDamaged)
 	rewrite(in("2-9-*/meta.json"), "{")
-	if s, err := snapshots.Newest(dir); s != nil || !errors.Is(err, core.ErrDamaged) {
+	if s, err := snapshots.Newest(t.Context(), dir); s != nil || !errors.Is(err, core.ErrDamaged) {
 		t.Errorf("where none says what it covers: %+v, %v", s, err)
 	}
 	in("3-11-0.tmp") // it is there still
@@ -152,7 +152,7 @@ func TestFinishFails(t *testing.T) {
 	if err := snapshots.Found(dir, 1, 1, raft.Configuration{}, failing{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
-	if s, err := snapshots.Newest(dir); s != nil || err != nil {
+	if s, err := snapshots.Newest(t.Context(), dir); s != nil || err != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

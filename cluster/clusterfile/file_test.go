@@ -2,8 +2,10 @@ package clusterfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,6 +197,32 @@ func TestResolve(t *testing.T) {
 		f := File{Path: c.file}
 		if got := f.Resolve(c.path); got != c.want {
 			t.Errorf("%q in %q: %q, want %q", c.path, c.file, got, c.want)
+		}
+	}
+}
+
+// TestPortsOfOthers: a port of a node is not given to another, whether or not it runs.
+func TestPortsOfOthers(t *testing.T) {
+	f := &File{Nodes: []Node{{GossipAddress: "elsewhere:1"}}}
+	for port := firstPort; port <= lastPort; port += 2 {
+		f.Nodes = append(f.Nodes, Node{RPCAddress: fmt.Sprint("elsewhere:", port)})
+	}
+	fresh, err := f.NewNode("n", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := []string{fresh.HTTPAddress, fresh.RPCAddress, fresh.GossipAddress}
+	for range 10 {
+		free := f.freePorts("127.0.0.1")
+		mine = append(mine, free.tcp())
+		if err := free.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := f.freePorts("127.0.0.1").taken
+	for _, address := range mine {
+		if _, port, err := net.SplitHostPort(address); err != nil || taken[port] {
+			t.Errorf("%q is given: %v", address, err)
 		}
 	}
 }

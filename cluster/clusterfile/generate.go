@@ -44,33 +44,30 @@ func generate(n int, host string, gossip bool) (*File, error) {
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		return nil, fmt.Errorf("%w: host %q cannot be dialled by others", ErrInvalid, host)
 	}
-	free := freePorts{host: host}
 	f := &File{DataDir: "var", BinPath: "bin"}
+	free := f.freePorts(host)
 	for i := range n {
-		node := Node{Alias: fmt.Sprintf("node%d", i+1), HTTPAddress: free.tcp(), RPCAddress: free.tcp()}
-		if gossip {
-			node.GossipAddress = free.both()
-		}
-		f.Nodes = append(f.Nodes, node)
+		f.Nodes = append(f.Nodes, free.node(fmt.Sprintf("node%d", i+1), gossip))
 	}
-	if err := free.close(); err != nil {
-		return nil, fmt.Errorf("look for free ports on %q: %w", host, err)
-	}
-	return f, nil
+	return f, free.close()
+}
+
+// NewNode describes a node beside those of the file, with ports of host that are free, as
+// [Generate] has them, and that no node of the file has.
+func (f *File) NewNode(alias, host string) (Node, error) {
+	free := f.freePorts(host)
+	n := free.node(alias, f.Gossips())
+	return n, free.close()
 }
 
 // ServeRESP gives each node an address for the Redis protocol, on a port of host that is
 // free, as [Generate] does.
 func (f *File) ServeRESP(host string) error {
-	free := freePorts{host: host}
+	free := f.freePorts(host)
 	for i := range f.Nodes {
 		f.Nodes[i].RESPAddress = free.tcp()
 	}
-	if err := free.close(); err != nil {
-		return fmt.Errorf("look for free ports on %q: %w", host, err)
-	}
-	_, err := f.checked() // it may be taken by another address of the file
-	return err
+	return free.close()
 }
 
 // checked returns the file if Parse would take it.
@@ -92,9 +89,30 @@ const (
 // freePorts finds ports and keeps them open until close, so that none is found
 // twice. After an error it finds nothing more; close returns the error.
 type freePorts struct {
-	host string
-	open []io.Closer
-	err  error
+	host  string
+	taken map[string]bool // ports of nodes that need not run
+	open  []io.Closer
+	err   error
+}
+
+func (f *File) freePorts(host string) freePorts {
+	taken := map[string]bool{}
+	for _, n := range f.Nodes {
+		for _, address := range []string{n.HTTPAddress, n.RPCAddress, n.GossipAddress, n.RESPAddress} {
+			if _, port, err := net.SplitHostPort(address); err == nil {
+				taken[port] = true
+			}
+		}
+	}
+	return freePorts{host: host, taken: taken}
+}
+
+func (p *freePorts) node(alias string, gossips bool) Node {
+	n := Node{Alias: alias, HTTPAddress: p.tcp(), RPCAddress: p.tcp()}
+	if gossips {
+		n.GossipAddress = p.both()
+	}
+	return n
 }
 
 // tcp returns the address of a free port.
@@ -104,7 +122,12 @@ func (p *freePorts) tcp() (address string) {
 	}
 	const tries = 100 // a machine with half of the ports taken fails once in 2^100
 	for range tries {
-		address = net.JoinHostPort(p.host, strconv.Itoa(firstPort+mathrand.IntN(lastPort-firstPort+1)))
+		port := strconv.Itoa(firstPort + mathrand.IntN(lastPort-firstPort+1))
+		if p.taken[port] {
+			p.err = syscall.EADDRINUSE
+			continue
+		}
+		address = net.JoinHostPort(p.host, port)
 		var l net.Listener
 		if l, p.err = net.Listen("tcp", address); p.err == nil {
 			p.open = append(p.open, l)
@@ -141,5 +164,8 @@ func (p *freePorts) close() error {
 	for _, l := range p.open {
 		errs = append(errs, l.Close())
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("look for free ports on %q: %w", p.host, err)
+	}
+	return nil
 }

@@ -142,16 +142,11 @@ func newNode(file *clusterfile.File, alias string, f addFlags) (clusterfile.Node
 	if err != nil {
 		return n, cli.Usage(err)
 	}
-	free, err := clusterfile.GenerateGossip(1, host)
-	if err != nil {
-		return n, err
-	}
-	n.HTTPAddress = cmp.Or(n.HTTPAddress, free.Nodes[0].HTTPAddress)
-	n.RPCAddress = cmp.Or(n.RPCAddress, free.Nodes[0].RPCAddress)
-	if file.Gossips() {
-		n.GossipAddress = cmp.Or(n.GossipAddress, free.Nodes[0].GossipAddress)
-	}
-	return n, nil
+	free, err := file.NewNode(alias, host)
+	n.HTTPAddress = cmp.Or(n.HTTPAddress, free.HTTPAddress)
+	n.RPCAddress = cmp.Or(n.RPCAddress, free.RPCAddress)
+	n.GossipAddress = cmp.Or(n.GossipAddress, free.GossipAddress)
+	return n, err
 }
 
 func (s *session) addMember(ctx context.Context, n clusterfile.Node, f addFlags) error {

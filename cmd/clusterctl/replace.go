@@ -107,7 +107,7 @@ func (s *session) clientOfOthers(n clusterfile.Node) (*client.Client, error) {
 func (s *session) mayReplace(ctx context.Context, others *client.Client, n clusterfile.Node, force bool) error {
 	members, err := others.Members(ctx)
 	if err != nil {
-		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(n))
+		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(ctx, n))
 	}
 	if err := s.majorityWithout(ctx, others, members, n); err != nil || force {
 		return err
@@ -131,10 +131,19 @@ func (s *session) mayReplace(ctx context.Context, others *client.Client, n clust
 }
 
 // waysOut says what to do where the others are no majority.
-func (s *session) waysOut(without clusterfile.Node) string {
-	others := slices.DeleteFunc(aliases(s.file.Nodes), func(alias string) bool { return alias == without.Alias })
+func (s *session) waysOut(ctx context.Context, without clusterfile.Node) string {
+	var silent []string
+	for _, now := range s.cluster.Status(ctx) {
+		if now.Status == nil && now.Node.Alias != without.Alias {
+			silent = append(silent, now.Node.Alias)
+		}
+	}
+	if len(silent) == 0 {
+		return fmt.Sprintf("While it runs another member can be added first: %s\nIf it is lost for good, make a new group of what is left: %s",
+			s.command("members add NODE"), s.command("recover"))
+	}
 	return fmt.Sprintf("Start the others first: %s\nIf they are lost for good, make a new group of what is left: %s",
-		s.command("start "+strings.Join(others, " ")), s.command("recover"))
+		s.command("start "+strings.Join(silent, " ")), s.command("recover"))
 }
 
 // majorityWithout returns an error unless a majority of the voters answers beside the node: it
@@ -155,7 +164,7 @@ func (s *session) majorityWithout(ctx context.Context, others *client.Client, me
 	}
 	asked.Wait()
 	if got := int(answering.Load()); got <= len(voters)/2 {
-		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n%s", got, cli.Count(len(voters), "voter"), s.waysOut(n))
+		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n%s", got, cli.Count(len(voters), "voter"), s.waysOut(ctx, n))
 	}
 	return nil
 }

@@ -75,12 +75,14 @@ func (s *session) replace(ctx context.Context, n clusterfile.Node, f replaceFlag
 	if err != nil {
 		return err
 	}
+	if !r.Aside { // also where it goes on: the others may have gone meanwhile
+		if err := s.mayReplace(ctx, others, n, f.force || underWay); err != nil {
+			return fmt.Errorf("not replacing %s: %w", n.Alias, err)
+		}
+	}
 	if underWay {
 		s.log.Printf("Going on with the replacement of %q that began at %s", n.Alias, r.Begun.Local().Format(time.DateTime))
 	} else {
-		if err := s.mayReplace(ctx, others, n, f.force); err != nil {
-			return fmt.Errorf("not replacing %s: %w", n.Alias, err)
-		}
 		s.log.Printf("Replacing %q: a majority answers without it", n.Alias)
 		if r, err = s.cluster.BeginReplacing(n.Alias); err != nil {
 			return err
@@ -106,6 +108,9 @@ func (s *session) clientOfOthers(n clusterfile.Node) (*client.Client, error) {
 // mayReplace returns an error that says why a node must not be replaced.
 func (s *session) mayReplace(ctx context.Context, others *client.Client, n clusterfile.Node, force bool) error {
 	members, err := others.Members(ctx)
+	if err == nil && len(members) == 0 {
+		err = errors.New("none of those that answer is a member itself")
+	}
 	if err != nil {
 		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(ctx, n))
 	}

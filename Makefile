@@ -16,9 +16,14 @@ DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.49.0
 VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # The race detector needs cgo. It runs everywhere but in packages that start no
-# goroutine and compute much.
+# goroutine and compute much; in that of the program raftlab, whose commands compute
+# reports again and again, while what they start has its own tests with the detector; and in
+# coretest, where the properties are to find what is broken, and not the detector.
 RACE  := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
-PLAIN := ./bench/experiment ./bench/report ./bench/stats
+PLAIN := bench/experiment bench/model bench/raftlab bench/report bench/stats bench/verify core/coretest
+
+# Those that wait longest begin first, beside the compiler.
+LONG := ./kv/kvnode ./bench/runner ./kv/node ./cmd/clusterctl ./cluster/process ./engines/...
 
 # hashicorp/raft v1.7.3 reads a peer without its lock while the address of that peer is
 # updated (updateLastAppended), which ends any test in which a member moves, now and then.
@@ -89,21 +94,32 @@ peers: build ## build bin/raftlab-peers, and set kvnode beside etcd: experiments
 	bin/raftlab-peers run experiments/peers.toml experiments/peers-reads.toml experiments/peers-failover.toml $(if $(OUT),--out $(OUT))
 
 # -count=1: some tests build and start the programs, and go's test cache does not
-# notice when those have changed. Tests wait more than they compute, so twice as many
-# packages as cores are tested beside each other; a program under the race detector
-# sleeps for a second at its end unless told not to. A failure does not keep the other
-# lines from running; the whole output is in bin/test.log.
+# notice when those have changed. -vet=off: lint vets. Tests wait more than they compute,
+# so twice as many packages as cores are tested beside each other, and what runs without
+# the detector beside those; a program under the race detector sleeps for a second at its
+# end unless told not to. A failure does not keep the other lines from running; the whole
+# output is in bin/test.log.
+GOTEST := go test -count=1 -vet=off -timeout 8m
+
 .PHONY: test
 test: ## run all tests, with the race detector where there is concurrency
 	mkdir -p bin
 	export TMPDIR=$$(mktemp -d) GORACE=atexit_sleep_ms=0
 	trap 'rm -rf "$$TMPDIR"' EXIT
 	{
+		(
+			failed=0
+			$(GOTEST) $(PLAIN:%=./%) || failed=1
+			$(GOTEST) -run '$(MOVES)' ./discovery/steward ./engines/hashicorp ./engines/etcd || failed=1
+			(cd $(PLUGINS) && $(GOTEST) $(RACE) ./...) || failed=1
+			exit $$failed
+		) > "$$TMPDIR/beside" 2>&1 & beside=$$!
+		trap 'kill $$beside 2> /dev/null' INT TERM
 		failed=0
-		go test -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -count=1 $(RACE) -timeout 8m -skip '$(MOVES)' $$(go list ./... | grep -vE '/bench/(experiment|report|stats)$$') || failed=1
-		go test -count=1 -timeout 8m -run '$(MOVES)' ./discovery/steward ./engines/... || failed=1
-		go test -timeout 8m $(PLAIN) || failed=1
-		(cd $(PLUGINS) && go test -count=1 $(RACE) -timeout 8m ./...) || failed=1
+		$(GOTEST) -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) $(RACE) -skip '$(MOVES)' $$(go list $(LONG) ./... | grep -v $(PLAIN:%=-e '/%$$')) || failed=1
+		wait $$beside || failed=1
+		cat "$$TMPDIR/beside"
+		rm "$$TMPDIR/beside"
 		left=$$(ls -A "$$TMPDIR")
 		if [ -n "$$left" ]; then echo "tests have left in the temporary directory:" $$left; failed=1; fi
 		exit $$failed

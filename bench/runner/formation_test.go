@@ -39,6 +39,7 @@ rest   = "1500ms"
 
 // TestFormation watches real groups come into being.
 func TestFormation(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, forming+"[matrix]\ndiscovery = [\"static\", \"gossip\"]\nnodes = [3]\n", cluster.Builtin())
 	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)
@@ -100,6 +101,7 @@ func formationOf(t *testing.T, trial record.Trial) formation.Data {
 // TestFormationProcessDies kills a member at rest: the trial is invalid, says which
 // one it was, and has no traffic.
 func TestFormationProcessDies(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, strings.Replace(forming, "1500ms", "4s", 1), cluster.Builtin())
 	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, _ := runAndKill(t, cfg, 2, func(pids []int) error { return atRest(pids[2]) })
@@ -161,6 +163,7 @@ func statusRequests(address string) (string, error) {
 // TestFormationNeverWhole: what was seen is kept, and the failure says what was
 // missing.
 func TestFormationNeverWhole(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, forming+"timeout = \"1s\"\n", cluster.Builtin())
 	silent := filepath.Join(t.TempDir(), "silent") // says what it is, and then nothing more
 	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\nexec sleep 60\n", clustertest.Program(t, "kvnode"))
@@ -183,6 +186,7 @@ func TestFormationNeverWhole(t *testing.T) {
 
 // TestGossipUnderLoad loads a group whose members found each other.
 func TestGossipUnderLoad(t *testing.T) {
+	t.Parallel()
 	toml := strings.Replace(inProcesses(head), "[cluster]\n", "[cluster]\ndiscovery = \"gossip\"\n", 1) + "read_ratio = 0.3\n"
 	cfg := configure(t, toml, cluster.Builtin())
 	cfg.Experiment.Trials = 1

@@ -130,6 +130,7 @@ func steady() *measure.Kind {
 // TestUntil: a cell that is known closely enough is left out from then on, the baseline
 // stays with the one that is not, and rounds that are added leave out the same.
 func TestUntil(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, strings.Replace(head, "trials = 2", "trials = 7\nuntil = \"p50 within 3%\"", 1)+"[matrix]\nclients = [1, 2, 3]\nbackend = [\"inmem\"]\n", cluster.Builtin())
 	cfg.Kinds = measure.Catalog{steady()}
 	want := []record.LeftOut{{Cell: "c03", After: 6}}

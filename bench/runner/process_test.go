@@ -34,6 +34,7 @@ func inProcesses(toml string) string {
 
 // TestProcesses runs kvnode processes beside an in-process group of the same parts.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, head+`
 read_ratio = 0.3
 [matrix]
@@ -72,6 +73,7 @@ no_freelist_sync = true
 // TestProcessDies kills a member under load: the trial fails, names the member, and
 // no process is left.
 func TestProcessDies(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, inProcesses(head), cluster.Builtin())
 	cfg.Experiment.Trials = 1
 	cfg.Experiment.Load.Duration = experiment.Duration(20 * time.Second)
@@ -168,6 +170,7 @@ func members(dir string, n int) ([]int, error) {
 
 // TestProcessesThatDieAtStart: the failure says once what they said last.
 func TestProcessesThatDieAtStart(t *testing.T) {
+	t.Parallel()
 	const lastWords = "the moon is down"
 	program := filepath.Join(t.TempDir(), "dying")
 	script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in *--describe*) exec %s \"$@\";; esac\necho %s >&2\nexit 1\n", clustertest.Program(t, "kvnode"), lastWords)

@@ -32,6 +32,7 @@ passes = 2
 
 // TestRecovery takes real groups through a snapshot, a restart and a new member.
 func TestRecovery(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, recovering+"[matrix]\nnodes = [1, 3]\n", cluster.Builtin())
 	cfg.Systems = runner.Systems(cluster.Builtin(), clustertest.Program(t, "kvnode"))
 	outcome, err := run(t, t.Context(), cfg)

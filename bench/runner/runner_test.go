@@ -105,6 +105,7 @@ func (c *counting) TrialEnd(experiment.Cell, record.Trial) {
 // TestRun runs real groups on real disk and sockets, with reads and writes, in a
 // closed and in an open loop.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, head+`
 read_ratio = 0.3
 [matrix]
@@ -170,6 +171,7 @@ func loadOf(t *testing.T, trial record.Trial) load.Data {
 }
 
 func TestInterruptAndResume(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cfg := configure(t, head+"[matrix]\nclients = [1, 2, 3]\n", cluster.Builtin())
@@ -263,6 +265,7 @@ func extend(t *testing.T, cfg runner.Config) {
 // TestLargeValues: the keys are written before the load in entries that a store
 // with little room takes.
 func TestLargeValues(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, strings.Replace(head, "value_size = 64", "value_size = 262144", 1)+`
 read_ratio = 0.99
 [matrix]
@@ -306,6 +309,7 @@ func (s boundedEntries) StoreLogs(entries []*raft.Log) error {
 // TestFullMap: the cell fails with its reason, the others are measured. Reads have the keys
 // written before the load, however short that is for the machine.
 func TestFullMap(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, strings.NewReplacer("value_size = 64", "value_size = 1048576", "= 100\n", "= 2\n").Replace(head)+`
 read_ratio = 0.5
 [matrix]
@@ -331,6 +335,7 @@ map_size = "1MiB"
 // TestFullDisk: the run ends, what was measured is kept, and with room made it
 // goes on. The disk is a third party's backend that runs full once.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	var full atomic.Bool
 	catalogs := cluster.Builtin()
 	err := catalogs.Backends.Register("small-disk", backends.Backend{
@@ -396,6 +401,7 @@ func TestUnwritableDataDirectory(t *testing.T) {
 // TestUnreadableData: what a kind could not read again is not kept, or nobody could read
 // the run any more; the trial has failed.
 func TestUnreadableData(t *testing.T) {
+	t.Parallel()
 	cfg := configure(t, head, cluster.Builtin())
 	kind := load.Kind()
 	kind.Run = func(_ context.Context, t *measure.Trial) error { return t.Record.Put(load.Name, 99, "what is this?") }

@@ -177,7 +177,9 @@ func (g *growth) begin(keys int) {
 	g.next.Store(int64(keys))
 	g.there.Store(int64(keys))
 	for i := range g.ended {
-		g.ended[i].Store(false)
+		if g.ended[i].Load() { // a store touches memory, and most have never been set
+			g.ended[i].Store(false)
+		}
 	}
 }
 

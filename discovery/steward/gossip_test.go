@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/themilchenko/raftlab/backends/bolt"
+	"github.com/themilchenko/raftlab/cluster/clustertest"
 	"github.com/themilchenko/raftlab/core"
 	"github.com/themilchenko/raftlab/discovery"
 	"github.com/themilchenko/raftlab/discovery/gossip"
@@ -46,13 +48,25 @@ type place struct {
 	join    []string
 }
 
+// free is an address on a host that nobody else takes a port of until the test is over, so
+// that a node can come back to its port, or another take it.
+func free(t *testing.T) string {
+	t.Helper()
+	host, release, err := clustertest.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	return net.JoinHostPort(host, "0")
+}
+
 // startNode starts a node in dir. It returns before the node has found the others;
 // ready is closed when its replica runs.
 func startNode(t *testing.T, p place) (n *node, ready chan struct{}) {
 	t.Helper()
 	n = &node{place: p, data: kv.New(), log: &journal{}}
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), n.log), nil)).With("on", p.id)
-	link, err := tcp.New(tcp.Options{}).Listen(p.raft)
+	link, err := tcp.New(tcp.Options{}).Listen(cmp.Or(p.raft, free(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +77,7 @@ func startNode(t *testing.T, p place) (n *node, ready chan struct{}) {
 	n.self = identify(t, logs)
 	n.self.RaftAddress, n.self.HTTPAddress, n.self.Voter = link.Address(), "http."+link.Address(), true
 	n.agent, err = gossip.Start(t.Context(), gossip.Config{
-		ID: p.id, Cluster: cmp.Or(p.cluster, "test"), Self: n.self, Bind: "127.0.0.1:0", Join: p.join, Expect: p.expect,
+		ID: p.id, Cluster: cmp.Or(p.cluster, "test"), Self: n.self, Bind: free(t), Join: p.join, Expect: p.expect,
 		Memory: gossip.FileStore(filepath.Join(p.dir, "founding.json")), Profile: gossip.Local(), Logger: logger,
 	})
 	if err != nil {

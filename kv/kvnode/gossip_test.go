@@ -17,6 +17,7 @@ import (
 // TestFoundTogether: five nodes started at once, in any order, each knowing only one
 // other, become one group.
 func TestFoundTogether(t *testing.T) {
+	t.Parallel()
 	for run := range 4 {
 		t.Run(fmt.Sprint(run+1), func(t *testing.T) {
 			c := newCrowd(t)
@@ -69,6 +70,7 @@ func TestOtherEngine(t *testing.T) {
 
 // TestLife: a node joins and leaves; two crash and come back elsewhere.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t)
 	c.mustFound()
 	leader := c.agreed(five)

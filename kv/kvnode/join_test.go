@@ -127,11 +127,15 @@ func TestJoinEachOther(t *testing.T) {
 
 // TestAllMoved: where all nodes of a group come back at new addresses at once, --peers
 // has them find each other; they elect a leader, serve, and correct the configuration.
-func TestAllMoved(t *testing.T) { testMoved(t, (*trio).move) }
+func TestAllMoved(t *testing.T) {
+	t.Parallel()
+	testMoved(t, (*trio).move)
+}
 
 // TestProcessesGoRound: each of three static nodes comes back at the Raft address that
 // another one had. The configuration, which holds an address once, gets right.
 func TestProcessesGoRound(t *testing.T) {
+	t.Parallel()
 	testMoved(t, func(c *trio) {
 		n := c.file.Nodes
 		n[0].RPCAddress, n[1].RPCAddress, n[2].RPCAddress = n[1].RPCAddress, n[2].RPCAddress, n[0].RPCAddress

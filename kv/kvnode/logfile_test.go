@@ -146,8 +146,10 @@ func TestLogFile(t *testing.T) {
 			}
 			if way == "rotated by itself" {
 				until(t, func() error {
-					if _, err := ask("PUT", address[1]+"/key/a", "v"); err != nil {
-						return err
+					for range 50 { // a file takes more than a thousand
+						if _, err := ask("PUT", address[1]+"/key/a", "v"); err != nil {
+							return err
+						}
 					}
 					if _, err := os.Stat(path + ".1"); err != nil {
 						return err

@@ -13,6 +13,7 @@ import (
 // data of another group nor one without any gets the writes that are forwarded to the
 // leader.
 func TestStrayNode(t *testing.T) {
+	t.Parallel()
 	ours, strays := newCrowd(t), newCrowd(t)
 	first := ours.started("node1", "--bootstrap-expect", "3")
 	for _, id := range []string{"node2", "node3"} {

@@ -143,6 +143,7 @@ func (c *trio) join(ids ...string) []string {
 // place. With a third member that lags it would elect one that has never heard of
 // what the group has acknowledged.
 func TestWipedVoter(t *testing.T) {
+	t.Parallel()
 	for _, backend := range []string{"bolt", "mdb"} {
 		t.Run(backend, func(t *testing.T) {
 			c := newTrio(t, joinFounder(backend))
@@ -201,6 +202,7 @@ func TestWipedFounder(t *testing.T) {
 // TestEmptiedLog: a snapshot, or the list of members, that is left beside a log without
 // a term does not make it a log. The error says what to type.
 func TestEmptiedLog(t *testing.T) {
+	t.Parallel()
 	empty := func(path string) error { return os.WriteFile(path, nil, 0o600) }
 	for name, damage := range map[string]struct {
 		backend string
@@ -257,6 +259,7 @@ func TestEmptiedLog(t *testing.T) {
 // TestOldGroupsNode: a node of a former group is started on the ports that it had,
 // which a new group with the same ids has now.
 func TestOldGroupsNode(t *testing.T) {
+	t.Parallel()
 	c := newTrio(t, joinFounder("bolt"))
 	c.whole()
 	for i := range 50 { // the older log is the longer one
@@ -307,6 +310,7 @@ func TestOldGroupsNode(t *testing.T) {
 // TestCrashWhileReplaced kills the node that joins anew, or the leader that replaces
 // it, at any moment: what is done is gone on with.
 func TestCrashWhileReplaced(t *testing.T) {
+	t.Parallel()
 	c := newTrio(t, joinFounder("bolt"))
 	c.whole()
 	for round := range 4 {

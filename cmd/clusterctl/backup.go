@@ -181,14 +181,12 @@ func verifyBackup(ctx context.Context, n *narrator, stdin io.Reader, path string
 // twice, and is an io.Seeker. To open or to read anything else, such as standard input or a
 // pipe, cannot be broken off: it is left behind then, for the end of the program.
 func openBackup(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser, error) {
-	if path != standard {
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().IsRegular() {
-			return os.Open(path)
-		}
+	if info, err := os.Stat(path); path != standard && (err != nil || info.Mode().IsRegular()) {
+		file, err := os.Open(path)
 		if err != nil {
 			return nil, cli.Usage(err)
 		}
+		return file, nil
 	}
 	from, to := io.Pipe()
 	go func() { _ = to.CloseWithError(copyFrom(path, stdin, to)) }()

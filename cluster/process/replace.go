@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/themilchenko/raftlab/cluster/clusterfile"
@@ -109,7 +110,7 @@ func (c *Cluster) noteReplacement(alias string, r Replacement) error {
 }
 
 // SetAside moves the folder of a node that does not run to where r says, and returns that
-// path, or "" if there was no folder.
+// path, or "" if there was no folder, or one that a disk without data is mounted at.
 func (c *Cluster) SetAside(ctx context.Context, alias string, r Replacement) (kept string, err error) {
 	err = c.Exclusively(ctx, func() error {
 		p, err := c.running(alias)
@@ -121,9 +122,15 @@ func (c *Cluster) SetAside(ctx context.Context, alias string, r Replacement) (ke
 			return err
 		}
 		kept = filepath.Join(c.dataDir(), r.Kept)
-		if err := os.Rename(c.Dir(alias), kept); errors.Is(err, fs.ErrNotExist) {
+		switch err := os.Rename(c.Dir(alias), kept); {
+		case errors.Is(err, fs.ErrNotExist):
 			kept = ""
-		} else if err != nil {
+		case errors.Is(err, syscall.EBUSY):
+			if holds, err := exists(filepath.Join(c.Dir(alias), "node.json")); holds || err != nil {
+				return errors.Join(err, fmt.Errorf("a disk is mounted at %s, so it stays there: move all that is in it elsewhere, and give the command again", c.Dir(alias)))
+			}
+			kept = ""
+		case err != nil:
 			return err
 		}
 		if err := atomicfile.SyncDir(c.dataDir()); err != nil {

@@ -62,12 +62,27 @@ brings a backup back.
 		if f.verify {
 			return verifyBackup(c.Context(), newNarrator(c.OutOrStdout(), c.ErrOrStderr()), c.InOrStdin(), args[0])
 		}
-		if _, err := os.Lstat(args[0]); err == nil && args[0] != standard && !f.force {
-			return cli.Usagef("there is a file %s already: give another name, or --force to write over it", args[0])
+		if err := mayTakePlace(args[0], f.force); err != nil {
+			return err
 		}
 		return take(c, args)
 	}
 	return c
+}
+
+// mayTakePlace refuses to have a backup take the place of what is at its path: of a file,
+// unless that is wanted, and of a folder, a device or a link in any case.
+func mayTakePlace(path string, force bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case path == standard || err != nil:
+		return nil // what is wrong with the path shows when it is written to
+	case !info.Mode().IsRegular():
+		return cli.Usagef("%s is no regular file, and a backup takes the place of what is there: give another name, or - to write to standard output", path)
+	case !force:
+		return cli.Usagef("there is a file %s already: give another name, or --force to write over it", path)
+	}
+	return nil
 }
 
 // completeFile has the shell complete one file.
@@ -162,23 +177,36 @@ func verifyBackup(ctx context.Context, n *narrator, stdin io.Reader, path string
 	return out.Flush()
 }
 
-// openBackup opens a backup to be read. The caller closes it. A read from standard input
-// cannot be broken off: it is left behind then, for the end of the program.
+// openBackup opens a backup to be read. The caller closes it. Only a regular file can be read
+// twice, and is an io.Seeker. To open or to read anything else, such as standard input or a
+// pipe, cannot be broken off: it is left behind then, for the end of the program.
 func openBackup(ctx context.Context, path string, stdin io.Reader) (io.ReadCloser, error) {
-	if path == standard {
-		from, to := io.Pipe()
-		go func() {
-			_, err := io.Copy(to, stdin)
-			_ = to.CloseWithError(err)
-		}()
-		context.AfterFunc(ctx, func() { _ = from.CloseWithError(ctx.Err()) })
-		return from, nil
+	if info, err := os.Stat(path); path != standard && (err != nil || info.Mode().IsRegular()) {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, cli.Usage(err)
+		}
+		return file, nil
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, cli.Usage(err)
+	from, to := io.Pipe()
+	go func() { _ = to.CloseWithError(copyFrom(path, stdin, to)) }()
+	context.AfterFunc(ctx, func() { _ = to.CloseWithError(ctx.Err()) })
+	return from, nil
+}
+
+// copyFrom copies what is at the path, or standard input.
+func copyFrom(path string, stdin io.Reader, to io.Writer) error {
+	from := stdin
+	if path != standard {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		from = file
 	}
-	return file, nil
+	_, err := io.Copy(to, from)
+	return err
 }
 
 // notBackup has a file that is none, or a damaged one, be wrong usage.

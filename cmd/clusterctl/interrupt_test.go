@@ -51,7 +51,7 @@ func TestInterrupt(t *testing.T) {
 func TestInterruptInput(t *testing.T) {
 	t.Chdir(t.TempDir())
 	generate(t)
-	for _, args := range []string{"set key -", "set --json -"} {
+	for _, args := range []string{"set key -", "set --json -", "backup --verify -"} {
 		pipe, typed := io.Pipe()
 		stdin := &asked{Reader: pipe, first: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -75,12 +75,14 @@ func (s *session) replace(ctx context.Context, n clusterfile.Node, f replaceFlag
 	if err != nil {
 		return err
 	}
+	if !r.Aside { // also where it goes on: the others may have gone meanwhile
+		if err := s.mayReplace(ctx, others, n, f.force || underWay); err != nil {
+			return fmt.Errorf("not replacing %s: %w", n.Alias, err)
+		}
+	}
 	if underWay {
 		s.log.Printf("Going on with the replacement of %q that began at %s", n.Alias, r.Begun.Local().Format(time.DateTime))
 	} else {
-		if err := s.mayReplace(ctx, others, n, f.force); err != nil {
-			return fmt.Errorf("not replacing %s: %w", n.Alias, err)
-		}
 		s.log.Printf("Replacing %q: a majority answers without it", n.Alias)
 		if r, err = s.cluster.BeginReplacing(n.Alias); err != nil {
 			return err
@@ -106,8 +108,11 @@ func (s *session) clientOfOthers(n clusterfile.Node) (*client.Client, error) {
 // mayReplace returns an error that says why a node must not be replaced.
 func (s *session) mayReplace(ctx context.Context, others *client.Client, n clusterfile.Node, force bool) error {
 	members, err := others.Members(ctx)
+	if err == nil && len(members) == 0 {
+		err = errors.New("none of those that answer is a member itself")
+	}
 	if err != nil {
-		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(n))
+		return fmt.Errorf("no other node tells who the members are: %w\n%s", err, s.waysOut(ctx, n))
 	}
 	if err := s.majorityWithout(ctx, others, members, n); err != nil || force {
 		return err
@@ -131,10 +136,19 @@ func (s *session) mayReplace(ctx context.Context, others *client.Client, n clust
 }
 
 // waysOut says what to do where the others are no majority.
-func (s *session) waysOut(without clusterfile.Node) string {
-	others := slices.DeleteFunc(aliases(s.file.Nodes), func(alias string) bool { return alias == without.Alias })
+func (s *session) waysOut(ctx context.Context, without clusterfile.Node) string {
+	var silent []string
+	for _, now := range s.cluster.Status(ctx) {
+		if now.Status == nil && now.Node.Alias != without.Alias {
+			silent = append(silent, now.Node.Alias)
+		}
+	}
+	if len(silent) == 0 {
+		return fmt.Sprintf("While it runs another member can be added first: %s\nIf it is lost for good, make a new group of what is left: %s",
+			s.command("members add NODE"), s.command("recover"))
+	}
 	return fmt.Sprintf("Start the others first: %s\nIf they are lost for good, make a new group of what is left: %s",
-		s.command("start "+strings.Join(others, " ")), s.command("recover"))
+		s.command("start "+strings.Join(silent, " ")), s.command("recover"))
 }
 
 // majorityWithout returns an error unless a majority of the voters answers beside the node: it
@@ -155,7 +169,7 @@ func (s *session) majorityWithout(ctx context.Context, others *client.Client, me
 	}
 	asked.Wait()
 	if got := int(answering.Load()); got <= len(voters)/2 {
-		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n%s", got, cli.Count(len(voters), "voter"), s.waysOut(n))
+		return fmt.Errorf("besides it %d of %s answer, which is no majority: the group would stop\n%s", got, cli.Count(len(voters), "voter"), s.waysOut(ctx, n))
 	}
 	return nil
 }

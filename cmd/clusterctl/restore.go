@@ -93,6 +93,9 @@ func (s *session) beginWith(ctx context.Context, path string) error {
 		return err
 	}
 	defer file.Close()
+	if _, again := file.(io.Seeker); !again {
+		return cli.Usagef("--new takes a regular file, which %s is not: it is read more than once", path)
+	}
 	if _, err := s.readBackup(ctx, "Check", file, nil); err != nil {
 		return notBackup(path, err)
 	}

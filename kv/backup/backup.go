@@ -322,5 +322,14 @@ func foreign(begins []byte) error {
 			what = known.what
 		}
 	}
-	return fmt.Errorf("%w: this is no backup of raftlab: %s", core.ErrInvalid, what)
+	return refused("this is no backup of raftlab: " + what)
 }
+
+// refused is a core.ErrInvalid, in whose text that is not said once more.
+type refused string
+
+// Error implements error.
+func (r refused) Error() string { return string(r) }
+
+// Is implements what errors.Is looks for.
+func (r refused) Is(target error) bool { return target == core.ErrInvalid }

@@ -148,7 +148,7 @@ func (r *reader) header() (s Summary, err error) {
 	case err != nil:
 		return s, damaged("its version is %.20q", number)
 	case v > version:
-		return s, fmt.Errorf("%w: the backup has version %d, and this program reads %d: use a newer one", core.ErrInvalid, v, version)
+		return s, refused(fmt.Sprintf("the backup has version %d, and this program reads %d: use a newer one", v, version))
 	case number != strconv.Itoa(version):
 		return s, damaged("its version is %.20q", number)
 	}

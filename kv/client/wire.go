@@ -393,7 +393,9 @@ func (b *body) Read(to []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.end(true)
 	case err != nil:
-		err = causeOf(b.ctx, err)
+		if err = causeOf(b.ctx, err); b.Idle > 0 && b.ctx.Err() == nil {
+			err = fmt.Errorf("%s sends no more: %w", b.Endpoint, err)
+		}
 		b.end(false)
 	}
 	return n, err

@@ -313,6 +313,21 @@ func TestRequestHead(t *testing.T) {
 	}
 }
 
+// TestStreamStalls: who stops sending in the midst is named.
+func TestStreamStalls(t *testing.T) {
+	stalls := func(c net.Conn, r *bufio.Reader) {
+		if take(r) != nil {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok")
+			take(r) // until the client gives up
+		}
+	}
+	n, s := serveScripts(t, stalls), newTestSender(t)
+	got, err := ask(t, s, &Request{Method: "GET", Endpoint: n.address, Path: "/backup", Until: time.Now().Add(time.Minute), Idle: 50 * time.Millisecond})
+	if got != "200 ok" || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), n.address+" sends no more") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // TestIdleConnections are closed after their time, and those beyond the limit at once.
 func TestIdleConnections(t *testing.T) {
 	n, s := serveScripts(t, always(okay)), newTestSender(t)

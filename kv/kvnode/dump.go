@@ -69,7 +69,7 @@ const (
 func dumpCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	d := &dumping{options: storeOptions(flags)}
 	flags.StringVar(&d.out, "out", "", "write to this new `file`, not to standard output")
-	flags.StringVar(&d.format, "format", asLines, "jsonl, or backup: a file that 'clusterctl restore' and\n'kvnode restore' take, with what is not known to be committed apart")
+	flags.StringVar(&d.format, "format", asLines, "jsonl, or backup: a file that 'clusterctl restore' and 'kvnode restore' take, with what is not known to be committed apart")
 	flags.BoolVar(&d.committed, "committed", false, "leave out what is not known to be committed")
 	flags.BoolVar(&d.all, "all", false, "of a backup: what is not known to be committed counts")
 	return &subcommand{

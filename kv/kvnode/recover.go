@@ -1,6 +1,7 @@
 package kvnode
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/themilchenko/raftlab/cluster"
 	"github.com/themilchenko/raftlab/core"
-	"github.com/themilchenko/raftlab/internal/hostport"
 	"github.com/themilchenko/raftlab/internal/prompt"
 	"github.com/themilchenko/raftlab/kv/node"
 )
@@ -49,8 +49,7 @@ type recovery struct {
 func recoverCommand(known cluster.Catalogs, flags *pflag.FlagSet) *subcommand {
 	r := &recovery{}
 	r.Parts = parts(known, storeOptions(flags))
-	flags.StringToStringVar(&r.Members, "members", nil, "Raft addresses `id=host:port,...` of the new group's\nmembers, which are those of the given folders;\nby default those they last had")
-	flags.Lookup("members").DefValue = ""
+	flags.Var((*peerList)(&r.Members), "members", "Raft addresses `id=host:port,...` of the new group's members, which are those of the given folders; by default those they last had")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "say what it would do, and write nothing")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	return &subcommand{
@@ -64,11 +63,6 @@ func (r *recovery) check(args []string) error {
 	if r.Dirs = args; len(args) == 0 {
 		return errors.New("want the folders of the nodes that are left")
 	}
-	for id, address := range r.Members {
-		if _, port, err := hostport.Split(address); err != nil || port == 0 {
-			return fmt.Errorf("--members %s=%s: want HOST:PORT, where the others reach its Raft", id, address)
-		}
-	}
 	return nil
 }
 
@@ -76,7 +70,11 @@ var errDeclined = errors.New("not confirmed: nothing was changed")
 
 func (r *recovery) run(ctx context.Context, stdout io.Writer) error {
 	r.Confirm = func(plan node.RecoveryPlan) error {
-		writePlan(stdout, plan)
+		var list bytes.Buffer
+		writePlan(&list, plan)
+		if _, err := list.WriteTo(stdout); err != nil { // nothing is lost that nobody was told of
+			return fmt.Errorf("nothing was changed: %w", err)
+		}
 		return r.confirm(ctx, stdout)
 	}
 	plan, err := node.Recover(ctx, r.Recovery)
@@ -132,14 +130,14 @@ func names(members []core.Member) string {
 }
 
 // writePlan says what a recovery would do, as DIR… of the command line tell it.
-func writePlan(w io.Writer, p node.RecoveryPlan) {
+func writePlan(w *bytes.Buffer, p node.RecoveryPlan) {
 	newest := p.Survivors[0]
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "LAST TERM\tLAST INDEX\tSNAPSHOT\tCOMMITTED\t  NODE\n")
 	for _, s := range p.Survivors {
 		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t  %s\n", s.LastTerm, s.LastIndex, s.SnapshotIndex, s.CommittedIndex, s.ID)
 	}
-	_ = table.Flush() // as of every line here: who does not read it is asked all the same
+	_ = table.Flush()
 	why := "its log ends in the latest term,\nand of those that do, at the highest index"
 	if len(p.Survivors) == 1 {
 		why = "there is no other"

@@ -70,6 +70,9 @@ func restoreArguments(known cluster.Catalogs, args []string) (path string, cfg n
 
 // seed makes the state of the node that cfg is of, of the backup.
 func seed(ctx context.Context, path string, cfg node.Config, stdout io.Writer) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s is no regular file: it is to be read twice", core.ErrInvalid, path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", core.ErrInvalid, err)

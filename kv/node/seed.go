@@ -52,7 +52,8 @@ func seed(ctx context.Context, cfg Config, with Beginning, step steps) (group st
 	if n.id = cfg.ID; n.id == "" {
 		n.id = cfg.RaftBind
 	}
-	me := core.Member{ID: n.id, Incarnation: core.NewIncarnation(), Address: link.Address(), Voter: true}
+	n.raft = link.Address()
+	me := core.Member{ID: n.id, Incarnation: core.NewIncarnation(), Address: n.raft, Voter: true}
 	if err := errors.Join(link.Close(), n.checkName(ctx)); err != nil {
 		return "", err
 	}

@@ -68,6 +68,21 @@ func TestSeed(t *testing.T) {
 	}
 }
 
+// TestSeedGossiping: with what a node of gossip is started with, too; it founds no other group.
+func TestSeedGossiping(t *testing.T) {
+	local, _ := ProfileOf(Local)
+	cfg := config(t, Config{ID: "n1", Gossip: &Gossip{Bind: "127.0.0.1:0", Cluster: "test", Expect: 3}, Profile: local, Tuning: local.Tuned(core.Tuning{})})
+	group, err := Seed(t.Context(), cfg, beginning(kept(), 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := startSeeded(t, cfg)
+	eventually(t, "n1 leads", func() bool { return n.replica.Status().Role == core.Leader })
+	if s := n.replica.Status(); s.Group != group || contentOf(n.store) != contentOf(kept()) {
+		t.Errorf("%+v, want group %s and its map", s, group)
+	}
+}
+
 func startSeeded(t *testing.T, cfg Config) *Node {
 	t.Helper()
 	n, err := Start(context.WithoutCancel(t.Context()), cfg)

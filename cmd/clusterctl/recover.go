@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/themilchenko/raftlab/cluster/clusterfile"
 	"github.com/themilchenko/raftlab/cluster/process"
 	"github.com/themilchenko/raftlab/internal/cli"
 )
@@ -19,9 +20,9 @@ func newRecover(m *manager) *cobra.Command {
 		Short: "Make a new group of what is left of one that lost its majority",
 		Long: `Where most nodes have lost their data for good, those that are left elect no
 leader any more. Make a new group of their data: of all nodes whose folders are
-there, or of those named. None of them may run. The newest log counts; what may
-be missing, and what is dropped, is listed, and then you are asked. The state of
-before stays in the folders.
+there, or of those named, unless with the others they are a majority. None of
+them may run. The newest log counts; what may be missing, and what is dropped,
+is listed, and then you are asked. The state of before stays in the folders.
 
 'clusterctl start' then starts these nodes, and has those without data join
 them.`,
@@ -47,15 +48,9 @@ func (s *session) recover(ctx context.Context, args []string, r process.Recoveri
 	if leader := s.report(ctx).Leader; leader != nil {
 		return cli.Usagef("%s leads: nothing needs to be recovered", *leader)
 	}
-	left, err := s.nodes(ctx, args)
-	if err == nil && len(left) == 0 {
-		left, err = s.cluster.Survivors()
-	}
+	left, err := s.survivors(ctx, args)
 	if err != nil {
 		return err
-	}
-	if len(left) == 0 {
-		return fmt.Errorf("no node of %s has data: there is nothing to recover", s.path)
 	}
 	code, err := s.cluster.Recover(ctx, left, r)
 	switch {
@@ -78,6 +73,32 @@ func (s *session) recover(ctx context.Context, args []string, r process.Recoveri
 	}
 	fmt.Fprintf(s.stdout, "Next: %s\nstarts these nodes%s.\n", s.command("start"), what)
 	return nil
+}
+
+// survivors are the nodes named, or all that have data. Those named must not be a part of a
+// majority that is there: the others could go on as the group of before.
+func (s *session) survivors(ctx context.Context, args []string) ([]clusterfile.Node, error) {
+	all, err := s.cluster.Survivors()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no node of %s has data: there is nothing to recover", s.path)
+	}
+	named, err := s.nodes(ctx, args)
+	if err != nil || len(named) == 0 {
+		return all, err
+	}
+	rest := slices.DeleteFunc(aliases(all), func(alias string) bool { return slices.Contains(aliases(named), alias) })
+	switch {
+	case len(rest) == 0:
+	case len(all) > len(s.file.Nodes)/2:
+		return nil, cli.Usagef("not recovering %s alone: with the data of %s a majority of the nodes is there: %s. A folder that is damaged is to be moved away first",
+			strings.Join(aliases(named), ", "), strings.Join(rest, ", "), s.command("start"))
+	default:
+		fmt.Fprintf(s.stderr, "Left out, though there are data in its folder: %s\n", strings.Join(rest, ", "))
+	}
+	return named, nil
 }
 
 // leaderless says what to do about a cluster that has no leader because most of its nodes

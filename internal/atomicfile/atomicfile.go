@@ -17,8 +17,10 @@ func Write(path string, data []byte) error {
 	return writeFlushed(path, readable, content(data))
 }
 
-// WriteFrom is [Write] of what write writes, which nobody but the owner may read. An error
-// of write is returned as it is, and the file is as it was.
+// WriteFrom is [Write] of what write writes, which nobody but the owner may read, and which
+// may be long: it is flushed as it grows, as one flush of all at the end would keep others
+// who flush to the same disk waiting. An error of write is returned as it is, and the file is
+// as it was.
 func WriteFrom(path string, write func(io.Writer) error) error {
 	return writeFlushed(path, private, write)
 }
@@ -54,7 +56,7 @@ func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush f
 	if err != nil {
 		return of(path, err)
 	}
-	if err = write(beside{tmp, path}); err != nil {
+	if err = write(&beside{file: tmp, path: path}); err != nil {
 		return errors.Join(err, of(path, tmp.Close()), os.Remove(tmp.Name()))
 	}
 	if err = errors.Join(of(path, tmp.Chmod(mode)), of(path, flush(tmp)), of(path, tmp.Close())); err == nil {
@@ -68,13 +70,19 @@ func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush f
 
 // beside is the file that is written first; its errors are said of the one at path.
 type beside struct {
-	file *os.File
-	path string
+	file      *os.File
+	path      string
+	unflushed int // bytes
 }
 
+const flushEvery = 16 << 20 // bytes
+
 // Write implements io.Writer.
-func (b beside) Write(data []byte) (int, error) {
+func (b *beside) Write(data []byte) (int, error) {
 	n, err := b.file.Write(data)
+	if b.unflushed += n; err == nil && b.unflushed >= flushEvery {
+		b.unflushed, err = 0, b.file.Sync()
+	}
 	return n, of(b.path, err)
 }
 

@@ -77,7 +77,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := func(to io.Writer) error {
-		_ = to.(beside).file.Close()
+		_ = to.(*beside).file.Close()
 		_, err := to.Write([]byte("x"))
 		return err
 	}

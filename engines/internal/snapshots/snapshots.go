@@ -40,7 +40,49 @@ func Open(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tidy up snapshots in %s: %w", dir, err)
 	}
-	return s, nil
+	return paced{s, dir}, nil
+}
+
+// paced flushes snapshots as they grow. The library does so once, at the end, and then
+// whoever flushes to the same disk, the log of this replica among them, waits for all of it.
+type paced struct {
+	raft.SnapshotStore
+	dir string
+}
+
+// Create implements raft.SnapshotStore.
+func (p paced) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configured uint64, addresses raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := p.SnapshotStore.Create(version, index, term, c, configured, addresses)
+	if err != nil {
+		return nil, err
+	}
+	return &pacedSink{SnapshotSink: sink, path: filepath.Join(p.dir, folder, sink.ID()+unfinished, stateFile)}, nil
+}
+
+type pacedSink struct {
+	raft.SnapshotSink
+	path      string
+	unflushed int // bytes
+}
+
+const flushEvery = 16 << 20 // bytes
+
+// Write implements io.Writer.
+func (s *pacedSink) Write(data []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(data)
+	if s.unflushed += n; err == nil && s.unflushed >= flushEvery {
+		s.unflushed, err = 0, flush(s.path)
+	}
+	return n, err
+}
+
+// flush flushes what others have written to a file, too.
+func flush(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Begin makes a snapshot that covers the log up to index, of that term, as of the

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -154,5 +155,44 @@ func TestFinishFails(t *testing.T) {
 	}
 	if s, err := snapshots.Newest(t.Context(), dir); s != nil || err != nil {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestPaced: a snapshot is flushed as it grows, so that a file which is lost is found before
+// its end; and what was flushed in between is whole.
+func TestPaced(t *testing.T) {
+	dir := t.TempDir()
+	s, err := snapshots.Open(dir, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := strings.Repeat("0123456789abcdef", 12<<20/16) // two are more than is left unflushed
+	sink := write(t, s, 5, part)
+	if _, err := io.WriteString(sink, part); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, from, err := s.Open(sink.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(from); err != nil || string(data) != part+part {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if err := from.Close(); err != nil {
+		t.Error(err)
+	}
+
+	sink = write(t, s, 6, part)
+	if err := os.Remove(filepath.Join(dir, "snapshots", sink.ID()+".tmp", "state.bin")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(sink, part); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is gone: %v", err)
+	}
+	if err := sink.Cancel(); err != nil {
+		t.Error(err)
 	}
 }

@@ -182,8 +182,8 @@ func runBroken(t *testing.T, some string) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run="+some, "-test.v", "-test.parallel=16", "-rapid.nofailfile", "-rapid.seed=1")
-	cmd.Env = append(os.Environ(), brokenEnv+"=1")
 	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), brokenEnv+"=1", "TMPDIR="+cmd.Dir) // what is broken may not tidy up
 	output, err := cmd.CombinedOutput()
 	_, exited := err.(*exec.ExitError)
 	if err == nil && some == "^TestBroken$" || err != nil && !exited || bytes.Contains(output, []byte("panic:")) {

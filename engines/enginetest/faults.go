@@ -148,6 +148,11 @@ func restartAll(ctx context.Context, g *group) error {
 		return err
 	}
 	defer l.end()
+	// There is something to lose. Members that forget all are another group when they are back,
+	// which the clients do not write to.
+	if err := l.enough(ctx); err != nil {
+		return err
+	}
 	for range 2 {
 		if err := poll.Sleep(ctx, epoch); err != nil { // of load
 			return err

@@ -156,11 +156,18 @@ func (l *load) acknowledged() (writes int) {
 	return writes
 }
 
+// enough waits for so many writes that something is tested: a disk may be slow.
+func (l *load) enough(ctx context.Context) error {
+	if err := poll.Until(ctx, pollPause, func() (bool, error) { return l.acknowledged() >= leastWrites, nil }); err != nil {
+		return fmt.Errorf("only %d writes were acknowledged: nothing was tested: %w", l.acknowledged(), err)
+	}
+	return nil
+}
+
 // verdict ends the load, makes the group whole, reads every key once more, and judges.
 func (l *load) verdict(ctx context.Context) error {
-	enough := func() (bool, error) { return l.acknowledged() >= leastWrites, nil } // a disk may be slow
-	if err := poll.Until(ctx, pollPause, enough); err != nil {
-		return fmt.Errorf("only %d writes were acknowledged: nothing was tested: %w", l.acknowledged(), err)
+	if err := l.enough(ctx); err != nil {
+		return err
 	}
 	l.end()
 	g := l.group

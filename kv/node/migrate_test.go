@@ -147,7 +147,6 @@ func TestMigrate(t *testing.T) {
 // of what is left, as a crash does: the folder
 // holds the log as before or as after, whole, and what was left goes with the next opening.
 func TestMigrateKilled(t *testing.T) {
-	t.Parallel()
 	whole := logFolder(t, "bolt")
 	seen, switched := 0, false
 	for kill := 1; ; kill++ {
@@ -215,7 +214,6 @@ func killed(f func() error) error {
 
 // TestMigrateFails: where a step fails, or the user interrupts it, the log is as before.
 func TestMigrateFails(t *testing.T) {
-	t.Parallel()
 	dir := logFolder(t, "wal")
 	for name, m := range map[string]func(*Migration, context.CancelFunc){
 		"interrupted": func(m *Migration, cancel context.CancelFunc) {

@@ -521,7 +521,6 @@ func eachKill(t *testing.T, run func(step int, after time.Duration) (killed bool
 // TestRecoverKilled kills recoveries at each of their steps. The folders, opened in any
 // order, hold all the old state or all the new one; to give the command again ends it.
 func TestRecoverKilled(t *testing.T) {
-	t.Parallel()
 	for name, engine := range bothEngines() {
 		t.Run(name, func(t *testing.T) {
 			g := loseMajority(t, engine)
@@ -568,7 +567,6 @@ func TestRecoverKilled(t *testing.T) {
 
 // TestMigrateDies is TestMigrateKilled with processes that are killed.
 func TestMigrateDies(t *testing.T) {
-	t.Parallel()
 	whole := logFolder(t, "bolt")
 	switched := 0
 	steps := eachKill(t, func(step int, after time.Duration) bool {

@@ -33,7 +33,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -134,7 +133,7 @@ func (c *Cluster) Exclusively(ctx context.Context, f func() error) error {
 }
 
 // lock returns nil if there is no data directory: then there is nothing to guard.
-func (c *Cluster) lock(ctx context.Context) (lock *os.File, err error) {
+func (c *Cluster) lock(ctx context.Context) (lock *lockfile.Lock, err error) {
 	path := filepath.Join(c.dataDir(), "clusterctl.lock")
 	ctx, cancel := context.WithTimeoutCause(ctx, c.lockTimeout, fmt.Errorf("waited %v", c.lockTimeout))
 	defer cancel()

@@ -14,24 +14,35 @@ import (
 // ErrLocked says that another open file holds the lock, in this process or in another.
 var ErrLocked = errors.New("locked by another process")
 
-// Take takes the lock on the file at path, which it makes where it is missing. To close
-// the file is to release the lock. An ErrLocked is returned at once.
-func Take(path string) (*os.File, error) {
+// Lock is a file that is locked until it is closed.
+type Lock struct{ *os.File }
+
+// Close releases the lock. To close the file alone would not do: a process that is being
+// started has all that is open here until it runs its program, and would keep the lock so long.
+func (l *Lock) Close() error {
+	return errors.Join(flock(l.File, unix.LOCK_UN), l.File.Close())
+}
+
+func flock(f *os.File, how int) (err error) {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), how)
+	}
+	return err
+}
+
+// Take takes the lock on the file at path, which it makes where it is missing. An ErrLocked
+// is returned at once.
+func Take(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return f, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EWOULDBLOCK):
-			err = ErrLocked
-		}
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+	if err = flock(f, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		return &Lock{f}, nil
 	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	_ = f.Close()
+	return nil, fmt.Errorf("lock %s: %w", path, err)
 }

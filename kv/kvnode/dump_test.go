@@ -39,7 +39,6 @@ func seeded(t *testing.T) string {
 // TestDumpInterrupted: a dump that was interrupted says so, and leaves no file that could be
 // taken for a whole one.
 func TestDumpInterrupted(t *testing.T) {
-	t.Parallel()
 	data := seeded(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("signal: interrupt"))

@@ -14,7 +14,6 @@ import (
 
 // TestReadingInterrupted: Ctrl-C ends what reads a folder as it ends any command.
 func TestReadingInterrupted(t *testing.T) {
-	t.Parallel()
 	data := seeded(t)
 	for _, command := range []string{"inspect", "recover --dry-run", "dump"} {
 		ctx, interrupt := context.WithCancelCause(t.Context())

@@ -18,7 +18,6 @@ import (
 // TestMigrateKilled kills migrations, at any moment, of one folder: it always names a
 // store that holds all, and the migration that is let go on moves all.
 func TestMigrateKilled(t *testing.T) {
-	t.Parallel()
 	const last = 4000
 	dir := filepath.Join(t.TempDir(), "n1")
 	identity := `{"format": 1, "id": "n1", "backend": "bolt", "engine": "hashicorp"}`

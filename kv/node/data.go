@@ -84,9 +84,9 @@ func (i *identity) snapshots() string { return filepath.Join(i.State, snapshotsN
 // dataDir is a node's folder, locked.
 type dataDir struct {
 	path     string
-	lock     *os.File  // nil: the folder is only read, and cannot be locked
-	identity *identity // nil: the folder is new
-	isNew    bool      // when it was opened there was no identity
+	lock     *lockfile.Lock // nil: the folder is only read, and cannot be locked
+	identity *identity      // nil: the folder is new
+	isNew    bool           // when it was opened there was no identity
 	// nodes are the members' HTTP addresses as last remembered, by id; nil: the
 	// node has never been a member.
 	nodes map[string]string

@@ -17,7 +17,7 @@ VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # The race detector needs cgo. It runs everywhere but in packages that start no
 # goroutine and compute much; in that of the program raftlab, whose commands compute
-# reports again and again, while what they start has its own tests with the detector; and in
+# reports again and again, but for 'new', which waits for answers on a goroutine; and in
 # coretest, where the properties are to find what is broken, and not the detector.
 RACE  := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 PLAIN := bench/experiment bench/model bench/raftlab bench/report bench/stats bench/verify core/coretest
@@ -110,6 +110,7 @@ test: ## run all tests, with the race detector where there is concurrency
 		(
 			failed=0
 			$(GOTEST) $(PLAIN:%=./%) || failed=1
+			$(GOTEST) $(RACE) -run '^TestNew' ./bench/raftlab || failed=1
 			$(GOTEST) -run '$(MOVES)' ./discovery/steward ./engines/hashicorp ./engines/etcd || failed=1
 			(cd $(PLUGINS) && $(GOTEST) $(RACE) ./...) || failed=1
 			exit $$failed

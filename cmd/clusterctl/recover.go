@@ -96,7 +96,7 @@ func (s *session) survivors(ctx context.Context, args []string) ([]clusterfile.N
 		return nil, cli.Usagef("not recovering %s alone: with the data of %s a majority of the nodes is there: %s. A folder that is damaged is to be moved away first",
 			strings.Join(aliases(named), ", "), strings.Join(rest, ", "), s.command("start"))
 	default:
-		fmt.Fprintf(s.stderr, "Left out, though there are data in its folder: %s\n", strings.Join(rest, ", "))
+		fmt.Fprintf(s.stderr, "Left out, though their folders hold data: %s\n", strings.Join(rest, ", "))
 	}
 	return named, nil
 }

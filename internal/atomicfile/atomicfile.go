@@ -18,11 +18,35 @@ func Write(path string, data []byte) error {
 }
 
 // WriteFrom is [Write] of what write writes, which nobody but the owner may read, and which
-// may be long: it is flushed as it grows, as one flush of all at the end would keep others
-// who flush to the same disk waiting. An error of write is returned as it is, and the file is
-// as it was.
+// may be long: the file is [Paced]. An error of write is returned as it is, and the file is as
+// it was.
 func WriteFrom(path string, write func(io.Writer) error) error {
-	return writeFlushed(path, private, write)
+	return writeFlushed(path, private, func(to io.Writer) error {
+		return write(Paced(to, to.(beside).flush))
+	})
+}
+
+// pace is how many bytes are written between two flushes of what is paced.
+const pace = 16 << 20
+
+// Paced returns what writes to a file that grows long, and calls flush as it does: one flush of
+// all of it, at the end, would keep whoever else flushes to the same disk waiting. What
+// is written last is the caller's to flush.
+func Paced(to io.Writer, flush func() error) io.Writer { return &paced{to: to, flush: flush} }
+
+type paced struct {
+	to        io.Writer
+	flush     func() error
+	unflushed int // bytes
+}
+
+// Write implements io.Writer.
+func (p *paced) Write(data []byte) (int, error) {
+	n, err := p.to.Write(data)
+	if p.unflushed += n; err == nil && p.unflushed >= pace {
+		p.unflushed, err = 0, p.flush()
+	}
+	return n, err
 }
 
 // Who may read a file.
@@ -56,7 +80,7 @@ func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush f
 	if err != nil {
 		return of(path, err)
 	}
-	if err = write(&beside{file: tmp, path: path}); err != nil {
+	if err = write(beside{tmp, path}); err != nil {
 		return errors.Join(err, of(path, tmp.Close()), os.Remove(tmp.Name()))
 	}
 	if err = errors.Join(of(path, tmp.Chmod(mode)), of(path, flush(tmp)), of(path, tmp.Close())); err == nil {
@@ -70,21 +94,17 @@ func replace(path string, mode fs.FileMode, write func(io.Writer) error, flush f
 
 // beside is the file that is written first; its errors are said of the one at path.
 type beside struct {
-	file      *os.File
-	path      string
-	unflushed int // bytes
+	file *os.File
+	path string
 }
-
-const flushEvery = 16 << 20 // bytes
 
 // Write implements io.Writer.
-func (b *beside) Write(data []byte) (int, error) {
+func (b beside) Write(data []byte) (int, error) {
 	n, err := b.file.Write(data)
-	if b.unflushed += n; err == nil && b.unflushed >= flushEvery {
-		b.unflushed, err = 0, b.file.Sync()
-	}
 	return n, of(b.path, err)
 }
+
+func (b beside) flush() error { return of(b.path, b.file.Sync()) }
 
 // of has an error of the operating system name the file at path, which its caller knows.
 func of(path string, err error) error {

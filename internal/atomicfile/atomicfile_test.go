@@ -77,7 +77,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := func(to io.Writer) error {
-		_ = to.(*beside).file.Close()
+		_ = to.(*paced).to.(beside).file.Close()
 		_, err := to.Write([]byte("x"))
 		return err
 	}
@@ -98,5 +98,22 @@ func onlyFile(t *testing.T, dir, name string) {
 	list, err := os.ReadDir(dir)
 	if err != nil || len(list) != 1 || list[0].Name() != name {
 		t.Errorf("in the folder: %v %v", list, err)
+	}
+}
+
+// TestPaced: what is long is flushed on the way, and the error of that ends it.
+func TestPaced(t *testing.T) {
+	var to strings.Builder
+	flushes, failed := 0, error(nil)
+	w := Paced(&to, func() error { flushes++; return failed })
+	part := strings.Repeat("x", pace/2)
+	for i, want := range []int{0, 1, 1} {
+		if n, err := io.WriteString(w, part); n != len(part) || err != nil || flushes != want {
+			t.Errorf("part %d: %d bytes, %v, after %d flushes", i, n, err, flushes)
+		}
+	}
+	failed = errors.New("the disk is full")
+	if _, err := io.WriteString(w, part); err != failed || to.Len() != 4*len(part) {
+		t.Errorf("a flush that fails: %v, after %d bytes", err, to.Len())
 	}
 }

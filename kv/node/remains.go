@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/themilchenko/raftlab/core"
+	"github.com/themilchenko/raftlab/internal/ctxio"
 	"github.com/themilchenko/raftlab/kv"
 )
 
@@ -155,15 +156,7 @@ func copyFile(ctx context.Context, to string, source io.Reader) error {
 	if err != nil {
 		return err
 	}
-	const part = 16 << 20 // bytes between two looks at ctx
-	for err == nil {
-		if err = context.Cause(ctx); err == nil {
-			_, err = io.CopyN(target, source, part)
-		}
-	}
-	if err == io.EOF {
-		err = nil
-	}
+	_, err = io.Copy(target, ctxio.Reader(ctx, source))
 	return errors.Join(err, target.Close())
 }
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/themilchenko/raftlab/internal/atomicfile"
 )
 
 const (
@@ -43,8 +45,8 @@ func Open(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
 	return paced{s, dir}, nil
 }
 
-// paced flushes snapshots as they grow. The library does so once, at the end, and then
-// whoever flushes to the same disk, the log of this replica among them, waits for all of it.
+// paced flushes snapshots as they grow: the library does so once, at the end, and the log of
+// the replica is mostly on the same disk.
 type paced struct {
 	raft.SnapshotStore
 	dir string
@@ -56,25 +58,17 @@ func (p paced) Create(version raft.SnapshotVersion, index, term uint64, c raft.C
 	if err != nil {
 		return nil, err
 	}
-	return &pacedSink{SnapshotSink: sink, path: filepath.Join(p.dir, folder, sink.ID()+unfinished, stateFile)}, nil
+	path := filepath.Join(p.dir, folder, sink.ID()+unfinished, stateFile)
+	return pacedSink{sink, atomicfile.Paced(sink, func() error { return flush(path) })}, nil
 }
 
 type pacedSink struct {
 	raft.SnapshotSink
-	path      string
-	unflushed int // bytes
+	paced io.Writer
 }
-
-const flushEvery = 16 << 20 // bytes
 
 // Write implements io.Writer.
-func (s *pacedSink) Write(data []byte) (int, error) {
-	n, err := s.SnapshotSink.Write(data)
-	if s.unflushed += n; err == nil && s.unflushed >= flushEvery {
-		s.unflushed, err = 0, flush(s.path)
-	}
-	return n, err
-}
+func (s pacedSink) Write(data []byte) (int, error) { return s.paced.Write(data) }
 
 // flush flushes what others have written to a file, too.
 func flush(path string) error {
